@@ -1,0 +1,22 @@
+# Everything here is a package of the distribution (./setup installs them), except LibTorch, which is found through
+# CMAKE_PREFIX_PATH or in the local environment that ./setup makes.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(yaml-cpp REQUIRED)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(ICU REQUIRED IMPORTED_TARGET icu-uc icu-i18n)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+
+if(GRAFT_TORCH)
+  if(NOT Torch_DIR)
+    file(GLOB local_torch ${CMAKE_SOURCE_DIR}/.deps/torch/lib/python3*/site-packages/torch/share/cmake)
+    list(APPEND CMAKE_PREFIX_PATH ${local_torch})
+  endif()
+  find_package(Torch REQUIRED)
+endif()

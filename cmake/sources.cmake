@@ -1,0 +1,59 @@
+# graft_core: files, text, tasks, statistics and reports; needs no LibTorch, so that the sanitizer build and the fuzz
+# targets stay small. graft_engine: everything that computes. graft: the command.
+function(graft_glob out)
+  set(all "")
+  foreach(folder IN LISTS ARGN)
+    file(GLOB found CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
+    list(APPEND all ${found})
+  endforeach()
+  set(${out} ${all} PARENT_SCOPE)
+endfunction()
+
+function(graft_without_tests out)
+  set(kept ${ARGN})
+  list(FILTER kept EXCLUDE REGEX "_test\\.cpp$")
+  set(${out} ${kept} PARENT_SCOPE)
+endfunction()
+
+function(graft_only_tests out)
+  set(kept ${ARGN})
+  list(FILTER kept INCLUDE REGEX "_test\\.cpp$")
+  set(${out} ${kept} PARENT_SCOPE)
+endfunction()
+
+set(GRAFT_CORE_FOLDERS base checkpoint config text data statistics report)
+set(GRAFT_ENGINE_FOLDERS nn nn/stores arch arch/core adapters adapters/core convert generate eval objectives objectives/core
+    train)
+set(GRAFT_CLI_FOLDERS cli cli/core)
+
+graft_glob(core_all ${GRAFT_CORE_FOLDERS})
+graft_without_tests(core_sources ${core_all})
+graft_only_tests(core_tests ${core_all})
+
+add_library(graft_core STATIC ${core_sources})
+target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}" SPDLOG_FMT_EXTERNAL)
+target_link_libraries(graft_core PUBLIC fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
+  ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SENTENCEPIECE PkgConfig::SQLITE Threads::Threads)
+
+if(GRAFT_TORCH)
+  graft_glob(engine_all ${GRAFT_ENGINE_FOLDERS})
+  graft_without_tests(engine_sources ${engine_all})
+  graft_only_tests(engine_tests ${engine_all})
+  graft_registry(arch Architecture arch/core/architecture.h graft::arch arch)
+  graft_registry(adapters Method adapters/core/method.h graft::adapters adapters)
+
+  add_library(graft_engine STATIC ${engine_sources} ${GRAFT_REGISTRY_SOURCES})
+  target_link_libraries(graft_engine PUBLIC graft_core torch)
+  target_precompile_headers(graft_engine PRIVATE ${CMAKE_SOURCE_DIR}/cmake/torch_pch.h)
+
+  graft_glob(cli_all ${GRAFT_CLI_FOLDERS})
+  graft_without_tests(cli_sources ${cli_all})
+  graft_only_tests(cli_tests ${cli_all})
+  set(GRAFT_REGISTRY_SOURCES "")
+  graft_registry(cli Verb cli/core/verb.h graft::cli cli)
+  add_executable(graft ${cli_sources} ${GRAFT_REGISTRY_SOURCES})
+  target_link_libraries(graft PRIVATE graft_engine)
+  target_precompile_headers(graft REUSE_FROM graft_engine)
+  set_target_properties(graft PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endif()

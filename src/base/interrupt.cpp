@@ -1,0 +1,25 @@
+#include "base/interrupt.h"
+
+#include <csignal>
+
+namespace graft {
+namespace {
+
+volatile std::sig_atomic_t asked = 0;
+
+void on_signal(int signal) {
+  asked = 1;
+  std::signal(signal, SIG_DFL);
+}
+
+}  // namespace
+
+void catch_interrupts() {
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+bool interrupted() { return asked != 0; }
+
+}  // namespace graft

@@ -1,0 +1,12 @@
+// Ctrl-C that loses nothing: the first SIGINT or SIGTERM asks, the second one ends the process.
+#pragma once
+
+namespace graft {
+
+/// Installs the handlers. Call once, from main.
+void catch_interrupts();
+
+/// True after the first signal. Long loops look at it between steps, save their state and throw Cancelled.
+bool interrupted();
+
+}  // namespace graft

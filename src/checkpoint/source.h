@@ -1,0 +1,79 @@
+// What every checkpoint format gives: named tensors whose bytes are mapped and read only when touched.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace graft {
+
+/// Element or block type of a stored tensor. The Q types are GGML blocks (docs/formats/gguf.md).
+enum class DType {
+  F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U64, U32, U16, U8, Bool,
+  Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K
+};
+
+/// Name as printed, e.g. "BF16", "Q4_1".
+const char* name(DType dtype);
+/// Elements in one block (1 for plain types, 32 or 256 for GGML blocks).
+std::int64_t block_elements(DType dtype);
+/// Bytes of one block.
+std::int64_t block_bytes(DType dtype);
+/// True for the GGML block types.
+bool is_quantised(DType dtype);
+
+struct TensorInfo {
+  std::string name;                 ///< the checkpoint's own name
+  DType dtype = DType::F32;
+  std::vector<std::int64_t> shape;  ///< row-major, outermost first (GGUF's reversed order is undone)
+  std::size_t file = 0;             ///< index into TensorSource::files()
+  std::uint64_t offset = 0;         ///< of the first byte in that file
+  std::uint64_t bytes = 0;
+
+  std::int64_t elements() const;
+};
+
+/// A checkpoint on disk: one file, or several shards behind an index. Immutable and safe to read from several threads.
+/// The spans it gives live as long as the source.
+class TensorSource {
+ public:
+  virtual ~TensorSource() = default;
+
+  /// "safetensors", "pytorch" or "gguf".
+  virtual std::string format() const = 0;
+  /// In the order of the file (shards in the order of their names).
+  virtual const std::vector<TensorInfo>& tensors() const = 0;
+  virtual const std::vector<std::filesystem::path>& files() const = 0;
+  /// Raw row-major bytes, exactly `info.bytes` of them. May throw Corruption where a format is checked late.
+  virtual std::span<const std::byte> bytes(const TensorInfo& info) const = 0;
+  /// The format's own metadata: safetensors' __metadata__, GGUF's key-value pairs (arrays included), else an empty object.
+  virtual const nlohmann::json& metadata() const = 0;
+
+  /// The tensor of that name, or nullptr.
+  const TensorInfo* find(std::string_view name) const;
+  /// The tensor of that name. Throws NotFound with the nearest name.
+  const TensorInfo& at(std::string_view name) const;
+
+ private:
+  mutable std::shared_ptr<const void> index_;
+};
+
+/// Opens a checkpoint by content: a .safetensors, .bin/.pt/.pth (PyTorch zip) or .gguf file, or a folder that holds
+/// model.safetensors[.index.json], pytorch_model.bin[.index.json], adapter_model.safetensors/.bin or one .gguf file.
+/// Throws NotFound, Corruption (truncated, overlapping, lying header), Unsupported (old or encrypted format), Io.
+std::unique_ptr<TensorSource> open_checkpoint(const std::filesystem::path& path);
+
+/// Values of a stored tensor as fp32, out.size() == elements. Plain types are converted, GGML blocks dequantised.
+/// Throws Unsupported for integer and boolean types.
+void to_float(DType dtype, std::span<const std::byte> bytes, std::span<float> out);
+
+/// SHA-256 over the sorted list of (name, dtype, shape, SHA-256 of the bytes): the same for any sharding or order.
+std::string content_hash(const TensorSource& source);
+
+}  // namespace graft

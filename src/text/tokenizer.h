@@ -1,0 +1,54 @@
+// Text to token ids and back, equal to the Hugging Face tokenizer of the same model.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace graft {
+
+using TokenId = std::int32_t;
+
+/// Immutable once opened; every member may be called from several threads.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  /// Token ids of `text` (UTF-8; invalid bytes are treated as the reference treats U+FFFD). Added tokens written out in the
+  /// text are recognised, as in the reference. `add_special` puts the tokens the model's post-processor asks for around it
+  /// (T5's </s>, Llama 2's <s>).
+  virtual std::vector<TokenId> encode(std::string_view text, bool add_special = false) const = 0;
+
+  /// Text of the ids. `skip_special` leaves out special tokens. Throws InvalidArgument for an id outside the vocabulary.
+  virtual std::string decode(std::span<const TokenId> ids, bool skip_special = true) const = 0;
+
+  /// Number of ids including added tokens.
+  virtual std::int64_t vocab_size() const = 0;
+  /// Content of one token as the vocabulary writes it ("Ġthe", "▁the"); empty for an unused id.
+  virtual std::string token(TokenId id) const = 0;
+  virtual std::optional<TokenId> id(std::string_view token) const = 0;
+
+  virtual std::optional<TokenId> bos() const = 0;
+  virtual std::optional<TokenId> eos() const = 0;
+  virtual std::optional<TokenId> pad() const = 0;
+  virtual std::optional<TokenId> unk() const = 0;
+
+  /// Jinja source of the chat template, empty where the model has none.
+  virtual const std::string& chat_template() const = 0;
+  /// "byte-level BPE", "unigram", "BPE (SentencePiece)".
+  virtual std::string kind() const = 0;
+  /// SHA-256 over the vocabulary, merges and special tokens: the same for a tokenizer.json and the GGUF made from it.
+  virtual std::string hash() const = 0;
+};
+
+/// Opens the tokenizer of a model: a folder (tokenizer.json, else vocab.json + merges.txt, else spiece.model/tokenizer.model,
+/// with tokenizer_config.json and special_tokens_map.json beside it), one of those files, or a .gguf file.
+/// Throws NotFound (names what it looked for), Corruption (file and field), Unsupported (names the unknown component).
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path);
+
+}  // namespace graft
