@@ -1,0 +1,188 @@
+#include "report/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "report/run_lines.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kMarker = ".graft-run";
+
+[[noreturn]] void fail_with_errno(const fs::path& file, const char* doing) {
+  const int error = errno;
+  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+  fail(full ? Category::ResourceExhausted : Category::Io, file.string(), "cannot be {}: {}; {}", doing,
+       std::strerror(error), full ? "free some space" : "check the folder's permissions");
+}
+
+std::string holder_of(int lock) {
+  char buffer[32] = {};
+  const ssize_t count = ::pread(lock, buffer, sizeof buffer - 1, 0);
+  std::string pid(buffer, count > 0 ? static_cast<std::size_t>(count) : 0);
+  pid.resize(std::min(pid.find_first_not_of("0123456789"), pid.size()));
+  return pid.empty() ? "another process" : "process " + pid;
+}
+
+/// Opens and locks the marker, and writes our process id into it for the error of whoever comes second.
+int lock_marker(const fs::path& folder, int flags) {
+  const fs::path file = folder / kMarker;
+  const int lock = ::open(file.c_str(), O_RDWR | O_CLOEXEC | flags, 0644);
+  if (lock < 0) fail_with_errno(file, "opened");
+  if (::flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    const std::string holder = holder_of(lock);
+    ::close(lock);
+    fail(Category::InvalidArgument, folder.string(),
+         "the run is in use by {}; wait for it, stop it, or choose another run folder", holder);
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  if (::ftruncate(lock, 0) != 0 || ::pwrite(lock, pid.data(), pid.size(), 0) < 0) {
+    ::close(lock);
+    fail_with_errno(file, "written");
+  }
+  return lock;
+}
+
+void append_whole(int file, const fs::path& path, const std::string& line) {
+  struct stat status {};
+  if (::fstat(file, &status) != 0) fail_with_errno(path, "written");
+  std::size_t done = 0;
+  while (done < line.size()) {
+    const ssize_t count = ::write(file, line.data() + done, line.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int error = errno;
+      // Were the cut to fail as well, the next open() repairs the line.
+      [[maybe_unused]] const int cut = ::ftruncate(file, status.st_size);
+      errno = error;
+      fail_with_errno(path, "written");
+    }
+    done += static_cast<std::size_t>(count);
+  }
+}
+
+void refuse_occupied(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) return;
+  if (!fs::is_directory(status)) {
+    fail(Category::InvalidArgument, path.string(), "is a file; a run needs a folder of its own, choose another name");
+  }
+  if (RunFolder::is_run(path)) {
+    fail(Category::InvalidArgument, path.string(), "already holds a run; resume it, or choose another folder");
+  }
+  if (!fs::is_empty(path, error) || error) {
+    fail(Category::InvalidArgument, path.string(),
+         "is not empty and holds no run; choose a new or an empty folder, nothing was written");
+  }
+}
+
+}  // namespace
+
+RunFolder RunFolder::create(const fs::path& path) {
+  refuse_occupied(path);
+  make_folder(path);
+  return RunFolder(path, lock_marker(path, O_CREAT | O_EXCL));
+}
+
+RunFolder RunFolder::open(const fs::path& path) {
+  std::error_code error;
+  if (!fs::exists(path, error)) fail(Category::NotFound, path.string(), "no such run folder");
+  if (!is_run(path))
+    fail(Category::InvalidArgument, path.string(), "holds no run; give the folder a run was written to");
+  RunFolder folder(path, lock_marker(path, 0));
+  repair_last_line(folder.metrics_file());
+  read_metrics(path);
+  return folder;
+}
+
+bool RunFolder::is_run(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path / kMarker, error);
+}
+
+RunFolder::~RunFolder() {
+  if (metrics_ >= 0) ::close(metrics_);
+  if (lock_ >= 0) ::close(lock_);
+}
+
+RunFolder::RunFolder(RunFolder&& other) noexcept
+    : path_(std::move(other.path_)),
+      lock_(std::exchange(other.lock_, -1)),
+      metrics_(std::exchange(other.metrics_, -1)) {}
+
+RunFolder& RunFolder::operator=(RunFolder&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(lock_, other.lock_);
+  std::swap(metrics_, other.metrics_);
+  return *this;
+}
+
+void RunFolder::write_config(const std::string& yaml) {
+  write_file(config_file(), yaml);
+}
+
+void RunFolder::write_summary(const nlohmann::json& summary) {
+  write_file(summary_file(), summary.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void RunFolder::write_report(const std::string& html) {
+  write_file(report_file(), html);
+}
+
+void RunFolder::append(const Metrics& metrics) {
+  if (metrics_ < 0) {
+    metrics_ = ::open(metrics_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (metrics_ < 0) fail_with_errno(metrics_file(), "opened");
+  }
+  append_whole(metrics_, metrics_file(), to_line(metrics));
+}
+
+void RunFolder::drop_metrics_after(std::int64_t step) {
+  // The descriptor would go on writing to the file that the rename replaces.
+  if (metrics_ >= 0) ::close(std::exchange(metrics_, -1));
+  std::string kept;
+  for (const Metrics& metrics : read_metrics(path_)) {
+    if (metrics.step <= step) kept += to_line(metrics);
+  }
+  write_file(metrics_file(), kept);
+}
+
+void RunFolder::write_predictions(const std::string& phase, const std::vector<Prediction>& predictions) {
+  std::string text;
+  for (const Prediction& old : read_predictions(path_)) {
+    if (old.phase != phase) text += to_line(old);
+  }
+  for (Prediction prediction : predictions) {
+    prediction.phase = phase;
+    text += to_line(prediction);
+  }
+  write_file(predictions_file(), text);
+}
+
+std::vector<Metrics> read_metrics(const fs::path& run) {
+  std::vector<Metrics> all;
+  for_each_line(run / "metrics.jsonl", [&](const nlohmann::json& line) { all.push_back(metrics_of(line)); });
+  return all;
+}
+
+std::vector<Prediction> read_predictions(const fs::path& run) {
+  std::vector<Prediction> all;
+  for_each_line(run / "predictions.jsonl", [&](const nlohmann::json& line) { all.push_back(prediction_of(line)); });
+  return all;
+}
+
+}  // namespace graft

@@ -1,0 +1,124 @@
+#include "report/run_lines.h"
+
+#include <algorithm>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace graft {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string line_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+double number(const nlohmann::json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+std::map<std::string, double> numbers(const nlohmann::json& line, const char* key) {
+  std::map<std::string, double> all;
+  if (!line.contains(key)) return all;
+  for (const auto& [name, value] : line.at(key).get_ref<const nlohmann::json::object_t&>()) all[name] = number(value);
+  return all;
+}
+
+std::optional<double> optional_number(const nlohmann::json& line, const char* key) {
+  if (!line.contains(key)) return std::nullopt;
+  return number(line.at(key));
+}
+
+bool is_whole(std::string_view line) {
+  return nlohmann::json::accept(line);
+}
+
+}  // namespace
+
+std::string to_line(const Metrics& metrics) {
+  Json json{{"step", metrics.step}};
+  if (metrics.loss) json["loss"] = *metrics.loss;
+  if (!metrics.parts.empty()) json["parts"] = metrics.parts;
+  if (metrics.learning_rate) json["lr"] = *metrics.learning_rate;
+  if (metrics.seconds) json["seconds"] = *metrics.seconds;
+  if (metrics.tokens) json["tokens"] = *metrics.tokens;
+  if (!metrics.scores.empty()) json["scores"] = metrics.scores;
+  return line_of(json);
+}
+
+std::string to_line(const Prediction& prediction) {
+  return line_of(Json{{"phase", prediction.phase},
+                      {"id", prediction.id},
+                      {"where", prediction.where},
+                      {"truth", prediction.truth},
+                      {"prediction", prediction.prediction},
+                      {"choices", prediction.choices},
+                      {"probabilities", prediction.probabilities},
+                      {"text", prediction.text}});
+}
+
+Metrics metrics_of(const nlohmann::json& line) {
+  Metrics metrics;
+  metrics.step = line.at("step").get<std::int64_t>();
+  metrics.loss = optional_number(line, "loss");
+  metrics.parts = numbers(line, "parts");
+  metrics.learning_rate = optional_number(line, "lr");
+  metrics.seconds = optional_number(line, "seconds");
+  if (line.contains("tokens")) metrics.tokens = line.at("tokens").get<std::int64_t>();
+  metrics.scores = numbers(line, "scores");
+  return metrics;
+}
+
+Prediction prediction_of(const nlohmann::json& line) {
+  Prediction prediction;
+  line.at("phase").get_to(prediction.phase);
+  line.at("id").get_to(prediction.id);
+  line.at("where").get_to(prediction.where);
+  line.at("text").get_to(prediction.text);
+  line.at("choices").get_to(prediction.choices);
+  for (const auto& value : line.at("probabilities")) prediction.probabilities.push_back(number(value));
+  line.at("truth").get_to(prediction.truth);
+  line.at("prediction").get_to(prediction.prediction);
+  return prediction;
+}
+
+void for_each_line(const std::filesystem::path& file, const std::function<void(const nlohmann::json&)>& use) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return;
+  const std::string text = read_file(file);
+  std::size_t number = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    ++number;
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = std::string_view(text).substr(at, end - at);
+    const bool last = end == text.size();
+    at = end + 1;
+    if (last && !is_whole(line)) return;
+    try {
+      use(nlohmann::json::parse(line));
+    } catch (const nlohmann::json::exception& problem) {
+      fail(Category::Corruption, file.string() + ":" + std::to_string(number),
+           "not a line that graft wrote ({}); remove the line, or start a new run", problem.what());
+    }
+  }
+}
+
+void repair_last_line(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::exists(file, error)) return;
+  std::string text = read_file(file);
+  if (text.empty() || text.back() == '\n') return;
+  const std::size_t start = text.find_last_of('\n') + 1;  // npos + 1 is 0: the only line
+  if (is_whole(std::string_view(text).substr(start))) {
+    text += '\n';
+  } else {
+    text.resize(start);
+  }
+  write_file(file, text);
+}
+
+}  // namespace graft
