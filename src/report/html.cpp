@@ -1,0 +1,82 @@
+#include "report/html.h"
+
+#include <fmt/format.h>
+
+#include "base/progress.h"
+#include "report/html_parts.h"
+#include "report/markup.h"
+#include "report/svg.h"
+
+namespace graft {
+namespace {
+
+std::string or_else(const std::string& text, const char* instead) {
+  return text.empty() ? instead : text;
+}
+
+std::string header(const ReportData& data) {
+  std::string facts;
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) facts += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", name, escape(value));
+  };
+  add("Model", data.model);
+  add("Task", data.task);
+  add("Method", data.method);
+  if (data.steps > 0) add("Steps", grouped(data.steps));
+  add("Started", data.started);
+  return fmt::format(
+      "<header><p class=\"brand\">graft report</p><h1>{} <span class=\"on\">on</span> {}</h1><dl "
+      "class=\"facts\">{}</dl></header>",
+      escape(or_else(data.model, "Unnamed model")), escape(or_else(data.task, "an unnamed task")), facts);
+}
+
+std::string navigation(const std::vector<std::pair<const char*, std::string>>& sections) {
+  std::string links;
+  for (const auto& [name, body] : sections) {
+    if (body.empty()) continue;
+    const std::size_t start = body.find("id=\"") + 4;
+    links += fmt::format("<a href=\"#{}\">{}</a>", body.substr(start, body.find('"', start) - start), name);
+  }
+  return "<nav aria-label=\"Sections\">" + links + "</nav>";
+}
+
+}  // namespace
+
+std::string section(std::string_view id, std::string_view title, std::string_view body) {
+  if (body.empty()) return "";
+  return fmt::format("<section id=\"{0}\" aria-labelledby=\"{0}-title\"><h2 id=\"{0}-title\">{1}</h2>{2}</section>\n",
+                     id, title, body);
+}
+
+std::string figure(std::string_view drawing, std::string_view caption) {
+  if (drawing.empty()) return "";
+  return fmt::format("<figure><figcaption>{}</figcaption><div class=\"scroll\">{}</div></figure>", caption, drawing);
+}
+
+std::string render_report(const ReportData& data) {
+  const std::vector<std::pair<const char*, std::string>> sections = {{"Result", headline_section(data)},
+                                                                     {"Training", training_section(data)},
+                                                                     {"Confusion", confusion_section(data)},
+                                                                     {"Mistakes", mistakes_section(data)},
+                                                                     {"Cost", cost_section(data)},
+                                                                     {"Try it", commands_section(data)},
+                                                                     {"Reproduce", reproducibility_section(data)}};
+  std::string body;
+  for (const auto& [name, text] : sections) body += text;
+  const std::string title =
+      escape(or_else(data.model, "Unnamed model") + " on " + or_else(data.task, "an unnamed task"));
+  return fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+      "script-src "
+      "'unsafe-inline'\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>{} – graft "
+      "report</title>\n<style>\n{}{}</style>\n</head>\n"
+      "<body>\n<main>\n{}{}{}</main>\n<footer>Made by graft {}. This file is complete in itself and needs no "
+      "network.</footer>\n"
+      "<script>\n{}</script>\n</body>\n</html>\n",
+      title, chart_css(), page_css(), header(data), navigation(sections), body, escape(data.version), page_script());
+}
+
+}  // namespace graft

@@ -1,0 +1,28 @@
+// The sections of report.html; each returns an empty string when its data is missing.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "report/html.h"
+
+namespace graft {
+
+std::string headline_section(const ReportData& data);
+std::string training_section(const ReportData& data);
+std::string confusion_section(const ReportData& data);
+std::string mistakes_section(const ReportData& data);
+std::string cost_section(const ReportData& data);
+std::string reproducibility_section(const ReportData& data);
+std::string commands_section(const ReportData& data);
+
+/// `<section id="id"><h2>title</h2>body</section>`; title and body are markup. Empty for an empty body.
+std::string section(std::string_view id, std::string_view title, std::string_view body);
+/// A drawing with its caption; empty for an empty drawing.
+std::string figure(std::string_view drawing, std::string_view caption);
+
+/// The page's own style, and the script that sorts and filters the mistakes.
+const char* page_css();
+const char* page_script();
+
+}  // namespace graft

@@ -1,0 +1,87 @@
+// Small drawings for reports: inline SVG whose colours are the CSS variables of chart_css(), so that they follow the
+// reader's light or dark preference. Every drawing carries its own text alternative (<title> and <desc>).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+/// `y` at `x`; a NaN or infinite y is a gap in the line.
+struct Point {
+  double x = 0;
+  double y = 0;
+};
+
+struct Series {
+  std::string name;
+  std::vector<Point> points;  ///< x ascending
+  bool smooth = false;        ///< draw a centred moving average boldly over the raw line drawn faintly
+  bool markers = false;       ///< a dot per point, for few points
+};
+
+struct LineChart {
+  std::string title;        ///< text alternative, not drawn
+  std::string description;  ///< longer text alternative; empty: made from the series' first and last values
+  std::string x_label;
+  std::string y_label;
+  std::vector<Series> series;
+  bool percent = false;  ///< y is a fraction, drawn as percent
+  bool from_zero = false;
+  int width = 520;
+  int height = 280;
+};
+
+/// An empty string when no series has a finite point.
+std::string draw(const LineChart& chart);
+
+/// One measured fraction in 0…1 with its confidence interval.
+struct Bar {
+  std::string name;
+  double value = 0;
+  double low = 0;
+  double high = 0;
+  int colour = 1;  ///< 0: muted (before), 1: accent (after)
+};
+
+struct BarGroup {
+  std::string name;
+  std::vector<Bar> bars;
+};
+
+struct IntervalChart {
+  std::string title;
+  std::vector<BarGroup> groups;
+  std::optional<double> reference;  ///< a dashed line, e.g. at chance level
+  std::string reference_name;
+  int width = 520;
+};
+
+/// Horizontal bars from 0 to 100% with whiskers; an empty string without bars.
+std::string draw(const IntervalChart& chart);
+
+/// Rows are the truth, columns the prediction, cells coloured by their share of the row. Up to 12 classes show every
+/// count; more show colour alone, every nonzero cell with a tooltip.
+struct ConfusionMatrix {
+  std::string title;
+  std::vector<std::string> labels;                ///< missing ones are numbered
+  std::vector<std::vector<std::int64_t>> counts;  ///< [truth][prediction]; short rows are filled with zeros
+};
+
+/// An empty string for an empty matrix.
+std::string draw(const ConfusionMatrix& matrix);
+
+/// Up to `at_most` ticks at 1, 2 or 5 times a power of ten that cover [low, high]; first <= low, last >= high.
+std::vector<double> nice_ticks(double low, double high, int at_most = 6);
+
+/// Centred moving average over 2 * half + 1 points (fewer at the ends); gaps (not finite) are left out of the average
+/// and stay gaps.
+std::vector<Point> smoothed(const std::vector<Point>& points, std::size_t half);
+
+/// The CSS the drawings need: variables for light and dark, and their classes.
+const char* chart_css();
+
+}  // namespace graft
