@@ -1,0 +1,35 @@
+#include "adapters/core/method.h"
+
+#include "base/error.h"
+#include "base/suggest.h"
+
+namespace graft {
+namespace adapters {
+
+const Method& find(const std::string& name) {
+  std::vector<std::string> known;
+  for (const Method* method : registry()) {
+    if (name == method->name) return *method;
+    known.emplace_back(method->name);
+  }
+  fail(Category::InvalidArgument, "method", "unknown method '{}'{}", name, did_you_mean(name, known));
+}
+
+const Method& find_peft(const std::string& peft_type) {
+  std::vector<std::string> known;
+  for (const Method* method : registry()) {
+    if (*method->peft_type != '\0' && peft_type == method->peft_type) return *method;
+    known.emplace_back(method->peft_type);
+  }
+  fail(Category::Unsupported, "adapter_config.json", "peft_type '{}' is not supported{}", peft_type, did_you_mean(peft_type, known));
+}
+
+}  // namespace adapters
+
+std::int64_t trainable_elements(const Adapter& adapter) {
+  std::int64_t total = 0;
+  for (const auto& parameter : adapter.parameters()) total += parameter.value.numel();
+  return total;
+}
+
+}  // namespace graft

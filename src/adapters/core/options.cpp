@@ -1,0 +1,107 @@
+#include "adapters/core/options.h"
+
+#include <algorithm>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/suggest.h"
+
+namespace graft::adapters {
+
+Options::Options(const char* method, const nlohmann::json& given, const std::vector<std::string>& known) : method_(method), given_(given) {
+  if (given_.is_null()) given_ = nlohmann::json::object();
+  if (!given_.is_object()) fail(Category::InvalidArgument, "method.options", "must be a map of option names to values");
+  for (const auto& [key, value] : given_.items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      fail(Category::InvalidArgument, "method.options", "{} has no option '{}'{}", method_, key, did_you_mean(key, known));
+    }
+  }
+}
+
+void Options::wrong(const char* key, const std::string& expected) const {
+  fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "{} is not {}", given_.at(key).dump(), expected);
+}
+
+std::int64_t Options::integer(const char* key, std::int64_t fallback, std::int64_t least) const {
+  if (!given_.contains(key)) return fallback;
+  const auto& value = given_.at(key);
+  if (!value.is_number_integer() || value.get<std::int64_t>() < least) wrong(key, fmt::format("an integer of at least {}", least));
+  return value.get<std::int64_t>();
+}
+
+double Options::number(const char* key, double fallback, double least, double most) const {
+  if (!given_.contains(key)) return fallback;
+  const auto& value = given_.at(key);
+  if (!value.is_number() || !(value.get<double>() >= least && value.get<double>() <= most)) {
+    wrong(key, fmt::format("a number from {} to {}", least, most));
+  }
+  return value.get<double>();
+}
+
+bool Options::flag(const char* key, bool fallback) const {
+  if (!given_.contains(key)) return fallback;
+  if (!given_.at(key).is_boolean()) wrong(key, "true or false");
+  return given_.at(key).get<bool>();
+}
+
+std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallback) const {
+  if (!given_.contains(key)) return fallback;
+  const auto& value = given_.at(key);
+  std::vector<Role> result;
+  if (value.is_string()) {
+    std::istringstream stream(value.get<std::string>());
+    for (std::string part; std::getline(stream, part, ',');) result.push_back(role_of(part));
+  } else if (value.is_array()) {
+    for (const auto& part : value) {
+      if (!part.is_string()) wrong(key, "a list of roles such as [q, v]");
+      result.push_back(role_of(part.get<std::string>()));
+    }
+  }
+  if (result.empty()) wrong(key, "a list of roles such as [q, v]");
+  return result;
+}
+
+std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted) {
+  std::vector<RoleEntry> entries;
+  for (const Role role : wanted) {
+    const bool any = std::any_of(roles.begin(), roles.end(), [&](const RoleEntry& entry) { return entry.site.role == role; });
+    if (any) continue;
+    std::set<std::string> known;
+    for (const auto& entry : roles) known.insert(name(entry.site.role));
+    fail(Category::InvalidArgument, "roles", "this architecture has no role '{}'{}", name(role),
+         did_you_mean("", std::vector<std::string>(known.begin(), known.end())));
+  }
+  for (const auto& entry : roles) {
+    if (std::find(wanted.begin(), wanted.end(), entry.site.role) != wanted.end()) entries.push_back(entry);
+  }
+  return entries;
+}
+
+bool targets(const nlohmann::json& target_modules, const std::string& module) {
+  if (target_modules.is_string()) {
+    const auto pattern = target_modules.get<std::string>();
+    try {
+      return std::regex_match(module, std::regex(pattern));
+    } catch (const std::regex_error& error) {
+      fail(Category::InvalidArgument, "target_modules", "'{}' is not a regular expression: {}", pattern, error.what());
+    }
+  }
+  return std::any_of(target_modules.begin(), target_modules.end(), [&](const nlohmann::json& target) {
+    if (!target.is_string()) fail(Category::InvalidArgument, "target_modules", "{} is not a module name", target.dump());
+    const auto suffix = target.get<std::string>();
+    return module == suffix || module.ends_with("." + suffix);
+  });
+}
+
+std::vector<std::string> target_names(const std::vector<RoleEntry>& entries) {
+  std::set<std::string> names;
+  for (const auto& entry : entries) {
+    const auto module = entry.module();
+    names.insert(module.substr(module.rfind('.') + 1));
+  }
+  return {names.begin(), names.end()};
+}
+
+}  // namespace graft::adapters

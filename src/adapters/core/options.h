@@ -1,0 +1,39 @@
+// Reading a method's options and PEFT's target lists.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "nn/sites.h"
+
+namespace graft::adapters {
+
+/// Options by name with a check that nothing else was given.
+class Options {
+ public:
+  /// Throws InvalidArgument that names the unknown option and the nearest known one.
+  Options(const char* method, const nlohmann::json& given, const std::vector<std::string>& known);
+  std::int64_t integer(const char* key, std::int64_t fallback, std::int64_t least) const;
+  double number(const char* key, double fallback, double least, double most) const;
+  bool flag(const char* key, bool fallback) const;
+  /// Roles as a list or as "q,v".
+  std::vector<Role> roles(const char* key, const std::vector<Role>& fallback) const;
+
+ private:
+  [[noreturn]] void wrong(const char* key, const std::string& expected) const;
+  std::string method_;
+  nlohmann::json given_;
+};
+
+/// Entries with one of the roles, in the model's order. Throws InvalidArgument where a role hits nothing in this model.
+std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted);
+
+/// True when PEFT's `target_modules` (a list of names or suffixes, or one regular expression) picks the module.
+/// Throws InvalidArgument for a malformed expression.
+bool targets(const nlohmann::json& target_modules, const std::string& module);
+
+/// Last parts of the modules' names without repetition, as PEFT lists them: ["k_proj", "v_proj"].
+std::vector<std::string> target_names(const std::vector<RoleEntry>& entries);
+
+}  // namespace graft::adapters

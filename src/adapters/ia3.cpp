@@ -1,0 +1,175 @@
+// (IA)³: learned vectors that rescale keys, values and the feed-forward's inner activation (Liu et al. 2022, section 3.3).
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <map>
+
+#include "adapters/core/method.h"
+#include "adapters/core/options.h"
+#include "base/error.h"
+
+namespace graft {
+namespace {
+
+// y = x ⊙ l with fp32 l and y in x's dtype. Keeps x, which its producer keeps anyway or drops, and no product in fp32.
+class Rescale : public torch::autograd::Function<Rescale> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& scale) {
+    ctx->save_for_backward({x, scale});
+    return at::mul(x, scale).to(x.scalar_type());
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    at::Tensor grad_x, grad_scale;
+    if (ctx->needs_input_grad(0)) grad_x = at::mul(grads[0], saved[1]).to(saved[0].scalar_type());
+    if (ctx->needs_input_grad(1)) grad_scale = at::mul(grads[0].to(at::kFloat), saved[0]).sum(0);
+    return {grad_x, grad_scale};
+  }
+};
+
+// The feed-forward's inner activation is the input of `down`; keys and values are outputs. The authors of T-Few scale the
+// output of `up` instead: the same function for a gated feed-forward only, so both are kept apart.
+bool scales_input(Role role) { return role == Role::Down; }
+
+struct Target {
+  RoleEntry entry;
+  bool input = false;
+  at::Tensor scale;  // [in] or [out], fp32
+};
+
+class Ia3 : public Adapter {
+ public:
+  Ia3(const Model& model, const std::vector<Target>& targets) : model_(model) {
+    for (const auto& target : targets) targets_.emplace(target.entry.site, target);
+  }
+
+  bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
+
+  at::Tensor input(const Site& site, const at::Tensor& x) const override {
+    const Target& target = targets_.at(site);
+    return target.input ? Rescale::apply(x, target.scale) : x;
+  }
+
+  at::Tensor output(const Site& site, const at::Tensor&, const at::Tensor& y) const override {
+    const Target& target = targets_.at(site);
+    return target.input ? y : Rescale::apply(y, target.scale);
+  }
+
+  std::vector<AdapterTensor> parameters() const override {
+    std::vector<AdapterTensor> result;
+    for (const auto& [site, target] : targets_) result.push_back({name(site) + ".scale", target.scale});
+    return result;
+  }
+
+  nlohmann::json peft_config() const override {
+    std::vector<RoleEntry> all, inputs;
+    for (const auto& [site, target] : targets_) {
+      all.push_back(target.entry);
+      if (target.input) inputs.push_back(target.entry);
+    }
+    return {{"peft_type", "IA3"}, {"target_modules", adapters::target_names(all)},
+            {"feedforward_modules", adapters::target_names(inputs)}, {"fan_in_fan_out", all.front().layout == Layout::InOut},
+            {"init_ia3_weights", true}, {"modules_to_save", nullptr}, {"exclude_modules", nullptr}};
+  }
+
+  // PEFT has one vector a module: slices of a fused map are put together, with ones where nothing is trained.
+  std::vector<PeftTensor> peft_tensors() const override {
+    std::map<std::string, at::Tensor> by_module;
+    for (const auto& [site, target] : targets_) {
+      const RoleEntry& entry = target.entry;
+      at::Tensor& vector = by_module[entry.module()];
+      if (!vector.defined()) vector = at::ones({target.input ? entry.in : entry.whole});
+      vector.narrow(0, target.input ? 0 : entry.first, target.scale.size(0)).mul_(target.scale.detach().cpu());
+    }
+    std::vector<PeftTensor> result;
+    for (const auto& [module, vector] : by_module) {
+      const bool input = is_input_module(module);
+      result.push_back({module + ".ia3_l", input ? vector.view({1, -1}) : vector.view({-1, 1})});
+    }
+    return result;
+  }
+
+  at::Tensor merged(std::int64_t index, const at::Tensor& base) const override {
+    const std::string& parameter = model_.parameters().all()[static_cast<std::size_t>(index)].name;
+    at::Tensor result;
+    for (const auto& [site, target] : targets_) {
+      const RoleEntry& entry = target.entry;
+      if (parameter != entry.weight && (parameter != entry.bias || target.input)) continue;
+      if (!result.defined()) result = base.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+      scale_slice(result, entry, target, parameter == entry.bias);
+    }
+    return result;
+  }
+
+ private:
+  bool is_input_module(const std::string& module) const {
+    for (const auto& [site, target] : targets_) {
+      if (target.entry.module() == module) return target.input;
+    }
+    return false;
+  }
+
+  static void scale_slice(at::Tensor& value, const RoleEntry& entry, const Target& target, bool bias) {
+    const at::Tensor scale = target.scale.detach();
+    if (bias) {
+      value.narrow(0, entry.first, entry.out).mul_(scale);
+      return;
+    }
+    const bool out_in = entry.layout == Layout::OutIn;
+    const at::Tensor slice = value.narrow(out_in ? 0 : 1, entry.first, entry.out);
+    const bool along_rows = out_in != target.input;
+    slice.mul_(along_rows ? scale.view({-1, 1}) : scale.view({1, -1}));
+  }
+
+  const Model& model_;
+  std::map<Site, Target> targets_;
+};
+
+at::Tensor trainable(const at::Tensor& value, const Model& model) {
+  return value.to(model.device(), at::kFloat, false, true).contiguous().requires_grad_(true);
+}
+
+std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {
+  const adapters::Options options("ia3", given, {"roles"});
+  const auto roles = options.roles("roles", {Role::K, Role::V, Role::Down});
+  std::vector<Target> targets;
+  for (const auto& entry : adapters::entries_with(model.roles(), roles)) {
+    const bool input = scales_input(entry.site.role);
+    targets.push_back({entry, input, trainable(at::ones({input ? entry.in : entry.out}), model)});
+  }
+  return std::make_unique<Ia3>(model, targets);
+}
+
+// Whole maps, not slices of them: PEFT has one vector a module.
+const RoleEntry* whole_entry(const RoleMap& roles, const std::string& module) {
+  for (const auto& entry : roles) {
+    if (!entry.fused() && entry.module() == module) return &entry;
+  }
+  return nullptr;
+}
+
+std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config, const std::vector<PeftTensor>& tensors) {
+  const auto feedforward = config.value("feedforward_modules", nlohmann::json::array());
+  std::vector<Target> targets;
+  for (const auto& tensor : tensors) {
+    static const std::string kSuffix = ".ia3_l";
+    const RoleEntry* entry =
+        tensor.name.ends_with(kSuffix) ? whole_entry(model.roles(), tensor.name.substr(0, tensor.name.size() - kSuffix.size())) : nullptr;
+    if (entry == nullptr) fail(Category::Corruption, tensor.name, "this tensor has no place in the model; was the adapter made for another architecture?");
+    const bool input = adapters::targets(feedforward, entry->module());
+    const auto expected = input ? entry->in : entry->out;
+    if (tensor.value.numel() != expected) fail(Category::Corruption, tensor.name, "has {} values, the model needs {}", tensor.value.numel(), expected);
+    targets.push_back({*entry, input, trainable(tensor.value.reshape({-1}), model)});
+  }
+  return std::make_unique<Ia3>(model, targets);
+}
+
+}  // namespace
+
+namespace adapters {
+extern const Method ia3;
+const Method ia3{"ia3", "(IA)³: rescaling vectors for keys, values and the inner activation (Liu et al. 2022)",
+                 "roles=[k, v, down]   which maps are rescaled (down: its input; others: their output)", "IA3", create, from_peft};
+}  // namespace adapters
+}  // namespace graft

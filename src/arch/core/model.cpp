@@ -1,0 +1,68 @@
+#include "arch/core/model.h"
+
+#include <ATen/ATen.h>
+
+#include "arch/core/architecture.h"
+#include "base/error.h"
+#include "base/suggest.h"
+#include "nn/kv_cache.h"
+
+namespace graft {
+namespace {
+
+const Architecture& architecture_of(const ModelConfig& config, const std::string& path) {
+  std::vector<std::string> known;
+  for (const Architecture* architecture : arch::registry()) {
+    if (config.architecture == architecture->name) return *architecture;
+    known.emplace_back(architecture->name);
+  }
+  fail(Category::Unsupported, path, "architecture '{}' is not supported{}", config.architecture, did_you_mean(config.architecture, known));
+}
+
+void advance(const Forest& forest, KvCache* cache) {
+  for (const auto& segment : forest.segments) {
+    if (segment.cache >= 0) cache->advance(segment.cache, segment.length);
+  }
+}
+
+}  // namespace
+
+PlanOptions Model::plan_options(const ForwardOptions& options) const {
+  PlanOptions plan;
+  plan.dtype = dtype();
+  plan.device = device();
+  plan.cache = options.cache;
+  return plan;
+}
+
+at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) const {
+  const at::Tensor& base = parameters_.value(index);
+  for (const SiteHooks* hooks : options.slots) {
+    if (hooks == nullptr || !hooks->replaces_parameters()) continue;
+    const at::Tensor replaced = hooks->parameter(index);
+    return replaced.defined() ? replaced.to(base.scalar_type()) : base;
+  }
+  return base;
+}
+
+at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options) const {
+  validate(input, config_.vocab_size);
+  if (input.decoder.tokens.empty()) fail(Category::InvalidArgument, "decoder", "the batch has no tokens");
+  const at::Tensor planned_hidden = run(input, options);
+  advance(input.decoder, options.cache);
+  return planned_hidden;
+}
+
+std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options) {
+  ModelFiles files = open_model_files(path);
+  const Architecture& architecture = architecture_of(files.config, path);
+  ParameterLoader loader(std::shared_ptr<const TensorSource>(std::move(files.weights)), options.dtype, options.device);
+  try {
+    return architecture.create(files.config, loader);
+  } catch (const Error& error) {
+    if (!error.context().empty()) throw;
+    throw error.within(path);
+  }
+}
+
+}  // namespace graft

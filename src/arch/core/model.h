@@ -1,0 +1,70 @@
+// The model every architecture file makes: the same object trains, evaluates and generates.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/model_config.h"
+#include "nn/context.h"
+#include "nn/parameters.h"
+#include "nn/sites.h"
+#include "nn/step_input.h"
+
+namespace graft {
+
+class KvCache;
+
+struct ForwardOptions {
+  std::vector<const SiteHooks*> slots;  ///< adapters by slot
+  KvCache* cache = nullptr;             ///< for segments that name a cache sequence
+  bool checkpoint_layers = false;       ///< recompute layers in the backward pass
+};
+
+/// Immutable after construction; forward() may be called from several threads.
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  /// Final hidden states [N, C] of the decoder's tokens, after the last norm, in the input's order of tokens.
+  /// Throws InvalidArgument for a malformed input.
+  at::Tensor forward(const StepInput& input, const ForwardOptions& options = {}) const;
+
+  /// Logits [K, V] of hidden rows [K, C], in the compute dtype.
+  virtual at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options = {}) const = 0;
+
+  virtual const RoleMap& roles() const = 0;
+  /// Depth of the KV cache this model needs.
+  virtual std::int64_t cache_layers() const = 0;
+
+  const ModelConfig& config() const { return config_; }
+  const ParameterTable& parameters() const { return parameters_; }
+  bool encoder_decoder() const { return config_.encoder_decoder(); }
+  at::Device device() const { return parameters_.all().front().value.device(); }
+  at::ScalarType dtype() const { return parameters_.all().front().value.scalar_type(); }
+
+ protected:
+  explicit Model(ModelConfig config) : config_(std::move(config)) {}
+
+  /// Final hidden states in the input's order of tokens.
+  virtual at::Tensor run(const StepInput& input, const ForwardOptions& options) const = 0;
+  PlanOptions plan_options(const ForwardOptions& options) const;
+  /// Parameter `index` or its replacement by a method that trains base parameters.
+  at::Tensor parameter(std::int64_t index, const ForwardOptions& options) const;
+
+  ModelConfig config_;
+  ParameterTable parameters_;
+};
+
+struct ModelOptions {
+  at::ScalarType dtype = at::kFloat;  ///< of parameters and activations
+  at::Device device = at::kCPU;
+};
+
+/// Opens a model folder or .gguf file with the architecture its config names. Throws NotFound, Corruption, Unsupported.
+std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options = {});
+
+}  // namespace graft

@@ -1,0 +1,194 @@
+#include "eval/choices.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "nn/layer_checkpoint.h"
+
+namespace graft {
+namespace {
+
+constexpr std::int64_t kLogitRows = 256;  // rows of [V] logits that exist at a time
+
+std::vector<std::int64_t> ids(const std::vector<TokenId>& tokens) { return {tokens.begin(), tokens.end()}; }
+
+std::size_t common_prefix(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
+  const auto limit = std::min(a.size(), b.size());
+  std::size_t n = 0;
+  while (n < limit && a[n] == b[n]) ++n;
+  return n;
+}
+
+std::int64_t code_points(const std::string& text) {
+  return std::count_if(text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
+}
+
+// A prompt that is empty as tokens still needs one token to predict from.
+std::vector<std::int64_t> prompt_tokens(const Example& example, const Tokenizer& tokenizer) {
+  auto prompt = ids(tokenizer.encode(example.prompt, true));
+  if (!prompt.empty()) return prompt;
+  const auto start = tokenizer.bos() ? tokenizer.bos() : tokenizer.eos();
+  if (!start) fail(Category::InvalidArgument, example.where, "the prompt is empty and the tokenizer has no start token");
+  return {*start};
+}
+
+void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
+  const auto prompt = prompt_tokens(example, tokenizer);
+  std::vector<std::vector<std::int64_t>> joint;
+  std::size_t shared = prompt.size();
+  for (const auto& choice : example.choices) {
+    auto whole = ids(tokenizer.encode(example.prompt + choice, true));
+    if (example.prompt.empty() && common_prefix(whole, prompt) == 0) whole.insert(whole.begin(), prompt.begin(), prompt.end());
+    shared = std::min({shared, common_prefix(whole, prompt), whole.size() - 1});
+    joint.push_back(std::move(whole));
+  }
+  if (shared == 0) fail(Category::InvalidArgument, example.where, "prompt and choices share no token; end the prompt with text of its own");
+  out.prompt.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(shared));
+  for (std::size_t c = 0; c < joint.size(); ++c) {
+    auto& choice = out.choices[c];
+    choice.tokens.assign(joint[c].begin() + static_cast<std::ptrdiff_t>(shared), joint[c].end());
+    const auto context = std::min(common_prefix(joint[c], prompt), joint[c].size() - 1);
+    choice.scored_from = static_cast<std::int64_t>(context - shared);
+  }
+}
+
+void tokenize_encoder_decoder(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
+  out.prompt = ids(tokenizer.encode(example.prompt, true));
+  for (std::size_t c = 0; c < example.choices.size(); ++c) out.choices[c].tokens = ids(tokenizer.encode(example.choices[c], true));
+}
+
+void cut_to_fit(ChoiceTokens& tokens, std::int64_t max_positions) {
+  std::int64_t longest = 0;
+  for (const auto& choice : tokens.choices) longest = std::max(longest, static_cast<std::int64_t>(choice.tokens.size()));
+  const auto room = max_positions - longest;
+  const auto length = static_cast<std::int64_t>(tokens.prompt.size());
+  if (max_positions > 0 && length > room && room > 0) tokens.prompt.erase(tokens.prompt.begin(), tokens.prompt.begin() + (length - room));
+}
+
+void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
+  const auto prompt = batch.input.decoder.add(example.prompt, -1, slot);
+  const auto last = batch.input.decoder.size() - 1;
+  for (const auto& choice : example.choices) {
+    const auto index = batch.choices();
+    const auto length = static_cast<std::int64_t>(choice.tokens.size());
+    const auto begin = batch.input.decoder.size();
+    // The last token predicts nothing, so it is not computed.
+    if (length > 1) batch.input.decoder.add({choice.tokens.begin(), choice.tokens.end() - 1}, prompt, slot);
+    for (auto t = choice.scored_from; t < length; ++t) {
+      batch.scored.push_back({t == 0 ? last : begin + t - 1, choice.tokens[static_cast<std::size_t>(t)], index});
+    }
+    batch.scored_tokens.push_back(length - choice.scored_from);
+    ++batch.first_choice.back();
+  }
+}
+
+void pack_encoder_decoder(const ChoiceTokens& example, std::int64_t start, std::int32_t slot, ChoiceBatch& batch) {
+  const auto source = batch.input.encoder.add(example.prompt, -1, slot);
+  for (const auto& choice : example.choices) {
+    std::vector<std::int64_t> shifted = {start};
+    shifted.insert(shifted.end(), choice.tokens.begin(), choice.tokens.end() - 1);
+    const auto begin = batch.input.decoder.size();
+    batch.input.decoder.add(shifted, -1, slot, source);
+    for (std::size_t t = 0; t < choice.tokens.size(); ++t) batch.scored.push_back({begin + static_cast<std::int64_t>(t), choice.tokens[t], batch.choices()});
+    batch.scored_tokens.push_back(static_cast<std::int64_t>(choice.tokens.size()));
+    ++batch.first_choice.back();
+  }
+}
+
+struct Block {
+  std::vector<std::int64_t> rows;     // of hidden
+  std::vector<std::int64_t> local;    // row of this block, per scored token
+  std::vector<std::int64_t> targets;  // per scored token
+  std::vector<std::int64_t> order;    // index of the scored token
+};
+
+std::vector<Block> blocks_of(const std::vector<ScoredToken>& scored) {
+  std::vector<std::int64_t> order(scored.size());
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return scored[static_cast<std::size_t>(a)].row < scored[static_cast<std::size_t>(b)].row; });
+  std::vector<Block> blocks(1);
+  for (const auto i : order) {
+    const ScoredToken& token = scored[static_cast<std::size_t>(i)];
+    const bool new_row = blocks.back().rows.empty() || blocks.back().rows.back() != token.row;
+    if (new_row && static_cast<std::int64_t>(blocks.back().rows.size()) == kLogitRows) blocks.emplace_back();
+    Block& block = blocks.back();
+    if (block.rows.empty() || block.rows.back() != token.row) block.rows.push_back(token.row);
+    block.local.push_back(static_cast<std::int64_t>(block.rows.size()) - 1);
+    block.targets.push_back(token.target);
+    block.order.push_back(i);
+  }
+  return blocks;
+}
+
+}  // namespace
+
+std::int64_t ChoiceTokens::tokens() const {
+  auto total = static_cast<std::int64_t>(prompt.size());
+  for (const auto& choice : choices) total += static_cast<std::int64_t>(choice.tokens.size());
+  return total;
+}
+
+ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config) {
+  if (example.choices.empty()) fail(Category::InvalidArgument, example.where, "the example has no choices");
+  ChoiceTokens tokens;
+  tokens.label = example.label;
+  tokens.choices.resize(example.choices.size());
+  for (std::size_t c = 0; c < example.choices.size(); ++c) {
+    if (example.choices[c].empty()) fail(Category::InvalidArgument, example.where, "choice {} is empty", c);
+    tokens.choices[c].characters = code_points(example.choices[c]);
+    tokens.choices[c].bytes = static_cast<std::int64_t>(example.choices[c].size());
+  }
+  if (config.encoder_decoder()) {
+    tokenize_encoder_decoder(example, tokenizer, tokens);
+  } else {
+    tokenize_decoder_only(example, tokenizer, tokens);
+    cut_to_fit(tokens, config.max_positions);
+  }
+  return tokens;
+}
+
+ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot) {
+  ChoiceBatch batch;
+  batch.first_choice.push_back(0);
+  for (const ChoiceTokens* example : examples) {
+    batch.first_choice.push_back(batch.first_choice.back());
+    batch.labels.push_back(example->label);
+    if (config.encoder_decoder()) {
+      pack_encoder_decoder(*example, config.decoder_start_token, slot, batch);
+    } else {
+      pack_decoder_only(*example, slot, batch);
+    }
+  }
+  return batch;
+}
+
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options) {
+  const at::Tensor hidden = model.forward(batch.input, options);
+  const auto blocks = blocks_of(batch.scored);
+  std::vector<at::Tensor> parts;
+  std::vector<std::int64_t> order;
+  for (const Block& block : blocks) {
+    const auto device = hidden.device();
+    const at::Tensor local = at::tensor(block.local, at::kLong).to(device), targets = at::tensor(block.targets, at::kLong).to(device);
+    const LayerFunction score = [&model, options, local, targets](const std::vector<at::Tensor>& inputs) {
+      const at::Tensor log_p = at::log_softmax(model.logits(inputs[0], options), -1, at::kFloat);
+      return log_p.index({local, targets});
+    };
+    const at::Tensor rows = hidden.index_select(0, at::tensor(block.rows, at::kLong).to(device));
+    parts.push_back(blocks.size() > 1 ? checkpointed(score, {rows}) : score({rows}));
+    order.insert(order.end(), block.order.begin(), block.order.end());
+  }
+  std::vector<std::int64_t> place(order.size());
+  for (std::size_t i = 0; i < order.size(); ++i) place[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
+  return at::cat(parts).index_select(0, at::tensor(place, at::kLong).to(hidden.device()));
+}
+
+at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {
+  std::vector<std::int64_t> choice;
+  for (const auto& token : batch.scored) choice.push_back(token.choice);
+  return at::zeros({batch.choices()}, per_token.options()).index_add(0, at::tensor(choice, at::kLong).to(per_token.device()), per_token);
+}
+
+}  // namespace graft

@@ -1,0 +1,63 @@
+// Multiple-choice examples as packed segments: one prompt, shared by its choices.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "arch/core/model.h"
+#include "data/task.h"
+#include "nn/step_input.h"
+#include "text/tokenizer.h"
+
+namespace graft {
+
+/// An example as token ids. For decoder-only models `prompt` is the longest prefix that prompt-with-choice tokenisations
+/// share, so that a token that spans the boundary is what the model would really read.
+struct ChoiceTokens {
+  std::vector<std::int64_t> prompt;
+  struct Choice {
+    std::vector<std::int64_t> tokens;  ///< after the shared prefix; for encoder–decoder models the whole target with </s>
+    std::int64_t scored_from = 0;      ///< tokens before it belong to the prompt's text and are not scored
+    std::int64_t characters = 0;       ///< Unicode code points of the choice's text
+    std::int64_t bytes = 0;
+  };
+  std::vector<Choice> choices;
+  std::int64_t label = -1;
+
+  std::int64_t tokens() const;
+};
+
+/// Tokenises an example for a model. The prompt is cut from the left when it would not fit `max_positions`.
+/// Throws InvalidArgument for an example without choices.
+ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config);
+
+/// One scored token: the hidden state of row `row` (a token of the decoder) predicts `target`.
+struct ScoredToken {
+  std::int64_t row = 0;
+  std::int64_t target = 0;
+  std::int64_t choice = 0;  ///< index over all choices of the batch
+};
+
+struct ChoiceBatch {
+  StepInput input;
+  std::vector<ScoredToken> scored;
+  std::vector<std::int64_t> first_choice;  ///< [E + 1] offsets of each example's choices
+  std::vector<std::int64_t> labels;        ///< [E], -1 unknown
+  std::vector<std::int64_t> scored_tokens; ///< [choices]
+
+  std::int64_t examples() const { return static_cast<std::int64_t>(labels.size()); }
+  std::int64_t choices() const { return first_choice.back(); }
+};
+
+/// Packs examples; all of their segments use adapter `slot`.
+ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot);
+
+/// log p of each scored token [T] fp32, differentiable. Logits exist for a block of rows at a time.
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options);
+
+/// Sum over the tokens of each choice, [choices] fp32.
+at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch);
+
+}  // namespace graft

@@ -1,0 +1,93 @@
+#include "eval/rank.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/progress.h"
+#include "base/suggest.h"
+
+namespace graft {
+namespace {
+
+// Sum of log-probabilities of every choice of every example.
+std::vector<std::vector<double>> sums(const Model& model, const std::vector<ChoiceTokens>& examples, const RankOptions& options) {
+  const at::InferenceMode inference;
+  std::vector<std::vector<double>> result;
+  Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
+  const std::int32_t slot = options.forward.slots.empty() ? -1 : 0;
+  for (std::size_t begin = 0; begin < examples.size();) {
+    if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted");
+    std::vector<const ChoiceTokens*> batch;
+    for (std::int64_t tokens = 0; begin < examples.size() && (batch.empty() || tokens + examples[begin].tokens() <= options.batch_tokens); ++begin) {
+      tokens += examples[begin].tokens();
+      batch.push_back(&examples[begin]);
+    }
+    const ChoiceBatch packed = pack(batch, model.config(), slot);
+    const at::Tensor by_choice = sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);
+    const double* data = by_choice.const_data_ptr<double>();
+    for (std::int64_t e = 0; e < packed.examples(); ++e) {
+      result.emplace_back(data + packed.first_choice[static_cast<std::size_t>(e)], data + packed.first_choice[static_cast<std::size_t>(e) + 1]);
+    }
+    progress.update(static_cast<std::int64_t>(begin));
+  }
+  return result;
+}
+
+double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation normalisation) {
+  switch (normalisation) {
+    case Normalisation::Tokens: return sum / static_cast<double>(static_cast<std::int64_t>(choice.tokens.size()) - choice.scored_from);
+    case Normalisation::Chars: return sum / static_cast<double>(choice.characters);
+    case Normalisation::Bytes: return sum / static_cast<double>(choice.bytes);
+    default: return sum;
+  }
+}
+
+RankedExample ranked(const ChoiceTokens& example, std::vector<double> scores) {
+  RankedExample result;
+  result.label = example.label;
+  for (const double score : scores) {
+    if (std::isnan(score)) fail(Category::Corruption, "logits", "are not a number; the weights or the adapter hold NaN");
+  }
+  const auto best = std::max_element(scores.begin(), scores.end());
+  result.prediction = best - scores.begin();
+  double total = 0;
+  for (const double score : scores) total += std::exp(score - *best);
+  for (const double score : scores) result.probabilities.push_back(std::exp(score - *best) / total);
+  result.scores = std::move(scores);
+  return result;
+}
+
+}  // namespace
+
+Normalisation normalisation_of(const std::string& name) {
+  if (name == "none") return Normalisation::None;
+  if (name == "tokens") return Normalisation::Tokens;
+  if (name == "chars") return Normalisation::Chars;
+  if (name == "bytes") return Normalisation::Bytes;
+  if (name == "pmi") return Normalisation::Pmi;
+  fail(Category::InvalidArgument, "normalisation", "unknown '{}'{}", name, did_you_mean(name, {"none", "tokens", "chars", "bytes", "pmi"}));
+}
+
+std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples, const RankOptions& options) {
+  auto scores = sums(model, examples, options);
+  if (options.normalisation == Normalisation::Pmi) {
+    if (options.neutral == nullptr || options.neutral->size() != examples.size()) fail(Category::Internal, "pmi", "needs a neutral prompt for every example");
+    const auto prior = sums(model, *options.neutral, options);
+    for (std::size_t e = 0; e < scores.size(); ++e) {
+      for (std::size_t c = 0; c < scores[e].size(); ++c) scores[e][c] -= prior[e][c];
+    }
+  }
+  std::vector<RankedExample> result;
+  for (std::size_t e = 0; e < examples.size(); ++e) {
+    for (std::size_t c = 0; c < scores[e].size(); ++c) scores[e][c] = normalised(scores[e][c], examples[e].choices[c], options.normalisation);
+    result.push_back(ranked(examples[e], std::move(scores[e])));
+  }
+  return result;
+}
+
+}  // namespace graft

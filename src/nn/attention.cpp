@@ -1,0 +1,69 @@
+#include "nn/attention.h"
+
+#include <ATen/ATen.h>
+
+#include "nn/kv_cache.h"
+
+namespace graft {
+namespace {
+
+at::Tensor rows(const at::Tensor& x, const std::vector<TokenRange>& ranges) {
+  if (ranges.size() == 1) return x.narrow(0, ranges[0].begin, ranges[0].length);
+  std::vector<at::Tensor> parts;
+  for (const auto& range : ranges) parts.push_back(x.narrow(0, range.begin, range.length));
+  return at::cat(parts);
+}
+
+// [T, G, D] → [G, H/G, T, D] without copying: the query heads of a group share one key head.
+at::Tensor by_group(const at::Tensor& x, std::int64_t ratio) {
+  return x.permute({1, 0, 2}).unsqueeze(1).expand({x.size(1), ratio, x.size(0), x.size(2)});
+}
+
+// Each group is a batch entry of H/G heads.
+at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, const at::Tensor& bias,
+                    bool causal, double scale) {
+  const std::int64_t heads = q.size(1), groups = k.size(1), dim = q.size(2), ratio = heads / groups;
+  const at::Tensor query = q.view({q.size(0), groups, ratio, dim}).permute({1, 2, 0, 3});
+  std::optional<at::Tensor> additive;
+  if (bias.defined()) {
+    const at::Tensor grouped = bias.view({groups, ratio, bias.size(1), bias.size(2)});
+    additive = mask.defined() ? grouped + mask : grouped;
+  } else if (mask.defined()) {
+    additive = mask;
+  }
+  const at::Tensor out = at::scaled_dot_product_attention(query, by_group(k, ratio), by_group(v, ratio), additive, 0.0, causal, scale);
+  return out.permute({2, 0, 1, 3}).reshape({q.size(0), heads * dim});
+}
+
+at::Tensor causal_mask(std::int64_t length, const at::Tensor& like) {
+  return at::full({length, length}, -std::numeric_limits<float>::infinity(), like.options()).triu_(1);
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
+                     const AttentionOptions& options) {
+  std::vector<at::Tensor> outputs;
+  std::int64_t next = 0;
+  const std::int64_t width = q.size(1) * q.size(2);
+  const auto skip_to = [&](std::int64_t row) {
+    if (row > next) outputs.push_back(at::zeros({row - next, width}, q.options()));
+  };
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    const AttentionCall& call = calls[c];
+    skip_to(call.queries.begin);
+    next = call.queries.begin + call.queries.length;
+    at::Tensor keys = rows(k, call.keys);
+    at::Tensor values = rows(v, call.keys);
+    if (call.cache >= 0) std::tie(keys, values) = options.cache->append(call.cache, options.layer, keys, values);
+    const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
+    // A bias takes the mask's place in the kernel, so a causal call then needs its triangle written out.
+    const bool causal = call.causal && !bias.defined();
+    const at::Tensor mask = call.causal && bias.defined() ? causal_mask(call.queries.length, bias) : call.mask;
+    outputs.push_back(one_call(q.narrow(0, call.queries.begin, call.queries.length), keys, values, mask, bias, causal, options.scale));
+  }
+  skip_to(q.size(0));
+  return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
+}
+
+}  // namespace graft

@@ -1,0 +1,54 @@
+// What one forward pass carries through the blocks: parameters, adapters and where their tokens are.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "nn/forest_plan.h"
+#include "nn/parameters.h"
+#include "nn/sites.h"
+
+namespace graft {
+
+class KvCache;
+
+/// One linear map of an architecture, by parameter index.
+struct Linear {
+  Site site;
+  std::int64_t weight = -1;
+  std::int64_t bias = -1;  ///< -1: none
+  Layout layout = Layout::OutIn;
+};
+
+/// Hooks of the adapters in use, by slot. Throws InvalidArgument where parameter-replacing adapters would be mixed.
+class Context {
+ public:
+  Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan, KvCache* cache = nullptr);
+
+  const ForestPlan& plan() const { return plan_; }
+  KvCache* cache() const { return cache_; }
+
+  /// Base parameter, or its trained replacement (in the compute dtype).
+  at::Tensor parameter(std::int64_t index) const;
+  /// y [N, out] = x [N, in] through the map and every adapter that acts on its site.
+  at::Tensor linear(const Linear& map, const at::Tensor& x) const;
+  /// Adapters' output hooks alone, for roles that are slices of a fused map: x is the fused map's input.
+  at::Tensor adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
+  /// Adapters' input hooks alone.
+  at::Tensor adapt_input(const Site& site, const at::Tensor& x) const;
+
+ private:
+  bool acts_on(const Site& site) const;
+  const SiteHooks* hooks(std::int32_t slot) const { return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)]; }
+
+  const ParameterTable& parameters_;
+  std::vector<const SiteHooks*> slots_;
+  ForestPlan plan_;
+  KvCache* cache_;
+  const SiteHooks* replacing_ = nullptr;
+};
+
+}  // namespace graft

@@ -1,0 +1,225 @@
+#include "nn/forest_plan.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "nn/kv_cache.h"
+
+namespace graft {
+namespace {
+
+// A tree of up to this many tokens is one masked product; a larger one is cut at its root, so that a long shared prefix with
+// many continuations costs (own tokens × path) and not (all tokens)².
+constexpr std::int64_t kWholeTreeTokens = 768;
+
+struct Tree {
+  std::vector<std::vector<std::int32_t>> children;
+  std::vector<std::int32_t> roots;
+  std::vector<std::int64_t> subtree_tokens;
+};
+
+Tree tree_of(const Forest& forest) {
+  Tree tree;
+  const std::size_t count = forest.segments.size();
+  tree.children.resize(count);
+  tree.subtree_tokens.resize(count);
+  for (std::size_t s = 0; s < count; ++s) {
+    const auto parent = forest.segments[s].parent;
+    (parent < 0 ? tree.roots : tree.children[static_cast<std::size_t>(parent)]).push_back(static_cast<std::int32_t>(s));
+    tree.subtree_tokens[s] = forest.segments[s].length;
+  }
+  for (std::size_t s = count; s-- > 0;) {
+    const auto parent = forest.segments[s].parent;
+    if (parent >= 0) tree.subtree_tokens[static_cast<std::size_t>(parent)] += tree.subtree_tokens[s];
+  }
+  return tree;
+}
+
+class Planner {
+ public:
+  Planner(const Forest& forest, const PlanOptions& options) : forest_(forest), options_(options), tree_(tree_of(forest)) {}
+
+  ForestPlan run() {
+    place_segments();
+    plan_rows();
+    for (const auto root : tree_.roots) plan_calls(root, {});
+    if (options_.cross) plan_cross();
+    return std::move(plan_);
+  }
+
+ private:
+  const Segment& segment(std::int32_t index) const { return forest_.segments[static_cast<std::size_t>(index)]; }
+  TokenRange place(std::int32_t index) const { return plan_.segments[static_cast<std::size_t>(index)]; }
+
+  void place_segments() {
+    plan_.segments.resize(forest_.segments.size());
+    start_.resize(forest_.segments.size());
+    std::vector<std::int32_t> stack(tree_.roots.rbegin(), tree_.roots.rend());
+    std::int64_t next = 0;
+    while (!stack.empty()) {
+      const auto at = stack.back();
+      stack.pop_back();
+      const Segment& here = segment(at);
+      plan_.segments[static_cast<std::size_t>(at)] = {next, here.length};
+      next += here.length;
+      start_[static_cast<std::size_t>(at)] = start_position(here);
+      depth_first_.push_back(at);
+      const auto& children = tree_.children[static_cast<std::size_t>(at)];
+      stack.insert(stack.end(), children.rbegin(), children.rend());
+    }
+  }
+
+  std::int64_t start_position(const Segment& here) const {
+    if (here.parent >= 0) return start_[static_cast<std::size_t>(here.parent)] + segment(here.parent).length;
+    return here.cache >= 0 ? options_.cache->length(here.cache) : 0;
+  }
+
+  void plan_rows() {
+    const std::int64_t count = forest_.size();
+    std::vector<std::int64_t> tokens(static_cast<std::size_t>(count)), order(static_cast<std::size_t>(count));
+    positions_.resize(static_cast<std::size_t>(count));
+    for (const auto at : depth_first_) {
+      const Segment& here = segment(at);
+      const auto to = place(at).begin;
+      for (std::int64_t i = 0; i < here.length; ++i) {
+        tokens[static_cast<std::size_t>(to + i)] = forest_.tokens[static_cast<std::size_t>(here.begin + i)];
+        positions_[static_cast<std::size_t>(to + i)] = start_[static_cast<std::size_t>(at)] + i;
+        order[static_cast<std::size_t>(here.begin + i)] = to + i;
+      }
+      add_run({to, here.length}, here.slot);
+    }
+    plan_.tokens = at::tensor(tokens, at::kLong).to(options_.device);
+    plan_.positions = at::tensor(positions_, at::kLong).to(options_.device);
+    if (!std::is_sorted(order.begin(), order.end())) plan_.order = at::tensor(order, at::kLong).to(options_.device);
+  }
+
+  void add_run(TokenRange tokens, std::int32_t slot) {
+    if (!plan_.runs.empty() && plan_.runs.back().slot == slot) {
+      plan_.runs.back().tokens.length += tokens.length;
+    } else {
+      plan_.runs.push_back({tokens, slot});
+    }
+  }
+
+  void plan_calls(std::int32_t root, std::vector<std::int32_t> prefix) {
+    const bool leaf = tree_.children[static_cast<std::size_t>(root)].empty();
+    if (leaf || tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens) {
+      add_call(subtree(root), prefix);
+      return;
+    }
+    add_call({root}, prefix);
+    prefix.push_back(root);
+    for (const auto child : tree_.children[static_cast<std::size_t>(root)]) plan_calls(child, prefix);
+  }
+
+  std::vector<std::int32_t> subtree(std::int32_t root) const {
+    std::vector<std::int32_t> members = {root};
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      const auto& children = tree_.children[static_cast<std::size_t>(members[i])];
+      members.insert(members.end(), children.begin(), children.end());
+    }
+    std::sort(members.begin(), members.end(), [&](auto a, auto b) { return place(a).begin < place(b).begin; });
+    return members;
+  }
+
+  void add_call(const std::vector<std::int32_t>& members, const std::vector<std::int32_t>& prefix) {
+    AttentionCall call;
+    const auto last = place(members.back());
+    call.queries = {place(members.front()).begin, last.begin + last.length - place(members.front()).begin};
+    for (const auto ancestor : prefix) call.keys.push_back(place(ancestor));
+    call.keys.push_back(call.queries);
+    call.cache = segment(prefix.empty() ? members.front() : prefix.front()).cache;
+    const std::int64_t cached = call.cache >= 0 ? options_.cache->length(call.cache) : 0;
+    set_positions(call, cached);
+    if (options_.bidirectional) {
+      plan_.calls.push_back(std::move(call));
+      return;
+    }
+    call.causal = members.size() == 1 && prefix.empty() && cached == 0;
+    const bool sees_everything = members.size() == 1 && call.queries.length == 1;
+    if (!call.causal && !sees_everything) call.mask = mask(members, call, cached);
+    plan_.calls.push_back(std::move(call));
+  }
+
+  void set_positions(AttentionCall& call, std::int64_t cached) const {
+    std::vector<std::int64_t> keys(static_cast<std::size_t>(cached));
+    std::iota(keys.begin(), keys.end(), std::int64_t{0});
+    for (const auto& range : call.keys) append_positions(range, keys);
+    std::vector<std::int64_t> queries;
+    append_positions(call.queries, queries);
+    call.query_positions = at::tensor(queries, at::kLong);
+    call.key_positions = at::tensor(keys, at::kLong);
+  }
+
+  void append_positions(TokenRange range, std::vector<std::int64_t>& out) const {
+    out.insert(out.end(), positions_.begin() + range.begin, positions_.begin() + range.begin + range.length);
+  }
+
+  // Rows are the members' tokens, columns the cached, the prefix's and the members' tokens.
+  at::Tensor mask(const std::vector<std::int32_t>& members, const AttentionCall& call, std::int64_t cached) const {
+    std::int64_t before = cached;
+    for (std::size_t i = 0; i + 1 < call.keys.size(); ++i) before += call.keys[i].length;
+    const std::int64_t rows = call.queries.length;
+    const std::int64_t columns = before + rows;
+    at::Tensor visible = at::full({rows, columns}, -std::numeric_limits<float>::infinity(), at::kFloat);
+    float* data = visible.data_ptr<float>();
+    for (const auto member : members) {
+      const auto range = place(member);
+      for (std::int64_t i = 0; i < range.length; ++i) {
+        float* row = data + (range.begin - call.queries.begin + i) * columns;
+        std::fill(row, row + before, 0.0f);
+        show_ancestors(member, members.front(), row + before - call.queries.begin);
+        std::fill(row + before + range.begin - call.queries.begin, row + before + range.begin - call.queries.begin + i + 1, 0.0f);
+      }
+    }
+    return visible.to(options_.device, options_.dtype);
+  }
+
+  // `row` is indexed by planned token.
+  void show_ancestors(std::int32_t member, std::int32_t top, float* row) const {
+    while (member != top) {
+      member = segment(member).parent;
+      const auto range = place(member);
+      std::fill(row + range.begin, row + range.begin + range.length, 0.0f);
+    }
+  }
+
+  // Neighbouring segments with one source share a product: its keys are computed and read once.
+  void plan_cross() {
+    for (const auto at : depth_first_) {
+      const Segment& here = segment(at);
+      if (here.source < 0 && here.cache < 0) continue;
+      AttentionCall call;
+      call.queries = place(at);
+      call.cache = here.cache;
+      if (here.source >= 0) call.keys = {options_.encoder->segments[static_cast<std::size_t>(here.source)]};
+      if (!extends(plan_.cross, call)) plan_.cross.push_back(std::move(call));
+    }
+  }
+
+  static bool extends(std::vector<AttentionCall>& calls, const AttentionCall& next) {
+    if (calls.empty() || next.cache >= 0 || calls.back().cache >= 0) return false;
+    AttentionCall& last = calls.back();
+    const bool follows = last.queries.begin + last.queries.length == next.queries.begin;
+    if (!follows || last.keys[0].begin != next.keys[0].begin) return false;
+    last.queries.length += next.queries.length;
+    return true;
+  }
+
+  const Forest& forest_;
+  const PlanOptions& options_;
+  Tree tree_;
+  ForestPlan plan_;
+  std::vector<std::int64_t> start_;
+  std::vector<std::int64_t> positions_;
+  std::vector<std::int32_t> depth_first_;
+};
+
+}  // namespace
+
+ForestPlan plan(const Forest& forest, const PlanOptions& options) { return Planner(forest, options).run(); }
+
+}  // namespace graft

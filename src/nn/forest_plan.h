@@ -1,0 +1,61 @@
+// A forest made ready for computing: positions, and the attention calls that cover it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "nn/step_input.h"
+
+namespace graft {
+
+class KvCache;
+
+/// A contiguous run of tokens of the planned order.
+struct TokenRange {
+  std::int64_t begin = 0;
+  std::int64_t length = 0;
+};
+
+/// One attention product: `queries` over the concatenation of cached keys (if any) and `keys`.
+struct AttentionCall {
+  TokenRange queries;
+  std::vector<TokenRange> keys;
+  std::int32_t cache = -1;    ///< KV cache sequence whose keys come first
+  bool causal = false;        ///< plain lower-triangular: no mask needed
+  at::Tensor mask;            ///< [Tq, Tk] additive, 0 or -inf; undefined where causal or where everything is visible
+  at::Tensor query_positions; ///< [Tq] int64, for relative position biases
+  at::Tensor key_positions;   ///< [Tk] int64
+};
+
+/// Consecutive planned tokens with one adapter slot.
+struct SlotRun {
+  TokenRange tokens;
+  std::int32_t slot = -1;
+};
+
+/// Tokens are put into depth-first order, so that each tree is one run of rows; `order` undoes it.
+struct ForestPlan {
+  at::Tensor tokens;                     ///< [N] int64, planned order, on the model's device
+  at::Tensor positions;                  ///< [N] int64, position within the path from the root
+  std::vector<AttentionCall> calls;      ///< self-attention
+  std::vector<AttentionCall> cross;      ///< over the encoder's planned rows, where segments have a source
+  std::vector<SlotRun> runs;             ///< cover [0, N)
+  std::vector<TokenRange> segments;      ///< planned place of each segment, in the forest's order of segments
+  std::optional<at::Tensor> order;       ///< planned row of each token; absent: same order
+};
+
+struct PlanOptions {
+  bool bidirectional = false;            ///< encoder: every token of a segment sees the whole segment
+  at::ScalarType dtype = at::kFloat;     ///< of masks
+  at::Device device = at::kCPU;
+  const KvCache* cache = nullptr;        ///< gives the length of cached sequences
+  bool cross = false;                    ///< plan cross-attention too
+  const ForestPlan* encoder = nullptr;   ///< where the sources are; absent when their keys are in the cache
+};
+
+ForestPlan plan(const Forest& forest, const PlanOptions& options);
+
+}  // namespace graft

@@ -1,0 +1,48 @@
+#include "nn/kv_cache.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace graft {
+namespace {
+
+constexpr std::int64_t kFirstCapacity = 256;
+
+void reserve(at::Tensor& buffer, const at::Tensor& like, std::int64_t used, std::int64_t needed) {
+  if (buffer.defined() && buffer.size(0) >= needed) return;
+  const std::int64_t capacity = std::max(needed, buffer.defined() ? 2 * buffer.size(0) : kFirstCapacity);
+  at::Tensor grown = at::empty({capacity, like.size(1), like.size(2)}, like.options());
+  if (used > 0) grown.narrow(0, 0, used).copy_(buffer.narrow(0, 0, used));
+  buffer = std::move(grown);
+}
+
+}  // namespace
+
+std::int32_t KvCache::add_sequence() {
+  sequences_.emplace_back().layers.resize(static_cast<std::size_t>(layers_));
+  return static_cast<std::int32_t>(sequences_.size()) - 1;
+}
+
+std::pair<at::Tensor, at::Tensor> KvCache::append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
+                                                  const at::Tensor& values) {
+  const std::int64_t used = length(sequence);
+  const std::int64_t total = used + keys.size(0);
+  Layer& here = at(sequence, layer);
+  reserve(here.keys, keys, used, total);
+  reserve(here.values, values, used, total);
+  here.keys.narrow(0, used, keys.size(0)).copy_(keys);
+  here.values.narrow(0, used, values.size(0)).copy_(values);
+  return {here.keys.narrow(0, 0, total), here.values.narrow(0, 0, total)};
+}
+
+void KvCache::advance(std::int32_t sequence, std::int64_t tokens) { sequences_[static_cast<std::size_t>(sequence)].length += tokens; }
+
+void KvCache::truncate(std::int32_t sequence, std::int64_t length) {
+  auto& here = sequences_[static_cast<std::size_t>(sequence)];
+  here.length = std::min(here.length, length);
+}
+
+std::pair<at::Tensor, at::Tensor>& KvCache::cross(std::int32_t sequence, std::int64_t layer) { return at(sequence, layer).cross; }
+
+}  // namespace graft

@@ -1,0 +1,51 @@
+// Keys and values of tokens already seen, one growing buffer per sequence and layer.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+/// Not thread-safe. Used without gradients only.
+class KvCache {
+ public:
+  explicit KvCache(std::int64_t layers) : layers_(layers) {}
+
+  /// A new, empty sequence; its index is what Segment::cache names.
+  std::int32_t add_sequence();
+  /// Tokens that are visible to the next segment of that sequence.
+  std::int64_t length(std::int32_t sequence) const { return sequences_[static_cast<std::size_t>(sequence)].length; }
+  /// Writes keys and values [T, G, D] behind the visible ones and returns all of them, [length + T, G, D].
+  std::pair<at::Tensor, at::Tensor> append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys, const at::Tensor& values);
+  /// Makes `tokens` appended tokens visible, after every layer has written them.
+  void advance(std::int32_t sequence, std::int64_t tokens);
+  /// Forgets everything behind the first `length` tokens.
+  void truncate(std::int32_t sequence, std::int64_t length);
+
+  /// Keys and values of the encoder for cross-attention, [T, H, D] each; undefined until set.
+  std::pair<at::Tensor, at::Tensor>& cross(std::int32_t sequence, std::int64_t layer);
+  std::int64_t sequences() const { return static_cast<std::int64_t>(sequences_.size()); }
+
+ private:
+  struct Layer {
+    at::Tensor keys;    // [capacity, G, D]
+    at::Tensor values;  // [capacity, G, D]
+    std::pair<at::Tensor, at::Tensor> cross;
+  };
+  struct Sequence {
+    std::int64_t length = 0;
+    std::vector<Layer> layers;
+  };
+
+  Layer& at(std::int32_t sequence, std::int64_t layer) {
+    return sequences_[static_cast<std::size_t>(sequence)].layers[static_cast<std::size_t>(layer)];
+  }
+
+  std::int64_t layers_;
+  std::vector<Sequence> sequences_;
+};
+
+}  // namespace graft

@@ -1,0 +1,15 @@
+// Normalisation over the last dimension, computed in fp32 and returned in the input's dtype.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace graft {
+
+/// weight ⊙ x / sqrt(mean(x²) + eps), x [N, C] (Zhang and Sennrich 2019); the order of roundings is that of Hugging Face's
+/// LlamaRMSNorm and T5LayerNorm: normalised value to the input dtype first, then the weight.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+/// Ba et al. 2016, x [N, C].
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps);
+
+}  // namespace graft

@@ -1,0 +1,38 @@
+// Rotary position embeddings (Su et al. 2021) in the half-split layout of Hugging Face's Llama, with the published scalings.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "config/model_config.h"
+
+namespace graft {
+
+/// Cosines and sines of the positions of one forward pass.
+struct RopeTable {
+  at::Tensor cos;  ///< [N, D/2] fp32
+  at::Tensor sin;  ///< [N, D/2] fp32
+};
+
+/// Inverse frequencies after scaling (none, linear, dynamic NTK, YaRN (Peng et al. 2023), llama3), and YaRN's attention factor.
+class Rope {
+ public:
+  /// Throws Unsupported for a scaling kind it does not know.
+  Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_positions);
+  /// `positions` [N] int64. Dynamic scaling looks at the largest position.
+  RopeTable table(const at::Tensor& positions) const;
+
+ private:
+  at::Tensor inverse_frequencies(std::int64_t length) const;
+
+  RopeConfig config_;
+  std::int64_t dim_;
+  std::int64_t max_positions_;
+  double attention_factor_ = 1.0;
+};
+
+/// Rotates x [N, H, D].
+at::Tensor rotate(const at::Tensor& x, const RopeTable& table);
+
+}  // namespace graft

@@ -1,0 +1,76 @@
+// Sites and roles: where an adapter can act, in words that every architecture shares (docs/design.md, ideas 1 and 2).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace graft {
+
+enum class Stack { Decoder, Encoder, Cross };  ///< Cross: the decoder's attention over the encoder
+
+enum class Role { Q, K, V, O, Gate, Up, Down, Qkv, Embed, Head };
+
+const char* name(Stack stack);
+const char* name(Role role);
+/// Role of a name such as "q" or "down". Throws InvalidArgument with the nearest name.
+Role role_of(const std::string& text);
+
+/// One linear map of the model: x [N, in] → y [N, out].
+struct Site {
+  Stack stack = Stack::Decoder;
+  std::int64_t layer = 0;
+  Role role = Role::Q;
+  friend auto operator<=>(const Site&, const Site&) = default;
+};
+
+/// "decoder.3.k"
+std::string name(const Site& site);
+
+/// How a weight is stored: [out, in] (nn.Linear) or [in, out] (GPT-2's Conv1D).
+enum class Layout { OutIn, InOut };
+
+/// Which parameter, or slice of one along its output, plays a role.
+struct RoleEntry {
+  Site site;
+  std::string weight;             ///< parameter name in the checkpoint
+  std::string bias;               ///< empty: none
+  Layout layout = Layout::OutIn;
+  std::int64_t in = 0;            ///< features
+  std::int64_t out = 0;           ///< features of the slice
+  std::int64_t first = 0;         ///< first output of the slice in the stored parameter
+  std::int64_t whole = 0;         ///< outputs of the stored parameter; == out unless it is fused
+  /// Module name, as PEFT targets it: the weight's name without ".weight".
+  std::string module() const { return weight.substr(0, weight.rfind('.')); }
+  bool fused() const { return whole != out; }
+};
+
+using RoleMap = std::vector<RoleEntry>;
+
+/// The entry of a site, or nullptr.
+const RoleEntry* find(const RoleMap& roles, const Site& site);
+
+/// What an adapter may do inside a forward pass. Implementations are const and may be called from one thread at a time.
+class SiteHooks {
+ public:
+  virtual ~SiteHooks() = default;
+  virtual bool acts_on(const Site&) const { return false; }
+  /// x [n, in] before the linear map.
+  virtual at::Tensor input(const Site&, const at::Tensor& x) const { return x; }
+  /// y [n, out] after it; x is what the map was given before input().
+  virtual at::Tensor output(const Site&, const at::Tensor& x, const at::Tensor& y) const {
+    (void)x;
+    return y;
+  }
+  /// A trained replacement of base parameter `index` (ParameterTable order), or an undefined tensor.
+  virtual at::Tensor parameter(std::int64_t index) const {
+    (void)index;
+    return {};
+  }
+  /// True where parameter() replaces any: such an adapter cannot share a batch with others.
+  virtual bool replaces_parameters() const { return false; }
+};
+
+}  // namespace graft

@@ -1,0 +1,154 @@
+#include "train/optim.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "base/suggest.h"
+
+namespace graft {
+namespace {
+
+class AdamW : public Optimizer {
+ public:
+  AdamW(const OptimizerSettings& settings, std::vector<at::Tensor> parameters) : settings_(settings), parameters_(std::move(parameters)) {
+    for (const auto& parameter : parameters_) {
+      mean_.push_back(at::zeros_like(parameter.detach()));
+      square_.push_back(at::zeros_like(parameter.detach()));
+    }
+  }
+
+  void step(double lr) override {
+    const at::NoGradGuard no_grad;
+    ++steps_;
+    const double correction1 = 1 - std::pow(settings_.beta1, static_cast<double>(steps_));
+    const double correction2 = 1 - std::pow(settings_.beta2, static_cast<double>(steps_));
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      at::Tensor& parameter = parameters_[i];
+      const at::Tensor grad = parameter.grad();
+      if (!grad.defined()) continue;
+      parameter.mul_(1 - lr * settings_.weight_decay);
+      mean_[i].lerp_(grad, 1 - settings_.beta1);
+      square_[i].mul_(settings_.beta2).addcmul_(grad, grad, 1 - settings_.beta2);
+      const at::Tensor denominator = square_[i].sqrt().div_(std::sqrt(correction2)).add_(settings_.eps);
+      parameter.addcdiv_(mean_[i], denominator, -lr / correction1);
+      parameter.mutable_grad().reset();
+    }
+  }
+
+  std::map<std::string, at::Tensor> state() const override {
+    std::map<std::string, at::Tensor> state;
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      state[fmt::format("mean.{}", i)] = mean_[i];
+      state[fmt::format("square.{}", i)] = square_[i];
+    }
+    return state;
+  }
+
+  void set_steps(std::int64_t steps) override { steps_ = steps; }
+
+ private:
+  OptimizerSettings settings_;
+  std::vector<at::Tensor> parameters_, mean_, square_;
+  std::int64_t steps_ = 0;
+};
+
+// Matrices keep row and column means of the squared gradient; vectors keep it whole.
+class Adafactor : public Optimizer {
+ public:
+  Adafactor(const OptimizerSettings& settings, std::vector<at::Tensor> parameters) : settings_(settings), parameters_(std::move(parameters)) {
+    for (const auto& parameter : parameters_) {
+      const bool matrix = parameter.dim() >= 2;
+      auto reduced = parameter.sizes().vec();
+      auto columns = reduced;
+      if (matrix) {
+        reduced.pop_back();
+        columns.erase(columns.end() - 2);
+      }
+      first_.push_back(at::zeros(reduced, parameter.options().requires_grad(false)));
+      second_.push_back(matrix ? at::zeros(columns, parameter.options().requires_grad(false)) : at::Tensor());
+    }
+  }
+
+  void step(double lr) override {
+    const at::NoGradGuard no_grad;
+    ++steps_;
+    const double decay = 1 - std::pow(static_cast<double>(steps_), -0.8);
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      at::Tensor& parameter = parameters_[i];
+      const at::Tensor grad = parameter.grad();
+      if (!grad.defined()) continue;
+      at::Tensor update = preconditioned(i, grad, decay);
+      const double rms = update.norm().item<double>() / std::sqrt(static_cast<double>(update.numel()));
+      update.div_(std::max(1.0, rms)).mul_(lr);
+      if (settings_.weight_decay != 0) parameter.add_(parameter, -settings_.weight_decay * lr);
+      parameter.sub_(update);
+      parameter.mutable_grad().reset();
+    }
+  }
+
+  std::map<std::string, at::Tensor> state() const override {
+    std::map<std::string, at::Tensor> state;
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      state[fmt::format("first.{}", i)] = first_[i];
+      if (second_[i].defined()) state[fmt::format("second.{}", i)] = second_[i];
+    }
+    return state;
+  }
+
+  void set_steps(std::int64_t steps) override { steps_ = steps; }
+
+ private:
+  at::Tensor preconditioned(std::size_t i, const at::Tensor& grad, double decay) {
+    constexpr double kEps = 1e-30;
+    const at::Tensor square = grad * grad + kEps;
+    if (!second_[i].defined()) {
+      first_[i].mul_(decay).add_(square, 1 - decay);
+      return first_[i].rsqrt() * grad;
+    }
+    first_[i].mul_(decay).add_(square.mean(-1), 1 - decay);
+    second_[i].mul_(decay).add_(square.mean(-2), 1 - decay);
+    const at::Tensor rows = (first_[i] / first_[i].mean(-1, true)).rsqrt_().unsqueeze(-1);
+    return rows * second_[i].rsqrt().unsqueeze(-2) * grad;
+  }
+
+  OptimizerSettings settings_;
+  std::vector<at::Tensor> parameters_, first_, second_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters) {
+  if (settings.name == "adamw") return std::make_unique<AdamW>(settings, std::move(parameters));
+  if (settings.name == "adafactor") return std::make_unique<Adafactor>(settings, std::move(parameters));
+  fail(Category::InvalidArgument, "optimizer.name", "unknown optimiser '{}'{}", settings.name, did_you_mean(settings.name, {"adafactor", "adamw"}));
+}
+
+double clip_gradients(const std::vector<at::Tensor>& parameters, double limit) {
+  const at::NoGradGuard no_grad;
+  double square = 0;
+  for (const auto& parameter : parameters) {
+    if (parameter.grad().defined()) square += std::pow(parameter.grad().norm().item<double>(), 2);
+  }
+  const double norm = std::sqrt(square);
+  if (limit <= 0 || !(norm > limit)) return norm;
+  for (const auto& parameter : parameters) {
+    if (parameter.grad().defined()) parameter.grad().mul_(limit / norm);
+  }
+  return norm;
+}
+
+double learning_rate(const std::string& schedule, double peak, std::int64_t step, std::int64_t steps, std::int64_t warmup) {
+  if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
+  if (schedule == "constant") return peak;
+  const double done = static_cast<double>(step - warmup) / static_cast<double>(std::max<std::int64_t>(1, steps - warmup));
+  if (schedule == "linear") return peak * (1 - done);
+  if (schedule == "cosine") return peak * 0.5 * (1 + std::cos(std::numbers::pi * done));
+  fail(Category::InvalidArgument, "schedule", "unknown schedule '{}'{}", schedule, did_you_mean(schedule, {"linear", "constant", "cosine"}));
+}
+
+}  // namespace graft
