@@ -1,0 +1,110 @@
+#include "adapters/core/peft.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "checkpoint/source.h"
+#include "nn/tensor_file.h"
+
+namespace graft {
+namespace {
+
+constexpr const char* kPrefix = "base_model.model.";
+constexpr const char* kManifestKey = "graft_manifest";
+
+nlohmann::json read_json(const std::filesystem::path& file) {
+  auto parsed = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  if (parsed.is_discarded() || !parsed.is_object()) fail(Category::Corruption, file.string(), "is not a JSON object");
+  return parsed;
+}
+
+std::string tensor_line(const Parameter& parameter) {
+  constexpr std::int64_t kSample = 1 << 14;
+  const at::Tensor flat = parameter.value.detach().reshape({-1});
+  const std::int64_t count = std::min(kSample, flat.size(0));
+  Sha256 hash;
+  for (const auto& part : {flat.narrow(0, 0, count), flat.narrow(0, flat.size(0) - count, count)}) {
+    // bfloat16 is what every compute dtype rounds to, so an fp32 run and a bf16 run see the same base.
+    const at::Tensor bytes = part.to(at::kCPU, at::kBFloat16).contiguous();
+    hash.update({static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()});
+  }
+  std::string line = parameter.name;
+  for (const auto size : parameter.value.sizes()) line += fmt::format(" {}", size);
+  return line + " " + hash.finish().substr(0, 16) + "\n";
+}
+
+void refuse_other_base(const std::string& here, const std::string& stored, const std::string& folder) {
+  if (stored.empty() || stored == here) return;
+  std::istringstream mine(here), theirs(stored);
+  std::string a, b;
+  while (std::getline(mine, a)) {
+    if (!std::getline(theirs, b)) b = "(none)";
+    if (a == b) continue;
+    fail(Category::InvalidArgument, folder, "this adapter was trained on another base model: the first tensor that differs is '{}' here, '{}' there", a, b);
+  }
+  fail(Category::InvalidArgument, folder, "this adapter was trained on another base model with more tensors than this one");
+}
+
+std::filesystem::path weights_file(const std::filesystem::path& folder) {
+  for (const char* name : {"adapter_model.safetensors", "adapter_model.bin"}) {
+    if (std::filesystem::exists(folder / name)) return folder / name;
+  }
+  fail(Category::NotFound, folder.string(), "holds no adapter_model.safetensors (nor adapter_model.bin)");
+}
+
+}  // namespace
+
+std::string base_fingerprint(const Model& model) {
+  std::string lines;
+  for (const auto& parameter : model.parameters().all()) lines += tensor_line(parameter);
+  return lines;
+}
+
+void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model, const Manifest& manifest) {
+  nlohmann::json config = adapter.peft_config();
+  config["base_model_name_or_path"] = "";
+  config["inference_mode"] = true;
+  config["task_type"] = model.encoder_decoder() ? "SEQ_2_SEQ_LM" : "CAUSAL_LM";
+  NamedTensors tensors;
+  for (const auto& tensor : adapter.peft_tensors()) tensors.emplace_back(kPrefix + tensor.name, tensor.value);
+  nlohmann::json fields = manifest.fields;
+  fields["base"] = base_fingerprint(model);
+  fields["graft_version"] = GRAFT_VERSION;
+  write_tensors(folder / "adapter_model.safetensors", tensors, {{"format", "pt"}, {kManifestKey, fields.dump()}});
+  write_file(folder / "adapter_config.json", config.dump(2) + "\n");
+}
+
+LoadedAdapter load_adapter(const std::filesystem::path& folder, const Model& model) {
+  const nlohmann::json config = read_json(folder / "adapter_config.json");
+  const auto type = config.value("peft_type", std::string());
+  const Method& method = adapters::find_peft(type);
+  const auto file = weights_file(folder);
+  LoadedAdapter loaded;
+  loaded.method = method.name;
+  const auto source = open_checkpoint(file);
+  if (source->metadata().contains(kManifestKey)) {
+    loaded.manifest = nlohmann::json::parse(source->metadata().at(kManifestKey).get<std::string>(), nullptr, false);
+    if (!loaded.manifest.is_object()) fail(Category::Corruption, file.string(), "the manifest in the header is damaged");
+    refuse_other_base(base_fingerprint(model), loaded.manifest.value("base", std::string()), folder.string());
+  }
+  std::vector<PeftTensor> tensors;
+  for (auto& [name, value] : read_tensors(file)) {
+    if (!value.isfinite().all().item<bool>()) fail(Category::Corruption, file.string(), "tensor {} holds NaN or infinity", name);
+    tensors.push_back({name.starts_with(kPrefix) ? name.substr(std::string(kPrefix).size()) : name, value});
+  }
+  if (tensors.empty()) fail(Category::Corruption, file.string(), "holds no tensor");
+  loaded.tensors = tensors.size();
+  try {
+    loaded.adapter = method.from_peft(model, config, tensors);
+  } catch (const Error& error) {
+    throw error.within(folder.string());
+  }
+  return loaded;
+}
+
+}  // namespace graft
