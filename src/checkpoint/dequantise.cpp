@@ -1,0 +1,239 @@
+// fp32 values of stored tensors. The block formulas keep the order of operations of the GGML reference, so that results
+// are equal bit for bit; no operation here may be contracted to a fused multiply-add.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "checkpoint/source.h"
+
+namespace graft {
+namespace {
+
+using Byte = std::uint8_t;
+
+template <typename T>
+T load(const Byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+// IEEE half to single without tables or branches on the common path: the exponent is moved, subnormals are renormalised
+// by one exact subtraction.
+float half_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
+  const std::uint32_t body = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
+  const std::uint32_t exponent = body & 0x0f800000u;
+  const std::uint32_t normal = body + ((127u - 15u) << 23);
+  const std::uint32_t special = body + ((255u - 31u) << 23);
+  const float shifted = std::bit_cast<float>(body + (113u << 23)) - std::bit_cast<float>(113u << 23);
+  const std::uint32_t bits = exponent == 0             ? std::bit_cast<std::uint32_t>(shifted)
+                             : exponent == 0x0f800000u ? special
+                                                       : normal;
+  return std::bit_cast<float>(bits | sign);
+}
+
+float half_at(const Byte* at) {
+  return half_to_float(load<std::uint16_t>(at));
+}
+
+float bfloat_to_float(std::uint16_t value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
+}
+
+// OCP 8-bit floating point, E4M3: bias 7, no infinities, only S.1111.111 is NaN.
+float e4m3_to_float(Byte value) {
+  const int exponent = (value >> 3) & 15, mantissa = value & 7;
+  if (exponent == 15 && mantissa == 7)
+    return std::bit_cast<float>(0x7fc00000u | static_cast<std::uint32_t>(value & 0x80u) << 24);
+  const float magnitude = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -9)
+                                        : std::ldexp(static_cast<float>(8 + mantissa), exponent - 10);
+  return (value & 0x80) != 0 ? -magnitude : magnitude;
+}
+
+// E5M2 is the upper half of an IEEE half.
+float e5m2_to_float(Byte value) {
+  return half_to_float(static_cast<std::uint16_t>(value << 8));
+}
+
+void q8_0(const Byte* block, float* out) {
+  const float d = half_at(block);
+  for (int i = 0; i < 32; ++i) out[i] = static_cast<float>(static_cast<std::int8_t>(block[2 + i])) * d;
+}
+
+void q4_0(const Byte* block, float* out) {
+  const float d = half_at(block);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(static_cast<int>(block[2 + i] & 15) - 8);
+    out[i + 16] = d * static_cast<float>(static_cast<int>(block[2 + i] >> 4) - 8);
+  }
+}
+
+void q4_1(const Byte* block, float* out) {
+  const float d = half_at(block), m = half_at(block + 2);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(static_cast<int>(block[4 + i] & 15)) + m;
+    out[i + 16] = d * static_cast<float>(static_cast<int>(block[4 + i] >> 4)) + m;
+  }
+}
+
+// The fifth bit of value i is bit i of a little-endian word.
+int fifth_bit(std::uint32_t high, int i) {
+  return static_cast<int>((high >> i) & 1u) << 4;
+}
+
+void q5_0(const Byte* block, float* out) {
+  const float d = half_at(block);
+  const auto high = load<std::uint32_t>(block + 2);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(((block[6 + i] & 15) | fifth_bit(high, i)) - 16);
+    out[i + 16] = d * static_cast<float>(((block[6 + i] >> 4) | fifth_bit(high, i + 16)) - 16);
+  }
+}
+
+void q5_1(const Byte* block, float* out) {
+  const float d = half_at(block), m = half_at(block + 2);
+  const auto high = load<std::uint32_t>(block + 4);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>((block[8 + i] & 15) | fifth_bit(high, i)) + m;
+    out[i + 16] = d * static_cast<float>((block[8 + i] >> 4) | fifth_bit(high, i + 16)) + m;
+  }
+}
+
+struct ScaleMin {
+  int scale;
+  int minimum;
+};
+
+// Eight 6-bit scales and eight 6-bit minima in 12 bytes: the first four of each lie in the low six bits of bytes 0..3
+// and 4..7; the others have four bits in bytes 8..11 and their two upper bits above the first ones.
+ScaleMin scale_min(const Byte* packed, int i) {
+  if (i < 4) return {packed[i] & 63, packed[i + 4] & 63};
+  return {(packed[i + 4] & 15) | ((packed[i - 4] >> 6) << 4), (packed[i + 4] >> 4) | ((packed[i] >> 6) << 4)};
+}
+
+void q4_k(const Byte* block, float* out) {
+  const float d = half_at(block), dmin = half_at(block + 2);
+  for (int group = 0; group < 8; ++group) {
+    const ScaleMin packed = scale_min(block + 4, group);
+    const float scale = d * static_cast<float>(packed.scale), minimum = dmin * static_cast<float>(packed.minimum);
+    const Byte* q = block + 16 + group / 2 * 32;
+    const int shift = group % 2 * 4;
+    for (int i = 0; i < 32; ++i) out[group * 32 + i] = scale * static_cast<float>((q[i] >> shift) & 15) - minimum;
+  }
+}
+
+void q5_k(const Byte* block, float* out) {
+  const float d = half_at(block), dmin = half_at(block + 2);
+  const Byte* high = block + 16;
+  for (int group = 0; group < 8; ++group) {
+    const ScaleMin packed = scale_min(block + 4, group);
+    const float scale = d * static_cast<float>(packed.scale), minimum = dmin * static_cast<float>(packed.minimum);
+    const Byte* q = block + 48 + group / 2 * 32;
+    const int shift = group % 2 * 4;
+    for (int i = 0; i < 32; ++i) {
+      out[group * 32 + i] =
+          scale * static_cast<float>(((q[i] >> shift) & 15) | (((high[i] >> group) & 1) << 4)) - minimum;
+    }
+  }
+}
+
+void q6_k(const Byte* block, float* out) {
+  const float d = half_at(block + 208);
+  const Byte* scales = block + 192;
+  // Two halves of 128 values, each four rows of 32: the row picks a nibble of ql and two bits of qh.
+  for (int row = 0; row < 8; ++row) {
+    const Byte* low = block + row / 4 * 64 + row % 2 * 32;
+    const Byte* high = block + 128 + row / 4 * 32;
+    const int low_shift = row % 4 / 2 * 4, high_shift = row % 4 * 2;
+    for (int i = 0; i < 32; ++i) {
+      const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[row * 2 + i / 16]));
+      const int q = (((low[i] >> low_shift) & 15) | (((high[i] >> high_shift) & 3) << 4)) - 32;
+      out[row * 32 + i] = scale * static_cast<float>(q);
+    }
+  }
+}
+
+template <std::int64_t kElements, std::int64_t kBytes, void (*block)(const Byte*, float*)>
+void blocks(const Byte* in, float* out, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) block(in + i * kBytes, out + i * kElements);
+}
+
+template <typename T, float (*convert)(T)>
+void plain(const Byte* in, float* out, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) out[i] = convert(load<T>(in + i * static_cast<std::int64_t>(sizeof(T))));
+}
+
+float narrowed(double value) {
+  return static_cast<float>(value);
+}
+
+// Converts `count` blocks (plain types: values).
+using Converter = void (*)(const Byte* in, float* out, std::int64_t count);
+
+Converter converter(DType dtype) {
+  switch (dtype) {
+    case DType::F64:
+      return plain<double, narrowed>;
+    case DType::F32:
+      return [](const Byte* in, float* out, std::int64_t count) {
+        std::memcpy(out, in, static_cast<std::size_t>(count) * 4);
+      };
+    case DType::F16:
+      return plain<std::uint16_t, half_to_float>;
+    case DType::BF16:
+      return plain<std::uint16_t, bfloat_to_float>;
+    case DType::F8_E4M3:
+      return plain<Byte, e4m3_to_float>;
+    case DType::F8_E5M2:
+      return plain<Byte, e5m2_to_float>;
+    case DType::Q8_0:
+      return blocks<32, 34, q8_0>;
+    case DType::Q4_0:
+      return blocks<32, 18, q4_0>;
+    case DType::Q4_1:
+      return blocks<32, 20, q4_1>;
+    case DType::Q5_0:
+      return blocks<32, 22, q5_0>;
+    case DType::Q5_1:
+      return blocks<32, 24, q5_1>;
+    case DType::Q4_K:
+      return blocks<256, 144, q4_k>;
+    case DType::Q5_K:
+      return blocks<256, 176, q5_k>;
+    case DType::Q6_K:
+      return blocks<256, 210, q6_k>;
+    default:
+      fail(Category::Unsupported, "", "a tensor of type {} holds no floating-point values", name(dtype));
+  }
+}
+
+}  // namespace
+
+void to_float(DType dtype, std::span<const std::byte> bytes, std::span<float> out) {
+  const Converter convert = converter(dtype);
+  const std::int64_t elements = block_elements(dtype), size = block_bytes(dtype);
+  const auto count = static_cast<std::int64_t>(bytes.size()) / size;
+  if (count * size != static_cast<std::int64_t>(bytes.size()) ||
+      count * elements != static_cast<std::int64_t>(out.size())) {
+    fail(Category::InvalidArgument, "", "{} bytes of {} are not {} values", bytes.size(), name(dtype), out.size());
+  }
+  const auto* in = reinterpret_cast<const Byte*>(bytes.data());
+  // Below about a million values a thread costs more than it saves.
+  constexpr std::int64_t kPerThread = 1 << 20;
+  const std::int64_t cores = std::max(1u, std::thread::hardware_concurrency());
+  const std::int64_t parts = std::clamp<std::int64_t>(count * elements / kPerThread, 1, cores);
+  const auto run = [&](std::int64_t part) {
+    const std::int64_t from = count * part / parts, to = count * (part + 1) / parts;
+    convert(in + from * size, out.data() + from * elements, to - from);
+  };
+  std::vector<std::jthread> threads;
+  for (std::int64_t part = 1; part < parts; ++part) threads.emplace_back(run, part);
+  run(0);
+}
+
+}  // namespace graft

@@ -1,0 +1,269 @@
+#include "checkpoint/gguf.h"
+
+#include <bit>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "checkpoint/layout.h"
+
+namespace graft {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint64_t kDefaultAlignment = 32;
+constexpr std::uint32_t kMostDimensions = 4;
+constexpr int kDeepestArray = 4;
+// Far above any vocabulary; bounds the memory a metadata array can ask for.
+constexpr std::uint64_t kLongestArray = 1 << 24;
+
+struct TypeNumber {
+  std::uint32_t number;
+  DType dtype;
+};
+
+constexpr TypeNumber kTypes[] = {{0, DType::F32},   {1, DType::F16},   {2, DType::Q4_0}, {3, DType::Q4_1},
+                                 {6, DType::Q5_0},  {7, DType::Q5_1},  {8, DType::Q8_0}, {12, DType::Q4_K},
+                                 {13, DType::Q5_K}, {14, DType::Q6_K}, {24, DType::I8},  {25, DType::I16},
+                                 {26, DType::I32},  {27, DType::I64},  {28, DType::F64}, {30, DType::BF16}};
+
+// Reads forward through the file; never past its end.
+class Cursor {
+ public:
+  Cursor(std::span<const std::byte> bytes, const std::string& where) : bytes_(bytes), where_(where) {}
+
+  std::uint64_t position() const { return position_; }
+  std::uint64_t left() const { return bytes_.size() - position_; }
+
+  template <typename T>
+  T number(const char* what) {
+    T value;
+    std::memcpy(&value, take(sizeof value, what), sizeof value);
+    return value;
+  }
+
+  std::string text(const char* what) {
+    const auto length = number<std::uint64_t>(what);
+    const auto* at = take(length, what);
+    return std::string(reinterpret_cast<const char*>(at), length);
+  }
+
+ private:
+  const std::byte* take(std::uint64_t count, const char* what) {
+    if (count > left()) {
+      fail(Category::Corruption, where_,
+           "{} at byte {} needs {} bytes and the file has {} left: truncated or damaged; fetch it again", what,
+           position_, count, left());
+    }
+    const std::byte* at = bytes_.data() + position_;
+    position_ += count;
+    return at;
+  }
+
+  std::span<const std::byte> bytes_;
+  const std::string& where_;
+  std::uint64_t position_ = 0;
+};
+
+std::uint64_t smallest_size(GgufValue type) {
+  switch (type) {
+    case GgufValue::U8:
+    case GgufValue::I8:
+    case GgufValue::Bool:
+      return 1;
+    case GgufValue::U16:
+    case GgufValue::I16:
+      return 2;
+    case GgufValue::U32:
+    case GgufValue::I32:
+    case GgufValue::F32:
+      return 4;
+    case GgufValue::Array:
+      return 12;
+    default:
+      return 8;
+  }
+}
+
+class Gguf : public TensorSource {
+ public:
+  explicit Gguf(const std::filesystem::path& path) : files_{path}, file_(path), where_(path.string()) {
+    static_assert(std::endian::native == std::endian::little);
+    Cursor cursor(file_.bytes(), where_);
+    check_version(cursor);
+    const auto tensor_count = cursor.number<std::uint64_t>("tensor count");
+    const auto value_count = cursor.number<std::uint64_t>("metadata count");
+    // The shortest tensor entry takes 24 bytes, the shortest metadata entry 13.
+    if (tensor_count > cursor.left() / 24 || value_count > cursor.left() / 13) {
+      fail(Category::Corruption, where_, "claims {} tensors and {} metadata entries, more than its {} bytes can hold",
+           tensor_count, value_count, file_.bytes().size());
+    }
+    for (std::uint64_t i = 0; i < value_count; ++i) read_entry(cursor);
+    for (std::uint64_t i = 0; i < tensor_count; ++i) tensors_.push_back(read_tensor(cursor));
+    place_tensors(cursor.position());
+  }
+
+  std::string format() const override { return "gguf"; }
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const std::vector<std::filesystem::path>& files() const override { return files_; }
+  const json& metadata() const override { return metadata_; }
+  std::span<const std::byte> bytes(const TensorInfo& info) const override {
+    return file_.bytes().subspan(info.offset, info.bytes);
+  }
+
+ private:
+  void check_version(Cursor& cursor) const {
+    if (cursor.left() < 4 || file_.text().substr(0, 4) != "GGUF")
+      fail(Category::Corruption, where_, "is not a GGUF file");
+    cursor.number<std::uint32_t>("magic");
+    const auto version = cursor.number<std::uint32_t>("version");
+    if (version == 2 || version == 3) return;
+    if (version == 0x02000000 || version == 0x03000000)
+      fail(Category::Unsupported, where_, "is a big-endian GGUF file; convert it to little-endian");
+    fail(Category::Unsupported, where_, "has GGUF version {}; graft reads 2 and 3", version);
+  }
+
+  void read_entry(Cursor& cursor) {
+    const std::string key = cursor.text("metadata key");
+    if (key.empty() || !is_utf8(key))
+      fail(Category::Corruption, where_, "metadata key '{}' is not valid", printable(key));
+    if (metadata_.contains(key)) fail(Category::Corruption, where_, "metadata key '{}' is there twice", printable(key));
+    const GgufValue type = read_type(cursor, key);
+    metadata_[key] = read_value(cursor, key, type, 0);
+  }
+
+  GgufValue read_type(Cursor& cursor, const std::string& key) const {
+    const auto type = cursor.number<std::uint32_t>("metadata type");
+    if (type > static_cast<std::uint32_t>(GgufValue::F64)) {
+      fail(Category::Corruption, where_, "metadata '{}' has the unknown value type {}", printable(key), type);
+    }
+    return static_cast<GgufValue>(type);
+  }
+
+  json read_value(Cursor& cursor, const std::string& key, GgufValue type, int depth) const {
+    switch (type) {
+      case GgufValue::U8:
+        return cursor.number<std::uint8_t>("metadata value");
+      case GgufValue::I8:
+        return cursor.number<std::int8_t>("metadata value");
+      case GgufValue::U16:
+        return cursor.number<std::uint16_t>("metadata value");
+      case GgufValue::I16:
+        return cursor.number<std::int16_t>("metadata value");
+      case GgufValue::U32:
+        return cursor.number<std::uint32_t>("metadata value");
+      case GgufValue::I32:
+        return cursor.number<std::int32_t>("metadata value");
+      case GgufValue::F32:
+        return cursor.number<float>("metadata value");
+      case GgufValue::Bool:
+        return cursor.number<std::uint8_t>("metadata value") != 0;
+      case GgufValue::String:
+        return cursor.text("metadata text");
+      case GgufValue::U64:
+        return cursor.number<std::uint64_t>("metadata value");
+      case GgufValue::I64:
+        return cursor.number<std::int64_t>("metadata value");
+      case GgufValue::F64:
+        return cursor.number<double>("metadata value");
+      case GgufValue::Array:
+        break;
+    }
+    return read_array(cursor, key, depth);
+  }
+
+  json read_array(Cursor& cursor, const std::string& key, int depth) const {
+    if (depth >= kDeepestArray)
+      fail(Category::Corruption, where_, "metadata '{}': arrays nested too deeply", printable(key));
+    const GgufValue type = read_type(cursor, key);
+    const auto count = cursor.number<std::uint64_t>("metadata array");
+    if (count > kLongestArray || count > cursor.left() / smallest_size(type)) {
+      fail(Category::Corruption, where_, "metadata '{}' claims {} entries, more than can be true", printable(key),
+           count);
+    }
+    json array = json::array();
+    auto& items = array.get_ref<json::array_t&>();
+    items.reserve(count);
+    for (std::uint64_t i = 0; i < count; ++i) items.push_back(read_value(cursor, key, type, depth + 1));
+    return array;
+  }
+
+  TensorInfo read_tensor(Cursor& cursor) const {
+    TensorInfo info;
+    info.name = cursor.text("tensor name");
+    if (info.name.empty() || !is_utf8(info.name))
+      fail(Category::Corruption, where_, "tensor name '{}' is not valid", printable(info.name));
+    const auto dimensions = cursor.number<std::uint32_t>("tensor dimensions");
+    if (dimensions > kMostDimensions) {
+      fail(Category::Corruption, where_, "tensor '{}' claims {} dimensions, at most {} are allowed",
+           printable(info.name), dimensions, kMostDimensions);
+    }
+    info.shape.resize(dimensions);
+    // GGUF writes the innermost dimension first.
+    for (auto size = info.shape.rbegin(); size != info.shape.rend(); ++size) {
+      *size = static_cast<std::int64_t>(cursor.number<std::uint64_t>("tensor shape"));
+    }
+    info.dtype = read_dtype(info.name, cursor.number<std::uint32_t>("tensor type"));
+    info.bytes = checked_bytes(where_, info.name, info.dtype, info.shape);
+    info.offset = cursor.number<std::uint64_t>("tensor offset");
+    return info;
+  }
+
+  DType read_dtype(const std::string& tensor, std::uint32_t number) const {
+    for (const TypeNumber& type : kTypes) {
+      if (type.number == number) return type.dtype;
+    }
+    fail(Category::Unsupported, where_,
+         "tensor '{}' has the GGML type {}; graft reads F32 F16 BF16 F64 I8 I16 I32 I64 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K "
+         "Q5_K Q6_K",
+         printable(tensor), number);
+  }
+
+  // Offsets in the file count from the data section, which starts at the next multiple of the alignment.
+  void place_tensors(std::uint64_t header_end) {
+    const std::uint64_t step = alignment();
+    const std::uint64_t begin = (header_end + step - 1) / step * step;
+    for (TensorInfo& info : tensors_) {
+      if (info.offset % step != 0) {
+        fail(Category::Corruption, where_, "tensor '{}' starts at {}, which is not a multiple of the alignment {}",
+             printable(info.name), info.offset, step);
+      }
+      if (__builtin_add_overflow(info.offset, begin, &info.offset)) {
+        fail(Category::Corruption, where_, "tensor '{}' claims an impossible offset", printable(info.name));
+      }
+    }
+    check_layout(where_, tensors_, begin, file_.bytes().size());
+  }
+
+  std::uint64_t alignment() const {
+    const auto found = metadata_.find("general.alignment");
+    if (found == metadata_.end()) return kDefaultAlignment;
+    if (!found->is_number_unsigned() || !std::has_single_bit(found->get<std::uint64_t>()) ||
+        found->get<std::uint64_t>() > 1 << 20) {
+      fail(Category::Corruption, where_, "general.alignment is not a power of two up to 2^20");
+    }
+    return found->get<std::uint64_t>();
+  }
+
+  std::vector<std::filesystem::path> files_;
+  MappedFile file_;
+  std::string where_;
+  std::vector<TensorInfo> tensors_;
+  json metadata_ = json::object();
+};
+
+}  // namespace
+
+std::unique_ptr<TensorSource> open_gguf(const std::filesystem::path& path) {
+  return std::make_unique<Gguf>(path);
+}
+
+std::optional<std::uint32_t> ggml_type(DType dtype) {
+  for (const TypeNumber& type : kTypes) {
+    if (type.dtype == dtype) return type.number;
+  }
+  return std::nullopt;
+}
+
+}  // namespace graft

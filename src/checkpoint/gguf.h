@@ -1,0 +1,24 @@
+// Reading GGUF files, versions 2 and 3, little-endian (docs/formats/gguf.md).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "checkpoint/source.h"
+
+namespace graft {
+
+/// Opens one GGUF file. metadata() maps every key to its value (integers, numbers, booleans, strings, arrays). Throws
+/// NotFound, Io, Corruption (counts, lengths, offsets that do not fit the file), Unsupported (version, big-endian, a
+/// tensor type that graft does not read).
+std::unique_ptr<TensorSource> open_gguf(const std::filesystem::path& path);
+
+/// GGML's number of a dtype; empty where GGUF has none (unsigned, boolean and 8-bit floats).
+std::optional<std::uint32_t> ggml_type(DType dtype);
+
+/// Value types of GGUF metadata, in the file's numbering.
+enum class GgufValue : std::uint32_t { U8, I8, U16, I16, U32, I32, F32, Bool, String, Array, U64, I64, F64 };
+
+}  // namespace graft

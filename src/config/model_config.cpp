@@ -1,0 +1,217 @@
+#include "config/model_config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/suggest.h"
+#include "config/fields.h"
+
+namespace graft {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<std::string> kModelTypes = {"llama", "mistral", "qwen2", "gpt2", "t5"};
+
+double inferred_attention_factor(const Fields& fields, double factor) {
+  const auto scaled = [&](double weight) { return factor <= 1.0 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0; };
+  const double mscale = fields.number("mscale", 0.0), all = fields.number("mscale_all_dim", 0.0);
+  return mscale != 0.0 && all != 0.0 ? scaled(mscale) / scaled(all) : scaled(1.0);
+}
+
+void read_rope_scaling(const Fields& fields, RopeConfig& rope, std::int64_t max_positions) {
+  const std::string kind = fields.text("rope_type", fields.text("type", "default"));
+  if (kind == "default") return;
+  if (kind == "linear") {
+    rope.scaling = RopeScaling::Linear;
+  } else if (kind == "dynamic") {
+    rope.scaling = RopeScaling::Dynamic;
+  } else if (kind == "yarn") {
+    rope.scaling = RopeScaling::Yarn;
+  } else if (kind == "llama3") {
+    rope.scaling = RopeScaling::Llama3;
+  } else {
+    fail(Category::Unsupported, fields.where(), "rope scaling '{}'{}", kind,
+         did_you_mean(kind, {"linear", "dynamic", "yarn", "llama3"}));
+  }
+  const bool llama3 = rope.scaling == RopeScaling::Llama3;
+  rope.original_max_position =
+      fields.size({"original_max_position_embeddings"}, llama3 ? std::nullopt : std::optional(max_positions));
+  const double stretched = static_cast<double>(max_positions) / static_cast<double>(rope.original_max_position);
+  rope.factor = fields.number("factor", rope.scaling == RopeScaling::Yarn ? std::optional(stretched) : std::nullopt);
+  if (!(rope.factor > 0)) fields.refuse("factor", "a positive number");
+  if (llama3) {
+    rope.low_freq_factor = fields.number("low_freq_factor");
+    rope.high_freq_factor = fields.number("high_freq_factor");
+    if (!(rope.high_freq_factor > rope.low_freq_factor))
+      fields.refuse("high_freq_factor", "a number above low_freq_factor");
+  }
+  if (rope.scaling == RopeScaling::Yarn) {
+    rope.attention_factor = fields.number("attention_factor", inferred_attention_factor(fields, rope.factor));
+    rope.beta_fast = fields.number("beta_fast", 32.0);
+    rope.beta_slow = fields.number("beta_slow", 1.0);
+    rope.truncate = fields.flag("truncate", true);
+  }
+}
+
+// Transformers up to version 4 writes rope_theta beside rope_scaling, version 5 one object rope_parameters.
+void read_rope(const json& object, const Fields& fields, ModelConfig& config) {
+  RopeConfig& rope = config.rope;
+  rope.theta = fields.number("rope_theta", 10000.0);
+  double partial = fields.number("partial_rotary_factor", 1.0);
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (!fields.has(key)) continue;
+    if (!object[key].is_object()) fields.refuse(key, "an object");
+    const Fields inner(object[key], fields.where() + ": " + key);
+    rope.theta = inner.number("rope_theta", rope.theta);
+    partial = inner.number("partial_rotary_factor", partial);
+    read_rope_scaling(inner, rope, config.max_positions);
+  }
+  if (!(rope.theta > 0)) fields.refuse("rope_theta", "a positive number");
+  if (!(partial > 0 && partial <= 1)) fields.refuse("partial_rotary_factor", "a number above 0 and up to 1");
+  rope.dimensions = static_cast<std::int64_t>(static_cast<double>(config.head_dim) * partial);
+  if (rope.dimensions == 0 || rope.dimensions % 2 != 0)
+    fields.refuse("head_dim", "an even number of rotated dimensions");
+}
+
+std::string checked_activation(const Fields& fields, const std::string& key, std::string activation) {
+  if (activation == "swish") activation = "silu";
+  if (activation == "gelu_pytorch_tanh" || activation == "gelu_fast") activation = "gelu_new";
+  const std::vector<std::string> known = {"silu", "gelu", "gelu_new", "relu"};
+  if (std::find(known.begin(), known.end(), activation) == known.end()) {
+    fail(Category::Unsupported, fields.where(), "field '{}': activation '{}'{}", key, activation,
+         did_you_mean(activation, known));
+  }
+  return activation;
+}
+
+std::int64_t head_dim_of(const Fields& fields, const ModelConfig& config) {
+  if (config.hidden_size % config.heads != 0) {
+    fail(Category::InvalidArgument, fields.where(), "hidden size {} is not a multiple of {} heads", config.hidden_size,
+         config.heads);
+  }
+  return config.hidden_size / config.heads;
+}
+
+void read_llama(const json& object, const Fields& fields, ModelConfig& config) {
+  config.architecture = "llama";
+  const bool qwen = config.model_type == "qwen2";
+  config.hidden_size = fields.size({"hidden_size"});
+  config.intermediate_size = fields.size({"intermediate_size"});
+  config.layers = fields.size({"num_hidden_layers"});
+  config.heads = fields.size({"num_attention_heads"});
+  config.kv_heads = fields.size({"num_key_value_heads"}, config.heads);
+  config.head_dim = fields.has("head_dim") ? fields.size({"head_dim"}) : head_dim_of(fields, config);
+  config.norm_eps = fields.number("rms_norm_eps", 1e-6);
+  config.max_positions = fields.size({"max_position_embeddings"}, qwen ? 32768 : 2048);
+  config.tie_embeddings = fields.flag("tie_word_embeddings", false);
+  config.attention_bias = fields.flag("attention_bias", qwen);
+  config.attention_output_bias = !qwen && config.attention_bias;
+  config.mlp_bias = fields.flag("mlp_bias", false);
+  config.activation = checked_activation(fields, "hidden_act", fields.text("hidden_act", "silu"));
+  config.gated = true;
+  if (qwen && fields.flag("use_sliding_window", false)) {
+    config.sliding_window = fields.size({"sliding_window"}, 4096);
+    config.sliding_window_from = fields.number("max_window_layers", 28);
+  }
+  if (config.model_type == "mistral" && fields.has("sliding_window"))
+    config.sliding_window = fields.size({"sliding_window"});
+  read_rope(object, fields, config);
+}
+
+void read_gpt2(const Fields& fields, ModelConfig& config) {
+  config.architecture = "gpt2";
+  config.hidden_size = fields.size({"n_embd", "hidden_size"});
+  config.intermediate_size = fields.size({"n_inner"}, 4 * config.hidden_size);
+  config.layers = fields.size({"n_layer", "num_hidden_layers"});
+  config.heads = config.kv_heads = fields.size({"n_head", "num_attention_heads"});
+  config.head_dim = head_dim_of(fields, config);
+  config.norm_eps = fields.number("layer_norm_epsilon", 1e-5);
+  config.max_positions = fields.size({"n_positions", "max_position_embeddings"}, 1024);
+  config.tie_embeddings = fields.flag("tie_word_embeddings", true);
+  config.attention_bias = config.attention_output_bias = config.mlp_bias = true;
+  config.activation = checked_activation(fields, "activation_function", fields.text("activation_function", "gelu_new"));
+  config.scale_attention = fields.flag("scale_attn_weights", true);
+  config.scale_attention_by_layer = fields.flag("scale_attn_by_inverse_layer_idx", false);
+  config.transposed_linears = true;
+  if (fields.flag("add_cross_attention", false)) {
+    fail(Category::Unsupported, fields.where(),
+         "field 'add_cross_attention': GPT-2 as a decoder over an encoder is not supported");
+  }
+}
+
+// "relu", "gated-gelu" (which means the tanh form), "gated-silu" …
+void read_t5_activation(const Fields& fields, ModelConfig& config) {
+  std::string projection = fields.text("feed_forward_proj", "relu");
+  config.gated = projection.starts_with("gated-");
+  if (projection == "gated-gelu") projection = "gated-gelu_new";
+  config.activation = checked_activation(fields, "feed_forward_proj", config.gated ? projection.substr(6) : projection);
+}
+
+void read_t5(const Fields& fields, ModelConfig& config) {
+  config.architecture = "t5";
+  config.hidden_size = fields.size({"d_model"});
+  config.intermediate_size = fields.size({"d_ff"});
+  config.layers = fields.size({"num_layers"});
+  config.decoder_layers = fields.size({"num_decoder_layers"}, config.layers);
+  config.heads = config.kv_heads = fields.size({"num_heads"});
+  config.head_dim = fields.size({"d_kv"});
+  config.norm_eps = fields.number("layer_norm_epsilon", 1e-6);
+  config.relative_attention_num_buckets = fields.size({"relative_attention_num_buckets"}, 32);
+  config.relative_attention_max_distance = fields.size({"relative_attention_max_distance"}, 128);
+  read_t5_activation(fields, config);
+  // tie_word_embeddings is T5's only sign of version 1.0, which scales the decoder's output; a file that has
+  // scale_decoder_outputs says it outright.
+  config.tie_embeddings = fields.flag("tie_word_embeddings", true);
+  config.scale_logits = fields.flag("scale_decoder_outputs", config.tie_embeddings);
+  config.scale_attention = false;
+  if (!config.pad) config.pad = 0;
+  if (config.eos.empty()) config.eos = {1};
+  config.decoder_start = fields.has("decoder_start_token_id") ? fields.id("decoder_start_token_id") : config.pad;
+}
+
+}  // namespace
+
+ModelConfig model_config_from_json(const json& object, const std::string& where) {
+  if (!object.is_object()) fail(Category::Corruption, where, "is not a JSON object");
+  const Fields fields(object, where);
+  ModelConfig config;
+  config.model_type = fields.text("model_type", "");
+  if (config.model_type.empty()) fields.refuse("model_type", "the kind of model");
+  if (std::find(kModelTypes.begin(), kModelTypes.end(), config.model_type) == kModelTypes.end()) {
+    fail(Category::Unsupported, where, "model_type '{}'{}", config.model_type,
+         did_you_mean(config.model_type, kModelTypes));
+  }
+  config.vocab_size = fields.size({"vocab_size"});
+  config.bos = fields.id("bos_token_id");
+  config.pad = fields.id("pad_token_id");
+  config.eos = fields.ids("eos_token_id");
+  config.dtype = fields.text("dtype", fields.text("torch_dtype", ""));
+  config.raw = object;
+  if (config.model_type == "gpt2") {
+    read_gpt2(fields, config);
+  } else if (config.model_type == "t5") {
+    read_t5(fields, config);
+  } else {
+    read_llama(object, fields, config);
+  }
+  if (config.heads % config.kv_heads != 0) {
+    fail(Category::InvalidArgument, where, "{} attention heads cannot share {} key-value heads evenly", config.heads,
+         config.kv_heads);
+  }
+  return config;
+}
+
+ModelConfig read_model_config(const std::filesystem::path& path) {
+  const std::filesystem::path file = std::filesystem::is_directory(path) ? path / "config.json" : path;
+  const std::string text = read_file(file);
+  try {
+    return model_config_from_json(json::parse(text), file.string());
+  } catch (const json::exception& error) {
+    fail(Category::Corruption, file.string(), "is not valid JSON: {}", error.what());
+  }
+}
+
+}  // namespace graft
