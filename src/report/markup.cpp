@@ -79,7 +79,9 @@ std::string escape(std::string_view text) {
   out.reserve(text.size() + text.size() / 8);
   for (std::size_t at = 0; at < text.size();) {
     const Decoded next = decode(text, at);
-    if (next.valid && next.code < 0x80) {
+    if (text.substr(at, 2) == "\r\n") {
+      // The newline follows.
+    } else if (next.valid && next.code < 0x80) {
       append_ascii(out, next.code);
     } else if (!next.valid || next.code < 0xA0 || is_bidirectional_control(next.code)) {
       out += "\xEF\xBF\xBD";
