@@ -16,6 +16,9 @@ std::string escape(std::string_view text);
 /// The first `characters` code points, with "…" where something was cut. Never cuts inside a UTF-8 sequence.
 std::string excerpt(std::string_view text, std::size_t characters);
 
+/// At most `characters` (3 or more) code points, with "…" in the middle, where names of a kind differ least.
+std::string excerpt_middle(std::string_view text, std::size_t characters);
+
 /// Number of code points (stray bytes count one each).
 std::size_t code_points(std::string_view text);
 

@@ -35,6 +35,8 @@ TEST(Markup, CutsBetweenCodePoints) {
   EXPECT_EQ(excerpt("世界人", 3), "世界人");
   EXPECT_EQ(excerpt("世界人", 2), "世界…");
   EXPECT_EQ(excerpt("", 0), "");
+  EXPECT_EQ(excerpt_middle("card_世界_70", 6), "car…70");
+  EXPECT_EQ(excerpt_middle("card", 4), "card");
   EXPECT_EQ(code_points("a世🙂\xFF"), 4u);
 }
 

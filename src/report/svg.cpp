@@ -12,7 +12,7 @@
 namespace graft {
 namespace {
 
-constexpr double kCharacterWidth = 6.3;  // of the 12-unit chart font, on average
+constexpr double kCharacterWidth = 6.9;  // of the 12-unit chart font, on average
 constexpr int kColours = 6;
 
 struct Range {
