@@ -101,9 +101,10 @@ font-size:14px}
 h1{font-size:25px}.grid2,.two{grid-template-columns:minmax(0,1fr)}.big .figure{font-size:42px}.bigs{gap:8px 16px}
 .rows div{grid-template-columns:minmax(0,1fr)}.bars li{grid-template-columns:minmax(0,8em) minmax(0,1fr) 3.6em}.share{width:30%}
 .tiles{grid-template-columns:repeat(auto-fill,minmax(140px,1fr))}.tile dd{font-size:19px}}
+@media (max-width:480px){.chart .tick,.chart .label,.chart .value{font-size:14.5px}}
 @media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--rule:#888;--accent:#1f5fd0;--muted:#9aa5b8;
 --good:#1f5fd0;--bad:#d9541e;--code:#fff;--c0:#1f5fd0;--c1:#c2460f;--c2:#0b7561;--c3:#8a35a3;--c4:#8a5f00;--c5:#5b6678}
-nav,.controls{display:none}section{border:0;padding:0;margin-bottom:24px}main{padding:0;max-width:none}
+nav,.controls{display:none}.scroll{overflow:visible}.chart.large{min-width:0!important}section{border:0;padding:0;margin-bottom:24px}main{padding:0;max-width:none}
 figure,.mistake,.command,.tile,tr{break-inside:avoid}h2,h3{break-after:avoid}pre{white-space:pre-wrap}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 )css";
