@@ -79,7 +79,9 @@ std::string escape(std::string_view text) {
   out.reserve(text.size() + text.size() / 8);
   for (std::size_t at = 0; at < text.size();) {
     const Decoded next = decode(text, at);
-    if (next.valid && next.code < 0x80) {
+    if (text.substr(at, 2) == "\r\n") {
+      // The newline follows.
+    } else if (next.valid && next.code < 0x80) {
       append_ascii(out, next.code);
     } else if (!next.valid || next.code < 0xA0 || is_bidirectional_control(next.code)) {
       out += "\xEF\xBF\xBD";
@@ -96,6 +98,15 @@ std::string excerpt(std::string_view text, std::size_t characters) {
   for (std::size_t count = 0; at < text.size() && count < characters; ++count) at += decode(text, at).length;
   if (at >= text.size()) return std::string(text);
   return std::string(text.substr(0, at)) + "…";
+}
+
+std::string excerpt_middle(std::string_view text, std::size_t characters) {
+  const std::size_t length = code_points(text);
+  if (length <= characters) return std::string(text);
+  const std::size_t tail = (characters - 1) / 2;
+  std::size_t at = 0;
+  for (std::size_t count = 0; count < length - tail; ++count) at += decode(text, at).length;
+  return excerpt(text, characters - 1 - tail) + std::string(text.substr(at));
 }
 
 std::size_t code_points(std::string_view text) {

@@ -9,11 +9,15 @@
 namespace graft {
 
 /// Safe as text and inside a double-quoted attribute: & < > " ' become references; invalid UTF-8 and C1 controls become
-/// U+FFFD, C0 controls except newline and tab their visible picture (U+2400 …), explicit bidirectional controls U+FFFD.
+/// U+FFFD, C0 controls except newline and tab their visible picture (U+2400 …), CR LF becomes LF, explicit
+/// bidirectional controls U+FFFD.
 std::string escape(std::string_view text);
 
 /// The first `characters` code points, with "…" where something was cut. Never cuts inside a UTF-8 sequence.
 std::string excerpt(std::string_view text, std::size_t characters);
+
+/// At most `characters` (3 or more) code points, with "…" in the middle, where names of a kind differ least.
+std::string excerpt_middle(std::string_view text, std::size_t characters);
 
 /// Number of code points (stray bytes count one each).
 std::size_t code_points(std::string_view text);

@@ -49,7 +49,6 @@ nav a{text-decoration:none}nav a:hover{text-decoration:underline}
 section{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:22px 24px;margin-bottom:20px}
 .note{color:var(--soft);font-size:14px;margin-bottom:14px;max-width:75ch}.note:last-child{margin-bottom:0}
 .grid2{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:24px 32px}.stack{display:grid;gap:24px}
-.grid2.result{align-items:center}
 figure{min-width:0}figcaption{font-weight:600;font-size:15px;margin-bottom:8px}
 .scroll{overflow-x:auto}
 .what{color:var(--soft)}
@@ -75,7 +74,7 @@ caption{text-align:left;font-weight:600;font-size:15px;padding-bottom:4px}
 .controls[hidden]{display:none}
 .controls label{display:flex;flex-direction:column;gap:3px;color:var(--soft);max-width:100%}
 select,input{font:inherit;color:var(--ink);background:var(--card);border:1px solid var(--rule);border-radius:6px;padding:5px 8px;
-max-width:100%}
+max-width:100%;height:36px}
 .controls output{color:var(--soft);padding-bottom:6px}
 .mistake{padding:18px 0;border-top:1px solid var(--line)}.mistake:last-child{padding-bottom:0}.mistake[hidden]{display:none}
 .predicted{color:var(--c1)}.right{color:var(--c2)}.should{font-weight:400;color:var(--soft)}
@@ -91,7 +90,7 @@ summary{cursor:pointer;color:var(--accent);font-size:14px;margin-top:6px}
 .track{display:block;position:relative;height:10px;border-radius:5px;background:var(--line)}
 .fill{position:absolute;inset:0 auto 0 0;border-radius:5px;background:var(--muted);min-width:2px}
 .truth .fill{background:var(--c2)}.wrong .fill{background:var(--c1)}.phases .fill{background:var(--accent)}
-.was{position:absolute;top:-2px;bottom:-2px;width:2px;margin-left:-1px;background:var(--ink)}
+.track .was{position:absolute;top:-2px;bottom:-2px;width:2px;margin-left:-1px;background:var(--ink)}
 .command{margin-bottom:16px}.command:last-child{margin-bottom:0}.command p{font-size:15px;margin-bottom:5px}
 pre{background:var(--code);border:1px solid var(--line);border-radius:8px;padding:11px 14px;overflow-x:auto}
 code{font:13.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
@@ -102,9 +101,10 @@ font-size:14px}
 h1{font-size:25px}.grid2,.two{grid-template-columns:minmax(0,1fr)}.big .figure{font-size:42px}.bigs{gap:8px 16px}
 .rows div{grid-template-columns:minmax(0,1fr)}.bars li{grid-template-columns:minmax(0,8em) minmax(0,1fr) 3.6em}.share{width:30%}
 .tiles{grid-template-columns:repeat(auto-fill,minmax(140px,1fr))}.tile dd{font-size:19px}}
+@media (max-width:480px){.chart .tick,.chart .label,.chart .value{font-size:14.5px}}
 @media print{:root{--page:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--rule:#888;--accent:#1f5fd0;--muted:#9aa5b8;
 --good:#1f5fd0;--bad:#d9541e;--code:#fff;--c0:#1f5fd0;--c1:#c2460f;--c2:#0b7561;--c3:#8a35a3;--c4:#8a5f00;--c5:#5b6678}
-nav,.controls{display:none}section{border:0;padding:0;margin-bottom:24px}main{padding:0;max-width:none}
+nav,.controls{display:none}.scroll{overflow:visible}.chart.large{min-width:0!important}section{border:0;padding:0;margin-bottom:24px}main{padding:0;max-width:none}
 figure,.mistake,.command,.tile,tr{break-inside:avoid}h2,h3{break-after:avoid}pre{white-space:pre-wrap}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 )css";

@@ -12,7 +12,7 @@
 namespace graft {
 namespace {
 
-constexpr double kCharacterWidth = 6.3;  // of the 12-unit chart font, on average
+constexpr double kCharacterWidth = 6.9;  // of the 12-unit chart font, on average
 constexpr int kColours = 6;
 
 struct Range {
@@ -163,6 +163,8 @@ double legend(const LineChart& chart, std::string& out) {
 }
 
 Frame frame_of(const LineChart& chart, Range x, Range y, double top) {
+  // Steps are counted from one; an axis that begins at zero has its first tick there.
+  if (x.low > 0 && x.low <= 0.1 * (x.high - x.low)) x.low = 0;
   if (chart.from_zero) y.include(0);
   if (y.low == y.high) {
     const double margin = y.low == 0 ? 1 : std::abs(y.low) * 0.1;

@@ -32,10 +32,14 @@ std::string bar(const Bar& bar, double left, double width, double y) {
       fmt::format("{} ({} to {})", percent(bar.value), percent(bar.low), percent(bar.high)));
   out += fmt::format("<path class=\"whisker\" d=\"M{0:.1f} {2:.1f}H{1:.1f}M{0:.1f} {3:.1f}v8M{1:.1f} {3:.1f}v8\"/>",
                      low, high, middle, middle - 4);
-  // Beside the whisker where there is room, else before it on the bar.
   out += fmt::format("<text class=\"value\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", left + width + 10, middle + 4,
                      percent(bar.value));
   return out;
+}
+
+std::string reference_line(double x, double top, double bottom) {
+  return fmt::format("<line class=\"reference\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", x, top,
+                     bottom);
 }
 
 }  // namespace
@@ -51,11 +55,15 @@ std::string draw(const IntervalChart& chart) {
     bars += fmt::format("<text class=\"legend strong\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", left, y + 13,
                         escape(group.name));
     y += kGroupHead;
+    const double first = y;
     for (const Bar& one : group.bars) {
       bars += bar(one, left, width, y);
       y += kBarPitch;
       description += fmt::format("{} {}: {}, interval {} to {}. ", group.name, one.name, percent(one.value),
                                  percent(one.low), percent(one.high));
+    }
+    if (chart.reference) {
+      bars += reference_line(left + width * clamped(*chart.reference), first - 3, y - kBarPitch + kBarHeight + 3);
     }
     y += kGroupGap;
   }
@@ -70,9 +78,6 @@ std::string draw(const IntervalChart& chart) {
   }
   double height = bottom + 24;
   if (chart.reference) {
-    const double x = left + width * clamped(*chart.reference);
-    bars += fmt::format("<line class=\"reference\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", x,
-                        4 + kGroupHead - 4, bottom);
     height += 18;
     bars += fmt::format(
         "<path class=\"reference\" d=\"M{:.1f} {:.1f}h18\"/><text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\">{} "

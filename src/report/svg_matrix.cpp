@@ -11,6 +11,7 @@ namespace graft {
 namespace {
 
 constexpr std::size_t kCountedClasses = 12;
+constexpr std::size_t kLabelCharacters = 24;
 constexpr double kStrongest = 0.75;  // text stays readable on the strongest cell, in light and dark
 
 /// Sizes in drawing units, chosen so that the labels never overlap.
@@ -34,11 +35,11 @@ std::int64_t count_at(const ConfusionMatrix& matrix, std::size_t truth, std::siz
 Layout layout_of(const ConfusionMatrix& matrix) {
   const std::size_t classes = matrix.counts.size();
   const bool counts = classes <= kCountedClasses;
-  const double cell = counts ? std::clamp(330.0 / static_cast<double>(classes), 34.0, 56.0) : classes <= 30 ? 20 : 12;
-  const double font = counts ? 12 : classes <= 30 ? 11 : 9.5;
+  const double cell = counts ? std::clamp(330.0 / static_cast<double>(classes), 34.0, 56.0) : classes <= 30 ? 20 : 11;
+  const double font = counts ? 12 : classes <= 30 ? 11 : 9;
   std::size_t longest = 1;
   for (std::size_t i = 0; i < classes; ++i) longest = std::max(longest, code_points(label_of(matrix, i)));
-  const double text = font * 0.56 * static_cast<double>(std::min<std::size_t>(longest, 26)) + 12;
+  const double text = font * 0.62 * static_cast<double>(std::min(longest, kLabelCharacters)) + 12;
   return {classes, cell, font, std::max(text, 84.0), counts};  // room for the two words in the corner
 }
 
@@ -63,10 +64,22 @@ std::string cell(const ConfusionMatrix& matrix, const Layout& layout, std::size_
   return out;
 }
 
+/// Lines that lead the eye from a far cell back to its labels.
+std::string guides(const Layout& layout) {
+  std::string out;
+  const double end = layout.labels + layout.cell * static_cast<double>(layout.classes);
+  for (std::size_t i = 5; !layout.counts && i < layout.classes; i += 5) {
+    const double at = layout.labels + layout.cell * static_cast<double>(i) - 0.5;
+    out += fmt::format("<path class=\"grid\" d=\"M{0:.1f} {1:.1f}V{2:.1f}M{1:.1f} {0:.1f}H{2:.1f}\"/>", at,
+                       layout.labels, end);
+  }
+  return out;
+}
+
 std::string labels(const ConfusionMatrix& matrix, const Layout& layout) {
   std::string out;
   for (std::size_t i = 0; i < layout.classes; ++i) {
-    const std::string text = escape(excerpt(label_of(matrix, i), 25));
+    const std::string text = escape(excerpt_middle(label_of(matrix, i), kLabelCharacters));
     const double middle = layout.labels + layout.cell * (static_cast<double>(i) + 0.5);
     out += fmt::format("<text class=\"name end\" font-size=\"{:.1f}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", layout.font,
                        layout.labels - 7, middle + layout.font * 0.35, text);
@@ -86,6 +99,7 @@ std::string draw(const ConfusionMatrix& matrix) {
   std::string body =
       fmt::format("<rect class=\"field\" x=\"{0:.1f}\" y=\"{0:.1f}\" width=\"{1:.1f}\" height=\"{1:.1f}\"/>",
                   layout.labels - 0.5, side);
+  body += guides(layout);
   std::int64_t hits = 0;
   std::int64_t examples = 0;
   for (std::size_t truth = 0; truth < layout.classes; ++truth) {

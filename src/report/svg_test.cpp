@@ -1,0 +1,129 @@
+#include "report/svg.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "report/well_formed.h"
+
+namespace graft {
+namespace {
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+TEST(NiceTicks, CoverTheRangeInRoundSteps) {
+  EXPECT_EQ(nice_ticks(0, 10, 6), (std::vector<double>{0, 5, 10}));
+  EXPECT_EQ(nice_ticks(1, 60, 7), (std::vector<double>{0, 20, 40, 60}));
+  for (double low : {-3.7, 0.0, 1e-9, 12345.6}) {
+    for (double span : {1e-6, 0.3, 7.0, 1e9}) {
+      for (int at_most : {3, 4, 6, 9}) {
+        const auto ticks = nice_ticks(low, low + span, at_most);
+        ASSERT_GE(ticks.size(), 2u);
+        EXPECT_LE(ticks.size(), static_cast<std::size_t>(at_most)) << low << " " << span;
+        EXPECT_LE(ticks.front(), low + 1e-6 * span);
+        EXPECT_GE(ticks.back(), low + span - 1e-6 * span);
+      }
+    }
+  }
+}
+
+TEST(NiceTicks, EndForRangesThatCannotBeCut) {
+  EXPECT_EQ(nice_ticks(5, 5).size(), 1u);
+  EXPECT_LE(nice_ticks(1e16, 1e16 + 2).size(), 6u);
+  EXPECT_LE(nice_ticks(-1e308, 1e308).size(), 6u);
+  EXPECT_LE(nice_ticks(0, 5e-324).size(), 6u);
+  EXPECT_EQ(nice_ticks(kNan, 1), (std::vector<double>{0, 1}));
+  EXPECT_EQ(nice_ticks(2, 1), (std::vector<double>{0, 1}));
+}
+
+TEST(Smoothed, AveragesAroundEachPointAndKeepsGaps) {
+  const auto out = smoothed({{0, 1}, {1, 4}, {2, 1}, {3, kNan}, {4, 3}}, 1);
+  EXPECT_EQ(out[0].y, 1);  // ends are themselves
+  EXPECT_EQ(out[1].y, 2);
+  EXPECT_EQ(out[2].y, 2.5);  // the gap does not count
+  EXPECT_TRUE(std::isnan(out[3].y));
+  EXPECT_EQ(out[4].y, 3);
+  EXPECT_TRUE(smoothed({}, 3).empty());
+}
+
+TEST(LineChart, DrawsAxesLegendAndText) {
+  LineChart chart;
+  chart.title = "Loss & <more>";
+  chart.x_label = "step";
+  chart.series = {{"a", {{0, 1}, {10, 2}}, false, false}, {"b", {{0, 3}, {10, 1}}, false, true}};
+  const std::string svg = draw(chart);
+  EXPECT_EQ(markup_problem(svg), "");
+  EXPECT_NE(svg.find("Loss &amp; &lt;more&gt;"), std::string::npos);
+  EXPECT_NE(svg.find("a goes from 1 at 0 to 2 at 10"), std::string::npos);
+  EXPECT_NE(svg.find("class=\"dot s1\""), std::string::npos);
+}
+
+TEST(LineChart, NothingToDrawIsNothing) {
+  EXPECT_EQ(draw(LineChart{}), "");
+  LineChart chart;
+  chart.series = {{"a", {{0, kNan}, {1, kNan}}, true, true}};
+  EXPECT_EQ(draw(chart), "");
+  EXPECT_EQ(draw(IntervalChart{}), "");
+  EXPECT_EQ(draw(ConfusionMatrix{}), "");
+}
+
+TEST(LineChart, AGapLiftsThePen) {
+  LineChart chart;
+  chart.series = {{"a", {{0, 1}, {1, 2}, {2, kNan}, {3, 2}, {4, 1}}, false, false}};
+  const std::string svg = draw(chart);
+  const std::string path = svg.substr(svg.find("d=\"M"), 100);
+  EXPECT_NE(path.find('M', 5), std::string::npos) << path;
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+}
+
+TEST(LineChart, OnePointAndOneValueAreVisible) {
+  LineChart chart;
+  chart.series = {{"a", {{5, 0.25}}, true, false}};
+  EXPECT_NE(draw(chart).find("<circle"), std::string::npos);
+  chart.series = {{"a", {{1, 2}, {2, 2}, {3, 2}}, false, false}};
+  EXPECT_EQ(draw(chart).find("nan"), std::string::npos);
+}
+
+TEST(LineChart, AMillionStepsStaySmallAndKeepTheirPeak) {
+  Series series{"loss", {}, false, false};
+  for (int i = 0; i < 1'000'000; ++i)
+    series.points.push_back({static_cast<double>(i), i == 654321 ? 100.0 : std::sin(i)});
+  LineChart chart;
+  chart.series = {series};
+  const std::string svg = draw(chart);
+  EXPECT_LT(svg.size(), 40'000u);
+  EXPECT_NE(svg.find(" 10.0L"), std::string::npos);  // the top of the plot
+}
+
+TEST(IntervalChart, DrawsEveryBarWithinTheScale) {
+  IntervalChart chart;
+  chart.title = "t";
+  chart.groups = {
+      {"Accuracy", {{"before", 0.5, -0.2, 0.6, 0}, {"after", 1.5, 0.4, 7, 1}, {"none", kNan, kNan, kNan, 1}}}};
+  chart.reference = 0.2;
+  chart.reference_name = "chance";
+  const std::string svg = draw(chart);
+  EXPECT_EQ(markup_problem(svg), "");
+  EXPECT_NE(svg.find("chance is 20.0%"), std::string::npos);
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(svg.find("width=\"-"), std::string::npos);
+}
+
+TEST(ConfusionMatrix, SmallOnesShowCountsLargeOnesTooltips) {
+  ConfusionMatrix matrix{"m", {"yes", "no"}, {{7, 2}, {0, 9}}};
+  const std::string small = draw(matrix);
+  EXPECT_EQ(markup_problem(small), "");
+  EXPECT_NE(small.find(">7</text>"), std::string::npos);
+  EXPECT_NE(small.find("yes → no: 2 (22.2%)"), std::string::npos);
+  EXPECT_EQ(small.find(">0</text>"), std::string::npos);
+  EXPECT_NE(small.find("16 of 18 examples on the diagonal"), std::string::npos);
+  matrix.counts.assign(77, std::vector<std::int64_t>(77, 1));
+  const std::string large = draw(matrix);
+  EXPECT_EQ(markup_problem(large), "");
+  EXPECT_EQ(large.find("class=\"cell\""), std::string::npos);
+  EXPECT_NE(large.find("yes → 76: 1"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace graft
