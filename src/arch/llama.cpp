@@ -22,7 +22,7 @@ class Llama : public Model {
     embedding_ = loader.take("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = loader.take("model.norm.weight", {config.hidden_size});
-    loader.ignore("rotary_emb.inv_freq");
+    loader.ignore("rotary_emb.inv_freq");  // from GGUF's rope_freqs it is already in the configuration
     if (config.tie_embeddings) {
       loader.ignore("lm_head.weight");
       head_ = embedding_;

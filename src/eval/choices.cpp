@@ -156,7 +156,7 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
     batch.first_choice.push_back(batch.first_choice.back());
     batch.labels.push_back(example->label);
     if (config.encoder_decoder()) {
-      pack_encoder_decoder(*example, config.decoder_start_token, slot, batch);
+      pack_encoder_decoder(*example, config.decoder_start.value_or(0), slot, batch);
     } else {
       pack_decoder_only(*example, slot, batch);
     }

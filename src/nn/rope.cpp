@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -39,19 +40,20 @@ at::Tensor plain_frequencies(double theta, std::int64_t dim) {
 // Llama 3.1: low frequencies are stretched by `factor`, high ones kept, with a linear ramp between.
 at::Tensor llama3_frequencies(const RopeConfig& config, const at::Tensor& base) {
   const at::Tensor wavelength = 2 * std::numbers::pi / base;
-  const double original = static_cast<double>(config.original_max_positions);
+  const double original = static_cast<double>(config.original_max_position);
   const at::Tensor ramp =
       at::clamp((original / wavelength - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor), 0.0, 1.0);
   return base / config.factor * (1 - ramp) + base * ramp;
 }
 
 at::Tensor yarn_frequencies(const RopeConfig& config, const at::Tensor& base, std::int64_t dim) {
-  const double original = static_cast<double>(config.original_max_positions);
+  const double original = static_cast<double>(config.original_max_position);
   const auto correction = [&](double rotations) {
     return dim * std::log(original / (rotations * 2 * std::numbers::pi)) / (2 * std::log(config.theta));
   };
-  const double low = std::max(std::floor(correction(config.beta_fast)), 0.0);
-  double high = std::min(std::ceil(correction(config.beta_slow)), static_cast<double>(dim - 1));
+  const double first = correction(config.beta_fast), last = correction(config.beta_slow);
+  const double low = std::max(config.truncate ? std::floor(first) : first, 0.0);
+  double high = std::min(config.truncate ? std::ceil(last) : last, static_cast<double>(dim - 1));
   if (high == low) high += 0.001;
   const at::Tensor ramp = at::clamp((at::arange(dim / 2, at::kDouble) - low) / (high - low), 0.0, 1.0);
   return base / config.factor * ramp + base * (1 - ramp);
@@ -60,36 +62,35 @@ at::Tensor yarn_frequencies(const RopeConfig& config, const at::Tensor& base, st
 }  // namespace
 
 Rope::Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_positions)
-    : config_(config), dim_(head_dim), max_positions_(max_positions) {
-  static const std::vector<std::string> known = {"none", "linear", "dynamic", "yarn", "llama3"};
-  if (std::find(known.begin(), known.end(), config.scaling) == known.end()) {
-    fail(Category::Unsupported, "rope_scaling", "kind '{}' is not supported (known: none, linear, dynamic, yarn, llama3)", config.scaling);
-  }
-  if (head_dim % 2 != 0) fail(Category::Corruption, "head_dim", "{} is odd; rotary embeddings need pairs", head_dim);
-  if (config.original_max_positions == 0) config_.original_max_positions = max_positions;
-  if (config.scaling == "yarn") {
-    attention_factor_ = config.attention_factor > 0 ? config.attention_factor : config.factor > 1 ? 0.1 * std::log(config.factor) + 1 : 1.0;
-  }
+    : config_(config), dim_(config.dimensions > 0 ? config.dimensions : head_dim) {
+  if (dim_ != head_dim) fail(Category::Unsupported, "rope", "rotation of {} of {} dimensions is not supported", dim_, head_dim);
+  if (dim_ % 2 != 0) fail(Category::Corruption, "head_dim", "{} is odd; rotary embeddings need pairs", dim_);
+  if (config_.original_max_position == 0) config_.original_max_position = max_positions;
 }
 
 at::Tensor Rope::inverse_frequencies(std::int64_t length) const {
-  if (config_.scaling == "dynamic" && length > max_positions_) {
+  const std::int64_t before = config_.original_max_position;
+  if (config_.scaling == RopeScaling::Dynamic && length > before) {
     const double dim = static_cast<double>(dim_);
-    const double stretch = config_.factor * static_cast<double>(length) / static_cast<double>(max_positions_) - (config_.factor - 1);
+    const double stretch = config_.factor * static_cast<double>(length) / static_cast<double>(before) - (config_.factor - 1);
     return plain_frequencies(config_.theta * std::pow(stretch, dim / (dim - 2)), dim_);
   }
   const at::Tensor base = plain_frequencies(config_.theta, dim_);
-  if (config_.scaling == "linear") return base / config_.factor;
-  if (config_.scaling == "llama3") return llama3_frequencies(config_, base);
-  if (config_.scaling == "yarn") return yarn_frequencies(config_, base, dim_);
-  return base;
+  switch (config_.scaling) {
+    case RopeScaling::Linear: return base / config_.factor;
+    case RopeScaling::Llama3: return llama3_frequencies(config_, base);
+    case RopeScaling::Yarn: return yarn_frequencies(config_, base, dim_);
+    case RopeScaling::Factors: return base / at::tensor(config_.factors, at::kFloat).to(at::kDouble);
+    default: return base;
+  }
 }
 
 RopeTable Rope::table(const at::Tensor& positions) const {
-  const std::int64_t length = config_.scaling == "dynamic" ? positions.max().item<std::int64_t>() + 1 : 0;
+  const std::int64_t length = config_.scaling == RopeScaling::Dynamic ? positions.max().item<std::int64_t>() + 1 : 0;
   const at::Tensor frequencies = inverse_frequencies(length).to(positions.device(), at::kFloat);
+  const double factor = config_.scaling == RopeScaling::Yarn ? config_.attention_factor : 1.0;
   const at::Tensor angles = positions.to(at::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
-  return {angles.cos() * attention_factor_, angles.sin() * attention_factor_};
+  return {angles.cos() * factor, angles.sin() * factor};
 }
 
 at::Tensor rotate(const at::Tensor& x, const RopeTable& table) { return Rotate::apply(x, table.cos.unsqueeze(1), table.sin.unsqueeze(1)); }

@@ -18,7 +18,7 @@ struct RopeTable {
 /// Inverse frequencies after scaling (none, linear, dynamic NTK, YaRN (Peng et al. 2023), llama3), and YaRN's attention factor.
 class Rope {
  public:
-  /// Throws Unsupported for a scaling kind it does not know.
+  /// Throws Unsupported for partial rotation, Corruption for an odd head size.
   Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_positions);
   /// `positions` [N] int64. Dynamic scaling looks at the largest position.
   RopeTable table(const at::Tensor& positions) const;
@@ -28,8 +28,6 @@ class Rope {
 
   RopeConfig config_;
   std::int64_t dim_;
-  std::int64_t max_positions_;
-  double attention_factor_ = 1.0;
 };
 
 /// Rotates x [N, H, D].
