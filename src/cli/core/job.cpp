@@ -1,0 +1,169 @@
+#include "cli/core/job.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/cpu/Utils.h>
+
+#include <chrono>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "statistics/bootstrap.h"
+#include "statistics/metrics.h"
+
+namespace graft {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::vector<Example> render_all(const Job& job, const std::vector<Row>& rows, std::size_t index) {
+  std::vector<Example> examples;
+  for (const auto& row : rows) examples.push_back(render(job.task, row, index, *job.tokenizer));
+  return examples;
+}
+
+std::vector<ChoiceTokens> tokenize_all(const Job& job, const std::vector<Example>& examples) {
+  std::vector<ChoiceTokens> tokens;
+  for (const auto& example : examples) tokens.push_back(tokenize(example, *job.tokenizer, job.model->config()));
+  return tokens;
+}
+
+std::size_t template_index(const RunConfig& config, const Task& task) {
+  std::size_t index = task.templates.size();
+  try {
+    index = std::stoul(config.data.template_index);
+  } catch (const std::exception&) {
+    for (std::size_t t = 0; t < task.templates.size(); ++t) index = task.templates[t].name == config.data.template_index ? t : index;
+  }
+  if (index >= task.templates.size()) {
+    fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}", config.data.template_index, task.templates.size(), task.name);
+  }
+  return index;
+}
+
+Task task_of(const RunConfig& config) {
+  if (!config.task.name.empty()) return load_task(config.task.name);
+  if (config.data.text_column.empty() || config.data.label_column.empty()) {
+    fail(Category::InvalidArgument, "--task", "name a task (graft list shows them), or give --text-column and --label-column");
+  }
+  return ad_hoc_task(config.data.path, config.data.text_column, config.data.label_column);
+}
+
+void read_data(Job& job) {
+  const RunConfig& config = job.config;
+  FewShot data = few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed));
+  for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
+  if (config.data.eval_rows > 0 && static_cast<std::int64_t>(data.held_out.size()) > config.data.eval_rows) {
+    data.held_out.resize(static_cast<std::size_t>(config.data.eval_rows));
+  }
+  job.data_hash = data_hash(data.train);
+  const auto index = template_index(config, job.task);
+  job.train = render_all(job, data.train, index);
+  job.held_out = render_all(job, data.held_out, index);
+  job.train_tokens = tokenize_all(job, job.train);
+  job.held_out_tokens = tokenize_all(job, job.held_out);
+  job.labels = job.task.labels;
+  for (std::size_t c = job.labels.size(); !job.train.empty() && c < job.train[0].choices.size(); ++c) job.labels.push_back(fmt::format("choice {}", c));
+}
+
+ReportScore score(const std::string& metric, const std::vector<std::int64_t>& truth, const std::vector<std::int64_t>& predicted, std::size_t classes) {
+  const Interval interval = bootstrap_metric(metric, truth, predicted, classes);
+  return {metric_value(metric, confusion_matrix(truth, predicted, classes)), interval.low, interval.high};
+}
+
+ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t classes) {
+  std::vector<std::int64_t> truth, predicted;
+  for (const auto& example : ranked) {
+    if (example.label < 0) continue;
+    truth.push_back(example.label);
+    predicted.push_back(example.prediction);
+    classes = std::max(classes, example.scores.size());
+  }
+  ReportEvaluation scores;
+  scores.examples = static_cast<std::int64_t>(truth.size());
+  if (truth.empty()) fail(Category::InvalidArgument, "data", "no held-out row carries a label; nothing can be scored");
+  scores.accuracy = score("accuracy", truth, predicted, classes);
+  scores.balanced_accuracy = score("balanced_accuracy", truth, predicted, classes);
+  scores.macro_f1 = score("macro_f1", truth, predicted, classes);
+  const ConfusionMatrix matrix = confusion_matrix(truth, predicted, classes);
+  for (std::size_t t = 0; t < classes; ++t) {
+    scores.confusion.emplace_back();
+    for (std::size_t p = 0; p < classes; ++p) scores.confusion.back().push_back(matrix.at(t, p));
+  }
+  return scores;
+}
+
+}  // namespace
+
+at::ScalarType compute_dtype(const std::string& name) {
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "auto") return at::cpu::is_avx512_bf16_supported() ? at::kBFloat16 : at::kFloat;
+  fail(Category::InvalidArgument, "dtype", "'{}' is none of auto, float32, bfloat16", name);
+}
+
+Job open_job(const RunConfig& config) {
+  const auto start = std::chrono::steady_clock::now();
+  if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
+  if (config.model.path.empty()) fail(Category::InvalidArgument, "--model", "name a model folder or a .gguf file");
+  if (config.data.path.empty()) fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
+  Job job;
+  job.config = config;
+  job.task = task_of(config);
+  job.tokenizer = open_tokenizer(config.model.path);
+  ModelOptions options;
+  options.dtype = compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
+  if (at::hasCUDA()) options.device = at::kCUDA;
+  job.model = load_model(config.model.path, options);
+  if (job.tokenizer->vocab_size() > job.model->config().vocab_size) {
+    fail(Category::InvalidArgument, config.model.path, "the tokenizer has {} tokens, the model {}; they do not belong together", job.tokenizer->vocab_size(), job.model->config().vocab_size);
+  }
+  read_data(job);
+  job.load_seconds = seconds_since(start);
+  return job;
+}
+
+std::vector<std::int64_t> Evaluation::predictions() const {
+  std::vector<std::int64_t> result;
+  for (const auto& example : ranked) result.push_back(example.prediction);
+  return result;
+}
+
+Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string& what) {
+  const auto start = std::chrono::steady_clock::now();
+  RankOptions options;
+  options.normalisation = normalisation_of(job.task.normalisation);
+  options.what = what;
+  if (adapter != nullptr) options.forward.slots = {adapter};
+  Evaluation evaluation;
+  evaluation.ranked = rank(*job.model, job.held_out_tokens, options);
+  evaluation.seconds = seconds_since(start);
+  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+  return evaluation;
+}
+
+std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {
+  std::vector<Prediction> predictions;
+  for (std::size_t i = 0; i < evaluation.ranked.size(); ++i) {
+    const Example& example = job.held_out[i];
+    Prediction prediction;
+    prediction.id = example.id;
+    prediction.where = example.where;
+    prediction.text = example.prompt;
+    prediction.choices = example.choices;
+    prediction.probabilities = evaluation.ranked[i].probabilities;
+    prediction.truth = example.label;
+    prediction.prediction = evaluation.ranked[i].prediction;
+    predictions.push_back(std::move(prediction));
+  }
+  return predictions;
+}
+
+std::string percent_with_interval(const ReportScore& score) {
+  return fmt::format("{:.1f}% ({:.1f}–{:.1f})", 100 * score.value, 100 * score.low, 100 * score.high);
+}
+
+}  // namespace graft

@@ -1,0 +1,323 @@
+// graft tune: adapt a model to a task, report before and after.
+#include <ATen/Parallel.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/progress.h"
+#include "cli/core/job.h"
+#include "cli/core/verb.h"
+#include "report/html.h"
+#include "statistics/bootstrap.h"
+#include "train/loop.h"
+
+namespace graft {
+namespace {
+
+struct Arguments {
+  std::string model, task, data, recipe = "tfew", output, text_column, label_column, method;
+  std::vector<std::string> sets;
+  std::int64_t shots = -1, eval_rows = -1, seed = -1, steps = -1;
+};
+Arguments arguments;
+
+void declare(CLI::App& app) {
+  Arguments& a = arguments;
+  app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
+  app.add_option("--data", a.data, "file or folder with the examples")->required();
+  app.add_option("--task", a.task, "a shipped task or a task YAML (graft list shows them)");
+  app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
+  app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
+  app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
+  app.add_option("--method", a.method, "ia3, lora, full (default: the recipe's)");
+  app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
+  app.add_option("--shots", a.shots, "training examples per class, 0: all");
+  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all");
+  app.add_option("--seed", a.seed, "of the sample and of training");
+  app.add_option("--steps", a.steps, "training steps");
+  app.add_option("--set", a.sets, "any setting, e.g. --set optimizer.lr=1e-3");
+}
+
+RunConfig resolve() {
+  const Arguments& a = arguments;
+  RunConfig config = load_recipe(a.recipe);
+  config.model.path = a.model;
+  config.data.path = a.data;
+  config.task.name = a.task;
+  config.data.text_column = a.text_column;
+  config.data.label_column = a.label_column;
+  config.run.output = a.output;
+  if (!a.method.empty() && a.method != config.method.name) {
+    config.method.name = a.method;
+    config.method.options.clear();
+  }
+  if (a.shots >= 0) config.data.shots = a.shots;
+  if (a.eval_rows >= 0) config.data.eval_rows = a.eval_rows;
+  if (a.seed >= 0) config.data.seed = config.train.seed = a.seed;
+  if (a.steps >= 0) config.train.steps = a.steps;
+  for (const auto& set : a.sets) set_run_field(config, set);
+  return config;
+}
+
+nlohmann::json method_options(const RunConfig& config) {
+  nlohmann::json options = nlohmann::json::object();
+  for (const auto& [key, text] : config.method.options) {
+    const auto value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    options[key] = value.is_discarded() ? nlohmann::json(text) : value;
+  }
+  return options;
+}
+
+TrainSettings train_settings(const RunConfig& config) {
+  TrainSettings settings;
+  const auto& objective = config.objective;
+  settings.loss.lm_weight = objective.lm ? objective.lm_weight : 0;
+  settings.loss.unlikelihood_weight = objective.unlikelihood ? objective.unlikelihood_weight : 0;
+  settings.loss.length_norm_weight = objective.length_norm ? objective.length_norm_weight : 0;
+  settings.loss.authors_unlikelihood = objective.unlikelihood_variant == "authors";
+  settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1, config.optimizer.beta2, config.optimizer.eps};
+  settings.lr = config.optimizer.lr;
+  settings.schedule = config.optimizer.schedule;
+  settings.warmup_steps = config.optimizer.warmup_steps;
+  settings.clip_norm = config.optimizer.clip_norm;
+  settings.steps = config.train.steps;
+  settings.batch_size = config.train.batch_size;
+  settings.accumulation = config.train.accumulation;
+  settings.eval_every = config.train.eval_every;
+  settings.save_every = config.train.save_every > 0 ? config.train.save_every : 10;
+  settings.seed = static_cast<std::uint64_t>(config.train.seed);
+  settings.checkpoint_layers = config.train.checkpoint_layers;
+  return settings;
+}
+
+// A folder with a run of the same configuration goes on; another configuration is refused.
+RunFolder open_folder(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output;
+  const std::string yaml = write_run_config(config);
+  if (!RunFolder::is_run(path)) {
+    RunFolder folder = RunFolder::create(path);
+    folder.write_config(yaml);
+    return folder;
+  }
+  RunFolder folder = RunFolder::open(path);
+  if (std::filesystem::exists(folder.config_file()) && read_file(folder.config_file()) != yaml) {
+    fail(Category::InvalidArgument, path.string(), "holds a run with other settings (see its config.yaml); choose another --output");
+  }
+  folder.write_config(yaml);
+  return folder;
+}
+
+struct Trained {
+  double seconds = 0;
+  std::int64_t tokens = 0;
+};
+
+class Tune {
+ public:
+  explicit Tune(const RunConfig& config) : folder_(open_folder(config)), job_(open_job(config)), settings_(train_settings(config)) {
+    Rng rng(settings_.seed, 1);
+    method_ = &adapters::find(config.method.name);
+    adapter_ = method_->create(*job_.model, method_options(config), rng);
+  }
+
+  int run() {
+    announce();
+    if (!job_.held_out.empty()) before_ = evaluate(job_, nullptr, "evaluate before");
+    if (before_) {
+      std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
+      folder_.write_predictions("before", predictions_of(job_, *before_));
+    }
+    train_adapter();
+    if (before_) after_ = evaluate(job_, adapter_.get(), "evaluate after");
+    if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
+    save();
+    folder_.write_summary(summary());
+    folder_.write_report(render_report(report()));
+    close();
+    return 0;
+  }
+
+ private:
+  void announce() const {
+    std::fprintf(stderr, "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable parameters\n",
+                 job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(), job_.task.name.c_str(), job_.train.size(),
+                 job_.held_out.size(), method_->name, grouped(trainable_elements(*adapter_)).c_str());
+  }
+
+  void train_adapter() {
+    std::unique_ptr<Progress> progress;
+    TrainCallbacks callbacks;
+    callbacks.on_resume = [&](std::int64_t step) {
+      std::fprintf(stderr, "going on from step %lld\n", static_cast<long long>(step));
+      for (const auto& line : read_metrics(folder_.path())) {
+        if (line.step != step) continue;
+        trained_.seconds = line.seconds.value_or(0);
+        trained_.tokens = line.tokens.value_or(0);
+      }
+      folder_.drop_metrics_after(step);
+      progress = std::make_unique<Progress>("tune", settings_.steps, step);
+    };
+    callbacks.evaluate = [&](std::int64_t step) {
+      const Evaluation evaluation = evaluate(job_, adapter_.get(), "evaluate");
+      Metrics line;
+      line.step = step;
+      line.scores = {{"accuracy", evaluation.accuracy()}};
+      folder_.append(line);
+      return evaluation.accuracy();
+    };
+    callbacks.on_step = [&](const StepReport& step) {
+      if (!progress) progress = std::make_unique<Progress>("tune", settings_.steps, step.step - 1);
+      trained_.seconds += step.seconds;
+      trained_.tokens += step.tokens;
+      Metrics line{step.step, step.loss, step.parts, step.lr, trained_.seconds, trained_.tokens, {}};
+      folder_.append(line);
+      progress->update(step.step, fmt::format("loss {:.3f}", step.loss));
+    };
+    train(*job_.model, *adapter_, job_.train_tokens, settings_, folder_.state() / "state.safetensors", callbacks);
+  }
+
+  void save() {
+    if (*method_->peft_type == '\0') {
+      std::fprintf(stderr, "graft: note: %s has no adapter file; its weights are in %s\n", method_->name, (folder_.state() / "state.safetensors").c_str());
+      return;
+    }
+    Manifest manifest;
+    manifest.fields = {{"recipe", write_run_config(job_.config)}, {"task", job_.task.text}, {"data_hash", job_.data_hash},
+                       {"tokenizer_hash", job_.tokenizer->hash()}, {"seed", std::to_string(settings_.seed)}};
+    if (after_) manifest.fields["accuracy"] = fmt::format("{:.6f}", after_->accuracy());
+    save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
+  }
+
+  nlohmann::json summary() const {
+    nlohmann::json result = {{"steps", settings_.steps}, {"train_seconds", trained_.seconds}, {"train_tokens", trained_.tokens},
+                             {"load_seconds", job_.load_seconds}, {"trainable_parameters", trainable_elements(*adapter_)},
+                             {"peak_memory_bytes", peak_memory()}};
+    if (before_) result["before"] = {{"accuracy", before_->accuracy()}, {"seconds", before_->seconds}};
+    if (after_) result["after"] = {{"accuracy", after_->accuracy()}, {"seconds", after_->seconds}};
+    return result;
+  }
+
+  static std::int64_t peak_memory() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+  }
+
+  void add_curves(ReportData& data) const {
+    const std::vector<std::pair<std::string, std::string>> parts = {{"lm", "language modelling"}, {"unlikelihood", "unlikelihood"}, {"length_norm", "length-normalised"}};
+    data.loss.push_back({"total", {}});
+    for (const auto& [key, title] : parts) data.loss.push_back({title, {}});
+    data.learning_rate.name = "learning rate";
+    ReportCurve accuracy{"accuracy", {}};
+    for (const auto& line : read_metrics(folder_.path())) {
+      const auto step = static_cast<double>(line.step);
+      if (line.loss) data.loss[0].points.emplace_back(step, *line.loss);
+      for (std::size_t p = 0; p < parts.size(); ++p) {
+        if (const auto found = line.parts.find(parts[p].first); found != line.parts.end()) data.loss[p + 1].points.emplace_back(step, found->second);
+      }
+      if (line.learning_rate) data.learning_rate.points.emplace_back(step, *line.learning_rate);
+      if (const auto found = line.scores.find("accuracy"); found != line.scores.end()) accuracy.points.emplace_back(step, found->second);
+    }
+    if (!accuracy.points.empty()) data.evaluations.push_back(accuracy);
+  }
+
+  void add_mistakes(ReportData& data) const {
+    for (std::size_t i = 0; i < after_->ranked.size(); ++i) {
+      const auto& now = after_->ranked[i];
+      if (now.label < 0 || now.prediction == now.label) continue;
+      const auto& example = job_.held_out[i];
+      const auto& then = before_->ranked[i];
+      data.mistakes.push_back({example.id, example.where, example.prompt, example.choices, now.probabilities, then.probabilities, now.label, now.prediction, then.prediction});
+    }
+  }
+
+  void add_cost(ReportData& data) const {
+    data.cost.seconds = {{"load", job_.load_seconds}, {"train", trained_.seconds}};
+    if (before_) data.cost.seconds.insert(data.cost.seconds.begin() + 1, {"evaluate before", before_->seconds});
+    if (after_) data.cost.seconds.emplace_back("evaluate after", after_->seconds);
+    data.cost.tokens = trained_.tokens;
+    if (trained_.seconds > 0) data.cost.tokens_per_second = static_cast<double>(trained_.tokens) / trained_.seconds;
+    // Forward, and backward through activations only: 2 + 2 FLOPs a parameter and token; 2 more where weights have gradients.
+    const double per_parameter = adapter_->replaces_parameters() ? 6 : 4;
+    data.cost.flops = per_parameter * static_cast<double>(job_.model->parameters().elements()) * static_cast<double>(trained_.tokens);
+    data.cost.adapter_parameters = trainable_elements(*adapter_);
+    data.cost.base_parameters = job_.model->parameters().elements();
+    const auto file = folder_.adapter() / "adapter_model.safetensors";
+    if (std::filesystem::exists(file)) data.cost.adapter_bytes = static_cast<std::int64_t>(std::filesystem::file_size(file));
+    data.cost.peak_memory_bytes = peak_memory();
+  }
+
+  ReportData report() const {
+    ReportData data;
+    data.model = job_.config.model.path;
+    data.task = job_.task.name;
+    data.method = method_->name;
+    data.version = GRAFT_VERSION;
+    data.steps = settings_.steps;
+    data.labels = job_.labels;
+    if (before_) data.before = before_->scores;
+    if (after_) {
+      data.after = after_->scores;
+      add_mistakes(data);
+      std::vector<std::int64_t> truth;
+      for (const auto& example : after_->ranked) truth.push_back(example.label);
+      if (std::find(truth.begin(), truth.end(), -1) == truth.end()) {
+        const auto paired = paired_bootstrap("accuracy", truth, before_->predictions(), after_->predictions(), data.after->confusion.size());
+        data.improvement = {{paired.difference, paired.interval.low, paired.interval.high}};
+      }
+      data.chance = 1.0 / static_cast<double>(data.after->confusion.size());
+    }
+    add_curves(data);
+    add_cost(data);
+    data.config = write_run_config(job_.config);
+    data.reproducibility = {{"base weights", "sha256 " + sha256(base_fingerprint(*job_.model))}, {"tokenizer", "sha256 " + job_.tokenizer->hash()},
+                            {"training data", "sha256 " + job_.data_hash}, {"seed", std::to_string(settings_.seed)},
+                            {"threads", std::to_string(at::get_num_threads())}};
+    data.commands = {{"Use the adapter", generate_command()}};
+    return data;
+  }
+
+  std::string generate_command() const {
+    return fmt::format("graft generate --model {} --adapter {} --prompt \"…\"", job_.config.model.path, folder_.adapter().string());
+  }
+
+  void close() const {
+    if (after_) {
+      std::printf("accuracy before %s, after %s on %lld held-out examples\n", percent_with_interval(before_->scores.accuracy).c_str(),
+                  percent_with_interval(after_->scores.accuracy).c_str(), static_cast<long long>(after_->scores.examples));
+    }
+    std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n", human_seconds(trained_.seconds).c_str(),
+                trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)), human_bytes(static_cast<double>(peak_memory())).c_str(),
+                folder_.report_file().c_str(), folder_.adapter().c_str(), generate_command().c_str());
+  }
+
+  RunFolder folder_;
+  Job job_;
+  TrainSettings settings_;
+  const Method* method_ = nullptr;
+  std::unique_ptr<Adapter> adapter_;
+  std::optional<Evaluation> before_, after_;
+  Trained trained_;
+};
+
+int run() { return Tune(resolve()).run(); }
+
+}  // namespace
+
+namespace cli {
+extern const Verb tune;
+const Verb tune{"tune", "adapt a model to a task; report before and after",
+                "  graft tune --model SmolLM2.gguf --task bbc_news --data articles/ --shots 8 --eval-rows 200 --recipe tfew-cpu --output runs/bbc\n"
+                "  graft tune --model ./smollm2 --data mine.csv --text-column text --label-column label --output runs/mine\n"
+                "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n",
+                declare, run};
+}  // namespace cli
+}  // namespace graft
