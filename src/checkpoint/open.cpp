@@ -8,6 +8,7 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/sharded.h"
 #include "checkpoint/source.h"
+#include "checkpoint/torch_zip.h"
 
 namespace graft {
 namespace {
@@ -27,9 +28,13 @@ std::unique_ptr<TensorSource> open_file(const fs::path& path) {
   if (head.starts_with("GGUF")) return open_gguf(path);
   const std::string name = path.filename().string();
   if (name.ends_with(".index.json")) return open_sharded(path);
+  const std::string extension = path.extension().string();
+  if (head.starts_with("PK") || head.starts_with("\x80\x02\x8a\x0a")) return open_torch_zip(path);
   // A safetensors header opens with '{' behind its eight length bytes.
-  if (path.extension() == ".safetensors" || (head.size() > 8 && head[8] == '{')) return open_safetensors(path);
-  if (path.extension() == ".gguf") return open_gguf(path);
+  if (extension == ".safetensors" || (head.size() > 8 && head[8] == '{')) return open_safetensors(path);
+  // Damaged beyond its first bytes: let the reader of its name say how.
+  if (extension == ".gguf") return open_gguf(path);
+  if (extension == ".bin" || extension == ".pt" || extension == ".pth") return open_torch_zip(path);
   fail(Category::Unsupported, path.string(), "is no checkpoint graft knows (safetensors, PyTorch zip, GGUF)");
 }
 

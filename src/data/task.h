@@ -5,15 +5,15 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "text/tokenizer.h"
 
 namespace graft {
 
-/// One record as read: text fields by name, in file order of appearance lost, and where it stands for error messages.
+/// One record as read: text fields by name (their order in the file is lost), and where it stands for error messages.
 struct Row {
   std::map<std::string, std::string> fields;
   std::string where;  ///< "mine.csv:17" or the path of the text file
@@ -29,47 +29,73 @@ struct Example {
   std::string where;
 };
 
-/// A prompt template of a task: `prompt` and `choices` may hold {field}, {{field}} stays a literal brace pair.
+/// A prompt template of a task: `prompt`, `choices` and `target` may hold {field}; {{ and }} stand for literal braces.
 struct PromptTemplate {
   std::string name;
   std::string prompt;
-  std::vector<std::string> choices;  ///< in label order; may hold {field} (COPA); empty: the task's label names
+  std::vector<std::string> choices;  ///< in label order; may hold {field} (COPA); empty: " " + label, "_" read as " "
+  std::string choices_from;          ///< list field of the data with this row's choices, instead of `choices`
+  std::string target;                ///< free-text target of a task without choices
+};
+
+/// A field made from another one by looking its value up, e.g. COPA's "cause" → "because".
+struct WordTable {
+  std::string field;
+  std::map<std::string, std::string> values;
 };
 
 struct Task {
   std::string name;
   std::string description;
   std::string citation;
-  std::map<std::string, std::string> splits;     ///< "train" → path or glob relative to the data folder (or "*" for one pool)
-  std::string format;                            ///< jsonl, csv, tsv, folder (one text file per row, one subfolder per class)
+  /// "train", "validation", "test" → path relative to the data folder, whose last part may be a glob. Data that is one
+  /// pool has the single entry "pool".
+  std::map<std::string, std::string> splits;
+  std::string format;  ///< jsonl, csv, tsv, folder (one .txt file per row, one subfolder per class)
   std::map<std::string, std::int64_t> max_tokens;  ///< field → keep the first N tokens
-  std::string label_field;
-  std::vector<std::string> labels;               ///< label values as in the data, in index order; empty: integers
-  std::vector<PromptTemplate> templates;
-  std::vector<std::string> metrics;              ///< first one decides; "accuracy", "balanced_accuracy", "macro_f1"
-  std::string normalisation = "tokens";          ///< of the rank classification
-  std::string text;                              ///< the YAML it came from, kept in the run folder
+  std::vector<std::string>
+      collapse_whitespace;                 ///< fields whose runs of whitespace become one space, before max_tokens
+  std::map<std::string, WordTable> words;  ///< name of the made field → how
+  std::string label_field;                 ///< empty: the task has free-text targets
+  std::vector<std::string> labels;         ///< label values as in the data, in index order; empty: integers
+  std::vector<PromptTemplate> templates;   ///< template 0 is the default
+  std::vector<std::string> metrics;        ///< first one decides; "accuracy", "balanced_accuracy", "macro_f1"
+  std::string normalisation = "tokens";    ///< of the rank classification
+  std::string text;                        ///< the YAML it came from, kept in the run folder
+
+  /// True where the data is one pool: what is not sampled for training is held out.
+  bool is_pool() const { return splits.count("pool") > 0; }
 };
 
 /// Reads a task by file path or by the name of a shipped one ("bbc_news"). Throws NotFound (with the nearest name),
-/// InvalidArgument (file, key, the right key suggested).
+/// InvalidArgument (file, line, key, the right key suggested).
 Task load_task(const std::string& path_or_name);
+
+/// The task of a YAML text. `file` is for messages. Throws as load_task.
+Task parse_task(std::string_view yaml, const std::string& file);
 
 /// Names of the shipped tasks.
 std::vector<std::string> shipped_tasks();
 
 /// The task of `graft tune --data mine.csv --text-column a --label-column b`: labels are the distinct values found.
+/// Throws NotFound, InvalidArgument (unknown column, fewer than two labels, labels that look like free text).
 Task ad_hoc_task(const std::filesystem::path& data, const std::string& text_column, const std::string& label_column);
 
-/// Rows of one split. `data` is the user's file or folder. Throws NotFound, InvalidArgument (missing column, unknown label,
-/// empty row: file and line), Corruption.
+/// Rows of one split. `data` is the user's folder, or one file that is then the whole split whatever its name is.
+/// Nested JSON becomes dotted fields ("answer.text", "options.0"). Invalid UTF-8 becomes U+FFFD as Python's
+/// errors="replace" does it. Throws NotFound (no such split, file or class folder), InvalidArgument (missing column,
+/// unknown label, empty row: file and line), Corruption (an open quote, invalid JSON).
 std::vector<Row> read_split(const Task& task, const std::filesystem::path& data, const std::string& split);
 
-/// Applies template `index` to a row; fields named in max_tokens are cut with `tokenizer`. Throws InvalidArgument that names
-/// the row, the field and the template.
+/// Applies template `index` to a row; fields named in max_tokens are cut with `tokenizer`. Throws InvalidArgument that
+/// names the row, the field and the template.
 Example render(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer);
 
-/// Label index of a row. Throws InvalidArgument with the nearest label.
+/// Label index of a row, -1 where it carries none. A label is one of task.labels or, where these are no numbers, also
+/// its index. Throws InvalidArgument with the nearest label.
 std::int64_t label_of(const Task& task, const Row& row);
+
+/// Fields of the data that the templates and word tables of a task use, sorted.
+std::vector<std::string> used_fields(const Task& task);
 
 }  // namespace graft

@@ -1,0 +1,106 @@
+// The recipe of a run: every setting of `graft tune`, its default, its range and its one-line explanation. One list in
+// run_config.cpp serves reading, writing, `--set key=value` and `--help`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace graft {
+
+struct RunConfig {
+  struct Model {
+    std::string path;
+    std::string dtype = "auto";
+  } model;
+
+  struct Method {
+    std::string name = "ia3";
+    std::map<std::string, std::string> options;  ///< the method's own; a list [q, v] arrives as "q,v"
+  } method;
+
+  struct TaskChoice {
+    std::string name;
+  } task;
+
+  struct Data {
+    std::string path;
+    std::string text_column;
+    std::string label_column;
+    std::int64_t shots = 0;
+    std::int64_t seed = 0;
+    std::int64_t eval_rows = 0;
+    std::string template_index = "0";
+  } data;
+
+  struct Objective {
+    std::string name = "tfew";
+    bool lm = true;
+    double lm_weight = 1;
+    bool unlikelihood = true;
+    double unlikelihood_weight = 1;
+    std::string unlikelihood_variant = "paper";
+    bool length_norm = true;
+    double length_norm_weight = 1;
+  } objective;
+
+  struct Optimizer {
+    std::string name = "adafactor";
+    double lr = 3e-3;
+    double weight_decay = 0;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double eps = 1e-8;
+    double clip_norm = 0;
+    std::string schedule = "linear";
+    std::int64_t warmup_steps = 60;
+  } optimizer;
+
+  struct Train {
+    std::int64_t steps = 1000;
+    std::int64_t batch_size = 8;
+    std::int64_t accumulation = 1;
+    std::string precision = "float32";
+    std::int64_t eval_every = 0;
+    std::int64_t save_every = 0;
+    std::string best_metric = "accuracy";
+    std::int64_t seed = 0;
+    bool checkpoint_layers = false;
+  } train;
+
+  struct Run {
+    std::string output = "runs";
+    std::int64_t threads = 0;
+  } run;
+
+  bool operator==(const RunConfig& other) const;
+};
+
+/// One setting, for --help and the documentation.
+struct RunField {
+  std::string name;      ///< "optimizer.lr"
+  std::string expected;  ///< "a number in (0, 10]", "one of adafactor, adamw"
+  std::string standard;  ///< the default as it is written in YAML
+  std::string doc;
+};
+
+/// Every setting in order; `method.options` stands for whatever the method knows.
+std::vector<RunField> run_fields();
+
+/// Reads a recipe over `base`. `file` is for messages. Throws InvalidArgument: unknown key (file, line, nearest key),
+/// wrong type, value out of range (what was expected).
+RunConfig parse_run_config(std::string_view yaml, const std::string& file, RunConfig base = {});
+
+/// Reads a recipe by path or by the name of a shipped one ("tfew-cpu"). Also throws NotFound with the nearest name.
+RunConfig load_recipe(const std::string& path_or_name, RunConfig base = {});
+
+/// Sets one value: "optimizer.lr=1e-3". Throws InvalidArgument as above.
+void set_run_field(RunConfig& config, const std::string& assignment);
+
+/// The resolved config.yaml: every setting, in order. parse_run_config of it gives an equal RunConfig.
+std::string write_run_config(const RunConfig& config);
+
+}  // namespace graft

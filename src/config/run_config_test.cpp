@@ -1,0 +1,139 @@
+#include "config/run_config.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "config/shipped.h"
+
+namespace graft {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+template <typename Run>
+std::string error_of(Run&& run) {
+  try {
+    run();
+  } catch (const Error& error) {
+    return std::string(name(error.category())) + " " + error.what();
+  }
+  return "nothing";
+}
+
+std::string parse_error(const std::string& yaml) {
+  return error_of([&] { parse_run_config(yaml, "r.yaml"); });
+}
+
+TEST(RunConfig, ReadsNestedSettingsOverTheBase) {
+  RunConfig base;
+  base.train.batch_size = 3;
+  const auto config = parse_run_config(
+      "optimizer:\n  lr: 1e-4\n  name: adamw\nmethod: {name: lora, options: {rank: 8, roles: [q, v]}}\n", "r.yaml",
+      base);
+  EXPECT_EQ(config.optimizer.lr, 1e-4);
+  EXPECT_EQ(config.optimizer.name, "adamw");
+  EXPECT_EQ(config.train.batch_size, 3);
+  EXPECT_EQ(config.method.options.at("rank"), "8");
+  EXPECT_EQ(config.method.options.at("roles"), "q,v");
+}
+
+TEST(RunConfig, UnknownKeyNamesFileLineAndNearest) {
+  EXPECT_EQ(
+      parse_error("optimizer:\n  name: adamw\n  warmup_step: 3\n"),
+      "InvalidArgument r.yaml:3: unknown setting 'optimizer.warmup_step' (did you mean 'optimizer.warmup_steps'?)");
+  EXPECT_THAT(parse_error("optimiser: {lr: 1}\n"),
+              HasSubstr("r.yaml:1: unknown setting 'optimiser.lr' (did you mean 'optimizer.lr'?)"));
+  EXPECT_THAT(parse_error("zzz: 1\n"), HasSubstr("`graft tune --help` lists them all"));
+}
+
+TEST(RunConfig, WrongTypeOrRangeSaysWhatWasExpected) {
+  EXPECT_EQ(parse_error("train:\n  steps: many\n"),
+            "InvalidArgument r.yaml:2: 'train.steps' must be a whole number, it is 'many'");
+  EXPECT_THAT(parse_error("train: {steps: 0}\n"),
+              HasSubstr("'train.steps' must be a whole number in [1, 1000000000], it is '0'"));
+  EXPECT_THAT(parse_error("optimizer: {lr: 0}\n"), HasSubstr("must be a number in (0, 10], it is '0'"));
+  EXPECT_THAT(parse_error("optimizer: {lr: nan}\n"), HasSubstr("must be a number in (0, 10]"));
+  EXPECT_THAT(parse_error("optimizer: {lr: inf}\n"), HasSubstr("must be a number in (0, 10]"));
+  EXPECT_THAT(parse_error("optimizer: {beta1: 1}\n"), HasSubstr("[0, 1)"));
+  EXPECT_THAT(parse_error("optimizer: {name: adamW}\n"), HasSubstr("one of adafactor, adamw (did you mean 'adamw'?)"));
+  EXPECT_THAT(parse_error("objective: {lm: yes}\n"), HasSubstr("true or false"));
+  EXPECT_THAT(parse_error("data: {template: first}\n"), HasSubstr("a whole number or all"));
+  EXPECT_THAT(parse_error("optimizer: 3\n"), HasSubstr("is a group of settings"));
+  EXPECT_THAT(parse_error("model: {path: [a]}\n"), HasSubstr("must be text, it is a list"));
+  EXPECT_THAT(parse_error("train: {steps: 99999999999999999999}\n"), HasSubstr("must be a whole number"));
+  EXPECT_THAT(parse_error("method: {options: 8}\n"), HasSubstr("a map of names and values"));
+  EXPECT_THAT(parse_error("- a\n"), HasSubstr("a recipe must be a map"));
+}
+
+TEST(RunConfig, WrittenAndReadAgainIsEqual) {
+  RunConfig config;
+  config.model.path = "a folder/with: #odd \"names\"\\";
+  config.method.options = {{"rank", "8"}, {"roles", "q,v"}, {"note", "x: y"}};
+  config.optimizer.lr = 0.1 + 0.2;
+  config.optimizer.eps = 1e-30;
+  config.objective.unlikelihood = false;
+  config.data.template_index = "all";
+  config.train.seed = 123456789;
+  const auto text = write_run_config(config);
+  const auto again = parse_run_config(text, "config.yaml");
+  EXPECT_EQ(again, config);
+  EXPECT_EQ(again.optimizer.lr, config.optimizer.lr);
+  EXPECT_EQ(write_run_config(again), text);
+  EXPECT_FALSE(again == RunConfig());
+}
+
+TEST(RunConfig, EveryFieldIsDocumentedWrittenAndSettable) {
+  const auto text = write_run_config({});
+  for (const auto& field : run_fields()) {
+    EXPECT_FALSE(field.doc.empty()) << field.name;
+    EXPECT_FALSE(field.expected.empty()) << field.name;
+    const std::string leaf = field.name.substr(field.name.find('.') + 1);
+    EXPECT_THAT(text, HasSubstr("  " + leaf + ": " + field.standard + "\n"));
+  }
+}
+
+TEST(RunConfig, DefaultsAreThePapers) {
+  EXPECT_EQ(load_recipe("tfew"), RunConfig());
+  const RunConfig config;
+  EXPECT_EQ(config.optimizer.name, "adafactor");
+  EXPECT_EQ(config.optimizer.lr, 3e-3);
+  EXPECT_EQ(config.optimizer.warmup_steps, 60);
+  EXPECT_EQ(config.train.steps, 1000);
+  EXPECT_EQ(config.train.batch_size, 8);
+}
+
+TEST(RunConfig, EveryShippedRecipeOpensAndRoundTrips) {
+  for (const auto& recipe : shipped_names("recipes")) {
+    const auto config = load_recipe(recipe);
+    EXPECT_EQ(parse_run_config(write_run_config(config), recipe), config) << recipe;
+  }
+  EXPECT_EQ(load_recipe("lora").method.options.at("roles"), "q,v");
+  EXPECT_EQ(load_recipe("tfew-cpu").train.steps, 60);
+  EXPECT_THAT(error_of([] { load_recipe("tfew-cpi"); }), HasSubstr("(did you mean 'tfew-cpu'?)"));
+}
+
+TEST(RunConfig, SetOverridesOneValue) {
+  RunConfig config;
+  set_run_field(config, "optimizer.lr=1e-3");
+  set_run_field(config, "model.path=a=b: c");
+  set_run_field(config, "method.options.rank=4");
+  EXPECT_EQ(config.optimizer.lr, 1e-3);
+  EXPECT_EQ(config.model.path, "a=b: c");
+  EXPECT_EQ(config.method.options.at("rank"), "4");
+  EXPECT_THAT(
+      error_of([&] { set_run_field(config, "optimizer.lrr=1"); }),
+      StartsWith(
+          "InvalidArgument --set optimizer.lrr=1: unknown setting 'optimizer.lrr' (did you mean 'optimizer.lr'?)"));
+  EXPECT_THAT(error_of([&] { set_run_field(config, "optimizer.lr"); }), HasSubstr("must be key=value"));
+}
+
+TEST(Shipped, AWrongHomeIsNotPassedOver) {
+  ::setenv("GRAFT_HOME", "/nonexistent-graft-home", 1);
+  EXPECT_THAT(error_of([] { shipped_names("recipes"); }), HasSubstr("correct or unset GRAFT_HOME"));
+  ::unsetenv("GRAFT_HOME");
+  EXPECT_EQ(shipped_names("recipes").size(), 3u);
+}
+
+}  // namespace
+}  // namespace graft

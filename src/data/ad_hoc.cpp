@@ -1,0 +1,76 @@
+// Tuning on a file without a task YAML: the YAML is written here, so that such a run keeps a task it can be repeated
+// with.
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "config/yaml.h"
+#include "data/split.h"
+#include "data/task.h"
+#include "data/unicode.h"
+
+namespace graft {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::size_t kManyLabels = 20;
+
+std::string format_of(const fs::path& data) {
+  std::error_code ignored;
+  if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
+  if (fs::is_directory(data, ignored)) return "folder";
+  const std::string suffix = data.extension().string();
+  if (suffix == ".csv") return "csv";
+  if (suffix == ".tsv" || suffix == ".tab") return "tsv";
+  if (suffix == ".jsonl" || suffix == ".ndjson" || suffix == ".json") return "jsonl";
+  fail(Category::InvalidArgument, data.string(),
+       "cannot tell the format from '{}'; name it .csv, .tsv or .jsonl, or write a task YAML", suffix);
+}
+
+std::set<std::string> distinct_labels(const std::vector<Row>& rows, const std::string& column, const fs::path& data) {
+  std::set<std::string> labels;
+  for (const auto& row : rows) {
+    const auto field = row.fields.find(column);
+    if (field != row.fields.end() && !is_blank(field->second)) labels.insert(field->second);
+  }
+  if (labels.size() < 2) {
+    fail(Category::InvalidArgument, data.string(), "'{}' holds {} distinct label; at least two are needed", column,
+         labels.size());
+  }
+  if (labels.size() > kManyLabels && labels.size() * 2 > rows.size()) {
+    fail(Category::InvalidArgument, data.string(),
+         "'{}' holds {} distinct values in {} rows, it looks like free text; name the label column", column,
+         labels.size(), rows.size());
+  }
+  return labels;
+}
+
+// A brace in a column name cannot be written in a template.
+void check_name(const std::string& column, const fs::path& data) {
+  if (column.find_first_of("{}") != std::string::npos || column.empty()) {
+    fail(Category::InvalidArgument, data.string(),
+         "the column name '{}' cannot be used in a template; rename the column", column);
+  }
+}
+
+}  // namespace
+
+Task ad_hoc_task(const fs::path& data, const std::string& text_column, const std::string& label_column) {
+  const std::string format = format_of(data);
+  const auto rows = read_rows(format, data);
+  check_name(text_column, data);
+  require_field(rows.front(), text_column, format);
+  require_field(rows.front(), label_column, format);
+  std::vector<std::string> labels;
+  for (const auto& label : distinct_labels(rows, label_column, data)) labels.push_back(yaml_quoted(label));
+  const std::string yaml = fmt::format(
+      "name: {}\nformat: {}\nsplits: {{pool: .}}\nlabel: {}\nlabels: [{}]\ntemplates:\n  - prompt: {}\n"
+      "metrics: [accuracy, balanced_accuracy, macro_f1]\n",
+      yaml_quoted(data.stem().string()), format, yaml_quoted(label_column), fmt::join(labels, ", "),
+      yaml_quoted("{" + text_column + "}\n\nLabel:"));
+  return parse_task(yaml, "task made for " + data.string());
+}
+
+}  // namespace graft

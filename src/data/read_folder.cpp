@@ -1,0 +1,54 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/reader.h"
+#include "data/text_lines.h"
+
+namespace graft {
+namespace fs = std::filesystem;
+namespace {
+
+std::vector<fs::path> sorted_entries(const fs::path& folder) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  if (error) fail(Category::Io, folder.string(), "cannot be read: {}", error.message());
+  std::vector<fs::path> paths;
+  for (const auto& entry : entries) paths.push_back(entry.path());
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+bool is_class_folder(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return fs::is_directory(path) && name[0] != '.' && name[0] != '_';
+}
+
+void read_class(const fs::path& folder, std::vector<Row>& rows) {
+  const std::size_t before = rows.size();
+  for (const auto& file : sorted_entries(folder)) {
+    if (file.extension() != ".txt" || !fs::is_regular_file(file)) continue;
+    const std::string where = file.string();
+    rows.push_back({{{"text", decode_text(read_file(file), where)}, {"label", folder.filename().string()}}, where});
+  }
+  if (rows.size() == before) {
+    fail(Category::NotFound, folder.string(), "holds no .txt file; a class folder has one text file for each row");
+  }
+}
+
+}  // namespace
+
+std::vector<Row> read_folder(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) fail(Category::NotFound, folder.string(), "no such folder");
+  std::vector<Row> rows;
+  for (const auto& path : sorted_entries(folder)) {
+    if (is_class_folder(path)) read_class(path, rows);
+  }
+  if (rows.empty()) {
+    fail(Category::NotFound, folder.string(), "has no subfolders; make one for each class, with .txt files in it");
+  }
+  return rows;
+}
+
+}  // namespace graft

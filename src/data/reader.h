@@ -1,0 +1,30 @@
+// Readers of the row formats: bytes to rows, without knowing what the fields mean.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/task.h"
+
+namespace graft {
+
+/// JSON Lines: one object a line; blank lines at the end are passed over. `name` is for messages and Row::where. Throws
+/// Corruption (not a JSON object), InvalidArgument (blank line, UTF-16, nested deeper than 16 levels).
+std::vector<Row> read_jsonl(std::string_view bytes, const std::string& name);
+
+/// CSV as RFC 4180 has it: a header line, quoted fields with commas, line breaks and doubled quotes; LF or CRLF. Throws
+/// Corruption (a quote that is not closed, text behind a closing quote), InvalidArgument (no header, a repeated column,
+/// another number of fields than the header, blank line, UTF-16).
+std::vector<Row> read_csv(std::string_view bytes, const std::string& name);
+
+/// Tab-separated values as registered with IANA: a header line, no quoting; LF or CRLF. Throws as read_csv.
+std::vector<Row> read_tsv(std::string_view bytes, const std::string& name);
+
+/// One row per FOLDER/CLASS/*.txt with the fields `text` and `label` (the name CLASS), sorted by path. Folders whose
+/// name begins with "." or "_" are passed over. Throws NotFound (no folder, no subfolder, a subfolder without .txt
+/// files).
+std::vector<Row> read_folder(const std::filesystem::path& folder);
+
+}  // namespace graft

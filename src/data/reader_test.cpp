@@ -1,0 +1,129 @@
+#include "data/reader.h"
+
+#include <gmock/gmock.h>
+
+#include "data/data_test_support.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Pair;
+using testing::StartsWith;
+
+std::string csv_error(const std::string& text) {
+  return error_of([&] { read_csv(text, "mine.csv"); });
+}
+std::string jsonl_error(const std::string& text) {
+  return error_of([&] { read_jsonl(text, "mine.jsonl"); });
+}
+
+TEST(Csv, ReadsQuotesCommasAndLineBreaks) {
+  const auto rows = read_csv("text,label\n\"a, \"\"b\"\"\nc\",x\nd,\n", "mine.csv");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].fields.at("text"), "a, \"b\"\nc");
+  EXPECT_EQ(rows[0].where, "mine.csv:2");
+  EXPECT_EQ(rows[1].fields.at("label"), "");
+  EXPECT_EQ(rows[1].where, "mine.csv:4") << "the quoted line break counts";
+}
+
+TEST(Csv, ByteOrderMarkAndWindowsLineEndsAreNoContent) {
+  const auto rows = read_csv("\xEF\xBB\xBFtext,label\r\na,x\r\n\"b\r\nc\",y\r\n", "mine.csv");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_THAT(rows[0].fields, ElementsAre(Pair("label", "x"), Pair("text", "a")));
+  EXPECT_EQ(rows[1].fields.at("text"), "b\r\nc");
+  EXPECT_EQ(rows[1].fields.at("label"), "y");
+}
+
+TEST(Csv, LastLineNeedsNoEnd) {
+  EXPECT_EQ(read_csv("t\na\nb", "m")[1].fields.at("t"), "b");
+  EXPECT_EQ(read_csv("t,u\na,\"b\"", "m")[0].fields.at("u"), "b");
+  EXPECT_EQ(read_csv("t,u\na,", "m")[0].fields.at("u"), "");
+}
+
+TEST(Csv, BlankLinesAreFineAtTheEndOnly) {
+  EXPECT_EQ(read_csv("t,u\na,b\n\n \r\n", "m").size(), 1u);
+  EXPECT_EQ(csv_error("t,u\na,b\n\nc,d\n"), "InvalidArgument mine.csv:3: empty row; remove the blank line");
+}
+
+TEST(Csv, WrongNumberOfFieldsNamesTheLine) {
+  EXPECT_THAT(csv_error("t,u\na,b\na,b,c\n"), StartsWith("InvalidArgument mine.csv:3: has 3 fields, the header has 2"));
+  EXPECT_THAT(csv_error("t,u\na\n"), StartsWith("InvalidArgument mine.csv:2: has 1 fields"));
+}
+
+TEST(Csv, BrokenQuotesNameTheLineTheyOpenOn) {
+  EXPECT_THAT(csv_error("t,u\na,b\n\"c,d\ne,f\n"),
+              StartsWith("Corruption mine.csv:3: the quote opened on this line is not closed"));
+  EXPECT_THAT(csv_error("t,u\n\"a\"x,b\n"), StartsWith("Corruption mine.csv:2: text stands behind a closing quote"));
+}
+
+TEST(Csv, HeaderIsChecked) {
+  EXPECT_THAT(csv_error(""), HasSubstr("mine.csv:1: has no header line"));
+  EXPECT_THAT(csv_error("\na,b\n"), HasSubstr("has no header line"));
+  EXPECT_THAT(csv_error("a,b,a\n1,2,3\n"), HasSubstr("the column 'a' stands in the header twice"));
+  EXPECT_THAT(csv_error("\xFF\xFEt\0"), HasSubstr("UTF-16"));
+}
+
+TEST(Csv, InvalidBytesAreReplacedAndQuotesInsideTextKept) {
+  const auto rows = read_csv("t,u\n\xA3 5,5\" disk\n", "m");
+  EXPECT_EQ(rows[0].fields.at("t"), "\xEF\xBF\xBD 5");
+  EXPECT_EQ(rows[0].fields.at("u"), "5\" disk");
+}
+
+TEST(Tsv, QuotesAreText) {
+  const auto rows = read_tsv("t\tu\r\n\"a\t\"b\r\n", "m");
+  EXPECT_EQ(rows[0].fields.at("t"), "\"a");
+  EXPECT_EQ(rows[0].fields.at("u"), "\"b");
+  EXPECT_THAT(error_of([] { read_tsv("t\tu\na\n", "m.tsv"); }), HasSubstr("m.tsv:2: has 1 fields"));
+}
+
+TEST(Jsonl, FlattensNestedValues) {
+  const auto rows = read_jsonl(
+      "\xEF\xBB\xBF{\"a\": {\"b\": 1}, \"c\": [\"x\", \"y\"], \"d\": true, \"e\": null}\r\n{\"f\": 0.5}\n\n", "m");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_THAT(rows[0].fields, ElementsAre(Pair("a.b", "1"), Pair("c.0", "x"), Pair("c.1", "y"), Pair("d", "true")));
+  EXPECT_EQ(rows[1].fields.at("f"), "0.5");
+  EXPECT_EQ(rows[1].where, "m:2");
+}
+
+TEST(Jsonl, BadLinesNameFileAndLine) {
+  EXPECT_THAT(jsonl_error("{\"a\": 1}\n{\"a\": \n"), StartsWith("Corruption mine.jsonl:2: is not valid JSON"));
+  EXPECT_THAT(jsonl_error("[1]\n"), StartsWith("Corruption mine.jsonl:1: must be a JSON object, it is array"));
+  EXPECT_EQ(jsonl_error("{\"a\": 1}\n\n{\"a\": 2}\n"),
+            "InvalidArgument mine.jsonl:2: empty row; remove the blank line");
+  EXPECT_THAT(jsonl_error("{\"a\": \"\\ud800\"}\n"), StartsWith("Corruption mine.jsonl:1"));
+}
+
+TEST(Jsonl, DeepNestingIsRefusedEarly) {
+  EXPECT_THAT(jsonl_error("{\"a\": " + std::string(1000000, '[')),
+              StartsWith("InvalidArgument mine.jsonl:1: is nested deeper"));
+}
+
+TEST(FolderReader, OneRowPerFileSortedByPath) {
+  const Folder folder;
+  folder.file("tech/b.txt", "second\xA3");
+  folder.file("tech/a.txt",
+              "\xEF\xBB\xBF"
+              "first");
+  folder.file("arts/z.txt", "third");
+  folder.file("arts/notes.md", "no row");
+  folder.file("_cache/x.txt", "no class");
+  const auto rows = read_folder(folder.path());
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_THAT(rows[0].fields, ElementsAre(Pair("label", "arts"), Pair("text", "third")));
+  EXPECT_EQ(rows[1].fields.at("text"), "first");
+  EXPECT_EQ(rows[2].fields.at("text"), "second\xEF\xBF\xBD");
+  EXPECT_EQ(rows[2].where, (folder.path() / "tech/b.txt").string());
+}
+
+TEST(FolderReader, MissingPartsAreNamed) {
+  const Folder folder;
+  EXPECT_THAT(error_of([&] { read_folder(folder.path()); }), HasSubstr("has no subfolders"));
+  folder.file("tech/a.md", "x");
+  EXPECT_THAT(error_of([&] { read_folder(folder.path()); }), HasSubstr("holds no .txt file"));
+  EXPECT_THAT(error_of([&] { read_folder(folder.path() / "none"); }), StartsWith("NotFound"));
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,168 @@
+#include "data/sampler.h"
+
+#include <algorithm>
+#include <map>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/rng.h"
+#include "data/unicode.h"
+
+namespace graft {
+namespace {
+
+// Streams of one seed; the classes take the ones from kClassStream on.
+constexpr std::uint64_t kTrainStream = 0;
+constexpr std::uint64_t kHeldOutStream = 1;
+constexpr std::uint64_t kClassStream = 2;
+
+// A length before each part keeps ("ab", "c") apart from ("a", "bc").
+std::string framed(const std::string& part) {
+  return std::to_string(part.size()) + ":" + part;
+}
+
+std::string content_key(const Row& row, const std::vector<std::string>& used) {
+  std::string key;
+  for (const auto& field : used) {
+    const auto found = row.fields.find(field);
+    key += framed(found == row.fields.end() ? "" : collapse_whitespace(found->second));
+  }
+  return key;
+}
+
+std::vector<Row> without_repeats(const std::vector<Row>& rows, const Task& task, std::vector<std::string>& notices) {
+  const auto used = used_fields(task);
+  std::unordered_set<std::string> seen;
+  std::vector<Row> unique;
+  for (const auto& row : rows) {
+    if (seen.insert(content_key(row, used)).second) unique.push_back(row);
+  }
+  if (unique.size() < rows.size()) {
+    notices.push_back(fmt::format("{} of {} rows repeat the text of an earlier row and were left out",
+                                  rows.size() - unique.size(), rows.size()));
+  }
+  return unique;
+}
+
+std::int64_t known_label(const Task& task, const Row& row) {
+  const std::int64_t label = label_of(task, row);
+  if (label < 0)
+    fail(Category::InvalidArgument, row.where, "has no label in '{}'; training rows need one", task.label_field);
+  return label;
+}
+
+std::string label_name(const Task& task, std::int64_t label) {
+  return task.labels.empty() ? std::to_string(label) : task.labels[static_cast<std::size_t>(label)];
+}
+
+std::vector<std::size_t> balanced_choice(const std::vector<Row>& rows, const Task& task, std::int64_t shots,
+                                         std::uint64_t seed) {
+  std::map<std::int64_t, std::vector<std::size_t>> classes;
+  for (std::size_t label = 0; label < task.labels.size(); ++label) classes[static_cast<std::int64_t>(label)];
+  for (std::size_t i = 0; i < rows.size(); ++i) classes[known_label(task, rows[i])].push_back(i);
+  std::vector<std::size_t> chosen;
+  for (auto& [label, members] : classes) {
+    if (static_cast<std::int64_t>(members.size()) < shots) {
+      fail(Category::InvalidArgument, "task " + task.name,
+           "the class '{}' has {} distinct rows, {} were asked for; ask for fewer", label_name(task, label),
+           members.size(), shots);
+    }
+    Rng rng(seed, kClassStream + static_cast<std::uint64_t>(label));
+    rng.shuffle(members);
+    chosen.insert(chosen.end(), members.begin(), members.begin() + shots);
+  }
+  return chosen;
+}
+
+void divide(const std::vector<Row>& rows, const std::vector<std::size_t>& chosen, std::uint64_t seed, FewShot& sample) {
+  std::vector<bool> trains(rows.size(), false);
+  for (const std::size_t index : chosen) trains[index] = true;
+  for (std::size_t i = 0; i < rows.size(); ++i) (trains[i] ? sample.train : sample.held_out).push_back(rows[i]);
+  Rng(seed, kTrainStream).shuffle(sample.train);
+  Rng(seed, kHeldOutStream).shuffle(sample.held_out);
+}
+
+void check_count(const Task& task, std::int64_t count) {
+  if (count < 0)
+    fail(Category::InvalidArgument, "task " + task.name, "{} examples were asked for; give 0 (all) or more", count);
+}
+
+std::vector<std::size_t> everything(std::size_t count) {
+  std::vector<std::size_t> all(count);
+  for (std::size_t i = 0; i < count; ++i) all[i] = i;
+  return all;
+}
+
+void drop_trained(FewShot& sample, const Task& task) {
+  const auto used = used_fields(task);
+  std::unordered_set<std::string> trained;
+  for (const auto& row : sample.train) trained.insert(content_key(row, used));
+  const std::size_t before = sample.held_out.size();
+  std::erase_if(sample.held_out, [&](const Row& row) { return trained.count(content_key(row, used)) > 0; });
+  if (sample.held_out.size() < before) {
+    sample.notices.push_back(fmt::format("{} of {} held-out rows repeat a training row and were left out",
+                                         before - sample.held_out.size(), before));
+  }
+}
+
+}  // namespace
+
+FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int64_t shots_per_class,
+                        std::uint64_t seed) {
+  check_count(task, shots_per_class);
+  FewShot sample;
+  const auto unique = without_repeats(rows, task, sample.notices);
+  // A task of free text has one class.
+  if (task.label_field.empty() && shots_per_class > 0) return sample_total(rows, task, shots_per_class, seed);
+  divide(unique,
+         shots_per_class == 0 ? everything(unique.size()) : balanced_choice(unique, task, shots_per_class, seed), seed,
+         sample);
+  return sample;
+}
+
+FewShot sample_total(const std::vector<Row>& rows, const Task& task, std::int64_t total, std::uint64_t seed) {
+  check_count(task, total);
+  FewShot sample;
+  const auto unique = without_repeats(rows, task, sample.notices);
+  auto chosen = everything(unique.size());
+  if (total > static_cast<std::int64_t>(unique.size())) {
+    fail(Category::InvalidArgument, "task " + task.name, "there are {} distinct rows, {} were asked for; ask for fewer",
+         unique.size(), total);
+  }
+  Rng(seed, kClassStream).shuffle(chosen);
+  if (total > 0) chosen.resize(static_cast<std::size_t>(total));
+  divide(unique, chosen, seed, sample);
+  return sample;
+}
+
+FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
+                      std::uint64_t seed) {
+  std::error_code ignored;
+  if (task.is_pool() || !std::filesystem::is_directory(data, ignored)) {
+    return sample_few_shot(read_split(task, data, "pool"), task, shots_per_class, seed);
+  }
+  FewShot sample = sample_few_shot(read_split(task, data, "train"), task, shots_per_class, seed);
+  const bool has_validation = task.splits.count("validation") > 0;
+  if (!has_validation && task.splits.count("test") == 0) return sample;
+  sample.held_out = read_split(task, data, has_validation ? "validation" : "test");
+  drop_trained(sample, task);
+  return sample;
+}
+
+std::string content_hash(const Row& row) {
+  std::string content;
+  for (const auto& [name, value] : row.fields) content += framed(name) + framed(value);
+  return sha256(content);
+}
+
+std::string data_hash(const std::vector<Row>& rows) {
+  std::vector<std::string> hashes;
+  for (const auto& row : rows) hashes.push_back(content_hash(row));
+  std::sort(hashes.begin(), hashes.end());
+  Sha256 all;
+  for (const auto& hash : hashes) all.update(hash);
+  return all.finish();
+}
+
+}  // namespace graft

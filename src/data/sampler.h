@@ -1,0 +1,43 @@
+// Few-shot sampling: which rows train, which are held out, reproducible from a seed.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/task.h"
+
+namespace graft {
+
+/// `train` and `held_out` are both in random order, so that a prefix of either is a fair sample. `notices` are
+/// sentences for the user.
+struct FewShot {
+  std::vector<Row> train;
+  std::vector<Row> held_out;
+  std::vector<std::string> notices;
+};
+
+/// `shots_per_class` rows of each label for training (0: all rows), everything else held out. Rows whose used fields
+/// repeat an earlier row's (whitespace aside) are left out first, with a notice, so that no held-out row was trained
+/// on. The same rows in the same order and the same seed give the same sample on every machine. Throws InvalidArgument:
+/// a row without label, a class with too few rows, a negative count.
+FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int64_t shots_per_class,
+                        std::uint64_t seed);
+
+/// The same with `total` rows drawn without regard to their labels, as the T-Few paper does. Throws InvalidArgument.
+FewShot sample_total(const std::vector<Row>& rows, const Task& task, std::int64_t total, std::uint64_t seed);
+
+/// Reads and samples what `graft tune` needs. One pool, or a single file: sample_few_shot of it. Otherwise `train` is
+/// sampled from the train split and `held_out` is the validation split (else the test split) in its own order, without
+/// rows that train. Throws as read_split and sample_few_shot.
+FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
+                      std::uint64_t seed);
+
+/// SHA-256 of a row's field names and values.
+std::string content_hash(const Row& row);
+
+/// SHA-256 over the content hashes of the rows, sorted: the same for every order of the same rows.
+std::string data_hash(const std::vector<Row>& rows);
+
+}  // namespace graft

@@ -1,0 +1,130 @@
+#include "data/sampler.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "data/data_test_support.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+Task task() {
+  return parse_task(
+      "name: mine\nformat: csv\nsplits: {pool: a.csv}\nlabel: label\nlabels: [x, y, z]\ntemplates:\n  - prompt: "
+      "'{text}'\n",
+      "t");
+}
+
+std::vector<Row> rows_of(int per_class) {
+  std::vector<Row> rows;
+  for (int i = 0; i < per_class; ++i) {
+    for (const char* label : {"x", "y", "z"}) {
+      rows.push_back(
+          {{{"text", fmt::format("{} {}", label, i)}, {"label", label}, {"id", std::to_string(rows.size())}}, "a.csv"});
+    }
+  }
+  return rows;
+}
+
+std::vector<std::string> texts(const std::vector<Row>& rows) {
+  std::vector<std::string> all;
+  for (const auto& row : rows) all.push_back(row.fields.at("text"));
+  return all;
+}
+
+std::set<std::string> distinct(const std::vector<Row>& rows) {
+  const auto all = texts(rows);
+  return {all.begin(), all.end()};
+}
+
+TEST(Sampler, BalancedAndEverythingElseHeldOut) {
+  const auto sample = sample_few_shot(rows_of(10), task(), 4, 0);
+  EXPECT_EQ(sample.train.size(), 12u);
+  EXPECT_EQ(sample.held_out.size(), 18u);
+  std::map<std::string, int> counts;
+  for (const auto& row : sample.train) ++counts[row.fields.at("label")];
+  EXPECT_THAT(counts, ElementsAre(testing::Pair("x", 4), testing::Pair("y", 4), testing::Pair("z", 4)));
+  for (const auto& text : distinct(sample.train)) EXPECT_EQ(distinct(sample.held_out).count(text), 0u);
+  EXPECT_THAT(sample.notices, IsEmpty());
+}
+
+TEST(Sampler, SeedDecides) {
+  const auto rows = rows_of(50);
+  EXPECT_EQ(texts(sample_few_shot(rows, task(), 4, 1).train), texts(sample_few_shot(rows, task(), 4, 1).train));
+  EXPECT_EQ(texts(sample_few_shot(rows, task(), 4, 1).held_out), texts(sample_few_shot(rows, task(), 4, 1).held_out));
+  EXPECT_NE(distinct(sample_few_shot(rows, task(), 4, 1).train), distinct(sample_few_shot(rows, task(), 4, 2).train));
+}
+
+TEST(Sampler, SampleIsTheSameOnEveryMachine) {
+  EXPECT_THAT(texts(sample_few_shot(rows_of(5), task(), 1, 0).train), ElementsAre("x 4", "z 0", "y 2"));
+}
+
+TEST(Sampler, RepeatedTextIsLeftOutWithANotice) {
+  auto rows = rows_of(4);
+  rows.push_back({{{"text", " x  1\n"}, {"label", "x"}, {"id", "99"}}, "a.csv"});
+  const auto sample = sample_few_shot(rows, task(), 2, 0);
+  EXPECT_EQ(sample.train.size() + sample.held_out.size(), 12u);
+  EXPECT_THAT(sample.notices, ElementsAre("1 of 13 rows repeat the text of an earlier row and were left out"));
+}
+
+TEST(Sampler, ZeroShotsTakesAllRows) {
+  const auto sample = sample_few_shot(rows_of(3), task(), 0, 0);
+  EXPECT_EQ(sample.train.size(), 9u);
+  EXPECT_THAT(sample.held_out, IsEmpty());
+}
+
+TEST(Sampler, TotalDrawsWithoutRegardToClasses) {
+  const auto sample = sample_total(rows_of(10), task(), 7, 3);
+  EXPECT_EQ(sample.train.size(), 7u);
+  EXPECT_EQ(sample.held_out.size(), 23u);
+  EXPECT_THAT(error_of([] { sample_total(rows_of(2), task(), 7, 3); }),
+              HasSubstr("there are 6 distinct rows, 7 were asked for"));
+}
+
+TEST(Sampler, TooFewRowsNameTheClass) {
+  auto rows = rows_of(5);
+  std::erase_if(rows, [](const Row& row) { return row.fields.at("label") == "y"; });
+  EXPECT_THAT(error_of([&] { sample_few_shot(rows, task(), 3, 0); }),
+              HasSubstr("the class 'y' has 0 distinct rows, 3 were asked for"));
+  EXPECT_THAT(error_of([&] { sample_few_shot(rows, task(), -1, 0); }), HasSubstr("give 0 (all) or more"));
+  rows[0].fields["label"] = "";
+  EXPECT_THAT(error_of([&] { sample_few_shot(rows, task(), 3, 0); }), HasSubstr("has no label"));
+}
+
+TEST(Sampler, SplitsWithoutTrainedRows) {
+  const Folder folder;
+  folder.file("train.csv", "text,label\na,x\nb,y\nc,z\n");
+  folder.file("val.csv", "text,label\nd,x\na,x\n");
+  Task splits = task();
+  splits.splits = {{"train", "train.csv"}, {"validation", "val.csv"}};
+  const auto sample = few_shot_data(splits, folder.path(), 0, 0);
+  EXPECT_EQ(sample.train.size(), 3u);
+  EXPECT_THAT(texts(sample.held_out), ElementsAre("d"));
+  EXPECT_THAT(sample.notices, ElementsAre("1 of 2 held-out rows repeat a training row and were left out"));
+  const auto pool = few_shot_data(splits, folder.path() / "train.csv", 1, 0);
+  EXPECT_EQ(pool.train.size(), 3u) << "one file is one pool, whatever the task's splits";
+}
+
+TEST(DataHash, FollowsContentAndNotOrder) {
+  auto rows = rows_of(3);
+  const auto hash = data_hash(rows);
+  EXPECT_EQ(hash.size(), 64u);
+  std::swap(rows[0], rows[5]);
+  EXPECT_EQ(data_hash(rows), hash);
+  rows[0].where = "elsewhere";
+  EXPECT_EQ(data_hash(rows), hash);
+  rows[0].fields["text"] += ".";
+  EXPECT_NE(data_hash(rows), hash);
+}
+
+TEST(DataHash, BoundariesOfFieldsCount) {
+  EXPECT_NE(content_hash({{{"a", "bc"}}, ""}), content_hash({{{"ab", "c"}}, ""}));
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,92 @@
+// Every task that comes with graft is opened and, where the published data is at hand, run over it.
+#include <gmock/gmock.h>
+
+#include "data/data_test_support.h"
+#include "data/sampler.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(ShippedTasks, AreTheAnnouncedOnes) {
+  EXPECT_THAT(shipped_tasks(), ElementsAre("banking77", "bbc_news", "boolq", "cb", "copa", "rte", "sst2", "wic"));
+}
+
+TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
+  for (const auto& name : shipped_tasks()) {
+    const Task task = load_task(name);
+    EXPECT_EQ(task.name, name);
+    EXPECT_FALSE(task.description.empty()) << name;
+    EXPECT_FALSE(task.citation.empty()) << name;
+    EXPECT_GE(task.templates.size(), 2u) << name;
+  }
+}
+
+TEST(ShippedTasks, UnknownNameSuggestsTheNearest) {
+  EXPECT_THAT(error_of([] { load_task("bbc_new"); }),
+              HasSubstr("NotFound bbc_new: is neither a file nor one of the shipped tasks (did you mean 'bbc_news'?)"));
+}
+
+TEST(ShippedTasks, ChoicesDifferInEveryTemplate) {
+  for (const auto& name : shipped_tasks()) {
+    for (const auto& made : load_task(name).templates) {
+      const std::set<std::string> distinct(made.choices.begin(), made.choices.end());
+      EXPECT_EQ(distinct.size(), made.choices.size()) << name << " " << made.name;
+    }
+  }
+}
+
+class PublishedData : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (published_data().empty()) GTEST_SKIP() << "no published data; set GRAFT_DATA";
+  }
+};
+
+TEST_F(PublishedData, FewShotFilesRenderInEveryTemplate) {
+  for (const std::string name : {"boolq", "cb", "copa", "rte", "sst2", "wic"}) {
+    const Task task = load_task(name);
+    const auto rows = read_split(task, published_data() / "tfew" / name / "seed0.jsonl", "train");
+    ASSERT_EQ(rows.size(), 32u) << name;
+    for (const auto& row : rows) {
+      for (std::size_t i = 0; i < task.templates.size(); ++i) {
+        const Example example = render(task, row, i, ByteTokenizer());
+        EXPECT_GE(example.label, 0) << row.where;
+        EXPECT_LT(example.label, static_cast<std::int64_t>(example.choices.size())) << row.where;
+      }
+    }
+  }
+}
+
+TEST_F(PublishedData, CopaChoicesAreTheRowsOwn) {
+  const Task task = load_task("copa");
+  const auto rows = read_split(task, published_data() / "tfew/copa/seed0.jsonl", "train");
+  const Example example = render(task, rows[0], 0, ByteTokenizer());
+  EXPECT_EQ(example.prompt, "The group overlooked the woman's faux pas. This is so:");
+  EXPECT_THAT(example.choices, ElementsAre(" The woman was relieved.", " The woman apologized."));
+  EXPECT_EQ(example.label, 0);
+}
+
+TEST_F(PublishedData, Banking77ReadsAllRowsOfBothSplits) {
+  const Task task = load_task("banking77");
+  const auto folder = published_data() / "banking77";
+  const auto train = read_split(task, folder, "train");
+  EXPECT_EQ(train.size(), 10003u);
+  EXPECT_EQ(read_split(task, folder, "test").size(), 3080u);
+  const Example example = render(task, train[0], 0, ByteTokenizer());
+  EXPECT_EQ(example.prompt, "Customer: I am still waiting on my card?\nThe customer's question is about");
+  EXPECT_EQ(example.choices.size(), 77u);
+  EXPECT_EQ(example.choices[static_cast<std::size_t>(example.label)], " card arrival");
+}
+
+TEST_F(PublishedData, Banking77SampleIsBalancedAndHoldsOutTheTestSplit) {
+  const FewShot sample = few_shot_data(load_task("banking77"), published_data() / "banking77", 2, 7);
+  EXPECT_EQ(sample.train.size(), 154u);
+  EXPECT_LE(sample.held_out.size(), 3080u);
+  EXPECT_GT(sample.held_out.size(), 3000u);
+}
+
+}  // namespace
+}  // namespace graft

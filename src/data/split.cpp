@@ -1,0 +1,128 @@
+#include "data/split.h"
+
+#include <fmt/ranges.h>
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/suggest.h"
+#include "data/reader.h"
+#include "data/unicode.h"
+
+namespace graft {
+namespace fs = std::filesystem;
+namespace {
+
+std::vector<std::string> file_names(const fs::path& folder) {
+  std::error_code error;
+  fs::directory_iterator entries(folder, error);
+  if (error) fail(Category::NotFound, folder.string(), "cannot be read as a folder: {}", error.message());
+  std::vector<std::string> names;
+  for (const auto& entry : entries) {
+    if (entry.is_regular_file()) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Only the last part of the pattern may be a glob, so that the user's own folder names are never read as one.
+std::vector<fs::path> matching_files(const fs::path& data, const std::string& pattern) {
+  const fs::path wanted = data / pattern;
+  const auto names = file_names(wanted.parent_path());
+  std::vector<fs::path> files;
+  for (const auto& name : names) {
+    if (::fnmatch(wanted.filename().c_str(), name.c_str(), FNM_PERIOD) == 0)
+      files.push_back(wanted.parent_path() / name);
+  }
+  if (files.empty()) {
+    fail(Category::NotFound, wanted.parent_path().string(), "has no file '{}'{}; give one file to use it as it is",
+         wanted.filename().string(), did_you_mean(wanted.filename().string(), names));
+  }
+  return files;
+}
+
+const std::string& pattern_of(const Task& task, const std::string& split) {
+  const auto found = task.splits.find(split);
+  if (found != task.splits.end()) return found->second;
+  std::vector<std::string> known;
+  for (const auto& [name, pattern] : task.splits) known.push_back(name);
+  fail(Category::NotFound, "task " + task.name, "has no split '{}' (it has: {})", split, fmt::join(known, ", "));
+}
+
+void check_class_folders(const Task& task, const fs::path& folder, const std::vector<Row>& rows) {
+  for (const auto& label : task.labels) {
+    const auto has = [&](const Row& row) { return row.fields.at("label") == label; };
+    if (std::any_of(rows.begin(), rows.end(), has)) continue;
+    fail(Category::NotFound, folder.string(), "has no subfolder '{}', a label of the task {}", label, task.name);
+  }
+}
+
+std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::string& split) {
+  std::error_code ignored;
+  if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
+  if (task.format == "folder") {
+    const fs::path folder = data / pattern_of(task, split);
+    return read_rows(task.format, folder.lexically_normal());
+  }
+  if (!fs::is_directory(data, ignored)) return read_rows(task.format, data);
+  std::vector<Row> rows;
+  for (const auto& file : matching_files(data, pattern_of(task, split))) {
+    auto more = read_rows(task.format, file);
+    rows.insert(rows.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  }
+  return rows;
+}
+
+void check_row(const Task& task, const Row& row, const std::vector<std::string>& used, bool needs_label) {
+  bool blank = true;
+  for (const auto& field : used) {
+    require_field(row, field, task.format);
+    blank = blank && is_blank(row.fields.at(field));
+  }
+  if (blank && !used.empty()) {
+    fail(Category::InvalidArgument, row.where, "empty row: no text in {}; fill it in or remove the row",
+         fmt::join(used, ", "));
+  }
+  if (task.label_field.empty()) return;
+  if (needs_label) require_field(row, task.label_field, task.format);
+  if (label_of(task, row) < 0 && needs_label) {
+    fail(Category::InvalidArgument, row.where, "the label '{}' is empty; fill it in or remove the row",
+         task.label_field);
+  }
+}
+
+}  // namespace
+
+std::vector<Row> read_rows(const std::string& format, const fs::path& path) {
+  std::vector<Row> rows;
+  if (format == "folder") return read_folder(path);
+  const MappedFile file(path);
+  if (format == "jsonl") rows = read_jsonl(file.text(), path.string());
+  if (format == "csv") rows = read_csv(file.text(), path.string());
+  if (format == "tsv") rows = read_tsv(file.text(), path.string());
+  if (rows.empty()) fail(Category::InvalidArgument, path.string(), "has no rows");
+  return rows;
+}
+
+void require_field(const Row& row, const std::string& field, const std::string& format) {
+  if (row.fields.count(field) > 0) return;
+  std::vector<std::string> known;
+  for (const auto& [name, value] : row.fields) known.push_back(name);
+  const bool table = format == "csv" || format == "tsv";
+  const std::string where = table ? row.where.substr(0, row.where.rfind(':')) + ":1" : row.where;
+  const std::string close = nearest(field, known);
+  fail(Category::InvalidArgument, where, "has no {} '{}'; it has {}{}", table ? "column" : "field", field,
+       fmt::join(known, ", "), close.empty() ? "" : " (did you mean '" + close + "'?)");
+}
+
+std::vector<Row> read_split(const Task& task, const fs::path& data, const std::string& split) {
+  std::vector<Row> rows = rows_of(task, data, split);
+  const auto used = used_fields(task);
+  for (const auto& row : rows) check_row(task, row, used, split != "test");
+  if (task.format == "folder") check_class_folders(task, data, rows);
+  return rows;
+}
+
+}  // namespace graft

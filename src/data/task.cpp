@@ -1,0 +1,236 @@
+// The task YAML: strict keys, and everything that can be checked without the data is checked here.
+#include "data/task.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/suggest.h"
+#include "config/shipped.h"
+#include "config/yaml.h"
+#include "data/template.h"
+
+namespace graft {
+namespace {
+
+const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder"};
+const std::vector<std::string> kSplits = {"train", "validation", "test", "pool"};
+const std::vector<std::string> kMetrics = {"accuracy", "balanced_accuracy", "macro_f1"};
+const std::vector<std::string> kNormalisations = {"none", "tokens", "chars", "bytes", "pmi"};
+
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+void check_known(const std::string& what, const std::string& value, const std::vector<std::string>& known,
+                 const std::string& where) {
+  if (!contains(known, value)) {
+    fail(Category::InvalidArgument, where, "unknown {} '{}'{}", what, value, did_you_mean(value, known));
+  }
+}
+
+const YamlNode& map_of(const YamlNode& node, const std::string& key) {
+  if (node.kind != YamlNode::Kind::Map) fail(Category::InvalidArgument, node.where(), "'{}' must be a map", key);
+  return node;
+}
+
+void check_relative(const std::filesystem::path& path, const std::string& where) {
+  const bool leaves = std::find(path.begin(), path.end(), "..") != path.end();
+  if (path.empty() || path.is_absolute() || leaves) {
+    fail(Category::InvalidArgument, where, "the path '{}' must lie inside the data folder", path.string());
+  }
+}
+
+std::map<std::string, std::string> read_splits(const YamlNode& node) {
+  std::map<std::string, std::string> splits;
+  map_of(node, "splits");
+  for (std::size_t i = 0; i < node.keys.size(); ++i) {
+    const auto where = node.items[i].where();
+    check_known("split", node.keys[i], kSplits, where);
+    const std::string path = yaml_text(node.items[i], node.keys[i]);
+    check_relative(path, where);
+    splits[node.keys[i]] = path;
+  }
+  if (splits.empty())
+    fail(Category::InvalidArgument, node.where(), "'splits' is empty; give train and validation, or pool");
+  if (splits.count("pool") > 0 && splits.size() > 1) {
+    fail(Category::InvalidArgument, node.where(), "'pool' stands for data without splits; leave the other splits out");
+  }
+  return splits;
+}
+
+std::map<std::string, std::int64_t> read_max_tokens(const YamlNode& node) {
+  std::map<std::string, std::int64_t> limits;
+  map_of(node, "max_tokens");
+  for (std::size_t i = 0; i < node.keys.size(); ++i) {
+    const std::int64_t limit = yaml_integer(node.items[i], node.keys[i]);
+    if (limit < 1)
+      fail(Category::InvalidArgument, node.items[i].where(), "max_tokens of '{}' must be at least 1", node.keys[i]);
+    limits[node.keys[i]] = limit;
+  }
+  return limits;
+}
+
+WordTable read_word_table(const YamlNode& node, const std::string& name) {
+  YamlMap map(node, "words '" + name + "'");
+  WordTable table;
+  table.field = yaml_text(map.at("field"), "field");
+  const YamlNode& values = map_of(map.at("values"), "values");
+  for (std::size_t i = 0; i < values.keys.size(); ++i) {
+    table.values[values.keys[i]] = yaml_text(values.items[i], values.keys[i]);
+  }
+  map.finish();
+  return table;
+}
+
+std::map<std::string, WordTable> read_words(const YamlNode& node) {
+  std::map<std::string, WordTable> words;
+  map_of(node, "words");
+  for (std::size_t i = 0; i < node.keys.size(); ++i) words[node.keys[i]] = read_word_table(node.items[i], node.keys[i]);
+  return words;
+}
+
+void check_choices(const PromptTemplate& made, const Task& task, const std::string& where) {
+  const std::size_t count = made.choices.size();
+  if (!made.target.empty() && (count > 0 || !made.choices_from.empty())) {
+    fail(Category::InvalidArgument, where, "has a target and choices; keep one of them");
+  }
+  if (!made.choices_from.empty() && count > 0) {
+    fail(Category::InvalidArgument, where, "has choices and choices_from; keep one of them");
+  }
+  const bool labelled = !task.label_field.empty();
+  if (labelled && !made.target.empty())
+    fail(Category::InvalidArgument, where, "has a target, but the task has a label");
+  if (!labelled && made.target.empty())
+    fail(Category::InvalidArgument, where, "needs a target, as the task has no label");
+  if (!labelled || !made.choices_from.empty()) return;
+  if (count == 0 && task.labels.empty())
+    fail(Category::InvalidArgument, where, "needs choices, as the task lists no labels");
+  if (count == 1) fail(Category::InvalidArgument, where, "needs at least two choices");
+  if (count > 0 && !task.labels.empty() && count != task.labels.size()) {
+    fail(Category::InvalidArgument, where, "has {} choices for {} labels; give one for each label, in the same order",
+         count, task.labels.size());
+  }
+}
+
+PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task& task) {
+  YamlMap map(node, fmt::format("template {}", index));
+  PromptTemplate made;
+  made.name = map.text("name", std::to_string(index));
+  made.prompt = yaml_text(map.at("prompt"), "prompt");
+  made.choices = map.texts("choices");
+  made.choices_from = map.text("choices_from", "");
+  made.target = map.text("target", "");
+  map.finish();
+  const std::string where = fmt::format("{}: template '{}'", node.where(), made.name);
+  check_choices(made, task, where);
+  TextTemplate(made.prompt, where + ": prompt");
+  TextTemplate(made.target, where + ": target");
+  for (const auto& choice : made.choices) TextTemplate(choice, where + ": choice '" + choice + "'");
+  return made;
+}
+
+void read_templates(const YamlNode& node, Task& task) {
+  if (node.kind != YamlNode::Kind::List || node.items.empty()) {
+    fail(Category::InvalidArgument, node.where(), "'templates' must be a list with at least one template");
+  }
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    task.templates.push_back(read_template(node.items[i], i, task));
+    if (!names.insert(task.templates.back().name).second) {
+      fail(Category::InvalidArgument, node.items[i].where(), "a second template is named '{}'",
+           task.templates.back().name);
+    }
+  }
+}
+
+void read_labels(YamlMap& map, Task& task) {
+  task.label_field = map.text("label", "");
+  task.labels = map.texts("labels");
+  const std::set<std::string> distinct(task.labels.begin(), task.labels.end());
+  if (distinct.size() != task.labels.size()) {
+    fail(Category::InvalidArgument, map.at("labels").where(), "'labels' holds a label twice");
+  }
+  if (task.labels.size() == 1)
+    fail(Category::InvalidArgument, map.at("labels").where(), "'labels' needs at least two labels");
+  if (!task.labels.empty() && task.label_field.empty()) {
+    fail(Category::InvalidArgument, map.at("labels").where(), "'labels' needs 'label', the field that holds them");
+  }
+}
+
+void read_metrics(YamlMap& map, Task& task) {
+  task.metrics = map.texts("metrics");
+  for (const auto& metric : task.metrics) check_known("metric", metric, kMetrics, map.at("metrics").where());
+  if (task.metrics.empty()) task.metrics = {"accuracy"};
+  task.normalisation = map.text("normalisation", task.normalisation);
+  if (!contains(kNormalisations, task.normalisation)) {
+    check_known("normalisation", task.normalisation, kNormalisations, map.at("normalisation").where());
+  }
+}
+
+void read_field_rules(YamlMap& map, Task& task) {
+  if (const YamlNode* node = map.find("max_tokens")) task.max_tokens = read_max_tokens(*node);
+  task.collapse_whitespace = map.texts("collapse_whitespace");
+  const auto used = used_fields(task);
+  for (const auto& [field, limit] : task.max_tokens) {
+    check_known("field in max_tokens", field, used, map.at("max_tokens").where());
+  }
+  for (const auto& field : task.collapse_whitespace) {
+    check_known("field in collapse_whitespace", field, used, map.at("collapse_whitespace").where());
+  }
+}
+
+}  // namespace
+
+Task parse_task(std::string_view yaml, const std::string& file) {
+  const YamlNode root = parse_yaml(yaml, file);
+  YamlMap map(root, "the task");
+  Task task;
+  task.text = std::string(yaml);
+  task.name = yaml_text(map.at("name"), "name");
+  task.description = map.text("description", "");
+  task.citation = map.text("citation", "");
+  const YamlNode& format = map.at("format");
+  task.format = yaml_text(format, "format");
+  check_known("format", task.format, kFormats, format.where());
+  task.splits = read_splits(map.at("splits"));
+  read_labels(map, task);
+  if (const YamlNode* node = map.find("words")) task.words = read_words(*node);
+  const YamlNode& templates = map.at("templates");
+  read_metrics(map, task);
+  for (const char* later : {"max_tokens", "collapse_whitespace"}) map.find(later);
+  // Misspelt keys first: what they were meant to say may be what the templates lack.
+  map.finish();
+  read_templates(templates, task);
+  read_field_rules(map, task);
+  return task;
+}
+
+Task load_task(const std::string& path_or_name) {
+  const auto path = find_yaml("tasks", path_or_name);
+  return parse_task(read_file(path), path.string());
+}
+
+std::vector<std::string> shipped_tasks() {
+  return shipped_names("tasks");
+}
+
+std::vector<std::string> used_fields(const Task& task) {
+  std::set<std::string> used;
+  const auto add = [&](const std::string& source) {
+    for (const auto& field : TextTemplate(source, task.name).fields()) {
+      const auto table = task.words.find(field);
+      used.insert(table == task.words.end() ? field : table->second.field);
+    }
+  };
+  for (const auto& made : task.templates) {
+    add(made.prompt);
+    add(made.target);
+    for (const auto& choice : made.choices) add(choice);
+    if (!made.choices_from.empty()) used.insert(made.choices_from + ".0");
+  }
+  return {used.begin(), used.end()};
+}
+
+}  // namespace graft

@@ -1,0 +1,30 @@
+#include "data/text_lines.h"
+
+#include "base/error.h"
+#include "data/unicode.h"
+
+namespace graft {
+
+std::string decode_text(std::string_view bytes, const std::string& name) {
+  if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) {
+    fail(Category::InvalidArgument, name, "is UTF-16 text; save it as UTF-8");
+  }
+  if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);
+  return replace_invalid_utf8(bytes);
+}
+
+bool LineCursor::next(std::string_view& line) {
+  if (at_ >= text_.size()) return false;
+  const std::size_t end = text_.find('\n', at_);
+  line = text_.substr(at_, end == std::string_view::npos ? end : end - at_);
+  at_ = end == std::string_view::npos ? text_.size() : end + 1;
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  ++number_;
+  return true;
+}
+
+bool LineCursor::only_blank_left() const {
+  return text_.find_first_not_of(" \t\r\n", at_) == std::string_view::npos;
+}
+
+}  // namespace graft

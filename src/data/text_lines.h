@@ -1,0 +1,30 @@
+// What the line-based readers share.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace graft {
+
+/// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced. Throws InvalidArgument for UTF-16 text.
+std::string decode_text(std::string_view bytes, const std::string& name);
+
+/// Walks over lines that end in LF or CRLF.
+class LineCursor {
+ public:
+  explicit LineCursor(std::string_view text) : text_(text) {}
+
+  /// The next line without its end; false at the end of the text.
+  bool next(std::string_view& line);
+  /// Number of the line that next() gave last, from 1.
+  int number() const { return number_; }
+  /// True if only blank lines follow.
+  bool only_blank_left() const;
+
+ private:
+  std::string_view text_;
+  std::size_t at_ = 0;
+  int number_ = 0;
+};
+
+}  // namespace graft

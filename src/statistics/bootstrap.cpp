@@ -1,0 +1,123 @@
+#include "statistics/bootstrap.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "statistics/metrics.h"
+
+namespace graft {
+namespace {
+
+using Statistic = std::function<double(std::span<const std::size_t>)>;
+
+void check(std::size_t count, const BootstrapOptions& options) {
+  if (count == 0) fail(Category::InvalidArgument, "bootstrap", "no examples to resample");
+  if (options.resamples < 2)
+    fail(Category::InvalidArgument, "bootstrap", "{} resamples; give at least 2", options.resamples);
+  if (!(options.level > 0 && options.level < 1)) {
+    fail(Category::InvalidArgument, "bootstrap", "the level {} is outside 0 to 1; give e.g. 0.95", options.level);
+  }
+}
+
+// Values of the statistic over all resamples, in ascending order.
+std::vector<double> resampled(std::size_t count, const Statistic& statistic, const BootstrapOptions& options) {
+  check(count, options);
+  Rng rng(options.seed);
+  std::vector<std::size_t> indices(count);
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < options.resamples; ++i) {
+    for (auto& index : indices) index = rng.below(count);
+    values.push_back(statistic(indices));
+  }
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
+double quantile(const std::vector<double>& sorted, double part) {
+  const double place = part * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
+
+Interval percentile(const std::vector<double>& sorted, double level) {
+  return {quantile(sorted, (1 - level) / 2), quantile(sorted, (1 + level) / 2)};
+}
+
+Statistic metric_of(const std::string& metric, std::span<const std::int64_t> truth,
+                    std::span<const std::int64_t> predicted, std::size_t classes) {
+  // Checks every label once, so that the resamples need not.
+  metric_value(metric, confusion_matrix(truth, predicted, classes));
+  return [=](std::span<const std::size_t> indices) {
+    ConfusionMatrix matrix(classes);
+    for (const std::size_t i : indices)
+      matrix.add(static_cast<std::size_t>(truth[i]), static_cast<std::size_t>(predicted[i]));
+    return metric_value(metric, matrix);
+  };
+}
+
+double two_sided(const std::vector<double>& differences) {
+  const auto at_most = std::count_if(differences.begin(), differences.end(), [](double d) { return d <= 0; });
+  const auto at_least = std::count_if(differences.begin(), differences.end(), [](double d) { return d >= 0; });
+  return std::min(1.0,
+                  2.0 * static_cast<double>(std::min(at_most, at_least)) / static_cast<double>(differences.size()));
+}
+
+// P(X <= k) for X ~ Binomial(n, 1/2), by logarithms so that large n does not underflow term by term.
+double binomial_tail(std::int64_t k, std::int64_t n) {
+  const double size = static_cast<double>(n);
+  double sum = 0;
+  for (std::int64_t i = 0; i <= k; ++i) {
+    const double picked = static_cast<double>(i);
+    sum += std::exp(std::lgamma(size + 1) - std::lgamma(picked + 1) - std::lgamma(size - picked + 1) -
+                    size * std::log(2.0));
+  }
+  return sum;
+}
+
+}  // namespace
+
+Interval bootstrap(std::size_t count, const Statistic& statistic, const BootstrapOptions& options) {
+  return percentile(resampled(count, statistic, options), options.level);
+}
+
+Interval bootstrap_metric(const std::string& metric, std::span<const std::int64_t> truth,
+                          std::span<const std::int64_t> predicted, std::size_t classes,
+                          const BootstrapOptions& options) {
+  return bootstrap(truth.size(), metric_of(metric, truth, predicted, classes), options);
+}
+
+PairedDifference paired_bootstrap(const std::string& metric, std::span<const std::int64_t> truth,
+                                  std::span<const std::int64_t> first, std::span<const std::int64_t> second,
+                                  std::size_t classes, const BootstrapOptions& options) {
+  const Statistic of_first = metric_of(metric, truth, first, classes);
+  const Statistic of_second = metric_of(metric, truth, second, classes);
+  const auto difference = [&](std::span<const std::size_t> indices) { return of_second(indices) - of_first(indices); };
+  const auto sorted = resampled(truth.size(), difference, options);
+  const double observed = metric_value(metric, confusion_matrix(truth, second, classes)) -
+                          metric_value(metric, confusion_matrix(truth, first, classes));
+  return {observed, percentile(sorted, options.level), two_sided(sorted)};
+}
+
+McNemar mcnemar(std::span<const std::int64_t> truth, std::span<const std::int64_t> first,
+                std::span<const std::int64_t> second) {
+  if (truth.size() != first.size() || truth.size() != second.size()) {
+    fail(Category::InvalidArgument, "mcnemar", "{} labels against {} and {} predictions; give one for each",
+         truth.size(), first.size(), second.size());
+  }
+  McNemar test;
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    const bool first_right = first[i] == truth[i];
+    const bool second_right = second[i] == truth[i];
+    if (first_right && !second_right) ++test.only_first_right;
+    if (second_right && !first_right) ++test.only_second_right;
+  }
+  const std::int64_t fewer = std::min(test.only_first_right, test.only_second_right);
+  test.p_value = std::min(1.0, 2 * binomial_tail(fewer, test.only_first_right + test.only_second_right));
+  return test;
+}
+
+}  // namespace graft

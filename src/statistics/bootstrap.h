@@ -1,0 +1,54 @@
+// How sure a score is: bootstrap intervals, and tests that compare two classifiers on the same examples.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+namespace graft {
+
+struct Interval {
+  double low = 0;
+  double high = 0;
+};
+
+struct BootstrapOptions {
+  std::int64_t resamples = 2000;
+  double level = 0.95;
+  std::uint64_t seed = 0;
+};
+
+/// Percentile interval (Efron and Tibshirani 1993, chapter 13) of `statistic`, which gets the indices of one resample
+/// of `count` examples drawn with replacement. Quantiles are interpolated linearly, as numpy does. Deterministic in the
+/// seed. Throws InvalidArgument: no examples, fewer than 2 resamples, a level outside (0, 1).
+Interval bootstrap(std::size_t count, const std::function<double(std::span<const std::size_t>)>& statistic,
+                   const BootstrapOptions& options = {});
+
+/// Interval of a metric (metric_value) of predictions. Throws InvalidArgument as confusion_matrix and bootstrap.
+Interval bootstrap_metric(const std::string& metric, std::span<const std::int64_t> truth,
+                          std::span<const std::int64_t> predicted, std::size_t classes,
+                          const BootstrapOptions& options = {});
+
+struct PairedDifference {
+  double difference = 0;  ///< metric of `second` minus metric of `first`
+  Interval interval;      ///< of the difference
+  double p_value = 1;     ///< two-sided: twice the smaller tail of resampled differences at or beyond 0, at most 1
+};
+
+/// Paired bootstrap: both classifiers are scored on the same resamples. Throws InvalidArgument as bootstrap_metric.
+PairedDifference paired_bootstrap(const std::string& metric, std::span<const std::int64_t> truth,
+                                  std::span<const std::int64_t> first, std::span<const std::int64_t> second,
+                                  std::size_t classes, const BootstrapOptions& options = {});
+
+struct McNemar {
+  std::int64_t only_first_right = 0;
+  std::int64_t only_second_right = 0;
+  double p_value = 1;  ///< two-sided exact binomial test of the discordant pairs (McNemar 1947); 1 if there are none
+};
+
+/// Do two classifiers err on the same examples equally often? Throws InvalidArgument for lists of different lengths.
+McNemar mcnemar(std::span<const std::int64_t> truth, std::span<const std::int64_t> first,
+                std::span<const std::int64_t> second);
+
+}  // namespace graft

@@ -1,0 +1,107 @@
+#include "statistics/bootstrap.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+#include "base/error.h"
+
+namespace graft {
+namespace {
+
+std::vector<std::int64_t> right_then_wrong(std::size_t right, std::size_t count) {
+  std::vector<std::int64_t> predicted(count, 1);
+  std::fill(predicted.begin(), predicted.begin() + static_cast<std::ptrdiff_t>(right), 0);
+  return predicted;
+}
+
+const std::vector<std::int64_t> kTruth(200, 0);
+
+TEST(Bootstrap, IntervalOfAccuracyAgreesWithNumpy) {
+  // numpy's percentile bootstrap of 173 right in 200 with 200,000 resamples: [0.815, 0.910].
+  const auto interval = bootstrap_metric("accuracy", kTruth, right_then_wrong(173, 200), 2);
+  EXPECT_NEAR(interval.low, 0.815, 0.0051);
+  EXPECT_NEAR(interval.high, 0.910, 0.0051);
+}
+
+TEST(Bootstrap, SameSeedSameInterval) {
+  const auto predicted = right_then_wrong(120, 200);
+  const auto a = bootstrap_metric("accuracy", kTruth, predicted, 2, {500, 0.9, 3});
+  const auto b = bootstrap_metric("accuracy", kTruth, predicted, 2, {500, 0.9, 3});
+  EXPECT_EQ(a.low, b.low);
+  EXPECT_EQ(a.high, b.high);
+}
+
+TEST(Bootstrap, WiderLevelWiderInterval) {
+  const auto predicted = right_then_wrong(120, 200);
+  const auto narrow = bootstrap_metric("accuracy", kTruth, predicted, 2, {2000, 0.5, 0});
+  const auto wide = bootstrap_metric("accuracy", kTruth, predicted, 2, {2000, 0.99, 0});
+  EXPECT_LT(wide.low, narrow.low);
+  EXPECT_GT(wide.high, narrow.high);
+}
+
+TEST(Bootstrap, PerfectPredictionsHaveNoWidth) {
+  const auto interval = bootstrap_metric("macro_f1", kTruth, kTruth, 2);
+  EXPECT_EQ(interval.low, 1.0);
+  EXPECT_EQ(interval.high, 1.0);
+}
+
+TEST(Bootstrap, QuantilesAreInterpolated) {
+  // Two resamples whose values are 0 and 1 in some order: the 95% interval is [0.025, 0.975].
+  int call = 0;
+  const auto interval = bootstrap(3, [&](auto) { return static_cast<double>(call++); }, {2, 0.95, 0});
+  EXPECT_NEAR(interval.low, 0.025, 1e-12);
+  EXPECT_NEAR(interval.high, 0.975, 1e-12);
+}
+
+TEST(PairedBootstrap, EqualPredictionsDoNotDiffer) {
+  const auto predicted = right_then_wrong(120, 200);
+  const auto result = paired_bootstrap("accuracy", kTruth, predicted, predicted, 2);
+  EXPECT_EQ(result.difference, 0.0);
+  EXPECT_EQ(result.p_value, 1.0);
+}
+
+TEST(PairedBootstrap, SeesAConsistentImprovement) {
+  const auto result = paired_bootstrap("accuracy", kTruth, right_then_wrong(120, 200), right_then_wrong(170, 200), 2);
+  EXPECT_NEAR(result.difference, 0.25, 1e-12);
+  EXPECT_GT(result.interval.low, 0.15);
+  EXPECT_LT(result.interval.high, 0.35);
+  EXPECT_LT(result.p_value, 0.001);
+}
+
+// `first_only` examples only the first classifier gets right, `second_only` only the second.
+McNemar discordant(std::size_t first_only, std::size_t second_only) {
+  const std::size_t count = first_only + second_only;
+  const std::vector<std::int64_t> truth(count, 0);
+  auto first = right_then_wrong(first_only, count);
+  std::vector<std::int64_t> second(count);
+  for (std::size_t i = 0; i < count; ++i) second[i] = 1 - first[i];
+  return mcnemar(truth, first, second);
+}
+
+TEST(McNemar, AgreesWithTheExactBinomialTest) {
+  // scipy.stats.binomtest(2, 11), (40, 100), (1100, 2400).
+  EXPECT_NEAR(discordant(2, 9).p_value, 0.0654296875, 1e-12);
+  EXPECT_NEAR(discordant(40, 60).p_value, 0.05688793364098089, 1e-11);
+  EXPECT_NEAR(discordant(1300, 1100).p_value, 4.8184641033802e-05, 1e-14);
+  EXPECT_EQ(discordant(3, 3).p_value, 1.0);
+}
+
+TEST(McNemar, NoDisagreementIsNoEvidence) {
+  EXPECT_EQ(mcnemar(kTruth, kTruth, kTruth).p_value, 1.0);
+  EXPECT_EQ(discordant(2, 9).only_first_right, 2);
+  EXPECT_EQ(discordant(2, 9).only_second_right, 9);
+}
+
+TEST(Bootstrap, RefusesNonsense) {
+  const auto constant = [](auto) { return 0.0; };
+  EXPECT_THROW(bootstrap(0, constant), Error);
+  EXPECT_THROW(bootstrap(5, constant, {1, 0.95, 0}), Error);
+  EXPECT_THROW(bootstrap(5, constant, {100, 1.0, 0}), Error);
+  const std::vector<std::int64_t> shorter = {0};
+  EXPECT_THROW(mcnemar(kTruth, shorter, kTruth), Error);
+}
+
+}  // namespace
+}  // namespace graft

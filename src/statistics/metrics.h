@@ -1,0 +1,64 @@
+// Scores of a classifier, as scikit-learn defines them. Labels are class indices from 0.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace graft {
+
+/// counts[truth][prediction]
+class ConfusionMatrix {
+ public:
+  explicit ConfusionMatrix(std::size_t classes) : classes_(classes), counts_(classes * classes, 0) {}
+
+  void add(std::size_t truth, std::size_t predicted) { ++counts_[truth * classes_ + predicted]; }
+  std::int64_t at(std::size_t truth, std::size_t predicted) const { return counts_[truth * classes_ + predicted]; }
+  std::size_t classes() const { return classes_; }
+  /// Examples whose true class it is.
+  std::int64_t support(std::size_t truth) const;
+  /// Examples that were put into the class.
+  std::int64_t predicted(std::size_t prediction) const;
+  std::int64_t total() const;
+
+ private:
+  std::size_t classes_;
+  std::vector<std::int64_t> counts_;
+};
+
+/// Throws InvalidArgument: lists of different lengths, no examples, a label outside [0, classes).
+ConfusionMatrix confusion_matrix(std::span<const std::int64_t> truth, std::span<const std::int64_t> predicted,
+                                 std::size_t classes);
+
+struct ClassScores {
+  double precision = 0;  ///< 0 where the class was never predicted
+  double recall = 0;     ///< 0 where the class never occurs
+  double f1 = 0;         ///< 0 where precision and recall are 0
+  std::int64_t support = 0;
+};
+
+std::vector<ClassScores> per_class_scores(const ConfusionMatrix& matrix);
+
+/// Part of the examples that are right.
+double accuracy(const ConfusionMatrix& matrix);
+
+/// Mean recall of the classes that occur among the true labels; a class that is only predicted does not count
+/// (balanced_accuracy_score).
+double balanced_accuracy(const ConfusionMatrix& matrix);
+
+/// Mean F1 of the classes that occur among the true labels or the predictions; a class in neither does not count
+/// (f1_score(average="macro", zero_division=0)).
+double macro_f1(const ConfusionMatrix& matrix);
+
+/// One of "accuracy", "balanced_accuracy", "macro_f1". Throws InvalidArgument with the nearest name.
+double metric_value(const std::string& metric, const ConfusionMatrix& matrix);
+
+/// Expected calibration error (Guo et al. 2017, equation 3): the weighted mean over `bins` equal-width confidence bins
+/// of |accuracy - mean confidence|. `confidence` in [0, 1] is the probability of the predicted class, `correct` 0 or 1.
+/// A confidence on the edge of two bins belongs to the lower one, 0 to the first. Throws InvalidArgument: lengths
+/// differ, none, out of range.
+double expected_calibration_error(std::span<const double> confidence, std::span<const std::uint8_t> correct,
+                                  std::size_t bins = 15);
+
+}  // namespace graft

@@ -1,0 +1,71 @@
+// The expected numbers come from scikit-learn 1.x and numpy on the same lists.
+#include "statistics/metrics.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace graft {
+namespace {
+
+const std::vector<std::int64_t> kTruth = {0, 0, 0, 1, 1, 2, 2, 2, 2, 0};
+const std::vector<std::int64_t> kPredicted = {0, 1, 0, 1, 3, 2, 2, 0, 2, 0};
+
+// Class 3 is only predicted, class 4 is in neither list.
+ConfusionMatrix example() {
+  return confusion_matrix(kTruth, kPredicted, 5);
+}
+
+TEST(Metrics, AgreeWithScikitLearn) {
+  EXPECT_NEAR(accuracy(example()), 0.7, 1e-15);
+  EXPECT_NEAR(balanced_accuracy(example()), 0.6666666666666666, 1e-15);
+  EXPECT_NEAR(macro_f1(example()), 0.5267857142857143, 1e-15);
+}
+
+TEST(Metrics, PerClassScoresAgreeWithScikitLearn) {
+  const auto scores = per_class_scores(example());
+  ASSERT_EQ(scores.size(), 5u);
+  EXPECT_NEAR(scores[0].precision, 0.75, 1e-15);
+  EXPECT_NEAR(scores[2].precision, 1.0, 1e-15);
+  EXPECT_NEAR(scores[2].recall, 0.75, 1e-15);
+  EXPECT_NEAR(scores[2].f1, 0.857142857142857, 1e-14);
+  EXPECT_EQ(scores[3].f1, 0.0);
+  EXPECT_EQ(scores[0].support, 4);
+  EXPECT_EQ(scores[4].support, 0);
+}
+
+TEST(Metrics, ConfusionMatrixCountsTruthByRow) {
+  const auto matrix = example();
+  EXPECT_EQ(matrix.at(0, 1), 1);
+  EXPECT_EQ(matrix.at(1, 0), 0);
+  EXPECT_EQ(matrix.at(1, 3), 1);
+  EXPECT_EQ(matrix.at(2, 2), 3);
+  EXPECT_EQ(matrix.total(), 10);
+}
+
+TEST(Metrics, CalibrationErrorAgreesWithNumpy) {
+  const std::vector<double> confidence = {.95, .9, .6, .55, .3, .75, .2, 1.0, 0.5, .81};
+  const std::vector<std::uint8_t> correct = {1, 1, 0, 1, 0, 1, 0, 1, 0, 1};
+  EXPECT_NEAR(expected_calibration_error(confidence, correct, 5), 0.174, 1e-12);
+}
+
+TEST(Metrics, CertainAndRightIsCalibrated) {
+  const std::vector<double> confidence = {1, 1, 0};
+  const std::vector<std::uint8_t> correct = {1, 1, 0};
+  EXPECT_EQ(expected_calibration_error(confidence, correct), 0.0);
+}
+
+TEST(Metrics, RefuseWhatHasNoScore) {
+  const std::vector<std::int64_t> none, one = {0}, outside = {5}, negative = {-1};
+  EXPECT_THROW(confusion_matrix(none, none, 2), Error);
+  EXPECT_THROW(confusion_matrix(kTruth, one, 3), Error);
+  EXPECT_THROW(confusion_matrix(one, outside, 5), Error);
+  EXPECT_THROW(confusion_matrix(negative, one, 5), Error);
+  EXPECT_THROW(metric_value("acuracy", example()), Error);
+  const std::vector<double> nan = {std::nan("")};
+  const std::vector<std::uint8_t> correct = {1};
+  EXPECT_THROW(expected_calibration_error(nan, correct), Error);
+}
+
+}  // namespace
+}  // namespace graft
