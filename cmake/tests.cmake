@@ -15,6 +15,10 @@ endfunction()
 
 file(GLOB hygiene_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/hygiene/*_test.cpp)
 graft_test_binary(graft_core_tests SOURCES ${core_tests} ${hygiene_tests} LIBRARIES graft_core)
+# Reads texts and writes ids: what the parity test and the benchmark compare with the reference.
+add_executable(graft_tokenizer_dump ${CMAKE_SOURCE_DIR}/tests/compat/tokenizer_dump.cpp)
+target_link_libraries(graft_tokenizer_dump PRIVATE graft_core)
+
 if(GRAFT_TORCH)
   file(GLOB law_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/laws/*_test.cpp ${CMAKE_SOURCE_DIR}/tests/compat/*_test.cpp)
   graft_test_binary(graft_engine_tests SOURCES ${engine_tests} ${cli_tests} ${law_tests} LIBRARIES graft_engine)

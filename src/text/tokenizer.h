@@ -19,12 +19,13 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Token ids of `text` (UTF-8; invalid bytes are treated as the reference treats U+FFFD). Added tokens written out in the
-  /// text are recognised, as in the reference. `add_special` puts the tokens the model's post-processor asks for around it
-  /// (T5's </s>, Llama 2's <s>).
+  /// Token ids of `text` (UTF-8; invalid bytes are treated as the reference treats U+FFFD). Added tokens written out in
+  /// the text are recognised, as in the reference. `add_special` puts the tokens the model's post-processor asks for
+  /// around it (T5's </s>, Llama 2's <s>).
   virtual std::vector<TokenId> encode(std::string_view text, bool add_special = false) const = 0;
 
-  /// Text of the ids. `skip_special` leaves out special tokens. Throws InvalidArgument for an id outside the vocabulary.
+  /// Text of the ids. `skip_special` leaves out special tokens. Throws InvalidArgument for an id outside the
+  /// vocabulary.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_special = true) const = 0;
 
   /// Number of ids including added tokens.
@@ -46,9 +47,10 @@ class Tokenizer {
   virtual std::string hash() const = 0;
 };
 
-/// Opens the tokenizer of a model: a folder (tokenizer.json, else vocab.json + merges.txt, else spiece.model/tokenizer.model,
-/// with tokenizer_config.json and special_tokens_map.json beside it), one of those files, or a .gguf file.
-/// Throws NotFound (names what it looked for), Corruption (file and field), Unsupported (names the unknown component).
+/// Opens the tokenizer of a model: a folder (tokenizer.json, else vocab.json + merges.txt, else
+/// spiece.model/tokenizer.model, with tokenizer_config.json and special_tokens_map.json beside it), one of those files,
+/// or a .gguf file. Throws NotFound (names what it looked for), Corruption (file and field), Unsupported (names the
+/// unknown component).
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path);
 
 }  // namespace graft

@@ -1,0 +1,55 @@
+// One reader for each file format a tokenizer comes in; each gives the spec of the one pipeline.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "text/bpe.h"
+#include "text/json_fields.h"
+#include "text/pipeline.h"
+
+namespace graft::text {
+
+/// Hugging Face's tokenizers format.
+PipelineSpec spec_of_tokenizer_json(const Json& file, const std::string& context);
+
+/// vocab.json and merges.txt of a byte-level BPE; `config` (tokenizer_config.json or null) may name the class: Qwen2
+/// has its own pattern, everything else is GPT-2's.
+PipelineSpec spec_of_vocab_and_merges(const std::filesystem::path& vocab, const std::filesystem::path& merges,
+                                      const Json& config);
+
+/// The tokenizer.* metadata of a GGUF file: models "gpt2", "llama" and "t5".
+PipelineSpec spec_of_gguf(const Json& metadata, const std::string& context);
+
+/// A raw SentencePiece model, cut as SentencePiece cuts it. `config` may be null.
+PipelineSpec spec_of_sentencepiece(std::string_view model, const Json& config, const std::string& context);
+
+/// What tokenizer_config.json and special_tokens_map.json say beyond the tokenizer's own file: bos, eos, pad, unk,
+/// added tokens, the chat template.
+void apply_config(PipelineSpec& spec, const Json& config, const std::string& context);
+
+/// The model of a byte-level or plain BPE and its hash, from merges written as two tokens each.
+/// Throws Corruption for a merge that names a token outside the vocabulary.
+void set_bpe(PipelineSpec& spec, const std::vector<std::pair<std::string, std::string>>& merges, BpeOptions options,
+             const std::string& context);
+
+/// Splits "left right". Throws Corruption.
+std::pair<std::string, std::string> split_merge(const std::string& line, const std::string& context);
+
+/// A SentencePiece vocabulary as its file or a GGUF describes it. Types: 1 normal, 2 unknown, 3 control, 4
+/// user-defined, 5 unused, 6 byte.
+struct SentencePieceVocabulary {
+  std::vector<std::string> pieces;
+  std::vector<double> scores;
+  std::vector<int> types;
+  bool bpe = false;
+  bool byte_fallback = false;
+  std::optional<TokenId> unk;
+  SentencePieceNormalization normalization;
+  std::string unk_surface = " \xE2\x81\x87 ";
+};
+void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, const std::string& context);
+
+}  // namespace graft::text
