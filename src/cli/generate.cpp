@@ -1,0 +1,219 @@
+// graft generate: a model, with or without an adapter, writes a text on.
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "cli/core/verb.h"
+#include "generate/decode.h"
+#include "nn/tensor_file.h"
+#include "text/tokenizer.h"
+
+namespace graft {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Arguments {
+  std::string model, adapter, prompt, prompt_file, prompts, dtype, logits;
+  std::vector<std::string> stop;
+  SamplingOptions sampling;
+  std::int64_t max_new_tokens = 256, samples = 1;
+  std::uint64_t seed = 0;
+  bool json = false, ignore_eos = false;
+};
+
+Arguments arguments;
+CLI::App* command = nullptr;
+
+at::ScalarType dtype_of(const std::string& name) {
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float32") return at::kFloat;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512bf16")) return at::kBFloat16;
+#endif
+  return at::kFloat;
+}
+
+struct Request {
+  std::string text;  // empty where ids were given
+  std::vector<std::int64_t> ids;
+};
+
+std::vector<std::int64_t> encode(const Tokenizer& tokenizer, const std::string& text) {
+  const auto ids = tokenizer.encode(text, /*add_special=*/true);
+  return {ids.begin(), ids.end()};
+}
+
+Request parse_line(const std::string& line, std::size_t number, const Tokenizer* tokenizer) {
+  const auto where = fmt::format("{}:{}", arguments.prompts, number);
+  const auto value = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (value.is_string() && tokenizer != nullptr)
+    return {value.get<std::string>(), encode(*tokenizer, value.get<std::string>())};
+  const bool ids = value.is_array() &&
+                   std::all_of(value.begin(), value.end(), [](const auto& id) { return id.is_number_integer(); });
+  if (!ids) fail(Category::InvalidArgument, where, "must be a JSON string or a list of token ids");
+  return {"", value.get<std::vector<std::int64_t>>()};
+}
+
+std::vector<Request> read_requests(const Tokenizer& tokenizer) {
+  std::vector<Request> requests;
+  if (!arguments.prompts.empty()) {
+    std::istringstream lines(read_file(arguments.prompts));
+    std::string line;
+    for (std::size_t number = 1; std::getline(lines, line); ++number) {
+      if (!line.empty()) requests.push_back(parse_line(line, number, &tokenizer));
+    }
+    if (requests.empty()) fail(Category::InvalidArgument, arguments.prompts, "holds no prompt");
+    return requests;
+  }
+  std::string text = arguments.prompt;
+  if (!arguments.prompt_file.empty()) text = read_file(arguments.prompt_file);
+  if (command->count("--prompt") == 0 && arguments.prompt_file.empty())
+    text.assign(std::istreambuf_iterator<char>(std::cin), {});
+  return {{text, encode(tokenizer, text)}};
+}
+
+std::vector<Prompt> prompts_of(const std::vector<Request>& requests, std::int32_t slot) {
+  std::vector<Prompt> prompts;
+  for (const auto& request : requests) {
+    for (std::int64_t sample = 0; sample < arguments.samples; ++sample)
+      prompts.push_back({request.ids, arguments.seed + prompts.size(), slot});
+  }
+  return prompts;
+}
+
+// Logits of every token of every prompt, under the prompt's number: what another implementation can be compared with.
+void write_logits(const Model& model, const std::vector<Request>& requests, const GenerateOptions& options,
+                  std::int32_t slot) {
+  if (model.encoder_decoder()) fail(Category::Unsupported, "--logits", "is for decoder-only models");
+  const c10::InferenceMode inference;
+  ForwardOptions forward;
+  forward.slots = options.slots;
+  NamedTensors tensors;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    StepInput input;
+    input.decoder.add(requests[i].ids, -1, slot);
+    tensors.emplace_back(std::to_string(i), model.logits(model.forward(input, forward), forward).to(at::kFloat));
+  }
+  write_tensors(arguments.logits, tensors);
+}
+
+void print_json(const std::vector<Request>& requests, const std::vector<Prompt>& prompts,
+                const std::vector<Generated>& results) {
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const auto& request = requests[i / static_cast<std::size_t>(arguments.samples)];
+    const Json line = {{"prompt", request.text},  {"prompt_ids", request.ids},       {"ids", results[i].tokens},
+                       {"text", results[i].text}, {"stop", name(results[i].reason)}, {"seed", prompts[i].seed}};
+    fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+  }
+}
+
+void print_texts(const std::vector<Generated>& results) {
+  for (std::size_t i = 0; i < results.size(); ++i) fmt::print("--- {}\n{}\n", i, results[i].text);
+}
+
+void print_closing(const std::vector<Generated>& results, double seconds) {
+  std::size_t tokens = 0;
+  for (const auto& result : results) tokens += result.tokens.size();
+  fmt::print(stderr, "{} tokens in {} ({:.1f} a second), stopped by {}\n", tokens, human_seconds(seconds),
+             static_cast<double>(tokens) / std::max(seconds, 1e-9), name(results.back().reason));
+}
+
+int run() {
+  const auto tokenizer = open_tokenizer(arguments.model);
+  const auto requests = read_requests(*tokenizer);
+  const auto model = load_model(arguments.model, {dtype_of(arguments.dtype), at::kCPU});
+  LoadedAdapter loaded;
+  GenerateOptions options;
+  if (!arguments.adapter.empty()) {
+    loaded = load_adapter(arguments.adapter, *model);
+    options.slots = {loaded.adapter.get()};
+    fmt::print(stderr, "{}: {} adapter, {} tensors\n", arguments.adapter, loaded.method, loaded.tensors);
+  }
+  const std::int32_t slot = options.slots.empty() ? -1 : 0;
+  options.sampling = arguments.sampling;
+  options.max_new_tokens = arguments.max_new_tokens;
+  options.ignore_eos = arguments.ignore_eos;
+  options.stop = arguments.stop;
+  options.tokenizer = tokenizer.get();
+  if (!arguments.logits.empty()) write_logits(*model, requests, options, slot);
+
+  const auto prompts = prompts_of(requests, slot);
+  const bool streaming = prompts.size() == 1 && !arguments.json;
+  const auto started = std::chrono::steady_clock::now();
+  const auto results =
+      generate(*model, prompts, options, [streaming](std::size_t, std::int64_t, const std::string& text) {
+        if (streaming && !text.empty()) {
+          std::fwrite(text.data(), 1, text.size(), stdout);
+          std::fflush(stdout);
+        }
+        return std::ferror(stdout) == 0;  // the reader of a pipe went away
+      });
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (arguments.json) {
+    print_json(requests, prompts, results);
+  } else if (streaming) {
+    fmt::print("\n");
+  } else {
+    print_texts(results);
+  }
+  print_closing(results, seconds);
+  return results.back().reason == StopReason::Cancelled ? exit_code(Category::Cancelled) : 0;
+}
+
+void declare(CLI::App& app) {
+  command = &app;
+  app.add_option("--model", arguments.model, "model folder or .gguf file")->required();
+  app.add_option("--adapter", arguments.adapter, "PEFT adapter folder");
+  auto* text = app.add_option("--prompt", arguments.prompt, "the text to go on from (default: standard input)");
+  auto* file = app.add_option("--prompt-file", arguments.prompt_file, "read the prompt from this file")->excludes(text);
+  app.add_option("--prompts", arguments.prompts,
+                 "many prompts as one batch: a JSON string or a list of token ids a line")
+      ->excludes(text)
+      ->excludes(file);
+  app.add_option("--max-new-tokens", arguments.max_new_tokens, "stop after so many")->capture_default_str();
+  app.add_option("--temperature", arguments.sampling.temperature, "0: greedy; 1: as the model is; above: wilder")
+      ->capture_default_str();
+  app.add_option("--top-k", arguments.sampling.top_k, "draw from the k most probable tokens; 0: all")
+      ->capture_default_str();
+  app.add_option("--top-p", arguments.sampling.top_p, "draw from the most probable tokens that hold this much")
+      ->capture_default_str();
+  app.add_option("--min-p", arguments.sampling.min_p, "drop tokens below this fraction of the most probable one")
+      ->capture_default_str();
+  app.add_option("--repetition-penalty", arguments.sampling.repetition_penalty, "above 1: avoid tokens already there")
+      ->capture_default_str();
+  app.add_option("--stop", arguments.stop, "end before this text; may be given several times")->allow_extra_args(false);
+  app.add_flag("--ignore-eos", arguments.ignore_eos, "go on behind the end-of-text token");
+  app.add_option("--samples", arguments.samples, "texts for each prompt; their seeds count up from --seed")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--seed", arguments.seed, "of the draws")->capture_default_str();
+  app.add_option("--dtype", arguments.dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
+  app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");
+}
+
+}  // namespace
+
+namespace cli {
+extern const Verb generate;
+const Verb generate{
+    "generate", "let a model write a text on",
+    "  graft generate --model SmolLM2.gguf --prompt \"The capital of France is\"\n"
+    "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop \"\\n\"\n"
+    "  graft generate --model my-model --prompt \"Once\" --temperature 0.8 --top-p 0.95 --samples 4 --seed 1\n"
+    "  echo \"Dear\" | graft generate --model my-model --json\n",
+    declare, run};
+}  // namespace cli
+}  // namespace graft

@@ -1,0 +1,52 @@
+// graft merge: an adapter and its base become one plain model.
+#include "convert/merge.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/progress.h"
+#include "cli/core/verb.h"
+
+namespace graft {
+namespace {
+
+struct Arguments {
+  std::string model, adapter, output;
+  MergeOptions options;
+};
+
+Arguments arguments;
+
+int run() {
+  const MergeReport report = merge(arguments.model, arguments.adapter, arguments.output, arguments.options);
+  fmt::print("{}: {} tensors, {} changed by the {} adapter, {}\n", arguments.output, report.tensors, report.changed,
+             report.method, human_bytes(static_cast<double>(report.bytes)));
+  if (!std::filesystem::is_directory(arguments.model)) {
+    fmt::print("The tokenizer stays in {}: copy the model's tokenizer.json into {} to make it whole.\n",
+               arguments.model, arguments.output);
+  } else {
+    fmt::print("Try: graft generate --model {} --prompt \"…\"\n", arguments.output);
+  }
+  return 0;
+}
+
+void declare(CLI::App& app) {
+  app.add_option("--model", arguments.model, "base model: folder or .gguf file")->required();
+  app.add_option("--adapter", arguments.adapter, "PEFT adapter folder")->required();
+  app.add_option("--output", arguments.output, "new folder for the merged model")->required();
+  app.add_option("--dtype", arguments.options.dtype,
+                 "float32, bfloat16 or float16 (default: as the base, bfloat16 where it is quantised)");
+}
+
+}  // namespace
+
+namespace cli {
+extern const Verb merge;
+const Verb merge{"merge", "write an adapter into its base model",
+                 "  graft merge --model my-model --adapter runs/latest/adapter --output merged\n"
+                 "  graft merge --model SmolLM2.gguf --adapter runs/latest/adapter --output merged --dtype float32\n",
+                 declare, run};
+}  // namespace cli
+}  // namespace graft

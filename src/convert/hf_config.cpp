@@ -1,0 +1,63 @@
+#include "convert/hf_config.h"
+
+#include "base/error.h"
+
+namespace graft {
+namespace {
+
+nlohmann::json rope_scaling(const RopeConfig& rope, const std::string& where) {
+  switch (rope.scaling) {
+    case RopeScaling::None:
+      return nullptr;
+    case RopeScaling::Linear:
+      return {{"rope_type", "linear"}, {"factor", rope.factor}};
+    case RopeScaling::Yarn:
+      return {{"rope_type", "yarn"},
+              {"factor", rope.factor},
+              {"original_max_position_embeddings", rope.original_max_position},
+              {"attention_factor", rope.attention_factor},
+              {"beta_fast", rope.beta_fast},
+              {"beta_slow", rope.beta_slow}};
+    default:
+      fail(Category::Unsupported, where,
+           "its rotary scaling has no field in config.json; use the model's Hugging Face folder as base");
+  }
+}
+
+const char* class_name(const std::string& model_type, const std::string& where) {
+  if (model_type == "llama") return "LlamaForCausalLM";
+  if (model_type == "mistral") return "MistralForCausalLM";
+  if (model_type == "qwen2") return "Qwen2ForCausalLM";
+  fail(Category::Unsupported, where,
+       "a {} model in GGUF cannot be written as a Hugging Face folder; use the model's Hugging Face folder as base",
+       model_type);
+}
+
+}  // namespace
+
+nlohmann::json hf_config(const ModelConfig& config, const std::string& where) {
+  nlohmann::json json = {{"architectures", {class_name(config.model_type, where)}},
+                         {"model_type", config.model_type},
+                         {"vocab_size", config.vocab_size},
+                         {"hidden_size", config.hidden_size},
+                         {"intermediate_size", config.intermediate_size},
+                         {"num_hidden_layers", config.layers},
+                         {"num_attention_heads", config.heads},
+                         {"num_key_value_heads", config.kv_heads},
+                         {"head_dim", config.head_dim},
+                         {"max_position_embeddings", config.max_positions},
+                         {"rms_norm_eps", config.norm_eps},
+                         {"rope_theta", config.rope.theta},
+                         {"rope_scaling", rope_scaling(config.rope, where)},
+                         {"hidden_act", config.activation},
+                         {"attention_bias", config.attention_bias},
+                         {"mlp_bias", config.mlp_bias},
+                         {"tie_word_embeddings", config.tie_embeddings}};
+  if (config.bos) json["bos_token_id"] = *config.bos;
+  if (config.pad) json["pad_token_id"] = *config.pad;
+  if (config.eos.size() == 1) json["eos_token_id"] = config.eos.front();
+  if (config.eos.size() > 1) json["eos_token_id"] = config.eos;
+  return json;
+}
+
+}  // namespace graft

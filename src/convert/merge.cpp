@@ -1,0 +1,115 @@
+#include "convert/merge.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "convert/hf_config.h"
+#include "nn/tensor_file.h"
+
+namespace graft {
+namespace {
+
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "spiece.model",
+                                           "tokenizer.model",
+                                           "chat_template.jinja",
+                                           "generation_config.json"};
+
+at::ScalarType scalar_type(const std::string& name) {
+  if (name == "float32") return at::kFloat;
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16") return at::kHalf;
+  fail(Category::InvalidArgument, "dtype", "'{}' is not known (known: float32, bfloat16, float16)", name);
+}
+
+at::ScalarType scalar_type(DType dtype) {
+  switch (dtype) {
+    case DType::F64:
+    case DType::F32:
+      return at::kFloat;
+    case DType::F16:
+      return at::kHalf;
+    default:
+      return at::kBFloat16;
+  }
+}
+
+// The dtype in which loading loses nothing: the base's own where it has just one, so that it stays mapped.
+at::ScalarType loading_type(const TensorSource& source) {
+  const DType first = source.tensors().front().dtype;
+  const bool one = std::all_of(source.tensors().begin(), source.tensors().end(),
+                               [&](const TensorInfo& t) { return t.dtype == first; });
+  return one && (first == DType::F16 || first == DType::BF16) ? scalar_type(first) : at::kFloat;
+}
+
+void refuse_occupied(const std::filesystem::path& output) {
+  for (const char* file : {"model.safetensors", "model.safetensors.index.json", "config.json"}) {
+    if (std::filesystem::exists(output / file)) {
+      fail(Category::InvalidArgument, output.string(), "holds a {} already; give --output a new folder", file);
+    }
+  }
+}
+
+nlohmann::json config_of(const ModelFiles& files) {
+  if (files.weights->format() == "gguf") return hf_config(files.config, files.path.string());
+  return files.config.raw;
+}
+
+void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (!std::filesystem::is_directory(from)) return;
+  for (const char* name : kTokenizerFiles) {
+    if (std::filesystem::exists(from / name)) write_file(to / name, read_file(from / name));
+  }
+}
+
+}  // namespace
+
+MergeReport merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
+                  const std::filesystem::path& output, const MergeOptions& options) {
+  refuse_occupied(output);
+  const std::optional<at::ScalarType> wanted =
+      options.dtype.empty() ? std::nullopt : std::optional(scalar_type(options.dtype));
+  const ModelFiles files = open_model_files(model_path);
+  nlohmann::json config = config_of(files);
+  const auto model = load_model(model_path.string(), {loading_type(*files.weights), at::kCPU});
+  const LoadedAdapter loaded = load_adapter(adapter_path, *model);
+
+  MergeReport report{loaded.method, 0, 0, 0};
+  NamedTensors tensors;
+  std::map<at::ScalarType, std::int64_t> elements;
+  const auto& parameters = model->parameters().all();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const TensorInfo& stored = files.weights->at(parameters[i].name);
+    const at::ScalarType type = wanted.value_or(scalar_type(stored.dtype));
+    const at::Tensor merged = loaded.adapter->merged(static_cast<std::int64_t>(i), parameters[i].value);
+    if (merged.defined()) ++report.changed;
+    tensors.emplace_back(parameters[i].name, (merged.defined() ? merged : parameters[i].value).detach().to(type));
+    elements[type] += tensors.back().second.numel();
+    report.bytes += tensors.back().second.nbytes();
+  }
+  report.tensors = tensors.size();
+
+  const auto most = std::max_element(elements.begin(), elements.end(), [](const auto& a, const auto& b) {
+                      return a.second < b.second;
+                    })->first;
+  config["torch_dtype"] = most == at::kFloat ? "float32" : most == at::kHalf ? "float16" : "bfloat16";
+  config.erase("dtype");
+  write_tensors(output / "model.safetensors", tensors, {{"format", "pt"}});
+  copy_tokenizer(model_path, output);
+  write_file(output / "config.json", config.dump(2) + "\n");
+  return report;
+}
+
+}  // namespace graft

@@ -1,0 +1,239 @@
+#include "generate/decode.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "generate/text_stream.h"
+#include "nn/kv_cache.h"
+
+namespace graft {
+namespace {
+
+// Prompts are read together up to this many tokens: enough for full speed, bounded in memory.
+constexpr std::int64_t kPrefillTokens = 2048;
+
+class Sequence {
+ public:
+  Sequence(const Prompt& prompt, std::int32_t cache, const Model& model, const GenerateOptions& options)
+      : prompt_(prompt), cache_(cache), rng_(prompt.seed) {
+    history_ = model.encoder_decoder() ? std::vector<std::int64_t>{*model.config().decoder_start} : prompt.tokens;
+    if (options.tokenizer != nullptr) stream_.emplace(*options.tokenizer, options.stop);
+  }
+
+  const Prompt& prompt() const { return prompt_; }
+  std::int32_t cache() const { return cache_; }
+  /// Tokens the decoder has or will have read.
+  const std::vector<std::int64_t>& history() const { return history_; }
+  bool running() const { return running_; }
+  Generated& result() { return result_; }
+
+  /// Draws the next token; returns the text that became certain.
+  std::string step(std::span<float> logits, const Model& model, const GenerateOptions& options) {
+    const std::int64_t token = next_token(logits, history_, options.sampling, rng_);
+    history_.push_back(token);
+    result_.tokens.push_back(token);
+    const auto& eos = model.config().eos;
+    if (!options.ignore_eos && std::find(eos.begin(), eos.end(), token) != eos.end()) return end(StopReason::Eos);
+    std::string text = take(stream_ ? stream_->push(token) : "");
+    if (stream_ && stream_->stopped()) return text + end(StopReason::StopString);
+    if (static_cast<std::int64_t>(result_.tokens.size()) >= options.max_new_tokens)
+      return text + end(StopReason::Length);
+    const auto context = model.config().max_positions;
+    if (context > 0 && static_cast<std::int64_t>(history_.size()) > context) return text + end(StopReason::Context);
+    return text;
+  }
+
+  std::string end(StopReason reason) {
+    result_.reason = reason;
+    running_ = false;
+    std::string rest = take(stream_ ? stream_->finish() : "");
+    if (stream_ && stream_->stopped()) result_.reason = StopReason::StopString;
+    return rest;
+  }
+
+ private:
+  std::string take(std::string text) {
+    result_.text += text;
+    return text;
+  }
+
+  const Prompt& prompt_;
+  std::int32_t cache_;
+  Rng rng_;
+  std::vector<std::int64_t> history_;
+  std::optional<TextStream> stream_;
+  Generated result_;
+  bool running_ = true;
+};
+
+void check(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options) {
+  check(options.sampling);
+  if (options.max_new_tokens < 1)
+    fail(Category::InvalidArgument, "max-new-tokens", "is {}, must be at least 1", options.max_new_tokens);
+  if (!options.stop.empty() && options.tokenizer == nullptr)
+    fail(Category::InvalidArgument, "stop", "stop strings need a tokenizer");
+  if (model.encoder_decoder() && !model.config().decoder_start) {
+    fail(Category::InvalidArgument, "decoder_start_token_id",
+         "is not in the model's configuration; add it to config.json");
+  }
+  const auto context = model.config().max_positions;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const auto length = static_cast<std::int64_t>(prompts[i].tokens.size());
+    const auto where = fmt::format("prompt {}", i);
+    if (length == 0) fail(Category::InvalidArgument, where, "is empty; give at least one token");
+    if (context > 0 && length > context) {
+      fail(Category::InvalidArgument, where, "has {} tokens, the model's context is {}; shorten it by {}", length,
+           context, length - context);
+    }
+    if (prompts[i].slot >= static_cast<std::int32_t>(options.slots.size())) {
+      fail(Category::InvalidArgument, where, "names adapter slot {} of {}", prompts[i].slot, options.slots.size());
+    }
+  }
+}
+
+class Decoder {
+ public:
+  Decoder(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
+          const OnToken& on_token)
+      : model_(model), options_(options), on_token_(on_token), cache_(model.cache_layers()) {
+    forward_.slots = options.slots;
+    forward_.cache = &cache_;
+    sequences_.reserve(prompts.size());
+    for (const auto& prompt : prompts) sequences_.emplace_back(prompt, cache_.add_sequence(), model, options);
+  }
+
+  std::vector<Generated> run() {
+    const c10::InferenceMode inference;
+    prefill();
+    for (auto running = still_running(); !running.empty(); running = still_running()) {
+      if (interrupted()) {
+        cancel(running);
+        break;
+      }
+      step(one_token_each(running), running);
+    }
+    std::vector<Generated> results;
+    for (auto& sequence : sequences_) results.push_back(std::move(sequence.result()));
+    return results;
+  }
+
+ private:
+  using Group = std::vector<std::size_t>;
+
+  void prefill() {
+    for (std::size_t next = 0; next < sequences_.size();) {
+      Group group;
+      StepInput input;
+      while (next < sequences_.size() &&
+             (group.empty() || tokens_of(next) + input.decoder.size() + input.encoder.size() <= kPrefillTokens)) {
+        add_prompt(input, sequences_[next]);
+        group.push_back(next++);
+      }
+      if (interrupted()) {
+        cancel(group);
+        continue;
+      }
+      step(input, group);
+    }
+  }
+
+  std::int64_t tokens_of(std::size_t index) const {
+    return static_cast<std::int64_t>(sequences_[index].prompt().tokens.size());
+  }
+
+  void add_prompt(StepInput& input, const Sequence& sequence) const {
+    const auto slot = sequence.prompt().slot;
+    const std::int32_t source = model_.encoder_decoder() ? input.encoder.add(sequence.prompt().tokens, -1, slot) : -1;
+    const auto segment = input.decoder.add(sequence.history(), -1, slot, source);
+    input.decoder.segments[static_cast<std::size_t>(segment)].cache = sequence.cache();
+  }
+
+  StepInput one_token_each(const Group& group) const {
+    StepInput input;
+    for (const auto index : group) {
+      const Sequence& sequence = sequences_[index];
+      const auto segment = input.decoder.add({sequence.history().back()}, -1, sequence.prompt().slot);
+      input.decoder.segments[static_cast<std::size_t>(segment)].cache = sequence.cache();
+    }
+    return input;
+  }
+
+  // One forward pass; the last token of segment i is what sequence group[i] goes on from.
+  void step(const StepInput& input, const Group& group) {
+    std::vector<std::int64_t> rows;
+    for (const auto& segment : input.decoder.segments) rows.push_back(segment.begin + segment.length - 1);
+    at::Tensor hidden = model_.forward(input, forward_);
+    if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
+      hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
+    const at::Tensor logits = logits_of(hidden, input.decoder.segments);
+    const auto vocabulary = static_cast<std::size_t>(logits.size(1));
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      Sequence& sequence = sequences_[group[i]];
+      const std::string text = sequence.step({logits.data_ptr<float>() + i * vocabulary, vocabulary}, model_, options_);
+      report(group[i], text);
+    }
+  }
+
+  // The head takes a whole batch unless a method replaces it for some: such a batch has one slot only.
+  at::Tensor logits_of(const at::Tensor& hidden, const std::vector<Segment>& segments) const {
+    ForwardOptions head = forward_;
+    if (segments.front().slot < 0) head.slots.clear();
+    return model_.logits(hidden, head).to(at::kCPU, at::kFloat).contiguous();
+  }
+
+  void report(std::size_t index, const std::string& text) {
+    Sequence& sequence = sequences_[index];
+    if (!on_token_ || on_token_(index, sequence.history().back(), text) || !sequence.running()) return;
+    sequence.end(StopReason::Cancelled);
+  }
+
+  void cancel(const Group& group) {
+    for (const auto index : group) sequences_[index].end(StopReason::Cancelled);
+  }
+
+  Group still_running() const {
+    Group running;
+    for (std::size_t i = 0; i < sequences_.size(); ++i) {
+      if (sequences_[i].running()) running.push_back(i);
+    }
+    return running;
+  }
+
+  const Model& model_;
+  const GenerateOptions& options_;
+  const OnToken& on_token_;
+  KvCache cache_;
+  ForwardOptions forward_;
+  std::vector<Sequence> sequences_;
+};
+
+}  // namespace
+
+const char* name(StopReason reason) {
+  switch (reason) {
+    case StopReason::Eos:
+      return "eos";
+    case StopReason::StopString:
+      return "stop string";
+    case StopReason::Length:
+      return "length";
+    case StopReason::Context:
+      return "context";
+    case StopReason::Cancelled:
+      return "cancelled";
+  }
+  return "length";
+}
+
+std::vector<Generated> generate(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
+                                const OnToken& on_token) {
+  check(model, prompts, options);
+  return Decoder(model, prompts, options, on_token).run();
+}
+
+}  // namespace graft

@@ -1,0 +1,53 @@
+// Writing on: from prompts to new tokens, one at a time, with cached keys and values.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "arch/core/model.h"
+#include "generate/sampling.h"
+#include "text/tokenizer.h"
+
+namespace graft {
+
+/// One sequence to write. For encoder–decoder models `tokens` is the encoder's input; the decoder begins with its start
+/// token.
+struct Prompt {
+  std::vector<std::int64_t> tokens;
+  std::uint64_t seed = 0;  ///< of this sequence alone: its text does not depend on its neighbours' draws
+  std::int32_t slot = -1;  ///< adapter slot of GenerateOptions::slots; -1: the base model
+};
+
+enum class StopReason { Eos, StopString, Length, Context, Cancelled };
+
+/// "eos", "stop string", "length", "context", "cancelled".
+const char* name(StopReason reason);
+
+struct GenerateOptions {
+  SamplingOptions sampling;
+  std::int64_t max_new_tokens = 256;
+  bool ignore_eos = false;               ///< go on behind the end-of-text token
+  std::vector<std::string> stop;         ///< stop strings; need a tokenizer
+  const Tokenizer* tokenizer = nullptr;  ///< for text; without it only tokens are made
+  std::vector<const SiteHooks*> slots;   ///< adapters
+};
+
+struct Generated {
+  std::vector<std::int64_t> tokens;  ///< new tokens, the one that ended the text included
+  std::string text;                  ///< without the stop string; empty without a tokenizer
+  StopReason reason = StopReason::Length;
+};
+
+/// Called after each token with the index of its sequence and the text that became certain (may be empty, also when a
+/// sequence ends and held-back text comes out). Returning false ends that sequence (Cancelled).
+using OnToken = std::function<bool(std::size_t sequence, std::int64_t token, const std::string& text)>;
+
+/// Writes all prompts on in one batch, each until an end-of-text token, a stop string, max_new_tokens or the model's
+/// context. After Ctrl-C every sequence that still runs ends as Cancelled with what it has. Throws InvalidArgument for
+/// an empty prompt, one that leaves no room in the context (with both numbers), or a bad option.
+std::vector<Generated> generate(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
+                                const OnToken& on_token = {});
+
+}  // namespace graft

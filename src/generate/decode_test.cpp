@@ -1,0 +1,167 @@
+#include "generate/decode.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "adapters/core/method.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "generate/fake_tokenizer_test.h"
+#include "nn/tensor_file.h"
+
+namespace graft {
+namespace {
+
+constexpr std::int64_t kVocabulary = 257, kHidden = 32, kInner = 48, kContext = 64;
+
+// A random two-layer llama, written as a Hugging Face folder and opened like any other.
+std::unique_ptr<Model> tiny_llama(const std::string& eos = "256") {
+  const auto folder = std::filesystem::path(testing::TempDir()) /
+                      ("tiny_llama_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
+  write_file(folder / "config.json",
+             R"({"model_type":"llama","vocab_size":257,"hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,
+    "num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":64,"rms_norm_eps":1e-5,"hidden_act":"silu",
+    "tie_word_embeddings":true,"eos_token_id":)" +
+                 eos + "}");
+  const auto generator = at::detail::createCPUGenerator(11);
+  const auto random = [&](std::vector<std::int64_t> shape) { return at::randn(shape, generator) * 0.3; };
+  NamedTensors tensors = {{"model.embed_tokens.weight", random({kVocabulary, kHidden})},
+                          {"model.norm.weight", at::ones({kHidden})}};
+  for (int l = 0; l < 2; ++l) {
+    const auto prefix = fmt::format("model.layers.{}.", l);
+    for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
+      tensors.emplace_back(prefix + norm + ".weight", at::ones({kHidden}));
+    for (const char* full : {"q", "o"})
+      tensors.emplace_back(prefix + "self_attn." + full + "_proj.weight", random({kHidden, kHidden}));
+    for (const char* half : {"k", "v"})
+      tensors.emplace_back(prefix + "self_attn." + half + "_proj.weight", random({kHidden / 2, kHidden}));
+    for (const char* inner : {"gate", "up"})
+      tensors.emplace_back(prefix + "mlp." + inner + "_proj.weight", random({kInner, kHidden}));
+    tensors.emplace_back(prefix + "mlp.down_proj.weight", random({kHidden, kInner}));
+  }
+  write_tensors(folder / "model.safetensors", tensors);
+  return load_model(folder.string());
+}
+
+std::vector<std::int64_t> written_without_cache(const Model& model, std::vector<std::int64_t> tokens, std::size_t count,
+                                                const SiteHooks* hooks = nullptr) {
+  const std::size_t first = tokens.size();
+  ForwardOptions forward;
+  if (hooks != nullptr) forward.slots = {hooks};
+  while (tokens.size() < first + count) {
+    StepInput input;
+    input.decoder.add(tokens, -1, hooks != nullptr ? 0 : -1);
+    const at::Tensor logits = model.logits(model.forward(input, forward)[-1].unsqueeze(0), forward);
+    tokens.push_back(logits.argmax().item<std::int64_t>());
+  }
+  return {tokens.begin() + static_cast<std::ptrdiff_t>(first), tokens.end()};
+}
+
+GenerateOptions greedy(std::int64_t count) {
+  GenerateOptions options;
+  options.max_new_tokens = count;
+  options.ignore_eos = true;
+  return options;
+}
+
+TEST(Generate, CachedDecodingEqualsReadingAllAgain) {
+  const auto model = tiny_llama();
+  const std::vector<std::int64_t> prompt = {5, 200, 31};
+  EXPECT_EQ(generate(*model, {{prompt}}, greedy(20))[0].tokens, written_without_cache(*model, prompt, 20));
+}
+
+TEST(Generate, ABatchEqualsItsSequencesAlone) {
+  const auto model = tiny_llama();
+  auto options = greedy(15);
+  options.sampling.temperature = 0.8;
+  options.sampling.top_p = 0.9;
+  const std::vector<Prompt> prompts = {{{5, 200, 31}, 1}, {{7}, 2}, {{9, 9, 9, 9, 9, 9}, 3}};
+  const auto together = generate(*model, prompts, options);
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    EXPECT_EQ(generate(*model, {prompts[i]}, options)[0].tokens, together[i].tokens) << i;
+  auto other = prompts;
+  other[0].seed = 99;
+  EXPECT_NE(generate(*model, other, options)[0].tokens, together[0].tokens);
+}
+
+TEST(Generate, AdaptersOfABatchDoNotMix) {
+  const auto model = tiny_llama();
+  Rng rng(4);
+  const auto adapter = adapters::find("ia3").create(*model, {}, rng);
+  for (const auto& parameter : adapter->parameters()) parameter.value.detach().mul_(1.7);
+  auto options = greedy(12);
+  options.slots = {adapter.get()};
+  const std::vector<std::int64_t> prompt = {5, 200, 31};
+  const auto both = generate(*model, {{prompt, 0, 0}, {prompt, 0, -1}}, options);
+  EXPECT_EQ(both[0].tokens, written_without_cache(*model, prompt, 12, adapter.get()));
+  EXPECT_EQ(both[1].tokens, written_without_cache(*model, prompt, 12));
+  EXPECT_NE(both[0].tokens, both[1].tokens);
+}
+
+TEST(Generate, EndsAtAnyEosToken) {
+  const std::vector<std::int64_t> prompt = {5, 200, 31};
+  const auto expected = written_without_cache(*tiny_llama(), prompt, 20);
+  const auto model = tiny_llama(fmt::format("[256, {}]", expected[4]));
+  auto options = greedy(20);
+  options.ignore_eos = false;
+  const auto result = generate(*model, {{prompt}}, options)[0];
+  EXPECT_EQ(result.reason, StopReason::Eos);
+  const auto end = std::find(expected.begin(), expected.end(), expected[4]) + 1;
+  EXPECT_EQ(result.tokens, std::vector<std::int64_t>(expected.begin(), end));
+}
+
+TEST(Generate, StreamsTheTextItReturnsAndCutsTheStopString) {
+  const auto model = tiny_llama();
+  const ByteTokenizer tokenizer;
+  auto options = greedy(30);
+  options.tokenizer = &tokenizer;
+  std::string streamed;
+  const auto collect = [&](std::size_t, std::int64_t, const std::string& text) {
+    streamed += text;
+    return true;
+  };
+  const auto whole = generate(*model, {{{72, 105}}}, options, collect)[0];
+  EXPECT_EQ(streamed, whole.text);
+  std::vector<TokenId> ids(whole.tokens.begin(), whole.tokens.end());
+  EXPECT_EQ(whole.text, tokenizer.decode(ids, true));
+  ASSERT_GT(whole.text.size(), 8u);
+  options.stop = {whole.text.substr(4, 3)};
+  streamed.clear();
+  const auto cut = generate(*model, {{{72, 105}}}, options, collect)[0];
+  EXPECT_EQ(cut.reason, StopReason::StopString);
+  EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(options.stop[0])));
+  EXPECT_EQ(streamed, cut.text);
+}
+
+TEST(Generate, StopsAtTheEndOfTheContext) {
+  const auto model = tiny_llama();
+  const auto result = generate(*model, {{std::vector<std::int64_t>(60, 3)}}, greedy(100))[0];
+  EXPECT_EQ(result.reason, StopReason::Context);
+  EXPECT_EQ(result.tokens.size(), 5u);  // the last one is drawn from position 63 and never read
+}
+
+TEST(Generate, ACallbackCanEndASequence) {
+  const auto model = tiny_llama();
+  const auto result = generate(*model, {{{5}}, {{6}}}, greedy(10),
+                               [](std::size_t sequence, std::int64_t, const std::string&) { return sequence != 0; });
+  EXPECT_EQ(result[0].reason, StopReason::Cancelled);
+  EXPECT_EQ(result[0].tokens.size(), 1u);
+  EXPECT_EQ(result[1].tokens.size(), 10u);
+}
+
+TEST(Generate, RefusesWhatCannotBeWrittenOn) {
+  const auto model = tiny_llama();
+  EXPECT_THROW(generate(*model, {{{}}}, greedy(5)), Error);
+  EXPECT_THROW(generate(*model, {{std::vector<std::int64_t>(kContext + 1, 3)}}, greedy(5)), Error);
+  EXPECT_THROW(generate(*model, {{{kVocabulary}}}, greedy(5)), Error);
+  EXPECT_THROW(generate(*model, {{{5}, 0, 2}}, greedy(5)), Error);
+  EXPECT_THROW(generate(*model, {{{5}}}, greedy(0)), Error);
+  auto options = greedy(5);
+  options.stop = {"x"};
+  EXPECT_THROW(generate(*model, {{{5}}}, options), Error);
+}
+
+}  // namespace
+}  // namespace graft
