@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 #include <istream>
+#include <set>
 #include <streambuf>
 
 #include "base/error.h"
@@ -61,6 +62,7 @@ class TreeBuilder : public YAML::EventHandler {
     bool has_key = false;
     std::string key;
     int key_line = 0;
+    std::set<std::string, std::less<>> seen;  // beside the ordered keys, so that a map of many keys stays quick
   };
 
   template <typename... Args>
@@ -88,7 +90,7 @@ class TreeBuilder : public YAML::EventHandler {
       fail(Category::ResourceExhausted, fmt::format("{}:{}", *file_, mark.line + 1), "nested deeper than {} levels",
            kMaxDepth);
     }
-    stack_.push_back({node(mark, kind), false, "", 0});
+    stack_.push_back({node(mark, kind), false, "", 0, {}});
   }
 
   void refuse_map_as_key(const YAML::Mark& mark) const {
@@ -118,10 +120,9 @@ class TreeBuilder : public YAML::EventHandler {
   }
 
   void take_key(Open& parent, YamlNode& value) const {
-    const auto& keys = parent.node.keys;
     const auto place = value.where();
     if (value.kind != YamlNode::Kind::Scalar) fail(Category::InvalidArgument, place, "a key must be plain text");
-    if (std::find(keys.begin(), keys.end(), value.scalar) != keys.end()) {
+    if (!parent.seen.insert(value.scalar).second) {
       fail(Category::InvalidArgument, place, "the key '{}' stands here a second time; keep one of them", value.scalar);
     }
     parent.key = std::move(value.scalar);

@@ -70,6 +70,14 @@ TEST(Yaml, RefusesHugeFilesAndBadSyntaxWithALine) {
   EXPECT_THAT(error_of("a: 1\n\tb: 2\n"), StartsWith("InvalidArgument a.yaml:2"));
 }
 
+TEST(Yaml, ManyKeysAreRead) {
+  std::string text;
+  for (int i = 0; i < 50000; ++i) text += fmt::format("key{}: {}\n", i, i);
+  const auto root = parse_yaml(text, "a.yaml");
+  EXPECT_EQ(root.keys.size(), 50000u);
+  EXPECT_EQ(root.items[49999].where(), "a.yaml:50000");
+}
+
 TEST(Yaml, ScalarsSayWhatWasExpected) {
   const auto root = parse_yaml("a: yes\nb: 1.5\nc: [1]\nd:\n", "a.yaml");
   const auto message = [](auto run) {

@@ -10,34 +10,85 @@
 namespace graft {
 namespace {
 
-constexpr int kMaxDepth = 16;
+constexpr std::size_t kMaxDepth = 16;
 
-// A null is an absent field: a template that needs it then says so.
-void flatten(const nlohmann::json& value, const std::string& name, int depth, Row& row) {
-  if (depth > kMaxDepth) fail(Category::InvalidArgument, row.where, "is nested deeper than {} levels", kMaxDepth);
-  if (value.is_structured()) {
-    for (const auto& item : value.items()) {
-      flatten(item.value(), name.empty() ? item.key() : name + "." + item.key(), depth + 1, row);
-    }
-  } else if (value.is_string()) {
-    row.fields[name] = value.get_ref<const std::string&>();
-  } else if (!value.is_null()) {
-    row.fields[name] = value.dump();
-  }
-}
+using Json = nlohmann::json;
 
-// Refused while parsing: a line of a million brackets must not be built first.
-nlohmann::json parse_line(std::string_view line, const std::string& where) {
-  const auto limit = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    if (depth > kMaxDepth) fail(Category::InvalidArgument, where, "is nested deeper than {} levels", kMaxDepth);
+// Writes the values of one line straight into the row: no tree is built, and nesting is refused while it is read. A
+// null is an absent field: a template that needs it then says so.
+class RowBuilder : public nlohmann::json_sax<Json> {
+ public:
+  explicit RowBuilder(Row& row) : row_(row) {}
+
+  bool null() override {
+    place("null");
     return true;
-  };
-  try {
-    return nlohmann::json::parse(line, limit);
-  } catch (const nlohmann::json::exception& error) {
-    fail(Category::Corruption, where, "is not valid JSON: {}", error.what());
   }
-}
+  bool boolean(bool value) override { return put(value ? "true" : "false", "a boolean"); }
+  bool number_integer(number_integer_t value) override { return put(std::to_string(value), "a number"); }
+  bool number_unsigned(number_unsigned_t value) override { return put(std::to_string(value), "a number"); }
+  bool number_float(number_float_t, const string_t& written) override { return put(written, "a number"); }
+  bool string(string_t& value) override { return put(std::move(value), "a string"); }
+  bool binary(binary_t&) override { return false; }
+
+  bool start_object(std::size_t) override { return open(false); }
+  bool start_array(std::size_t) override { return open(true); }
+  bool end_object() override { return close(); }
+  bool end_array() override { return close(); }
+  bool key(string_t& name) override {
+    path_.resize(levels_.back().path_size);
+    extend(name);
+    return true;
+  }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
+    fail(Category::Corruption, row_.where, "is not valid JSON: {}", error.what());
+  }
+
+ private:
+  struct Level {
+    bool is_list;
+    std::size_t path_size;  // of the name of the object or list itself
+    std::size_t next = 0;   // index of the next item of a list
+  };
+
+  void extend(const std::string& part) {
+    if (levels_.size() > 1) path_ += '.';
+    path_ += part;
+  }
+
+  // Makes path_ the name of the value that comes now.
+  void place(const char* kind) {
+    if (levels_.empty()) fail(Category::Corruption, row_.where, "must be a JSON object, it is {}", kind);
+    Level& level = levels_.back();
+    if (!level.is_list) return;
+    path_.resize(level.path_size);
+    extend(std::to_string(level.next++));
+  }
+
+  bool put(std::string value, const char* kind) {
+    place(kind);
+    row_.fields[path_] = std::move(value);
+    return true;
+  }
+
+  bool open(bool is_list) {
+    if (is_list || !levels_.empty()) place("a list");
+    if (levels_.size() == kMaxDepth)
+      fail(Category::InvalidArgument, row_.where, "is nested deeper than {} levels", kMaxDepth);
+    levels_.push_back({is_list, path_.size()});
+    return true;
+  }
+
+  bool close() {
+    path_.resize(levels_.back().path_size);
+    levels_.pop_back();
+    return true;
+  }
+
+  Row& row_;
+  std::string path_;
+  std::vector<Level> levels_;
+};
 
 }  // namespace
 
@@ -52,9 +103,8 @@ std::vector<Row> read_jsonl(std::string_view bytes, const std::string& name) {
       if (lines.only_blank_left()) break;
       fail(Category::InvalidArgument, row.where, "empty row; remove the blank line");
     }
-    const nlohmann::json value = parse_line(line, row.where);
-    if (!value.is_object()) fail(Category::Corruption, row.where, "must be a JSON object, it is {}", value.type_name());
-    flatten(value, "", 0, row);
+    RowBuilder builder(row);
+    Json::sax_parse(line.begin(), line.end(), &builder);
     rows.push_back(std::move(row));
   }
   return rows;

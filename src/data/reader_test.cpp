@@ -87,9 +87,18 @@ TEST(Jsonl, FlattensNestedValues) {
   EXPECT_EQ(rows[1].where, "m:2");
 }
 
+TEST(Jsonl, ListsOfObjectsAndNumbersAsTheyAreWritten) {
+  const auto rows = read_jsonl(
+      R"({"a": [{"x": 1, "y": [2, null, 3]}, "z"], "b": {"c": {}, "d": {"e": 1.50}}, "f": 123456789012345678901})",
+      "m");
+  EXPECT_THAT(rows[0].fields, ElementsAre(Pair("a.0.x", "1"), Pair("a.0.y.0", "2"), Pair("a.0.y.2", "3"),
+                                          Pair("a.1", "z"), Pair("b.d.e", "1.50"), Pair("f", "123456789012345678901")));
+}
+
 TEST(Jsonl, BadLinesNameFileAndLine) {
   EXPECT_THAT(jsonl_error("{\"a\": 1}\n{\"a\": \n"), StartsWith("Corruption mine.jsonl:2: is not valid JSON"));
-  EXPECT_THAT(jsonl_error("[1]\n"), StartsWith("Corruption mine.jsonl:1: must be a JSON object, it is array"));
+  EXPECT_THAT(jsonl_error("7\n"), StartsWith("Corruption mine.jsonl:1: must be a JSON object, it is a number"));
+  EXPECT_THAT(jsonl_error("[1]\n"), StartsWith("Corruption mine.jsonl:1: must be a JSON object, it is a list"));
   EXPECT_EQ(jsonl_error("{\"a\": 1}\n\n{\"a\": 2}\n"),
             "InvalidArgument mine.jsonl:2: empty row; remove the blank line");
   EXPECT_THAT(jsonl_error("{\"a\": \"\\ud800\"}\n"), StartsWith("Corruption mine.jsonl:1"));

