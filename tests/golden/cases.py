@@ -1,0 +1,108 @@
+"""The tiny random models of the goldens: one entry of CASES per variant of an architecture."""
+
+import json
+import pathlib
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, Qwen2Config, T5Config
+
+VOCABULARY = 160
+
+
+def llama(**changes):
+    config = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                  num_key_value_heads=4, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False,
+                  bos_token_id=1, eos_token_id=2)
+    config.update(changes)
+    return LlamaConfig(**config)
+
+
+def qwen2():
+    return Qwen2Config(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                       num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-6,
+                       tie_word_embeddings=True, bos_token_id=1, eos_token_id=2)
+
+
+def gpt2():
+    return GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=64, resid_pdrop=0.0,
+                      embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2)
+
+
+def t5(**changes):
+    # d_kv * num_heads differs from d_model on purpose (as in T5-3B); few buckets so that distant positions share one.
+    return T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=12, d_ff=48, num_layers=2, num_decoder_layers=3, num_heads=4,
+                    relative_attention_num_buckets=8, relative_attention_max_distance=16, dropout_rate=0.0,
+                    decoder_start_token_id=0, **changes)
+
+
+def rope(kind, **keys):
+    return {"rope_type": kind, "rope_theta": 10000.0, **keys}
+
+
+CASES = {
+    "llama": lambda: llama(),
+    "llama-gqa": lambda: llama(num_key_value_heads=2, tie_word_embeddings=True, num_hidden_layers=3),
+    "llama-linear": lambda: llama(head_dim=12, rope_parameters=rope("linear", factor=2.0)),
+    "llama-dynamic": lambda: llama(max_position_embeddings=32, rope_parameters=rope("dynamic", factor=2.0)),
+    "llama-llama3": lambda: llama(rope_parameters=rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                                                       original_max_position_embeddings=32)),
+    "llama-yarn": lambda: llama(rope_parameters=rope("yarn", factor=4.0, original_max_position_embeddings=16)),
+    "qwen2": qwen2,
+    "gpt2": gpt2,
+    "t5": lambda: t5(feed_forward_proj="relu"),
+    "t5-v11": lambda: t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+}
+
+
+def is_encoder_decoder(name):
+    return name.startswith("t5")
+
+
+def auto_class(name):
+    return AutoModelForSeq2SeqLM if is_encoder_decoder(name) else AutoModelForCausalLM
+
+
+def randomise(state, generator):
+    """Values large enough that every part of the model moves the logits, small enough that no softmax saturates."""
+    for name, tensor in state.items():
+        noise = torch.randn(tensor.shape, generator=generator)
+        if "norm" in name or ".ln_" in name:
+            state[name] = (0.0 if name.endswith("bias") else 1.0) + 0.2 * noise
+        elif name.endswith("bias"):
+            state[name] = 0.3 * noise
+        elif "embed" in name or "wte" in name or "wpe" in name or "shared" in name:
+            state[name] = 0.5 * noise
+        elif name.endswith((".q.weight", ".k.weight")):
+            state[name] = 0.15 * noise  # T5 does not divide its scores by sqrt(d_kv)
+        else:
+            state[name] = 0.25 * noise
+    return state
+
+
+def write_model(name, folder: pathlib.Path, seed: int):
+    """Writes config.json and model.safetensors as the published checkpoints of the family hold them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = CASES[name]()
+    model = auto_class(name).from_config(config)
+    untied_t5 = name == "t5-v11"
+    # A tied tensor is stored once, under the name of its first owner.
+    names = {key for key, _ in model.named_parameters()}
+    shapes = {key: value.shape for key, value in model.state_dict().items() if key in names}
+    if untied_t5:
+        shapes["lm_head.weight"] = model.lm_head.weight.shape
+    state = randomise({key: torch.empty(shape) for key, shape in sorted(shapes.items())},
+                      torch.Generator().manual_seed(seed))
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    document = config.to_dict()
+    document["architectures"] = [type(model).__name__]
+    document["dtype"] = "float32"
+    if untied_t5:
+        document["tie_word_embeddings"] = False  # the class reads it, but writes true
+    (folder / "config.json").write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
+
+
+def load_model(name, folder, dtype):
+    model = auto_class(name).from_pretrained(folder, dtype=dtype, attn_implementation="eager").to(dtype)
+    model.generation_config.eos_token_id = None
+    return model.eval()

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Writes the goldens: tiny random models and what the pinned reference computes with them. README.md lists every key.
+
+Usage: make.py [OUT]     (default: data beside this file; nothing is done when OUT is up to date)
+"""
+
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def fingerprint():
+    digest = hashlib.sha256()
+    for path in sorted([*HERE.glob("*.py"), HERE / "requirements.txt"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def golden(name, method, model_folder, out, seed):
+    """One golden.safetensors and, for an adapter, its PEFT folder."""
+    import torch
+    from safetensors.torch import save_file
+
+    import reference
+    import tfew
+    from cases import load_model
+
+    def fresh(dtype):
+        return reference.adapt(load_model(name, model_folder, dtype), name, method, seed)
+
+    sequences = reference.batch(name, torch.Generator().manual_seed(seed + 1))
+    keys = {f"{key}.{i}": value for i, sequence in enumerate(sequences) for key, value in sequence.items()}
+
+    model = fresh(torch.float32)
+    if method != "full":
+        model.save_pretrained(out / "adapter")
+    for prefix, one in (("", model), ("bf16.", fresh(torch.bfloat16))):
+        loss, outputs = reference.lm_loss(one, sequences)
+        keys[prefix + "loss"] = loss
+        keys.update({f"{prefix}logits.{i}": value for i, value in enumerate(outputs)})
+        keys.update({f"{prefix}grad.{key}": value for key, value in reference.gradients(one, loss).items()})
+
+    prompt = sequences[0]["input_ids"][:5]
+    keys["generate.prompt"] = prompt
+    keys["generate.ids"], margin = reference.greedy(model, name, prompt)
+    keys["generate.margin"] = torch.tensor(margin)
+
+    if method == "ia3":
+        examples = tfew.examples(torch.Generator().manual_seed(seed + 2))
+        labels = [label for _, _, label in examples]
+        keys["tfew.labels"] = torch.tensor(labels)
+        scores = tfew.token_log_probabilities(model, name, examples)
+        for i, (prompt, choices, _) in enumerate(examples):
+            keys[f"tfew.prompt.{i}"] = prompt
+            for j, choice in enumerate(choices):
+                keys[f"tfew.choice.{i}.{j}"] = choice
+                keys[f"tfew.logp.{i}.{j}"] = scores[i][j]
+        for part, loss in tfew.losses(scores, labels).items():
+            keys[f"tfew.loss.{part}"] = loss
+            keys.update({f"tfew.{part}.grad.{key}": value for key, value in reference.gradients(model, loss).items()})
+
+    for kind, prefix in (("adamw", "step10"), ("adafactor", "adafactor10")):
+        losses, after = reference.train(fresh(torch.float32), sequences, kind, method)
+        precise_losses, precise = reference.train(fresh(torch.float64), sequences, kind, method)
+        keys[f"losses.{kind}"] = losses
+        for key, value in after.items():
+            keys[f"{prefix}.{key}"] = value
+            # Where fp32 and fp64 disagree the gradient is rounding noise that the optimiser normalises to a full step.
+            unstable = (value - precise[key]).abs() > 2e-5 * value.abs().max()
+            if unstable.any():
+                keys[f"unstable.{prefix}.{key}"] = unstable.to(torch.uint8)
+
+    tensors = {key: (value.detach().float() if value.is_floating_point() else value).contiguous().clone()
+               for key, value in keys.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, out / "golden.safetensors", metadata={"case": name, "method": method})
+    noisy = [(key, int(value.sum())) for key, value in keys.items() if key.startswith("unstable.")]
+    return (f"loss {keys['loss'].item():.4f} margin {margin:.4f} unstable {sum(count for _, count in noisy)} elements "
+            f"in {len(noisy)} tensors")
+
+
+def reader_copies(model_folder, out):
+    """The same tensors as a PyTorch zip, a legacy pickle, shards with an index, and a zip whose tensors share one storage."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(model_folder / "model.safetensors")
+    names = sorted(state)
+    for folder in ("bin", "legacy", "sharded", "bin-sharded", "views"):
+        (out / folder).mkdir(parents=True)
+        shutil.copy(model_folder / "config.json", out / folder)
+    torch.save(state, out / "bin" / "pytorch_model.bin")
+    torch.save(state, out / "legacy" / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    storage = torch.arange(24, dtype=torch.float32)
+    torch.save({"whole": storage.view(4, 6), "offset": storage[6:18].view(3, 4), "transposed": storage.view(4, 6).t(),
+                "half": storage.half(), "bfloat": storage.bfloat16(), "integers": torch.arange(5)},
+               out / "views" / "pytorch_model.bin")
+    shards = [names[0::2], names[1::2]]
+    for folder, stem, suffix in (("sharded", "model", "safetensors"), ("bin-sharded", "pytorch_model", "bin")):
+        weights = {}
+        for number, part in enumerate(shards, 1):
+            file = f"{stem}-{number:05}-of-{len(shards):05}.{suffix}"
+            tensors = {key: state[key] for key in part}
+            if suffix == "bin":
+                torch.save(tensors, out / folder / file)
+            else:
+                save_file(tensors, out / folder / file, metadata={"format": "pt"})
+            weights.update({key: file for key in part})
+        total = sum(value.numel() * value.element_size() for value in state.values())
+        index = {"metadata": {"total_size": total}, "weight_map": weights}
+        (out / folder / f"{stem}.{suffix}.index.json").write_text(json.dumps(index, indent=1))
+
+
+def main():
+    out = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE / "data"
+    stamp = out / "stamp"
+    if stamp.exists() and stamp.read_text() == fingerprint():
+        print(f"goldens in {out} are up to date")
+        return
+    import torch
+    import transformers
+
+    import reference
+    from cases import CASES, write_model
+
+    transformers.utils.logging.disable_progress_bar()
+
+    torch.set_num_threads(1)  # the same sums in the same order on every machine with these instructions
+    began = time.time()
+    shutil.rmtree(out, ignore_errors=True)
+    for number, name in enumerate(CASES):
+        write_model(name, out / name / "model", seed=100 + number)
+        for method in reference.METHODS:
+            line = golden(name, method, out / name / "model", out / name / method, seed=1000 * (number + 1))
+            print(f"{name:14} {method:5} {line}", flush=True)
+    reader_copies(out / "llama-gqa" / "model", out / "readers")
+    stamp.write_text(fingerprint())
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"goldens: {out}, {size / 1e6:.1f} MB, {time.time() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What the reference computes for one model and method: logits, loss, gradients, optimiser steps, generated tokens."""
+
+import torch
+import torch.nn.functional as F
+from peft import IA3Config, LoraConfig, get_peft_model
+from transformers.optimization import Adafactor
+
+from cases import VOCABULARY, is_encoder_decoder
+
+METHODS = ("full", "ia3", "lora")
+STEPS = 10
+
+
+def batch(name, generator):
+    """Sequences of different length, kept apart so that nothing is padded."""
+    def tokens(count):
+        return torch.randint(3, VOCABULARY, (count,), generator=generator)
+    if is_encoder_decoder(name):
+        sequences = []
+        for source, target in ((9, 4), (21, 7), (5, 1)):
+            targets = tokens(target)
+            sequences.append({"input_ids": tokens(source), "targets": targets,
+                              "decoder_input_ids": F.pad(targets[:-1], (1, 0), value=0)})
+        return sequences
+    lengths = (7, 40 if name == "llama-dynamic" else 24, 3)
+    rows = [tokens(length) for length in lengths]
+    return [{"input_ids": row, "targets": row[1:]} for row in rows]
+
+
+def peft_config(name, method):
+    family = "t5" if is_encoder_decoder(name) else "gpt2" if name == "gpt2" else "llama"
+    task = None if family == "t5" else "CAUSAL_LM"  # PEFT 0.21's seq2seq wrapper does not know transformers 5.18
+    if method == "ia3":
+        targets, feedforward = {
+            "llama": (["k_proj", "v_proj", "down_proj"], ["down_proj"]),
+            "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
+            "t5": (["k", "v", "wo"], ["wo"]),
+        }[family]
+        return IA3Config(task_type=task, target_modules=targets, feedforward_modules=feedforward,
+                         fan_in_fan_out=family == "gpt2")
+    targets = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"], "t5": ["q", "v"]}[family]
+    return LoraConfig(task_type=task, r=4, lora_alpha=8, lora_dropout=0.0, target_modules=targets,
+                      fan_in_fan_out=family == "gpt2")
+
+
+def adapt(model, name, method, seed):
+    """The model with a non-trivial adapter: (IA)3 vectors around 1, LoRA's B away from 0."""
+    if method == "full":
+        return model
+    model = get_peft_model(model, peft_config(name, method)).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for _, parameter in sorted(trainable(model).items()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(1 + 0.3 * noise if method == "ia3" else 0.2 * noise)
+    return model
+
+
+def trainable(model):
+    """Trainable parameters under the names of the adapter file (PEFT's adapter name left out)."""
+    return {key.replace(".default", ""): value for key, value in model.named_parameters() if value.requires_grad}
+
+
+def logits(model, sequence):
+    extra = {}
+    if "decoder_input_ids" in sequence:
+        extra["decoder_input_ids"] = sequence["decoder_input_ids"][None]
+    return model(input_ids=sequence["input_ids"][None], use_cache=False, **extra).logits[0]
+
+
+def lm_loss(model, sequences):
+    total, count, outputs = 0.0, 0, []
+    for sequence in sequences:
+        out = logits(model, sequence)
+        outputs.append(out)
+        targets = sequence["targets"]
+        total = total + F.cross_entropy(out[: len(targets)].to(torch.promote_types(out.dtype, torch.float32)), targets,
+                                        reduction="sum")
+        count += len(targets)
+    return total / count, outputs
+
+
+def gradients(model, loss):
+    parameters = trainable(model)
+    found = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+    return {key: torch.zeros_like(value) if gradient is None else gradient
+            for (key, value), gradient in zip(parameters.items(), found)}
+
+
+def make_optimiser(kind, model, method):
+    parameters = list(trainable(model).values())
+    if kind == "adamw":
+        return torch.optim.AdamW(parameters, lr=1e-3 if method == "full" else 3e-3, betas=(0.9, 0.999), eps=1e-8,
+                                 weight_decay=0.01)
+    return Adafactor(parameters, lr=3e-3, eps=(1e-30, 1e-3), clip_threshold=1.0, decay_rate=-0.8, beta1=None,
+                     weight_decay=0.0, scale_parameter=False, relative_step=False, warmup_init=False)
+
+
+def train(model, sequences, kind, method):
+    """Ten steps on the same batch; the loss of each step is taken before its update."""
+    optimiser, losses = make_optimiser(kind, model, method), []
+    for _ in range(STEPS):
+        optimiser.zero_grad(set_to_none=True)
+        loss, _ = lm_loss(model, sequences)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.detach())
+    return torch.stack(losses), {key: value.detach().clone() for key, value in trainable(model).items()}
+
+
+@torch.no_grad()
+def greedy(model, name, prompt, count=20):
+    """Greedy tokens by recomputing the whole sequence each time, and the smallest gap between best and second-best logit."""
+    ids, margin = (torch.tensor([0]) if is_encoder_decoder(name) else prompt), float("inf")
+    start = len(ids)
+    for _ in range(count):
+        if is_encoder_decoder(name):
+            last = logits(model, {"input_ids": prompt, "decoder_input_ids": ids})[-1]
+        else:
+            last = logits(model, {"input_ids": ids})[-1]
+        best = last.topk(2).values
+        margin = min(margin, (best[0] - best[1]).item())
+        ids = torch.cat([ids, last.argmax()[None]])
+    return ids[start:], margin
