@@ -5,10 +5,10 @@
 #include <torch/csrc/autograd/generated/variable_factories.h>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>

@@ -25,9 +25,16 @@ class Full : public Adapter {
     return result;
   }
 
-  nlohmann::json peft_config() const override { fail(Category::Unsupported, "full", "PEFT has no adapter for full fine-tuning; save the merged model"); }
-  std::vector<PeftTensor> peft_tensors() const override { peft_config(); return {}; }
-  at::Tensor merged(std::int64_t index, const at::Tensor&) const override { return values_[static_cast<std::size_t>(index)].detach(); }
+  nlohmann::json peft_config() const override {
+    fail(Category::Unsupported, "full", "PEFT has no adapter for full fine-tuning; save the merged model");
+  }
+  std::vector<PeftTensor> peft_tensors() const override {
+    peft_config();
+    return {};
+  }
+  at::Tensor merged(std::int64_t index, const at::Tensor&) const override {
+    return values_[static_cast<std::size_t>(index)].detach();
+  }
 
  private:
   const Model& model_;

@@ -1,4 +1,5 @@
-// (IA)³: learned vectors that rescale keys, values and the feed-forward's inner activation (Liu et al. 2022, section 3.3).
+// (IA)³: learned vectors that rescale keys, values and the feed-forward's inner activation (Liu et al. 2022,
+// section 3.3).
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -19,7 +20,8 @@ class Rescale : public torch::autograd::Function<Rescale> {
     return at::mul(x, scale).to(x.scalar_type());
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     at::Tensor grad_x, grad_scale;
     if (ctx->needs_input_grad(0)) grad_x = at::mul(grads[0], saved[1]).to(saved[0].scalar_type());
@@ -28,9 +30,11 @@ class Rescale : public torch::autograd::Function<Rescale> {
   }
 };
 
-// The feed-forward's inner activation is the input of `down`; keys and values are outputs. The authors of T-Few scale the
-// output of `up` instead: the same function for a gated feed-forward only, so both are kept apart.
-bool scales_input(Role role) { return role == Role::Down; }
+// The feed-forward's inner activation is the input of `down`; keys and values are outputs. The authors of T-Few scale
+// the output of `up` instead: the same function for a gated feed-forward only, so both are kept apart.
+bool scales_input(Role role) {
+  return role == Role::Down;
+}
 
 struct Target {
   RoleEntry entry;
@@ -68,9 +72,13 @@ class Ia3 : public Adapter {
       all.push_back(target.entry);
       if (target.input) inputs.push_back(target.entry);
     }
-    return {{"peft_type", "IA3"}, {"target_modules", adapters::target_names(all)},
-            {"feedforward_modules", adapters::target_names(inputs)}, {"fan_in_fan_out", all.front().layout == Layout::InOut},
-            {"init_ia3_weights", true}, {"modules_to_save", nullptr}, {"exclude_modules", nullptr}};
+    return {{"peft_type", "IA3"},
+            {"target_modules", adapters::target_names(all)},
+            {"feedforward_modules", adapters::target_names(inputs)},
+            {"fan_in_fan_out", all.front().layout == Layout::InOut},
+            {"init_ia3_weights", true},
+            {"modules_to_save", nullptr},
+            {"exclude_modules", nullptr}};
   }
 
   // PEFT has one vector a module: slices of a fused map are put together, with ones where nothing is trained.
@@ -149,17 +157,23 @@ const RoleEntry* whole_entry(const RoleMap& roles, const std::string& module) {
   return nullptr;
 }
 
-std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config, const std::vector<PeftTensor>& tensors) {
+std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
+                                   const std::vector<PeftTensor>& tensors) {
   const auto feedforward = config.value("feedforward_modules", nlohmann::json::array());
   std::vector<Target> targets;
   for (const auto& tensor : tensors) {
     static const std::string kSuffix = ".ia3_l";
     const RoleEntry* entry =
-        tensor.name.ends_with(kSuffix) ? whole_entry(model.roles(), tensor.name.substr(0, tensor.name.size() - kSuffix.size())) : nullptr;
-    if (entry == nullptr) fail(Category::Corruption, tensor.name, "this tensor has no place in the model; was the adapter made for another architecture?");
+        tensor.name.ends_with(kSuffix)
+            ? whole_entry(model.roles(), tensor.name.substr(0, tensor.name.size() - kSuffix.size()))
+            : nullptr;
+    if (entry == nullptr)
+      fail(Category::Corruption, tensor.name,
+           "this tensor has no place in the model; was the adapter made for another architecture?");
     const bool input = adapters::targets(feedforward, entry->module());
     const auto expected = input ? entry->in : entry->out;
-    if (tensor.value.numel() != expected) fail(Category::Corruption, tensor.name, "has {} values, the model needs {}", tensor.value.numel(), expected);
+    if (tensor.value.numel() != expected)
+      fail(Category::Corruption, tensor.name, "has {} values, the model needs {}", tensor.value.numel(), expected);
     targets.push_back({*entry, input, trainable(tensor.value.reshape({-1}), model)});
   }
   return std::make_unique<Ia3>(model, targets);
@@ -169,7 +183,11 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
 
 namespace adapters {
 extern const Method ia3;
-const Method ia3{"ia3", "(IA)³: rescaling vectors for keys, values and the inner activation (Liu et al. 2022)",
-                 "roles=[k, v, down]   which maps are rescaled (down: its input; others: their output)", "IA3", create, from_peft};
+const Method ia3{"ia3",
+                 "(IA)³: rescaling vectors for keys, values and the inner activation (Liu et al. 2022)",
+                 "roles=[k, v, down]   which maps are rescaled (down: its input; others: their output)",
+                 "IA3",
+                 create,
+                 from_peft};
 }  // namespace adapters
 }  // namespace graft

@@ -17,7 +17,9 @@ struct LoraSettings {
   double dropout = 0;
   bool rslora = false;
   // rsLoRA (Kalajdzievski 2023) divides by √rank.
-  double scale() const { return rslora ? alpha / std::sqrt(static_cast<double>(rank)) : alpha / static_cast<double>(rank); }
+  double scale() const {
+    return rslora ? alpha / std::sqrt(static_cast<double>(rank)) : alpha / static_cast<double>(rank);
+  }
 };
 
 struct Target {
@@ -28,7 +30,8 @@ struct Target {
 
 class Lora : public Adapter {
  public:
-  Lora(const Model& model, LoraSettings settings, const std::vector<Target>& targets) : model_(model), settings_(settings) {
+  Lora(const Model& model, LoraSettings settings, const std::vector<Target>& targets)
+      : model_(model), settings_(settings) {
     for (const auto& target : targets) targets_.emplace(target.entry.site, target);
   }
 
@@ -52,10 +55,18 @@ class Lora : public Adapter {
   nlohmann::json peft_config() const override {
     std::vector<RoleEntry> entries;
     for (const auto& [site, target] : targets_) entries.push_back(target.entry);
-    return {{"peft_type", "LORA"}, {"target_modules", adapters::target_names(entries)}, {"r", settings_.rank},
-            {"lora_alpha", settings_.alpha}, {"lora_dropout", settings_.dropout}, {"use_rslora", settings_.rslora},
-            {"bias", "none"}, {"fan_in_fan_out", entries.front().layout == Layout::InOut}, {"init_lora_weights", true},
-            {"modules_to_save", nullptr}, {"use_dora", false}, {"rank_pattern", nlohmann::json::object()},
+    return {{"peft_type", "LORA"},
+            {"target_modules", adapters::target_names(entries)},
+            {"r", settings_.rank},
+            {"lora_alpha", settings_.alpha},
+            {"lora_dropout", settings_.dropout},
+            {"use_rslora", settings_.rslora},
+            {"bias", "none"},
+            {"fan_in_fan_out", entries.front().layout == Layout::InOut},
+            {"init_lora_weights", true},
+            {"modules_to_save", nullptr},
+            {"use_dora", false},
+            {"rank_pattern", nlohmann::json::object()},
             {"alpha_pattern", nlohmann::json::object()}};
   }
 
@@ -64,7 +75,8 @@ class Lora : public Adapter {
     std::vector<PeftTensor> result;
     for (const auto& [site, target] : targets_) {
       if (target.entry.fused()) {
-        fail(Category::Unsupported, name(site), "PEFT cannot hold LoRA on a slice of the fused map {}; train the role 'qkv' instead", target.entry.weight);
+        fail(Category::Unsupported, name(site),
+             "PEFT cannot hold LoRA on a slice of the fused map {}; train the role 'qkv' instead", target.entry.weight);
       }
       result.push_back({target.entry.module() + ".lora_A.weight", target.a.detach()});
       result.push_back({target.entry.module() + ".lora_B.weight", target.b.detach()});
@@ -93,7 +105,8 @@ class Lora : public Adapter {
   // The mask depends on the step's seed and the site alone, so that a recomputed layer and a resumed run draw the same.
   at::Tensor dropped(const Site& site, const at::Tensor& x) const {
     if (!training_ || settings_.dropout == 0) return x;
-    const auto place = static_cast<std::uint64_t>(site.layer) * 64 + static_cast<std::uint64_t>(site.stack) * 16 + static_cast<std::uint64_t>(site.role);
+    const auto place = static_cast<std::uint64_t>(site.layer) * 64 + static_cast<std::uint64_t>(site.stack) * 16 +
+                       static_cast<std::uint64_t>(site.role);
     auto generator = at::detail::createCPUGenerator(seed_ * 0x9e3779b97f4a7c15ULL + place);
     const at::Tensor keep = at::empty(x.sizes(), at::kFloat).bernoulli_(1 - settings_.dropout, generator);
     return x * keep.div_(1 - settings_.dropout).to(x.device());
@@ -110,7 +123,8 @@ at::Tensor trainable(const at::Tensor& value, const Model& model) {
   return value.to(model.device(), at::kFloat, false, true).contiguous().requires_grad_(true);
 }
 
-// A: uniform as nn.Linear's default (Kaiming with a = √5: bound 1/√in); B: zero, so that training starts at the base model.
+// A: uniform as nn.Linear's default (Kaiming with a = √5: bound 1/√in); B: zero, so that training starts at the base
+// model.
 at::Tensor initial_a(std::int64_t rank, std::int64_t in, Rng& rng) {
   at::Tensor a = at::empty({rank, in}, at::kFloat);
   const double bound = 1.0 / std::sqrt(static_cast<double>(in));
@@ -131,7 +145,8 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   const std::vector<Role> usual = has_fused ? std::vector<Role>{Role::Qkv} : std::vector<Role>{Role::Q, Role::V};
   std::vector<Target> targets;
   for (const auto& entry : adapters::entries_with(roles, options.roles("roles", usual))) {
-    targets.push_back({entry, trainable(initial_a(settings.rank, entry.in, rng), model), trainable(at::zeros({entry.out, settings.rank}), model)});
+    targets.push_back({entry, trainable(initial_a(settings.rank, entry.in, rng), model),
+                       trainable(at::zeros({entry.out, settings.rank}), model)});
   }
   return std::make_unique<Lora>(model, settings, targets);
 }
@@ -142,13 +157,17 @@ void refuse_unknown_variants(const nlohmann::json& config) {
     const auto& value = config.at(key);
     return !(value.is_null() || (value.is_boolean() && !value.get<bool>()) || value.empty());
   };
-  for (const char* key : {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "megatron_config", "use_qalora"}) {
-    if (set(key)) fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key), "this LoRA variant is not supported");
+  for (const char* key :
+       {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "megatron_config", "use_qalora"}) {
+    if (set(key))
+      fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key), "this LoRA variant is not supported");
   }
-  if (config.value("bias", "none") != "none") fail(Category::Unsupported, "adapter_config.json: bias", "only 'none' is supported");
+  if (config.value("bias", "none") != "none")
+    fail(Category::Unsupported, "adapter_config.json: bias", "only 'none' is supported");
 }
 
-std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config, const std::vector<PeftTensor>& tensors) {
+std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
+                                   const std::vector<PeftTensor>& tensors) {
   refuse_unknown_variants(config);
   LoraSettings settings;
   settings.rank = config.value("r", std::int64_t{8});
@@ -163,14 +182,18 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     const auto a = by_name.find(entry.module() + ".lora_A.weight");
     const auto b = by_name.find(entry.module() + ".lora_B.weight");
     if (a == by_name.end() || b == by_name.end()) continue;
-    if (a->second.sizes() != at::IntArrayRef({settings.rank, entry.in}) || b->second.sizes() != at::IntArrayRef({entry.out, settings.rank})) {
-      fail(Category::Corruption, a->first, "shapes do not fit rank {} on a map from {} to {} features", settings.rank, entry.in, entry.out);
+    if (a->second.sizes() != at::IntArrayRef({settings.rank, entry.in}) ||
+        b->second.sizes() != at::IntArrayRef({entry.out, settings.rank})) {
+      fail(Category::Corruption, a->first, "shapes do not fit rank {} on a map from {} to {} features", settings.rank,
+           entry.in, entry.out);
     }
     targets.push_back({entry, trainable(a->second, model), trainable(b->second, model)});
     by_name.erase(a);
     by_name.erase(b);
   }
-  if (!by_name.empty()) fail(Category::Corruption, by_name.begin()->first, "this tensor has no place in the model; was the adapter made for another architecture?");
+  if (!by_name.empty())
+    fail(Category::Corruption, by_name.begin()->first,
+         "this tensor has no place in the model; was the adapter made for another architecture?");
   return std::make_unique<Lora>(model, settings, targets);
 }
 
@@ -178,7 +201,11 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
 
 namespace adapters {
 extern const Method lora;
-const Method lora{"lora", "LoRA: low-rank updates of linear maps (Hu et al. 2021)",
-                  "rank=8  alpha=2·rank  dropout=0  rslora=false  roles=[q, v] (GPT-2: [qkv])", "LORA", create, from_peft};
+const Method lora{"lora",
+                  "LoRA: low-rank updates of linear maps (Hu et al. 2021)",
+                  "rank=8  alpha=2·rank  dropout=0  rslora=false  roles=[q, v] (GPT-2: [qkv])",
+                  "LORA",
+                  create,
+                  from_peft};
 }  // namespace adapters
 }  // namespace graft

@@ -37,9 +37,11 @@ class Error : public std::runtime_error {
   std::string context_;
 };
 
-/// Throws Error{category, formatted message, context}. The context comes first: fail(Category::Corruption, path, "…", …).
+/// Throws Error{category, formatted message, context}. The context comes first: fail(Category::Corruption, path, "…",
+/// …).
 template <typename... Args>
-[[noreturn]] void fail(Category category, const std::string& context, fmt::format_string<Args...> format, Args&&... args) {
+[[noreturn]] void fail(Category category, const std::string& context, fmt::format_string<Args...> format,
+                       Args&&... args) {
   throw Error(category, fmt::format(format, std::forward<Args>(args)...), context);
 }
 

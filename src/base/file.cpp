@@ -91,7 +91,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+void AtomicFile::write(std::string_view text) {
+  write(std::as_bytes(std::span(text)));
+}
 
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with_errno("written");
@@ -102,8 +104,8 @@ void AtomicFile::commit() {
 void AtomicFile::fail_with_errno(const char* doing) const {
   const int error = errno;
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
-    fail(Category::ResourceExhausted, path_.string(), "cannot be {}: {}; free some space or choose another folder", doing,
-         std::strerror(error));
+    fail(Category::ResourceExhausted, path_.string(), "cannot be {}: {}; free some space or choose another folder",
+         doing, std::strerror(error));
   }
   fail(Category::Io, path_.string(), "cannot be {}: {}; choose a folder you may write to", doing, std::strerror(error));
 }
@@ -133,7 +135,9 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
 void make_folder(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
-  if (error) fail(Category::Io, path.string(), "folder cannot be created: {}; choose a folder you may write to", error.message());
+  if (error)
+    fail(Category::Io, path.string(), "folder cannot be created: {}; choose a folder you may write to",
+         error.message());
 }
 
 }  // namespace graft

@@ -20,6 +20,8 @@ void catch_interrupts() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
-bool interrupted() { return asked != 0; }
+bool interrupted() {
+  return asked != 0;
+}
 
 }  // namespace graft

@@ -22,9 +22,13 @@ Progress::Progress(std::string verb, std::int64_t total, std::int64_t done)
       shown_(started_),
       terminal_(::isatty(STDERR_FILENO) == 1) {}
 
-Progress::~Progress() { finish(); }
+Progress::~Progress() {
+  finish();
+}
 
-void Progress::set_quiet(bool quiet) { quiet_mode = quiet; }
+void Progress::set_quiet(bool quiet) {
+  quiet_mode = quiet;
+}
 
 std::string Progress::line(std::int64_t done, const std::string& detail) const {
   const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
@@ -36,7 +40,8 @@ std::string Progress::line(std::int64_t done, const std::string& detail) const {
   }
   if (!detail.empty()) text += "  " + detail;
   if (rate > 0) text += rate >= 1 ? fmt::format("  {:.1f}/s", rate) : fmt::format("  {:.2f} s each", 1 / rate);
-  if (rate > 0 && done < total_) text += fmt::format("  {} left", human_seconds(static_cast<double>(total_ - done) / rate));
+  if (rate > 0 && done < total_)
+    text += fmt::format("  {} left", human_seconds(static_cast<double>(total_ - done) / rate));
   return text;
 }
 
@@ -75,12 +80,18 @@ std::string human_bytes(double bytes) {
     bytes /= 1000;
     ++unit;
   }
-  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.{}f} {}", bytes, bytes < 10 ? 2 : bytes < 100 ? 1 : 0, units[unit]);
+  return unit == 0 ? fmt::format("{:.0f} B", bytes)
+                   : fmt::format("{:.{}f} {}", bytes,
+                                 bytes < 10    ? 2
+                                 : bytes < 100 ? 1
+                                               : 0,
+                                 units[unit]);
 }
 
 std::string grouped(std::int64_t value) {
   std::string digits = std::to_string(value < 0 ? -value : value);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
+  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
+    digits.insert(static_cast<std::size_t>(at), ",");
   return value < 0 ? "-" + digits : digits;
 }
 

@@ -15,8 +15,29 @@ namespace graft {
 
 /// Element or block type of a stored tensor. The Q types are GGML blocks (docs/formats/gguf.md).
 enum class DType {
-  F64, F32, F16, BF16, F8_E4M3, F8_E5M2, I64, I32, I16, I8, U64, U32, U16, U8, Bool,
-  Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K
+  F64,
+  F32,
+  F16,
+  BF16,
+  F8_E4M3,
+  F8_E5M2,
+  I64,
+  I32,
+  I16,
+  I8,
+  U64,
+  U32,
+  U16,
+  U8,
+  Bool,
+  Q8_0,
+  Q4_0,
+  Q4_1,
+  Q5_0,
+  Q5_1,
+  Q4_K,
+  Q5_K,
+  Q6_K
 };
 
 /// Name as printed, e.g. "BF16", "Q4_1".
@@ -29,7 +50,7 @@ std::int64_t block_bytes(DType dtype);
 bool is_quantised(DType dtype);
 
 struct TensorInfo {
-  std::string name;                 ///< the checkpoint's own name
+  std::string name;  ///< the checkpoint's own name
   DType dtype = DType::F32;
   std::vector<std::int64_t> shape;  ///< row-major, outermost first (GGUF's reversed order is undone)
   std::size_t file = 0;             ///< index into TensorSource::files()
@@ -52,7 +73,8 @@ class TensorSource {
   virtual const std::vector<std::filesystem::path>& files() const = 0;
   /// Raw row-major bytes, exactly `info.bytes` of them. May throw Corruption where a format is checked late.
   virtual std::span<const std::byte> bytes(const TensorInfo& info) const = 0;
-  /// The format's own metadata: safetensors' __metadata__, GGUF's key-value pairs (arrays included), else an empty object.
+  /// The format's own metadata: safetensors' __metadata__, GGUF's key-value pairs (arrays included), else an empty
+  /// object.
   virtual const nlohmann::json& metadata() const = 0;
 
   /// The tensor of that name, or nullptr.

@@ -83,7 +83,8 @@ TrainSettings train_settings(const RunConfig& config) {
   settings.loss.unlikelihood_weight = objective.unlikelihood ? objective.unlikelihood_weight : 0;
   settings.loss.length_norm_weight = objective.length_norm ? objective.length_norm_weight : 0;
   settings.loss.authors_unlikelihood = objective.unlikelihood_variant == "authors";
-  settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1, config.optimizer.beta2, config.optimizer.eps};
+  settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1,
+                        config.optimizer.beta2, config.optimizer.eps};
   settings.lr = config.optimizer.lr;
   settings.schedule = config.optimizer.schedule;
   settings.warmup_steps = config.optimizer.warmup_steps;
@@ -109,7 +110,8 @@ RunFolder open_folder(const RunConfig& config) {
   }
   RunFolder folder = RunFolder::open(path);
   if (std::filesystem::exists(folder.config_file()) && read_file(folder.config_file()) != yaml) {
-    fail(Category::InvalidArgument, path.string(), "holds a run with other settings (see its config.yaml); choose another --output");
+    fail(Category::InvalidArgument, path.string(),
+         "holds a run with other settings (see its config.yaml); choose another --output");
   }
   folder.write_config(yaml);
   return folder;
@@ -122,7 +124,8 @@ struct Trained {
 
 class Tune {
  public:
-  explicit Tune(const RunConfig& config) : folder_(open_folder(config)), job_(open_job(config)), settings_(train_settings(config)) {
+  explicit Tune(const RunConfig& config)
+      : folder_(open_folder(config)), job_(open_job(config)), settings_(train_settings(config)) {
     Rng rng(settings_.seed, 1);
     method_ = &adapters::find(config.method.name);
     adapter_ = method_->create(*job_.model, method_options(config), rng);
@@ -147,9 +150,12 @@ class Tune {
 
  private:
   void announce() const {
-    std::fprintf(stderr, "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable parameters\n",
-                 job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(), job_.task.name.c_str(), job_.train.size(),
-                 job_.held_out.size(), method_->name, grouped(trainable_elements(*adapter_)).c_str());
+    std::fprintf(stderr,
+                 "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable "
+                 "parameters\n",
+                 job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
+                 job_.task.name.c_str(), job_.train.size(), job_.held_out.size(), method_->name,
+                 grouped(trainable_elements(*adapter_)).c_str());
   }
 
   void train_adapter() {
@@ -186,19 +192,26 @@ class Tune {
 
   void save() {
     if (*method_->peft_type == '\0') {
-      std::fprintf(stderr, "graft: note: %s has no adapter file; its weights are in %s\n", method_->name, (folder_.state() / "state.safetensors").c_str());
+      std::fprintf(stderr, "graft: note: %s has no adapter file; its weights are in %s\n", method_->name,
+                   (folder_.state() / "state.safetensors").c_str());
       return;
     }
     Manifest manifest;
-    manifest.fields = {{"recipe", write_run_config(job_.config)}, {"task", job_.task.text}, {"data_hash", job_.data_hash},
-                       {"tokenizer_hash", job_.tokenizer->hash()}, {"seed", std::to_string(settings_.seed)}};
+    manifest.fields = {{"recipe", write_run_config(job_.config)},
+                       {"task", job_.task.text},
+                       {"data_hash", job_.data_hash},
+                       {"tokenizer_hash", job_.tokenizer->hash()},
+                       {"seed", std::to_string(settings_.seed)}};
     if (after_) manifest.fields["accuracy"] = fmt::format("{:.6f}", after_->accuracy());
     save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
   }
 
   nlohmann::json summary() const {
-    nlohmann::json result = {{"steps", settings_.steps}, {"train_seconds", trained_.seconds}, {"train_tokens", trained_.tokens},
-                             {"load_seconds", job_.load_seconds}, {"trainable_parameters", trainable_elements(*adapter_)},
+    nlohmann::json result = {{"steps", settings_.steps},
+                             {"train_seconds", trained_.seconds},
+                             {"train_tokens", trained_.tokens},
+                             {"load_seconds", job_.load_seconds},
+                             {"trainable_parameters", trainable_elements(*adapter_)},
                              {"peak_memory_bytes", peak_memory()}};
     if (before_) result["before"] = {{"accuracy", before_->accuracy()}, {"seconds", before_->seconds}};
     if (after_) result["after"] = {{"accuracy", after_->accuracy()}, {"seconds", after_->seconds}};
@@ -212,7 +225,8 @@ class Tune {
   }
 
   void add_curves(ReportData& data) const {
-    const std::vector<std::pair<std::string, std::string>> parts = {{"lm", "language modelling"}, {"unlikelihood", "unlikelihood"}, {"length_norm", "length-normalised"}};
+    const std::vector<std::pair<std::string, std::string>> parts = {
+        {"lm", "language modelling"}, {"unlikelihood", "unlikelihood"}, {"length_norm", "length-normalised"}};
     data.loss.push_back({"total", {}});
     for (const auto& [key, title] : parts) data.loss.push_back({title, {}});
     data.learning_rate.name = "learning rate";
@@ -221,10 +235,12 @@ class Tune {
       const auto step = static_cast<double>(line.step);
       if (line.loss) data.loss[0].points.emplace_back(step, *line.loss);
       for (std::size_t p = 0; p < parts.size(); ++p) {
-        if (const auto found = line.parts.find(parts[p].first); found != line.parts.end()) data.loss[p + 1].points.emplace_back(step, found->second);
+        if (const auto found = line.parts.find(parts[p].first); found != line.parts.end())
+          data.loss[p + 1].points.emplace_back(step, found->second);
       }
       if (line.learning_rate) data.learning_rate.points.emplace_back(step, *line.learning_rate);
-      if (const auto found = line.scores.find("accuracy"); found != line.scores.end()) accuracy.points.emplace_back(step, found->second);
+      if (const auto found = line.scores.find("accuracy"); found != line.scores.end())
+        accuracy.points.emplace_back(step, found->second);
     }
     if (!accuracy.points.empty()) data.evaluations.push_back(accuracy);
   }
@@ -235,7 +251,8 @@ class Tune {
       if (now.label < 0 || now.prediction == now.label) continue;
       const auto& example = job_.held_out[i];
       const auto& then = before_->ranked[i];
-      data.mistakes.push_back({example.id, example.where, example.prompt, example.choices, now.probabilities, then.probabilities, now.label, now.prediction, then.prediction});
+      data.mistakes.push_back({example.id, example.where, example.prompt, example.choices, now.probabilities,
+                               then.probabilities, now.label, now.prediction, then.prediction});
     }
   }
 
@@ -245,13 +262,16 @@ class Tune {
     if (after_) data.cost.seconds.emplace_back("evaluate after", after_->seconds);
     data.cost.tokens = trained_.tokens;
     if (trained_.seconds > 0) data.cost.tokens_per_second = static_cast<double>(trained_.tokens) / trained_.seconds;
-    // Forward, and backward through activations only: 2 + 2 FLOPs a parameter and token; 2 more where weights have gradients.
+    // Forward, and backward through activations only: 2 + 2 FLOPs a parameter and token; 2 more where weights have
+    // gradients.
     const double per_parameter = adapter_->replaces_parameters() ? 6 : 4;
-    data.cost.flops = per_parameter * static_cast<double>(job_.model->parameters().elements()) * static_cast<double>(trained_.tokens);
+    data.cost.flops =
+        per_parameter * static_cast<double>(job_.model->parameters().elements()) * static_cast<double>(trained_.tokens);
     data.cost.adapter_parameters = trainable_elements(*adapter_);
     data.cost.base_parameters = job_.model->parameters().elements();
     const auto file = folder_.adapter() / "adapter_model.safetensors";
-    if (std::filesystem::exists(file)) data.cost.adapter_bytes = static_cast<std::int64_t>(std::filesystem::file_size(file));
+    if (std::filesystem::exists(file))
+      data.cost.adapter_bytes = static_cast<std::int64_t>(std::filesystem::file_size(file));
     data.cost.peak_memory_bytes = peak_memory();
   }
 
@@ -270,7 +290,8 @@ class Tune {
       std::vector<std::int64_t> truth;
       for (const auto& example : after_->ranked) truth.push_back(example.label);
       if (std::find(truth.begin(), truth.end(), -1) == truth.end()) {
-        const auto paired = paired_bootstrap("accuracy", truth, before_->predictions(), after_->predictions(), data.after->confusion.size());
+        const auto paired = paired_bootstrap("accuracy", truth, before_->predictions(), after_->predictions(),
+                                             data.after->confusion.size());
         data.improvement = {{paired.difference, paired.interval.low, paired.interval.high}};
       }
       data.chance = 1.0 / static_cast<double>(data.after->confusion.size());
@@ -278,25 +299,32 @@ class Tune {
     add_curves(data);
     add_cost(data);
     data.config = write_run_config(job_.config);
-    data.reproducibility = {{"base weights", "sha256 " + sha256(base_fingerprint(*job_.model))}, {"tokenizer", "sha256 " + job_.tokenizer->hash()},
-                            {"training data", "sha256 " + job_.data_hash}, {"seed", std::to_string(settings_.seed)},
+    data.reproducibility = {{"base weights", "sha256 " + sha256(base_fingerprint(*job_.model))},
+                            {"tokenizer", "sha256 " + job_.tokenizer->hash()},
+                            {"training data", "sha256 " + job_.data_hash},
+                            {"seed", std::to_string(settings_.seed)},
                             {"threads", std::to_string(at::get_num_threads())}};
     data.commands = {{"Use the adapter", generate_command()}};
     return data;
   }
 
   std::string generate_command() const {
-    return fmt::format("graft generate --model {} --adapter {} --prompt \"…\"", job_.config.model.path, folder_.adapter().string());
+    return fmt::format("graft generate --model {} --adapter {} --prompt \"…\"", job_.config.model.path,
+                       folder_.adapter().string());
   }
 
   void close() const {
     if (after_) {
-      std::printf("accuracy before %s, after %s on %lld held-out examples\n", percent_with_interval(before_->scores.accuracy).c_str(),
-                  percent_with_interval(after_->scores.accuracy).c_str(), static_cast<long long>(after_->scores.examples));
+      std::printf("accuracy before %s, after %s on %lld held-out examples\n",
+                  percent_with_interval(before_->scores.accuracy).c_str(),
+                  percent_with_interval(after_->scores.accuracy).c_str(),
+                  static_cast<long long>(after_->scores.examples));
     }
-    std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n", human_seconds(trained_.seconds).c_str(),
-                trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)), human_bytes(static_cast<double>(peak_memory())).c_str(),
-                folder_.report_file().c_str(), folder_.adapter().c_str(), generate_command().c_str());
+    std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n",
+                human_seconds(trained_.seconds).c_str(),
+                trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
+                human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
+                folder_.adapter().c_str(), generate_command().c_str());
   }
 
   RunFolder folder_;
@@ -308,16 +336,20 @@ class Tune {
   Trained trained_;
 };
 
-int run() { return Tune(resolve()).run(); }
+int run() {
+  return Tune(resolve()).run();
+}
 
 }  // namespace
 
 namespace cli {
 extern const Verb tune;
-const Verb tune{"tune", "adapt a model to a task; report before and after",
-                "  graft tune --model SmolLM2.gguf --task bbc_news --data articles/ --shots 8 --eval-rows 200 --recipe tfew-cpu --output runs/bbc\n"
-                "  graft tune --model ./smollm2 --data mine.csv --text-column text --label-column label --output runs/mine\n"
-                "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n",
-                declare, run};
+const Verb tune{
+    "tune", "adapt a model to a task; report before and after",
+    "  graft tune --model SmolLM2.gguf --task bbc_news --data articles/ --shots 8 --eval-rows 200 --recipe tfew-cpu "
+    "--output runs/bbc\n"
+    "  graft tune --model ./smollm2 --data mine.csv --text-column text --label-column label --output runs/mine\n"
+    "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n",
+    declare, run};
 }  // namespace cli
 }  // namespace graft

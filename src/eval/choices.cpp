@@ -12,7 +12,9 @@ namespace {
 
 constexpr std::int64_t kLogitRows = 256;  // rows of [V] logits that exist at a time
 
-std::vector<std::int64_t> ids(const std::vector<TokenId>& tokens) { return {tokens.begin(), tokens.end()}; }
+std::vector<std::int64_t> ids(const std::vector<TokenId>& tokens) {
+  return {tokens.begin(), tokens.end()};
+}
 
 std::size_t common_prefix(const std::vector<std::int64_t>& a, const std::vector<std::int64_t>& b) {
   const auto limit = std::min(a.size(), b.size());
@@ -22,7 +24,8 @@ std::size_t common_prefix(const std::vector<std::int64_t>& a, const std::vector<
 }
 
 std::int64_t code_points(const std::string& text) {
-  return std::count_if(text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
+  return std::count_if(text.begin(), text.end(),
+                       [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
 }
 
 // A prompt that is empty as tokens still needs one token to predict from.
@@ -30,7 +33,8 @@ std::vector<std::int64_t> prompt_tokens(const Example& example, const Tokenizer&
   auto prompt = ids(tokenizer.encode(example.prompt, true));
   if (!prompt.empty()) return prompt;
   const auto start = tokenizer.bos() ? tokenizer.bos() : tokenizer.eos();
-  if (!start) fail(Category::InvalidArgument, example.where, "the prompt is empty and the tokenizer has no start token");
+  if (!start)
+    fail(Category::InvalidArgument, example.where, "the prompt is empty and the tokenizer has no start token");
   return {*start};
 }
 
@@ -40,11 +44,14 @@ void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, C
   std::size_t shared = prompt.size();
   for (const auto& choice : example.choices) {
     auto whole = ids(tokenizer.encode(example.prompt + choice, true));
-    if (example.prompt.empty() && common_prefix(whole, prompt) == 0) whole.insert(whole.begin(), prompt.begin(), prompt.end());
+    if (example.prompt.empty() && common_prefix(whole, prompt) == 0)
+      whole.insert(whole.begin(), prompt.begin(), prompt.end());
     shared = std::min({shared, common_prefix(whole, prompt), whole.size() - 1});
     joint.push_back(std::move(whole));
   }
-  if (shared == 0) fail(Category::InvalidArgument, example.where, "prompt and choices share no token; end the prompt with text of its own");
+  if (shared == 0)
+    fail(Category::InvalidArgument, example.where,
+         "prompt and choices share no token; end the prompt with text of its own");
   out.prompt.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(shared));
   for (std::size_t c = 0; c < joint.size(); ++c) {
     auto& choice = out.choices[c];
@@ -56,15 +63,18 @@ void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, C
 
 void tokenize_encoder_decoder(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
   out.prompt = ids(tokenizer.encode(example.prompt, true));
-  for (std::size_t c = 0; c < example.choices.size(); ++c) out.choices[c].tokens = ids(tokenizer.encode(example.choices[c], true));
+  for (std::size_t c = 0; c < example.choices.size(); ++c)
+    out.choices[c].tokens = ids(tokenizer.encode(example.choices[c], true));
 }
 
 void cut_to_fit(ChoiceTokens& tokens, std::int64_t max_positions) {
   std::int64_t longest = 0;
-  for (const auto& choice : tokens.choices) longest = std::max(longest, static_cast<std::int64_t>(choice.tokens.size()));
+  for (const auto& choice : tokens.choices)
+    longest = std::max(longest, static_cast<std::int64_t>(choice.tokens.size()));
   const auto room = max_positions - longest;
   const auto length = static_cast<std::int64_t>(tokens.prompt.size());
-  if (max_positions > 0 && length > room && room > 0) tokens.prompt.erase(tokens.prompt.begin(), tokens.prompt.begin() + (length - room));
+  if (max_positions > 0 && length > room && room > 0)
+    tokens.prompt.erase(tokens.prompt.begin(), tokens.prompt.begin() + (length - room));
 }
 
 void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
@@ -91,7 +101,8 @@ void pack_encoder_decoder(const ChoiceTokens& example, std::int64_t start, std::
     shifted.insert(shifted.end(), choice.tokens.begin(), choice.tokens.end() - 1);
     const auto begin = batch.input.decoder.size();
     batch.input.decoder.add(shifted, -1, slot, source);
-    for (std::size_t t = 0; t < choice.tokens.size(); ++t) batch.scored.push_back({begin + static_cast<std::int64_t>(t), choice.tokens[t], batch.choices()});
+    for (std::size_t t = 0; t < choice.tokens.size(); ++t)
+      batch.scored.push_back({begin + static_cast<std::int64_t>(t), choice.tokens[t], batch.choices()});
     batch.scored_tokens.push_back(static_cast<std::int64_t>(choice.tokens.size()));
     ++batch.first_choice.back();
   }
@@ -107,7 +118,9 @@ struct Block {
 std::vector<Block> blocks_of(const std::vector<ScoredToken>& scored) {
   std::vector<std::int64_t> order(scored.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<std::int64_t>(i);
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return scored[static_cast<std::size_t>(a)].row < scored[static_cast<std::size_t>(b)].row; });
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) {
+    return scored[static_cast<std::size_t>(a)].row < scored[static_cast<std::size_t>(b)].row;
+  });
   std::vector<Block> blocks(1);
   for (const auto i : order) {
     const ScoredToken& token = scored[static_cast<std::size_t>(i)];
@@ -171,7 +184,8 @@ at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch,
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {
     const auto device = hidden.device();
-    const at::Tensor local = at::tensor(block.local, at::kLong).to(device), targets = at::tensor(block.targets, at::kLong).to(device);
+    const at::Tensor local = at::tensor(block.local, at::kLong).to(device),
+                     targets = at::tensor(block.targets, at::kLong).to(device);
     const LayerFunction score = [&model, options, local, targets](const std::vector<at::Tensor>& inputs) {
       const at::Tensor log_p = at::log_softmax(model.logits(inputs[0], options), -1, at::kFloat);
       return log_p.index({local, targets});
@@ -181,14 +195,16 @@ at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch,
     order.insert(order.end(), block.order.begin(), block.order.end());
   }
   std::vector<std::int64_t> place(order.size());
-  for (std::size_t i = 0; i < order.size(); ++i) place[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
+  for (std::size_t i = 0; i < order.size(); ++i)
+    place[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
   return at::cat(parts).index_select(0, at::tensor(place, at::kLong).to(hidden.device()));
 }
 
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {
   std::vector<std::int64_t> choice;
   for (const auto& token : batch.scored) choice.push_back(token.choice);
-  return at::zeros({batch.choices()}, per_token.options()).index_add(0, at::tensor(choice, at::kLong).to(per_token.device()), per_token);
+  return at::zeros({batch.choices()}, per_token.options())
+      .index_add(0, at::tensor(choice, at::kLong).to(per_token.device()), per_token);
 }
 
 }  // namespace graft

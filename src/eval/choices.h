@@ -13,14 +13,15 @@
 
 namespace graft {
 
-/// An example as token ids. For decoder-only models `prompt` is the longest prefix that prompt-with-choice tokenisations
-/// share, so that a token that spans the boundary is what the model would really read.
+/// An example as token ids. For decoder-only models `prompt` is the longest prefix that prompt-with-choice
+/// tokenisations share, so that a token that spans the boundary is what the model would really read.
 struct ChoiceTokens {
   std::vector<std::int64_t> prompt;
   struct Choice {
-    std::vector<std::int64_t> tokens;  ///< after the shared prefix; for encoder–decoder models the whole target with </s>
-    std::int64_t scored_from = 0;      ///< tokens before it belong to the prompt's text and are not scored
-    std::int64_t characters = 0;       ///< Unicode code points of the choice's text
+    std::vector<std::int64_t>
+        tokens;                    ///< after the shared prefix; for encoder–decoder models the whole target with </s>
+    std::int64_t scored_from = 0;  ///< tokens before it belong to the prompt's text and are not scored
+    std::int64_t characters = 0;   ///< Unicode code points of the choice's text
     std::int64_t bytes = 0;
   };
   std::vector<Choice> choices;
@@ -43,9 +44,9 @@ struct ScoredToken {
 struct ChoiceBatch {
   StepInput input;
   std::vector<ScoredToken> scored;
-  std::vector<std::int64_t> first_choice;  ///< [E + 1] offsets of each example's choices
-  std::vector<std::int64_t> labels;        ///< [E], -1 unknown
-  std::vector<std::int64_t> scored_tokens; ///< [choices]
+  std::vector<std::int64_t> first_choice;   ///< [E + 1] offsets of each example's choices
+  std::vector<std::int64_t> labels;         ///< [E], -1 unknown
+  std::vector<std::int64_t> scored_tokens;  ///< [choices]
 
   std::int64_t examples() const { return static_cast<std::int64_t>(labels.size()); }
   std::int64_t choices() const { return first_choice.back(); }

@@ -15,7 +15,8 @@ namespace graft {
 namespace {
 
 // Sum of log-probabilities of every choice of every example.
-std::vector<std::vector<double>> sums(const Model& model, const std::vector<ChoiceTokens>& examples, const RankOptions& options) {
+std::vector<std::vector<double>> sums(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                      const RankOptions& options) {
   const at::InferenceMode inference;
   std::vector<std::vector<double>> result;
   Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
@@ -23,15 +24,19 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
   for (std::size_t begin = 0; begin < examples.size();) {
     if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted");
     std::vector<const ChoiceTokens*> batch;
-    for (std::int64_t tokens = 0; begin < examples.size() && (batch.empty() || tokens + examples[begin].tokens() <= options.batch_tokens); ++begin) {
+    for (std::int64_t tokens = 0;
+         begin < examples.size() && (batch.empty() || tokens + examples[begin].tokens() <= options.batch_tokens);
+         ++begin) {
       tokens += examples[begin].tokens();
       batch.push_back(&examples[begin]);
     }
     const ChoiceBatch packed = pack(batch, model.config(), slot);
-    const at::Tensor by_choice = sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);
+    const at::Tensor by_choice =
+        sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);
     const double* data = by_choice.const_data_ptr<double>();
     for (std::int64_t e = 0; e < packed.examples(); ++e) {
-      result.emplace_back(data + packed.first_choice[static_cast<std::size_t>(e)], data + packed.first_choice[static_cast<std::size_t>(e) + 1]);
+      result.emplace_back(data + packed.first_choice[static_cast<std::size_t>(e)],
+                          data + packed.first_choice[static_cast<std::size_t>(e) + 1]);
     }
     progress.update(static_cast<std::int64_t>(begin));
   }
@@ -40,10 +45,14 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
 
 double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation normalisation) {
   switch (normalisation) {
-    case Normalisation::Tokens: return sum / static_cast<double>(static_cast<std::int64_t>(choice.tokens.size()) - choice.scored_from);
-    case Normalisation::Chars: return sum / static_cast<double>(choice.characters);
-    case Normalisation::Bytes: return sum / static_cast<double>(choice.bytes);
-    default: return sum;
+    case Normalisation::Tokens:
+      return sum / static_cast<double>(static_cast<std::int64_t>(choice.tokens.size()) - choice.scored_from);
+    case Normalisation::Chars:
+      return sum / static_cast<double>(choice.characters);
+    case Normalisation::Bytes:
+      return sum / static_cast<double>(choice.bytes);
+    default:
+      return sum;
   }
 }
 
@@ -51,7 +60,8 @@ RankedExample ranked(const ChoiceTokens& example, std::vector<double> scores) {
   RankedExample result;
   result.label = example.label;
   for (const double score : scores) {
-    if (std::isnan(score)) fail(Category::Corruption, "logits", "are not a number; the weights or the adapter hold NaN");
+    if (std::isnan(score))
+      fail(Category::Corruption, "logits", "are not a number; the weights or the adapter hold NaN");
   }
   const auto best = std::max_element(scores.begin(), scores.end());
   result.prediction = best - scores.begin();
@@ -70,13 +80,16 @@ Normalisation normalisation_of(const std::string& name) {
   if (name == "chars") return Normalisation::Chars;
   if (name == "bytes") return Normalisation::Bytes;
   if (name == "pmi") return Normalisation::Pmi;
-  fail(Category::InvalidArgument, "normalisation", "unknown '{}'{}", name, did_you_mean(name, {"none", "tokens", "chars", "bytes", "pmi"}));
+  fail(Category::InvalidArgument, "normalisation", "unknown '{}'{}", name,
+       did_you_mean(name, {"none", "tokens", "chars", "bytes", "pmi"}));
 }
 
-std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples, const RankOptions& options) {
+std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                const RankOptions& options) {
   auto scores = sums(model, examples, options);
   if (options.normalisation == Normalisation::Pmi) {
-    if (options.neutral == nullptr || options.neutral->size() != examples.size()) fail(Category::Internal, "pmi", "needs a neutral prompt for every example");
+    if (options.neutral == nullptr || options.neutral->size() != examples.size())
+      fail(Category::Internal, "pmi", "needs a neutral prompt for every example");
     const auto prior = sums(model, *options.neutral, options);
     for (std::size_t e = 0; e < scores.size(); ++e) {
       for (std::size_t c = 0; c < scores[e].size(); ++c) scores[e][c] -= prior[e][c];
@@ -84,7 +97,8 @@ std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceToke
   }
   std::vector<RankedExample> result;
   for (std::size_t e = 0; e < examples.size(); ++e) {
-    for (std::size_t c = 0; c < scores[e].size(); ++c) scores[e][c] = normalised(scores[e][c], examples[e].choices[c], options.normalisation);
+    for (std::size_t c = 0; c < scores[e].size(); ++c)
+      scores[e][c] = normalised(scores[e][c], examples[e].choices[c], options.normalisation);
     result.push_back(ranked(examples[e], std::move(scores[e])));
   }
   return result;

@@ -1,5 +1,5 @@
-// Rank classification: the choice with the highest normalised log-probability is the answer (Brown et al. 2020, section 2.4;
-// Liu et al. 2022, section 3.2).
+// Rank classification: the choice with the highest normalised log-probability is the answer (Brown et al. 2020,
+// section 2.4; Liu et al. 2022, section 3.2).
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace graft {
 
-/// How a choice's log-probability is normalised: none; tokens (T-Few: mean over its tokens); chars; bytes; pmi (minus its
-/// log-probability after a neutral prompt, Holtzman et al. 2021).
+/// How a choice's log-probability is normalised: none; tokens (T-Few: mean over its tokens); chars; bytes; pmi (minus
+/// its log-probability after a neutral prompt, Holtzman et al. 2021).
 enum class Normalisation { None, Tokens, Chars, Bytes, Pmi };
 
 /// Throws InvalidArgument with the nearest name.
@@ -27,14 +27,15 @@ struct RankedExample {
 
 struct RankOptions {
   Normalisation normalisation = Normalisation::Tokens;
-  std::int64_t batch_tokens = 2048;   ///< packed tokens of one forward pass
-  ForwardOptions forward;             ///< slot 0 is the adapter, if any
-  std::string what = "evaluate";      ///< of the progress line
+  std::int64_t batch_tokens = 2048;  ///< packed tokens of one forward pass
+  ForwardOptions forward;            ///< slot 0 is the adapter, if any
+  std::string what = "evaluate";     ///< of the progress line
   /// Tokenised neutral prompts with the same choices, one per example; needed for pmi.
   const std::vector<ChoiceTokens>* neutral = nullptr;
 };
 
 /// Scores examples in packed batches; the outcome does not depend on how they are packed. Throws Cancelled on Ctrl-C.
-std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples, const RankOptions& options);
+std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                const RankOptions& options);
 
 }  // namespace graft

@@ -20,8 +20,8 @@ at::Tensor by_group(const at::Tensor& x, std::int64_t ratio) {
 }
 
 // Each group is a batch entry of H/G heads.
-at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask, const at::Tensor& bias,
-                    bool causal, double scale) {
+at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask,
+                    const at::Tensor& bias, bool causal, double scale) {
   const std::int64_t heads = q.size(1), groups = k.size(1), dim = q.size(2), ratio = heads / groups;
   const at::Tensor query = q.view({q.size(0), groups, ratio, dim}).permute({1, 2, 0, 3});
   std::optional<at::Tensor> additive;
@@ -31,7 +31,8 @@ at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   } else if (mask.defined()) {
     additive = mask;
   }
-  const at::Tensor out = at::scaled_dot_product_attention(query, by_group(k, ratio), by_group(v, ratio), additive, 0.0, causal, scale);
+  const at::Tensor out =
+      at::scaled_dot_product_attention(query, by_group(k, ratio), by_group(v, ratio), additive, 0.0, causal, scale);
   return out.permute({2, 0, 1, 3}).reshape({q.size(0), heads * dim});
 }
 
@@ -41,8 +42,8 @@ at::Tensor causal_mask(std::int64_t length, const at::Tensor& like) {
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
-                     const AttentionOptions& options) {
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
   std::vector<at::Tensor> outputs;
   std::int64_t next = 0;
   const std::int64_t width = q.size(1) * q.size(2);
@@ -60,7 +61,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     // A bias takes the mask's place in the kernel, so a causal call then needs its triangle written out.
     const bool causal = call.causal && !bias.defined();
     const at::Tensor mask = call.causal && bias.defined() ? causal_mask(call.queries.length, bias) : call.mask;
-    outputs.push_back(one_call(q.narrow(0, call.queries.begin, call.queries.length), keys, values, mask, bias, causal, options.scale));
+    outputs.push_back(one_call(q.narrow(0, call.queries.begin, call.queries.length), keys, values, mask, bias, causal,
+                               options.scale));
   }
   skip_to(q.size(0));
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);

@@ -16,15 +16,15 @@ class KvCache;
 using AttentionBias = std::function<at::Tensor(std::size_t call)>;
 
 struct AttentionOptions {
-  double scale = 1.0;          ///< of the scores, before bias and softmax
-  KvCache* cache = nullptr;    ///< keys and values of earlier tokens, and where new ones go
-  std::int64_t layer = 0;      ///< of the cache
-  AttentionBias bias;          ///< empty: none
+  double scale = 1.0;        ///< of the scores, before bias and softmax
+  KvCache* cache = nullptr;  ///< keys and values of earlier tokens, and where new ones go
+  std::int64_t layer = 0;    ///< of the cache
+  AttentionBias bias;        ///< empty: none
 };
 
-/// Softmax(scale · q kᵀ + bias + mask) v for each call. q [N, H, D], k and v [M, G, D] with H a multiple of G (grouped-query
-/// attention, Ainslie et al. 2023). Returns [N, H·D]; rows that no call covers are zero.
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
-                     const AttentionOptions& options);
+/// Softmax(scale · q kᵀ + bias + mask) v for each call. q [N, H, D], k and v [M, G, D] with H a multiple of G
+/// (grouped-query attention, Ainslie et al. 2023). Returns [N, H·D]; rows that no call covers are zero.
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const std::vector<AttentionCall>& calls, const AttentionOptions& options);
 
 }  // namespace graft

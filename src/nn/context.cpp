@@ -15,7 +15,8 @@ at::Tensor by_run(const std::vector<SlotRun>& runs, const at::Tensor& rows, cons
   if (runs.size() == 1) return hook(runs[0].slot, at::Tensor(rows), TokenRange{0, rows.size(0)});
   std::vector<at::Tensor> parts;
   parts.reserve(runs.size());
-  for (const auto& run : runs) parts.push_back(hook(run.slot, rows.narrow(0, run.tokens.begin, run.tokens.length), run.tokens));
+  for (const auto& run : runs)
+    parts.push_back(hook(run.slot, rows.narrow(0, run.tokens.begin, run.tokens.length), run.tokens));
   return at::cat(parts);
 }
 
@@ -24,14 +25,16 @@ at::Tensor by_run(const std::vector<SlotRun>& runs, const at::Tensor& rows, cons
 Context::Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan, KvCache* cache)
     : parameters_(parameters), slots_(std::move(slots)), plan_(std::move(plan)), cache_(cache) {
   for (const auto& run : plan_.runs) {
-    if (run.slot >= static_cast<std::int32_t>(slots_.size())) fail(Category::Internal, "", "segment names adapter slot {} of {}", run.slot, slots_.size());
+    if (run.slot >= static_cast<std::int32_t>(slots_.size()))
+      fail(Category::Internal, "", "segment names adapter slot {} of {}", run.slot, slots_.size());
     const SiteHooks* here = hooks(run.slot);
     if (here != nullptr && here->replaces_parameters()) replacing_ = here;
   }
   if (replacing_ == nullptr) return;
   for (const auto& run : plan_.runs) {
     if (hooks(run.slot) == replacing_) continue;
-    fail(Category::InvalidArgument, "adapters", "a method that changes the base weights cannot share a batch with other adapters; run it alone");
+    fail(Category::InvalidArgument, "adapters",
+         "a method that changes the base weights cannot share a batch with other adapters; run it alone");
   }
 }
 

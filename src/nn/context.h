@@ -26,7 +26,8 @@ struct Linear {
 /// Hooks of the adapters in use, by slot. Throws InvalidArgument where parameter-replacing adapters would be mixed.
 class Context {
  public:
-  Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan, KvCache* cache = nullptr);
+  Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan,
+          KvCache* cache = nullptr);
 
   const ForestPlan& plan() const { return plan_; }
   KvCache* cache() const { return cache_; }
@@ -42,7 +43,9 @@ class Context {
 
  private:
   bool acts_on(const Site& site) const;
-  const SiteHooks* hooks(std::int32_t slot) const { return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)]; }
+  const SiteHooks* hooks(std::int32_t slot) const {
+    return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)];
+  }
 
   const ParameterTable& parameters_;
   std::vector<const SiteHooks*> slots_;

@@ -11,8 +11,8 @@
 namespace graft {
 namespace {
 
-// A tree of up to this many tokens is one masked product; a larger one is cut at its root, so that a long shared prefix with
-// many continuations costs (own tokens × path) and not (all tokens)².
+// A tree of up to this many tokens is one masked product; a larger one is cut at its root, so that a long shared prefix
+// with many continuations costs (own tokens × path) and not (all tokens)².
 constexpr std::int64_t kWholeTreeTokens = 768;
 
 struct Tree {
@@ -40,7 +40,8 @@ Tree tree_of(const Forest& forest) {
 
 class Planner {
  public:
-  Planner(const Forest& forest, const PlanOptions& options) : forest_(forest), options_(options), tree_(tree_of(forest)) {}
+  Planner(const Forest& forest, const PlanOptions& options)
+      : forest_(forest), options_(options), tree_(tree_of(forest)) {}
 
   ForestPlan run() {
     place_segments();
@@ -172,7 +173,8 @@ class Planner {
         float* row = data + (range.begin - call.queries.begin + i) * columns;
         std::fill(row, row + before, 0.0f);
         show_ancestors(member, members.front(), row + before - call.queries.begin);
-        std::fill(row + before + range.begin - call.queries.begin, row + before + range.begin - call.queries.begin + i + 1, 0.0f);
+        std::fill(row + before + range.begin - call.queries.begin,
+                  row + before + range.begin - call.queries.begin + i + 1, 0.0f);
       }
     }
     return visible.to(options_.device, options_.dtype);
@@ -220,6 +222,8 @@ class Planner {
 
 }  // namespace
 
-ForestPlan plan(const Forest& forest, const PlanOptions& options) { return Planner(forest, options).run(); }
+ForestPlan plan(const Forest& forest, const PlanOptions& options) {
+  return Planner(forest, options).run();
+}
 
 }  // namespace graft

@@ -23,11 +23,11 @@ struct TokenRange {
 struct AttentionCall {
   TokenRange queries;
   std::vector<TokenRange> keys;
-  std::int32_t cache = -1;    ///< KV cache sequence whose keys come first
-  bool causal = false;        ///< plain lower-triangular: no mask needed
-  at::Tensor mask;            ///< [Tq, Tk] additive, 0 or -inf; undefined where causal or where everything is visible
-  at::Tensor query_positions; ///< [Tq] int64, for relative position biases
-  at::Tensor key_positions;   ///< [Tk] int64
+  std::int32_t cache = -1;     ///< KV cache sequence whose keys come first
+  bool causal = false;         ///< plain lower-triangular: no mask needed
+  at::Tensor mask;             ///< [Tq, Tk] additive, 0 or -inf; undefined where causal or where everything is visible
+  at::Tensor query_positions;  ///< [Tq] int64, for relative position biases
+  at::Tensor key_positions;    ///< [Tk] int64
 };
 
 /// Consecutive planned tokens with one adapter slot.
@@ -38,22 +38,22 @@ struct SlotRun {
 
 /// Tokens are put into depth-first order, so that each tree is one run of rows; `order` undoes it.
 struct ForestPlan {
-  at::Tensor tokens;                     ///< [N] int64, planned order, on the model's device
-  at::Tensor positions;                  ///< [N] int64, position within the path from the root
-  std::vector<AttentionCall> calls;      ///< self-attention
-  std::vector<AttentionCall> cross;      ///< over the encoder's planned rows, where segments have a source
-  std::vector<SlotRun> runs;             ///< cover [0, N)
-  std::vector<TokenRange> segments;      ///< planned place of each segment, in the forest's order of segments
-  std::optional<at::Tensor> order;       ///< planned row of each token; absent: same order
+  at::Tensor tokens;                 ///< [N] int64, planned order, on the model's device
+  at::Tensor positions;              ///< [N] int64, position within the path from the root
+  std::vector<AttentionCall> calls;  ///< self-attention
+  std::vector<AttentionCall> cross;  ///< over the encoder's planned rows, where segments have a source
+  std::vector<SlotRun> runs;         ///< cover [0, N)
+  std::vector<TokenRange> segments;  ///< planned place of each segment, in the forest's order of segments
+  std::optional<at::Tensor> order;   ///< planned row of each token; absent: same order
 };
 
 struct PlanOptions {
-  bool bidirectional = false;            ///< encoder: every token of a segment sees the whole segment
-  at::ScalarType dtype = at::kFloat;     ///< of masks
+  bool bidirectional = false;         ///< encoder: every token of a segment sees the whole segment
+  at::ScalarType dtype = at::kFloat;  ///< of masks
   at::Device device = at::kCPU;
-  const KvCache* cache = nullptr;        ///< gives the length of cached sequences
-  bool cross = false;                    ///< plan cross-attention too
-  const ForestPlan* encoder = nullptr;   ///< where the sources are; absent when their keys are in the cache
+  const KvCache* cache = nullptr;       ///< gives the length of cached sequences
+  bool cross = false;                   ///< plan cross-attention too
+  const ForestPlan* encoder = nullptr;  ///< where the sources are; absent when their keys are in the cache
 };
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options);

@@ -36,13 +36,17 @@ std::pair<at::Tensor, at::Tensor> KvCache::append(std::int32_t sequence, std::in
   return {here.keys.narrow(0, 0, total), here.values.narrow(0, 0, total)};
 }
 
-void KvCache::advance(std::int32_t sequence, std::int64_t tokens) { sequences_[static_cast<std::size_t>(sequence)].length += tokens; }
+void KvCache::advance(std::int32_t sequence, std::int64_t tokens) {
+  sequences_[static_cast<std::size_t>(sequence)].length += tokens;
+}
 
 void KvCache::truncate(std::int32_t sequence, std::int64_t length) {
   auto& here = sequences_[static_cast<std::size_t>(sequence)];
   here.length = std::min(here.length, length);
 }
 
-std::pair<at::Tensor, at::Tensor>& KvCache::cross(std::int32_t sequence, std::int64_t layer) { return at(sequence, layer).cross; }
+std::pair<at::Tensor, at::Tensor>& KvCache::cross(std::int32_t sequence, std::int64_t layer) {
+  return at(sequence, layer).cross;
+}
 
 }  // namespace graft

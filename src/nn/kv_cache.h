@@ -19,7 +19,8 @@ class KvCache {
   /// Tokens that are visible to the next segment of that sequence.
   std::int64_t length(std::int32_t sequence) const { return sequences_[static_cast<std::size_t>(sequence)].length; }
   /// Writes keys and values [T, G, D] behind the visible ones and returns all of them, [length + T, G, D].
-  std::pair<at::Tensor, at::Tensor> append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys, const at::Tensor& values);
+  std::pair<at::Tensor, at::Tensor> append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
+                                           const at::Tensor& values);
   /// Makes `tokens` appended tokens visible, after every layer has written them.
   void advance(std::int32_t sequence, std::int64_t tokens);
   /// Forgets everything behind the first `length` tokens.

@@ -24,7 +24,8 @@ class Recompute : public torch::autograd::Function<Recompute> {
     return (*layer)(inputs.vec());
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     std::vector<at::Tensor> inputs;
     for (std::size_t i = 0; i < saved.size(); ++i) {

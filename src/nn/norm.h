@@ -5,8 +5,8 @@
 
 namespace graft {
 
-/// weight ⊙ x / sqrt(mean(x²) + eps), x [N, C] (Zhang and Sennrich 2019); the order of roundings is that of Hugging Face's
-/// LlamaRMSNorm and T5LayerNorm: normalised value to the input dtype first, then the weight.
+/// weight ⊙ x / sqrt(mean(x²) + eps), x [N, C] (Zhang and Sennrich 2019); the order of roundings is that of Hugging
+/// Face's LlamaRMSNorm and T5LayerNorm: normalised value to the input dtype first, then the weight.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
 /// Ba et al. 2016, x [N, C].

@@ -12,18 +12,24 @@ namespace {
 
 std::optional<at::ScalarType> scalar_type(DType dtype) {
   switch (dtype) {
-    case DType::F64: return at::kDouble;
-    case DType::F32: return at::kFloat;
-    case DType::F16: return at::kHalf;
-    case DType::BF16: return at::kBFloat16;
-    default: return std::nullopt;
+    case DType::F64:
+      return at::kDouble;
+    case DType::F32:
+      return at::kFloat;
+    case DType::F16:
+      return at::kHalf;
+    case DType::BF16:
+      return at::kBFloat16;
+    default:
+      return std::nullopt;
   }
 }
 
 // The mapped pages are read-only; LibTorch has no such notion, and parameters are never written in place.
 at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const TensorInfo& info, at::ScalarType type) {
   auto* data = const_cast<std::byte*>(source->bytes(info).data());
-  return at::from_blob(data, info.shape, [source](void*) {}, at::TensorOptions().dtype(type));
+  return at::from_blob(
+      data, info.shape, [source](void*) {}, at::TensorOptions().dtype(type));
 }
 
 bool aligned(const std::byte* data, at::ScalarType type) {
@@ -46,7 +52,9 @@ std::int64_t ParameterTable::elements() const {
 ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device)
     : source_(std::move(source)), dtype_(dtype), device_(device) {}
 
-bool ParameterLoader::has(const std::string& name) const { return source_->find(name) != nullptr; }
+bool ParameterLoader::has(const std::string& name) const {
+  return source_->find(name) != nullptr;
+}
 
 at::Tensor ParameterLoader::load(const TensorInfo& info) const {
   const auto bytes = source_->bytes(info);
@@ -60,11 +68,13 @@ at::Tensor ParameterLoader::load(const TensorInfo& info) const {
   return values.to(device_, dtype_);
 }
 
-std::int64_t ParameterLoader::take(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& rows) {
+std::int64_t ParameterLoader::take(const std::string& name, const std::vector<std::int64_t>& shape,
+                                   const std::vector<std::int64_t>& rows) {
   const TensorInfo& info = source_->at(name);
   if (info.shape != shape) {
-    fail(Category::Corruption, source_->files()[info.file].string(), "tensor {} has shape [{}], the config asks for [{}]", name,
-         fmt::join(info.shape, ", "), fmt::join(shape, ", "));
+    fail(Category::Corruption, source_->files()[info.file].string(),
+         "tensor {} has shape [{}], the config asks for [{}]", name, fmt::join(info.shape, ", "),
+         fmt::join(shape, ", "));
   }
   at::Tensor value = load(info);
   if (!rows.empty()) value = value.index_select(0, at::tensor(rows, at::kLong).to(device_));
@@ -77,13 +87,15 @@ std::int64_t ParameterLoader::take(const std::string& name, const std::vector<st
 ParameterTable ParameterLoader::finish() {
   std::vector<std::string> left;
   for (const auto& info : source_->tensors()) {
-    const bool ignored = std::any_of(ignored_.begin(), ignored_.end(), [&](const auto& suffix) { return info.name.ends_with(suffix); });
+    const bool ignored =
+        std::any_of(ignored_.begin(), ignored_.end(), [&](const auto& suffix) { return info.name.ends_with(suffix); });
     if (!ignored && table_.index(info.name) < 0) left.push_back(info.name);
   }
   if (!left.empty()) {
     const std::size_t shown = std::min<std::size_t>(left.size(), 3);
-    fail(Category::Corruption, source_->files().front().string(), "{} tensors have no place in this architecture: {}{}", left.size(),
-         fmt::join(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(shown), ", "), left.size() > shown ? ", …" : "");
+    fail(Category::Corruption, source_->files().front().string(), "{} tensors have no place in this architecture: {}{}",
+         left.size(), fmt::join(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
+         left.size() > shown ? ", …" : "");
   }
   return std::move(table_);
 }

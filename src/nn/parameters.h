@@ -34,16 +34,17 @@ class ParameterTable {
   std::unordered_map<std::string, std::int64_t> index_;
 };
 
-/// Takes tensors out of a checkpoint one by one and tells at the end what was not taken. A tensor whose dtype is already
-/// the compute dtype stays in the mapped file; others are converted (GGML blocks dequantised) into memory.
+/// Takes tensors out of a checkpoint one by one and tells at the end what was not taken. A tensor whose dtype is
+/// already the compute dtype stays in the mapped file; others are converted (GGML blocks dequantised) into memory.
 class ParameterLoader {
  public:
   ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device);
 
   bool has(const std::string& name) const;
-  /// Loads a parameter and returns its index. Throws NotFound (nearest name) and Corruption (tensor, its shape, the shape the
-  /// config asks for). `rows`, if not empty, gives for each row the stored row it comes from.
-  std::int64_t take(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& rows = {});
+  /// Loads a parameter and returns its index. Throws NotFound (nearest name) and Corruption (tensor, its shape, the
+  /// shape the config asks for). `rows`, if not empty, gives for each row the stored row it comes from.
+  std::int64_t take(const std::string& name, const std::vector<std::int64_t>& shape,
+                    const std::vector<std::int64_t>& rows = {});
   /// Tensors that may be there without being parameters (buffers, tied copies): a name suffix or a whole name.
   void ignore(const std::string& suffix) { ignored_.push_back(suffix); }
   /// Throws Corruption that names the tensors that found no place.

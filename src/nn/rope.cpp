@@ -22,12 +22,14 @@ at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor&
 
 class Rotate : public torch::autograd::Function<Rotate> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& cos,
+                            const at::Tensor& sin) {
     ctx->save_for_backward({cos, sin});
     return rotated(x, cos, sin);
   }
 
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx, torch::autograd::variable_list grads) {
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     return {rotated(grads[0], saved[0], saved[1].neg()), at::Tensor(), at::Tensor()};
   }
@@ -41,8 +43,8 @@ at::Tensor plain_frequencies(double theta, std::int64_t dim) {
 at::Tensor llama3_frequencies(const RopeConfig& config, const at::Tensor& base) {
   const at::Tensor wavelength = 2 * std::numbers::pi / base;
   const double original = static_cast<double>(config.original_max_position);
-  const at::Tensor ramp =
-      at::clamp((original / wavelength - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor), 0.0, 1.0);
+  const at::Tensor ramp = at::clamp(
+      (original / wavelength - config.low_freq_factor) / (config.high_freq_factor - config.low_freq_factor), 0.0, 1.0);
   return base / config.factor * (1 - ramp) + base * ramp;
 }
 
@@ -63,7 +65,8 @@ at::Tensor yarn_frequencies(const RopeConfig& config, const at::Tensor& base, st
 
 Rope::Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_positions)
     : config_(config), dim_(config.dimensions > 0 ? config.dimensions : head_dim) {
-  if (dim_ != head_dim) fail(Category::Unsupported, "rope", "rotation of {} of {} dimensions is not supported", dim_, head_dim);
+  if (dim_ != head_dim)
+    fail(Category::Unsupported, "rope", "rotation of {} of {} dimensions is not supported", dim_, head_dim);
   if (dim_ % 2 != 0) fail(Category::Corruption, "head_dim", "{} is odd; rotary embeddings need pairs", dim_);
   if (config_.original_max_position == 0) config_.original_max_position = max_positions;
 }
@@ -72,16 +75,22 @@ at::Tensor Rope::inverse_frequencies(std::int64_t length) const {
   const std::int64_t before = config_.original_max_position;
   if (config_.scaling == RopeScaling::Dynamic && length > before) {
     const double dim = static_cast<double>(dim_);
-    const double stretch = config_.factor * static_cast<double>(length) / static_cast<double>(before) - (config_.factor - 1);
+    const double stretch =
+        config_.factor * static_cast<double>(length) / static_cast<double>(before) - (config_.factor - 1);
     return plain_frequencies(config_.theta * std::pow(stretch, dim / (dim - 2)), dim_);
   }
   const at::Tensor base = plain_frequencies(config_.theta, dim_);
   switch (config_.scaling) {
-    case RopeScaling::Linear: return base / config_.factor;
-    case RopeScaling::Llama3: return llama3_frequencies(config_, base);
-    case RopeScaling::Yarn: return yarn_frequencies(config_, base, dim_);
-    case RopeScaling::Factors: return base / at::tensor(config_.factors, at::kFloat).to(at::kDouble);
-    default: return base;
+    case RopeScaling::Linear:
+      return base / config_.factor;
+    case RopeScaling::Llama3:
+      return llama3_frequencies(config_, base);
+    case RopeScaling::Yarn:
+      return yarn_frequencies(config_, base, dim_);
+    case RopeScaling::Factors:
+      return base / at::tensor(config_.factors, at::kFloat).to(at::kDouble);
+    default:
+      return base;
   }
 }
 
@@ -93,6 +102,8 @@ RopeTable Rope::table(const at::Tensor& positions) const {
   return {angles.cos() * factor, angles.sin() * factor};
 }
 
-at::Tensor rotate(const at::Tensor& x, const RopeTable& table) { return Rotate::apply(x, table.cos.unsqueeze(1), table.sin.unsqueeze(1)); }
+at::Tensor rotate(const at::Tensor& x, const RopeTable& table) {
+  return Rotate::apply(x, table.cos.unsqueeze(1), table.sin.unsqueeze(1));
+}
 
 }  // namespace graft

@@ -1,4 +1,5 @@
-// Rotary position embeddings (Su et al. 2021) in the half-split layout of Hugging Face's Llama, with the published scalings.
+// Rotary position embeddings (Su et al. 2021) in the half-split layout of Hugging Face's Llama, with the published
+// scalings.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -15,7 +16,8 @@ struct RopeTable {
   at::Tensor sin;  ///< [N, D/2] fp32
 };
 
-/// Inverse frequencies after scaling (none, linear, dynamic NTK, YaRN (Peng et al. 2023), llama3), and YaRN's attention factor.
+/// Inverse frequencies after scaling (none, linear, dynamic NTK, YaRN (Peng et al. 2023), llama3), and YaRN's attention
+/// factor.
 class Rope {
  public:
   /// Throws Unsupported for partial rotation, Corruption for an odd head size.

@@ -25,15 +25,19 @@ constexpr std::array<std::pair<Role, const char*>, 10> kRoleNames = {{{Role::Q, 
 
 const char* name(Stack stack) {
   switch (stack) {
-    case Stack::Decoder: return "decoder";
-    case Stack::Encoder: return "encoder";
-    case Stack::Cross: return "cross";
+    case Stack::Decoder:
+      return "decoder";
+    case Stack::Encoder:
+      return "encoder";
+    case Stack::Cross:
+      return "cross";
   }
   return "?";
 }
 
 const char* name(Role role) {
-  const auto found = std::find_if(kRoleNames.begin(), kRoleNames.end(), [&](const auto& pair) { return pair.first == role; });
+  const auto found =
+      std::find_if(kRoleNames.begin(), kRoleNames.end(), [&](const auto& pair) { return pair.first == role; });
   return found->second;
 }
 
@@ -46,10 +50,13 @@ Role role_of(const std::string& text) {
   fail(Category::InvalidArgument, "roles", "unknown role '{}'{}", text, did_you_mean(text, known));
 }
 
-std::string name(const Site& site) { return fmt::format("{}.{}.{}", name(site.stack), site.layer, name(site.role)); }
+std::string name(const Site& site) {
+  return fmt::format("{}.{}.{}", name(site.stack), site.layer, name(site.role));
+}
 
 const RoleEntry* find(const RoleMap& roles, const Site& site) {
-  const auto found = std::find_if(roles.begin(), roles.end(), [&](const RoleEntry& entry) { return entry.site == site; });
+  const auto found =
+      std::find_if(roles.begin(), roles.end(), [&](const RoleEntry& entry) { return entry.site == site; });
   return found == roles.end() ? nullptr : &*found;
 }
 

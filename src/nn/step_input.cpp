@@ -13,12 +13,16 @@ void validate_forest(const Forest& forest, std::int64_t vocab_size, const char* 
     const Segment& segment = forest.segments[s];
     const auto where = fmt::format("{} segment {}", stack, s);
     if (segment.length < 1 || segment.begin < 0 || segment.begin + segment.length > forest.size()) {
-      fail(Category::InvalidArgument, where, "covers tokens {}..{} of {}", segment.begin, segment.begin + segment.length, forest.size());
+      fail(Category::InvalidArgument, where, "covers tokens {}..{} of {}", segment.begin,
+           segment.begin + segment.length, forest.size());
     }
-    if (segment.parent >= static_cast<std::int32_t>(s)) fail(Category::InvalidArgument, where, "its parent {} is not an earlier segment", segment.parent);
-    if (segment.source >= static_cast<std::int32_t>(sources)) fail(Category::InvalidArgument, where, "its source {} is not an encoder segment", segment.source);
+    if (segment.parent >= static_cast<std::int32_t>(s))
+      fail(Category::InvalidArgument, where, "its parent {} is not an earlier segment", segment.parent);
+    if (segment.source >= static_cast<std::int32_t>(sources))
+      fail(Category::InvalidArgument, where, "its source {} is not an encoder segment", segment.source);
     for (auto at = segment.begin; at < segment.begin + segment.length; ++at) {
-      if (covered[static_cast<std::size_t>(at)]) fail(Category::InvalidArgument, where, "overlaps another segment at token {}", at);
+      if (covered[static_cast<std::size_t>(at)])
+        fail(Category::InvalidArgument, where, "overlaps another segment at token {}", at);
       covered[static_cast<std::size_t>(at)] = true;
     }
   }
@@ -27,7 +31,8 @@ void validate_forest(const Forest& forest, std::int64_t vocab_size, const char* 
   }
   for (const auto token : forest.tokens) {
     if (token < 0 || token >= vocab_size) {
-      fail(Category::InvalidArgument, stack, "token id {} is outside the vocabulary of {}; the tokenizer belongs to another model", token, vocab_size);
+      fail(Category::InvalidArgument, stack,
+           "token id {} is outside the vocabulary of {}; the tokenizer belongs to another model", token, vocab_size);
     }
   }
 }

@@ -26,15 +26,15 @@ struct Forest {
   std::int64_t size() const { return static_cast<std::int64_t>(tokens.size()); }
 };
 
-/// What one forward pass reads. Decoder-only models use `decoder` alone; encoder–decoder models read `encoder` too, whose
-/// segments are roots.
+/// What one forward pass reads. Decoder-only models use `decoder` alone; encoder–decoder models read `encoder` too,
+/// whose segments are roots.
 struct StepInput {
   Forest decoder;
   Forest encoder;
 };
 
-/// Throws InvalidArgument where segments overlap, leave gaps, name a later parent, an absent source, or a token is outside
-/// [0, vocab_size).
+/// Throws InvalidArgument where segments overlap, leave gaps, name a later parent, an absent source, or a token is
+/// outside [0, vocab_size).
 void validate(const StepInput& input, std::int64_t vocab_size);
 
 }  // namespace graft

@@ -13,13 +13,14 @@ namespace graft {
 namespace {
 
 const std::map<at::ScalarType, std::pair<const char*, DType>> kTypes = {
-    {at::kDouble, {"F64", DType::F64}}, {at::kFloat, {"F32", DType::F32}},   {at::kHalf, {"F16", DType::F16}},
-    {at::kBFloat16, {"BF16", DType::BF16}}, {at::kLong, {"I64", DType::I64}}, {at::kInt, {"I32", DType::I32}},
+    {at::kDouble, {"F64", DType::F64}},     {at::kFloat, {"F32", DType::F32}}, {at::kHalf, {"F16", DType::F16}},
+    {at::kBFloat16, {"BF16", DType::BF16}}, {at::kLong, {"I64", DType::I64}},  {at::kInt, {"I32", DType::I32}},
     {at::kByte, {"U8", DType::U8}}};
 
 const char* type_name(const std::filesystem::path& path, const std::string& name, at::ScalarType type) {
   const auto found = kTypes.find(type);
-  if (found == kTypes.end()) fail(Category::Unsupported, path.string(), "tensor {} has a type that safetensors files do not hold", name);
+  if (found == kTypes.end())
+    fail(Category::Unsupported, path.string(), "tensor {} has a type that safetensors files do not hold", name);
   return found->second.first;
 }
 
@@ -32,13 +33,16 @@ at::ScalarType scalar_type(const std::filesystem::path& path, const TensorInfo& 
 
 }  // namespace
 
-void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                   const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const std::uint64_t bytes = tensor.nbytes();
-    header[name] = {{"dtype", type_name(path, name, tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+    header[name] = {{"dtype", type_name(path, name, tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = header.dump();

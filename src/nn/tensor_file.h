@@ -15,10 +15,11 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// Writes the tensors (any device; stored contiguous) with string metadata, atomically. Throws Io, ResourceExhausted,
 /// Unsupported for a dtype that safetensors has not.
-void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata = {});
+void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                   const std::map<std::string, std::string>& metadata = {});
 
-/// Reads every tensor of a checkpoint into memory (CPU), in its own dtype. Throws as open_checkpoint, and Unsupported for
-/// quantised tensors.
+/// Reads every tensor of a checkpoint into memory (CPU), in its own dtype. Throws as open_checkpoint, and Unsupported
+/// for quantised tensors.
 NamedTensors read_tensors(const std::filesystem::path& path);
 
 }  // namespace graft

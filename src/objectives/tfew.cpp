@@ -10,10 +10,10 @@ namespace graft {
 namespace {
 
 struct Index {
-  at::Tensor token_is_wrong;  // [T] 1 for tokens of wrong choices
-  at::Tensor lengths;         // [choices]
-  std::vector<std::int64_t> right;          // [E] index over all choices
-  std::vector<std::int64_t> wrong_tokens;   // [E]
+  at::Tensor token_is_wrong;               // [T] 1 for tokens of wrong choices
+  at::Tensor lengths;                      // [choices]
+  std::vector<std::int64_t> right;         // [E] index over all choices
+  std::vector<std::int64_t> wrong_tokens;  // [E]
 };
 
 Index index_of(const ChoiceBatch& batch, const at::Tensor& like) {
@@ -23,15 +23,18 @@ Index index_of(const ChoiceBatch& batch, const at::Tensor& like) {
     const auto at = static_cast<std::size_t>(e);
     const auto first = batch.first_choice[at], end = batch.first_choice[at + 1];
     const auto label = batch.labels[at];
-    if (label < 0 || label >= end - first) fail(Category::InvalidArgument, "label", "{} of an example with {} choices", label, end - first);
+    if (label < 0 || label >= end - first)
+      fail(Category::InvalidArgument, "label", "{} of an example with {} choices", label, end - first);
     index.right.push_back(first + label);
     is_right[static_cast<std::size_t>(first + label)] = true;
     std::int64_t wrong = 0;
-    for (auto c = first; c < end; ++c) wrong += c == first + label ? 0 : batch.scored_tokens[static_cast<std::size_t>(c)];
+    for (auto c = first; c < end; ++c)
+      wrong += c == first + label ? 0 : batch.scored_tokens[static_cast<std::size_t>(c)];
     index.wrong_tokens.push_back(wrong);
   }
   std::vector<float> wrong;
-  for (const auto& token : batch.scored) wrong.push_back(is_right[static_cast<std::size_t>(token.choice)] ? 0.0f : 1.0f);
+  for (const auto& token : batch.scored)
+    wrong.push_back(is_right[static_cast<std::size_t>(token.choice)] ? 0.0f : 1.0f);
   index.token_is_wrong = at::tensor(wrong, at::kFloat).to(like.device());
   index.lengths = at::tensor(batch.scored_tokens, at::kLong).to(like.device(), at::kFloat);
   return index;
@@ -47,7 +50,8 @@ at::Tensor unlikelihood(const at::Tensor& log_p, const ChoiceBatch& batch, const
   const at::Tensor terms = at::log1p(at::clamp_max(log_p, kLargestLogP).exp().neg()).neg() * index.token_is_wrong;
   std::vector<float> weights;
   for (const auto& token : batch.scored) {
-    const auto example = std::upper_bound(batch.first_choice.begin(), batch.first_choice.end(), token.choice) - batch.first_choice.begin() - 1;
+    const auto example = std::upper_bound(batch.first_choice.begin(), batch.first_choice.end(), token.choice) -
+                         batch.first_choice.begin() - 1;
     const auto count = index.wrong_tokens[static_cast<std::size_t>(example)];
     weights.push_back(count > 0 ? 1.0f / static_cast<float>(count) : 0.0f);
   }
@@ -80,7 +84,8 @@ TfewLoss tfew_loss(const at::Tensor& log_p, const ChoiceBatch& batch, const Tfew
   const Index index = index_of(batch, log_p);
   const at::Tensor mean_log_p = sum_by_choice(log_p, batch) / index.lengths;
   const at::Tensor lm = lm_loss(mean_log_p, index);
-  const at::Tensor ul = settings.authors_unlikelihood ? authors_unlikelihood(log_p, batch, index) : unlikelihood(log_p, batch, index);
+  const at::Tensor ul =
+      settings.authors_unlikelihood ? authors_unlikelihood(log_p, batch, index) : unlikelihood(log_p, batch, index);
   const at::Tensor ln = length_norm(mean_log_p, batch, index);
   TfewLoss loss;
   // A weight of zero leaves its loss out of the sum, so that an infinite term of a switched-off loss does no harm.

@@ -8,11 +8,11 @@
 namespace graft {
 
 struct TfewSettings {
-  double lm_weight = 1;             ///< 0 switches a loss off
+  double lm_weight = 1;  ///< 0 switches a loss off
   double unlikelihood_weight = 1;
   double length_norm_weight = 1;
-  /// The authors' released code: log(1 − p + 1e-2), and the cells of padding and of the right choice (p = 0) counted in the
-  /// numerator only, over the whole batch. The paper's formula otherwise.
+  /// The authors' released code: log(1 − p + 1e-2), and the cells of padding and of the right choice (p = 0) counted in
+  /// the numerator only, over the whole batch. The paper's formula otherwise.
   bool authors_unlikelihood = false;
 };
 

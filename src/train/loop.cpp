@@ -17,13 +17,20 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 class Trainer {
  public:
-  Trainer(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples, const TrainSettings& settings,
-          const std::filesystem::path& state_file, const TrainCallbacks& callbacks)
-      : model_(model), adapter_(adapter), examples_(examples), settings_(settings), state_file_(state_file), callbacks_(callbacks) {
+  Trainer(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
+          const TrainSettings& settings, const std::filesystem::path& state_file, const TrainCallbacks& callbacks)
+      : model_(model),
+        adapter_(adapter),
+        examples_(examples),
+        settings_(settings),
+        state_file_(state_file),
+        callbacks_(callbacks) {
     if (examples.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
     for (const auto& parameter : adapter.parameters()) parameters_.push_back(parameter.value);
     optimizer_ = make_optimizer(settings.optimizer, parameters_);
@@ -38,8 +45,11 @@ class Trainer {
       step();
       if (settings_.eval_every > 0 && state_.step % settings_.eval_every == 0) evaluate();
       const bool stop = interrupted();
-      if (stop || state_.step == settings_.steps || state_.step % std::max<std::int64_t>(1, settings_.save_every) == 0) save();
-      if (stop) fail(Category::Cancelled, "", "stopped at step {} of {}; run the same command again to go on", state_.step, settings_.steps);
+      if (stop || state_.step == settings_.steps || state_.step % std::max<std::int64_t>(1, settings_.save_every) == 0)
+        save();
+      if (stop)
+        fail(Category::Cancelled, "", "stopped at step {} of {}; run the same command again to go on", state_.step,
+             settings_.steps);
     }
     adapter_.set_training(false);
     if (!state_.best.empty()) copy_into_parameters(state_.best);
@@ -50,7 +60,8 @@ class Trainer {
     const auto start = Clock::now();
     StepReport report;
     report.lr = learning_rate(settings_.schedule, settings_.lr, state_.step, settings_.steps, settings_.warmup_steps);
-    for (std::int64_t part = 0; part < settings_.accumulation; ++part) backward(state_.step * settings_.accumulation + part, report);
+    for (std::int64_t part = 0; part < settings_.accumulation; ++part)
+      backward(state_.step * settings_.accumulation + part, report);
     if (!std::isfinite(report.loss)) {
       fail(Category::Corruption, fmt::format("step {}", state_.step + 1),
            "the loss is {}; lower optimizer.lr, or look for NaN in the weights with graft inspect", report.loss);
@@ -64,7 +75,8 @@ class Trainer {
 
   void backward(std::int64_t batch_index, StepReport& report) {
     std::vector<const ChoiceTokens*> chosen;
-    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, examples_.size())) chosen.push_back(&examples_[i]);
+    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, examples_.size()))
+      chosen.push_back(&examples_[i]);
     const ChoiceBatch batch = pack(chosen, model_.config(), 0);
     adapter_.begin_step(settings_.seed + static_cast<std::uint64_t>(batch_index));
     const TfewLoss loss = tfew_loss(token_log_probabilities(model_, batch, forward_), batch, settings_.loss);
@@ -115,7 +127,8 @@ class Trainer {
 
 }  // namespace
 
-std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::int64_t batch_size, std::size_t examples) {
+std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::int64_t batch_size,
+                                  std::size_t examples) {
   std::vector<std::size_t> batch, order(examples);
   std::int64_t shuffled = -1;
   for (std::int64_t i = step * batch_size; i < (step + 1) * batch_size; ++i) {
@@ -131,8 +144,8 @@ std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::in
   return batch;
 }
 
-void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples, const TrainSettings& settings,
-           const std::filesystem::path& state_file, const TrainCallbacks& callbacks) {
+void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
+           const TrainSettings& settings, const std::filesystem::path& state_file, const TrainCallbacks& callbacks) {
   Trainer(model, adapter, examples, settings, state_file, callbacks).run();
 }
 

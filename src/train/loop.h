@@ -24,11 +24,11 @@ struct TrainSettings {
   std::int64_t warmup_steps = 60;
   std::int64_t steps = 1000;
   std::int64_t batch_size = 8;
-  std::int64_t accumulation = 1;   ///< batches a step
-  double clip_norm = 0;            ///< 0: no clipping
+  std::int64_t accumulation = 1;  ///< batches a step
+  double clip_norm = 0;           ///< 0: no clipping
   std::uint64_t seed = 0;
-  std::int64_t eval_every = 0;     ///< 0: never
-  std::int64_t save_every = 25;    ///< steps between resumable states
+  std::int64_t eval_every = 0;   ///< 0: never
+  std::int64_t save_every = 25;  ///< steps between resumable states
   bool checkpoint_layers = false;
 };
 
@@ -37,7 +37,7 @@ struct StepReport {
   double loss = 0;
   std::map<std::string, double> parts;
   double lr = 0;
-  double seconds = 0;     ///< of this step
+  double seconds = 0;  ///< of this step
   std::int64_t tokens = 0;
 };
 
@@ -52,11 +52,11 @@ struct TrainCallbacks {
 /// Examples of the batch of `step`: passes over shuffled epochs, a function of the seed and the step alone.
 std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::int64_t batch_size, std::size_t examples);
 
-/// Trains `adapter` in place. State goes to `state_file` (every save_every steps, at the end, and on Ctrl-C before Cancelled
-/// is thrown); when the file is there, training goes on from it and ends with the same bits as if it had never stopped.
-/// The adapter ends as the best one evaluated, where there was an evaluation. Throws InvalidArgument, Corruption (state of
-/// another run; NaN loss), Cancelled.
-void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples, const TrainSettings& settings,
-           const std::filesystem::path& state_file, const TrainCallbacks& callbacks);
+/// Trains `adapter` in place. State goes to `state_file` (every save_every steps, at the end, and on Ctrl-C before
+/// Cancelled is thrown); when the file is there, training goes on from it and ends with the same bits as if it had
+/// never stopped. The adapter ends as the best one evaluated, where there was an evaluation. Throws InvalidArgument,
+/// Corruption (state of another run; NaN loss), Cancelled.
+void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
+           const TrainSettings& settings, const std::filesystem::path& state_file, const TrainCallbacks& callbacks);
 
 }  // namespace graft

@@ -14,7 +14,8 @@ namespace {
 
 class AdamW : public Optimizer {
  public:
-  AdamW(const OptimizerSettings& settings, std::vector<at::Tensor> parameters) : settings_(settings), parameters_(std::move(parameters)) {
+  AdamW(const OptimizerSettings& settings, std::vector<at::Tensor> parameters)
+      : settings_(settings), parameters_(std::move(parameters)) {
     for (const auto& parameter : parameters_) {
       mean_.push_back(at::zeros_like(parameter.detach()));
       square_.push_back(at::zeros_like(parameter.detach()));
@@ -59,7 +60,8 @@ class AdamW : public Optimizer {
 // Matrices keep row and column means of the squared gradient; vectors keep it whole.
 class Adafactor : public Optimizer {
  public:
-  Adafactor(const OptimizerSettings& settings, std::vector<at::Tensor> parameters) : settings_(settings), parameters_(std::move(parameters)) {
+  Adafactor(const OptimizerSettings& settings, std::vector<at::Tensor> parameters)
+      : settings_(settings), parameters_(std::move(parameters)) {
     for (const auto& parameter : parameters_) {
       const bool matrix = parameter.dim() >= 2;
       auto reduced = parameter.sizes().vec();
@@ -125,7 +127,8 @@ class Adafactor : public Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters) {
   if (settings.name == "adamw") return std::make_unique<AdamW>(settings, std::move(parameters));
   if (settings.name == "adafactor") return std::make_unique<Adafactor>(settings, std::move(parameters));
-  fail(Category::InvalidArgument, "optimizer.name", "unknown optimiser '{}'{}", settings.name, did_you_mean(settings.name, {"adafactor", "adamw"}));
+  fail(Category::InvalidArgument, "optimizer.name", "unknown optimiser '{}'{}", settings.name,
+       did_you_mean(settings.name, {"adafactor", "adamw"}));
 }
 
 double clip_gradients(const std::vector<at::Tensor>& parameters, double limit) {
@@ -142,13 +145,16 @@ double clip_gradients(const std::vector<at::Tensor>& parameters, double limit) {
   return norm;
 }
 
-double learning_rate(const std::string& schedule, double peak, std::int64_t step, std::int64_t steps, std::int64_t warmup) {
+double learning_rate(const std::string& schedule, double peak, std::int64_t step, std::int64_t steps,
+                     std::int64_t warmup) {
   if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
   if (schedule == "constant") return peak;
-  const double done = static_cast<double>(step - warmup) / static_cast<double>(std::max<std::int64_t>(1, steps - warmup));
+  const double done =
+      static_cast<double>(step - warmup) / static_cast<double>(std::max<std::int64_t>(1, steps - warmup));
   if (schedule == "linear") return peak * (1 - done);
   if (schedule == "cosine") return peak * 0.5 * (1 + std::cos(std::numbers::pi * done));
-  fail(Category::InvalidArgument, "schedule", "unknown schedule '{}'{}", schedule, did_you_mean(schedule, {"linear", "constant", "cosine"}));
+  fail(Category::InvalidArgument, "schedule", "unknown schedule '{}'{}", schedule,
+       did_you_mean(schedule, {"linear", "constant", "cosine"}));
 }
 
 }  // namespace graft

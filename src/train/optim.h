@@ -14,9 +14,9 @@ namespace graft {
 struct OptimizerSettings {
   std::string name = "adafactor";  ///< adafactor or adamw
   double weight_decay = 0;
-  double beta1 = 0.9;              ///< AdamW
-  double beta2 = 0.999;            ///< AdamW
-  double eps = 1e-8;               ///< AdamW
+  double beta1 = 0.9;    ///< AdamW
+  double beta2 = 0.999;  ///< AdamW
+  double eps = 1e-8;     ///< AdamW
 };
 
 /// Not thread-safe. Parameters keep their identity: steps write in place.
@@ -30,8 +30,8 @@ class Optimizer {
   virtual void set_steps(std::int64_t steps) = 0;
 };
 
-/// AdamW: Loshchilov and Hutter 2019. Adafactor: Shazeer and Stern 2018 with the settings of T-Few (no relative step, no
-/// parameter scaling, update clipping at 1, decay 1 − t^−0.8, no momentum). Throws InvalidArgument for another name.
+/// AdamW: Loshchilov and Hutter 2019. Adafactor: Shazeer and Stern 2018 with the settings of T-Few (no relative step,
+/// no parameter scaling, update clipping at 1, decay 1 − t^−0.8, no momentum). Throws InvalidArgument for another name.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters);
 
 /// Scales gradients so that their common L2 norm is at most `limit` (0: no clipping); returns the norm before.
@@ -39,6 +39,7 @@ double clip_gradients(const std::vector<at::Tensor>& parameters, double limit);
 
 /// Learning rate at `step` (from 0) of `steps`: rises linearly over `warmup`, then stays ("constant"), falls to zero
 /// linearly ("linear") or along a half cosine ("cosine"). Throws InvalidArgument for another name.
-double learning_rate(const std::string& schedule, double peak, std::int64_t step, std::int64_t steps, std::int64_t warmup);
+double learning_rate(const std::string& schedule, double peak, std::int64_t step, std::int64_t steps,
+                     std::int64_t warmup);
 
 }  // namespace graft

@@ -11,17 +11,20 @@
 namespace graft {
 namespace {
 
-void restore(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored, const std::string& name, at::Tensor into) {
+void restore(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
+             const std::string& name, at::Tensor into) {
   const auto found = stored.find(name);
   if (found == stored.end() || found->second.sizes() != into.sizes()) {
-    fail(Category::Corruption, file.string(), "tensor {} is of another run; use another --output folder or remove this one", name);
+    fail(Category::Corruption, file.string(),
+         "tensor {} is of another run; use another --output folder or remove this one", name);
   }
   into.copy_(found->second);
 }
 
 }  // namespace
 
-void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer, const TrainState& state) {
+void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
+                const TrainState& state) {
   NamedTensors tensors;
   const auto parameters = adapter.parameters();
   for (const auto& parameter : parameters) tensors.emplace_back("parameter." + parameter.name, parameter.value);

@@ -13,13 +13,14 @@
 namespace graft {
 
 struct TrainState {
-  std::int64_t step = 0;          ///< steps done
+  std::int64_t step = 0;  ///< steps done
   double best_score = 0;
-  std::vector<at::Tensor> best;   ///< parameters at the best evaluation, empty before the first
+  std::vector<at::Tensor> best;  ///< parameters at the best evaluation, empty before the first
 };
 
 /// One atomic safetensors file.
-void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer, const TrainState& state);
+void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
+                const TrainState& state);
 
 /// Copies values back in place. Throws Corruption where names or shapes are another run's.
 void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state);

@@ -21,7 +21,8 @@ const Method& find_peft(const std::string& peft_type) {
     if (*method->peft_type != '\0' && peft_type == method->peft_type) return *method;
     known.emplace_back(method->peft_type);
   }
-  fail(Category::Unsupported, "adapter_config.json", "peft_type '{}' is not supported{}", peft_type, did_you_mean(peft_type, known));
+  fail(Category::Unsupported, "adapter_config.json", "peft_type '{}' is not supported{}", peft_type,
+       did_you_mean(peft_type, known));
 }
 
 }  // namespace adapters

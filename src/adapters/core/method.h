@@ -56,7 +56,8 @@ struct Method {
   /// A fresh adapter at its initial value. Throws InvalidArgument for an unknown option, or a role the model has not.
   std::unique_ptr<Adapter> (*create)(const Model& model, const nlohmann::json& options, Rng& rng);
   /// From PEFT's files. `tensors` without prefix; every one must land. Throws Corruption (tensor), Unsupported (field).
-  std::unique_ptr<Adapter> (*from_peft)(const Model& model, const nlohmann::json& config, const std::vector<PeftTensor>& tensors);
+  std::unique_ptr<Adapter> (*from_peft)(const Model& model, const nlohmann::json& config,
+                                        const std::vector<PeftTensor>& tensors);
 };
 
 namespace adapters {

@@ -10,24 +10,28 @@
 
 namespace graft::adapters {
 
-Options::Options(const char* method, const nlohmann::json& given, const std::vector<std::string>& known) : method_(method), given_(given) {
+Options::Options(const char* method, const nlohmann::json& given, const std::vector<std::string>& known)
+    : method_(method), given_(given) {
   if (given_.is_null()) given_ = nlohmann::json::object();
   if (!given_.is_object()) fail(Category::InvalidArgument, "method.options", "must be a map of option names to values");
   for (const auto& [key, value] : given_.items()) {
     if (std::find(known.begin(), known.end(), key) == known.end()) {
-      fail(Category::InvalidArgument, "method.options", "{} has no option '{}'{}", method_, key, did_you_mean(key, known));
+      fail(Category::InvalidArgument, "method.options", "{} has no option '{}'{}", method_, key,
+           did_you_mean(key, known));
     }
   }
 }
 
 void Options::wrong(const char* key, const std::string& expected) const {
-  fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "{} is not {}", given_.at(key).dump(), expected);
+  fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "{} is not {}", given_.at(key).dump(),
+       expected);
 }
 
 std::int64_t Options::integer(const char* key, std::int64_t fallback, std::int64_t least) const {
   if (!given_.contains(key)) return fallback;
   const auto& value = given_.at(key);
-  if (!value.is_number_integer() || value.get<std::int64_t>() < least) wrong(key, fmt::format("an integer of at least {}", least));
+  if (!value.is_number_integer() || value.get<std::int64_t>() < least)
+    wrong(key, fmt::format("an integer of at least {}", least));
   return value.get<std::int64_t>();
 }
 
@@ -66,7 +70,8 @@ std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallb
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted) {
   std::vector<RoleEntry> entries;
   for (const Role role : wanted) {
-    const bool any = std::any_of(roles.begin(), roles.end(), [&](const RoleEntry& entry) { return entry.site.role == role; });
+    const bool any =
+        std::any_of(roles.begin(), roles.end(), [&](const RoleEntry& entry) { return entry.site.role == role; });
     if (any) continue;
     std::set<std::string> known;
     for (const auto& entry : roles) known.insert(name(entry.site.role));
@@ -89,7 +94,8 @@ bool targets(const nlohmann::json& target_modules, const std::string& module) {
     }
   }
   return std::any_of(target_modules.begin(), target_modules.end(), [&](const nlohmann::json& target) {
-    if (!target.is_string()) fail(Category::InvalidArgument, "target_modules", "{} is not a module name", target.dump());
+    if (!target.is_string())
+      fail(Category::InvalidArgument, "target_modules", "{} is not a module name", target.dump());
     const auto suffix = target.get<std::string>();
     return module == suffix || module.ends_with("." + suffix);
   });

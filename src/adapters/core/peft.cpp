@@ -45,9 +45,12 @@ void refuse_other_base(const std::string& here, const std::string& stored, const
   while (std::getline(mine, a)) {
     if (!std::getline(theirs, b)) b = "(none)";
     if (a == b) continue;
-    fail(Category::InvalidArgument, folder, "this adapter was trained on another base model: the first tensor that differs is '{}' here, '{}' there", a, b);
+    fail(Category::InvalidArgument, folder,
+         "this adapter was trained on another base model: the first tensor that differs is '{}' here, '{}' there", a,
+         b);
   }
-  fail(Category::InvalidArgument, folder, "this adapter was trained on another base model with more tensors than this one");
+  fail(Category::InvalidArgument, folder,
+       "this adapter was trained on another base model with more tensors than this one");
 }
 
 std::filesystem::path weights_file(const std::filesystem::path& folder) {
@@ -65,7 +68,8 @@ std::string base_fingerprint(const Model& model) {
   return lines;
 }
 
-void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model, const Manifest& manifest) {
+void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
+                  const Manifest& manifest) {
   nlohmann::json config = adapter.peft_config();
   config["base_model_name_or_path"] = "";
   config["inference_mode"] = true;
@@ -89,12 +93,14 @@ LoadedAdapter load_adapter(const std::filesystem::path& folder, const Model& mod
   const auto source = open_checkpoint(file);
   if (source->metadata().contains(kManifestKey)) {
     loaded.manifest = nlohmann::json::parse(source->metadata().at(kManifestKey).get<std::string>(), nullptr, false);
-    if (!loaded.manifest.is_object()) fail(Category::Corruption, file.string(), "the manifest in the header is damaged");
+    if (!loaded.manifest.is_object())
+      fail(Category::Corruption, file.string(), "the manifest in the header is damaged");
     refuse_other_base(base_fingerprint(model), loaded.manifest.value("base", std::string()), folder.string());
   }
   std::vector<PeftTensor> tensors;
   for (auto& [name, value] : read_tensors(file)) {
-    if (!value.isfinite().all().item<bool>()) fail(Category::Corruption, file.string(), "tensor {} holds NaN or infinity", name);
+    if (!value.isfinite().all().item<bool>())
+      fail(Category::Corruption, file.string(), "tensor {} holds NaN or infinity", name);
     tensors.push_back({name.starts_with(kPrefix) ? name.substr(std::string(kPrefix).size()) : name, value});
   }
   if (tensors.empty()) fail(Category::Corruption, file.string(), "holds no tensor");

@@ -13,7 +13,8 @@ namespace graft {
 
 /// Where an adapter comes from. Values are plain text; absent ones are empty.
 struct Manifest {
-  std::map<std::string, std::string> fields;  ///< "recipe", "data_hash", "seed", "score", "template", "tokenizer_hash", …
+  std::map<std::string, std::string>
+      fields;  ///< "recipe", "data_hash", "seed", "score", "template", "tokenizer_hash", …
 };
 
 /// Hash of the base weights an adapter belongs to, a line per tensor: "name shape sha256-prefix" of its first and last
@@ -21,17 +22,18 @@ struct Manifest {
 std::string base_fingerprint(const Model& model);
 
 /// Writes the folder atomically file by file. Throws Unsupported for a method PEFT has not.
-void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model, const Manifest& manifest);
+void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
+                  const Manifest& manifest);
 
 struct LoadedAdapter {
   std::unique_ptr<Adapter> adapter;
   std::string method;
-  std::size_t tensors = 0;     ///< how many landed
-  nlohmann::json manifest;     ///< null for adapters that graft did not write
+  std::size_t tensors = 0;  ///< how many landed
+  nlohmann::json manifest;  ///< null for adapters that graft did not write
 };
 
-/// Reads a PEFT folder for `model`. Throws NotFound, Corruption (a tensor without place, a wrong shape, NaN), Unsupported
-/// (type or variant), InvalidArgument (made for another base: names the first tensor that differs).
+/// Reads a PEFT folder for `model`. Throws NotFound, Corruption (a tensor without place, a wrong shape, NaN),
+/// Unsupported (type or variant), InvalidArgument (made for another base: names the first tensor that differs).
 LoadedAdapter load_adapter(const std::filesystem::path& folder, const Model& model);
 
 }  // namespace graft

@@ -16,7 +16,8 @@ const Architecture& architecture_of(const ModelConfig& config, const std::string
     if (config.architecture == architecture->name) return *architecture;
     known.emplace_back(architecture->name);
   }
-  fail(Category::Unsupported, path, "architecture '{}' is not supported{}", config.architecture, did_you_mean(config.architecture, known));
+  fail(Category::Unsupported, path, "architecture '{}' is not supported{}", config.architecture,
+       did_you_mean(config.architecture, known));
 }
 
 void advance(const Forest& forest, KvCache* cache) {

@@ -36,10 +36,12 @@ std::size_t template_index(const RunConfig& config, const Task& task) {
   try {
     index = std::stoul(config.data.template_index);
   } catch (const std::exception&) {
-    for (std::size_t t = 0; t < task.templates.size(); ++t) index = task.templates[t].name == config.data.template_index ? t : index;
+    for (std::size_t t = 0; t < task.templates.size(); ++t)
+      index = task.templates[t].name == config.data.template_index ? t : index;
   }
   if (index >= task.templates.size()) {
-    fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}", config.data.template_index, task.templates.size(), task.name);
+    fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}",
+         config.data.template_index, task.templates.size(), task.name);
   }
   return index;
 }
@@ -47,14 +49,16 @@ std::size_t template_index(const RunConfig& config, const Task& task) {
 Task task_of(const RunConfig& config) {
   if (!config.task.name.empty()) return load_task(config.task.name);
   if (config.data.text_column.empty() || config.data.label_column.empty()) {
-    fail(Category::InvalidArgument, "--task", "name a task (graft list shows them), or give --text-column and --label-column");
+    fail(Category::InvalidArgument, "--task",
+         "name a task (graft list shows them), or give --text-column and --label-column");
   }
   return ad_hoc_task(config.data.path, config.data.text_column, config.data.label_column);
 }
 
 void read_data(Job& job) {
   const RunConfig& config = job.config;
-  FewShot data = few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed));
+  FewShot data =
+      few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed));
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   if (config.data.eval_rows > 0 && static_cast<std::int64_t>(data.held_out.size()) > config.data.eval_rows) {
     data.held_out.resize(static_cast<std::size_t>(config.data.eval_rows));
@@ -66,10 +70,12 @@ void read_data(Job& job) {
   job.train_tokens = tokenize_all(job, job.train);
   job.held_out_tokens = tokenize_all(job, job.held_out);
   job.labels = job.task.labels;
-  for (std::size_t c = job.labels.size(); !job.train.empty() && c < job.train[0].choices.size(); ++c) job.labels.push_back(fmt::format("choice {}", c));
+  for (std::size_t c = job.labels.size(); !job.train.empty() && c < job.train[0].choices.size(); ++c)
+    job.labels.push_back(fmt::format("choice {}", c));
 }
 
-ReportScore score(const std::string& metric, const std::vector<std::int64_t>& truth, const std::vector<std::int64_t>& predicted, std::size_t classes) {
+ReportScore score(const std::string& metric, const std::vector<std::int64_t>& truth,
+                  const std::vector<std::int64_t>& predicted, std::size_t classes) {
   const Interval interval = bootstrap_metric(metric, truth, predicted, classes);
   return {metric_value(metric, confusion_matrix(truth, predicted, classes)), interval.low, interval.high};
 }
@@ -119,7 +125,9 @@ Job open_job(const RunConfig& config) {
   if (at::hasCUDA()) options.device = at::kCUDA;
   job.model = load_model(config.model.path, options);
   if (job.tokenizer->vocab_size() > job.model->config().vocab_size) {
-    fail(Category::InvalidArgument, config.model.path, "the tokenizer has {} tokens, the model {}; they do not belong together", job.tokenizer->vocab_size(), job.model->config().vocab_size);
+    fail(Category::InvalidArgument, config.model.path,
+         "the tokenizer has {} tokens, the model {}; they do not belong together", job.tokenizer->vocab_size(),
+         job.model->config().vocab_size);
   }
   read_data(job);
   job.load_seconds = seconds_since(start);

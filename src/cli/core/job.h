@@ -1,4 +1,5 @@
-// What `graft tune` and `graft eval` share: a model, its tokenizer, a task's examples, and an evaluation with intervals.
+// What `graft tune` and `graft eval` share: a model, its tokenizer, a task's examples, and an evaluation with
+// intervals.
 #pragma once
 
 #include <memory>
@@ -23,7 +24,7 @@ struct Job {
   Task task;
   std::vector<Example> train, held_out;
   std::vector<ChoiceTokens> train_tokens, held_out_tokens;
-  std::vector<std::string> labels;   ///< names for the report
+  std::vector<std::string> labels;  ///< names for the report
   std::string data_hash;
   double load_seconds = 0;
 };

@@ -49,7 +49,8 @@ int main(int argc, char** argv) {
     } catch (const graft::Error& error) {
       return report(error);
     } catch (const std::bad_alloc&) {
-      return report(graft::Error(graft::Category::ResourceExhausted, "out of memory; use a smaller batch or --checkpoint-layers"));
+      return report(graft::Error(graft::Category::ResourceExhausted,
+                                 "out of memory; use a smaller batch or --checkpoint-layers"));
     } catch (const std::exception& error) {
       return report(graft::Error(graft::Category::Internal, error.what()));
     }
