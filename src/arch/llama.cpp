@@ -1,8 +1,9 @@
-// Llama family: pre-norm decoder with RMSNorm, rotary positions, grouped-query attention and SwiGLU (Touvron et al. 2023);
-// with query, key and value biases it is Qwen2, and SmolLM2 and Mistral are configurations of it.
+// Llama family: pre-norm decoder with RMSNorm, rotary positions, grouped-query attention and SwiGLU (Touvron et al.
+// 2023); with query, key and value biases it is Qwen2, and SmolLM2 and Mistral are configurations of it.
 #include <ATen/ATen.h>
 
 #include "arch/core/architecture.h"
+#include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/layer_checkpoint.h"
 #include "nn/norm.h"
@@ -18,7 +19,10 @@ struct Layer {
 
 class Llama : public Model {
  public:
-  Llama(const ModelConfig& config, ParameterLoader& loader) : Model(config), rope_(config.rope, config.head_dim, config.max_positions) {
+  Llama(const ModelConfig& config, ParameterLoader& loader)
+      : Model(config),
+        rope_(config.rope, config.head_dim, config.max_positions),
+        activate_(activation(config.activation)) {
     embedding_ = loader.take("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = loader.take("model.norm.weight", {config.hidden_size});
@@ -66,24 +70,33 @@ class Llama : public Model {
 
   Layer load_layer(ParameterLoader& loader, std::int64_t l) {
     const auto prefix = fmt::format("model.layers.{}.", l);
-    const std::int64_t hidden = config_.hidden_size, queries = config_.heads * config_.head_dim, keys = config_.kv_heads * config_.head_dim;
+    const std::int64_t hidden = config_.hidden_size, queries = config_.heads * config_.head_dim,
+                       keys = config_.kv_heads * config_.head_dim;
     Layer layer;
     layer.input_norm = loader.take(prefix + "input_layernorm.weight", {hidden});
     layer.post_norm = loader.take(prefix + "post_attention_layernorm.weight", {hidden});
     const bool bias = config_.attention_bias;
-    layer.q = map(loader, {Stack::Decoder, l, Role::Q}, prefix + "self_attn.q_proj", hidden, queries, bias, config_.heads);
-    layer.k = map(loader, {Stack::Decoder, l, Role::K}, prefix + "self_attn.k_proj", hidden, keys, bias, config_.kv_heads);
+    layer.q =
+        map(loader, {Stack::Decoder, l, Role::Q}, prefix + "self_attn.q_proj", hidden, queries, bias, config_.heads);
+    layer.k =
+        map(loader, {Stack::Decoder, l, Role::K}, prefix + "self_attn.k_proj", hidden, keys, bias, config_.kv_heads);
     layer.v = map(loader, {Stack::Decoder, l, Role::V}, prefix + "self_attn.v_proj", hidden, keys, bias);
-    layer.o = map(loader, {Stack::Decoder, l, Role::O}, prefix + "self_attn.o_proj", queries, hidden, config_.attention_output_bias);
-    layer.gate = map(loader, {Stack::Decoder, l, Role::Gate}, prefix + "mlp.gate_proj", hidden, config_.intermediate_size, config_.mlp_bias);
-    layer.up = map(loader, {Stack::Decoder, l, Role::Up}, prefix + "mlp.up_proj", hidden, config_.intermediate_size, config_.mlp_bias);
-    layer.down = map(loader, {Stack::Decoder, l, Role::Down}, prefix + "mlp.down_proj", config_.intermediate_size, hidden, config_.mlp_bias);
+    layer.o = map(loader, {Stack::Decoder, l, Role::O}, prefix + "self_attn.o_proj", queries, hidden,
+                  config_.attention_output_bias);
+    layer.gate = map(loader, {Stack::Decoder, l, Role::Gate}, prefix + "mlp.gate_proj", hidden,
+                     config_.intermediate_size, config_.mlp_bias);
+    layer.up = map(loader, {Stack::Decoder, l, Role::Up}, prefix + "mlp.up_proj", hidden, config_.intermediate_size,
+                   config_.mlp_bias);
+    layer.down = map(loader, {Stack::Decoder, l, Role::Down}, prefix + "mlp.down_proj", config_.intermediate_size,
+                     hidden, config_.mlp_bias);
     return layer;
   }
 
   // `rotary_heads` > 0: rows that a GGUF file keeps in interleaved pairs are put back.
-  Linear map(ParameterLoader& loader, Site site, const std::string& module, std::int64_t in, std::int64_t out, bool bias, std::int64_t rotary_heads = 0) {
-    const auto rows = config_.rope_interleaved && rotary_heads > 0 ? unpermute_rows(out, rotary_heads) : std::vector<std::int64_t>();
+  Linear map(ParameterLoader& loader, Site site, const std::string& module, std::int64_t in, std::int64_t out,
+             bool bias, std::int64_t rotary_heads = 0) {
+    const auto rows =
+        config_.rope_interleaved && rotary_heads > 0 ? unpermute_rows(out, rotary_heads) : std::vector<std::int64_t>();
     Linear linear{site, loader.take(module + ".weight", {out, in}, rows), -1, Layout::OutIn};
     if (bias) linear.bias = loader.take(module + ".bias", {out}, rows);
     roles_.push_back({site, module + ".weight", bias ? module + ".bias" : "", Layout::OutIn, in, out, 0, out});
@@ -92,9 +105,10 @@ class Llama : public Model {
 
   at::Tensor run_layer(const Context& context, const RopeTable& table, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    const at::Tensor attended = x + self_attention(context, table, l, rms_norm(x, context.parameter(layer.input_norm), config_.norm_eps));
+    const at::Tensor attended =
+        x + self_attention(context, table, l, rms_norm(x, context.parameter(layer.input_norm), config_.norm_eps));
     const at::Tensor normed = rms_norm(attended, context.parameter(layer.post_norm), config_.norm_eps);
-    const at::Tensor inner = at::silu(context.linear(layer.gate, normed)) * context.linear(layer.up, normed);
+    const at::Tensor inner = activate_(context.linear(layer.gate, normed)) * context.linear(layer.up, normed);
     return attended + context.linear(layer.down, inner);
   }
 
@@ -112,12 +126,15 @@ class Llama : public Model {
   }
 
   Rope rope_;
+  Activation activate_;
   std::int64_t embedding_ = -1, norm_ = -1, head_ = -1;
   std::vector<Layer> layers_;
   RoleMap roles_;
 };
 
-std::unique_ptr<Model> create(const ModelConfig& config, ParameterLoader& loader) { return std::make_unique<Llama>(config, loader); }
+std::unique_ptr<Model> create(const ModelConfig& config, ParameterLoader& loader) {
+  return std::make_unique<Llama>(config, loader);
+}
 
 }  // namespace
 
