@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "arch/core/architecture.h"
+#include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/layer_checkpoint.h"
 #include "nn/norm.h"
@@ -19,7 +20,9 @@ struct Layer {
 class Llama : public Model {
  public:
   Llama(const ModelConfig& config, ParameterLoader& loader)
-      : Model(config), rope_(config.rope, config.head_dim, config.max_positions) {
+      : Model(config),
+        rope_(config.rope, config.head_dim, config.max_positions),
+        activate_(activation(config.activation)) {
     embedding_ = loader.take("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = loader.take("model.norm.weight", {config.hidden_size});
@@ -105,7 +108,7 @@ class Llama : public Model {
     const at::Tensor attended =
         x + self_attention(context, table, l, rms_norm(x, context.parameter(layer.input_norm), config_.norm_eps));
     const at::Tensor normed = rms_norm(attended, context.parameter(layer.post_norm), config_.norm_eps);
-    const at::Tensor inner = at::silu(context.linear(layer.gate, normed)) * context.linear(layer.up, normed);
+    const at::Tensor inner = activate_(context.linear(layer.gate, normed)) * context.linear(layer.up, normed);
     return attended + context.linear(layer.down, inner);
   }
 
@@ -123,6 +126,7 @@ class Llama : public Model {
   }
 
   Rope rope_;
+  Activation activate_;
   std::int64_t embedding_ = -1, norm_ = -1, head_ = -1;
   std::vector<Layer> layers_;
   RoleMap roles_;

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kModelTypes = {"llama", "mistral", "qwen2", "gpt2", "t5"};
+const std::vector<std::string> kModelTypes = {"llama", "mistral", "qwen2", "gpt2", "t5", "mt5"};
 
 double inferred_attention_factor(const Fields& fields, double factor) {
   const auto scaled = [&](double weight) { return factor <= 1.0 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0; };
@@ -144,7 +144,7 @@ void read_gpt2(const Fields& fields, ModelConfig& config) {
 
 // "relu", "gated-gelu" (which means the tanh form), "gated-silu" …
 void read_t5_activation(const Fields& fields, ModelConfig& config) {
-  std::string projection = fields.text("feed_forward_proj", "relu");
+  std::string projection = fields.text("feed_forward_proj", config.model_type == "mt5" ? "gated-gelu" : "relu");
   config.gated = projection.starts_with("gated-");
   if (projection == "gated-gelu") projection = "gated-gelu_new";
   config.activation = checked_activation(fields, "feed_forward_proj", config.gated ? projection.substr(6) : projection);
@@ -165,7 +165,7 @@ void read_t5(const Fields& fields, ModelConfig& config) {
   // tie_word_embeddings is T5's only sign of version 1.0, which scales the decoder's output; a file that has
   // scale_decoder_outputs says it outright.
   config.tie_embeddings = fields.flag("tie_word_embeddings", true);
-  config.scale_logits = fields.flag("scale_decoder_outputs", config.tie_embeddings);
+  config.scale_logits = config.model_type == "t5" && fields.flag("scale_decoder_outputs", config.tie_embeddings);
   config.scale_attention = false;
   if (!config.pad) config.pad = 0;
   if (config.eos.empty()) config.eos = {1};
@@ -192,7 +192,7 @@ ModelConfig model_config_from_json(const json& object, const std::string& where)
   config.raw = object;
   if (config.model_type == "gpt2") {
     read_gpt2(fields, config);
-  } else if (config.model_type == "t5") {
+  } else if (config.model_type == "t5" || config.model_type == "mt5") {
     read_t5(fields, config);
   } else {
     read_llama(object, fields, config);

@@ -38,12 +38,13 @@ struct RoleEntry {
   std::string weight;  ///< parameter name in the checkpoint
   std::string bias;    ///< empty: none
   Layout layout = Layout::OutIn;
-  std::int64_t in = 0;     ///< features
-  std::int64_t out = 0;    ///< features of the slice
-  std::int64_t first = 0;  ///< first output of the slice in the stored parameter
-  std::int64_t whole = 0;  ///< outputs of the stored parameter; == out unless it is fused
+  std::int64_t in = 0;             ///< features
+  std::int64_t out = 0;            ///< features of the slice
+  std::int64_t first = 0;          ///< first output of the slice in the stored parameter
+  std::int64_t whole = 0;          ///< outputs of the stored parameter; == out unless it is fused
+  std::string module_prefix = {};  ///< what the module's name has in front where the checkpoint leaves it out
   /// Module name, as PEFT targets it: the weight's name without ".weight".
-  std::string module() const { return weight.substr(0, weight.rfind('.')); }
+  std::string module() const { return module_prefix + weight.substr(0, weight.rfind('.')); }
   bool fused() const { return whole != out; }
 };
 

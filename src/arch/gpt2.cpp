@@ -1,0 +1,170 @@
+// GPT-2: pre-norm decoder with LayerNorm, learned positions and one fused map for queries, keys and values (Radford et
+// al. 2019).
+#include <ATen/ATen.h>
+
+#include "arch/core/architecture.h"
+#include "base/error.h"
+#include "nn/activation.h"
+#include "nn/attention.h"
+#include "nn/layer_checkpoint.h"
+#include "nn/norm.h"
+
+namespace graft {
+namespace {
+
+constexpr const char* kPrefix = "transformer.";
+
+struct Norm {
+  std::int64_t weight = -1, bias = -1;
+};
+
+struct Layer {
+  Norm attention_norm, mlp_norm;
+  Linear qkv, o, up, down;
+};
+
+class Gpt2 : public Model {
+ public:
+  Gpt2(const ModelConfig& config, ParameterLoader& loader) : Model(config), activate_(activation(config.activation)) {
+    // The published files name the bare model's parameters; files saved with a head have the prefix.
+    prefix_ = loader.has(std::string(kPrefix) + "wte.weight") ? kPrefix : "";
+    tokens_ = loader.take(prefix_ + "wte.weight", {config.vocab_size, config.hidden_size});
+    positions_ = loader.take(prefix_ + "wpe.weight", {config.max_positions, config.hidden_size});
+    for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
+    norm_ = load_norm(loader, prefix_ + "ln_f");
+    loader.ignore(".attn.bias");
+    loader.ignore(".attn.masked_bias");
+    if (config.tie_embeddings) {
+      loader.ignore("lm_head.weight");
+      head_ = tokens_;
+    } else {
+      head_ = loader.take("lm_head.weight", {config.vocab_size, config.hidden_size});
+    }
+    parameters_ = loader.finish();
+  }
+
+  const RoleMap& roles() const override { return roles_; }
+  std::int64_t cache_layers() const override { return config_.layers; }
+
+  at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options) const override {
+    return at::linear(hidden, parameter(head_, options));
+  }
+
+ protected:
+  at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
+    const auto pass = std::make_shared<const Context>(parameters_, options.slots,
+                                                      plan(input.decoder, plan_options(options)), options.cache);
+    at::Tensor x = embed(*pass);
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
+      const LayerFunction layer = [this, pass, l](const std::vector<at::Tensor>& inputs) {
+        return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
+      };
+      x = options.checkpoint_layers ? checkpointed(layer, {x}) : layer({x});
+    }
+    x = normalised(*pass, norm_, x);
+    const auto& order = pass->plan().order;
+    return order ? x.index_select(0, *order) : x;
+  }
+
+ private:
+  Layer load_layer(ParameterLoader& loader, std::int64_t l) {
+    const auto prefix = fmt::format("{}h.{}.", prefix_, l);
+    const std::int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
+    Layer layer;
+    layer.attention_norm = load_norm(loader, prefix + "ln_1");
+    layer.mlp_norm = load_norm(loader, prefix + "ln_2");
+    layer.qkv = map(loader, site(l, Role::Qkv), prefix + "attn.c_attn", hidden, 3 * hidden);
+    const RoleEntry fused = roles_.back();
+    std::int64_t first = 0;
+    for (const Role role : {Role::Q, Role::K, Role::V}) {
+      RoleEntry slice = fused;
+      slice.site.role = role;
+      slice.first = first;
+      slice.out = hidden;
+      roles_.push_back(slice);
+      first += hidden;
+    }
+    layer.o = map(loader, site(l, Role::O), prefix + "attn.c_proj", hidden, hidden);
+    layer.up = map(loader, site(l, Role::Up), prefix + "mlp.c_fc", hidden, inner);
+    layer.down = map(loader, site(l, Role::Down), prefix + "mlp.c_proj", inner, hidden);
+    return layer;
+  }
+
+  static Site site(std::int64_t layer, Role role) { return {Stack::Decoder, layer, role}; }
+
+  Norm load_norm(ParameterLoader& loader, const std::string& module) const {
+    return {loader.take(module + ".weight", {config_.hidden_size}),
+            loader.take(module + ".bias", {config_.hidden_size})};
+  }
+
+  Linear map(ParameterLoader& loader, Site where, const std::string& module, std::int64_t in, std::int64_t out) {
+    const Layout layout = config_.transposed_linears ? Layout::InOut : Layout::OutIn;
+    const auto shape = layout == Layout::InOut ? std::vector{in, out} : std::vector{out, in};
+    const Linear linear{where, loader.take(module + ".weight", shape), loader.take(module + ".bias", {out}), layout};
+    RoleEntry entry{where, module + ".weight", module + ".bias", layout, in, out, 0, out};
+    entry.module_prefix = prefix_.empty() ? kPrefix : "";
+    roles_.push_back(entry);
+    return linear;
+  }
+
+  at::Tensor embed(const Context& context) const {
+    for (const auto& call : context.plan().calls) {
+      const auto last = call.query_positions.max().item<std::int64_t>();
+      if (last < config_.max_positions) continue;
+      fail(Category::InvalidArgument, "decoder",
+           "position {} is beyond the {} positions of this model; shorten the text", last, config_.max_positions);
+    }
+    return at::embedding(context.parameter(tokens_), context.plan().tokens) +
+           at::embedding(context.parameter(positions_), context.plan().positions);
+  }
+
+  at::Tensor normalised(const Context& context, const Norm& norm, const at::Tensor& x) const {
+    return layer_norm(x, context.parameter(norm.weight), context.parameter(norm.bias), config_.norm_eps);
+  }
+
+  at::Tensor run_layer(const Context& context, std::int64_t l, const at::Tensor& x) const {
+    const Layer& layer = layers_[static_cast<std::size_t>(l)];
+    const at::Tensor attended = x + self_attention(context, l, normalised(context, layer.attention_norm, x));
+    const at::Tensor inner = context.linear(layer.up, normalised(context, layer.mlp_norm, attended));
+    return attended + context.linear(layer.down, activate_(inner));
+  }
+
+  at::Tensor self_attention(const Context& context, std::int64_t l, const at::Tensor& x) const {
+    const Layer& layer = layers_[static_cast<std::size_t>(l)];
+    const at::Tensor fused = context.linear(layer.qkv, x);
+    const auto part = [&](std::int64_t index, Role role) {
+      const at::Tensor slice = fused.narrow(1, index * config_.hidden_size, config_.hidden_size);
+      return context.adapt_output(site(l, role), x, slice).reshape({x.size(0), config_.heads, config_.head_dim});
+    };
+    AttentionOptions options;
+    options.scale = scale(l);
+    options.cache = context.cache();
+    options.layer = l;
+    return context.linear(
+        layer.o, attention(part(0, Role::Q), part(1, Role::K), part(2, Role::V), context.plan().calls, options));
+  }
+
+  double scale(std::int64_t l) const {
+    const double by_width = config_.scale_attention ? 1.0 / std::sqrt(static_cast<double>(config_.head_dim)) : 1.0;
+    return config_.scale_attention_by_layer ? by_width / static_cast<double>(l + 1) : by_width;
+  }
+
+  Activation activate_;
+  std::string prefix_;
+  std::int64_t tokens_ = -1, positions_ = -1, head_ = -1;
+  Norm norm_;
+  std::vector<Layer> layers_;
+  RoleMap roles_;
+};
+
+std::unique_ptr<Model> create(const ModelConfig& config, ParameterLoader& loader) {
+  return std::make_unique<Gpt2>(config, loader);
+}
+
+}  // namespace
+
+namespace arch {
+extern const Architecture gpt2;
+const Architecture gpt2{"gpt2", "GPT-2, any size", create};
+}  // namespace arch
+}  // namespace graft

@@ -1,0 +1,252 @@
+// T5 1.0 and 1.1, T0, mT5: encoder–decoder with RMSNorm and relative position biases, without scaling of the scores
+// (Raffel et al. 2020; Shazeer 2020 for the gated feed-forward of 1.1).
+#include <ATen/ATen.h>
+
+#include <optional>
+
+#include "arch/core/architecture.h"
+#include "base/error.h"
+#include "nn/activation.h"
+#include "nn/attention.h"
+#include "nn/kv_cache.h"
+#include "nn/layer_checkpoint.h"
+#include "nn/norm.h"
+#include "nn/relative_bias.h"
+
+namespace graft {
+namespace {
+
+struct Attention {
+  std::int64_t norm = -1;
+  Linear q, k, v, o;
+};
+
+struct Layer {
+  Attention self;
+  std::optional<Attention> cross;
+  std::int64_t norm = -1;  // of the feed-forward
+  std::optional<Linear> gate;
+  Linear up, down;
+};
+
+struct Tower {
+  std::vector<Layer> layers;
+  std::int64_t bias_table = -1;  // [buckets, H], of every layer
+  std::int64_t norm = -1;
+};
+
+class T5 : public Model {
+ public:
+  T5(const ModelConfig& config, ParameterLoader& loader) : Model(config), activate_(activation(config.activation)) {
+    embedding_ = loader.take("shared.weight", {config.vocab_size, config.hidden_size});
+    loader.ignore("embed_tokens.weight");                             // copies of the shared table
+    loader.ignore("EncDecAttention.relative_attention_bias.weight");  // in early files; no version of T5 reads it
+    encoder_ = load_tower(loader, Stack::Encoder, config.layers);
+    decoder_ = load_tower(loader, Stack::Decoder, config.decoder_layers);
+    // Only version 1.0, which scales, is tied for certain; later files that leave the head out are tied too.
+    if (config.scale_logits || !loader.has("lm_head.weight")) {
+      loader.ignore("lm_head.weight");
+      head_ = embedding_;
+    } else {
+      head_ = loader.take("lm_head.weight", {config.vocab_size, config.hidden_size});
+    }
+    parameters_ = loader.finish();
+  }
+
+  const RoleMap& roles() const override { return roles_; }
+  std::int64_t cache_layers() const override { return config_.decoder_layers; }
+
+  at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options) const override {
+    const double scale = config_.scale_logits ? 1.0 / std::sqrt(static_cast<double>(config_.hidden_size)) : 1.0;
+    return at::linear(config_.scale_logits ? hidden * scale : hidden, parameter(head_, options));
+  }
+
+ protected:
+  at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
+    check_sources(input, options);
+    const auto pass = std::make_shared<const Pass>(*this, input, options);
+    at::Tensor encoded;
+    if (pass->encoder) encoded = run_tower(pass, *pass->encoder, encoder_, {}, options.checkpoint_layers);
+    const at::Tensor x = run_tower(pass, pass->decoder, decoder_, encoded, options.checkpoint_layers);
+    const auto& order = pass->decoder.plan().order;
+    return order ? x.index_select(0, *order) : x;
+  }
+
+ private:
+  // Shared with the closures of recomputed layers, which outlive the forward pass.
+  struct Pass {
+    Pass(const T5& model, const StepInput& input, const ForwardOptions& options)
+        : encoder(encoder_context(model, input, options)), decoder(decoder_context(model, input, options)) {}
+
+    std::optional<Context> encoder_context(const T5& model, const StepInput& input,
+                                           const ForwardOptions& options) const {
+      if (input.encoder.tokens.empty()) return std::nullopt;
+      PlanOptions plan_options = model.plan_options(options);
+      plan_options.bidirectional = true;
+      plan_options.cache = nullptr;
+      return std::optional<Context>(std::in_place, model.parameters_, options.slots, plan(input.encoder, plan_options));
+    }
+
+    Context decoder_context(const T5& model, const StepInput& input, const ForwardOptions& options) const {
+      PlanOptions plan_options = model.plan_options(options);
+      plan_options.cross = true;
+      plan_options.encoder = encoder ? &encoder->plan() : nullptr;
+      return {model.parameters_, options.slots, plan(input.decoder, plan_options), options.cache};
+    }
+
+    std::optional<Context> encoder;
+    Context decoder;
+  };
+
+  // A decoder segment without a source must go on a sequence whose first step had one.
+  void check_sources(const StepInput& input, const ForwardOptions& options) const {
+    for (std::size_t s = 0; s < input.decoder.segments.size(); ++s) {
+      const Segment& segment = input.decoder.segments[s];
+      const bool cached =
+          segment.cache >= 0 && options.cache != nullptr && options.cache->cross(segment.cache, 0).first.defined();
+      if (segment.source >= 0 || cached) continue;
+      fail(Category::InvalidArgument, fmt::format("decoder segment {}", s),
+           "has no encoder segment to read and none in the cache");
+    }
+  }
+
+  Tower load_tower(ParameterLoader& loader, Stack stack, std::int64_t layers) {
+    Tower tower;
+    const std::string prefix = stack == Stack::Encoder ? "encoder." : "decoder.";
+    tower.bias_table = loader.take(prefix + "block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+                                   {config_.relative_attention_num_buckets, config_.heads});
+    for (std::int64_t l = 0; l < layers; ++l)
+      tower.layers.push_back(load_layer(loader, stack, l, fmt::format("{}block.{}.layer.", prefix, l)));
+    tower.norm = loader.take(prefix + "final_layer_norm.weight", {config_.hidden_size});
+    return tower;
+  }
+
+  Layer load_layer(ParameterLoader& loader, Stack stack, std::int64_t l, const std::string& prefix) {
+    Layer layer;
+    layer.self = load_attention(loader, stack, l, prefix + "0.", "SelfAttention.");
+    if (stack == Stack::Decoder)
+      layer.cross = load_attention(loader, Stack::Cross, l, prefix + "1.", "EncDecAttention.");
+    const std::string last = prefix + (layer.cross ? "2." : "1."), dense = last + "DenseReluDense.";
+    const std::int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
+    layer.norm = loader.take(last + "layer_norm.weight", {hidden});
+    if (config_.gated) layer.gate = map(loader, {stack, l, Role::Gate}, dense + "wi_0", hidden, inner);
+    layer.up = map(loader, {stack, l, Role::Up}, dense + (config_.gated ? "wi_1" : "wi"), hidden, inner);
+    layer.down = map(loader, {stack, l, Role::Down}, dense + "wo", inner, hidden);
+    return layer;
+  }
+
+  Attention load_attention(ParameterLoader& loader, Stack stack, std::int64_t l, const std::string& prefix,
+                           const std::string& module) {
+    const std::int64_t hidden = config_.hidden_size, inner = config_.heads * config_.head_dim;
+    Attention attention;
+    attention.norm = loader.take(prefix + "layer_norm.weight", {hidden});
+    attention.q = map(loader, {stack, l, Role::Q}, prefix + module + "q", hidden, inner);
+    attention.k = map(loader, {stack, l, Role::K}, prefix + module + "k", hidden, inner);
+    attention.v = map(loader, {stack, l, Role::V}, prefix + module + "v", hidden, inner);
+    attention.o = map(loader, {stack, l, Role::O}, prefix + module + "o", inner, hidden);
+    return attention;
+  }
+
+  Linear map(ParameterLoader& loader, Site site, const std::string& module, std::int64_t in, std::int64_t out) {
+    roles_.push_back({site, module + ".weight", "", Layout::OutIn, in, out, 0, out});
+    return {site, loader.take(module + ".weight", {out, in}), -1, Layout::OutIn};
+  }
+
+  // `encoded` is undefined in the encoder, and in a decoder whose cross keys are cached.
+  at::Tensor run_tower(const std::shared_ptr<const Pass>& pass, const Context& context, const Tower& tower,
+                       const at::Tensor& encoded, bool checkpoint) const {
+    std::vector<at::Tensor> inputs = {at::embedding(context.parameter(embedding_), context.plan().tokens), encoded};
+    const RelativeBuckets buckets{config_.relative_attention_num_buckets, config_.relative_attention_max_distance,
+                                  &tower == &encoder_};
+    const at::Tensor table = context.parameter(tower.bias_table);
+    for (const auto& call : context.plan().calls) inputs.push_back(relative_bias(table, call, buckets));
+    for (std::size_t l = 0; l < tower.layers.size(); ++l) {
+      const LayerFunction layer = [this, pass, &context, &tower, l](const std::vector<at::Tensor>& in) {
+        return run_layer(*pass, context, tower.layers[l], static_cast<std::int64_t>(l), in);
+      };
+      inputs[0] = checkpoint ? checkpointed(layer, inputs) : layer(inputs);
+    }
+    return rms_norm(inputs[0], context.parameter(tower.norm), config_.norm_eps);
+  }
+
+  // inputs: hidden states, the encoder's, one bias a call.
+  at::Tensor run_layer(const Pass& pass, const Context& context, const Layer& layer, std::int64_t l,
+                       const std::vector<at::Tensor>& inputs) const {
+    const auto normalised = [&](const at::Tensor& x, std::int64_t norm) {
+      return rms_norm(x, context.parameter(norm), config_.norm_eps);
+    };
+    at::Tensor x = inputs[0];
+    x = x + self_attention(context, layer.self, l, normalised(x, layer.self.norm), inputs);
+    if (layer.cross) x = x + cross_attention(pass, *layer.cross, l, normalised(x, layer.cross->norm), inputs[1]);
+    const at::Tensor y = normalised(x, layer.norm);
+    const at::Tensor inner = layer.gate ? activate_(context.linear(*layer.gate, y)) * context.linear(layer.up, y)
+                                        : activate_(context.linear(layer.up, y));
+    return x + context.linear(layer.down, inner);
+  }
+
+  at::Tensor heads(const at::Tensor& x) const { return x.view({x.size(0), config_.heads, config_.head_dim}); }
+
+  at::Tensor self_attention(const Context& context, const Attention& maps, std::int64_t l, const at::Tensor& x,
+                            const std::vector<at::Tensor>& inputs) const {
+    AttentionOptions options;
+    options.cache = context.cache();
+    options.layer = l;
+    options.bias = [&inputs](std::size_t call) { return inputs[call + 2]; };
+    const at::Tensor q = heads(context.linear(maps.q, x)), k = heads(context.linear(maps.k, x)),
+                     v = heads(context.linear(maps.v, x));
+    return context.linear(maps.o, attention(q, k, v, context.plan().calls, options));
+  }
+
+  // Keys and values are computed once for each row of the encoder, however many segments read it.
+  at::Tensor cross_attention(const Pass& pass, const Attention& maps, std::int64_t l, const at::Tensor& x,
+                             const at::Tensor& encoded) const {
+    const Context& context = pass.decoder;
+    const at::Tensor q = heads(context.linear(maps.q, x));
+    at::Tensor k, v;
+    if (encoded.defined()) {
+      k = heads(pass.encoder->linear(maps.k, encoded));
+      v = heads(pass.encoder->linear(maps.v, encoded));
+    }
+    const auto& calls = context.plan().cross;
+    const at::Tensor read =
+        context.cache() == nullptr ? attention(q, k, v, calls, {}) : cached_cross(context, l, q, k, v);
+    return context.linear(maps.o, read);
+  }
+
+  at::Tensor cached_cross(const Context& context, std::int64_t l, const at::Tensor& q, const at::Tensor& k,
+                          const at::Tensor& v) const {
+    std::vector<at::Tensor> parts;
+    for (const auto& call : context.plan().cross) {
+      std::pair<at::Tensor, at::Tensor> read;
+      if (call.keys.empty()) {
+        read = context.cache()->cross(call.cache, l);
+      } else {
+        const auto range = call.keys[0];
+        read = {k.narrow(0, range.begin, range.length), v.narrow(0, range.begin, range.length)};
+        // Copied, so that a sequence does not keep the whole batch alive.
+        if (call.cache >= 0) context.cache()->cross(call.cache, l) = {read.first.clone(), read.second.clone()};
+      }
+      const AttentionCall single{{0, call.queries.length}, {{0, read.first.size(0)}}, -1, false, {}, {}, {}};
+      parts.push_back(
+          attention(q.narrow(0, call.queries.begin, call.queries.length), read.first, read.second, {single}, {}));
+    }
+    return at::cat(parts);
+  }
+
+  Activation activate_;
+  std::int64_t embedding_ = -1, head_ = -1;
+  Tower encoder_, decoder_;
+  RoleMap roles_;
+};
+
+std::unique_ptr<Model> create(const ModelConfig& config, ParameterLoader& loader) {
+  return std::make_unique<T5>(config, loader);
+}
+
+}  // namespace
+
+namespace arch {
+extern const Architecture t5;
+const Architecture t5{"t5", "T5 1.0 and 1.1, T0, mT5", create};
+}  // namespace arch
+}  // namespace graft

@@ -1,0 +1,16 @@
+// The element-wise functions of feed-forward blocks.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+
+namespace graft {
+
+using Activation = at::Tensor (*)(const at::Tensor& x);
+
+/// Of a ModelConfig::activation: "silu", "relu", "gelu" (exact), "gelu_new" (tanh form, Hendrycks and Gimpel 2016).
+/// Same shape and dtype out as in. Throws Unsupported with the nearest name.
+Activation activation(const std::string& name);
+
+}  // namespace graft
