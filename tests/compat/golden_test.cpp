@@ -1,0 +1,294 @@
+// Whole tensors against the pinned reference: logits, loss, every gradient, ten optimiser steps, T-Few's losses, and
+// PEFT adapters read and written back. tests/golden/README.md says what each key is.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "adapters/core/peft.h"
+#include "arch/core/model.h"
+#include "base/rng.h"
+#include "eval/choices.h"
+#include "nn/tensor_file.h"
+#include "objectives/tfew.h"
+#include "train/optim.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Largest difference allowed, relative to the tensor's largest value.
+constexpr double kFloat32 = 1e-4;
+constexpr double kBfloat16Logits = 0.03;
+constexpr double kBfloat16Loss = 0.03;
+constexpr double kBfloat16Gradient = 0.10;
+
+fs::path goldens() {
+  const char* given = std::getenv("GRAFT_GOLDENS");
+  return given != nullptr ? fs::path(given) : fs::path(GRAFT_SOURCE_DIR) / "tests/golden/data";
+}
+
+struct Case {
+  fs::path model;
+  fs::path folder;
+  std::string method;
+  std::string title() const { return model.parent_path().filename().string() + "/" + method; }
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> found;
+  if (!fs::exists(goldens())) return found;
+  for (const auto& entry : fs::directory_iterator(goldens())) {
+    for (const char* method : {"full", "ia3", "lora"}) {
+      if (fs::exists(entry.path() / method / "golden.safetensors"))
+        found.push_back({entry.path() / "model", entry.path() / method, method});
+    }
+  }
+  return found;
+}
+
+class Golden {
+ public:
+  explicit Golden(const fs::path& file) {
+    for (auto& [name, value] : read_tensors(file)) tensors_[name] = value;
+  }
+  bool has(const std::string& key) const { return tensors_.count(key) > 0; }
+  at::Tensor at(const std::string& key) const { return tensors_.at(key); }
+  const std::map<std::string, at::Tensor>& all() const { return tensors_; }
+  std::vector<std::int64_t> ids(const std::string& key) const {
+    const at::Tensor values = tensors_.at(key).to(at::kLong).contiguous();
+    return {values.data_ptr<std::int64_t>(), values.data_ptr<std::int64_t>() + values.numel()};
+  }
+  /// The tensors whose keys begin with `prefix`, without it.
+  std::map<std::string, at::Tensor> below(const std::string& prefix) const {
+    std::map<std::string, at::Tensor> found;
+    for (const auto& [key, value] : tensors_) {
+      if (key.starts_with(prefix)) found[key.substr(prefix.size())] = value;
+    }
+    return found;
+  }
+
+ private:
+  std::map<std::string, at::Tensor> tensors_;
+};
+
+double relative_gap(const at::Tensor& got, const at::Tensor& want) {
+  const double largest = std::max(want.to(at::kDouble).abs().max().item<double>(), 1e-12);
+  return (got.reshape(want.sizes()).to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>() / largest;
+}
+
+/// One model, one adapter and the golden's batch.
+class Subject {
+ public:
+  Subject(const Case& which, at::ScalarType dtype) : case_(which), golden(which.folder / "golden.safetensors") {
+    ModelOptions options;
+    options.dtype = dtype;
+    model = load_model(which.model.string(), options);
+    if (which.method == "full") {
+      Rng rng(0);
+      adapter = adapters::find("full").create(*model, nlohmann::json::object(), rng);
+    } else {
+      adapter = load_adapter(which.folder / "adapter", *model).adapter;
+    }
+    options_.slots = {adapter.get()};
+    for (int i = 0; golden.has(fmt::format("input_ids.{}", i)); ++i) add_sequence(i);
+  }
+
+  at::Tensor logits() const { return model->logits(model->forward(input_, options_), options_); }
+
+  at::Tensor loss() const {
+    const at::Tensor log_p = at::log_softmax(logits(), -1, at::kFloat);
+    return log_p.index({at::tensor(rows_, at::kLong), at::tensor(targets_, at::kLong)}).mean().neg();
+  }
+
+  const std::vector<Segment>& sequences() const { return input_.decoder.segments; }
+  const ForwardOptions& options() const { return options_; }
+
+  /// The adapter's tensors, or their gradients, under the reference's names.
+  std::map<std::string, at::Tensor> named(bool gradients) const {
+    const at::NoGradGuard no_grad;
+    const auto parameters = adapter->parameters();
+    std::vector<at::Tensor> kept;
+    for (const auto& parameter : parameters) {
+      kept.push_back(parameter.value.detach().clone());
+      at::Tensor value = parameter.value;
+      if (gradients) value.copy_(value.grad().defined() ? value.grad() : at::zeros_like(value));
+    }
+    std::map<std::string, at::Tensor> result;
+    if (case_.method == "full") {
+      for (const auto& parameter : parameters) result[parameter.name] = parameter.value.detach().clone();
+    } else {
+      for (const auto& tensor : adapter->peft_tensors())
+        result["base_model.model." + tensor.name] = tensor.value.detach().clone();
+    }
+    for (std::size_t i = 0; i < parameters.size(); ++i) at::Tensor(parameters[i].value).copy_(kept[i]);
+    return result;
+  }
+
+  void expect_near(const std::map<std::string, at::Tensor>& want, bool gradients, double tolerance,
+                   const std::string& unstable = "") const {
+    ASSERT_FALSE(want.empty());
+    const auto got = named(gradients);
+    for (const auto& [name, value] : want) {
+      ASSERT_TRUE(got.count(name) > 0) << name << " is not among the adapter's tensors";
+      at::Tensor mine = got.at(name).reshape(value.sizes());
+      if (!unstable.empty() && golden.has(unstable + name))
+        mine = at::where(golden.at(unstable + name) == 1, value, mine);
+      EXPECT_LE(relative_gap(mine, value), tolerance) << case_.title() << " " << name;
+    }
+  }
+
+ private:
+  void add_sequence(int i) {
+    const auto ids = golden.ids(fmt::format("input_ids.{}", i)), targets = golden.ids(fmt::format("targets.{}", i));
+    const auto first = input_.decoder.size();
+    if (model->encoder_decoder()) {
+      const auto source = input_.encoder.add(ids, -1, 0);
+      input_.decoder.add(golden.ids(fmt::format("decoder_input_ids.{}", i)), -1, 0, source);
+    } else {
+      input_.decoder.add(ids, -1, 0);
+    }
+    for (std::size_t t = 0; t < targets.size(); ++t) {
+      rows_.push_back(first + static_cast<std::int64_t>(t));
+      targets_.push_back(targets[t]);
+    }
+  }
+
+  Case case_;
+
+ public:
+  Golden golden;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Adapter> adapter;
+
+ private:
+  StepInput input_;
+  ForwardOptions options_;
+  std::vector<std::int64_t> rows_, targets_;
+};
+
+void expect_logits(const Subject& subject, const std::string& prefix, double tolerance) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor logits = subject.logits();
+  for (std::size_t i = 0; i < subject.sequences().size(); ++i) {
+    const auto& segment = subject.sequences()[i];
+    const at::Tensor want = subject.golden.at(fmt::format("{}logits.{}", prefix, i));
+    EXPECT_LE(relative_gap(logits.narrow(0, segment.begin, segment.length), want), tolerance)
+        << prefix << "logits." << i;
+  }
+}
+
+class GoldenParity : public testing::TestWithParam<Case> {};
+
+TEST_P(GoldenParity, Float32LogitsLossAndGradients) {
+  const Subject subject(GetParam(), at::kFloat);
+  expect_logits(subject, "", kFloat32);
+  const at::Tensor loss = subject.loss();
+  EXPECT_LE(relative_gap(loss.detach(), subject.golden.at("loss")), kFloat32);
+  loss.backward();
+  subject.expect_near(subject.golden.below("grad."), true, kFloat32);
+}
+
+TEST_P(GoldenParity, Bfloat16LogitsLossAndGradients) {
+  if (GetParam().method == "full") return;  // graft trains an fp32 copy of the weights, the reference bf16 ones
+  const Subject subject(GetParam(), at::kBFloat16);
+  expect_logits(subject, "bf16.", kBfloat16Logits);
+  const at::Tensor loss = subject.loss();
+  EXPECT_LE(relative_gap(loss.detach(), subject.golden.at("bf16.loss")), kBfloat16Loss);
+  loss.backward();
+  subject.expect_near(subject.golden.below("bf16.grad."), true, kBfloat16Gradient);
+}
+
+TEST_P(GoldenParity, TenOptimiserSteps) {
+  for (const char* name : {"adamw", "adafactor"}) {
+    SCOPED_TRACE(name);
+    const Subject subject(GetParam(), at::kFloat);
+    const bool adamw = std::string(name) == "adamw";
+    OptimizerSettings settings;
+    settings.name = name;
+    settings.weight_decay = adamw ? 0.01 : 0;
+    std::vector<at::Tensor> parameters;
+    for (const auto& parameter : subject.adapter->parameters()) parameters.push_back(parameter.value);
+    const auto optimizer = make_optimizer(settings, parameters);
+    const double lr = adamw && GetParam().method == "full" ? 1e-3 : 3e-3;
+    std::vector<double> losses;
+    for (int step = 0; step < 10; ++step) {
+      const at::Tensor loss = subject.loss();
+      losses.push_back(loss.item<double>());
+      loss.backward();
+      optimizer->step(lr);
+    }
+    EXPECT_LE(relative_gap(at::tensor(losses), subject.golden.at(fmt::format("losses.{}", name))), kFloat32);
+    const std::string prefix = adamw ? "step10." : "adafactor10.";
+    subject.expect_near(subject.golden.below(prefix), false, kFloat32, "unstable." + prefix);
+  }
+}
+
+TEST_P(GoldenParity, PeftFilesComeBackEqual) {
+  if (GetParam().method == "full") return;  // PEFT has no file for it
+  const Subject subject(GetParam(), at::kFloat);
+  const fs::path folder = fs::path(testing::TempDir()) / ("peft-" + std::to_string(::getpid()));
+  save_adapter(folder, *subject.adapter, *subject.model, {});
+  const auto before = Golden(GetParam().folder / "adapter/adapter_model.safetensors").all();
+  const auto after = Golden(folder / "adapter_model.safetensors").all();
+  ASSERT_EQ(before.size(), after.size());
+  for (const auto& [name, value] : before) EXPECT_TRUE(at::equal(value, after.at(name))) << name;
+  EXPECT_EQ(load_adapter(folder, *subject.model).tensors, before.size());
+  fs::remove_all(folder);
+}
+
+std::vector<ChoiceTokens> tfew_examples(const Golden& golden) {
+  std::vector<ChoiceTokens> examples;
+  const auto labels = golden.ids("tfew.labels");
+  for (std::size_t e = 0; e < labels.size(); ++e) {
+    ChoiceTokens example;
+    example.prompt = golden.ids(fmt::format("tfew.prompt.{}", e));
+    example.label = labels[e];
+    for (int c = 0; golden.has(fmt::format("tfew.choice.{}.{}", e, c)); ++c) {
+      example.choices.push_back({golden.ids(fmt::format("tfew.choice.{}.{}", e, c)), 0, 1, 1});
+    }
+    examples.push_back(example);
+  }
+  return examples;
+}
+
+TEST_P(GoldenParity, TfewLossesAndTheirGradients) {
+  if (GetParam().method != "ia3") return;  // the goldens hold them for one method
+  struct Part {
+    const char* key;
+    TfewSettings settings;
+  };
+  for (const Part& part : {Part{"lm", {1, 0, 0, false}}, Part{"ul", {0, 1, 0, false}}, Part{"ln", {0, 0, 1, false}},
+                           Part{"total", {1, 1, 1, false}}, Part{"ul_authors", {0, 1, 0, true}}}) {
+    SCOPED_TRACE(part.key);
+    const Subject subject(GetParam(), at::kFloat);
+    const auto examples = tfew_examples(subject.golden);
+    std::vector<const ChoiceTokens*> chosen;
+    for (const auto& example : examples) chosen.push_back(&example);
+    const ChoiceBatch batch = pack(chosen, subject.model->config(), 0);
+    const TfewLoss loss =
+        tfew_loss(token_log_probabilities(*subject.model, batch, subject.options()), batch, part.settings);
+    EXPECT_LE(relative_gap(loss.total.detach(), subject.golden.at(fmt::format("tfew.loss.{}", part.key))), kFloat32);
+    loss.total.backward();
+    subject.expect_near(subject.golden.below(fmt::format("tfew.{}.grad.", part.key)), true, kFloat32);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Reference, GoldenParity, testing::ValuesIn(cases()), [](const auto& info) {
+  std::string title = info.param.title();
+  for (char& letter : title) letter = std::isalnum(static_cast<unsigned char>(letter)) ? letter : '_';
+  return title;
+});
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldenParity);
+
+TEST(Goldens, AreThere) {
+  if (cases().empty()) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
+  EXPECT_GE(cases().size(), 9u);
+}
+
+}  // namespace
+}  // namespace graft
