@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "adapters/core/peft.h"
 #include "base/error.h"
@@ -79,8 +78,7 @@ void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::pa
 MergeReport merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
                   const std::filesystem::path& output, const MergeOptions& options) {
   refuse_occupied(output);
-  const std::optional<at::ScalarType> wanted =
-      options.dtype.empty() ? std::nullopt : std::optional(scalar_type(options.dtype));
+  if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
   const ModelFiles files = open_model_files(model_path);
   nlohmann::json config = config_of(files);
   const auto model = load_model(model_path.string(), {loading_type(*files.weights), at::kCPU});
@@ -92,7 +90,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   const auto& parameters = model->parameters().all();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const TensorInfo& stored = files.weights->at(parameters[i].name);
-    const at::ScalarType type = wanted.value_or(scalar_type(stored.dtype));
+    const at::ScalarType type = options.dtype.empty() ? scalar_type(stored.dtype) : scalar_type(options.dtype);
     const at::Tensor merged = loaded.adapter->merged(static_cast<std::int64_t>(i), parameters[i].value);
     if (merged.defined()) ++report.changed;
     tensors.emplace_back(parameters[i].name, (merged.defined() ? merged : parameters[i].value).detach().to(type));
