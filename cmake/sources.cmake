@@ -34,7 +34,7 @@ add_library(graft_core STATIC ${core_sources})
 target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}" SPDLOG_FMT_EXTERNAL)
 target_link_libraries(graft_core PUBLIC fmt::fmt spdlog::spdlog nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
-  ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SENTENCEPIECE PkgConfig::SQLITE Threads::Threads)
+  ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SENTENCEPIECE PkgConfig::SQLITE PkgConfig::HTTPLIB Threads::Threads)
 
 if(GRAFT_TORCH)
   graft_glob(engine_all ${GRAFT_ENGINE_FOLDERS})
