@@ -16,6 +16,7 @@
 #include "cli/core/verb.h"
 #include "generate/decode.h"
 #include "nn/tensor_file.h"
+#include "nn/compute_dtype.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -34,15 +35,6 @@ struct Arguments {
 
 Arguments arguments;
 CLI::App* command = nullptr;
-
-at::ScalarType dtype_of(const std::string& name) {
-  if (name == "bfloat16") return at::kBFloat16;
-  if (name == "float32") return at::kFloat;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512bf16")) return at::kBFloat16;
-#endif
-  return at::kFloat;
-}
 
 struct Request {
   std::string text;  // empty where ids were given
@@ -132,7 +124,7 @@ void print_closing(const std::vector<Generated>& results, double seconds) {
 int run() {
   const auto tokenizer = open_tokenizer(arguments.model);
   const auto requests = read_requests(*tokenizer);
-  const auto model = load_model(arguments.model, {dtype_of(arguments.dtype), at::kCPU});
+  const auto model = load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), at::kCPU});
   LoadedAdapter loaded;
   GenerateOptions options;
   if (!arguments.adapter.empty()) {

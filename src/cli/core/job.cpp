@@ -2,13 +2,13 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/cpu/Utils.h>
 
 #include <chrono>
 #include <cstdio>
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "nn/compute_dtype.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
 
@@ -103,13 +103,6 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
 }
 
 }  // namespace
-
-at::ScalarType compute_dtype(const std::string& name) {
-  if (name == "float32") return at::kFloat;
-  if (name == "bfloat16") return at::kBFloat16;
-  if (name == "auto") return at::cpu::is_avx512_bf16_supported() ? at::kBFloat16 : at::kFloat;
-  fail(Category::InvalidArgument, "dtype", "'{}' is none of auto, float32, bfloat16", name);
-}
 
 Job open_job(const RunConfig& config) {
   const auto start = std::chrono::steady_clock::now();

@@ -29,9 +29,6 @@ struct Job {
   double load_seconds = 0;
 };
 
-/// bfloat16 where the processor multiplies it natively, else float32; or what the name says. Throws InvalidArgument.
-at::ScalarType compute_dtype(const std::string& name);
-
 /// Opens everything a configuration names and says what it found. Throws as the parts do.
 Job open_job(const RunConfig& config);
 

@@ -1,0 +1,169 @@
+#include "checkpoint/hub.h"
+
+#include <httplib.h>
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+#include "base/hash.h"
+#include "base/progress.h"
+#include "checkpoint/fixture_test.h"
+
+namespace graft {
+namespace {
+
+using testing::expect_error;
+using testing::Folder;
+
+// A hub with one repository, whose weights lie behind a redirect to another "host".
+class FakeHub {
+ public:
+  explicit FakeHub(std::string weights) : weights_(std::move(weights)), promised_(sha256(weights_)) {
+    server_.Get("/api/models/org/model/revision/main", [this](const httplib::Request& request, httplib::Response& response) {
+      token_ = request.get_header_value("Authorization");
+      const std::string listing = R"({"sha":"c0ffee","siblings":[{"rfilename":"config.json","blobId":"abc","size":2},
+        {"rfilename":"pytorch_model.bin","blobId":"def","size":1},{"rfilename":"README.md","blobId":"123","size":1},
+        {"rfilename":")" + weight_name_ + R"(","size":)" + std::to_string(weights_.size()) + R"(,"lfs":{"sha256":")" + promised_ + R"("}}]})";
+      response.set_content(listing, "application/json");
+    });
+    server_.Get("/api/models/org/private/revision/main", [](const auto&, auto& response) { response.status = 401; });
+    server_.Get("/org/model/resolve/c0ffee/config.json", [](const auto&, auto& response) { response.set_content("{}", "text/plain"); });
+    server_.Get("/org/model/resolve/c0ffee/model.safetensors", [this](const auto&, auto& response) {
+      response.set_header("X-Linked-Etag", "\"" + promised_ + "\"");
+      response.set_redirect("http://localhost:" + std::to_string(port_) + "/cdn?signature=a%2Bb");
+    });
+    server_.Get("/cdn", [this](const httplib::Request& request, httplib::Response& response) {
+      ++requests_;
+      leaked_ = leaked_ || request.has_header("Authorization");
+      ranges_ += request.get_header_value("Range") + ";";
+      response.set_content_provider(weights_.size(), "application/octet-stream", [this](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
+        const std::size_t end = offset + std::min(length, std::size_t{1000});
+        if (breaks_ > 0 && end > weights_.size() / 2) {
+          --breaks_;
+          return false;
+        }
+        return sink.write(weights_.data() + offset, end - offset);
+      });
+    });
+    port_ = server_.bind_to_any_port("127.0.0.1");
+    thread_ = std::thread([this] { server_.listen_after_bind(); });
+    while (!server_.is_running()) std::this_thread::yield();
+    Progress::set_quiet(true);
+  }
+  ~FakeHub() {
+    server_.stop();
+    thread_.join();
+  }
+
+  HubOptions options(const std::filesystem::path& cache) const {
+    HubOptions options;
+    options.endpoint = "http://127.0.0.1:" + std::to_string(port_);
+    options.cache = cache;
+    options.token = "secret";
+    return options;
+  }
+
+  std::string weights_;
+  std::string promised_;
+  std::string weight_name_ = "model.safetensors";
+  std::string token_;
+  std::string ranges_;
+  std::atomic<int> requests_ = 0;
+  std::atomic<int> breaks_ = 0;
+  std::atomic<bool> leaked_ = false;
+
+ private:
+  httplib::Server server_;
+  int port_ = 0;
+  std::thread thread_;
+};
+
+TEST(Hub, FetchesWhatAModelNeedsIntoTheUsualLayout) {
+  const Folder folder;
+  FakeHub hub(std::string(50000, 'w'));
+  const auto snapshot = pull("org/model", hub.options(folder.path()));
+  EXPECT_EQ(snapshot, folder.path() / "models--org--model/snapshots/c0ffee");
+  EXPECT_EQ(read_file(snapshot / "config.json"), "{}");
+  EXPECT_EQ(read_file(snapshot / "model.safetensors"), hub.weights_);
+  EXPECT_TRUE(std::filesystem::is_symlink(snapshot / "model.safetensors"));
+  EXPECT_EQ(read_file(folder.path() / "models--org--model/blobs" / hub.promised_), hub.weights_);
+  EXPECT_EQ(read_file(folder.path() / "models--org--model/refs/main"), "c0ffee");
+  EXPECT_FALSE(std::filesystem::exists(snapshot / "pytorch_model.bin"));
+  EXPECT_FALSE(std::filesystem::exists(snapshot / "README.md"));
+  EXPECT_EQ(hub.token_, "Bearer secret");
+  EXPECT_FALSE(hub.leaked_) << "the token went to another host";
+  pull("org/model", hub.options(folder.path()));
+  EXPECT_EQ(hub.requests_, 1) << "a file that is there was fetched again";
+}
+
+TEST(Hub, GoesOnAfterABrokenConnection) {
+  const Folder folder;
+  FakeHub hub(std::string(50000, 'a') + std::string(50000, 'b'));
+  hub.breaks_ = 2;
+  const auto snapshot = pull("org/model", hub.options(folder.path()));
+  EXPECT_EQ(read_file(snapshot / "model.safetensors"), hub.weights_);
+  EXPECT_EQ(hub.requests_, 3);
+  EXPECT_NE(hub.ranges_.find("bytes="), std::string::npos) << hub.ranges_;
+}
+
+TEST(Hub, GoesOnWithThePartOfAnEarlierRun) {
+  const Folder folder;
+  FakeHub hub(std::string(50000, 'a') + std::string(50000, 'b'));
+  write_file(folder.path() / "models--org--model/blobs" / (hub.promised_ + ".incomplete"), hub.weights_.substr(0, 70000));
+  const auto snapshot = pull("org/model", hub.options(folder.path()));
+  EXPECT_EQ(read_file(snapshot / "model.safetensors"), hub.weights_);
+  EXPECT_EQ(hub.ranges_, "bytes=70000-;");
+}
+
+TEST(Hub, RefusesAWrongHashAndKeepsNothingOfIt) {
+  const Folder folder;
+  FakeHub hub(std::string(5000, 'w'));
+  hub.promised_ = std::string(64, '0');
+  expect_error(Category::Corruption, "SHA-256", [&] { pull("org/model", hub.options(folder.path())); });
+  const auto root = folder.path() / "models--org--model";
+  EXPECT_FALSE(std::filesystem::exists(root / "snapshots/c0ffee/model.safetensors"));
+  EXPECT_FALSE(std::filesystem::exists(root / "refs/main"));
+  EXPECT_FALSE(std::filesystem::exists(root / "blobs" / (hub.promised_ + ".incomplete")));
+}
+
+TEST(Hub, AnswersFromTheCacheOffline) {
+  const Folder folder;
+  HubOptions offline;
+  {
+    FakeHub hub(std::string(5000, 'w'));
+    offline = hub.options(folder.path());
+    pull("org/model", offline);
+  }
+  offline.offline = true;
+  EXPECT_EQ(read_file(pull("org/model", offline) / "config.json"), "{}");
+  expect_error(Category::NotFound, "not in the cache", [&] { pull("org/other", offline); });
+  offline.file = "absent.gguf";
+  expect_error(Category::NotFound, "absent.gguf", [&] { pull("org/model", offline); });
+}
+
+TEST(Hub, SaysWhatIsWrong) {
+  const Folder folder;
+  FakeHub hub("w");
+  HubOptions options = hub.options(folder.path());
+  expect_error(Category::NotFound, "404", [&] { pull("org/absent", options); });
+  expect_error(Category::InvalidArgument, "no access", [&] { pull("org/private", options); });
+  options.token.clear();
+  expect_error(Category::InvalidArgument, "HF_TOKEN", [&] { pull("org/private", options); });
+  options.file = "model.safetensor";
+  expect_error(Category::NotFound, "did you mean 'model.safetensors'", [&] { pull("org/model", options); });
+  options.file = "../../secret";
+  expect_error(Category::InvalidArgument, "secret", [&] { pull("org/model", options); });
+  options = hub.options(folder.path());
+  expect_error(Category::InvalidArgument, "organisation/name", [&] { pull("../x", options); });
+  hub.weight_name_ = "../../../evil";
+  expect_error(Category::Corruption, "not a path inside", [&] { pull("org/model", options); });
+  options.endpoint = "ftp://x";
+  expect_error(Category::InvalidArgument, "HF_ENDPOINT", [&] { pull("org/model", options); });
+  // Port 1 of this machine: refused at once, as with no network.
+  options.endpoint = "http://127.0.0.1:1";
+  expect_error(Category::Io, "cannot be reached", [&] { pull("org/model", options); });
+}
+
+}  // namespace
+}  // namespace graft

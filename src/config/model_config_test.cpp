@@ -1,0 +1,205 @@
+#include "config/model_config.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "checkpoint/fixture_test.h"
+#include "checkpoint/writer.h"
+
+namespace graft {
+namespace {
+
+using nlohmann::json;
+using testing::expect_error;
+using testing::Folder;
+
+json llama() {
+  return json::parse(R"({"model_type":"llama","vocab_size":100,"hidden_size":64,"intermediate_size":128,"num_hidden_layers":2,
+    "num_attention_heads":4,"num_key_value_heads":2,"rms_norm_eps":1e-5,"max_position_embeddings":256,"hidden_act":"silu",
+    "rope_theta":50000.0,"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":null,"torch_dtype":"bfloat16"})");
+}
+
+TEST(ModelConfig, ReadsLlama) {
+  const ModelConfig config = model_config_from_json(llama(), "config.json");
+  EXPECT_EQ(config.architecture, "llama");
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.kv_heads, 2);
+  EXPECT_EQ(config.rope.theta, 50000.0);
+  EXPECT_EQ(config.rope.scaling, RopeScaling::None);
+  EXPECT_EQ(config.rope.dimensions, 16);
+  EXPECT_FALSE(config.tie_embeddings);
+  EXPECT_FALSE(config.attention_bias);
+  EXPECT_TRUE(config.gated);
+  EXPECT_EQ(config.eos, (std::vector<std::int64_t>{2, 3}));
+  EXPECT_FALSE(config.pad.has_value());
+  EXPECT_EQ(config.dtype, "bfloat16");
+  EXPECT_FALSE(config.sliding_window.has_value());
+}
+
+TEST(ModelConfig, ReadsBothSpellingsOfRope) {
+  json old = llama(), current = llama();
+  old["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 128}};
+  current.erase("rope_theta");
+  current["rope_parameters"] = old["rope_scaling"];
+  current["rope_parameters"]["rope_theta"] = 50000.0;
+  for (const json& object : {old, current}) {
+    const RopeConfig rope = model_config_from_json(object, "config.json").rope;
+    EXPECT_EQ(rope.scaling, RopeScaling::Llama3);
+    EXPECT_EQ(rope.theta, 50000.0);
+    EXPECT_EQ(rope.factor, 8.0);
+    EXPECT_EQ(rope.original_max_position, 128);
+  }
+  old["rope_scaling"] = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+  EXPECT_NEAR(model_config_from_json(old, "c").rope.attention_factor, 0.1 * std::log(4.0) + 1.0, 1e-12);
+  old["rope_scaling"] = {{"type", "linear"}, {"factor", 2}};
+  EXPECT_EQ(model_config_from_json(old, "c").rope.scaling, RopeScaling::Linear);
+  old["rope_scaling"] = {{"type", "dynamc"}, {"factor", 2}};
+  expect_error(Category::Unsupported, "did you mean 'dynamic'", [&] { model_config_from_json(old, "c"); });
+}
+
+TEST(ModelConfig, Qwen2HasBiasesAndItsWindowOnlyWhenAsked) {
+  json object = llama();
+  object["model_type"] = "qwen2";
+  object["sliding_window"] = 32;
+  ModelConfig config = model_config_from_json(object, "config.json");
+  EXPECT_TRUE(config.attention_bias);
+  EXPECT_FALSE(config.attention_output_bias);
+  EXPECT_FALSE(config.sliding_window.has_value());
+  object["use_sliding_window"] = true;
+  object["max_window_layers"] = 1;
+  config = model_config_from_json(object, "config.json");
+  EXPECT_EQ(config.sliding_window, 32);
+  EXPECT_EQ(config.sliding_window_from, 1);
+}
+
+TEST(ModelConfig, ReadsGpt2) {
+  const auto config = model_config_from_json(json::parse(R"({"model_type":"gpt2","vocab_size":100,"n_embd":32,"n_layer":2,"n_head":4,"n_positions":64})"), "config.json");
+  EXPECT_EQ(config.intermediate_size, 128);
+  EXPECT_EQ(config.activation, "gelu_new");
+  EXPECT_TRUE(config.tie_embeddings);
+  EXPECT_TRUE(config.transposed_linears);
+  EXPECT_EQ(config.max_positions, 64);
+}
+
+TEST(ModelConfig, T5ScalesItsLogitsUnlessUntied) {
+  json object = json::parse(R"({"model_type":"t5","vocab_size":100,"d_model":32,"d_ff":64,"num_layers":3,"num_heads":4,"d_kv":8,"feed_forward_proj":"relu","decoder_start_token_id":0})");
+  ModelConfig config = model_config_from_json(object, "config.json");
+  EXPECT_TRUE(config.scale_logits);
+  EXPECT_FALSE(config.gated);
+  EXPECT_EQ(config.decoder_layers, 3);
+  EXPECT_EQ(config.eos, (std::vector<std::int64_t>{1}));
+  object["feed_forward_proj"] = "gated-gelu";
+  object["tie_word_embeddings"] = false;
+  config = model_config_from_json(object, "config.json");
+  EXPECT_FALSE(config.scale_logits);
+  EXPECT_FALSE(config.tie_embeddings);
+  EXPECT_TRUE(config.gated);
+  EXPECT_EQ(config.activation, "gelu_new");
+}
+
+TEST(ModelConfig, NamesFileFieldAndValue) {
+  const auto broken = [](const char* key, json value) {
+    json object = llama();
+    object[key] = std::move(value);
+    return [object] { model_config_from_json(object, "some/config.json"); };
+  };
+  expect_error(Category::InvalidArgument, "some/config.json: field 'hidden_size' is \"64\"", broken("hidden_size", "64"));
+  expect_error(Category::InvalidArgument, "'num_hidden_layers' is 0", broken("num_hidden_layers", 0));
+  expect_error(Category::InvalidArgument, "'vocab_size' is -5", broken("vocab_size", -5));
+  expect_error(Category::InvalidArgument, "'hidden_size'", broken("hidden_size", 1ULL << 60));
+  expect_error(Category::InvalidArgument, "'vocab_size' is missing", broken("vocab_size", nullptr));
+  expect_error(Category::InvalidArgument, "multiple of 5 heads", broken("num_attention_heads", 5));
+  expect_error(Category::InvalidArgument, "3 key-value heads", broken("num_key_value_heads", 3));
+  expect_error(Category::InvalidArgument, "'rope_scaling'", broken("rope_scaling", 3));
+  expect_error(Category::InvalidArgument, "'eos_token_id'", broken("eos_token_id", "two"));
+  expect_error(Category::Unsupported, "activation 'tanh'", broken("hidden_act", "tanh"));
+  expect_error(Category::Unsupported, "did you mean 'mistral'", broken("model_type", "mistrall"));
+  expect_error(Category::InvalidArgument, "'model_type' is missing", broken("model_type", nullptr));
+  const Folder folder;
+  expect_error(Category::NotFound, "config.json", [&] { read_model_config(folder.path()); });
+  folder.file("config.json", "{");
+  expect_error(Category::Corruption, "not valid JSON", [&] { read_model_config(folder.path()); });
+}
+
+TEST(UnpermuteRows, IsTheInverseOfTheInterleaving) {
+  // One head of six rows: the halves 0 1 2 and 3 4 5 are stored as 0 3 1 4 2 5.
+  EXPECT_EQ(unpermute_rows(6, 1), (std::vector<std::int64_t>{0, 2, 4, 1, 3, 5}));
+  EXPECT_EQ(unpermute_rows(8, 2), (std::vector<std::int64_t>{0, 2, 1, 3, 4, 6, 5, 7}));
+  expect_error(Category::InvalidArgument, "even", [] { unpermute_rows(6, 2); });
+}
+
+json gguf_llama() {
+  return {{"general.architecture", "llama"}, {"llama.block_count", 1}, {"llama.context_length", 64}, {"llama.embedding_length", 8},
+          {"llama.feed_forward_length", 16}, {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
+          {"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"llama.rope.freq_base", 100000.0}, {"tokenizer.ggml.bos_token_id", 1},
+          {"tokenizer.ggml.tokens", {"a", "b", "c"}}};
+}
+
+std::filesystem::path write_model(const Folder& folder, const std::vector<TensorPlan>& plan, const json& metadata) {
+  const auto path = folder.path() / "model.gguf";
+  const auto writer = write_gguf(path, plan, metadata);
+  for (const TensorPlan& tensor : plan) {
+    std::int64_t elements = 1;
+    for (std::int64_t size : tensor.shape) elements *= size;
+    writer->write(std::vector<std::byte>(static_cast<std::size_t>(elements * 4)));
+  }
+  writer->finish();
+  return path;
+}
+
+TEST(ModelFiles, GgufLooksLikeHuggingFace) {
+  const Folder folder;
+  const auto path = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"blk.0.attn_q.weight", DType::F32, {8, 8}},
+                                         {"blk.0.ffn_norm.weight", DType::F32, {8}}, {"output_norm.weight", DType::F32, {8}}}, gguf_llama());
+  const ModelFiles model = open_model_files(path);
+  EXPECT_EQ(model.config.architecture, "llama");
+  EXPECT_EQ(model.config.vocab_size, 3);
+  EXPECT_EQ(model.config.head_dim, 4);
+  EXPECT_EQ(model.config.norm_eps, 1e-5) << "single precision was not undone";
+  EXPECT_EQ(model.config.rope.theta, 100000.0);
+  EXPECT_TRUE(model.config.rope_interleaved);
+  EXPECT_TRUE(model.config.tie_embeddings);
+  EXPECT_FALSE(model.config.raw.contains("tokenizer.ggml.tokens"));
+  std::vector<std::string> names;
+  for (const TensorInfo& info : model.weights->tensors()) names.push_back(info.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"model.embed_tokens.weight", "model.layers.0.self_attn.q_proj.weight",
+                                             "model.layers.0.post_attention_layernorm.weight", "model.norm.weight"}));
+  EXPECT_EQ(model.weights->bytes(model.weights->at("model.norm.weight")).size(), 32u);
+}
+
+TEST(ModelFiles, GgufScalesRopeByFactors) {
+  const Folder folder;
+  const auto path = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"rope_freqs.weight", DType::F32, {2}}}, gguf_llama());
+  const ModelFiles model = open_model_files(path);
+  EXPECT_EQ(model.config.rope.scaling, RopeScaling::Factors);
+  EXPECT_EQ(model.config.rope.factors.size(), 2u);
+  const auto wrong = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"rope_freqs.weight", DType::F32, {3}}}, gguf_llama());
+  expect_error(Category::Corruption, "rope_freqs", [&] { open_model_files(wrong); });
+}
+
+TEST(ModelFiles, GgufGpt2KeepsItsOrientation) {
+  const Folder folder;
+  json metadata = json::object();
+  for (const auto& [key, value] : gguf_llama().items()) metadata[key.starts_with("llama.") ? "gpt2" + key.substr(5) : key] = value;
+  metadata["general.architecture"] = "gpt2";
+  metadata["gpt2.attention.layer_norm_epsilon"] = 1e-5;
+  const auto path = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"blk.0.attn_qkv.weight", DType::F32, {24, 8}}, {"blk.0.ffn_up.bias", DType::F32, {16}}}, metadata);
+  const ModelFiles model = open_model_files(path);
+  EXPECT_EQ(model.config.architecture, "gpt2");
+  EXPECT_FALSE(model.config.transposed_linears);
+  EXPECT_NE(model.weights->find("transformer.h.0.attn.c_attn.weight"), nullptr);
+  EXPECT_NE(model.weights->find("transformer.h.0.mlp.c_fc.bias"), nullptr);
+}
+
+TEST(ModelFiles, NamesTheMissingKeyOfAGguf) {
+  const Folder folder;
+  json metadata = gguf_llama();
+  metadata.erase("llama.block_count");
+  expect_error(Category::InvalidArgument, "'llama.block_count' is missing", [&] { open_model_files(write_model(folder, {}, metadata)); });
+  metadata = gguf_llama();
+  metadata["general.architecture"] = "lama";
+  expect_error(Category::Unsupported, "did you mean 'llama'", [&] { open_model_files(write_model(folder, {}, metadata)); });
+}
+
+}  // namespace
+}  // namespace graft
