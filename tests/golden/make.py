@@ -12,6 +12,8 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+# A batch on which ten full Adafactor steps of the ReLU model do not amplify rounding (the default's do).
+BATCH_SEEDS = {"t5": 10201}
 
 
 def fingerprint():
@@ -33,12 +35,15 @@ def golden(name, method, model_folder, out, seed):
     def fresh(dtype):
         return reference.adapt(load_model(name, model_folder, dtype), name, method, seed)
 
-    sequences = reference.batch(name, torch.Generator().manual_seed(seed + 1))
+    sequences = reference.batch(name, torch.Generator().manual_seed(BATCH_SEEDS.get(name, seed + 1)))
     keys = {f"{key}.{i}": value for i, sequence in enumerate(sequences) for key, value in sequence.items()}
 
     model = fresh(torch.float32)
     if method != "full":
         model.save_pretrained(out / "adapter")
+        config = out / "adapter" / "adapter_config.json"
+        document = {**json.loads(config.read_text()), "base_model_name_or_path": "../../model"}
+        config.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
     for prefix, one in (("", model), ("bf16.", fresh(torch.bfloat16))):
         loss, outputs = reference.lm_loss(one, sequences)
         keys[prefix + "loss"] = loss
@@ -129,6 +134,7 @@ def main():
     from cases import CASES, write_model
 
     transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
 
     torch.set_num_threads(1)  # the same sums in the same order on every machine with these instructions
     began = time.time()
