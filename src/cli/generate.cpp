@@ -15,8 +15,8 @@
 #include "base/progress.h"
 #include "cli/core/verb.h"
 #include "generate/decode.h"
-#include "nn/tensor_file.h"
 #include "nn/compute_dtype.h"
+#include "nn/tensor_file.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -124,7 +124,8 @@ void print_closing(const std::vector<Generated>& results, double seconds) {
 int run() {
   const auto tokenizer = open_tokenizer(arguments.model);
   const auto requests = read_requests(*tokenizer);
-  const auto model = load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), at::kCPU});
+  const auto model =
+      load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), at::kCPU});
   LoadedAdapter loaded;
   GenerateOptions options;
   if (!arguments.adapter.empty()) {
