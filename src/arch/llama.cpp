@@ -63,7 +63,7 @@ class Llama : public Model {
   struct Pass {
     Pass(const Llama& model, const StepInput& input, const ForwardOptions& options)
         : context(model.parameters_, options.slots, plan(input.decoder, model.plan_options(options)), options.cache),
-          table(model.rope_.table(context.plan().positions)) {}
+          table(model.rope_.table(context.plan().positions, context.plan().lengths)) {}
     Context context;
     RopeTable table;
   };

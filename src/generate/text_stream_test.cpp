@@ -39,11 +39,11 @@ TEST(TextStream, NeverShowsPartOfAStopString) {
 }
 
 TEST(TextStream, FindsAStopStringBehindAFalseStart) {
-  EXPECT_EQ(stream("aaab!", {"aab"}), "|||a|");
+  EXPECT_EQ(stream("aaab!", {"aab"}), "||a||");
 }
 
 TEST(TextStream, TakesTheEarliestOfSeveral) {
-  EXPECT_EQ(stream("xabcd", {"bc", "abcd"}), "x||a|");
+  EXPECT_EQ(stream("xabcd", {"bc", "abcd"}), "x|||a|");
 }
 
 TEST(TextStream, StopsInsideACharacterSequence) {

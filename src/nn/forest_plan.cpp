@@ -94,7 +94,21 @@ class Planner {
     }
     plan_.tokens = at::tensor(tokens, at::kLong).to(options_.device);
     plan_.positions = at::tensor(positions_, at::kLong).to(options_.device);
+    plan_.lengths = at::tensor(tree_lengths(), at::kLong).to(options_.device);
     if (!std::is_sorted(order.begin(), order.end())) plan_.order = at::tensor(order, at::kLong).to(options_.device);
+  }
+
+  std::vector<std::int64_t> tree_lengths() const {
+    std::vector<std::int64_t> lengths(positions_.size());
+    for (const auto root : tree_.roots) {
+      const auto begin = static_cast<std::size_t>(place(root).begin);
+      const auto end = begin + static_cast<std::size_t>(tree_.subtree_tokens[static_cast<std::size_t>(root)]);
+      std::int64_t longest = 0;
+      for (auto at = begin; at < end; ++at) longest = std::max(longest, positions_[at] + 1);
+      std::fill(lengths.begin() + static_cast<std::ptrdiff_t>(begin),
+                lengths.begin() + static_cast<std::ptrdiff_t>(end), longest);
+    }
+    return lengths;
   }
 
   void add_run(TokenRange tokens, std::int32_t slot) {

@@ -40,6 +40,7 @@ struct SlotRun {
 struct ForestPlan {
   at::Tensor tokens;                 ///< [N] int64, planned order, on the model's device
   at::Tensor positions;              ///< [N] int64, position within the path from the root
+  at::Tensor lengths;                ///< [N] int64, longest path of the token's tree: what dynamic RoPE looks at
   std::vector<AttentionCall> calls;  ///< self-attention
   std::vector<AttentionCall> cross;  ///< over the encoder's planned rows, where segments have a source
   std::vector<SlotRun> runs;         ///< cover [0, N)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numbers>
 
 #include "base/error.h"
@@ -94,11 +95,24 @@ at::Tensor Rope::inverse_frequencies(std::int64_t length) const {
   }
 }
 
-RopeTable Rope::table(const at::Tensor& positions) const {
-  const std::int64_t length = config_.scaling == RopeScaling::Dynamic ? positions.max().item<std::int64_t>() + 1 : 0;
-  const at::Tensor frequencies = inverse_frequencies(length).to(positions.device(), at::kFloat);
+RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) const {
+  at::Tensor frequencies;  // [1, D/2], or [N, D/2] where every sequence has its own
+  if (config_.scaling == RopeScaling::Dynamic) {
+    const at::Tensor host = lengths.cpu();
+    std::map<std::int64_t, at::Tensor> by_length;
+    std::vector<at::Tensor> rows;
+    for (std::int64_t i = 0; i < host.size(0); ++i) {
+      const auto length = host[i].item<std::int64_t>();
+      at::Tensor& row = by_length[length];
+      if (!row.defined()) row = inverse_frequencies(length);
+      rows.push_back(row);
+    }
+    frequencies = at::stack(rows);
+  } else {
+    frequencies = inverse_frequencies(0).unsqueeze(0);
+  }
   const double factor = config_.scaling == RopeScaling::Yarn ? config_.attention_factor : 1.0;
-  const at::Tensor angles = positions.to(at::kFloat).unsqueeze(1) * frequencies.unsqueeze(0);
+  const at::Tensor angles = positions.to(at::kFloat).unsqueeze(1) * frequencies.to(positions.device(), at::kFloat);
   return {angles.cos() * factor, angles.sin() * factor};
 }
 

@@ -22,8 +22,8 @@ class Rope {
  public:
   /// Throws Unsupported for partial rotation, Corruption for an odd head size.
   Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_positions);
-  /// `positions` [N] int64. Dynamic scaling looks at the largest position.
-  RopeTable table(const at::Tensor& positions) const;
+  /// `positions` and `lengths` [N] int64; dynamic scaling looks at the length of each token's own sequence.
+  RopeTable table(const at::Tensor& positions, const at::Tensor& lengths) const;
 
  private:
   at::Tensor inverse_frequencies(std::int64_t length) const;

@@ -23,9 +23,10 @@ namespace fs = std::filesystem;
 
 // Largest difference allowed, relative to the tensor's largest value.
 constexpr double kFloat32 = 1e-4;
-constexpr double kBfloat16Logits = 0.03;
-constexpr double kBfloat16Loss = 0.03;
-constexpr double kBfloat16Gradient = 0.10;
+// In bf16 the measure is the reference itself: graft may be this many times as far from the fp32 tensors as the
+// reference's own bf16 run is, and at least kBfloat16Floor.
+constexpr double kBfloat16Share = 2.0;
+constexpr double kBfloat16Floor = 0.02;
 
 fs::path goldens() {
   const char* given = std::getenv("GRAFT_GOLDENS");
@@ -79,6 +80,15 @@ class Golden {
 double relative_gap(const at::Tensor& got, const at::Tensor& want) {
   const double largest = std::max(want.to(at::kDouble).abs().max().item<double>(), 1e-12);
   return (got.reshape(want.sizes()).to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>() / largest;
+}
+
+// A softmax does not see GPT-2's key bias: its true gradient is zero, and AdamW turns rounding noise into full steps.
+at::Tensor without_key_bias(const std::string& name, const at::Tensor& mine, const at::Tensor& want) {
+  if (!name.ends_with("attn.c_attn.bias")) return mine;
+  at::Tensor result = mine.clone();
+  const auto third = result.size(0) / 3;
+  result.narrow(0, third, third).copy_(want.narrow(0, third, third));
+  return result;
 }
 
 /// One model, one adapter and the golden's batch.
@@ -138,6 +148,7 @@ class Subject {
       at::Tensor mine = got.at(name).reshape(value.sizes());
       if (!unstable.empty() && golden.has(unstable + name))
         mine = at::where(golden.at(unstable + name) == 1, value, mine);
+      if (!unstable.empty()) mine = without_key_bias(name, mine, value);
       EXPECT_LE(relative_gap(mine, value), tolerance) << case_.title() << " " << name;
     }
   }
@@ -193,14 +204,37 @@ TEST_P(GoldenParity, Float32LogitsLossAndGradients) {
   subject.expect_near(subject.golden.below("grad."), true, kFloat32);
 }
 
-TEST_P(GoldenParity, Bfloat16LogitsLossAndGradients) {
+struct Gaps {
+  double ours = 0;
+  double reference = 0;
+  void add(const at::Tensor& got, const at::Tensor& reference_bf16, const at::Tensor& fp32) {
+    ours = std::max(ours, relative_gap(got, fp32));
+    reference = std::max(reference, relative_gap(reference_bf16, fp32));
+  }
+  void expect_close(const char* what) const {
+    EXPECT_LE(ours, std::max(kBfloat16Floor, kBfloat16Share * reference)) << what << "; the reference: " << reference;
+  }
+};
+
+TEST_P(GoldenParity, Bfloat16IsAsNearToFloat32AsTheReference) {
   if (GetParam().method == "full") return;  // graft trains an fp32 copy of the weights, the reference bf16 ones
   const Subject subject(GetParam(), at::kBFloat16);
-  expect_logits(subject, "bf16.", kBfloat16Logits);
+  const Golden& golden = subject.golden;
+  Gaps logits, loss_gap, gradients;
+  const at::Tensor all = subject.logits().detach();
+  for (std::size_t i = 0; i < subject.sequences().size(); ++i) {
+    const auto& segment = subject.sequences()[i];
+    const auto key = fmt::format("logits.{}", i);
+    logits.add(all.narrow(0, segment.begin, segment.length), golden.at("bf16." + key), golden.at(key));
+  }
+  logits.expect_close("logits");
   const at::Tensor loss = subject.loss();
-  EXPECT_LE(relative_gap(loss.detach(), subject.golden.at("bf16.loss")), kBfloat16Loss);
+  loss_gap.add(loss.detach(), golden.at("bf16.loss"), golden.at("loss"));
+  loss_gap.expect_close("loss");
   loss.backward();
-  subject.expect_near(subject.golden.below("bf16.grad."), true, kBfloat16Gradient);
+  for (const auto& [name, value] : subject.named(true))
+    gradients.add(value, golden.at("bf16.grad." + name), golden.at("grad." + name));
+  gradients.expect_close("gradients");
 }
 
 TEST_P(GoldenParity, TenOptimiserSteps) {
