@@ -1,0 +1,62 @@
+"""Throughput of graft's tokenizers against Hugging Face's on the same text in the same run.
+
+python bench/tokenizer.py --dump build/release/graft_tokenizer_dump --work build/tokenizer --data DATA
+"""
+
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"))
+import tokenizer_corpus  # noqa: E402
+import tokenizer_models  # noqa: E402
+
+# The batch call of the reference runs on as many threads as this says.
+os.environ.setdefault("RAYON_NUM_THREADS", "2")
+
+
+def best(function, repeats):
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dump", required=True)
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    tokenizer_models.make(args.work)
+    articles = tokenizer_models.articles()
+    sets = {"articles": articles, "ugly": tokenizer_corpus.lines(10000, " ".join(articles).split(" "), 1)}
+    for text_name, texts in sets.items():
+        data = b"".join(t.encode() + b"\0" for t in texts)
+        megabytes = sum(len(t.encode()) for t in texts) / 1e6
+        for name in tokenizer_models.NAMES:
+            reference = tokenizer_models.reference(args.work, name, args.data)
+            path = tokenizer_models.path_of(args.work, name, args.data)
+
+            def seconds(mode):
+                out = subprocess.run([args.dump, path, mode, str(args.repeats)], input=data, capture_output=True, check=True).stdout
+                return float(out.split()[1])
+
+            one = best(lambda: [reference.encode(t) for t in texts], args.repeats)
+            mine = seconds("time")
+            line = f"{text_name:9} {name:14} one thread: reference {megabytes / one:6.2f} MB/s, graft {megabytes / mine:7.2f} MB/s, {one / mine:5.1f}x"
+            if isinstance(reference, tokenizer_models.Fast):
+                two = best(lambda: reference.tokenizer.encode_batch(texts, add_special_tokens=False), args.repeats)
+                mine = seconds("threads")
+                line += f"; two threads: {megabytes / two:6.2f} and {megabytes / mine:7.2f} MB/s, {two / mine:5.1f}x"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
