@@ -56,7 +56,8 @@ bool is_safe_path(const std::string& name) {
   if (name.empty() || name.front() == '/' || name.find('\\') != std::string::npos ||
       name.find('\0') != std::string::npos)
     return false;
-  return std::none_of(fs::path(name).begin(), fs::path(name).end(),
+  const fs::path path(name);
+  return std::none_of(path.begin(), path.end(),
                       [](const fs::path& part) { return part == ".." || part == "." || part.empty(); });
 }
 
