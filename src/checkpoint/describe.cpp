@@ -17,13 +17,16 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 bool holds_any(const std::string& name, std::initializer_list<const char*> parts) {
-  return std::any_of(parts.begin(), parts.end(), [&](const char* part) { return name.find(part) != std::string::npos; });
+  return std::any_of(parts.begin(), parts.end(),
+                     [&](const char* part) { return name.find(part) != std::string::npos; });
 }
 
 // By the names that Hugging Face, GGUF and PEFT give.
 const char* kind_of(const std::string& name) {
   if (holds_any(name, {"norm", "ln_1", "ln_2", "ln_f"})) return "norm";
-  if (holds_any(name, {"embed", "wte", "wpe", "token_embd", "position_embd", "lm_head", "shared."}) || name == "output.weight") return "embedding";
+  if (holds_any(name, {"embed", "wte", "wpe", "token_embd", "position_embd", "lm_head", "shared."}) ||
+      name == "output.weight")
+    return "embedding";
   if (holds_any(name, {"attn", "attention", "SelfAttention", "EncDecAttention"})) return "attention";
   if (holds_any(name, {"mlp", "ffn", "DenseReluDense", "feed_forward"})) return "feed_forward";
   return "other";
@@ -52,8 +55,11 @@ json tokenizer_of(const TensorSource& source, const fs::path& folder) {
     return model.is_null() ? model : json("GGUF metadata (" + model.get<std::string>() + ")");
   }
   for (const auto& [file, kind] : std::initializer_list<std::pair<const char*, const char*>>{
-           {"tokenizer.json", "Hugging Face tokenizer.json"}, {"spiece.model", "SentencePiece"}, {"tokenizer.model", "SentencePiece"},
-           {"merges.txt", "byte-level BPE (vocab.json and merges.txt)"}, {"vocab.txt", "WordPiece"}}) {
+           {"tokenizer.json", "Hugging Face tokenizer.json"},
+           {"spiece.model", "SentencePiece"},
+           {"tokenizer.model", "SentencePiece"},
+           {"merges.txt", "byte-level BPE (vocab.json and merges.txt)"},
+           {"vocab.txt", "WordPiece"}}) {
     if (fs::exists(folder / file)) return kind;
   }
   return {};
@@ -64,7 +70,8 @@ json short_metadata(const json& metadata) {
   constexpr std::size_t kLongestArray = 16;
   json kept = json::object();
   for (const auto& [key, value] : metadata.items()) {
-    kept[key] = value.is_array() && value.size() > kLongestArray ? json(fmt::format("[{} values]", value.size())) : value;
+    kept[key] =
+        value.is_array() && value.size() > kLongestArray ? json(fmt::format("[{} values]", value.size())) : value;
   }
   return kept;
 }
@@ -79,7 +86,8 @@ void add_tensors(const TensorSource& source, json& out) {
   json tensors = json::array();
   for (const TensorInfo& info : source.tensors()) {
     const std::int64_t elements = info.elements();
-    for (const char* key : {"total", kind_of(info.name)}) parameters[key] = parameters[key].get<std::int64_t>() + elements;
+    for (const char* key : {"total", kind_of(info.name)})
+      parameters[key] = parameters[key].get<std::int64_t>() + elements;
     Count& count = dtypes[name(info.dtype)];
     count.tensors += 1;
     count.parameters += elements;
@@ -89,19 +97,24 @@ void add_tensors(const TensorSource& source, json& out) {
   out["parameters"] = std::move(parameters);
   out["dtypes"] = json::array();
   for (const auto& [dtype, count] : dtypes) {
-    out["dtypes"].push_back({{"dtype", dtype}, {"tensors", count.tensors}, {"parameters", count.parameters}, {"bytes", count.bytes}});
+    out["dtypes"].push_back(
+        {{"dtype", dtype}, {"tensors", count.tensors}, {"parameters", count.parameters}, {"bytes", count.bytes}});
   }
   out["tensors"] = std::move(tensors);
 }
 
-std::string shown(const json& value) { return value.is_string() ? printable(value.get<std::string>()) : "unknown"; }
+std::string shown(const json& value) {
+  return value.is_string() ? printable(value.get<std::string>()) : "unknown";
+}
 
 std::string summary(const json& description) {
-  std::string out = fmt::format("{}\n  format        {}\n  architecture  {}\n  tokenizer     {}\n", description["path"].get<std::string>(),
-                                description["format"].get<std::string>(), shown(description["architecture"]),
+  std::string out = fmt::format("{}\n  format        {}\n  architecture  {}\n  tokenizer     {}\n",
+                                description["path"].get<std::string>(), description["format"].get<std::string>(),
+                                shown(description["architecture"]),
                                 description["tokenizer"].is_null() ? "none here" : shown(description["tokenizer"]));
   for (const json& file : description["files"]) {
-    out += fmt::format("  file          {}  {}\n", file["name"].get<std::string>(), human_bytes(file["bytes"].get<double>()));
+    out += fmt::format("  file          {}  {}\n", file["name"].get<std::string>(),
+                       human_bytes(file["bytes"].get<double>()));
   }
   out += fmt::format("  parameters    {}", grouped(description["parameters"]["total"].get<std::int64_t>()));
   std::vector<std::string> parts;
@@ -111,12 +124,14 @@ std::string summary(const json& description) {
   if (!parts.empty()) out += fmt::format(" ({})", fmt::join(parts, ", "));
   out += "\n";
   for (const json& dtype : description["dtypes"]) {
-    out += fmt::format("  {:<12}  {} tensors, {} values, {}\n", dtype["dtype"].get<std::string>(), dtype["tensors"].get<std::int64_t>(),
-                       grouped(dtype["parameters"].get<std::int64_t>()), human_bytes(dtype["bytes"].get<double>()));
+    out += fmt::format("  {:<12}  {} tensors, {} values, {}\n", dtype["dtype"].get<std::string>(),
+                       dtype["tensors"].get<std::int64_t>(), grouped(dtype["parameters"].get<std::int64_t>()),
+                       human_bytes(dtype["bytes"].get<double>()));
   }
   const json& adapter = description["adapter"];
   if (!adapter.is_null()) {
-    out += fmt::format("  adapter       {} for {}\n", shown(adapter.value("peft_type", json())), shown(adapter.value("base_model_name_or_path", json())));
+    out += fmt::format("  adapter       {} for {}\n", shown(adapter.value("peft_type", json())),
+                       shown(adapter.value("base_model_name_or_path", json())));
   }
   return out;
 }
@@ -143,10 +158,12 @@ std::string describe_table(const json& description, bool with_tensors) {
   std::string out = summary(description);
   if (!with_tensors) return out;
   std::size_t widest = 4;
-  for (const json& tensor : description["tensors"]) widest = std::max(widest, printable(tensor["name"].get<std::string>()).size());
+  for (const json& tensor : description["tensors"])
+    widest = std::max(widest, printable(tensor["name"].get<std::string>()).size());
   out += fmt::format("\n  {:<{}}  {:<8}  {:<20}  {}\n", "tensor", widest, "dtype", "shape", "bytes");
   for (const json& tensor : description["tensors"]) {
-    out += fmt::format("  {:<{}}  {:<8}  {:<20}  {}\n", printable(tensor["name"].get<std::string>()), widest, tensor["dtype"].get<std::string>(),
+    out += fmt::format("  {:<{}}  {:<8}  {:<20}  {}\n", printable(tensor["name"].get<std::string>()), widest,
+                       tensor["dtype"].get<std::string>(),
                        fmt::format("[{}]", fmt::join(tensor["shape"].get<std::vector<std::int64_t>>(), ", ")),
                        human_bytes(tensor["bytes"].get<double>()));
   }

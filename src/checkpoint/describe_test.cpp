@@ -8,10 +8,11 @@ namespace {
 
 TEST(Describe, CountsWhatAFolderHolds) {
   const testing::Folder folder;
-  const auto writer = write_safetensors_folder(folder.path(), {{"model.embed_tokens.weight", DType::F16, {10, 4}},
-                                                               {"model.layers.0.self_attn.q_proj.weight", DType::F16, {4, 4}},
-                                                               {"model.layers.0.mlp.up_proj.weight", DType::F32, {8, 4}},
-                                                               {"model.norm.weight", DType::F32, {4}}});
+  const auto writer =
+      write_safetensors_folder(folder.path(), {{"model.embed_tokens.weight", DType::F16, {10, 4}},
+                                               {"model.layers.0.self_attn.q_proj.weight", DType::F16, {4, 4}},
+                                               {"model.layers.0.mlp.up_proj.weight", DType::F32, {8, 4}},
+                                               {"model.norm.weight", DType::F32, {4}}});
   for (std::size_t size : {80, 32, 128, 16}) writer->write(std::vector<std::byte>(size));
   writer->finish();
   folder.file("config.json", R"({"model_type":"llama"})");
@@ -19,8 +20,13 @@ TEST(Describe, CountsWhatAFolderHolds) {
   const auto found = describe(folder.path());
   EXPECT_EQ(found["format"], "safetensors");
   EXPECT_EQ(found["architecture"], "llama");
-  EXPECT_EQ(found["parameters"], nlohmann::json::parse(R"({"total":92,"embedding":40,"attention":16,"feed_forward":32,"norm":4,"other":0})"));
-  EXPECT_EQ(found["dtypes"], nlohmann::json::parse(R"([{"dtype":"F16","tensors":2,"parameters":56,"bytes":112},{"dtype":"F32","tensors":2,"parameters":36,"bytes":144}])"));
+  EXPECT_EQ(
+      found["parameters"],
+      nlohmann::json::parse(R"({"total":92,"embedding":40,"attention":16,"feed_forward":32,"norm":4,"other":0})"));
+  EXPECT_EQ(
+      found["dtypes"],
+      nlohmann::json::parse(
+          R"([{"dtype":"F16","tensors":2,"parameters":56,"bytes":112},{"dtype":"F32","tensors":2,"parameters":36,"bytes":144}])"));
   EXPECT_EQ(found["tensors"].size(), 4u);
   EXPECT_TRUE(found["adapter"].is_null());
   const std::string table = describe_table(found);

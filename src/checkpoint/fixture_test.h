@@ -35,7 +35,9 @@ class Folder {
   std::filesystem::path path_;
 };
 
-inline std::filesystem::path seed(const std::string& name) { return std::filesystem::path(GRAFT_SOURCE_DIR) / "tests/fuzz/corpus" / name; }
+inline std::filesystem::path seed(const std::string& name) {
+  return std::filesystem::path(GRAFT_SOURCE_DIR) / "tests/fuzz/corpus" / name;
+}
 
 /// Runs `action`, which must throw graft::Error of `category` whose text holds `part`.
 template <typename Action>

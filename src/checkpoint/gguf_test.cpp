@@ -21,13 +21,16 @@ std::string raw(T value) {
   return bytes;
 }
 
-std::string text(const std::string& value) { return raw<std::uint64_t>(value.size()) + value; }
+std::string text(const std::string& value) {
+  return raw<std::uint64_t>(value.size()) + value;
+}
 
 std::string head(std::uint64_t tensors, std::uint64_t values, std::uint32_t version = 3) {
   return "GGUF" + raw(version) + raw(tensors) + raw(values);
 }
 
-std::string tensor(const std::string& name, std::vector<std::uint64_t> reversed_shape, std::uint32_t type, std::uint64_t offset) {
+std::string tensor(const std::string& name, std::vector<std::uint64_t> reversed_shape, std::uint32_t type,
+                   std::uint64_t offset) {
   std::string entry = text(name) + raw<std::uint32_t>(static_cast<std::uint32_t>(reversed_shape.size()));
   for (std::uint64_t size : reversed_shape) entry += raw(size);
   return entry + raw(type) + raw(offset);
@@ -83,7 +86,8 @@ TEST(Gguf, ReadsMetadataOfEveryType) {
   values += text("f32") + raw(6u) + raw(0.5f);
   values += text("bool") + raw(7u) + raw<std::uint8_t>(1);
   values += text("string") + raw(8u) + text("héllo");
-  values += text("array") + raw(9u) + raw(9u) + raw<std::uint64_t>(1) + raw(8u) + raw<std::uint64_t>(2) + text("x") + text("y");
+  values += text("array") + raw(9u) + raw(9u) + raw<std::uint64_t>(1) + raw(8u) + raw<std::uint64_t>(2) + text("x") +
+            text("y");
   values += text("u64") + raw(10u) + raw<std::uint64_t>(~0ULL);
   values += text("i64") + raw(11u) + raw<std::int64_t>(-1LL << 40);
   values += text("f64") + raw(12u) + raw(0.1);
@@ -114,19 +118,26 @@ TEST(Gguf, RefusesBadFiles) {
       {"key", head(0, 1) + raw(~0ULL) + std::string(40, 'x'), Category::Corruption, "metadata key"},
       {"type", head(0, 1) + text("k") + raw(99u) + raw(0u), Category::Corruption, "value type 99"},
       {"array", head(0, 1) + array + raw(4u) + raw(1ULL << 61), Category::Corruption, "more than can be true"},
-      {"nesting", head(0, 1) + array + raw(9u) + raw(1ULL) + raw(9u) + raw(1ULL) + raw(9u) + raw(1ULL) + raw(9u) + raw(1ULL) + raw(9u) + raw(0ULL), Category::Corruption, "nested"},
-      {"twice", head(0, 2) + text("k") + raw(4u) + raw(0u) + text("k") + raw(4u) + raw(0u), Category::Corruption, "'k' is there twice"},
+      {"nesting",
+       head(0, 1) + array + raw(9u) + raw(1ULL) + raw(9u) + raw(1ULL) + raw(9u) + raw(1ULL) + raw(9u) + raw(1ULL) +
+           raw(9u) + raw(0ULL),
+       Category::Corruption, "nested"},
+      {"twice", head(0, 2) + text("k") + raw(4u) + raw(0u) + text("k") + raw(4u) + raw(0u), Category::Corruption,
+       "'k' is there twice"},
       {"alignment", head(0, 1) + text("general.alignment") + raw(4u) + raw(0u), Category::Corruption, "power of two"},
       {"petabytes", padded(head(1, 0) + tensor("t", {1ULL << 50}, 0, 0), 4), Category::Corruption, "truncated"},
-      {"overflow", padded(head(1, 0) + tensor("t", {1ULL << 40, 1ULL << 40}, 0, 0), 4), Category::Corruption, "too large"},
+      {"overflow", padded(head(1, 0) + tensor("t", {1ULL << 40, 1ULL << 40}, 0, 0), 4), Category::Corruption,
+       "too large"},
       {"negative", padded(head(1, 0) + tensor("t", {~0ULL}, 0, 0), 4), Category::Corruption, "too large"},
       {"dimensions", padded(head(1, 0) + tensor("t", {1, 1, 1, 1, 1}, 0, 0), 4), Category::Corruption, "5 dimensions"},
       {"dtype", padded(head(1, 0) + tensor("t", {1}, 16, 0), 4), Category::Unsupported, "GGML type 16"},
       {"blocks", padded(head(1, 0) + tensor("t", {33}, 2, 0), 64), Category::Corruption, "whole Q4_0 blocks"},
       {"offset", padded(head(1, 0) + tensor("t", {1}, 0, 1ULL << 63), 4), Category::Corruption, "truncated"},
       {"unaligned", padded(head(1, 0) + tensor("t", {1}, 0, 4), 64), Category::Corruption, "alignment"},
-      {"overlap", padded(head(2, 0) + tensor("a", {16}, 0, 0) + tensor("b", {16}, 0, 32), 128), Category::Corruption, "'a' and 'b' overlap"},
-      {"names", padded(head(2, 0) + tensor("a", {1}, 0, 0) + tensor("a", {1}, 0, 32), 128), Category::Corruption, "'a' is there twice"},
+      {"overlap", padded(head(2, 0) + tensor("a", {16}, 0, 0) + tensor("b", {16}, 0, 32), 128), Category::Corruption,
+       "'a' and 'b' overlap"},
+      {"names", padded(head(2, 0) + tensor("a", {1}, 0, 0) + tensor("a", {1}, 0, 32), 128), Category::Corruption,
+       "'a' is there twice"},
       {"utf-8", padded(head(1, 0) + tensor("\xff", {1}, 0, 0), 4), Category::Corruption, "\\xff"},
   };
   const Folder folder;

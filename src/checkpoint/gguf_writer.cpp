@@ -16,7 +16,9 @@ using nlohmann::json;
 
 constexpr std::uint64_t kAlignment = 32;
 
-std::uint64_t aligned(std::uint64_t position) { return (position + kAlignment - 1) / kAlignment * kAlignment; }
+std::uint64_t aligned(std::uint64_t position) {
+  return (position + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 template <typename T>
 void put(std::string& out, T value) {
@@ -33,8 +35,9 @@ GgufValue integer_type(const json& value) {
     return value.get<std::uint64_t>() <= std::numeric_limits<std::uint32_t>::max() ? GgufValue::U32 : GgufValue::U64;
   }
   const auto integer = value.get<std::int64_t>();
-  return integer >= std::numeric_limits<std::int32_t>::min() && integer <= std::numeric_limits<std::int32_t>::max() ? GgufValue::I32
-                                                                                                                   : GgufValue::I64;
+  return integer >= std::numeric_limits<std::int32_t>::min() && integer <= std::numeric_limits<std::int32_t>::max()
+             ? GgufValue::I32
+             : GgufValue::I64;
 }
 
 GgufValue type_of(const json& value, const std::string& where, const std::string& key) {
@@ -43,7 +46,8 @@ GgufValue type_of(const json& value, const std::string& where, const std::string
   if (value.is_number_integer()) return integer_type(value);
   if (value.is_number_float()) return GgufValue::F32;
   if (value.is_array()) return GgufValue::Array;
-  fail(Category::InvalidArgument, where, "metadata '{}' holds a value GGUF cannot: {}", printable(key), value.type_name());
+  fail(Category::InvalidArgument, where, "metadata '{}' holds a value GGUF cannot: {}", printable(key),
+       value.type_name());
 }
 
 // One type for all elements: a float makes all floats, mixed integers become 64 bits wide.
@@ -52,7 +56,8 @@ GgufValue element_type(const json& array, const std::string& where, const std::s
   for (const json& item : array) {
     const GgufValue other = type_of(item, where, key);
     if (other == type) continue;
-    if (!item.is_number() || !array.front().is_number()) fail(Category::InvalidArgument, where, "metadata '{}' mixes types in one array", printable(key));
+    if (!item.is_number() || !array.front().is_number())
+      fail(Category::InvalidArgument, where, "metadata '{}' mixes types in one array", printable(key));
     type = type == GgufValue::F32 || other == GgufValue::F32 ? GgufValue::F32 : GgufValue::I64;
   }
   return type;
@@ -60,14 +65,29 @@ GgufValue element_type(const json& array, const std::string& where, const std::s
 
 void put_value(std::string& out, const json& value, GgufValue type, const std::string& where, const std::string& key) {
   switch (type) {
-    case GgufValue::Bool: put<std::uint8_t>(out, value.get<bool>() ? 1 : 0); return;
-    case GgufValue::String: put_text(out, value.get_ref<const std::string&>()); return;
-    case GgufValue::U32: put(out, value.get<std::uint32_t>()); return;
-    case GgufValue::I32: put(out, value.get<std::int32_t>()); return;
-    case GgufValue::U64: put(out, value.get<std::uint64_t>()); return;
-    case GgufValue::I64: put(out, value.get<std::int64_t>()); return;
-    case GgufValue::F32: put(out, value.get<float>()); return;
-    default: break;
+    case GgufValue::Bool:
+      put<std::uint8_t>(out, value.get<bool>() ? 1 : 0);
+      return;
+    case GgufValue::String:
+      put_text(out, value.get_ref<const std::string&>());
+      return;
+    case GgufValue::U32:
+      put(out, value.get<std::uint32_t>());
+      return;
+    case GgufValue::I32:
+      put(out, value.get<std::int32_t>());
+      return;
+    case GgufValue::U64:
+      put(out, value.get<std::uint64_t>());
+      return;
+    case GgufValue::I64:
+      put(out, value.get<std::int64_t>());
+      return;
+    case GgufValue::F32:
+      put(out, value.get<float>());
+      return;
+    default:
+      break;
   }
   const GgufValue inner = element_type(value, where, key);
   put(out, static_cast<std::uint32_t>(inner));
@@ -84,9 +104,11 @@ class GgufWriter : public CheckpointWriter {
   }
 
   void write(std::span<const std::byte> bytes) override {
-    if (next_ == plan_.size()) fail(Category::InvalidArgument, where_, "more tensors are written than the {} planned", plan_.size());
+    if (next_ == plan_.size())
+      fail(Category::InvalidArgument, where_, "more tensors are written than the {} planned", plan_.size());
     if (bytes.size() != sizes_[next_]) {
-      fail(Category::InvalidArgument, where_, "tensor '{}' needs {} bytes, {} were given", printable(plan_[next_].name), sizes_[next_], bytes.size());
+      fail(Category::InvalidArgument, where_, "tensor '{}' needs {} bytes, {} were given", printable(plan_[next_].name),
+           sizes_[next_], bytes.size());
     }
     file_.write(bytes);
     pad();
@@ -94,7 +116,8 @@ class GgufWriter : public CheckpointWriter {
   }
 
   void finish() override {
-    if (next_ != plan_.size()) fail(Category::InvalidArgument, where_, "tensor '{}' was planned and not written", printable(plan_[next_].name));
+    if (next_ != plan_.size())
+      fail(Category::InvalidArgument, where_, "tensor '{}' was planned and not written", printable(plan_[next_].name));
     file_.commit();
   }
 
@@ -126,11 +149,15 @@ class GgufWriter : public CheckpointWriter {
   // Returns the offset of the next tensor.
   std::uint64_t put_tensor(std::string& out, const TensorPlan& tensor, std::uint64_t offset) {
     const auto type = ggml_type(tensor.dtype);
-    if (!type) fail(Category::Unsupported, where_, "tensor '{}' is {}, which GGUF cannot hold", printable(tensor.name), name(tensor.dtype));
-    if (tensor.shape.size() > 4) fail(Category::Unsupported, where_, "tensor '{}' has more than 4 dimensions", printable(tensor.name));
+    if (!type)
+      fail(Category::Unsupported, where_, "tensor '{}' is {}, which GGUF cannot hold", printable(tensor.name),
+           name(tensor.dtype));
+    if (tensor.shape.size() > 4)
+      fail(Category::Unsupported, where_, "tensor '{}' has more than 4 dimensions", printable(tensor.name));
     put_text(out, tensor.name);
     put<std::uint32_t>(out, static_cast<std::uint32_t>(tensor.shape.size()));
-    for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size) put<std::uint64_t>(out, static_cast<std::uint64_t>(*size));
+    for (auto size = tensor.shape.rbegin(); size != tensor.shape.rend(); ++size)
+      put<std::uint64_t>(out, static_cast<std::uint64_t>(*size));
     put<std::uint32_t>(out, *type);
     put<std::uint64_t>(out, offset);
     sizes_.push_back(checked_bytes(where_, tensor.name, tensor.dtype, tensor.shape));
@@ -152,7 +179,8 @@ class GgufWriter : public CheckpointWriter {
 
 }  // namespace
 
-std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, const std::vector<TensorPlan>& plan, const json& metadata) {
+std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
+                                             const json& metadata) {
   return std::make_unique<GgufWriter>(path, plan, metadata);
 }
 

@@ -31,7 +31,8 @@ Url split(const std::string& url) {
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -70,7 +71,8 @@ HttpReply get_once(const HttpRequest& request, const Url& url, const std::string
   const httplib::Result result = client.Get(url.path, headers, begin, receive);
   if (interrupted()) fail(Category::Cancelled, url.origin, "interrupted; the same command goes on where it stopped");
   if (!result) {
-    fail(Category::Io, url.origin, "{} ({}); check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use the cache",
+    fail(Category::Io, url.origin,
+         "{} ({}); check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use the cache",
          reply.status == 0 ? "cannot be reached" : "broke off", httplib::to_string(result.error()));
   }
   return reply;

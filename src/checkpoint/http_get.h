@@ -11,23 +11,23 @@ namespace graft {
 
 struct HttpReply {
   int status = 0;
-  std::string body;                          ///< of replies that `receive` did not take
-  std::map<std::string, std::string> headers;  ///< lower-case names, of all replies on the way, later ones first in rank; an
-                                               ///< x-linked-… header of the first reply stays
+  std::string body;                            ///< of replies that `receive` did not take
+  std::map<std::string, std::string> headers;  ///< lower-case names, of all replies on the way, later ones first in
+                                               ///< rank; an x-linked-… header of the first reply stays
 };
 
 struct HttpRequest {
-  std::string url;                             ///< absolute
-  std::string token;                           ///< for the host of `url` only
-  std::uint64_t from = 0;                      ///< first byte wanted (Range), 0: all
+  std::string url;         ///< absolute
+  std::string token;       ///< for the host of `url` only
+  std::uint64_t from = 0;  ///< first byte wanted (Range), 0: all
   /// Called once before the body of a 200 or 206 reply; false stops.
   std::function<bool(const HttpReply&)> begin = {};
   /// Pieces of that body; false stops. Without it the body is collected (at most 64 MB).
   std::function<bool(std::string_view)> receive = {};
 };
 
-/// Follows up to ten redirects. Throws Io when the host cannot be reached, InvalidArgument for a malformed URL. A connection that breaks
-/// off in the middle of a body throws Io as well, after `receive` got the first part.
+/// Follows up to ten redirects. Throws Io when the host cannot be reached, InvalidArgument for a malformed URL. A
+/// connection that breaks off in the middle of a body throws Io as well, after `receive` got the first part.
 HttpReply http_get(const HttpRequest& request);
 
 /// Percent-encodes everything but letters, digits and "-._~" (and "/" where `keep_slashes`).

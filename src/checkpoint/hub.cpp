@@ -44,15 +44,21 @@ bool is_plain(const std::string& part) {
 // "org/name" or "name".
 void check_repository(const std::string& repository) {
   const std::size_t slash = repository.find('/');
-  const bool good = slash == std::string::npos ? is_plain(repository)
-                                               : is_plain(repository.substr(0, slash)) && is_plain(repository.substr(slash + 1));
-  if (!good) fail(Category::InvalidArgument, repository, "is not the name of a repository; write it as organisation/name");
+  const bool good = slash == std::string::npos
+                        ? is_plain(repository)
+                        : is_plain(repository.substr(0, slash)) && is_plain(repository.substr(slash + 1));
+  if (!good)
+    fail(Category::InvalidArgument, repository, "is not the name of a repository; write it as organisation/name");
 }
 
 // A name the hub sends becomes a path on this machine: only relative ones without a step upwards are believed.
 bool is_safe_path(const std::string& name) {
-  if (name.empty() || name.front() == '/' || name.find('\\') != std::string::npos || name.find('\0') != std::string::npos) return false;
-  return std::none_of(fs::path(name).begin(), fs::path(name).end(), [](const fs::path& part) { return part == ".." || part == "." || part.empty(); });
+  if (name.empty() || name.front() == '/' || name.find('\\') != std::string::npos ||
+      name.find('\0') != std::string::npos)
+    return false;
+  const fs::path path(name);
+  return std::none_of(path.begin(), path.end(),
+                      [](const fs::path& part) { return part == ".." || part == "." || part.empty(); });
 }
 
 struct RemoteFile {
@@ -62,21 +68,34 @@ struct RemoteFile {
 };
 
 bool is_weight(const std::string& name, const std::string& stem, const std::string& extension) {
-  return name.find('/') == std::string::npos && name.starts_with(stem) && (name.ends_with(extension) || name.ends_with(extension + ".index.json"));
+  return name.find('/') == std::string::npos && name.starts_with(stem) &&
+         (name.ends_with(extension) || name.ends_with(extension + ".index.json"));
 }
 
 // What a model needs, of all that a repository may hold.
 std::vector<RemoteFile> needed(const std::vector<RemoteFile>& all) {
-  static const std::set<std::string> small = {
-      "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-      "vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "chat_template.jinja", "adapter_config.json"};
+  static const std::set<std::string> small = {"config.json",
+                                              "generation_config.json",
+                                              "tokenizer.json",
+                                              "tokenizer_config.json",
+                                              "special_tokens_map.json",
+                                              "added_tokens.json",
+                                              "vocab.json",
+                                              "merges.txt",
+                                              "vocab.txt",
+                                              "spiece.model",
+                                              "tokenizer.model",
+                                              "chat_template.jinja",
+                                              "adapter_config.json"};
   const auto safe = [](const std::string& name) {
     return is_weight(name, "model", ".safetensors") || is_weight(name, "adapter_model", ".safetensors");
   };
   const bool has_safetensors = std::any_of(all.begin(), all.end(), [&](const auto& file) { return safe(file.name); });
   std::vector<RemoteFile> chosen;
   for (const RemoteFile& file : all) {
-    const bool weight = has_safetensors ? safe(file.name) : is_weight(file.name, "pytorch_model", ".bin") || is_weight(file.name, "adapter_model", ".bin");
+    const bool weight = has_safetensors ? safe(file.name)
+                                        : is_weight(file.name, "pytorch_model", ".bin") ||
+                                              is_weight(file.name, "adapter_model", ".bin");
     if (weight || small.contains(file.name)) chosen.push_back(file);
   }
   return chosen;
@@ -118,7 +137,8 @@ class PartialFile {
  private:
   [[noreturn]] void fail_with_errno() const {
     const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
-    fail(full ? Category::ResourceExhausted : Category::Io, path_.string(), "cannot be written: {}; {}", std::strerror(errno),
+    fail(full ? Category::ResourceExhausted : Category::Io, path_.string(), "cannot be written: {}; {}",
+         std::strerror(errno),
          full ? "free some space or point HF_HOME elsewhere" : "point HF_HOME to a folder you may write to");
   }
 
@@ -131,8 +151,10 @@ class Hub {
  public:
   Hub(std::string repository, const HubOptions& options) : repository_(std::move(repository)), options_(options) {
     check_repository(repository_);
-    if (!is_safe_path(options_.revision)) fail(Category::InvalidArgument, options_.revision, "is not a branch, tag or commit");
-    if (!options_.file.empty() && !is_safe_path(options_.file)) fail(Category::InvalidArgument, options_.file, "is not the name of a file in a repository");
+    if (!is_safe_path(options_.revision))
+      fail(Category::InvalidArgument, options_.revision, "is not a branch, tag or commit");
+    if (!options_.file.empty() && !is_safe_path(options_.file))
+      fail(Category::InvalidArgument, options_.file, "is not the name of a file in a repository");
     std::string folder = "models--";
     for (char c : repository_) folder += c == '/' ? std::string("--") : std::string(1, c);
     root_ = options_.cache / folder;
@@ -145,7 +167,8 @@ class Hub {
     while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back())) != 0) commit.pop_back();
     const fs::path found = is_safe_path(commit) ? root_ / "snapshots" / commit / options_.file : fs::path();
     if (!found.empty() && fs::exists(found)) return options_.file.empty() ? root_ / "snapshots" / commit : found;
-    fail(Category::NotFound, repository_, "{} is not in the cache {} and HF_HUB_OFFLINE forbids to fetch it; unset it once while there is a network",
+    fail(Category::NotFound, repository_,
+         "{} is not in the cache {} and HF_HUB_OFFLINE forbids to fetch it; unset it once while there is a network",
          options_.file.empty() ? options_.revision : options_.file, options_.cache.string());
   }
 
@@ -169,7 +192,9 @@ class Hub {
   void check_status(const HttpReply& reply, const std::string& what) const {
     if (reply.status == 200 || reply.status == 206) return;
     const std::string where = options_.endpoint + ": " + repository_;
-    if (reply.status == 404) fail(Category::NotFound, where, "{} does not exist there (404); check the name and the revision '{}'", what, options_.revision);
+    if (reply.status == 404)
+      fail(Category::NotFound, where, "{} does not exist there (404); check the name and the revision '{}'", what,
+           options_.revision);
     if (reply.status == 401 || reply.status == 403) {
       fail(Category::InvalidArgument, where, "{} may not be read ({}): {}", what, reply.status,
            options_.token.empty() ? "set HF_TOKEN if it is private or gated, or check the name"
@@ -179,14 +204,14 @@ class Hub {
   }
 
   std::vector<RemoteFile> list() {
-    const HttpReply reply = http_get({.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true", options_.endpoint, repository_,
-                                                         url_encoded(options_.revision, false)),
+    const HttpReply reply = http_get({.url = fmt::format("{}/api/models/{}/revision/{}?blobs=true", options_.endpoint,
+                                                         repository_, url_encoded(options_.revision, false)),
                                       .token = options_.token});
     check_status(reply, "the repository");
     const json answer = json::parse(reply.body, nullptr, false);
     const std::string where = options_.endpoint + ": " + repository_;
-    if (!answer.is_object() || !answer.contains("sha") || !answer["sha"].is_string() || !is_plain(answer["sha"].get<std::string>()) ||
-        !answer.contains("siblings") || !answer["siblings"].is_array()) {
+    if (!answer.is_object() || !answer.contains("sha") || !answer["sha"].is_string() ||
+        !is_plain(answer["sha"].get<std::string>()) || !answer.contains("siblings") || !answer["siblings"].is_array()) {
       fail(Category::Corruption, where, "the server's answer is not a list of files; is HF_ENDPOINT a model hub?");
     }
     commit_ = answer["sha"];
@@ -197,15 +222,19 @@ class Hub {
 
   static RemoteFile remote_file(const json& entry, const std::string& where) {
     const auto text = [](const json& object, const char* key) {
-      return object.is_object() && object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : "";
+      return object.is_object() && object.contains(key) && object[key].is_string() ? object[key].get<std::string>()
+                                                                                   : "";
     };
     RemoteFile file;
     file.name = text(entry, "rfilename");
-    if (!is_safe_path(file.name)) fail(Category::Corruption, where, "the server names the file '{}', which is not a path inside a repository", file.name);
+    if (!is_safe_path(file.name))
+      fail(Category::Corruption, where, "the server names the file '{}', which is not a path inside a repository",
+           file.name);
     file.hash = text(entry, "blobId");
     if (entry.contains("lfs") && !text(entry["lfs"], "sha256").empty()) file.hash = text(entry["lfs"], "sha256");
     if (entry.contains("size") && entry["size"].is_number_unsigned()) file.size = entry["size"].get<std::uint64_t>();
-    if (!file.hash.empty() && !is_plain(file.hash)) fail(Category::Corruption, where, "the server gives '{}' an impossible hash", file.name);
+    if (!file.hash.empty() && !is_plain(file.hash))
+      fail(Category::Corruption, where, "the server gives '{}' an impossible hash", file.name);
     return file;
   }
 
@@ -216,7 +245,8 @@ class Hub {
       names.push_back(file.name);
     }
     const std::string near = nearest(options_.file, names);
-    fail(Category::NotFound, repository_, "holds no file '{}'{}", options_.file, near.empty() ? "" : " (did you mean '" + near + "'?)");
+    fail(Category::NotFound, repository_, "holds no file '{}'{}", options_.file,
+         near.empty() ? "" : " (did you mean '" + near + "'?)");
   }
 
   void fetch(const RemoteFile& file) {
@@ -240,7 +270,9 @@ class Hub {
         break;
       } catch (const Error& error) {
         // A broken connection goes on where it stopped; anything else is not mended by trying again.
-        if (error.category() != Category::Io || attempt == kAttempts || !fs::exists(partial) || fs::file_size(partial) == 0) throw;
+        if (error.category() != Category::Io || attempt == kAttempts || !fs::exists(partial) ||
+            fs::file_size(partial) == 0)
+          throw;
       }
     }
     verify(file, partial, promised, size);
@@ -249,21 +281,26 @@ class Hub {
     if (failed) fail(Category::Io, target.string(), "cannot be created: {}", failed.message());
   }
 
-  void transfer(const RemoteFile& file, const fs::path& partial, std::string& promised, std::optional<std::uint64_t>& size) {
+  void transfer(const RemoteFile& file, const fs::path& partial, std::string& promised,
+                std::optional<std::uint64_t>& size) {
     PartialFile out(partial);
     if (size && out.size() == *size && *size > 0) return;
     if (size && out.size() > *size) out.restart();
     std::unique_ptr<Progress> progress;
-    HttpRequest request{.url = fmt::format("{}/{}/resolve/{}/{}", options_.endpoint, repository_, url_encoded(commit_, false), url_encoded(file.name, true)),
+    HttpRequest request{.url = fmt::format("{}/{}/resolve/{}/{}", options_.endpoint, repository_,
+                                           url_encoded(commit_, false), url_encoded(file.name, true)),
                         .token = options_.token,
                         .from = out.size()};
     request.begin = [&](const HttpReply& reply) {
       // A server that ignores the range, or gives another one, sends the file from its start.
       const auto range = reply.headers.find("content-range");
-      const bool goes_on = reply.status == 206 && range != reply.headers.end() && range->second.starts_with(fmt::format("bytes {}-", request.from));
+      const bool goes_on = reply.status == 206 && range != reply.headers.end() &&
+                           range->second.starts_with(fmt::format("bytes {}-", request.from));
       if (!goes_on) out.restart();
       read_promise(reply, promised, size);
-      if (size) progress = std::make_unique<Progress>("fetch " + file.name, static_cast<std::int64_t>(*size), static_cast<std::int64_t>(out.size()));
+      if (size)
+        progress = std::make_unique<Progress>("fetch " + file.name, static_cast<std::int64_t>(*size),
+                                              static_cast<std::int64_t>(out.size()));
       return reply.status == 200 || goes_on;
     };
     request.receive = [&](std::string_view bytes) {
@@ -275,7 +312,8 @@ class Hub {
     const HttpReply reply = http_get(request);
     // The server says that nothing is left: what lies here does not belong to this file.
     if (reply.status == 416) out.restart();
-    if (reply.status == 416) fail(Category::Io, file.name, "the server refuses to go on with a partial download; try again");
+    if (reply.status == 416)
+      fail(Category::Io, file.name, "the server refuses to go on with a partial download; try again");
     check_status(reply, file.name);
     if (progress) progress->finish();
     out.sync();
@@ -292,13 +330,15 @@ class Hub {
     }
     const auto length = reply.headers.find("x-linked-size");
     if (!size && length != reply.headers.end() && !length->second.empty() && length->second.size() < 19 &&
-        std::all_of(length->second.begin(), length->second.end(), [](unsigned char c) { return std::isdigit(c) != 0; })) {
+        std::all_of(length->second.begin(), length->second.end(),
+                    [](unsigned char c) { return std::isdigit(c) != 0; })) {
       size = std::stoull(length->second);
     }
   }
 
   // A part that failed here would fail for ever if it were kept.
-  void verify(const RemoteFile& file, const fs::path& partial, const std::string& promised, std::optional<std::uint64_t> size) const {
+  void verify(const RemoteFile& file, const fs::path& partial, const std::string& promised,
+              std::optional<std::uint64_t> size) const {
     const std::uint64_t have = fs::file_size(partial);
     std::string problem;
     if (size && have != *size) problem = fmt::format("has {} bytes, {} were promised", have, *size);
@@ -350,7 +390,8 @@ HubOptions hub_options_from_environment() {
   if (options.token.empty() && fs::is_regular_file(token_file)) options.token = read_file(token_file);
   std::erase_if(options.token, [](unsigned char c) { return std::isspace(c) != 0; });
   std::string offline = environment("HF_HUB_OFFLINE");
-  std::transform(offline.begin(), offline.end(), offline.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(offline.begin(), offline.end(), offline.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   options.offline = offline == "1" || offline == "TRUE" || offline == "YES" || offline == "ON";
   return options;
 }

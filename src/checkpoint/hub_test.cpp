@@ -20,15 +20,19 @@ using testing::Folder;
 class FakeHub {
  public:
   explicit FakeHub(std::string weights) : weights_(std::move(weights)), promised_(sha256(weights_)) {
-    server_.Get("/api/models/org/model/revision/main", [this](const httplib::Request& request, httplib::Response& response) {
+    server_.Get("/api/models/org/model/revision/main", [this](const httplib::Request& request,
+                                                              httplib::Response& response) {
       token_ = request.get_header_value("Authorization");
       const std::string listing = R"({"sha":"c0ffee","siblings":[{"rfilename":"config.json","blobId":"abc","size":2},
         {"rfilename":"pytorch_model.bin","blobId":"def","size":1},{"rfilename":"README.md","blobId":"123","size":1},
-        {"rfilename":")" + weight_name_ + R"(","size":)" + std::to_string(weights_.size()) + R"(,"lfs":{"sha256":")" + promised_ + R"("}}]})";
+        {"rfilename":")" + weight_name_ +
+                                  R"(","size":)" + std::to_string(weights_.size()) + R"(,"lfs":{"sha256":")" +
+                                  promised_ + R"("}}]})";
       response.set_content(listing, "application/json");
     });
     server_.Get("/api/models/org/private/revision/main", [](const auto&, auto& response) { response.status = 401; });
-    server_.Get("/org/model/resolve/c0ffee/config.json", [](const auto&, auto& response) { response.set_content("{}", "text/plain"); });
+    server_.Get("/org/model/resolve/c0ffee/config.json",
+                [](const auto&, auto& response) { response.set_content("{}", "text/plain"); });
     server_.Get("/org/model/resolve/c0ffee/model.safetensors", [this](const auto&, auto& response) {
       response.set_header("X-Linked-Etag", "\"" + promised_ + "\"");
       response.set_redirect("http://localhost:" + std::to_string(port_) + "/cdn?signature=a%2Bb");
@@ -37,14 +41,15 @@ class FakeHub {
       ++requests_;
       leaked_ = leaked_ || request.has_header("Authorization");
       ranges_ += request.get_header_value("Range") + ";";
-      response.set_content_provider(weights_.size(), "application/octet-stream", [this](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
-        const std::size_t end = offset + std::min(length, std::size_t{1000});
-        if (breaks_ > 0 && end > weights_.size() / 2) {
-          --breaks_;
-          return false;
-        }
-        return sink.write(weights_.data() + offset, end - offset);
-      });
+      response.set_content_provider(weights_.size(), "application/octet-stream",
+                                    [this](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
+                                      const std::size_t end = offset + std::min(length, std::size_t{1000});
+                                      if (breaks_ > 0 && end > weights_.size() / 2) {
+                                        --breaks_;
+                                        return false;
+                                      }
+                                      return sink.write(weights_.data() + offset, end - offset);
+                                    });
     });
     port_ = server_.bind_to_any_port("127.0.0.1");
     thread_ = std::thread([this] { server_.listen_after_bind(); });
@@ -110,7 +115,8 @@ TEST(Hub, GoesOnAfterABrokenConnection) {
 TEST(Hub, GoesOnWithThePartOfAnEarlierRun) {
   const Folder folder;
   FakeHub hub(std::string(50000, 'a') + std::string(50000, 'b'));
-  write_file(folder.path() / "models--org--model/blobs" / (hub.promised_ + ".incomplete"), hub.weights_.substr(0, 70000));
+  write_file(folder.path() / "models--org--model/blobs" / (hub.promised_ + ".incomplete"),
+             hub.weights_.substr(0, 70000));
   const auto snapshot = pull("org/model", hub.options(folder.path()));
   EXPECT_EQ(read_file(snapshot / "model.safetensors"), hub.weights_);
   EXPECT_EQ(hub.ranges_, "bytes=70000-;");

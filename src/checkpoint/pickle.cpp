@@ -14,18 +14,36 @@ namespace {
 using Kind = PickleValue::Kind;
 using Ref = PickleValue*;
 
-const std::map<std::string, DType, std::less<>> kStorages = {
-    {"torch.DoubleStorage", DType::F64}, {"torch.FloatStorage", DType::F32},   {"torch.HalfStorage", DType::F16},
-    {"torch.BFloat16Storage", DType::BF16}, {"torch.LongStorage", DType::I64}, {"torch.IntStorage", DType::I32},
-    {"torch.ShortStorage", DType::I16},  {"torch.CharStorage", DType::I8},     {"torch.ByteStorage", DType::U8},
-    {"torch.BoolStorage", DType::Bool},  {"torch.storage.UntypedStorage", DType::U8},
-    {"torch.UntypedStorage", DType::U8}};
+const std::map<std::string, DType, std::less<>> kStorages = {{"torch.DoubleStorage", DType::F64},
+                                                             {"torch.FloatStorage", DType::F32},
+                                                             {"torch.HalfStorage", DType::F16},
+                                                             {"torch.BFloat16Storage", DType::BF16},
+                                                             {"torch.LongStorage", DType::I64},
+                                                             {"torch.IntStorage", DType::I32},
+                                                             {"torch.ShortStorage", DType::I16},
+                                                             {"torch.CharStorage", DType::I8},
+                                                             {"torch.ByteStorage", DType::U8},
+                                                             {"torch.BoolStorage", DType::Bool},
+                                                             {"torch.storage.UntypedStorage", DType::U8},
+                                                             {"torch.UntypedStorage", DType::U8}};
 
 bool is_allowed(const std::string& global) {
-  static const std::vector<std::string> names = {
-      "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "collections.OrderedDict", "torch.Size",
-      "torch.float64", "torch.float32", "torch.float16", "torch.bfloat16", "torch.int64", "torch.int32", "torch.int16",
-      "torch.int8", "torch.uint8", "torch.bool", "torch.float8_e4m3fn", "torch.float8_e5m2"};
+  static const std::vector<std::string> names = {"torch._utils._rebuild_tensor_v2",
+                                                 "torch._utils._rebuild_parameter",
+                                                 "collections.OrderedDict",
+                                                 "torch.Size",
+                                                 "torch.float64",
+                                                 "torch.float32",
+                                                 "torch.float16",
+                                                 "torch.bfloat16",
+                                                 "torch.int64",
+                                                 "torch.int32",
+                                                 "torch.int16",
+                                                 "torch.int8",
+                                                 "torch.uint8",
+                                                 "torch.bool",
+                                                 "torch.float8_e4m3fn",
+                                                 "torch.float8_e5m2"};
   return kStorages.contains(global) || std::find(names.begin(), names.end(), global) != names.end();
 }
 
@@ -141,7 +159,8 @@ class Machine {
     const std::string global = std::string(module) + "." + std::string(name);
     if (!is_allowed(global)) {
       fail(Category::Unsupported, where_,
-           "pickle refers to '{}', which no plain state dict needs; nothing was executed. Do not trust this file, or re-save only "
+           "pickle refers to '{}', which no plain state dict needs; nothing was executed. Do not trust this file, or "
+           "re-save only "
            "its tensors (safetensors)",
            printable(global));
     }
@@ -158,7 +177,8 @@ class Machine {
 
   void set_items(const std::vector<Ref>& items) {
     const Ref dict = top();
-    if (dict->kind != Kind::Dict || items.size() % 2 != 0) malformed("items are set on something that is no dictionary");
+    if (dict->kind != Kind::Dict || items.size() % 2 != 0)
+      malformed("items are set on something that is no dictionary");
     for (std::size_t i = 0; i < items.size(); i += 2) dict->pairs.emplace_back(items[i], items[i + 1]);
   }
 
@@ -171,8 +191,9 @@ class Machine {
   // ("storage", type, key, location, elements): the location (a device) does not matter here.
   void push_storage() {
     const Ref id = pop();
-    if (id->kind != Kind::Tuple || id->items.size() < 5 || id->items[0]->text != "storage" || id->items[1]->kind != Kind::Global ||
-        id->items[2]->kind != Kind::String || id->items[4]->kind != Kind::Int || id->items[4]->integer < 0) {
+    if (id->kind != Kind::Tuple || id->items.size() < 5 || id->items[0]->text != "storage" ||
+        id->items[1]->kind != Kind::Global || id->items[2]->kind != Kind::String || id->items[4]->kind != Kind::Int ||
+        id->items[4]->integer < 0) {
       malformed("a persistent id is not that of a storage");
     }
     const auto type = kStorages.find(id->items[1]->text);
@@ -185,7 +206,8 @@ class Machine {
 
   std::vector<std::int64_t> naturals(const PickleValue& tuple) const {
     constexpr std::size_t kMostDimensions = 64;
-    if (tuple.kind != Kind::Tuple || tuple.items.size() > kMostDimensions) malformed("a tensor's shape is not a short tuple");
+    if (tuple.kind != Kind::Tuple || tuple.items.size() > kMostDimensions)
+      malformed("a tensor's shape is not a short tuple");
     std::vector<std::int64_t> values;
     for (const PickleValue* item : tuple.items) {
       if (item->kind != Kind::Int || item->integer < 0) malformed("a tensor's shape or stride is not a natural number");
@@ -195,7 +217,8 @@ class Machine {
   }
 
   void rebuild_tensor(const std::vector<Ref>& arguments) {
-    if (arguments.size() < 4 || arguments[0]->kind != Kind::Storage || arguments[1]->kind != Kind::Int || arguments[1]->integer < 0) {
+    if (arguments.size() < 4 || arguments[0]->kind != Kind::Storage || arguments[1]->kind != Kind::Int ||
+        arguments[1]->integer < 0) {
       malformed("a tensor is rebuilt from something that is no storage");
     }
     std::vector<std::int64_t> shape = naturals(*arguments[2]), strides = naturals(*arguments[3]);
@@ -210,10 +233,12 @@ class Machine {
   void make_dict(const std::vector<Ref>& arguments) {
     const Ref dict = push(Kind::Dict);
     if (arguments.empty()) return;
-    if (arguments.size() != 1 || arguments[0]->kind != Kind::List) malformed("an OrderedDict is made from no list of pairs");
+    if (arguments.size() != 1 || arguments[0]->kind != Kind::List)
+      malformed("an OrderedDict is made from no list of pairs");
     charge(arguments[0]->items.size());
     for (const PickleValue* pair : arguments[0]->items) {
-      if ((pair->kind != Kind::Tuple && pair->kind != Kind::List) || pair->items.size() != 2) malformed("a dictionary item is no pair");
+      if ((pair->kind != Kind::Tuple && pair->kind != Kind::List) || pair->items.size() != 2)
+        malformed("a dictionary item is no pair");
       dict->pairs.emplace_back(pair->items[0], pair->items[1]);
     }
   }
@@ -221,12 +246,14 @@ class Machine {
   // "Calls" one of the allowed globals: each has its meaning here, none is looked up anywhere.
   void reduce() {
     const Ref arguments = pop(), callee = pop();
-    if (callee->kind != Kind::Global || arguments->kind != Kind::Tuple) malformed("it calls something that is no global");
+    if (callee->kind != Kind::Global || arguments->kind != Kind::Tuple)
+      malformed("it calls something that is no global");
     const std::vector<Ref>& items = arguments->items;
     if (callee->text == "torch._utils._rebuild_tensor_v2") return rebuild_tensor(items);
     if (callee->text == "collections.OrderedDict") return make_dict(items);
     const bool one = !items.empty();
-    if (callee->text == "torch._utils._rebuild_parameter" && one && items[0]->kind == Kind::Tensor) return stack_.push_back(items[0]);
+    if (callee->text == "torch._utils._rebuild_parameter" && one && items[0]->kind == Kind::Tensor)
+      return stack_.push_back(items[0]);
     if (callee->text == "torch.Size" && one && items[0]->kind == Kind::Tuple) return stack_.push_back(items[0]);
     malformed("it calls a global with arguments that do not fit");
   }
@@ -239,59 +266,123 @@ class Machine {
 
   void step(unsigned char opcode) {
     switch (opcode) {
-      case 0x80: check_protocol(); return;
-      case 0x95: number<std::uint64_t>(); return;  // FRAME: a hint for buffered readers
-      case '(': push(Kind::Mark); return;
-      case '0': pop(); return;
-      case 'N': push(Kind::None); return;
-      case 0x88: push_int(1, Kind::Bool); return;
-      case 0x89: push_int(0, Kind::Bool); return;
-      case 'J': push_int(number<std::int32_t>()); return;
-      case 'K': push_int(number<std::uint8_t>()); return;
-      case 'M': push_int(number<std::uint16_t>()); return;
-      case 0x8a: push_long(); return;
-      case 'G': push_float(); return;
-      case 'X': push_text(number<std::uint32_t>()); return;
-      case 0x8c: push_text(number<std::uint8_t>()); return;
-      case 0x8d: push_text(number<std::uint64_t>()); return;
-      case 'T': push_text(number<std::uint32_t>()); return;
-      case 'U': push_text(number<std::uint8_t>()); return;
-      default: step_container(opcode);
+      case 0x80:
+        check_protocol();
+        return;
+      case 0x95:
+        number<std::uint64_t>();
+        return;  // FRAME: a hint for buffered readers
+      case '(':
+        push(Kind::Mark);
+        return;
+      case '0':
+        pop();
+        return;
+      case 'N':
+        push(Kind::None);
+        return;
+      case 0x88:
+        push_int(1, Kind::Bool);
+        return;
+      case 0x89:
+        push_int(0, Kind::Bool);
+        return;
+      case 'J':
+        push_int(number<std::int32_t>());
+        return;
+      case 'K':
+        push_int(number<std::uint8_t>());
+        return;
+      case 'M':
+        push_int(number<std::uint16_t>());
+        return;
+      case 0x8a:
+        push_long();
+        return;
+      case 'G':
+        push_float();
+        return;
+      case 'X':
+        push_text(number<std::uint32_t>());
+        return;
+      case 0x8c:
+        push_text(number<std::uint8_t>());
+        return;
+      case 0x8d:
+        push_text(number<std::uint64_t>());
+        return;
+      case 'T':
+        push_text(number<std::uint32_t>());
+        return;
+      case 'U':
+        push_text(number<std::uint8_t>());
+        return;
+      default:
+        step_container(opcode);
     }
   }
 
   void step_container(unsigned char opcode) {
     switch (opcode) {
-      case '}': push(Kind::Dict); return;
-      case ']': push(Kind::List); return;
-      case ')': push(Kind::Tuple); return;
+      case '}':
+        push(Kind::Dict);
+        return;
+      case ']':
+        push(Kind::List);
+        return;
+      case ')':
+        push(Kind::Tuple);
+        return;
       case 't': {
         std::vector<Ref> items = pop_to_mark();
         push(Kind::Tuple)->items = std::move(items);
         return;
       }
-      case 0x85: push_tuple(1); return;
-      case 0x86: push_tuple(2); return;
-      case 0x87: push_tuple(3); return;
+      case 0x85:
+        push_tuple(1);
+        return;
+      case 0x86:
+        push_tuple(2);
+        return;
+      case 0x87:
+        push_tuple(3);
+        return;
       case 's': {
         const Ref value = pop(), key = pop();
         set_items({key, value});
         return;
       }
-      case 'u': set_items(pop_to_mark()); return;
-      case 'a': append({pop()}); return;
-      case 'e': append(pop_to_mark()); return;
-      default: step_object(opcode);
+      case 'u':
+        set_items(pop_to_mark());
+        return;
+      case 'a':
+        append({pop()});
+        return;
+      case 'e':
+        append(pop_to_mark());
+        return;
+      default:
+        step_object(opcode);
     }
   }
 
   void step_object(unsigned char opcode) {
     switch (opcode) {
-      case 'q': remember(number<std::uint8_t>()); return;
-      case 'r': remember(number<std::uint32_t>()); return;
-      case 0x94: remember(memo_.size()); return;
-      case 'h': recall(number<std::uint8_t>()); return;
-      case 'j': recall(number<std::uint32_t>()); return;
+      case 'q':
+        remember(number<std::uint8_t>());
+        return;
+      case 'r':
+        remember(number<std::uint32_t>());
+        return;
+      case 0x94:
+        remember(memo_.size());
+        return;
+      case 'h':
+        recall(number<std::uint8_t>());
+        return;
+      case 'j':
+        recall(number<std::uint32_t>());
+        return;
       case 'c': {
         const std::string_view module = line();
         push_global(module, line());
@@ -302,10 +393,19 @@ class Machine {
         push_global(module->text, name->text);
         return;
       }
-      case 'R': reduce(); return;
-      case 'b': build(); return;
-      case 'Q': push_storage(); return;
-      default: fail(Category::Unsupported, where_, "pickle uses the opcode 0x{:02x} at byte {}, which no state dict needs; nothing was executed", opcode, position_ - 1);
+      case 'R':
+        reduce();
+        return;
+      case 'b':
+        build();
+        return;
+      case 'Q':
+        push_storage();
+        return;
+      default:
+        fail(Category::Unsupported, where_,
+             "pickle uses the opcode 0x{:02x} at byte {}, which no state dict needs; nothing was executed", opcode,
+             position_ - 1);
     }
   }
 
@@ -325,6 +425,8 @@ class Machine {
 
 }  // namespace
 
-Pickle read_pickle(std::string_view stream, const std::string& where) { return Machine(stream, where).run(); }
+Pickle read_pickle(std::string_view stream, const std::string& where) {
+  return Machine(stream, where).run();
+}
 
 }  // namespace graft

@@ -43,23 +43,35 @@ TEST(Safetensors, ReadsWhatTheReferenceWrote) {
 
 TEST(Safetensors, NamesTheNearestTensor) {
   const Folder folder;
-  const auto path = folder.file("m.safetensors", with_header(R"({"model.norm":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
+  const auto path = folder.file("m.safetensors",
+                                with_header(R"({"model.norm":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
   const auto source = open_checkpoint(path);
   expect_error(Category::NotFound, "did you mean 'model.norm'", [&] { source->at("model.nrm"); });
 }
 
 TEST(Safetensors, RefusesBadHeaders) {
   const std::vector<Bad> cases = {
-      {"truncated", R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "1234", Category::Corruption, "truncated"},
-      {"petabytes", R"({"a":{"dtype":"F32","shape":[1000000000000000],"data_offsets":[0,4000000000000000]}})", "1234", Category::Corruption, "4000 TB"},
-      {"overflow", R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", "", Category::Corruption, "too large"},
-      {"overlap", R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})", "123456", Category::Corruption, "'a' and 'b' overlap"},
-      {"twice", R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", "12", Category::Corruption, "'a' twice"},
-      {"field twice", R"({"a":{"dtype":"U8","dtype":"I8","shape":[2],"data_offsets":[0,2]}})", "12", Category::Corruption, "'dtype' twice"},
+      {"truncated", R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", "1234", Category::Corruption,
+       "truncated"},
+      {"petabytes", R"({"a":{"dtype":"F32","shape":[1000000000000000],"data_offsets":[0,4000000000000000]}})", "1234",
+       Category::Corruption, "4000 TB"},
+      {"overflow", R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", "",
+       Category::Corruption, "too large"},
+      {"overlap",
+       R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
+       "123456", Category::Corruption, "'a' and 'b' overlap"},
+      {"twice",
+       R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})",
+       "12", Category::Corruption, "'a' twice"},
+      {"field twice", R"({"a":{"dtype":"U8","dtype":"I8","shape":[2],"data_offsets":[0,2]}})", "12",
+       Category::Corruption, "'dtype' twice"},
       {"gap", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", "12", Category::Corruption, "belong to none"},
-      {"tail", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "12", Category::Corruption, "belong to none"},
-      {"size", R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,2]}})", "12", Category::Corruption, "needs 4 bytes"},
-      {"negative", R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", "1", Category::Corruption, "'shape' holds -1"},
+      {"tail", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "12", Category::Corruption,
+       "belong to none"},
+      {"size", R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,2]}})", "12", Category::Corruption,
+       "needs 4 bytes"},
+      {"negative", R"({"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}})", "1", Category::Corruption,
+       "'shape' holds -1"},
       {"dtype", R"({"a":{"dtype":"F3","shape":[1],"data_offsets":[0,1]}})", "1", Category::Unsupported, "dtype 'F3'"},
       {"no shape", R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", "1", Category::Corruption, "no 'shape'"},
       {"deep", R"({"a":[[[[[[[[]]]]]]]]})", "", Category::Corruption, "nested"},
@@ -79,9 +91,11 @@ TEST(Safetensors, RefusesBadHeaders) {
 TEST(Safetensors, RefusesBadLengths) {
   const Folder folder;
   expect_error(Category::Corruption, "too few", [&] { open_checkpoint(folder.file("a.safetensors", "123")); });
-  expect_error(Category::Corruption, "at most", [&] { open_checkpoint(folder.file("a.safetensors", std::string(64, '\xff'))); });
+  expect_error(Category::Corruption, "at most",
+               [&] { open_checkpoint(folder.file("a.safetensors", std::string(64, '\xff'))); });
   const std::string length{100, 0, 0, 0, 0, 0, 0, 0};
-  expect_error(Category::Corruption, "truncated", [&] { open_checkpoint(folder.file("a.safetensors", length + "{}")); });
+  expect_error(Category::Corruption, "truncated",
+               [&] { open_checkpoint(folder.file("a.safetensors", length + "{}")); });
 }
 
 TEST(Safetensors, EveryTruncationIsRefused) {
@@ -97,14 +111,18 @@ TEST(Safetensors, ShardsNeedTheirIndexToBeRight) {
   const Folder folder;
   folder.file("one.safetensors", with_header(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x"));
   folder.file("two.safetensors", with_header(R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "y"));
-  const auto index = [&](const std::string& map) { return folder.file("model.safetensors.index.json", R"({"weight_map":)" + map + "}"); };
+  const auto index = [&](const std::string& map) {
+    return folder.file("model.safetensors.index.json", R"({"weight_map":)" + map + "}");
+  };
   index(R"({"a":"one.safetensors","b":"two.safetensors"})");
   const auto source = open_checkpoint(folder.path());
   EXPECT_EQ(source->files().size(), 2u);
   EXPECT_EQ(static_cast<char>(source->bytes(source->at("b"))[0]), 'y');
-  expect_error(Category::NotFound, "three.safetensors", [&] { open_checkpoint(index(R"({"a":"three.safetensors"})")); });
+  expect_error(Category::NotFound, "three.safetensors",
+               [&] { open_checkpoint(index(R"({"a":"three.safetensors"})")); });
   expect_error(Category::Corruption, "'b' is not in", [&] { open_checkpoint(index(R"({"b":"one.safetensors"})")); });
-  expect_error(Category::Corruption, "beside the index", [&] { open_checkpoint(index(R"({"a":"../one.safetensors"})")); });
+  expect_error(Category::Corruption, "beside the index",
+               [&] { open_checkpoint(index(R"({"a":"../one.safetensors"})")); });
   expect_error(Category::Corruption, "weight_map", [&] { open_checkpoint(index("[]")); });
 }
 
@@ -112,12 +130,14 @@ TEST(OpenCheckpoint, SaysWhatItLookedFor) {
   const Folder folder;
   expect_error(Category::NotFound, "model.safetensors", [&] { open_checkpoint(folder.path()); });
   expect_error(Category::NotFound, "no such", [&] { open_checkpoint(folder.path() / "absent"); });
-  expect_error(Category::Unsupported, "no checkpoint", [&] { open_checkpoint(folder.file("a.txt", "hello world, hello")); });
+  expect_error(Category::Unsupported, "no checkpoint",
+               [&] { open_checkpoint(folder.file("a.txt", "hello world, hello")); });
 }
 
 TEST(ContentHash, DoesNotDependOnShardingOrOrder) {
   const Folder folder;
-  const std::string a = R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})", b = R"("b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
+  const std::string a = R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})",
+                    b = R"("b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]})";
   folder.file("one.safetensors", with_header("{" + a + "}", "x"));
   folder.file("two.safetensors", with_header("{" + b + "}", "y"));
   folder.file("model.safetensors.index.json", R"({"weight_map":{"a":"one.safetensors","b":"two.safetensors"}})");

@@ -40,7 +40,8 @@ class TorchZip : public TensorSource {
     const ZipEntry& program = find_pickle();
     refuse_big_endian();
     check_crc(file_.bytes(), program, where_);
-    const Pickle pickle = read_pickle(file_.text().substr(program.offset, program.bytes), where_ + ": " + printable(program.name));
+    const Pickle pickle =
+        read_pickle(file_.text().substr(program.offset, program.bytes), where_ + ": " + printable(program.name));
     add_tensors(*state_dict(*pickle.top));
   }
 
@@ -71,7 +72,8 @@ class TorchZip : public TensorSource {
     const std::string_view text = file_.text();
     // The pickled magic number with which torch.save began before version 1.6.
     if (text.starts_with("\x80\x02\x8a\x0a")) {
-      fail(Category::Unsupported, where_, "was written by PyTorch before 1.6; load and save it again with a current version");
+      fail(Category::Unsupported, where_,
+           "was written by PyTorch before 1.6; load and save it again with a current version");
     }
   }
 
@@ -110,14 +112,16 @@ class TorchZip : public TensorSource {
 
   // Training frameworks wrap the state dict: the one dictionary of tensors inside a dictionary without tensors.
   const PickleValue* state_dict(const PickleValue& top) const {
-    if (top.kind != Kind::Dict) fail(Category::Unsupported, where_, "does not hold a dictionary of tensors; save model.state_dict()");
+    if (top.kind != Kind::Dict)
+      fail(Category::Unsupported, where_, "does not hold a dictionary of tensors; save model.state_dict()");
     if (has_tensors(top) || top.pairs.empty()) return &top;
     for (const char* name : {"state_dict", "model_state_dict", "model", "module"}) {
       for (const auto& [key, value] : top.pairs) {
         if (key->text == name && value->kind == Kind::Dict && has_tensors(*value)) return value;
       }
     }
-    fail(Category::Unsupported, where_, "holds no tensors at its top nor under 'state_dict', 'model_state_dict', 'model' or 'module'");
+    fail(Category::Unsupported, where_,
+         "holds no tensors at its top nor under 'state_dict', 'model_state_dict', 'model' or 'module'");
   }
 
   void add_tensors(const PickleValue& dict) {
@@ -126,11 +130,14 @@ class TorchZip : public TensorSource {
     for (const auto& [key, value] : dict.pairs) {
       // Counters and hyper-parameters beside the tensors are not weights.
       if (value->kind != Kind::Tensor) continue;
-      if (key->kind != Kind::String || !is_utf8(key->text)) fail(Category::Corruption, where_, "tensor name '{}' is not valid", printable(key->text));
-      if (placements_.contains(key->text)) fail(Category::Corruption, where_, "tensor '{}' is there twice", printable(key->text));
+      if (key->kind != Kind::String || !is_utf8(key->text))
+        fail(Category::Corruption, where_, "tensor name '{}' is not valid", printable(key->text));
+      if (placements_.contains(key->text))
+        fail(Category::Corruption, where_, "tensor '{}' is there twice", printable(key->text));
       const auto found = storages.find(prefix_ + "data/" + value->items[0]->text);
       if (found == storages.end()) {
-        fail(Category::Corruption, where_, "tensor '{}' lies in storage '{}', which is not in the archive", printable(key->text), printable(value->items[0]->text));
+        fail(Category::Corruption, where_, "tensor '{}' lies in storage '{}', which is not in the archive",
+             printable(key->text), printable(value->items[0]->text));
       }
       add_tensor(key->text, *value, *found->second);
     }
@@ -145,21 +152,25 @@ class TorchZip : public TensorSource {
     const auto size = static_cast<std::uint64_t>(block_bytes(info.dtype));
     const std::uint64_t held = storage.bytes / size, offset = static_cast<std::uint64_t>(tensor.integer);
     if (held < static_cast<std::uint64_t>(tensor.items[0]->integer)) {
-      fail(Category::Corruption, where_, "storage '{}' has {} values, {} were promised", printable(storage.name), held, tensor.items[0]->integer);
+      fail(Category::Corruption, where_, "storage '{}' has {} values, {} were promised", printable(storage.name), held,
+           tensor.items[0]->integer);
     }
     // The last element touched, in elements; also bounds the copy of an expanded tensor by the bytes really there.
     std::uint64_t last = offset;
     bool overflow = info.bytes / size > held;
     for (std::size_t i = 0; i < info.shape.size() && info.bytes > 0; ++i) {
       std::uint64_t span = 0;
-      overflow |= __builtin_mul_overflow(static_cast<std::uint64_t>(info.shape[i] - 1), static_cast<std::uint64_t>(tensor.strides[i]), &span);
+      overflow |= __builtin_mul_overflow(static_cast<std::uint64_t>(info.shape[i] - 1),
+                                         static_cast<std::uint64_t>(tensor.strides[i]), &span);
       overflow |= __builtin_add_overflow(last, span, &last);
     }
     if (overflow || offset > held || (info.bytes > 0 && last >= held)) {
-      fail(Category::Corruption, where_, "tensor '{}' [{}] reaches beyond the {} values of its storage", printable(name), fmt::join(info.shape, ", "), held);
+      fail(Category::Corruption, where_, "tensor '{}' [{}] reaches beyond the {} values of its storage",
+           printable(name), fmt::join(info.shape, ", "), held);
     }
     info.offset = storage.offset + offset * size;
-    placements_[name] = {info.bytes > 0 ? &storage : nullptr, tensor.strides, info.bytes == 0 || is_contiguous(info.shape, tensor.strides)};
+    placements_[name] = {info.bytes > 0 ? &storage : nullptr, tensor.strides,
+                         info.bytes == 0 || is_contiguous(info.shape, tensor.strides)};
     tensors_.push_back(std::move(info));
   }
 
@@ -196,6 +207,8 @@ class TorchZip : public TensorSource {
 
 }  // namespace
 
-std::unique_ptr<TensorSource> open_torch_zip(const std::filesystem::path& path) { return std::make_unique<TorchZip>(path); }
+std::unique_ptr<TensorSource> open_torch_zip(const std::filesystem::path& path) {
+  return std::make_unique<TorchZip>(path);
+}
 
 }  // namespace graft

@@ -8,10 +8,10 @@
 
 namespace graft {
 
-/// Opens a .bin/.pt/.pth file: a dictionary of tensors, or one that holds such a dictionary under "state_dict", "model" or the like
-/// and no tensor itself. Contiguous tensors are read in place, others are copied into row-major order when asked for. The checksum of
-/// a storage is verified the first time its bytes are asked for. Throws NotFound, Io, Corruption, Unsupported (the old format
-/// without zip, compressed archives, pickles that name anything but tensors).
+/// Opens a .bin/.pt/.pth file: a dictionary of tensors, or one that holds such a dictionary under "state_dict", "model"
+/// or the like and no tensor itself. Contiguous tensors are read in place, others are copied into row-major order when
+/// asked for. The checksum of a storage is verified the first time its bytes are asked for. Throws NotFound, Io,
+/// Corruption, Unsupported (the old format without zip, compressed archives, pickles that name anything but tensors).
 std::unique_ptr<TensorSource> open_torch_zip(const std::filesystem::path& path);
 
 }  // namespace graft

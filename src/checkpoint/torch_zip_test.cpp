@@ -38,7 +38,12 @@ TEST(TorchZip, FindsTheStateDictInsideATrainingCheckpoint) {
 
 TEST(TorchZip, ExecutesNothingAndNamesTheGlobal) {
   expect_error(Category::Unsupported, "'posix.system'", [] { open_checkpoint(seed("torch_zip_fuzz/evil.pt")); });
-  expect_error(Category::Unsupported, "'os.system'", [] { read_pickle("\x80\x02" "cos\nsystem\nX\x02\x00\x00\x00id\x85R.", "evil"); });
+  expect_error(Category::Unsupported, "'os.system'", [] {
+    read_pickle(
+        "\x80\x02"
+        "cos\nsystem\nX\x02\x00\x00\x00id\x85R.",
+        "evil");
+  });
 }
 
 TEST(TorchZip, RefusesBadPickles) {
@@ -56,7 +61,9 @@ TEST(TorchZip, RefusesBadPickles) {
       {"\x80\x02i.", Category::Unsupported, "opcode 0x69"},
       {"\x80\x02\x81.", Category::Unsupported, "opcode 0x81"},
       {"\x80\x02(N.", Category::Corruption, "one value"},
-      {"\x80\x02" "ctorch._utils\n_rebuild_tensor_v2\n)R.", Category::Corruption, "no storage"},
+      {"\x80\x02"
+       "ctorch._utils\n_rebuild_tensor_v2\n)R.",
+       Category::Corruption, "no storage"},
       {"\x80\x02N)R.", Category::Corruption, "no global"},
   };
   for (const auto& [stream, category, says] : cases) expect_error(category, says, [&] { read_pickle(stream, "p"); });
@@ -102,7 +109,11 @@ TEST(TorchZip, NamesWhatElseAZipMayBe) {
   std::string compressed = read_file(seed("torch_zip_fuzz/wrapped.pt"));
   compressed[compressed.find("PK\x01\x02") + 10] = 8;
   expect_error(Category::Unsupported, "compressed", [&] { open_checkpoint(folder.file("c.pt", compressed)); });
-  expect_error(Category::Unsupported, "before 1.6", [&] { open_checkpoint(folder.file("o.bin", "\x80\x02\x8a\x0al\xfc\x9c" "F\xf9 j\xa8P\x19.")); });
+  expect_error(Category::Unsupported, "before 1.6", [&] {
+    open_checkpoint(folder.file("o.bin",
+                                "\x80\x02\x8a\x0al\xfc\x9c"
+                                "F\xf9 j\xa8P\x19."));
+  });
   const std::string empty = std::string("PK\x05\x06", 4) + std::string(18, '\0');
   expect_error(Category::Corruption, "without data.pkl", [&] { open_checkpoint(folder.file("e.pt", empty)); });
 }

@@ -18,8 +18,10 @@ class Checklist {
   Checklist(std::string where, std::vector<TensorPlan> plan) : where_(std::move(where)), plan_(std::move(plan)) {
     std::set<std::string_view> names;
     for (const TensorPlan& tensor : plan_) {
-      if (tensor.name.empty() || !is_utf8(tensor.name) || tensor.name == "__metadata__" || !names.insert(tensor.name).second) {
-        fail(Category::InvalidArgument, where_, "tensor name '{}' is empty, reserved, repeated or not UTF-8", printable(tensor.name));
+      if (tensor.name.empty() || !is_utf8(tensor.name) || tensor.name == "__metadata__" ||
+          !names.insert(tensor.name).second) {
+        fail(Category::InvalidArgument, where_, "tensor name '{}' is empty, reserved, repeated or not UTF-8",
+             printable(tensor.name));
       }
       sizes_.push_back(checked_bytes(where_, tensor.name, tensor.dtype, tensor.shape));
     }
@@ -31,15 +33,18 @@ class Checklist {
 
   /// Index of the tensor whose bytes these are.
   std::size_t check(std::span<const std::byte> bytes) {
-    if (next_ == plan_.size()) fail(Category::InvalidArgument, where_, "more tensors are written than the {} planned", plan_.size());
+    if (next_ == plan_.size())
+      fail(Category::InvalidArgument, where_, "more tensors are written than the {} planned", plan_.size());
     if (bytes.size() != sizes_[next_]) {
-      fail(Category::InvalidArgument, where_, "tensor '{}' needs {} bytes, {} were given", printable(plan_[next_].name), sizes_[next_], bytes.size());
+      fail(Category::InvalidArgument, where_, "tensor '{}' needs {} bytes, {} were given", printable(plan_[next_].name),
+           sizes_[next_], bytes.size());
     }
     return next_++;
   }
 
   void check_complete() const {
-    if (next_ != plan_.size()) fail(Category::InvalidArgument, where_, "tensor '{}' was planned and not written", printable(plan_[next_].name));
+    if (next_ != plan_.size())
+      fail(Category::InvalidArgument, where_, "tensor '{}' was planned and not written", printable(plan_[next_].name));
   }
 
  private:
@@ -58,12 +63,15 @@ std::string little_endian(std::uint64_t value) {
 void check_safetensors_types(const Checklist& list, const json& metadata) {
   for (const TensorPlan& tensor : list.plan()) {
     if (is_quantised(tensor.dtype)) {
-      fail(Category::Unsupported, list.where(), "tensor '{}' is {}, which safetensors cannot hold; dequantise it or write GGUF", printable(tensor.name), name(tensor.dtype));
+      fail(Category::Unsupported, list.where(),
+           "tensor '{}' is {}, which safetensors cannot hold; dequantise it or write GGUF", printable(tensor.name),
+           name(tensor.dtype));
     }
   }
   for (const auto& [key, value] : metadata.items()) {
     if (!value.is_string() || !is_utf8(key) || !is_utf8(value.get_ref<const std::string&>())) {
-      fail(Category::InvalidArgument, list.where(), "metadata '{}' is not a string of UTF-8; safetensors holds only those", printable(key));
+      fail(Category::InvalidArgument, list.where(),
+           "metadata '{}' is not a string of UTF-8; safetensors holds only those", printable(key));
     }
   }
 }
@@ -74,7 +82,8 @@ std::string safetensors_header(const Checklist& list, const json& metadata) {
   std::uint64_t offset = 0;
   for (std::size_t i = 0; i < list.plan().size(); ++i) {
     const TensorPlan& tensor = list.plan()[i];
-    header[tensor.name] = {{"dtype", name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + list.size(i)}}};
+    header[tensor.name] = {
+        {"dtype", name(tensor.dtype)}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + list.size(i)}}};
     offset += list.size(i);
   }
   std::string text = header.dump();
@@ -107,7 +116,8 @@ class SafetensorsWriter : public CheckpointWriter {
 
 class ShardedWriter : public CheckpointWriter {
  public:
-  ShardedWriter(std::filesystem::path folder, const std::vector<TensorPlan>& plan, std::uint64_t shard_bytes, const json& metadata)
+  ShardedWriter(std::filesystem::path folder, const std::vector<TensorPlan>& plan, std::uint64_t shard_bytes,
+                const json& metadata)
       : folder_(std::move(folder)), list_(folder_.string(), plan), metadata_(metadata) {
     check_safetensors_types(list_, metadata);
     std::uint64_t used = 0;
@@ -168,14 +178,17 @@ class ShardedWriter : public CheckpointWriter {
 
 }  // namespace
 
-TensorPlan plan_of(const TensorInfo& info) { return {info.name, info.dtype, info.shape}; }
+TensorPlan plan_of(const TensorInfo& info) {
+  return {info.name, info.dtype, info.shape};
+}
 
-std::unique_ptr<CheckpointWriter> write_safetensors(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
-                                                    const json& metadata) {
+std::unique_ptr<CheckpointWriter> write_safetensors(const std::filesystem::path& path,
+                                                    const std::vector<TensorPlan>& plan, const json& metadata) {
   return std::make_unique<SafetensorsWriter>(path, plan, metadata);
 }
 
-std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem::path& folder, const std::vector<TensorPlan>& plan,
+std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem::path& folder,
+                                                           const std::vector<TensorPlan>& plan,
                                                            std::uint64_t shard_bytes, const json& metadata) {
   return std::make_unique<ShardedWriter>(folder, plan, shard_bytes, metadata);
 }

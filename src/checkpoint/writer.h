@@ -1,5 +1,5 @@
-// Writing checkpoints. All tensors are declared first, because both formats put their header before the data; then their
-// bytes are written in the same order. A file appears under its name only when it is whole.
+// Writing checkpoints. All tensors are declared first, because both formats put their header before the data; then
+// their bytes are written in the same order. A file appears under its name only when it is whole.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct TensorPlan {
 TensorPlan plan_of(const TensorInfo& info);
 
 /// Streams one checkpoint. Use: construct with every tensor, write() each in the order of the plan, finish(). Without
-/// finish() nothing is left behind. All members throw Io, ResourceExhausted (disk full), InvalidArgument (bytes that do not fit the plan).
+/// finish() nothing is left behind. All members throw Io, ResourceExhausted (disk full), InvalidArgument (bytes that do
+/// not fit the plan).
 class CheckpointWriter {
  public:
   virtual ~CheckpointWriter() = default;
@@ -36,19 +37,23 @@ class CheckpointWriter {
   virtual void finish() = 0;
 };
 
-/// One safetensors file. `metadata` maps strings to strings. Throws Unsupported for GGML block types, which the format cannot hold.
-std::unique_ptr<CheckpointWriter> write_safetensors(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
+/// One safetensors file. `metadata` maps strings to strings. Throws Unsupported for GGML block types, which the format
+/// cannot hold.
+std::unique_ptr<CheckpointWriter> write_safetensors(const std::filesystem::path& path,
+                                                    const std::vector<TensorPlan>& plan,
                                                     const nlohmann::json& metadata = nlohmann::json::object());
 
-/// A folder with model.safetensors, or with model-0000i-of-0000n.safetensors and model.safetensors.index.json where the tensors take more than
-/// `shard_bytes`. A tensor is never split; the index comes last, so that an interrupted write is not taken for a model.
-std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem::path& folder, const std::vector<TensorPlan>& plan,
+/// A folder with model.safetensors, or with model-0000i-of-0000n.safetensors and model.safetensors.index.json where the
+/// tensors take more than `shard_bytes`. A tensor is never split; the index comes last, so that an interrupted write is
+/// not taken for a model.
+std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem::path& folder,
+                                                           const std::vector<TensorPlan>& plan,
                                                            std::uint64_t shard_bytes = 5'000'000'000,
                                                            const nlohmann::json& metadata = nlohmann::json::object());
 
-/// One GGUF file, version 3, alignment 32. `metadata` maps keys to booleans, integers, numbers, strings and arrays of one of
-/// these: integers become UINT32 where they fit (else INT32, UINT64, INT64), numbers FLOAT32, array elements the widest type needed. Throws
-/// Unsupported for dtypes GGUF lacks, InvalidArgument for a metadata value it cannot hold.
+/// One GGUF file, version 3, alignment 32. `metadata` maps keys to booleans, integers, numbers, strings and arrays of
+/// one of these: integers become UINT32 where they fit (else INT32, UINT64, INT64), numbers FLOAT32, array elements the
+/// widest type needed. Throws Unsupported for dtypes GGUF lacks, InvalidArgument for a metadata value it cannot hold.
 std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
                                              const nlohmann::json& metadata);
 

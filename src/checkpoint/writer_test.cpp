@@ -12,12 +12,15 @@ namespace {
 using testing::expect_error;
 using testing::Folder;
 
-std::vector<std::byte> filled(std::size_t size, int value) { return std::vector<std::byte>(size, static_cast<std::byte>(value)); }
+std::vector<std::byte> filled(std::size_t size, int value) {
+  return std::vector<std::byte>(size, static_cast<std::byte>(value));
+}
 
 TEST(Writer, SafetensorsRoundTrip) {
   const Folder folder;
   const auto path = folder.path() / "sub" / "m.safetensors";
-  const auto writer = write_safetensors(path, {{"b", DType::F32, {2, 1}}, {"a", DType::BF16, {3}}, {"empty", DType::F32, {0, 4}}}, {{"format", "pt"}});
+  const auto writer = write_safetensors(
+      path, {{"b", DType::F32, {2, 1}}, {"a", DType::BF16, {3}}, {"empty", DType::F32, {0, 4}}}, {{"format", "pt"}});
   writer->write(filled(8, 1));
   writer->write(filled(6, 2));
   writer->write({});
@@ -33,14 +36,17 @@ TEST(Writer, SafetensorsRoundTrip) {
 
 TEST(Writer, ShardsWhereTheModelIsLarge) {
   const Folder folder;
-  const std::vector<TensorPlan> plan = {{"a", DType::U8, {60}}, {"b", DType::U8, {60}}, {"c", DType::U8, {300}}, {"d", DType::U8, {30}}};
+  const std::vector<TensorPlan> plan = {
+      {"a", DType::U8, {60}}, {"b", DType::U8, {60}}, {"c", DType::U8, {300}}, {"d", DType::U8, {30}}};
   const auto writer = write_safetensors_folder(folder.path(), plan, 128);
-  for (const TensorPlan& tensor : plan) writer->write(filled(static_cast<std::size_t>(tensor.shape[0]), tensor.name[0]));
+  for (const TensorPlan& tensor : plan)
+    writer->write(filled(static_cast<std::size_t>(tensor.shape[0]), tensor.name[0]));
   writer->finish();
   const auto source = open_checkpoint(folder.path());
   EXPECT_EQ(source->files().size(), 3u);
   EXPECT_EQ(source->files()[0].filename(), "model-00001-of-00003.safetensors");
-  for (const TensorPlan& tensor : plan) EXPECT_EQ(source->bytes(source->at(tensor.name)).back(), static_cast<std::byte>(tensor.name[0]));
+  for (const TensorPlan& tensor : plan)
+    EXPECT_EQ(source->bytes(source->at(tensor.name)).back(), static_cast<std::byte>(tensor.name[0]));
 }
 
 TEST(Writer, OneFileWhereItFits) {
@@ -64,10 +70,16 @@ TEST(Writer, RefusesWhatDoesNotFitThePlanAndLeavesNothing) {
   }
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
   expect_error(Category::Unsupported, "Q4_0", [&] { write_safetensors(path, {{"a", DType::Q4_0, {32}}}); });
-  expect_error(Category::InvalidArgument, "'a'", [&] { write_safetensors(path, {{"a", DType::U8, {1}}, {"a", DType::U8, {1}}}); });
+  expect_error(Category::InvalidArgument, "'a'", [&] {
+    write_safetensors(path, {{"a", DType::U8, {1}}, {"a", DType::U8, {1}}});
+  });
   expect_error(Category::InvalidArgument, "only those", [&] { write_safetensors(path, {}, {{"x", 1}}); });
-  expect_error(Category::Unsupported, "BOOL", [&] { write_gguf(folder.path() / "m.gguf", {{"a", DType::Bool, {1}}}, nlohmann::json::object()); });
-  expect_error(Category::InvalidArgument, "mixes", [&] { write_gguf(folder.path() / "m.gguf", {}, {{"k", {1, "x"}}}); });
+  expect_error(Category::Unsupported, "BOOL", [&] {
+    write_gguf(folder.path() / "m.gguf", {{"a", DType::Bool, {1}}}, nlohmann::json::object());
+  });
+  expect_error(Category::InvalidArgument, "mixes", [&] {
+    write_gguf(folder.path() / "m.gguf", {}, {{"k", {1, "x"}}});
+  });
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
 }
 

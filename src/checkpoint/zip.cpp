@@ -34,7 +34,8 @@ class Zip {
   template <typename T>
   T number(std::uint64_t at) const {
     if (at > bytes_.size() || sizeof(T) > bytes_.size() - at) {
-      fail(Category::Corruption, where_, "zip directory points beyond the file's {} bytes: truncated or damaged; fetch it again", bytes_.size());
+      fail(Category::Corruption, where_,
+           "zip directory points beyond the file's {} bytes: truncated or damaged; fetch it again", bytes_.size());
     }
     T value;
     std::memcpy(&value, bytes_.data() + at, sizeof value);
@@ -51,7 +52,8 @@ class Zip {
     const std::uint64_t size = bytes_.size();
     std::uint64_t end = size;
     for (std::uint64_t back = kEndSize; back <= std::min(size, kEndSize + kLongestComment); ++back) {
-      if (number<std::uint32_t>(size - back) == kEndSignature && number<std::uint16_t>(size - back + 20) == back - kEndSize) {
+      if (number<std::uint32_t>(size - back) == kEndSignature &&
+          number<std::uint16_t>(size - back + 20) == back - kEndSize) {
         end = size - back;
         break;
       }
@@ -74,7 +76,8 @@ class Zip {
   }
 
   ZipEntry read_entry(std::uint64_t& at) {
-    if (number<std::uint32_t>(at) != kDirectorySignature) fail(Category::Corruption, where_, "zip directory is damaged at byte {}", at);
+    if (number<std::uint32_t>(at) != kDirectorySignature)
+      fail(Category::Corruption, where_, "zip directory is damaged at byte {}", at);
     const auto flags = number<std::uint16_t>(at + 8), method = number<std::uint16_t>(at + 10);
     const std::uint64_t name_size = number<std::uint16_t>(at + 28), extra_size = number<std::uint16_t>(at + 30),
                         comment_size = number<std::uint16_t>(at + 32);
@@ -83,7 +86,9 @@ class Zip {
     entry.crc32 = number<std::uint32_t>(at + 16);
     if ((flags & 1) != 0) fail(Category::Unsupported, where_, "entry '{}' is encrypted", printable(entry.name));
     if (method != 0) {
-      fail(Category::Unsupported, where_, "entry '{}' is compressed (method {}); torch.save writes uncompressed archives, re-save it", printable(entry.name), method);
+      fail(Category::Unsupported, where_,
+           "entry '{}' is compressed (method {}); torch.save writes uncompressed archives, re-save it",
+           printable(entry.name), method);
     }
     entry.bytes = number<std::uint32_t>(at + 24);
     std::uint64_t local = number<std::uint32_t>(at + 42);
@@ -117,8 +122,8 @@ class Zip {
     }
     entry.offset = local + kLocalSize + number<std::uint16_t>(local + 26) + number<std::uint16_t>(local + 28);
     if (entry.offset > bytes_.size() || entry.bytes > bytes_.size() - entry.offset) {
-      fail(Category::Corruption, where_, "entry '{}' claims {} bytes at {}, but the file has {}", printable(entry.name), entry.bytes,
-           entry.offset, bytes_.size());
+      fail(Category::Corruption, where_, "entry '{}' claims {} bytes at {}, but the file has {}", printable(entry.name),
+           entry.bytes, entry.offset, bytes_.size());
     }
   }
 
@@ -126,13 +131,15 @@ class Zip {
     std::set<std::string_view> names;
     std::vector<const ZipEntry*> order;
     for (const ZipEntry& entry : all) {
-      if (!names.insert(entry.name).second) fail(Category::Corruption, where_, "entry '{}' is there twice", printable(entry.name));
+      if (!names.insert(entry.name).second)
+        fail(Category::Corruption, where_, "entry '{}' is there twice", printable(entry.name));
       if (entry.bytes > 0) order.push_back(&entry);
     }
     std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->offset < b->offset; });
     for (std::size_t i = 1; i < order.size(); ++i) {
       if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset) {
-        fail(Category::Corruption, where_, "entries '{}' and '{}' overlap", printable(order[i - 1]->name), printable(order[i]->name));
+        fail(Category::Corruption, where_, "entries '{}' and '{}' overlap", printable(order[i - 1]->name),
+             printable(order[i]->name));
       }
     }
   }
@@ -145,12 +152,15 @@ class Zip {
 
 }  // namespace
 
-std::vector<ZipEntry> read_zip(std::span<const std::byte> archive, const std::string& where) { return Zip(archive, where).entries(); }
+std::vector<ZipEntry> read_zip(std::span<const std::byte> archive, const std::string& where) {
+  return Zip(archive, where).entries();
+}
 
 void check_crc(std::span<const std::byte> archive, const ZipEntry& entry, const std::string& where) {
   const auto* data = reinterpret_cast<const unsigned char*>(archive.data() + entry.offset);
   if (::crc32_z(0, data, entry.bytes) != entry.crc32) {
-    fail(Category::Corruption, where, "entry '{}' does not have its checksum: a bit flipped on the way; fetch it again", printable(entry.name));
+    fail(Category::Corruption, where, "entry '{}' does not have its checksum: a bit flipped on the way; fetch it again",
+         printable(entry.name));
   }
 }
 

@@ -15,8 +15,8 @@ struct ZipEntry {
   std::uint64_t bytes = 0;
 };
 
-/// Entries of a zip or zip64 archive. `where` names the file in errors. Throws Corruption (no or damaged directory, an entry
-/// outside the file, overlapping or repeated entries) and Unsupported (compressed, encrypted or split archives).
+/// Entries of a zip or zip64 archive. `where` names the file in errors. Throws Corruption (no or damaged directory, an
+/// entry outside the file, overlapping or repeated entries) and Unsupported (compressed, encrypted or split archives).
 std::vector<ZipEntry> read_zip(std::span<const std::byte> archive, const std::string& where);
 
 /// Throws Corruption when the bytes of an entry do not have its CRC-32.

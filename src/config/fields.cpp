@@ -31,9 +31,11 @@ std::int64_t Fields::size(const std::vector<std::string>& keys, std::optional<st
   for (const std::string& key : keys) {
     const nlohmann::json* value = get(key);
     if (value == nullptr) continue;
-    const bool natural =
-        value->is_number_unsigned() && value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kLargestSize);
-    if (!natural || value->get<std::int64_t>() == 0) refuse(key, "a whole number from 1 to 2^31");
+    const bool whole =
+        value->is_number_integer() &&
+        (!value->is_number_unsigned() || value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kLargestSize));
+    if (!whole || value->get<std::int64_t>() < 1 || value->get<std::int64_t>() > kLargestSize)
+      refuse(key, "a whole number from 1 to 2^31");
     return value->get<std::int64_t>();
   }
   if (!fallback) refuse(keys.front(), "a whole number from 1 to 2^31");

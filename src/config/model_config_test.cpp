@@ -14,7 +14,8 @@ using testing::expect_error;
 using testing::Folder;
 
 json llama() {
-  return json::parse(R"({"model_type":"llama","vocab_size":100,"hidden_size":64,"intermediate_size":128,"num_hidden_layers":2,
+  return json::parse(
+      R"({"model_type":"llama","vocab_size":100,"hidden_size":64,"intermediate_size":128,"num_hidden_layers":2,
     "num_attention_heads":4,"num_key_value_heads":2,"rms_norm_eps":1e-5,"max_position_embeddings":256,"hidden_act":"silu",
     "rope_theta":50000.0,"bos_token_id":1,"eos_token_id":[2,3],"pad_token_id":null,"torch_dtype":"bfloat16"})");
 }
@@ -38,7 +39,11 @@ TEST(ModelConfig, ReadsLlama) {
 
 TEST(ModelConfig, ReadsBothSpellingsOfRope) {
   json old = llama(), current = llama();
-  old["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}, {"original_max_position_embeddings", 128}};
+  old["rope_scaling"] = {{"rope_type", "llama3"},
+                         {"factor", 8.0},
+                         {"low_freq_factor", 1.0},
+                         {"high_freq_factor", 4.0},
+                         {"original_max_position_embeddings", 128}};
   current.erase("rope_theta");
   current["rope_parameters"] = old["rope_scaling"];
   current["rope_parameters"]["rope_theta"] = 50000.0;
@@ -73,7 +78,9 @@ TEST(ModelConfig, Qwen2HasBiasesAndItsWindowOnlyWhenAsked) {
 }
 
 TEST(ModelConfig, ReadsGpt2) {
-  const auto config = model_config_from_json(json::parse(R"({"model_type":"gpt2","vocab_size":100,"n_embd":32,"n_layer":2,"n_head":4,"n_positions":64})"), "config.json");
+  const auto config = model_config_from_json(
+      json::parse(R"({"model_type":"gpt2","vocab_size":100,"n_embd":32,"n_layer":2,"n_head":4,"n_positions":64})"),
+      "config.json");
   EXPECT_EQ(config.intermediate_size, 128);
   EXPECT_EQ(config.activation, "gelu_new");
   EXPECT_TRUE(config.tie_embeddings);
@@ -82,7 +89,8 @@ TEST(ModelConfig, ReadsGpt2) {
 }
 
 TEST(ModelConfig, T5ScalesItsLogitsUnlessUntied) {
-  json object = json::parse(R"({"model_type":"t5","vocab_size":100,"d_model":32,"d_ff":64,"num_layers":3,"num_heads":4,"d_kv":8,"feed_forward_proj":"relu","decoder_start_token_id":0})");
+  json object = json::parse(
+      R"({"model_type":"t5","vocab_size":100,"d_model":32,"d_ff":64,"num_layers":3,"num_heads":4,"d_kv":8,"feed_forward_proj":"relu","decoder_start_token_id":0})");
   ModelConfig config = model_config_from_json(object, "config.json");
   EXPECT_TRUE(config.scale_logits);
   EXPECT_FALSE(config.gated);
@@ -103,7 +111,8 @@ TEST(ModelConfig, NamesFileFieldAndValue) {
     object[key] = std::move(value);
     return [object] { model_config_from_json(object, "some/config.json"); };
   };
-  expect_error(Category::InvalidArgument, "some/config.json: field 'hidden_size' is \"64\"", broken("hidden_size", "64"));
+  expect_error(Category::InvalidArgument, "some/config.json: field 'hidden_size' is \"64\"",
+               broken("hidden_size", "64"));
   expect_error(Category::InvalidArgument, "'num_hidden_layers' is 0", broken("num_hidden_layers", 0));
   expect_error(Category::InvalidArgument, "'vocab_size' is -5", broken("vocab_size", -5));
   expect_error(Category::InvalidArgument, "'hidden_size'", broken("hidden_size", 1ULL << 60));
@@ -129,9 +138,16 @@ TEST(UnpermuteRows, IsTheInverseOfTheInterleaving) {
 }
 
 json gguf_llama() {
-  return {{"general.architecture", "llama"}, {"llama.block_count", 1}, {"llama.context_length", 64}, {"llama.embedding_length", 8},
-          {"llama.feed_forward_length", 16}, {"llama.attention.head_count", 2}, {"llama.attention.head_count_kv", 1},
-          {"llama.attention.layer_norm_rms_epsilon", 1e-5}, {"llama.rope.freq_base", 100000.0}, {"tokenizer.ggml.bos_token_id", 1},
+  return {{"general.architecture", "llama"},
+          {"llama.block_count", 1},
+          {"llama.context_length", 64},
+          {"llama.embedding_length", 8},
+          {"llama.feed_forward_length", 16},
+          {"llama.attention.head_count", 2},
+          {"llama.attention.head_count_kv", 1},
+          {"llama.attention.layer_norm_rms_epsilon", 1e-5},
+          {"llama.rope.freq_base", 100000.0},
+          {"tokenizer.ggml.bos_token_id", 1},
           {"tokenizer.ggml.tokens", {"a", "b", "c"}}};
 }
 
@@ -149,8 +165,12 @@ std::filesystem::path write_model(const Folder& folder, const std::vector<Tensor
 
 TEST(ModelFiles, GgufLooksLikeHuggingFace) {
   const Folder folder;
-  const auto path = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"blk.0.attn_q.weight", DType::F32, {8, 8}},
-                                         {"blk.0.ffn_norm.weight", DType::F32, {8}}, {"output_norm.weight", DType::F32, {8}}}, gguf_llama());
+  const auto path = write_model(folder,
+                                {{"token_embd.weight", DType::F32, {3, 8}},
+                                 {"blk.0.attn_q.weight", DType::F32, {8, 8}},
+                                 {"blk.0.ffn_norm.weight", DType::F32, {8}},
+                                 {"output_norm.weight", DType::F32, {8}}},
+                                gguf_llama());
   const ModelFiles model = open_model_files(path);
   EXPECT_EQ(model.config.architecture, "llama");
   EXPECT_EQ(model.config.vocab_size, 3);
@@ -169,21 +189,28 @@ TEST(ModelFiles, GgufLooksLikeHuggingFace) {
 
 TEST(ModelFiles, GgufScalesRopeByFactors) {
   const Folder folder;
-  const auto path = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"rope_freqs.weight", DType::F32, {2}}}, gguf_llama());
+  const auto path = write_model(
+      folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"rope_freqs.weight", DType::F32, {2}}}, gguf_llama());
   const ModelFiles model = open_model_files(path);
   EXPECT_EQ(model.config.rope.scaling, RopeScaling::Factors);
   EXPECT_EQ(model.config.rope.factors.size(), 2u);
-  const auto wrong = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"rope_freqs.weight", DType::F32, {3}}}, gguf_llama());
+  const auto wrong = write_model(
+      folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"rope_freqs.weight", DType::F32, {3}}}, gguf_llama());
   expect_error(Category::Corruption, "rope_freqs", [&] { open_model_files(wrong); });
 }
 
 TEST(ModelFiles, GgufGpt2KeepsItsOrientation) {
   const Folder folder;
   json metadata = json::object();
-  for (const auto& [key, value] : gguf_llama().items()) metadata[key.starts_with("llama.") ? "gpt2" + key.substr(5) : key] = value;
+  for (const auto& [key, value] : gguf_llama().items())
+    metadata[key.starts_with("llama.") ? "gpt2" + key.substr(5) : key] = value;
   metadata["general.architecture"] = "gpt2";
   metadata["gpt2.attention.layer_norm_epsilon"] = 1e-5;
-  const auto path = write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"blk.0.attn_qkv.weight", DType::F32, {24, 8}}, {"blk.0.ffn_up.bias", DType::F32, {16}}}, metadata);
+  const auto path = write_model(folder,
+                                {{"token_embd.weight", DType::F32, {3, 8}},
+                                 {"blk.0.attn_qkv.weight", DType::F32, {24, 8}},
+                                 {"blk.0.ffn_up.bias", DType::F32, {16}}},
+                                metadata);
   const ModelFiles model = open_model_files(path);
   EXPECT_EQ(model.config.architecture, "gpt2");
   EXPECT_FALSE(model.config.transposed_linears);
@@ -195,10 +222,12 @@ TEST(ModelFiles, NamesTheMissingKeyOfAGguf) {
   const Folder folder;
   json metadata = gguf_llama();
   metadata.erase("llama.block_count");
-  expect_error(Category::InvalidArgument, "'llama.block_count' is missing", [&] { open_model_files(write_model(folder, {}, metadata)); });
+  expect_error(Category::InvalidArgument, "'llama.block_count' is missing",
+               [&] { open_model_files(write_model(folder, {}, metadata)); });
   metadata = gguf_llama();
   metadata["general.architecture"] = "lama";
-  expect_error(Category::Unsupported, "did you mean 'llama'", [&] { open_model_files(write_model(folder, {}, metadata)); });
+  expect_error(Category::Unsupported, "did you mean 'llama'",
+               [&] { open_model_files(write_model(folder, {}, metadata)); });
 }
 
 }  // namespace
