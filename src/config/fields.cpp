@@ -31,8 +31,9 @@ std::int64_t Fields::size(const std::vector<std::string>& keys, std::optional<st
   for (const std::string& key : keys) {
     const nlohmann::json* value = get(key);
     if (value == nullptr) continue;
-    // A number beyond 63 bits wraps to a negative one here.
-    const bool whole = value->is_number_integer();
+    const bool whole =
+        value->is_number_integer() &&
+        (!value->is_number_unsigned() || value->get<std::uint64_t>() <= static_cast<std::uint64_t>(kLargestSize));
     if (!whole || value->get<std::int64_t>() < 1 || value->get<std::int64_t>() > kLargestSize)
       refuse(key, "a whole number from 1 to 2^31");
     return value->get<std::int64_t>();

@@ -202,7 +202,8 @@ TEST(ModelFiles, GgufScalesRopeByFactors) {
 TEST(ModelFiles, GgufGpt2KeepsItsOrientation) {
   const Folder folder;
   json metadata = json::object();
-  for (const auto& [key, value] : gguf_llama().items())
+  const json llama = gguf_llama();
+  for (const auto& [key, value] : llama.items())
     metadata[key.starts_with("llama.") ? "gpt2" + key.substr(5) : key] = value;
   metadata["general.architecture"] = "gpt2";
   metadata["gpt2.attention.layer_norm_epsilon"] = 1e-5;
