@@ -9,9 +9,13 @@ namespace {
 
 using namespace text::jinja;
 
-Value raise(const Arguments& arguments) { template_error("the template refuses: " + arguments.at(0, "message").str()); }
+Value raise(const Arguments& arguments) {
+  template_error("the template refuses: " + arguments.at(0, "message").str());
+}
 
-Value make_dict(const Arguments& arguments) { return Value::dict(arguments.named); }
+Value make_dict(const Arguments& arguments) {
+  return Value::dict(arguments.named);
+}
 
 Value make_range(const Arguments& arguments) {
   const std::size_t count = arguments.positional.size();
@@ -34,13 +38,14 @@ Value now(const Arguments& arguments) {
   std::tm parts{};
   ::localtime_r(&time, &parts);
   char text[256];
-  return std::string(text, std::strftime(text, sizeof text, arguments.at(0, "format").text("strftime_now").c_str(), &parts));
+  return std::string(text,
+                     std::strftime(text, sizeof text, arguments.at(0, "format").text("strftime_now").c_str(), &parts));
 }
 
 }  // namespace
 
-std::string apply_chat_template(std::string_view source, const nlohmann::ordered_json& messages, const nlohmann::ordered_json& extra,
-                                bool add_generation_prompt) {
+std::string apply_chat_template(std::string_view source, const nlohmann::ordered_json& messages,
+                                const nlohmann::ordered_json& extra, bool add_generation_prompt) {
   const Block block = parse_template(source);
   Entries variables = {{"raise_exception", Value::function(raise)},
                        {"strftime_now", Value::function(now)},
@@ -57,8 +62,8 @@ std::string apply_chat_template(std::string_view source, const nlohmann::ordered
   return render(block, std::move(variables));
 }
 
-std::string apply_chat_template(std::string_view source, const std::vector<ChatMessage>& messages, const nlohmann::ordered_json& extra,
-                                bool add_generation_prompt) {
+std::string apply_chat_template(std::string_view source, const std::vector<ChatMessage>& messages,
+                                const nlohmann::ordered_json& extra, bool add_generation_prompt) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const ChatMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
   return apply_chat_template(source, list, extra, add_generation_prompt);

@@ -11,7 +11,9 @@
 namespace graft {
 namespace {
 
-std::string rendered(std::string_view source) { return apply_chat_template(source, std::vector<ChatMessage>{{"user", "hi"}}, {}, false); }
+std::string rendered(std::string_view source) {
+  return apply_chat_template(source, std::vector<ChatMessage>{{"user", "hi"}}, {}, false);
+}
 
 TEST(ChatTemplate, EqualsTheReferenceOnTemplatesOfRealModels) {
   const char* python = std::getenv("GRAFT_PEER_PYTHON");
@@ -19,13 +21,15 @@ TEST(ChatTemplate, EqualsTheReferenceOnTemplatesOfRealModels) {
   const std::filesystem::path folder = std::filesystem::path(GRAFT_BINARY_DIR) / "golden";
   std::filesystem::create_directories(folder);
   const std::string file = (folder / "chat.json").string();
-  const std::string command = std::string("'") + python + "' '" GRAFT_SOURCE_DIR "/tests/golden/tokenizer_chat.py' '" + file + "'";
+  const std::string command =
+      std::string("'") + python + "' '" GRAFT_SOURCE_DIR "/tests/golden/tokenizer_chat.py' '" + file + "'";
   ASSERT_EQ(std::system(command.c_str()), 0);
   const auto cases = nlohmann::ordered_json::parse(std::ifstream(file));
   ASSERT_GT(cases.size(), 100u);
   for (const auto& golden : cases) {
     const auto run = [&] {
-      return apply_chat_template(golden["template"].get<std::string>(), golden["messages"], golden["extra"], golden["add_generation_prompt"]);
+      return apply_chat_template(golden["template"].get<std::string>(), golden["messages"], golden["extra"],
+                                 golden["add_generation_prompt"]);
     };
     if (golden.contains("error")) {
       EXPECT_THROW(run(), Error) << golden["error"] << "\n" << golden["template"];
@@ -52,12 +56,15 @@ TEST(ChatTemplate, HostileTemplatesEndWithAnError) {
   EXPECT_THROW(rendered("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), Error);
   EXPECT_THROW(rendered("{{ 'x' * 10000000000 }}"), Error);
   EXPECT_THROW(rendered("{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}"), Error);
-  EXPECT_THROW(rendered("{% set ns = namespace(s='xx') %}{% for a in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"), Error);
+  EXPECT_THROW(
+      rendered("{% set ns = namespace(s='xx') %}{% for a in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}"),
+      Error);
 }
 
 TEST(ChatTemplate, BadTemplatesSayWhere) {
-  for (const char* source : {"{{ 1 +", "{% if x %}", "{% for %}{% endfor %}", "{{ x.y.z }}", "{% nonsense %}", "{{ 'a' | nofilter }}", "{{ 'a", "{# a",
-                             "{{ 1 / 0 }}", "{{ messages[0].content + 1 }}", "{% endif %}", "{{ 1 is nothing }}", "{{ x() }}", "{{ raise_exception('no') }}"}) {
+  for (const char* source : {"{{ 1 +", "{% if x %}", "{% for %}{% endfor %}", "{{ x.y.z }}", "{% nonsense %}",
+                             "{{ 'a' | nofilter }}", "{{ 'a", "{# a", "{{ 1 / 0 }}", "{{ messages[0].content + 1 }}",
+                             "{% endif %}", "{{ 1 is nothing }}", "{{ x() }}", "{{ raise_exception('no') }}"}) {
     EXPECT_THROW(rendered(source), Error) << source;
   }
   try {
@@ -70,9 +77,10 @@ TEST(ChatTemplate, BadTemplatesSayWhere) {
 }
 
 TEST(ChatTemplate, MessagesAsPairs) {
-  EXPECT_EQ(apply_chat_template("{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}{{ bos_token }}",
-                                std::vector<ChatMessage>{{"user", "a"}, {"assistant", "b"}}, {{"bos_token", "<s>"}}, true),
-            "user:a;assistant:b;<s>");
+  EXPECT_EQ(
+      apply_chat_template("{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}{{ bos_token }}",
+                          std::vector<ChatMessage>{{"user", "a"}, {"assistant", "b"}}, {{"bos_token", "<s>"}}, true),
+      "user:a;assistant:b;<s>");
 }
 
 }  // namespace

@@ -46,12 +46,12 @@ struct Statement {
   enum class Kind { Text, Print, If, For, Set, SetBlock, Macro, CallBlock, FilterBlock, Plain, Break, Continue };
   Kind kind;
   int line = 0;
-  std::string text;                ///< Text; name of a macro; attribute of a namespace in Set
-  std::vector<std::string> names;  ///< targets of For and Set, parameters of Macro
-  ExpressionPtr value;             ///< Print, Set, iterable of For, call of CallBlock, filter of FilterBlock
-  ExpressionPtr condition;         ///< of If and of a filtered For
+  std::string text;                     ///< Text; name of a macro; attribute of a namespace in Set
+  std::vector<std::string> names;       ///< targets of For and Set, parameters of Macro
+  ExpressionPtr value;                  ///< Print, Set, iterable of For, call of CallBlock, filter of FilterBlock
+  ExpressionPtr condition;              ///< of If and of a filtered For
   std::vector<ExpressionPtr> defaults;  ///< of Macro parameters, null where there is none
-  Block body, otherwise;           ///< `otherwise`: else, or the next elif as one If
+  Block body, otherwise;                ///< `otherwise`: else, or the next elif as one If
 };
 
 /// Throws InvalidArgument (line and what was expected).

@@ -75,7 +75,8 @@ Value split(const std::string& text, const Value& separator, std::int64_t limit)
   if (separator.string() != nullptr) {
     if (separator.string()->empty()) template_error("an empty separator");
     std::size_t done = 0;
-    for (std::size_t at = text.find(*separator.string()); at != std::string::npos && limit != 0; at = text.find(*separator.string(), done), --limit) {
+    for (std::size_t at = text.find(*separator.string()); at != std::string::npos && limit != 0;
+         at = text.find(*separator.string(), done), --limit) {
       parts.emplace_back(text.substr(done, at - done));
       done = at + separator.string()->size();
     }
@@ -98,7 +99,8 @@ Value split(const std::string& text, const Value& separator, std::int64_t limit)
 // "a" or a tuple of such, as startswith and endswith take.
 bool any_affix(const Value& affixes, bool (*matches)(const std::string&, const std::string&), const std::string& text) {
   if (affixes.string() != nullptr) return matches(text, *affixes.string());
-  return std::ranges::any_of(items_of(affixes), [&](const Value& affix) { return matches(text, affix.text("an affix")); });
+  return std::ranges::any_of(items_of(affixes),
+                             [&](const Value& affix) { return matches(text, affix.text("an affix")); });
 }
 
 std::int64_t limit_of(const Arguments& arguments, std::size_t index, const char* name) {
@@ -110,30 +112,38 @@ using Method = Value (*)(const std::string&, const Arguments&);
 
 const std::map<std::string, Method>& string_methods() {
   static const std::map<std::string, Method> methods = {
-      {"strip", [](const std::string& s, const Arguments& a) { return Value(stripped(s, a.at(0, "chars"), true, true)); }},
-      {"lstrip", [](const std::string& s, const Arguments& a) { return Value(stripped(s, a.at(0, "chars"), true, false)); }},
-      {"rstrip", [](const std::string& s, const Arguments& a) { return Value(stripped(s, a.at(0, "chars"), false, true)); }},
+      {"strip",
+       [](const std::string& s, const Arguments& a) { return Value(stripped(s, a.at(0, "chars"), true, true)); }},
+      {"lstrip",
+       [](const std::string& s, const Arguments& a) { return Value(stripped(s, a.at(0, "chars"), true, false)); }},
+      {"rstrip",
+       [](const std::string& s, const Arguments& a) { return Value(stripped(s, a.at(0, "chars"), false, true)); }},
       {"upper", [](const std::string& s, const Arguments&) { return Value(cased(s, true)); }},
       {"lower", [](const std::string& s, const Arguments&) { return Value(cased(s, false)); }},
       {"title", [](const std::string& s, const Arguments&) { return Value(titled(s)); }},
       {"capitalize", [](const std::string& s, const Arguments&) { return Value(capitalised(s)); }},
-      {"split", [](const std::string& s, const Arguments& a) { return split(s, a.at(0, "sep"), limit_of(a, 1, "maxsplit")); }},
+      {"split",
+       [](const std::string& s, const Arguments& a) { return split(s, a.at(0, "sep"), limit_of(a, 1, "maxsplit")); }},
       {"replace",
        [](const std::string& s, const Arguments& a) {
-         return Value(replaced(s, a.at(0, "old").text("replace"), a.at(1, "new").text("replace"), limit_of(a, 2, "count")));
+         return Value(
+             replaced(s, a.at(0, "old").text("replace"), a.at(1, "new").text("replace"), limit_of(a, 2, "count")));
        }},
       {"startswith",
        [](const std::string& s, const Arguments& a) {
-         return Value(any_affix(a.at(0, "prefix"), [](const std::string& x, const std::string& y) { return x.starts_with(y); }, s));
+         return Value(any_affix(
+             a.at(0, "prefix"), [](const std::string& x, const std::string& y) { return x.starts_with(y); }, s));
        }},
       {"endswith",
        [](const std::string& s, const Arguments& a) {
-         return Value(any_affix(a.at(0, "suffix"), [](const std::string& x, const std::string& y) { return x.ends_with(y); }, s));
+         return Value(any_affix(
+             a.at(0, "suffix"), [](const std::string& x, const std::string& y) { return x.ends_with(y); }, s));
        }},
       {"find",
        [](const std::string& s, const Arguments& a) {
          const std::size_t at = s.find(a.at(0, "sub").text("find"));
-         return Value(at == std::string::npos ? std::int64_t{-1} : static_cast<std::int64_t>(characters(s.substr(0, at)).size()));
+         return Value(at == std::string::npos ? std::int64_t{-1}
+                                              : static_cast<std::int64_t>(characters(s.substr(0, at)).size()));
        }},
       {"isdigit",
        [](const std::string& s, const Arguments&) {
@@ -143,7 +153,8 @@ const std::map<std::string, Method>& string_methods() {
        [](const std::string& s, const Arguments& a) {
          std::string out;
          const List items = items_of(a.at(0, "iterable"));
-         for (std::size_t index = 0; index < items.size(); ++index) out += (index > 0 ? s : "") + items[index].text("join");
+         for (std::size_t index = 0; index < items.size(); ++index)
+           out += (index > 0 ? s : "") + items[index].text("join");
          return Value(out);
        }},
   };
@@ -172,7 +183,8 @@ Value attribute_path(Value value, const std::string& path) {
 
 Arguments rest_of(const Arguments& arguments, std::size_t from) {
   Arguments rest;
-  for (std::size_t index = from; index < arguments.positional.size(); ++index) rest.positional.push_back(arguments.positional[index]);
+  for (std::size_t index = from; index < arguments.positional.size(); ++index)
+    rest.positional.push_back(arguments.positional[index]);
   return rest;
 }
 
@@ -185,7 +197,8 @@ Value selected(const std::string& name, const Value& value, const Arguments& arg
   List kept;
   for (const Value& item : items_of(value)) {
     const Value tested = by_attribute ? attribute_path(item, arguments.at(0, "attribute").text(name.c_str())) : item;
-    const bool passed = test.undefined() ? tested.truth() : apply_test(test.text("a test"), tested, rest_of(arguments, test_at + 1));
+    const bool passed =
+        test.undefined() ? tested.truth() : apply_test(test.text("a test"), tested, rest_of(arguments, test_at + 1));
     if (passed == keep) kept.push_back(item);
   }
   return Value::list(std::move(kept));
@@ -221,7 +234,8 @@ Value joined(const Value& value, const Arguments& arguments) {
 
 Value to_integer(const Value& value, const Value& otherwise) {
   const Value fallback = otherwise.undefined() ? Value(std::int64_t{0}) : otherwise;
-  if (value.get<double>() != nullptr) return std::fabs(value.real()) < 9e18 ? Value(static_cast<std::int64_t>(value.real())) : fallback;
+  if (value.get<double>() != nullptr)
+    return std::fabs(value.real()) < 9e18 ? Value(static_cast<std::int64_t>(value.real())) : fallback;
   if (value.number()) return value.integer("int");
   if (value.string() == nullptr) return fallback;
   try {
@@ -242,7 +256,8 @@ Value indented(const std::string& text, const Arguments& arguments) {
   std::string out = arguments.at(1, "first").truth() ? blanks : "";
   for (std::size_t at = 0; at < text.size(); ++at) {
     out += text[at];
-    if (text[at] == '\n' && at + 1 < text.size() && (text[at + 1] != '\n' || arguments.at(2, "blank").truth())) out += blanks;
+    if (text[at] == '\n' && at + 1 < text.size() && (text[at + 1] != '\n' || arguments.at(2, "blank").truth()))
+      out += blanks;
   }
   return out;
 }
@@ -250,7 +265,9 @@ Value indented(const std::string& text, const Arguments& arguments) {
 Value sorted(const Value& value, const Arguments& arguments) {
   List items = items_of(value);
   const Value attribute = arguments.at(2, "attribute");
-  const auto key = [&](const Value& item) { return attribute.undefined() ? item : attribute_path(item, attribute.text("sort")); };
+  const auto key = [&](const Value& item) {
+    return attribute.undefined() ? item : attribute_path(item, attribute.text("sort"));
+  };
   std::ranges::stable_sort(items, [&](const Value& a, const Value& b) { return compare(key(a), key(b)) < 0; });
   if (arguments.at(0, "reverse").truth()) std::ranges::reverse(items);
   return Value::list(std::move(items));
@@ -264,7 +281,9 @@ Value size_of(const Value& value) {
 }
 
 Value to_json_filter(const Value& value, const Arguments& arguments) {
-  const Value indent = arguments.at(arguments.positional.size(), "indent").undefined() ? arguments.at(1, "indent") : arguments.at(arguments.positional.size(), "indent");
+  const Value indent = arguments.at(arguments.positional.size(), "indent").undefined()
+                           ? arguments.at(1, "indent")
+                           : arguments.at(arguments.positional.size(), "indent");
   const std::int64_t width = indent.undefined() || indent.none() ? -1 : indent.integer("indent");
   if (width > 64) template_error("indent is out of range");
   return to_json(value, static_cast<int>(width));
@@ -284,16 +303,20 @@ Value apply_filter(const std::string& name, const Value& value, const Arguments&
   if (name == "trim") return stripped(value.str(), arguments.at(0, "chars"), true, true);
   if (name == "join") return joined(value, arguments);
   if (name == "string" || name == "safe" || name == "escape" || name == "e") return value.str();
-  if (name == "upper" || name == "lower" || name == "title" || name == "capitalize") return string_methods().at(name)(value.str(), arguments);
+  if (name == "upper" || name == "lower" || name == "title" || name == "capitalize")
+    return string_methods().at(name)(value.str(), arguments);
   if (name == "replace") return string_methods().at(name)(value.str(), arguments);
   if (name == "int") return to_integer(value, arguments.at(0, "default"));
-  if (name == "float") return value.number() ? Value(value.real()) : Value(static_cast<double>(to_integer(value, {}).integer("float")));
-  if (name == "abs") return value.get<double>() != nullptr ? Value(std::fabs(value.real())) : Value(std::abs(value.integer("abs")));
+  if (name == "float")
+    return value.number() ? Value(value.real()) : Value(static_cast<double>(to_integer(value, {}).integer("float")));
+  if (name == "abs")
+    return value.get<double>() != nullptr ? Value(std::fabs(value.real())) : Value(std::abs(value.integer("abs")));
   if (name == "list") return Value::list(items_of(value));
   if (name == "items") return items_filter(value);
   if (name == "dictsort") {
     List pairs = *items_filter(value).list();
-    std::ranges::stable_sort(pairs, [](const Value& a, const Value& b) { return *(*a.list())[0].string() < *(*b.list())[0].string(); });
+    std::ranges::stable_sort(
+        pairs, [](const Value& a, const Value& b) { return *(*a.list())[0].string() < *(*b.list())[0].string(); });
     return Value::list(std::move(pairs));
   }
   if (name == "first" || name == "last") {
@@ -314,7 +337,8 @@ Value apply_filter(const std::string& name, const Value& value, const Arguments&
     }
     return Value::list(std::move(kept));
   }
-  if (name == "select" || name == "reject" || name == "selectattr" || name == "rejectattr") return selected(name, value, arguments);
+  if (name == "select" || name == "reject" || name == "selectattr" || name == "rejectattr")
+    return selected(name, value, arguments);
   if (name == "map") return mapped(value, arguments);
   if (name == "sort") return sorted(value, arguments);
   if (name == "indent") return indented(value.str(), arguments);
@@ -328,8 +352,10 @@ bool apply_test(const std::string& name, const Value& value, const Arguments& ar
   if (name == "none") return value.none();
   if (name == "string") return value.string() != nullptr;
   if (name == "mapping") return value.dict() != nullptr;
-  if (name == "iterable") return value.list() != nullptr || value.dict() != nullptr || value.string() != nullptr || value.undefined();
-  if (name == "sequence") return value.list() != nullptr || value.dict() != nullptr || value.string() != nullptr || value.undefined();
+  if (name == "iterable")
+    return value.list() != nullptr || value.dict() != nullptr || value.string() != nullptr || value.undefined();
+  if (name == "sequence")
+    return value.list() != nullptr || value.dict() != nullptr || value.string() != nullptr || value.undefined();
   if (name == "number") return value.number();
   if (name == "integer") return value.get<std::int64_t>() != nullptr;
   if (name == "float") return value.get<double>() != nullptr;
@@ -360,7 +386,9 @@ Value method_of(const Value& value, const std::string& name) {
   if (value.string() != nullptr) {
     const auto found = string_methods().find(name);
     if (found == string_methods().end()) return {};
-    return Value::function([text = *value.string(), method = found->second](const Arguments& arguments) { return method(text, arguments); });
+    return Value::function([text = *value.string(), method = found->second](const Arguments& arguments) {
+      return method(text, arguments);
+    });
   }
   if (value.dict() != nullptr) {
     if (name == "items") return Value::function([value](const Arguments&) { return items_filter(value); });

@@ -36,12 +36,15 @@ class Evaluator {
 
  private:
   void step() {
-    if (++steps_ > kMaxSteps) fail(Category::ResourceExhausted, "chat template", "stopped after {} steps; does a loop multiply itself?", kMaxSteps);
+    if (++steps_ > kMaxSteps)
+      fail(Category::ResourceExhausted, "chat template", "stopped after {} steps; does a loop multiply itself?",
+           kMaxSteps);
   }
 
   void put(std::string_view text, std::string& out) {
     written_ += text.size();
-    if (written_ > kMaxOutput) fail(Category::ResourceExhausted, "chat template", "stopped after {} bytes of output", kMaxOutput);
+    if (written_ > kMaxOutput)
+      fail(Category::ResourceExhausted, "chat template", "stopped after {} bytes of output", kMaxOutput);
     out.append(text);
   }
 
@@ -49,18 +52,37 @@ class Evaluator {
     using Kind = Statement::Kind;
     step();
     switch (statement.kind) {
-      case Kind::Text: put(statement.text, out); return Flow::Normal;
-      case Kind::Print: put(evaluate(*statement.value).str(), out); return Flow::Normal;
-      case Kind::If: return run(evaluate(*statement.condition).truth() ? statement.body : statement.otherwise, out);
-      case Kind::For: return run_for(statement, out);
-      case Kind::Set: set(statement, evaluate(*statement.value)); return Flow::Normal;
-      case Kind::SetBlock: set(statement, rendered(statement.body)); return Flow::Normal;
-      case Kind::Macro: scopes_.back()[statement.text] = macro(statement); return Flow::Normal;
-      case Kind::CallBlock: run_call(statement, out); return Flow::Normal;
-      case Kind::FilterBlock: put(filter(*statement.value, rendered(statement.body)).str(), out); return Flow::Normal;
-      case Kind::Plain: return run(statement.body, out);
-      case Kind::Break: return Flow::Break;
-      case Kind::Continue: return Flow::Continue;
+      case Kind::Text:
+        put(statement.text, out);
+        return Flow::Normal;
+      case Kind::Print:
+        put(evaluate(*statement.value).str(), out);
+        return Flow::Normal;
+      case Kind::If:
+        return run(evaluate(*statement.condition).truth() ? statement.body : statement.otherwise, out);
+      case Kind::For:
+        return run_for(statement, out);
+      case Kind::Set:
+        set(statement, evaluate(*statement.value));
+        return Flow::Normal;
+      case Kind::SetBlock:
+        set(statement, rendered(statement.body));
+        return Flow::Normal;
+      case Kind::Macro:
+        scopes_.back()[statement.text] = macro(statement);
+        return Flow::Normal;
+      case Kind::CallBlock:
+        run_call(statement, out);
+        return Flow::Normal;
+      case Kind::FilterBlock:
+        put(filter(*statement.value, rendered(statement.body)).str(), out);
+        return Flow::Normal;
+      case Kind::Plain:
+        return run(statement.body, out);
+      case Kind::Break:
+        return Flow::Break;
+      case Kind::Continue:
+        return Flow::Continue;
     }
     return Flow::Normal;
   }
@@ -128,8 +150,10 @@ class Evaluator {
   static Value loop(const List& items, std::size_t index) {
     const auto count = static_cast<std::int64_t>(items.size());
     const auto at = static_cast<std::int64_t>(index);
-    Entries entries = {{"index", at + 1},        {"index0", at},         {"revindex", count - at}, {"revindex0", count - at - 1},
-                       {"first", at == 0},       {"last", at + 1 == count}, {"length", count}};
+    Entries entries = {{"index", at + 1},        {"index0", at},
+                       {"revindex", count - at}, {"revindex0", count - at - 1},
+                       {"first", at == 0},       {"last", at + 1 == count},
+                       {"length", count}};
     if (index > 0) entries.emplace_back("previtem", items[index - 1]);
     if (index + 1 < items.size()) entries.emplace_back("nextitem", items[index + 1]);
     entries.emplace_back("cycle", Value::function([index](const Arguments& arguments) {
@@ -144,7 +168,8 @@ class Evaluator {
   }
 
   Value call_macro(const Statement& statement, const Arguments& arguments) {
-    if (++calls_ > kMaxCalls) fail(Category::ResourceExhausted, "chat template", "macros call each other more than {} deep", kMaxCalls);
+    if (++calls_ > kMaxCalls)
+      fail(Category::ResourceExhausted, "chat template", "macros call each other more than {} deep", kMaxCalls);
     Scope scope;
     for (std::size_t index = 0; index < statement.names.size(); ++index) {
       Value value = arguments.at(index, statement.names[index].c_str());
@@ -189,8 +214,10 @@ class Evaluator {
     step();
     const auto child = [&](std::size_t index) { return evaluate(*expression.children[index]); };
     switch (expression.kind) {
-      case Kind::Literal: return expression.literal;
-      case Kind::Name: return lookup(expression.text);
+      case Kind::Literal:
+        return expression.literal;
+      case Kind::Name:
+        return lookup(expression.text);
       case Kind::List: {
         List items;
         for (const ExpressionPtr& item : expression.children) items.push_back(evaluate(*item));
@@ -198,17 +225,26 @@ class Evaluator {
       }
       case Kind::Dict: {
         Entries entries;
-        for (std::size_t index = 0; index < expression.children.size(); index += 2) put_entry(entries, child(index).str(), child(index + 1));
+        for (std::size_t index = 0; index < expression.children.size(); index += 2)
+          put_entry(entries, child(index).str(), child(index + 1));
         return Value::dict(std::move(entries));
       }
-      case Kind::Attribute: return attribute(child(0), expression.text);
-      case Kind::Index: return index(child(0), child(1));
-      case Kind::Slice: return slice(expression);
-      case Kind::Call: return call(child(0), evaluate_arguments(expression), expression.children[0]->text);
-      case Kind::Filter: return filter(expression, child(0));
-      case Kind::Test: return apply_test(expression.text, child(0), evaluate_arguments(expression)) != expression.negated;
-      case Kind::Unary: return unary(expression.text, child(0));
-      case Kind::Binary: return binary(expression);
+      case Kind::Attribute:
+        return attribute(child(0), expression.text);
+      case Kind::Index:
+        return index(child(0), child(1));
+      case Kind::Slice:
+        return slice(expression);
+      case Kind::Call:
+        return call(child(0), evaluate_arguments(expression), expression.children[0]->text);
+      case Kind::Filter:
+        return filter(expression, child(0));
+      case Kind::Test:
+        return apply_test(expression.text, child(0), evaluate_arguments(expression)) != expression.negated;
+      case Kind::Unary:
+        return unary(expression.text, child(0));
+      case Kind::Binary:
+        return binary(expression);
       case Kind::Conditional: {
         if (child(1).truth()) return child(0);
         return expression.children[2] == nullptr ? Value(Undefined{"the else of an inline if"}) : child(2);
@@ -234,7 +270,8 @@ class Evaluator {
   }
 
   static Value call(const Value& function, const Arguments& arguments, const std::string& name) {
-    if (function.function() == nullptr) template_error(fmt::format("'{}' cannot be called: it is {}", name, function.type()));
+    if (function.function() == nullptr)
+      template_error(fmt::format("'{}' cannot be called: it is {}", name, function.type()));
     return (*function.function())(arguments);
   }
 
@@ -264,7 +301,8 @@ class Evaluator {
   // Python's slices.
   Value slice(const Expression& expression) {
     const Value value = evaluate(*expression.children[0]);
-    if (value.list() == nullptr && value.string() == nullptr) template_error(fmt::format("{} cannot be sliced", value.type()));
+    if (value.list() == nullptr && value.string() == nullptr)
+      template_error(fmt::format("{} cannot be sliced", value.type()));
     const List items = items_of(value);
     const auto size = static_cast<std::int64_t>(items.size());
     std::optional<std::int64_t> parts[3];
@@ -322,26 +360,31 @@ class Evaluator {
   }
 
   static Value limited(std::string text) {
-    if (text.size() > kMaxOutput) fail(Category::ResourceExhausted, "chat template", "a string of more than {} bytes", kMaxOutput);
+    if (text.size() > kMaxOutput)
+      fail(Category::ResourceExhausted, "chat template", "a string of more than {} bytes", kMaxOutput);
     return text;
   }
 
   static Value repeated(const Value& value, std::int64_t count) {
     if (count < 0) count = 0;
     if (const auto* text = value.string()) {
-      if (static_cast<double>(text->size()) * static_cast<double>(count) > static_cast<double>(kMaxOutput)) return limited(std::string(kMaxOutput + 1, ' '));
+      if (static_cast<double>(text->size()) * static_cast<double>(count) > static_cast<double>(kMaxOutput))
+        return limited(std::string(kMaxOutput + 1, ' '));
       std::string out;
       for (std::int64_t index = 0; index < count && !text->empty(); ++index) out += *text;
       return out;
     }
-    if (static_cast<double>(value.list()->size()) * static_cast<double>(count) > 1e6) template_error("a list of more than a million values");
+    if (static_cast<double>(value.list()->size()) * static_cast<double>(count) > 1e6)
+      template_error("a list of more than a million values");
     List out;
-    for (std::int64_t index = 0; index < count && !value.list()->empty(); ++index) out.insert(out.end(), value.list()->begin(), value.list()->end());
+    for (std::int64_t index = 0; index < count && !value.list()->empty(); ++index)
+      out.insert(out.end(), value.list()->begin(), value.list()->end());
     return Value::list(std::move(out));
   }
 
   static Value arithmetic(const std::string& name, const Value& left, const Value& right) {
-    if (name == "+" && left.string() != nullptr && right.string() != nullptr) return limited(*left.string() + *right.string());
+    if (name == "+" && left.string() != nullptr && right.string() != nullptr)
+      return limited(*left.string() + *right.string());
     if (name == "+" && left.list() != nullptr && right.list() != nullptr) {
       List items = *left.list();
       if (items.size() + right.list()->size() > 1'000'000) template_error("a list of more than a million values");
@@ -357,7 +400,8 @@ class Evaluator {
       template_error(fmt::format("{} {} {} is not possible", left.type(), name, right.type()));
     }
     const bool real = left.get<double>() != nullptr || right.get<double>() != nullptr;
-    return real || name == "/" || name == "**" ? of_reals(name, left, right, real) : of_integers(name, left.integer(""), right.integer(""));
+    return real || name == "/" || name == "**" ? of_reals(name, left, right, real)
+                                               : of_integers(name, left.integer(""), right.integer(""));
   }
 
   static Value of_reals(const std::string& name, const Value& left, const Value& right, bool real) {

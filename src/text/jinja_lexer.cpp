@@ -12,9 +12,15 @@
 namespace graft::text::jinja {
 namespace {
 
-bool is_space(char c) { return c == ' ' || (c >= 9 && c <= 13); }
-bool begins_name(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_'; }
-bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
+bool is_space(char c) {
+  return c == ' ' || (c >= 9 && c <= 13);
+}
+bool begins_name(char c) {
+  return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
+bool is_digit(char c) {
+  return std::isdigit(static_cast<unsigned char>(c)) != 0;
+}
 
 std::string with_plain_line_ends(std::string_view source) {
   std::string out;
@@ -53,7 +59,9 @@ class Lexer {
   // Plain text up to the next tag; at_ is then at the tag.
   void text() {
     std::size_t end = at_;
-    while (end < source_.size() && !(source_[end] == '{' && end + 1 < source_.size() && std::string_view("{%#").find(source_[end + 1]) != std::string_view::npos)) ++end;
+    while (end < source_.size() && !(source_[end] == '{' && end + 1 < source_.size() &&
+                                     std::string_view("{%#").find(source_[end + 1]) != std::string_view::npos))
+      ++end;
     std::string plain = source_.substr(at_, end - at_);
     line_ += static_cast<int>(std::ranges::count(plain, '\n'));
     if (end < source_.size()) {
@@ -89,7 +97,8 @@ class Lexer {
   void comment() {
     const std::size_t end = source_.find("#}", at_ + 2);
     if (end == std::string::npos) error("a comment is not closed");
-    line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_), source_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
+    line_ += static_cast<int>(std::count(source_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                         source_.begin() + static_cast<std::ptrdiff_t>(end), '\n'));
     const char mark = source_[end - 1];
     at_ = end + 2;
     after(mark, true);
@@ -125,7 +134,8 @@ class Lexer {
     if (c == '\'' || c == '"') return string(c);
     static constexpr std::array<std::string_view, 6> kPairs = {"==", "!=", "<=", ">=", "//", "**"};
     if (std::ranges::find(kPairs, rest.substr(0, 2)) != kPairs.end()) return take(TokenKind::Operator, 2);
-    if (std::string_view("+-*/%~<>=()[]{},.:|").find(c) == std::string_view::npos) error(fmt::format("unexpected '{}'", c));
+    if (std::string_view("+-*/%~<>=()[]{},.:|").find(c) == std::string_view::npos)
+      error(fmt::format("unexpected '{}'", c));
     if (c == '(' || c == '[' || c == '{') ++depth;
     if (c == ')' || c == ']' || c == '}') depth = std::max(0, depth - 1);
     take(TokenKind::Operator, 1);
@@ -143,6 +153,14 @@ class Lexer {
     if (end + 1 < rest.size() && rest[end] == '.' && is_digit(rest[end + 1])) {
       real = true;
       for (++end; end < rest.size() && is_digit(rest[end]);) ++end;
+    }
+    if (end < rest.size() && (rest[end] == 'e' || rest[end] == 'E')) {
+      std::size_t digits = end + 1;
+      if (digits < rest.size() && (rest[digits] == '+' || rest[digits] == '-')) ++digits;
+      if (digits < rest.size() && is_digit(rest[digits])) {
+        real = true;
+        for (end = digits; end < rest.size() && is_digit(rest[end]);) ++end;
+      }
     }
     if (end > 18) error("a number is too long");
     take(real ? TokenKind::Real : TokenKind::Integer, end);
@@ -185,7 +203,9 @@ class Lexer {
     }
   }
 
-  [[noreturn]] void error(const std::string& message) const { template_error(fmt::format("line {}: {}", line_, message)); }
+  [[noreturn]] void error(const std::string& message) const {
+    template_error(fmt::format("line {}: {}", line_, message));
+  }
 
   std::string source_;
   std::size_t at_ = 0;
@@ -195,6 +215,8 @@ class Lexer {
 
 }  // namespace
 
-std::vector<Token> tokens_of(std::string_view source) { return Lexer(with_plain_line_ends(source)).run(); }
+std::vector<Token> tokens_of(std::string_view source) {
+  return Lexer(with_plain_line_ends(source)).run();
+}
 
 }  // namespace graft::text::jinja

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <initializer_list>
 
 #include "text/jinja_ast.h"
@@ -39,8 +40,12 @@ class Parser {
 
   const Token& peek(std::size_t ahead = 0) const { return tokens_[std::min(at_ + ahead, tokens_.size() - 1)]; }
   const Token& take() { return tokens_[std::min(at_++, tokens_.size() - 1)]; }
-  bool is_operator(std::string_view text, std::size_t ahead = 0) const { return peek(ahead).kind == TokenKind::Operator && peek(ahead).text == text; }
-  bool is_name(std::string_view text, std::size_t ahead = 0) const { return peek(ahead).kind == TokenKind::Name && peek(ahead).text == text; }
+  bool is_operator(std::string_view text, std::size_t ahead = 0) const {
+    return peek(ahead).kind == TokenKind::Operator && peek(ahead).text == text;
+  }
+  bool is_name(std::string_view text, std::size_t ahead = 0) const {
+    return peek(ahead).kind == TokenKind::Name && peek(ahead).text == text;
+  }
   bool accept(std::string_view text) {
     const bool found = is_operator(text);
     if (found) ++at_;
@@ -68,7 +73,8 @@ class Parser {
     return take().text;
   }
   [[noreturn]] void error(const std::string& message) const {
-    template_error(fmt::format("line {}: {}{}", peek().line, message, peek().text.empty() ? "" : fmt::format(", found '{}'", peek().text)));
+    template_error(fmt::format("line {}: {}{}", peek().line, message,
+                               peek().text.empty() ? "" : fmt::format(", found '{}'", peek().text)));
   }
 
   Block statements(std::initializer_list<std::string_view> ends) {
@@ -278,12 +284,14 @@ class Parser {
     return value;
   }
 
-  // A long chain "a + b + c" makes a tree that is deep to the left; the evaluator walks it, so its length counts as depth.
+  // A long chain "a + b + c" makes a tree that is deep to the left; the evaluator walks it, so its length counts as
+  // depth.
   template <typename Next>
   ExpressionPtr chain(Next&& next, std::initializer_list<std::string_view> operators, bool names) {
     ExpressionPtr left = next();
     for (int length = 0;; ++length) {
-      const auto found = std::ranges::find_if(operators, [&](std::string_view text) { return names ? is_name(text) : is_operator(text); });
+      const auto found = std::ranges::find_if(
+          operators, [&](std::string_view text) { return names ? is_name(text) : is_operator(text); });
       if (found == operators.end()) return left;
       if (length > kMaxDepth) error("a chain of operators is too long");
       ++at_;
@@ -353,8 +361,10 @@ class Parser {
   ExpressionPtr primary() {
     const Token& token = take();
     switch (token.kind) {
-      case TokenKind::Integer: return literal(static_cast<std::int64_t>(std::stoll(token.text)));
-      case TokenKind::Real: return literal(std::stod(token.text));
+      case TokenKind::Integer:
+        return literal(static_cast<std::int64_t>(std::stoll(token.text)));
+      case TokenKind::Real:
+        return literal(std::strtod(token.text.c_str(), nullptr));
       case TokenKind::String: {
         std::string text = token.text;
         while (peek().kind == TokenKind::String) text += take().text;
@@ -370,7 +380,9 @@ class Parser {
         if (token.text == "[") return list("]");
         if (token.text == "{") return dict();
         [[fallthrough]];
-      default: --at_; error("an expression expected");
+      default:
+        --at_;
+        error("an expression expected");
     }
   }
 
@@ -410,8 +422,9 @@ class Parser {
     for (int length = 0; length < kMaxDepth; ++length) {
       if (accept(".")) {
         const bool index = peek().kind == TokenKind::Integer;
-        value = index ? node(Kind::Index, "", std::move(value), literal(static_cast<std::int64_t>(std::stoll(take().text))))
-                      : node(Kind::Attribute, name(), std::move(value));
+        value =
+            index ? node(Kind::Index, "", std::move(value), literal(static_cast<std::int64_t>(std::stoll(take().text))))
+                  : node(Kind::Attribute, name(), std::move(value));
       } else if (accept("[")) {
         value = subscript(std::move(value));
       } else if (is_operator("(")) {
@@ -438,7 +451,8 @@ class Parser {
       }
     }
     expect("]");
-    if (slice) return node(Kind::Slice, "", std::move(value), std::move(parts[0]), std::move(parts[1]), std::move(parts[2]));
+    if (slice)
+      return node(Kind::Slice, "", std::move(value), std::move(parts[0]), std::move(parts[1]), std::move(parts[2]));
     if (parts[0] == nullptr) error("an index expected");
     return node(Kind::Index, "", std::move(value), std::move(parts[0]));
   }
@@ -483,8 +497,8 @@ class Parser {
     const bool word = token.kind == TokenKind::Name;
     static constexpr std::string_view kKeywords[] = {"else", "or", "and", "if", "is", "not", "in", "recursive"};
     const bool keyword = word && std::ranges::find(kKeywords, token.text) != std::end(kKeywords);
-    if ((word && !keyword) || token.kind == TokenKind::String || token.kind == TokenKind::Integer || token.kind == TokenKind::Real || is_operator("[") ||
-        is_operator("{")) {
+    if ((word && !keyword) || token.kind == TokenKind::String || token.kind == TokenKind::Integer ||
+        token.kind == TokenKind::Real || is_operator("[") || is_operator("{")) {
       test.arguments.emplace_back("", postfix(primary()));
     }
   }
@@ -496,6 +510,8 @@ class Parser {
 
 }  // namespace
 
-Block parse_template(std::string_view source) { return Parser(source).run(); }
+Block parse_template(std::string_view source) {
+  return Parser(source).run();
+}
 
 }  // namespace graft::text::jinja

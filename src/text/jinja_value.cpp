@@ -38,7 +38,9 @@ std::string real_repr(double value) {
   char buffer[64];
   const double size = std::fabs(value);
   const bool plain = value == 0 || (size >= 1e-4 && size < 1e16);
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, plain ? std::chars_format::fixed : std::chars_format::scientific).ptr;
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value,
+                                 plain ? std::chars_format::fixed : std::chars_format::scientific)
+                       .ptr;
   std::string text(buffer, end);
   if (plain && text.find('.') == std::string::npos) text += ".0";
   return text;
@@ -48,12 +50,18 @@ std::string quoted(const std::string& text) {
   const char quote = text.find('\'') != std::string::npos && text.find('"') == std::string::npos ? '"' : '\'';
   std::string out(1, quote);
   for (const char c : text) {
-    if (c == '\n') out += "\\n";
-    else if (c == '\t') out += "\\t";
-    else if (c == '\r') out += "\\r";
-    else if (c == '\\' || c == quote) out += {'\\', c};
-    else if (static_cast<unsigned char>(c) < 32 || c == 127) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (c == '\r')
+      out += "\\r";
+    else if (c == '\\' || c == quote)
+      out += {'\\', c};
+    else if (static_cast<unsigned char>(c) < 32 || c == 127)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    else
+      out += c;
   }
   return out + quote;
 }
@@ -63,12 +71,14 @@ std::string written(const Value& value, int depth) {
   if (const auto* text = value.string()) return quoted(*text);
   if (const auto* list = value.list()) {
     std::string out = "[";
-    for (std::size_t index = 0; index < list->size(); ++index) out += (index > 0 ? ", " : "") + written((*list)[index], depth + 1);
+    for (std::size_t index = 0; index < list->size(); ++index)
+      out += (index > 0 ? ", " : "") + written((*list)[index], depth + 1);
     return out + "]";
   }
   if (const auto* dict = value.dict()) {
     std::string out = "{";
-    for (const auto& [key, item] : *dict) out += (out.size() > 1 ? ", " : "") + quoted(key) + ": " + written(item, depth + 1);
+    for (const auto& [key, item] : *dict)
+      out += (out.size() > 1 ? ", " : "") + quoted(key) + ": " + written(item, depth + 1);
     return out + "}";
   }
   return value.undefined() ? "Undefined" : value.str();
@@ -141,9 +151,13 @@ bool equal_within(const Value& a, const Value& b, int depth) {
 
 }  // namespace
 
-void template_error(const std::string& message) { fail(Category::InvalidArgument, "chat template", "{}", message); }
+void template_error(const std::string& message) {
+  fail(Category::InvalidArgument, "chat template", "{}", message);
+}
 
-Value Value::of_json(const nlohmann::ordered_json& json) { return convert(json, 0); }
+Value Value::of_json(const nlohmann::ordered_json& json) {
+  return convert(json, 0);
+}
 
 double Value::real() const {
   if (const auto* integer = get<std::int64_t>()) return static_cast<double>(*integer);
@@ -187,7 +201,9 @@ std::string Value::str() const {
   return written(*this, 0);
 }
 
-std::string Value::repr() const { return written(*this, 0); }
+std::string Value::repr() const {
+  return written(*this, 0);
+}
 
 const Value* Value::find(const std::string& key) const {
   if (dict() == nullptr) return nullptr;
@@ -196,7 +212,8 @@ const Value* Value::find(const std::string& key) const {
 }
 
 const char* Value::type() const {
-  static constexpr const char* kNames[] = {"undefined", "none", "boolean", "integer", "float", "string", "list", "dict", "function"};
+  static constexpr const char* kNames[] = {"undefined", "none", "boolean", "integer", "float",
+                                           "string",    "list", "dict",    "function"};
   return kNames[storage_.index()];
 }
 
@@ -234,7 +251,9 @@ List items_of(const Value& value) {
   return items;
 }
 
-bool equal(const Value& a, const Value& b) { return equal_within(a, b, 0); }
+bool equal(const Value& a, const Value& b) {
+  return equal_within(a, b, 0);
+}
 
 int compare(const Value& a, const Value& b) {
   if (a.number() && b.number()) return a.real() < b.real() ? -1 : a.real() > b.real() ? 1 : 0;

@@ -23,12 +23,12 @@ struct Undefined {
 
 class Value {
  public:
-  using Storage = std::variant<Undefined, std::nullptr_t, bool, std::int64_t, double, std::string, std::shared_ptr<List>, std::shared_ptr<Entries>,
-                               std::shared_ptr<Function>>;
+  using Storage = std::variant<Undefined, std::nullptr_t, bool, std::int64_t, double, std::string,
+                               std::shared_ptr<List>, std::shared_ptr<Entries>, std::shared_ptr<Function>>;
   Value() : storage_(Undefined{}) {}
   template <typename T>
-    requires(!std::is_same_v<std::remove_cvref_t<T>, Value>)
-  Value(T&& value) : storage_(std::forward<T>(value)) {}  // NOLINT: values convert
+  requires(!std::is_same_v<std::remove_cvref_t<T>, Value>) Value(T&& value)
+      : storage_(std::forward<T>(value)) {}  // NOLINT: values convert
 
   static Value list(List items) { return Value(std::make_shared<List>(std::move(items))); }
   static Value dict(Entries entries) { return Value(std::make_shared<Entries>(std::move(entries))); }
@@ -47,13 +47,13 @@ class Value {
   const Function* function() const { return pointee<Function>(); }
   std::shared_ptr<Entries> shared_dict() const { return std::get<std::shared_ptr<Entries>>(storage_); }
   bool number() const { return get<std::int64_t>() != nullptr || get<double>() != nullptr || get<bool>() != nullptr; }
-  double real() const;            ///< of a number
-  std::int64_t integer(const char* what) const;  ///< throws InvalidArgument where it is no integer
+  double real() const;                              ///< of a number
+  std::int64_t integer(const char* what) const;     ///< throws InvalidArgument where it is no integer
   const std::string& text(const char* what) const;  ///< throws InvalidArgument where it is no string
 
   bool truth() const;
-  std::string str() const;                 ///< Python's str(), "" for undefined
-  std::string repr() const;                ///< Python's repr()
+  std::string str() const;                          ///< Python's str(), "" for undefined
+  std::string repr() const;                         ///< Python's repr()
   const Value* find(const std::string& key) const;  ///< of a dict, else nullptr
   const char* type() const;
 

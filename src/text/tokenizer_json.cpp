@@ -12,8 +12,8 @@ namespace {
 
 constexpr int kMaxDepth = 16;
 
-// A score as the reference's JSON reader gets it: digits as one integer, rounded, then one division, which is an ulp off
-// for some scores of 17 digits. Where two segmentations nearly tie, that ulp decides.
+// A score as the reference's JSON reader gets it: digits as one integer, rounded, then one division, which is an ulp
+// off for some scores of 17 digits. Where two segmentations nearly tie, that ulp decides.
 double score_as_read(double score) {
   char text[40];
   const auto end = std::to_chars(text, text + sizeof text, std::fabs(score), std::chars_format::scientific).ptr;
