@@ -173,7 +173,10 @@ void Bpe::merge_short(ModelScratch& scratch) const {
 void Bpe::merge_long(ModelScratch& scratch) const {
   std::vector<std::uint32_t>& symbols = scratch.symbols;
   const auto count = static_cast<std::uint32_t>(symbols.size());
-  auto& [heap, unused, ranks, previous, next, scores, starts, ids] = scratch;
+  auto& heap = scratch.heap;
+  auto& ranks = scratch.ranks;
+  auto& previous = scratch.previous;
+  auto& next = scratch.next;
   heap.clear();
   ranks.assign(count, MergeTable::kNone);
   previous.resize(count);

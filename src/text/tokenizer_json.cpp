@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -9,6 +11,32 @@ namespace graft::text {
 namespace {
 
 constexpr int kMaxDepth = 16;
+
+// A score as the reference's JSON reader gets it: digits as one integer, rounded, then one division, which is an ulp
+// off for some scores of 17 digits. Where two segmentations nearly tie, that ulp decides.
+double score_as_read(double score) {
+  char text[40];
+  const auto end = std::to_chars(text, text + sizeof text, std::fabs(score), std::chars_format::scientific).ptr;
+  std::uint64_t digits = 0;
+  int decimals = -1;  // digits behind the point; -1 before it
+  const char* at = text;
+  for (; at < end && *at != 'e'; ++at) {
+    if (*at == '.') {
+      decimals = 0;
+    } else {
+      digits = digits * 10 + static_cast<std::uint64_t>(*at - '0');
+      decimals += decimals >= 0;
+    }
+  }
+  int exponent = 0;
+  if (at < end) std::from_chars(at + (at[1] == '+' ? 2 : 1), end, exponent);
+  exponent -= std::max(decimals, 0);
+  constexpr int kLargestExact = 22;  // powers of ten up to this one are doubles
+  if (!std::isfinite(score) || exponent > 0 || exponent < -kLargestExact) return score;
+  double power = 1;
+  for (int count = 0; count < -exponent; ++count) power *= 10;
+  return std::copysign(static_cast<double>(digits) / power, score);
+}
 
 void read_vocabulary(PipelineSpec& spec, const Json& model, const std::string& context) {
   const Json& vocabulary = object_field(model, "vocab", context);
@@ -64,7 +92,7 @@ void read_unigram(PipelineSpec& spec, const Json& model, const std::string& cont
     }
     spec.vocabulary.put(entry[0].get<std::string>(), static_cast<std::int64_t>(scores.size()), vocabulary.size(),
                         context);
-    scores.push_back(entry[1].get<double>());
+    scores.push_back(score_as_read(entry[1].get<double>()));
     hash.update(fmt::format("{:.7g}\n", scores.back()));
   }
   UnigramOptions options;

@@ -127,4 +127,8 @@ char32_t lower_case(char32_t point) {
   return static_cast<char32_t>(u_tolower(static_cast<UChar32>(point)));
 }
 
+char32_t upper_case(char32_t point) {
+  return static_cast<char32_t>(u_toupper(static_cast<UChar32>(point)));
+}
+
 }  // namespace graft::text

@@ -45,5 +45,6 @@ bool is_mark(char32_t point);         ///< category M
 bool is_punctuation(char32_t point);  ///< category P or ASCII punctuation
 bool is_word(char32_t point);         ///< what \w matches: Alphabetic, M, Nd, Pc, Join_Control
 char32_t lower_case(char32_t point);  ///< simple lower-case mapping
+char32_t upper_case(char32_t point);  ///< simple upper-case mapping
 
 }  // namespace graft::text

@@ -1,0 +1,21 @@
+// Runs a parsed template.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "text/jinja_ast.h"
+
+namespace graft::text::jinja {
+
+/// Applies filter, test or method by name; throws InvalidArgument for an unknown one.
+Value apply_filter(const std::string& name, const Value& value, const Arguments& arguments);
+bool apply_test(const std::string& name, const Value& value, const Arguments& arguments);
+/// value.name(…) of strings, dicts and lists; undefined where there is none such.
+Value method_of(const Value& value, const std::string& name);
+
+/// Output of `block` with these variables. Throws InvalidArgument (what raise_exception says, wrong types),
+/// ResourceExhausted (too many steps, too deep, too long an output).
+std::string render(const Block& block, Entries variables);
+
+}  // namespace graft::text::jinja

@@ -1,0 +1,149 @@
+#include "text/tokenizer.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace graft {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+fs::path folder_for(const std::string& name) {
+  const fs::path folder = fs::temp_directory_path() / ("graft-tokenizer-" + name + "-" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  return folder;
+}
+
+std::shared_ptr<const Tokenizer> opened(const std::string& text) {
+  const fs::path folder = folder_for("json");
+  write_file(folder / "tokenizer.json", text);
+  std::shared_ptr<const Tokenizer> tokenizer;
+  try {
+    tokenizer = open_tokenizer(folder);
+  } catch (...) {
+    fs::remove_all(folder);
+    throw;
+  }
+  fs::remove_all(folder);
+  return tokenizer;
+}
+
+Json small() {
+  return {{"added_tokens", {{{"id", 7}, {"content", "<end>"}, {"special", true}, {"normalized", false}}}},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
+          {"decoder", {{"type", "ByteLevel"}}},
+          {"post_processor", nullptr},
+          {"model",
+           {{"type", "BPE"},
+            {"vocab", {{"a", 0}, {"b", 1}, {"ab", 2}, {"Ġ", 3}, {"Ġa", 4}, {"aa", 5}, {"aaaa", 6}}},
+            {"merges", {"a b", "Ġ a", "a a", "aa aa"}}}}};
+}
+
+Category refused(const Json& file) {
+  try {
+    opened(file.dump());
+  } catch (const Error& error) {
+    EXPECT_NE(error.context().find("tokenizer.json"), std::string::npos) << error.what();
+    return error.category();
+  }
+  ADD_FAILURE() << "was accepted: " << file.dump();
+  return Category::Internal;
+}
+
+TEST(Tokenizer, EncodesAndDecodesBytes) {
+  const auto tokenizer = opened(small().dump());
+  EXPECT_EQ(tokenizer->encode("ab ab<end>b"), (std::vector<TokenId>{2, 3, 2, 7, 1}));
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{2, 4, 1, 7}), "ab ab");
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{2, 7}, false), "ab<end>");
+  EXPECT_EQ(tokenizer->vocab_size(), 8);
+  EXPECT_TRUE(tokenizer->encode("").empty());
+}
+
+TEST(Tokenizer, ALongRunTakesNoQuadraticTime) {
+  const auto ids = opened(small().dump())->encode(std::string(1u << 22, 'a'));
+  EXPECT_EQ(ids, std::vector<TokenId>(1u << 20, 6));
+}
+
+TEST(Tokenizer, IdsOutsideTheVocabularyAreRefused) {
+  const auto tokenizer = opened(small().dump());
+  EXPECT_THROW(tokenizer->decode(std::vector<TokenId>{8}), Error);
+  EXPECT_THROW(tokenizer->decode(std::vector<TokenId>{-1}), Error);
+  EXPECT_THROW(tokenizer->token(1000000), Error);
+}
+
+TEST(Tokenizer, BadFilesSayWhatIsWrong) {
+  const auto changed = [](const char* pointer, const Json& value) {
+    Json file = small();
+    file[Json::json_pointer(pointer)] = value;
+    return file;
+  };
+  EXPECT_EQ(refused(changed("/model/merges/0", "a zz")), Category::Corruption);
+  EXPECT_EQ(refused(changed("/model/merges/0", "ab")), Category::Corruption);
+  EXPECT_EQ(refused(changed("/model/merges", 3)), Category::Corruption);
+  EXPECT_EQ(refused(changed("/model/vocab", Json::array())), Category::Corruption);
+  EXPECT_EQ(refused(changed("/model/vocab/a", "x")), Category::Corruption);
+  EXPECT_EQ(refused(changed("/model/vocab/a", 4000000000)), Category::Corruption);
+  EXPECT_EQ(refused(changed("/model/vocab/a", -1)), Category::Corruption);
+  EXPECT_EQ(refused(changed("/model/type", "WordPiece")), Category::Unsupported);
+  EXPECT_EQ(refused(changed("/model/dropout", 0.1)), Category::Unsupported);
+  EXPECT_EQ(refused(changed("/model/unk_token", "none")), Category::Corruption);
+  EXPECT_EQ(refused(changed("/pre_tokenizer/type", "Nonsense")), Category::Unsupported);
+  EXPECT_EQ(
+      refused(changed("/pre_tokenizer", {{"type", "Split"}, {"pattern", {{"Regex", "("}}}, {"behavior", "Isolated"}})),
+      Category::Corruption);
+  EXPECT_EQ(refused(changed("/decoder", 7)), Category::Corruption);
+  EXPECT_EQ(refused(changed("/normalizer", {{"type", "Precompiled"}, {"precompiled_charsmap", "////////"}})),
+            Category::Corruption);
+  EXPECT_EQ(refused(changed("/added_tokens/0/id", "seven")), Category::Corruption);
+  EXPECT_EQ(refused(changed("/added_tokens/0/id", 4000000000)), Category::Corruption);
+  EXPECT_EQ(refused(Json::array()), Category::Corruption);
+  Json nested = {{"type", "NFC"}};
+  for (int depth = 0; depth < 50; ++depth) nested = {{"type", "Sequence"}, {"normalizers", {nested}}};
+  EXPECT_EQ(refused(changed("/normalizer", nested)), Category::Corruption);
+}
+
+TEST(Tokenizer, TruncatedAndDeepJsonIsCorrupt) {
+  const std::string whole = small().dump();
+  for (std::size_t length = 0; length < whole.size(); length += 7) EXPECT_THROW(opened(whole.substr(0, length)), Error);
+  EXPECT_THROW(opened(std::string(200000, '[')), Error);
+}
+
+TEST(Tokenizer, AFolderWithoutOneSaysWhatWasLookedFor) {
+  const fs::path folder = folder_for("none");
+  try {
+    open_tokenizer(folder);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), Category::NotFound);
+    EXPECT_NE(error.message().find("tokenizer.json"), std::string::npos);
+  }
+  fs::remove_all(folder);
+}
+
+// SmolLM2, GPT-2, unigram and BPE of SentencePiece, raw and converted, on a slice of the ugly corpus.
+TEST(Tokenizer, EqualsTheReferencesOnUglyText) {
+  const char* python = std::getenv("GRAFT_PEER_PYTHON");
+  if (python == nullptr) GTEST_SKIP() << "GRAFT_PEER_PYTHON names no Python with tokenizers and sentencepiece";
+  const char* given = std::getenv("GRAFT_DATA");
+  const std::string data = given != nullptr ? given : GRAFT_SOURCE_DIR "/../shared/data";
+  if (!fs::exists(fs::path(data) / "gpt2-tokenizer"))
+    GTEST_SKIP() << data << " holds no gpt2-tokenizer; set GRAFT_DATA";
+  const std::string command = std::string("'") + python +
+                              "' '" GRAFT_SOURCE_DIR
+                              "/tests/golden/tokenizer_parity.py' --lines 5000 --dump '" GRAFT_BINARY_DIR
+                              "/graft_tokenizer_dump' --work '" GRAFT_BINARY_DIR "/tokenizer' --data '" +
+                              data + "'";
+  EXPECT_EQ(std::system(command.c_str()), 0);
+}
+
+}  // namespace
+}  // namespace graft
