@@ -66,7 +66,7 @@ std::string type_of(const Json& component, const std::string& context) {
 Json parse_json(std::string_view text, const std::string& context) {
   try {
     return Json::parse(text.begin(), text.end());
-  } catch (const Json::parse_error& error) {
+  } catch (const Json::exception& error) {
     fail(Category::Corruption, context, "is not valid JSON: {}", error.what());
   }
 }

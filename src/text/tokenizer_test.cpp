@@ -115,6 +115,7 @@ TEST(Tokenizer, TruncatedAndDeepJsonIsCorrupt) {
   const std::string whole = small().dump();
   for (std::size_t length = 0; length < whole.size(); length += 7) EXPECT_THROW(opened(whole.substr(0, length)), Error);
   EXPECT_THROW(opened(std::string(200000, '[')), Error);
+  EXPECT_THROW(opened("{\"model\": 1e999}"), Error);
 }
 
 TEST(Tokenizer, AFolderWithoutOneSaysWhatWasLookedFor) {
