@@ -30,6 +30,10 @@ PipelineSpec spec_of_sentencepiece(std::string_view model, const Json& config, c
 /// added tokens, the chat template.
 void apply_config(PipelineSpec& spec, const Json& config, const std::string& context);
 
+/// The flags of an added token, which every Hugging Face file writes alike: special, single_word, lstrip, rstrip,
+/// normalized (by default where it is not special).
+void read_flags(const Json& entry, const std::string& context, AddedToken& token);
+
 /// The model of a byte-level or plain BPE and its hash, from merges written as two tokens each.
 /// Throws Corruption for a merge that names a token outside the vocabulary.
 void set_bpe(PipelineSpec& spec, const std::vector<std::pair<std::string, std::string>>& merges, BpeOptions options,

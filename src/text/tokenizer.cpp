@@ -42,11 +42,7 @@ void apply_added_tokens(PipelineSpec& spec, const Json& list, const std::string&
       fail(Category::Corruption, context, "'{}' in added_tokens_decoder is no token id", key);
     }
     token.id = static_cast<TokenId>(std::stol(key));
-    token.special = bool_field(entry, "special", context, false);
-    token.single_word = bool_field(entry, "single_word", context, false);
-    token.lstrip = bool_field(entry, "lstrip", context, false);
-    token.rstrip = bool_field(entry, "rstrip", context, false);
-    token.normalized = bool_field(entry, "normalized", context, !token.special);
+    read_flags(entry, context, token);
     spec.added.push_back(std::move(token));
   }
 }

@@ -122,11 +122,7 @@ void read_added(PipelineSpec& spec, const Json& file, const std::string& context
       fail(Category::Corruption, context, "added token '{}' has id {}, out of range", token.content, written);
     }
     token.id = static_cast<TokenId>(id >= 0 ? id : written);
-    token.special = bool_field(entry, "special", context, false);
-    token.single_word = bool_field(entry, "single_word", context, false);
-    token.lstrip = bool_field(entry, "lstrip", context, false);
-    token.rstrip = bool_field(entry, "rstrip", context, false);
-    token.normalized = bool_field(entry, "normalized", context, !token.special);
+    read_flags(entry, context, token);
     spec.added.push_back(std::move(token));
   }
 }
@@ -194,6 +190,14 @@ void read_post_processor(PipelineSpec& spec, const Json& component, const std::s
 }
 
 }  // namespace
+
+void read_flags(const Json& entry, const std::string& context, AddedToken& token) {
+  token.special = bool_field(entry, "special", context, false);
+  token.single_word = bool_field(entry, "single_word", context, false);
+  token.lstrip = bool_field(entry, "lstrip", context, false);
+  token.rstrip = bool_field(entry, "rstrip", context, false);
+  token.normalized = bool_field(entry, "normalized", context, !token.special);
+}
 
 PipelineSpec spec_of_tokenizer_json(const Json& file, const std::string& context) {
   PipelineSpec spec;
