@@ -12,7 +12,7 @@ class Full : public Adapter {
  public:
   explicit Full(const Model& model) : model_(model) {
     for (const auto& parameter : model.parameters().all()) {
-      values_.push_back(parameter.value.to(at::kFloat, false, true).requires_grad_(true));
+      values_.push_back(trainable(parameter.value, model));
     }
   }
 

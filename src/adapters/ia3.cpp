@@ -134,10 +134,6 @@ class Ia3 : public Adapter {
   std::map<Site, Target> targets_;
 };
 
-at::Tensor trainable(const at::Tensor& value, const Model& model) {
-  return value.to(model.device(), at::kFloat, false, true).contiguous().requires_grad_(true);
-}
-
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {
   const adapters::Options options("ia3", given, {"roles"});
   const auto roles = options.roles("roles", {Role::K, Role::V, Role::Down});

@@ -119,10 +119,6 @@ class Lora : public Adapter {
   bool training_ = false;
 };
 
-at::Tensor trainable(const at::Tensor& value, const Model& model) {
-  return value.to(model.device(), at::kFloat, false, true).contiguous().requires_grad_(true);
-}
-
 // A: uniform as nn.Linear's default (Kaiming with a = √5: bound 1/√in); B: zero, so that training starts at the base
 // model.
 at::Tensor initial_a(std::int64_t rank, std::int64_t in, Rng& rng) {

@@ -1,5 +1,7 @@
 #include "adapters/core/method.h"
 
+#include <ATen/ATen.h>
+
 #include "base/error.h"
 #include "base/suggest.h"
 
@@ -26,6 +28,10 @@ const Method& find_peft(const std::string& peft_type) {
 }
 
 }  // namespace adapters
+
+at::Tensor trainable(const at::Tensor& value, const Model& model) {
+  return value.to(model.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous().requires_grad_(true);
+}
 
 std::int64_t trainable_elements(const Adapter& adapter) {
   std::int64_t total = 0;

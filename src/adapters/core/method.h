@@ -69,6 +69,9 @@ const Method& find(const std::string& name);
 const Method& find_peft(const std::string& peft_type);
 }  // namespace adapters
 
+/// A trainable copy of `value`: fp32, on the model's device, requires grad.
+at::Tensor trainable(const at::Tensor& value, const Model& model);
+
 /// Sum of the elements an adapter trains.
 std::int64_t trainable_elements(const Adapter& adapter);
 
