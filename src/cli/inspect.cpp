@@ -1,15 +1,10 @@
 // graft inspect: what a checkpoint holds.
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "base/error.h"
-#include "base/progress.h"
-#include "checkpoint/source.h"
+#include "checkpoint/describe.h"
 #include "cli/core/verb.h"
 #include "config/model_config.h"
 #include "text/tokenizer.h"
@@ -17,7 +12,7 @@
 namespace graft {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 struct Arguments {
   std::string path;
@@ -64,53 +59,10 @@ Json tokenizer_part() {
           {"hash", tokenizer->hash()}};
 }
 
-struct Total {
-  std::int64_t tensors = 0, elements = 0;
-  std::uint64_t bytes = 0;
-};
-
-Json dtypes_part(const TensorSource& source) {
-  std::map<std::string, Total> totals;
-  for (const auto& tensor : source.tensors()) {
-    Total& total = totals[name(tensor.dtype)];
-    ++total.tensors;
-    total.elements += tensor.elements();
-    total.bytes += tensor.bytes;
-  }
-  Json part = Json::object();
-  for (const auto& [dtype, total] : totals)
-    part[dtype] = {{"tensors", total.tensors}, {"parameters", total.elements}, {"bytes", total.bytes}};
-  return part;
-}
-
-Json tensors_part(const TensorSource& source) {
-  Json part = Json::array();
-  for (const auto& tensor : source.tensors()) {
-    part.push_back(
-        {{"name", tensor.name}, {"dtype", name(tensor.dtype)}, {"shape", tensor.shape}, {"bytes", tensor.bytes}});
-  }
-  return part;
-}
-
 Json description() {
-  const auto source = open_checkpoint(arguments.path);
-  std::int64_t parameters = 0;
-  std::uint64_t bytes = 0;
-  for (const auto& tensor : source->tensors()) {
-    parameters += tensor.elements();
-    bytes += tensor.bytes;
-  }
-  Json files = Json::array();
-  for (const auto& file : source->files()) files.push_back(file.string());
-  Json all = {{"format", source->format()},
-              {"files", files},
-              {"tensors", source->tensors().size()},
-              {"parameters", parameters},
-              {"bytes", bytes},
-              {"dtypes", dtypes_part(*source)},
-              {"model", part_or_reason(model_part)},
-              {"tokenizer", part_or_reason(tokenizer_part)}};
-  if (arguments.tensors) all["list"] = tensors_part(*source);
+  Json all = describe(arguments.path);
+  all["model"] = part_or_reason(model_part);
+  all["tokenizer_details"] = part_or_reason(tokenizer_part);
   return all;
 }
 
@@ -123,31 +75,16 @@ void print_part(const char* title, const Json& part) {
   for (const auto& [key, value] : part.items()) fmt::print("  {:<18} {}\n", key, plain(value));
 }
 
-void print_table(const Json& all) {
-  fmt::print("{} ({}): {} tensors, {} parameters, {}\n", arguments.path, all["format"].get<std::string>(),
-             all["tensors"].get<std::int64_t>(), grouped(all["parameters"].get<std::int64_t>()),
-             human_bytes(all["bytes"].get<double>()));
-  for (const auto& [dtype, total] : all["dtypes"].items()) {
-    fmt::print("  {:<6} {:>5} tensors {:>16} parameters {:>10}\n", dtype, total["tensors"].get<std::int64_t>(),
-               grouped(total["parameters"].get<std::int64_t>()), human_bytes(total["bytes"].get<double>()));
-  }
-  print_part("model", all["model"]);
-  print_part("tokenizer", all["tokenizer"]);
-  if (!arguments.tensors) return;
-  fmt::print("\ntensors\n");
-  for (const auto& tensor : all["list"]) {
-    fmt::print("  {:<6} {:>10}  {:<20} {}\n", tensor["dtype"].get<std::string>(),
-               human_bytes(tensor["bytes"].get<double>()), tensor["shape"].dump(), tensor["name"].get<std::string>());
-  }
-}
-
 int run() {
-  const Json all = description();
-  if (arguments.json) {
-    fmt::print("{}\n", all.dump(2, ' ', false, Json::error_handler_t::replace));
-  } else {
-    print_table(all);
+  Json all = description();
+  if (!arguments.json) {
+    fmt::print("{}", describe_table(all, arguments.tensors));
+    print_part("model", all["model"]);
+    print_part("tokenizer", all["tokenizer_details"]);
+    return 0;
   }
+  if (!arguments.tensors) all.erase("tensors");
+  fmt::print("{}\n", all.dump(2, ' ', false, Json::error_handler_t::replace));
   return 0;
 }
 
