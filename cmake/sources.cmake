@@ -36,7 +36,7 @@ target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}"
   FMT_HEADER_ONLY)  # LibTorch ships another fmt: header-only, the two never meet at link time
 target_compile_definitions(graft_core PRIVATE GRAFT_COMPILED_HOME="${CMAKE_SOURCE_DIR}")
 target_link_libraries(graft_core PUBLIC nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
-  ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SENTENCEPIECE PkgConfig::SQLITE PkgConfig::HTTPLIB Threads::Threads)
+  ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SQLITE PkgConfig::HTTPLIB Threads::Threads)
 
 if(GRAFT_TORCH)
   graft_glob(engine_all ${GRAFT_ENGINE_FOLDERS})
