@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
-"""The quick start's job with transformers and PEFT, written plainly: (IA)3, T-Few losses, one padded row per choice.
+"""A run of `graft tune` once more with transformers and PEFT, written plainly: (IA)3, T-Few losses, one padded row per
+choice.
 
-Both systems must see the same data, so the examples come from JSONL files that graft writes: one line per example,
-{"prompt": "…", "choices": [" a", " b"], "label": 0}. The training file is read in order, --batch lines a step, from the top
-again at its end; write it with steps * batch lines to give every batch exactly. Prints one JSON object a line.
+Everything comes from graft's run folder, so that both systems do the same work: the training examples (train.jsonl), the
+examples and the learning rate of every step (metrics.jsonl), the held-out examples (predictions.jsonl), the optimiser's
+settings (config.yaml). Prints one JSON object a line.
 """
 
 import argparse
 import json
+import pathlib
 import resource
 import statistics
 import time
 
 import torch
 import torch.nn.functional as F
+import yaml
 from peft import IA3Config, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -21,14 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True, help="safetensors folder")
-    parser.add_argument("--train", required=True)
-    parser.add_argument("--eval", required=True)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--warmup", type=float, default=0.06, help="fraction of the steps, linear; then linear decay to 0")
-    parser.add_argument("--optimiser", choices=("adamw", "adafactor"), default="adafactor")
-    parser.add_argument("--dtype", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--run", required=True, type=pathlib.Path, help="graft's run folder")
     parser.add_argument("--threads", type=int, default=0)
     return parser.parse_args()
 
@@ -37,14 +33,14 @@ def say(**values):
     print(json.dumps(values), flush=True)
 
 
-def read_examples(path, tokenizer):
-    examples = []
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
-            examples.append((encode(row["prompt"]), [encode(choice) for choice in row["choices"]], row["label"]))
-    return examples
+def lines(file):
+    with open(file, encoding="utf-8") as opened:
+        return [json.loads(line) for line in opened]
+
+
+def encoded(tokenizer, prompt, choices, label):
+    encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
+    return encode(prompt), [encode(choice) for choice in choices], label
 
 
 def choice_scores(model, batch, pad):
@@ -87,14 +83,16 @@ def evaluate(model, examples, size, pad):
         for choices, (_, _, label) in zip(choice_scores(model, batch, pad), batch):
             right += int(torch.stack([choice.mean() for choice in choices]).argmax()) == label
     seconds = time.perf_counter() - began
-    return {"accuracy": right / len(examples), "seconds": round(seconds, 2), "examples_per_second": round(len(examples) / seconds, 3)}
+    return {"accuracy": right / len(examples), "seconds": seconds}
 
 
-def make_optimiser(options, parameters):
-    if options.optimiser == "adamw":
-        return torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.0)
+def make_optimiser(settings, parameters):
+    if settings["name"] == "adamw":
+        return torch.optim.AdamW(parameters, lr=float(settings["lr"]), eps=float(settings["eps"]),
+                                 weight_decay=float(settings["weight_decay"]),
+                                 betas=(float(settings["beta1"]), float(settings["beta2"])))
     from transformers.optimization import Adafactor
-    return Adafactor(parameters, lr=options.lr, scale_parameter=False, relative_step=False, warmup_init=False)
+    return Adafactor(parameters, lr=float(settings["lr"]), scale_parameter=False, relative_step=False, warmup_init=False)
 
 
 def main():
@@ -102,33 +100,38 @@ def main():
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
+    config = yaml.safe_load((options.run / "config.yaml").read_text())
     tokenizer = AutoTokenizer.from_pretrained(options.model)
-    pad = tokenizer.eos_token_id
-    dtype = torch.bfloat16 if options.dtype == "bf16" else torch.float32
+    pad, size = tokenizer.eos_token_id, config["train"]["batch_size"]
+    dtype = torch.bfloat16 if config["train"]["precision"] == "bfloat16" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
     targets = ["k_proj", "v_proj", "down_proj"]
     model = get_peft_model(model, IA3Config(target_modules=targets, feedforward_modules=["down_proj"]))
-    train, held_out = read_examples(options.train, tokenizer), read_examples(options.eval, tokenizer)
+    train = [encoded(tokenizer, row["prompt"], row["choices"], row["label"]) for row in lines(options.run / "train.jsonl")]
+    held_out = [encoded(tokenizer, row["text"], row["choices"], row["truth"])
+                for row in lines(options.run / "predictions.jsonl") if row["phase"] == "before"]
 
-    say(event="before", **evaluate(model, held_out, options.batch, pad))
-    optimiser = make_optimiser(options, [p for p in model.parameters() if p.requires_grad])
+    say(event="before", **evaluate(model, held_out, size, pad))
+    optimiser = make_optimiser(config["optimizer"], [p for p in model.parameters() if p.requires_grad])
     model.train()
-    times, warm = [], max(1.0, options.steps * options.warmup)
-    for step in range(options.steps):
+    times = []
+    for step in lines(options.run / "metrics.jsonl"):
+        if "examples" not in step:
+            continue
         for group in optimiser.param_groups:
-            group["lr"] = options.lr * min(1.0, (step + 1) / warm) * (1 - step / options.steps)
-        batch = [train[(step * options.batch + i) % len(train)] for i in range(options.batch)]
+            group["lr"] = step["lr"]
+        batch = [train[index] for index in step["examples"]]
         began = time.perf_counter()
         loss = tfew_loss(choice_scores(model, batch, pad), [label for _, _, label in batch])
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - began)
-        say(event="step", step=step, loss=round(loss.item(), 5), seconds=round(times[-1], 3))
-    say(event="after", **evaluate(model, held_out, options.batch, pad))
+        say(event="step", step=step["step"], loss=loss.item(), seconds=times[-1])
+    say(event="after", **evaluate(model, held_out, size, pad))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    say(event="summary", median_step_seconds=round(statistics.median(times), 3) if times else None,
-        train_seconds=round(sum(times), 1), peak_rss_bytes=peak, torch=torch.__version__, threads=torch.get_num_threads())
+    say(event="summary", step_seconds=statistics.median(times), peak_memory_bytes=peak, torch=torch.__version__,
+        threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

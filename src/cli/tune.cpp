@@ -133,6 +133,7 @@ class Tune {
 
   int run() {
     announce();
+    folder_.write_train(training_examples(job_));
     if (!job_.held_out.empty()) before_ = evaluate(job_, nullptr, "evaluate before");
     if (before_) {
       std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
@@ -183,7 +184,7 @@ class Tune {
       if (!progress) progress = std::make_unique<Progress>("tune", settings_.steps, step.step - 1);
       trained_.seconds += step.seconds;
       trained_.tokens += step.tokens;
-      Metrics line{step.step, step.loss, step.parts, step.lr, trained_.seconds, trained_.tokens, {}};
+      Metrics line{step.step, step.loss, step.parts, step.lr, trained_.seconds, trained_.tokens, {}, step.examples};
       folder_.append(line);
       progress->update(step.step, fmt::format("loss {:.3f}", step.loss));
     };

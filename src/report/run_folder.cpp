@@ -135,6 +135,12 @@ void RunFolder::write_config(const std::string& yaml) {
   write_file(config_file(), yaml);
 }
 
+void RunFolder::write_train(const std::vector<TrainingExample>& examples) {
+  std::string text;
+  for (const TrainingExample& example : examples) text += to_line(example);
+  write_file(train_file(), text);
+}
+
 void RunFolder::write_summary(const nlohmann::json& summary) {
   write_file(summary_file(), summary.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }

@@ -23,6 +23,16 @@ struct Metrics {
   std::optional<double> seconds;         ///< since the run began, pauses left out
   std::optional<std::int64_t> tokens;    ///< since the run began
   std::map<std::string, double> scores;  ///< of an evaluation during training: "accuracy", …
+  std::vector<std::int64_t> examples;    ///< of the step's batch, as lines of train.jsonl counted from 0
+};
+
+/// One line of train.jsonl: one training example as the model reads it.
+struct TrainingExample {
+  std::string id;     ///< stable id of the example
+  std::string where;  ///< "mine.csv:17"
+  std::string prompt;
+  std::vector<std::string> choices;  ///< as appended to the prompt
+  std::int64_t label = -1;           ///< index into choices
 };
 
 /// One line of predictions.jsonl: one held-out example in one phase.
@@ -59,6 +69,7 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config_file() const { return path_ / "config.yaml"; }
   std::filesystem::path metrics_file() const { return path_ / "metrics.jsonl"; }
+  std::filesystem::path train_file() const { return path_ / "train.jsonl"; }
   std::filesystem::path predictions_file() const { return path_ / "predictions.jsonl"; }
   std::filesystem::path summary_file() const { return path_ / "summary.json"; }
   std::filesystem::path report_file() const { return path_ / "report.html"; }
@@ -67,6 +78,8 @@ class RunFolder {
 
   /// The resolved configuration, as YAML text.
   void write_config(const std::string& yaml);
+  /// Replaces train.jsonl.
+  void write_train(const std::vector<TrainingExample>& examples);
   void write_summary(const nlohmann::json& summary);
   void write_report(const std::string& html);
 

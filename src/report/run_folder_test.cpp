@@ -50,6 +50,7 @@ TEST_F(RunFolderTest, WritesAndReadsBackEveryPart) {
   metrics.seconds = 12.5;
   metrics.tokens = 4096;
   metrics.scores = {{"accuracy", 0.75}};
+  metrics.examples = {3, 0, 2};
   made.append(metrics);
   EXPECT_EQ(read_file(made.config_file()), "task: bbc_news\n");
   EXPECT_EQ(nlohmann::json::parse(read_file(made.summary_file())).at("accuracy"), 0.5);
@@ -62,6 +63,7 @@ TEST_F(RunFolderTest, WritesAndReadsBackEveryPart) {
   EXPECT_EQ(lines[0].seconds, 12.5);
   EXPECT_EQ(lines[0].tokens, 4096);
   EXPECT_EQ(lines[0].scores, metrics.scores);
+  EXPECT_EQ(lines[0].examples, metrics.examples);
 }
 
 TEST_F(RunFolderTest, KeepsALossThatIsNotANumber) {

@@ -47,7 +47,16 @@ std::string to_line(const Metrics& metrics) {
   if (metrics.seconds) json["seconds"] = *metrics.seconds;
   if (metrics.tokens) json["tokens"] = *metrics.tokens;
   if (!metrics.scores.empty()) json["scores"] = metrics.scores;
+  if (!metrics.examples.empty()) json["examples"] = metrics.examples;
   return line_of(json);
+}
+
+std::string to_line(const TrainingExample& example) {
+  return line_of(Json{{"id", example.id},
+                      {"where", example.where},
+                      {"label", example.label},
+                      {"choices", example.choices},
+                      {"prompt", example.prompt}});
 }
 
 std::string to_line(const Prediction& prediction) {
@@ -70,6 +79,7 @@ Metrics metrics_of(const nlohmann::json& line) {
   metrics.seconds = optional_number(line, "seconds");
   if (line.contains("tokens")) metrics.tokens = line.at("tokens").get<std::int64_t>();
   metrics.scores = numbers(line, "scores");
+  if (line.contains("examples")) line.at("examples").get_to(metrics.examples);
   return metrics;
 }
 

@@ -12,6 +12,7 @@ namespace graft {
 
 /// One line with its newline. Invalid UTF-8 becomes U+FFFD; NaN and infinity become null.
 std::string to_line(const Metrics& metrics);
+std::string to_line(const TrainingExample& example);
 std::string to_line(const Prediction& prediction);
 
 /// Throw nlohmann::json::exception on a missing key or a wrong type.

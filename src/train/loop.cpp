@@ -75,8 +75,10 @@ class Trainer {
 
   void backward(std::int64_t batch_index, StepReport& report) {
     std::vector<const ChoiceTokens*> chosen;
-    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, examples_.size()))
+    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, examples_.size())) {
       chosen.push_back(&examples_[i]);
+      report.examples.push_back(static_cast<std::int64_t>(i));
+    }
     const ChoiceBatch batch = pack(chosen, model_.config(), 0);
     adapter_.begin_step(settings_.seed + static_cast<std::uint64_t>(batch_index));
     const TfewLoss loss = tfew_loss(token_log_probabilities(model_, batch, forward_), batch, settings_.loss);

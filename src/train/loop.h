@@ -39,6 +39,7 @@ struct StepReport {
   double lr = 0;
   double seconds = 0;  ///< of this step
   std::int64_t tokens = 0;
+  std::vector<std::int64_t> examples;  ///< indices of the training examples it saw
 };
 
 struct TrainCallbacks {

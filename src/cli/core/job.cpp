@@ -146,6 +146,12 @@ Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string&
   return evaluation;
 }
 
+std::vector<TrainingExample> training_examples(const Job& job) {
+  std::vector<TrainingExample> examples;
+  for (const Example& e : job.train) examples.push_back({e.id, e.where, e.prompt, e.choices, e.label});
+  return examples;
+}
+
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {
   std::vector<Prediction> predictions;
   for (std::size_t i = 0; i < evaluation.ranked.size(); ++i) {

@@ -43,6 +43,7 @@ struct Evaluation {
 /// Rank classification of the held-out examples; `adapter` may be null.
 Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string& what);
 
+std::vector<TrainingExample> training_examples(const Job& job);
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
 
 /// "86.5% (81.5–91.0)"
