@@ -93,6 +93,7 @@ TrainSettings train_settings(const RunConfig& config) {
   settings.batch_size = config.train.batch_size;
   settings.accumulation = config.train.accumulation;
   settings.eval_every = config.train.eval_every;
+  settings.keep_best = config.train.best_metric != "last";
   settings.save_every = config.train.save_every > 0 ? config.train.save_every : 10;
   settings.seed = static_cast<std::uint64_t>(config.train.seed);
   settings.checkpoint_layers = config.train.checkpoint_layers;
@@ -157,6 +158,12 @@ class Tune {
                  job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
                  job_.task.name.c_str(), job_.train.size(), job_.held_out.size(), method_->name,
                  grouped(trainable_elements(*adapter_)).c_str());
+    if (settings_.eval_every > 0 && settings_.keep_best) {
+      std::fprintf(
+          stderr,
+          "graft: note: the best adapter is chosen on the held-out examples, so its score there is optimistic; "
+          "--set train.best_metric=last keeps the last one\n");
+    }
   }
 
   void train_adapter() {
@@ -178,7 +185,7 @@ class Tune {
       line.step = step;
       line.scores = {{"accuracy", evaluation.accuracy()}};
       folder_.append(line);
-      return evaluation.accuracy();
+      return evaluation.metric(job_.config.train.best_metric);
     };
     callbacks.on_step = [&](const StepReport& step) {
       if (!progress) progress = std::make_unique<Progress>("tune", settings_.steps, step.step - 1);

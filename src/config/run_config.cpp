@@ -101,7 +101,7 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.train.precision, "train.precision", one_of({"float32", "bfloat16"}), "type of the computation");
   visit(c.train.eval_every, "train.eval_every", between(0, kMaxCount), "steps between evaluations; 0: only at the end");
   visit(c.train.save_every, "train.save_every", between(0, kMaxCount),
-        "steps between states to resume from; 0: by time");
+        "steps between states to resume from; 0: every 10");
   visit(c.train.best_metric, "train.best_metric", one_of({"accuracy", "balanced_accuracy", "macro_f1", "loss", "last"}),
         "which checkpoint becomes the adapter; last: the newest");
   visit(c.train.seed, "train.seed", between(0, kMaxCount), "seed of initialisation, order and dropout");

@@ -95,7 +95,7 @@ class Trainer {
     adapter_.set_training(false);
     const double score = callbacks_.evaluate(state_.step);
     adapter_.set_training(true);
-    if (!state_.best.empty() && score <= state_.best_score) return;
+    if (!settings_.keep_best || (!state_.best.empty() && score <= state_.best_score)) return;
     state_.best_score = score;
     state_.best.clear();
     for (const auto& parameter : parameters_) state_.best.push_back(parameter.detach().clone());

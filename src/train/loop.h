@@ -28,6 +28,7 @@ struct TrainSettings {
   double clip_norm = 0;           ///< 0: no clipping
   std::uint64_t seed = 0;
   std::int64_t eval_every = 0;   ///< 0: never
+  bool keep_best = true;         ///< end as the best adapter evaluated, not as the last
   std::int64_t save_every = 25;  ///< steps between resumable states
   bool checkpoint_layers = false;
 };

@@ -133,6 +133,17 @@ std::vector<std::int64_t> Evaluation::predictions() const {
   return result;
 }
 
+double Evaluation::metric(const std::string& name) const {
+  if (name == "balanced_accuracy") return scores.balanced_accuracy->value;
+  if (name == "macro_f1") return scores.macro_f1->value;
+  if (name == "accuracy") return scores.accuracy.value;
+  double total = 0;
+  for (const auto& example : ranked) {
+    if (example.label >= 0) total += example.scores[static_cast<std::size_t>(example.label)];
+  }
+  return total / static_cast<double>(scores.examples);
+}
+
 Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string& what) {
   const auto start = std::chrono::steady_clock::now();
   RankOptions options;

@@ -37,6 +37,9 @@ struct Evaluation {
   ReportEvaluation scores;
   double seconds = 0;
   double accuracy() const { return scores.accuracy.value; }
+  /// Larger is better: "accuracy", "balanced_accuracy", "macro_f1", or "loss", the mean normalised log-probability of
+  /// the right choice.
+  double metric(const std::string& name) const;
   std::vector<std::int64_t> predictions() const;
 };
 
