@@ -190,7 +190,7 @@ TEST_F(BadFiles, TheTokenizerOfAnotherModel) {
 TEST_F(BadFiles, AnAdapterOfAnotherBase) {
   adapter();
   std::string weights = read_file(model() / "model.safetensors");
-  weights[weights.size() - 3] ^= 0x10;
+  weights.back() ^= 1;
   write_file(model() / "model.safetensors", weights);
   expect_refused(generate("model", {"--adapter", "run/adapter"}), 2,
                  {"run/adapter: this adapter was trained on another base model", "first tensor that differs"});
@@ -202,8 +202,8 @@ TEST_F(BadFiles, AnAdapterOfAnotherBase) {
 TEST_F(BadFiles, AnAdapterFolderThatIsNone) {
   expect_refused(generate("model", {"--adapter", "nowhere"}), 3, {"nowhere/adapter_config.json: no such file"});
   expect_refused(generate("model", {"--adapter", "model"}), 3, {"model/adapter_config.json: no such file"});
-  folder_.file("other/adapter_config.json", R"({"peft_type": "LAURA"})");
-  expect_refused(generate("model", {"--adapter", "other"}), 5, {"peft_type 'LAURA'", "did you mean 'LORA'?"});
+  folder_.file("other/adapter_config.json", R"({"peft_type": "LORAA"})");
+  expect_refused(generate("model", {"--adapter", "other"}), 5, {"peft_type 'LORAA'", "did you mean 'LORA'?"});
 }
 
 TEST_F(BadFiles, WeightsThatAreNoNumbers) {

@@ -56,6 +56,7 @@ TEST_F(BadOptions, NumbersOfGenerate) {
       {"--min-p", "2"},          {"--samples", "0"},         {"--samples", "100000"},  {"--repetition-penalty", "0"},
       {"--seed", "-1"},          {"--dtype", "float8"}};
   for (const auto& [option, value] : wrong) {
+    SCOPED_TRACE(option + " " + value);
     expect_refused(run({"generate", "--model", "model", "--prompt", "the", option, value}), 2, {option.substr(2)});
   }
 }
