@@ -26,7 +26,9 @@ class BadOptions : public ::testing::Test {
 };
 
 TEST_F(BadOptions, Slips) {
-  expect_refused(run({}), 2, {"graft --help"});
+  expect_refused(run({}), 2, {"name a verb (known: ", "graft --help"});
+  expect_refused(run({"inspect", ""}), 2, {"path: is empty"});
+  expect_refused(run({"tune", "--model", "model", "--data", "x.csv", "--output", ""}), 2, {"--output: is empty"});
   expect_refused(run({"tuen"}), 2, {"unknown verb 'tuen' (did you mean 'tune'?); see graft --help"});
   expect_refused(run({"tune", "--modle", "m"}), 2, {"tune: unknown option '--modle' (did you mean '--model'?)"});
   expect_refused(run({"tune", "--modle=m"}), 2, {"tune: unknown option '--modle' (did you mean '--model'?)"});
