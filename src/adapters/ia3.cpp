@@ -30,8 +30,8 @@ class Rescale : public torch::autograd::Function<Rescale> {
   }
 };
 
-// The feed-forward's inner activation is the input of `down`; keys and values are outputs. The authors of T-Few scale
-// the output of `up` instead: the same function for a gated feed-forward only, so both are kept apart.
+// The feed-forward's inner activation is the input of `down`; keys and values are outputs. The authors' code scales the
+// output of `up` instead (roles=[k, v, up]): the same function for a gated feed-forward only, so both are kept apart.
 bool scales_input(Role role) {
   return role == Role::Down;
 }
@@ -67,15 +67,15 @@ class Ia3 : public Adapter {
   }
 
   nlohmann::json peft_config() const override {
-    std::vector<RoleEntry> all, inputs;
-    for (const auto& [site, target] : targets_) {
-      all.push_back(target.entry);
-      if (target.input) inputs.push_back(target.entry);
-    }
+    std::vector<RoleEntry> inputs, outputs;
+    for (const auto& [site, target] : targets_) (target.input ? inputs : outputs).push_back(target.entry);
+    const auto feedforward = adapters::target_names(inputs, model_.roles());
+    auto all = adapters::target_names(outputs, model_.roles());
+    all.insert(all.end(), feedforward.begin(), feedforward.end());
     return {{"peft_type", "IA3"},
-            {"target_modules", adapters::target_names(all)},
-            {"feedforward_modules", adapters::target_names(inputs)},
-            {"fan_in_fan_out", all.front().layout == Layout::InOut},
+            {"target_modules", all},
+            {"feedforward_modules", feedforward},
+            {"fan_in_fan_out", targets_.begin()->second.entry.layout == Layout::InOut},
             {"init_ia3_weights", true},
             {"modules_to_save", nullptr},
             {"exclude_modules", nullptr}};

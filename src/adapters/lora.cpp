@@ -56,7 +56,7 @@ class Lora : public Adapter {
     std::vector<RoleEntry> entries;
     for (const auto& [site, target] : targets_) entries.push_back(target.entry);
     return {{"peft_type", "LORA"},
-            {"target_modules", adapters::target_names(entries)},
+            {"target_modules", adapters::target_names(entries, model_.roles())},
             {"r", settings_.rank},
             {"lora_alpha", settings_.alpha},
             {"lora_dropout", settings_.dropout},

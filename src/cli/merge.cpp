@@ -34,7 +34,7 @@ int run() {
 
 void declare(CLI::App& app) {
   app.add_option("--model", arguments.model, "base model: folder or .gguf file")->required();
-  app.add_option("--adapter", arguments.adapter, "PEFT adapter folder")->required();
+  app.add_option("--adapter", arguments.adapter, "PEFT adapter folder, or a .pt file of T-Few's authors")->required();
   app.add_option("--output", arguments.output, "new folder for the merged model")->required();
   app.add_option("--dtype", arguments.options.dtype,
                  "float32, bfloat16 or float16 (default: as the base, bfloat16 where it is quantised)");

@@ -41,7 +41,7 @@ void declare(CLI::App& app) {
   app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
   app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
   app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
-  app.add_option("--method", a.method, "ia3, lora, full (default: the recipe's)");
+  app.add_option("--method", a.method, "one that graft list shows (default: the recipe's)");
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
   app.add_option("--shots", a.shots, "training examples per class, 0: all")->check(count_from(0));
   app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));

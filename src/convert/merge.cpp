@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "convert/hf_config.h"
+#include "nn/compute_dtype.h"
 #include "nn/tensor_file.h"
 
 namespace graft {
@@ -45,14 +46,6 @@ at::ScalarType scalar_type(DType dtype) {
   }
 }
 
-// The dtype in which loading loses nothing: the base's own where it has just one, so that it stays mapped.
-at::ScalarType loading_type(const TensorSource& source) {
-  const DType first = source.tensors().front().dtype;
-  const bool one = std::all_of(source.tensors().begin(), source.tensors().end(),
-                               [&](const TensorInfo& t) { return t.dtype == first; });
-  return one && (first == DType::F16 || first == DType::BF16) ? scalar_type(first) : at::kFloat;
-}
-
 nlohmann::json config_of(const ModelFiles& files) {
   if (files.weights->format() == "gguf") return hf_config(files.config, files.path.string());
   return files.config.raw;
@@ -73,7 +66,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
   const ModelFiles files = open_model_files(model_path);
   nlohmann::json config = config_of(files);
-  const auto model = load_model(model_path.string(), {loading_type(*files.weights), at::kCPU});
+  const auto model = load_model(model_path.string(), {lossless_dtype(*files.weights), at::kCPU});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
 
   MergeReport report{loaded.method, 0, 0, 0};

@@ -1,5 +1,7 @@
 #include "nn/compute_dtype.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace graft {
@@ -20,6 +22,15 @@ at::ScalarType compute_dtype(const std::string& name) {
   if (name == "bfloat16") return at::kBFloat16;
   if (name == "auto") return native_bfloat16() ? at::kBFloat16 : at::kFloat;
   fail(Category::InvalidArgument, "dtype", "'{}' is none of auto, float32, bfloat16", name);
+}
+
+at::ScalarType lossless_dtype(const TensorSource& source) {
+  const auto all_are = [&](DType dtype) {
+    return std::all_of(source.tensors().begin(), source.tensors().end(),
+                       [&](const TensorInfo& tensor) { return tensor.dtype == dtype; });
+  };
+  if (all_are(DType::BF16)) return at::kBFloat16;
+  return all_are(DType::F16) ? at::kHalf : at::kFloat;
 }
 
 }  // namespace graft

@@ -5,10 +5,16 @@
 
 #include <string>
 
+#include "checkpoint/source.h"
+
 namespace graft {
 
 /// "float32", "bfloat16", or "auto": bfloat16 where the processor multiplies it natively, else float32. Throws
 /// InvalidArgument for another name.
 at::ScalarType compute_dtype(const std::string& name);
+
+/// The dtype in which loading loses nothing, for work on the weights themselves: the checkpoint's own where it has just
+/// one (so that it stays mapped), else float32.
+at::ScalarType lossless_dtype(const TensorSource& source);
 
 }  // namespace graft

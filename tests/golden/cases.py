@@ -59,6 +59,15 @@ def is_encoder_decoder(name):
     return name.startswith("t5")
 
 
+def family(name):
+    return "t5" if is_encoder_decoder(name) else "gpt2" if name == "gpt2" else "llama"
+
+
+def peft_task(name):
+    """PEFT 0.21's wrapper for SEQ_2_SEQ_LM does not know transformers 5.18; its plain one serves T5."""
+    return None if is_encoder_decoder(name) else "CAUSAL_LM"
+
+
 def auto_class(name):
     return AutoModelForSeq2SeqLM if is_encoder_decoder(name) else AutoModelForCausalLM
 

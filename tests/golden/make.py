@@ -18,7 +18,7 @@ BATCH_SEEDS = {"t5": 10201}
 
 def fingerprint():
     digest = hashlib.sha256()
-    for path in sorted([*HERE.glob("*.py"), HERE / "requirements.txt"]):
+    for path in sorted([*HERE.glob("*.py"), *HERE.glob("methods/*.py"), HERE / "requirements.txt"]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -39,9 +39,9 @@ def golden(name, method, model_folder, out, seed):
     keys = {f"{key}.{i}": value for i, sequence in enumerate(sequences) for key, value in sequence.items()}
 
     model = fresh(torch.float32)
-    if method != "full":
-        model.save_pretrained(out / "adapter")
-        config = out / "adapter" / "adapter_config.json"
+    reference.METHODS[method].save(model, out / "adapter")
+    config = out / "adapter" / "adapter_config.json"
+    if config.exists():
         document = {**json.loads(config.read_text()), "base_model_name_or_path": "../../model"}
         config.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
     for prefix, one in (("", model), ("bf16.", fresh(torch.bfloat16))):

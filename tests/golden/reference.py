@@ -1,13 +1,17 @@
 """What the reference computes for one model and method: logits, loss, gradients, optimiser steps, generated tokens."""
 
+import importlib
+import pathlib
+
 import torch
 import torch.nn.functional as F
-from peft import IA3Config, LoraConfig, get_peft_model
 from transformers.optimization import Adafactor
 
 from cases import VOCABULARY, is_encoder_decoder
 
-METHODS = ("full", "ia3", "lora")
+# One file of methods/ each: value(noise) (None: the model's own values), adapt(model, name), save(model, folder).
+METHODS = {path.stem: importlib.import_module(f"methods.{path.stem}")
+           for path in sorted((pathlib.Path(__file__).parent / "methods").glob("*.py"))}
 STEPS = 10
 
 
@@ -27,32 +31,15 @@ def batch(name, generator):
     return [{"input_ids": row, "targets": row[1:]} for row in rows]
 
 
-def peft_config(name, method):
-    family = "t5" if is_encoder_decoder(name) else "gpt2" if name == "gpt2" else "llama"
-    task = None if family == "t5" else "CAUSAL_LM"  # PEFT 0.21's seq2seq wrapper does not know transformers 5.18
-    if method == "ia3":
-        targets, feedforward = {
-            "llama": (["k_proj", "v_proj", "down_proj"], ["down_proj"]),
-            "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
-            "t5": (["k", "v", "wo"], ["wo"]),
-        }[family]
-        return IA3Config(task_type=task, target_modules=targets, feedforward_modules=feedforward,
-                         fan_in_fan_out=family == "gpt2")
-    targets = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"], "t5": ["q", "v"]}[family]
-    return LoraConfig(task_type=task, r=4, lora_alpha=8, lora_dropout=0.0, target_modules=targets,
-                      fan_in_fan_out=family == "gpt2")
-
-
 def adapt(model, name, method, seed):
-    """The model with a non-trivial adapter: (IA)3 vectors around 1, LoRA's B away from 0."""
-    if method == "full":
+    """The model with a non-trivial adapter: its parameters are away from where training would begin."""
+    model = METHODS[method].adapt(model, name).eval()
+    value, generator = METHODS[method].value, torch.Generator().manual_seed(seed)
+    if value is None:
         return model
-    model = get_peft_model(model, peft_config(name, method)).eval()
-    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for _, parameter in sorted(trainable(model).items()):
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(1 + 0.3 * noise if method == "ia3" else 0.2 * noise)
+            parameter.copy_(value(torch.randn(parameter.shape, generator=generator)))
     return model
 
 

@@ -101,11 +101,19 @@ bool targets(const nlohmann::json& target_modules, const std::string& module) {
   });
 }
 
-std::vector<std::string> target_names(const std::vector<RoleEntry>& entries) {
-  std::set<std::string> names;
-  for (const auto& entry : entries) {
-    const auto module = entry.module();
-    names.insert(module.substr(module.rfind('.') + 1));
+std::vector<std::string> target_names(const std::vector<RoleEntry>& entries, const RoleMap& roles) {
+  std::set<std::string> wanted, names;
+  for (const auto& entry : entries) wanted.insert(entry.module());
+  const auto hits_another = [&](const std::string& target) {
+    return std::any_of(roles.begin(), roles.end(), [&](const RoleEntry& entry) {
+      return wanted.count(entry.module()) == 0 && targets({target}, entry.module());
+    });
+  };
+  for (const auto& module : wanted) {
+    auto dot = module.rfind('.');
+    while (dot != std::string::npos && hits_another(module.substr(dot + 1)))
+      dot = dot == 0 ? std::string::npos : module.rfind('.', dot - 1);
+    names.insert(dot == std::string::npos ? module : module.substr(dot + 1));
   }
   return {names.begin(), names.end()};
 }

@@ -33,7 +33,8 @@ std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role
 /// Throws InvalidArgument for a malformed expression.
 bool targets(const nlohmann::json& target_modules, const std::string& module);
 
-/// Last parts of the modules' names without repetition, as PEFT lists them: ["k_proj", "v_proj"].
-std::vector<std::string> target_names(const std::vector<RoleEntry>& entries);
+/// The entries' modules as PEFT lists them, without repetition: the last part of each name, or as much more of it as
+/// keeps PEFT off the other modules of `roles`: ["k_proj", "v_proj"], ["c_attn", "mlp.c_proj"].
+std::vector<std::string> target_names(const std::vector<RoleEntry>& entries, const RoleMap& roles);
 
 }  // namespace graft::adapters

@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kPrefix = "base_model.model.";
 constexpr const char* kManifestKey = "graft_manifest";
+constexpr const char* kTfewSuffix = ".multi_lora_b";
 
 nlohmann::json read_json(const std::filesystem::path& file) {
   auto parsed = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
@@ -60,6 +61,35 @@ std::filesystem::path weights_file(const std::filesystem::path& folder) {
   fail(Category::NotFound, folder.string(), "holds no adapter_model.safetensors (nor adapter_model.bin)");
 }
 
+// What adapter_config.json would say of the vectors that T-Few's authors released: each scales the output of its map,
+// [out, 1], the feed-forward's too (github.com/r-three/t-few, src/models/lora.py).
+nlohmann::json tfew_config() {
+  return {{"peft_type", "IA3"}, {"feedforward_modules", nlohmann::json::array()}};
+}
+
+// "encoder.block.0.layer.0.SelfAttention.k.multi_lora_b" → "encoder.block.0.layer.0.SelfAttention.k.ia3_l"
+std::string from_tfew_name(const std::string& name, const std::filesystem::path& file) {
+  const std::string suffix = kTfewSuffix;
+  if (!name.ends_with(suffix)) {
+    fail(Category::Unsupported, file.string(),
+         "tensor {} is no vector of T-Few's authors (…{}); for any other adapter give the PEFT folder", name, suffix);
+  }
+  return name.substr(0, name.size() - suffix.size()) + ".ia3_l";
+}
+
+std::string without_prefix(const std::string& name) {
+  return name.starts_with(kPrefix) ? name.substr(std::string(kPrefix).size()) : name;
+}
+
+nlohmann::json read_manifest(const std::filesystem::path& file, const Model& model) {
+  const auto source = open_checkpoint(file);
+  if (!source->metadata().contains(kManifestKey)) return nullptr;
+  auto manifest = nlohmann::json::parse(source->metadata().at(kManifestKey).get<std::string>(), nullptr, false);
+  if (!manifest.is_object()) fail(Category::Corruption, file.string(), "the manifest in the header is damaged");
+  refuse_other_base(base_fingerprint(model), manifest.value("base", std::string()), file.parent_path().string());
+  return manifest;
+}
+
 }  // namespace
 
 std::string base_fingerprint(const Model& model) {
@@ -73,7 +103,9 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
   nlohmann::json config = adapter.peft_config();
   config["base_model_name_or_path"] = "";
   config["inference_mode"] = true;
-  config["task_type"] = model.encoder_decoder() ? "SEQ_2_SEQ_LM" : "CAUSAL_LM";
+  // PEFT's wrapper for SEQ_2_SEQ_LM asks the model for a method that transformers 5 no longer has; its plain one
+  // serves.
+  config["task_type"] = model.encoder_decoder() ? nlohmann::json() : nlohmann::json("CAUSAL_LM");
   NamedTensors tensors;
   for (const auto& tensor : adapter.peft_tensors()) tensors.emplace_back(kPrefix + tensor.name, tensor.value);
   nlohmann::json fields = manifest.fields;
@@ -83,32 +115,26 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
   write_file(folder / "adapter_config.json", config.dump(2) + "\n");
 }
 
-LoadedAdapter load_adapter(const std::filesystem::path& folder, const Model& model) {
-  const nlohmann::json config = read_json(folder / "adapter_config.json");
-  const auto type = config.value("peft_type", std::string());
-  const Method& method = adapters::find_peft(type);
-  const auto file = weights_file(folder);
+LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model) {
+  const bool folder = std::filesystem::is_directory(path);
+  const nlohmann::json config = folder ? read_json(path / "adapter_config.json") : tfew_config();
+  const Method& method = adapters::find_peft(config.value("peft_type", std::string()));
+  const auto file = folder ? weights_file(path) : path;
   LoadedAdapter loaded;
   loaded.method = method.name;
-  const auto source = open_checkpoint(file);
-  if (source->metadata().contains(kManifestKey)) {
-    loaded.manifest = nlohmann::json::parse(source->metadata().at(kManifestKey).get<std::string>(), nullptr, false);
-    if (!loaded.manifest.is_object())
-      fail(Category::Corruption, file.string(), "the manifest in the header is damaged");
-    refuse_other_base(base_fingerprint(model), loaded.manifest.value("base", std::string()), folder.string());
-  }
+  loaded.manifest = read_manifest(file, model);
   std::vector<PeftTensor> tensors;
   for (auto& [name, value] : read_tensors(file)) {
     if (!value.isfinite().all().item<bool>())
       fail(Category::Corruption, file.string(), "tensor {} holds NaN or infinity", name);
-    tensors.push_back({name.starts_with(kPrefix) ? name.substr(std::string(kPrefix).size()) : name, value});
+    tensors.push_back({folder ? without_prefix(name) : from_tfew_name(name, file), value});
   }
   if (tensors.empty()) fail(Category::Corruption, file.string(), "holds no tensor");
   loaded.tensors = tensors.size();
   try {
     loaded.adapter = method.from_peft(model, config, tensors);
   } catch (const Error& error) {
-    throw error.within(folder.string());
+    throw error.within(path.string());
   }
   return loaded;
 }

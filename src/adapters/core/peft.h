@@ -1,5 +1,5 @@
 // Adapters as Hugging Face PEFT folders: adapter_config.json + adapter_model.safetensors, with graft's manifest in the
-// safetensors header, where PEFT ignores it.
+// safetensors header, where PEFT ignores it. Also reads the vectors that T-Few's authors released.
 #pragma once
 
 #include <filesystem>
@@ -32,8 +32,10 @@ struct LoadedAdapter {
   nlohmann::json manifest;  ///< null for adapters that graft did not write
 };
 
-/// Reads a PEFT folder for `model`. Throws NotFound, Corruption (a tensor without place, a wrong shape, NaN),
-/// Unsupported (type or variant), InvalidArgument (made for another base: names the first tensor that differs).
-LoadedAdapter load_adapter(const std::filesystem::path& folder, const Model& model);
+/// Reads an adapter for `model`: a PEFT folder, or a file of T-Few's authors (a .pt of vectors "….k.multi_lora_b",
+/// [out, 1], that scale the outputs of keys, values and wi_1; Liu et al. 2022). Throws NotFound, Corruption (a tensor
+/// without place, a wrong shape, NaN), Unsupported (type or variant), InvalidArgument (made for another base: names the
+/// first tensor that differs).
+LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model);
 
 }  // namespace graft

@@ -1,0 +1,174 @@
+// The vectors that T-Few's authors released, read into models of their shape. The models are files without content
+// (zeros that take no room on the disk, mapped), so that a model of 3 billion parameters costs nothing.
+#include "adapters/core/peft.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/file.h"
+#include "checkpoint/fixture_test.h"
+#include "nn/tensor_file.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+using Shape = std::vector<std::int64_t>;
+
+struct T5Shape {
+  std::int64_t model, head_dim, heads, inner, layers, vocabulary;
+};
+
+constexpr T5Shape kTiny{8, 4, 2, 12, 2, 16};
+constexpr T5Shape kT0With3B{2048, 64, 32, 5120, 24, 32128};
+
+void add_stack(const std::string& stack, const T5Shape& t5, std::vector<std::pair<std::string, Shape>>& tensors) {
+  const std::int64_t inner = t5.heads * t5.head_dim;
+  tensors.push_back({stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight", {32, t5.heads}});
+  for (std::int64_t block = 0; block < t5.layers; ++block) {
+    int layer = 0;
+    const auto begin = [&] {
+      const auto prefix = fmt::format("{}.block.{}.layer.{}.", stack, block, layer++);
+      tensors.push_back({prefix + "layer_norm.weight", {t5.model}});
+      return prefix;
+    };
+    for (const char* part : {"SelfAttention.", "EncDecAttention."}) {
+      if (stack == "encoder" && part[0] == 'E') continue;
+      const auto prefix = begin() + part;
+      for (const char* map : {"q", "k", "v"}) tensors.push_back({prefix + map + ".weight", {inner, t5.model}});
+      tensors.push_back({prefix + "o.weight", {t5.model, inner}});
+    }
+    const auto prefix = begin() + "DenseReluDense.";
+    for (const char* map : {"wi_0", "wi_1"}) tensors.push_back({prefix + map + ".weight", {t5.inner, t5.model}});
+    tensors.push_back({prefix + "wo.weight", {t5.model, t5.inner}});
+  }
+  tensors.push_back({stack + ".final_layer_norm.weight", {t5.model}});
+}
+
+/// A gated, untied T5 in bf16 whose weights are a hole in a file.
+fs::path hollow_t5(const fs::path& folder, const T5Shape& t5) {
+  std::vector<std::pair<std::string, Shape>> tensors = {{"shared.weight", {t5.vocabulary, t5.model}},
+                                                        {"lm_head.weight", {t5.vocabulary, t5.model}}};
+  add_stack("encoder", t5, tensors);
+  add_stack("decoder", t5, tensors);
+  Json header = Json::object();
+  std::int64_t end = 0;
+  for (const auto& [name, shape] : tensors) {
+    const std::int64_t begin = end;
+    end += 2 * (shape.size() == 2 ? shape[0] * shape[1] : shape[0]);
+    header[name] = {{"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {begin, end}}};
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  std::string length(8, '\0');
+  for (std::size_t i = 0; i < 8; ++i) length[i] = static_cast<char>((text.size() >> (8 * i)) & 0xff);
+  write_file(folder / "model.safetensors", length + text);
+  fs::resize_file(folder / "model.safetensors", 8 + text.size() + static_cast<std::uintmax_t>(end));
+  const Json config = {{"model_type", "t5"},          {"d_model", t5.model},
+                       {"d_kv", t5.head_dim},         {"d_ff", t5.inner},
+                       {"num_heads", t5.heads},       {"num_layers", t5.layers},
+                       {"vocab_size", t5.vocabulary}, {"feed_forward_proj", "gated-gelu"},
+                       {"tie_word_embeddings", false}};
+  write_file(folder / "config.json", config.dump());
+  return folder;
+}
+
+std::unique_ptr<Model> load_hollow(const fs::path& folder) {
+  ModelOptions options;
+  options.dtype = at::kBFloat16;
+  return load_model(folder.string(), options);
+}
+
+/// The authors' names for a model of this shape, each [out, 1] in fp32, no value twice.
+NamedTensors authors_vectors(const T5Shape& t5) {
+  NamedTensors tensors;
+  float next = 1;
+  const auto add = [&](const std::string& name, std::int64_t size) {
+    tensors.emplace_back(name + ".multi_lora_b", at::arange(size, at::kFloat).add(next).view({-1, 1}));
+    next += static_cast<float>(size);
+  };
+  for (const char* stack : {"encoder", "decoder"}) {
+    for (std::int64_t block = 0; block < t5.layers; ++block) {
+      int layer = 0;
+      for (const char* part : {"SelfAttention", "EncDecAttention"}) {
+        if (stack[0] == 'e' && part[0] == 'E') continue;
+        const auto prefix = fmt::format("{}.block.{}.layer.{}.{}.", stack, block, layer++, part);
+        add(prefix + "k", t5.heads * t5.head_dim);
+        add(prefix + "v", t5.heads * t5.head_dim);
+      }
+      add(fmt::format("{}.block.{}.layer.{}.DenseReluDense.wi_1", stack, block, layer), t5.inner);
+    }
+  }
+  return tensors;
+}
+
+// Every vector of `original` (the authors' names) is in the PEFT folder with the same values, and nothing else is.
+void expect_holds(const fs::path& folder, const NamedTensors& original) {
+  std::map<std::string, at::Tensor> stored;
+  for (auto& [name, value] : read_tensors(folder / "adapter_model.safetensors")) stored[name] = value;
+  ASSERT_EQ(stored.size(), original.size());
+  for (const auto& [name, value] : original) {
+    const auto peft = "base_model.model." + name.substr(0, name.rfind('.')) + ".ia3_l";
+    ASSERT_TRUE(stored.count(peft) > 0) << peft;
+    EXPECT_TRUE(at::equal(stored.at(peft), value)) << peft;
+  }
+}
+
+void expect_crosses_over(const fs::path& file, const Model& model, const fs::path& scratch) {
+  const NamedTensors original = read_tensors(file);
+  const LoadedAdapter loaded = load_adapter(file, model);
+  EXPECT_EQ(loaded.method, "ia3");
+  EXPECT_EQ(loaded.tensors, original.size());
+  EXPECT_EQ(loaded.adapter->parameters().size(), original.size());
+  save_adapter(scratch / "first", *loaded.adapter, model, {});
+  expect_holds(scratch / "first", original);
+  const auto config = Json::parse(read_file(scratch / "first/adapter_config.json"));
+  EXPECT_EQ(config.at("target_modules"), (Json{"k", "v", "wi_1"}));
+  EXPECT_EQ(config.at("feedforward_modules"), Json::array());
+
+  const LoadedAdapter back = load_adapter(scratch / "first", model);
+  save_adapter(scratch / "second", *back.adapter, model, {});
+  expect_holds(scratch / "second", original);
+}
+
+TEST(TfewVectors, ScaleTheOutputsOfTheMapsTheyName) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  write_tensors(folder.path() / "vectors.safetensors", authors_vectors(kTiny));
+  expect_crosses_over(folder.path() / "vectors.safetensors", *model, folder.path());
+}
+
+TEST(TfewVectors, RefuseAnotherShapeAndOtherNames) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  const auto file = folder.path() / "vectors.safetensors";
+  NamedTensors vectors = authors_vectors(kTiny);
+  vectors[0].second = at::ones({9, 1});
+  write_tensors(file, vectors);
+  testing::expect_error(Category::Corruption, "has 9 values, the model needs 8", [&] { load_adapter(file, *model); });
+  vectors = authors_vectors(kTiny);
+  vectors[1].first = "encoder.block.7.layer.0.SelfAttention.v.multi_lora_b";
+  write_tensors(file, vectors);
+  testing::expect_error(Category::Corruption, "block.7.layer.0.SelfAttention.v", [&] { load_adapter(file, *model); });
+  vectors[1].first = "encoder.block.0.layer.0.SelfAttention.v.lora_A.weight";
+  write_tensors(file, vectors);
+  testing::expect_error(Category::Unsupported, "give the PEFT folder", [&] { load_adapter(file, *model); });
+}
+
+TEST(TfewVectors, TheAuthorsOwnGoIntoAModelOfT0sShape) {
+  const char* given = std::getenv("GRAFT_DATA");
+  const fs::path data = given != nullptr ? fs::path(given) : fs::path(GRAFT_SOURCE_DIR) / "../shared/data";
+  const fs::path file = data / "tfew-ia3/t03b_ia3_finish.pt";
+  if (!fs::exists(file)) GTEST_SKIP() << file << " is absent; set GRAFT_DATA";
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kT0With3B));
+  EXPECT_EQ(read_tensors(file).size(), 192u);
+  expect_crosses_over(file, *model, folder.path());
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,108 @@
+"""The reference's side of peft_parity_test.cpp: PEFT reads graft's adapters, and makes adapters for graft to read.
+
+    python tests/compat/peft_parity.py GOLDENS SCRATCH
+
+SCRATCH/graft/MODEL/VARIANT holds an adapter that graft wrote and, in logits.safetensors, graft's inputs and logits: PEFT must
+load it without a complaint and give the same logits. SCRATCH/peft/MODEL/VARIANT is written likewise by PEFT, with PEFT's
+own default targets among the variants; t5-v11/authors also gets adapter.pt, the same vectors under the names that T-Few's
+authors gave theirs. Exit status 1 where a gap exceeds the tolerance or PEFT complains.
+"""
+
+import pathlib
+import sys
+import warnings
+
+import torch
+import transformers
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "golden"))
+from cases import is_encoder_decoder, load_model  # noqa: E402
+from reference import logits, trainable  # noqa: E402
+
+TOLERANCE = 1e-4  # of the largest logit, float32
+
+
+def variants(name):
+    """PEFT's configurations; a target that is not named is PEFT's own default for the architecture."""
+    task = None if is_encoder_decoder(name) else "CAUSAL_LM"
+    conv1d = {"fan_in_fan_out": name == "gpt2"}
+    found = {
+        "ia3": IA3Config(task_type=task, **conv1d),
+        "lora": LoraConfig(task_type=task, **conv1d),
+        "lora-all": LoraConfig(task_type=task, target_modules="all-linear", r=3, lora_alpha=5, use_rslora=True, **conv1d),
+    }
+    if name == "t5-v11":
+        found["authors"] = IA3Config(target_modules=["k", "v", "wi_1"], feedforward_modules=[])
+    return found
+
+
+def randomise(model, generator):
+    with torch.no_grad():
+        for key, parameter in sorted(trainable(model).items()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(1 + 0.3 * noise if "ia3" in key else 0.2 * noise)
+
+
+def sequences(tensors):
+    found = []
+    while f"input_ids.{len(found)}" in tensors:
+        keys = [key for key in ("input_ids", "decoder_input_ids") if f"{key}.{len(found)}" in tensors]
+        found.append({key: tensors[f"{key}.{len(found)}"] for key in keys})
+    return found
+
+
+def read_grafts(model, folder):
+    """The gap of PEFT's logits to graft's, and what PEFT complained of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        adapted = PeftModel.from_pretrained(model, folder).eval()
+        result = adapted.load_adapter(folder, "again")
+    complaints = [str(warning.message) for warning in caught]
+    complaints += [f"unexpected key {key}" for key in result.unexpected_keys]
+    stored = load_file(folder / "logits.safetensors")
+    gap = 0.0
+    for i, sequence in enumerate(sequences(stored)):
+        own = logits(adapted, sequence).detach()
+        gap = max(gap, ((own - stored[f"logits.{i}"]).abs().max() / own.abs().max()).item())
+    return gap, complaints
+
+
+def write_for_graft(model, config, inputs, folder, seed):
+    adapted = get_peft_model(model, config).eval()
+    randomise(adapted, torch.Generator().manual_seed(seed))
+    adapted.save_pretrained(folder)
+    tensors = {key: value for key, value in inputs.items() if "input_ids" in key}
+    for i, sequence in enumerate(sequences(inputs)):
+        tensors[f"logits.{i}"] = logits(adapted, sequence).detach().contiguous()
+    save_file(tensors, folder / "logits.safetensors")
+
+
+def write_authors_names(folder):
+    stored = load_file(folder / "adapter_model.safetensors")
+    prefix, suffix = "base_model.model.", ".ia3_l"
+    torch.save({key[len(prefix):-len(suffix)] + ".multi_lora_b": value for key, value in stored.items()}, folder / "adapter.pt")
+
+
+def main():
+    goldens, scratch = map(pathlib.Path, sys.argv[1:])
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    failed = False
+    for case in sorted((scratch / "graft").iterdir()):
+        name = case.name
+        for folder in sorted(case.iterdir()):
+            gap, complaints = read_grafts(load_model(name, goldens / name / "model", torch.float32), folder)
+            failed = failed or gap > TOLERANCE or bool(complaints)
+            print(f"  {name:8}  {folder.name:10}  graft → PEFT  {gap:.1e}", *complaints, sep="  ", flush=True)
+            inputs = load_file(folder / "logits.safetensors")
+        for number, (variant, config) in enumerate(variants(name).items()):
+            model = load_model(name, goldens / name / "model", torch.float32)
+            write_for_graft(model, config, inputs, scratch / "peft" / name / variant, seed=number)
+    write_authors_names(scratch / "peft" / "t5-v11" / "authors")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
