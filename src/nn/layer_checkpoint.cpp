@@ -5,9 +5,13 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <iterator>
+
 namespace graft {
 namespace {
 
+// A capsule: an autograd context keeps other objects only where their class is registered with TorchScript.
 struct SavedLayer : torch::CustomClassHolder {
   explicit SavedLayer(LayerFunction f) : function(std::move(f)) {}
   LayerFunction function;
@@ -19,7 +23,7 @@ class Recompute : public torch::autograd::Function<Recompute> {
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& anchor, const LayerFunction* layer,
                             at::TensorList inputs) {
     (void)anchor;
-    ctx->saved_data["layer"] = c10::make_intrusive<SavedLayer>(*layer);
+    ctx->saved_data["layer"] = c10::IValue::make_capsule(c10::make_intrusive<SavedLayer>(*layer));
     ctx->save_for_backward(inputs.vec());
     return (*layer)(inputs.vec());
   }
@@ -29,25 +33,41 @@ class Recompute : public torch::autograd::Function<Recompute> {
     const auto saved = ctx->get_saved_variables();
     std::vector<at::Tensor> inputs;
     for (std::size_t i = 0; i < saved.size(); ++i) {
-      inputs.push_back(saved[i].defined() ? saved[i].detach().requires_grad_(saved[i].requires_grad()) : at::Tensor());
+      inputs.push_back(saved[i].detach().requires_grad_(saved[i].requires_grad()));
     }
     {
       at::AutoGradMode enabled(true);
-      const at::Tensor out = ctx->saved_data["layer"].toCustomClass<SavedLayer>()->function(inputs);
+      const auto layer = c10::static_intrusive_pointer_cast<SavedLayer>(ctx->saved_data["layer"].toCapsule());
+      const at::Tensor out = layer->function(inputs);
       torch::autograd::backward({out}, {grads[0]});
     }
     torch::autograd::variable_list result = {at::Tensor(), at::Tensor()};
-    for (const auto& input : inputs) result.push_back(input.defined() ? input.grad() : at::Tensor());
+    for (const auto& input : inputs) result.push_back(input.grad());
     return result;
   }
 };
+
+// The layer as a function of the defined inputs alone: the autograd engine takes no others.
+LayerFunction of_defined(const LayerFunction& layer, const std::vector<at::Tensor>& inputs) {
+  std::vector<bool> given;
+  for (const auto& input : inputs) given.push_back(input.defined());
+  return [layer, given](const std::vector<at::Tensor>& defined) {
+    std::vector<at::Tensor> all;
+    std::size_t next = 0;
+    for (const bool here : given) all.push_back(here ? defined[next++] : at::Tensor());
+    return layer(all);
+  };
+}
 
 }  // namespace
 
 at::Tensor checkpointed(const LayerFunction& layer, const std::vector<at::Tensor>& inputs) {
   if (!at::GradMode::is_enabled()) return layer(inputs);
   const at::Tensor anchor = at::zeros({1}, inputs[0].options().dtype(at::kFloat)).requires_grad_(true);
-  return Recompute::apply(anchor, &layer, at::TensorList(inputs));
+  const LayerFunction function = of_defined(layer, inputs);
+  std::vector<at::Tensor> defined;
+  std::copy_if(inputs.begin(), inputs.end(), std::back_inserter(defined), [](const auto& x) { return x.defined(); });
+  return Recompute::apply(anchor, &function, at::TensorList(defined));
 }
 
 }  // namespace graft

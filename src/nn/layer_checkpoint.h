@@ -8,8 +8,9 @@
 
 namespace graft {
 
-/// A layer: tensors it may need gradients for in, one tensor out. It may use other trainable leaves (adapter
-/// parameters); their gradients are accumulated in place. It must compute the same values every time it is called.
+/// A layer: tensors it may need gradients for in (undefined ones too), one tensor out. It may use other trainable
+/// leaves (adapter parameters); their gradients are accumulated in place. It must compute the same values every time it
+/// is called.
 using LayerFunction = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
 
 /// layer(inputs), keeping only the inputs for the backward pass. Without gradient mode it is a plain call.
