@@ -29,6 +29,10 @@ struct Arguments {
 };
 Arguments arguments;
 
+CLI::Range count_from(std::int64_t least) {
+  return CLI::Range(least, std::int64_t{1'000'000'000});
+}
+
 void declare(CLI::App& app) {
   Arguments& a = arguments;
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
@@ -39,10 +43,10 @@ void declare(CLI::App& app) {
   app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
   app.add_option("--method", a.method, "ia3, lora, full (default: the recipe's)");
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
-  app.add_option("--shots", a.shots, "training examples per class, 0: all");
-  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all");
-  app.add_option("--seed", a.seed, "of the sample and of training");
-  app.add_option("--steps", a.steps, "training steps");
+  app.add_option("--shots", a.shots, "training examples per class, 0: all")->check(count_from(0));
+  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
+  app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
+  app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
   app.add_option("--set", a.sets, "any setting, e.g. --set optimizer.lr=1e-3");
 }
 
@@ -99,21 +103,20 @@ TrainSettings train_settings(const RunConfig& config) {
   return settings;
 }
 
-// A folder with a run of the same configuration goes on; another configuration is refused.
-RunFolder open_folder(const RunConfig& config) {
-  const std::filesystem::path path = config.run.output;
-  const std::string yaml = write_run_config(config);
-  if (!RunFolder::is_run(path)) {
-    RunFolder folder = RunFolder::create(path);
-    folder.write_config(yaml);
-    return folder;
-  }
-  RunFolder folder = RunFolder::open(path);
-  if (std::filesystem::exists(folder.config_file()) && read_file(folder.config_file()) != yaml) {
+// A folder with a run of the same configuration goes on; another configuration is refused, before anything is loaded.
+void check_folder(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output, file = path / "config.yaml";
+  if (!RunFolder::is_run(path)) return refuse_occupied(path);
+  if (std::filesystem::exists(file) && read_file(file) != write_run_config(config)) {
     fail(Category::InvalidArgument, path.string(),
          "holds a run with other settings (see its config.yaml); choose another --output");
   }
-  folder.write_config(yaml);
+}
+
+RunFolder open_folder(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output;
+  RunFolder folder = RunFolder::is_run(path) ? RunFolder::open(path) : RunFolder::create(path);
+  folder.write_config(write_run_config(config));
   return folder;
 }
 
@@ -125,11 +128,12 @@ struct Trained {
 class Tune {
  public:
   explicit Tune(const RunConfig& config)
-      : folder_(open_folder(config)), job_(open_job(config)), settings_(train_settings(config)) {
-    Rng rng(settings_.seed, 1);
-    method_ = &adapters::find(config.method.name);
-    adapter_ = method_->create(*job_.model, method_options(config), rng);
-  }
+      : job_((check_folder(config), open_job(config))),
+        settings_(train_settings(config)),
+        method_(&adapters::find(config.method.name)),
+        adapter_(new_adapter()),
+        // Last, so that a slip in anything above leaves no folder behind.
+        folder_(open_folder(config)) {}
 
   int run() {
     announce();
@@ -164,7 +168,7 @@ class Tune {
     callbacks.on_resume = [&](std::int64_t step) {
       std::fprintf(stderr, "going on from step %lld\n", static_cast<long long>(step));
       for (const auto& line : read_metrics(folder_.path())) {
-        if (line.step != step) continue;
+        if (line.step != step || !line.loss) continue;  // an evaluation has a line of its own
         trained_.seconds = line.seconds.value_or(0);
         trained_.tokens = line.tokens.value_or(0);
       }
@@ -187,7 +191,10 @@ class Tune {
       folder_.append(line);
       progress->update(step.step, fmt::format("loss {:.3f}", step.loss));
     };
-    train(*job_.model, *adapter_, job_.train_tokens, settings_, folder_.state() / "state.safetensors", callbacks);
+    const auto state = folder_.state() / "state.safetensors";
+    // Killed before its first state, the run begins anew.
+    if (!std::filesystem::exists(state)) folder_.drop_metrics_after(0);
+    train(*job_.model, *adapter_, job_.train_tokens, settings_, state, callbacks);
   }
 
   void save() {
@@ -327,11 +334,16 @@ class Tune {
                 folder_.adapter().c_str(), generate_command().c_str());
   }
 
-  RunFolder folder_;
+  std::unique_ptr<Adapter> new_adapter() const {
+    Rng rng(settings_.seed, 1);
+    return method_->create(*job_.model, method_options(job_.config), rng);
+  }
+
   Job job_;
   TrainSettings settings_;
-  const Method* method_ = nullptr;
+  const Method* method_;
   std::unique_ptr<Adapter> adapter_;
+  RunFolder folder_;
   std::optional<Evaluation> before_, after_;
   Trained trained_;
 };

@@ -33,6 +33,7 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
     const ChoiceBatch packed = pack(batch, model.config(), slot);
     const at::Tensor by_choice =
         sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);
+    if (by_choice.isnan().any().item<bool>()) fail_not_finite(model, options.what);
     const double* data = by_choice.const_data_ptr<double>();
     for (std::int64_t e = 0; e < packed.examples(); ++e) {
       result.emplace_back(data + packed.first_choice[static_cast<std::size_t>(e)],
@@ -59,10 +60,6 @@ double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation 
 RankedExample ranked(const ChoiceTokens& example, std::vector<double> scores) {
   RankedExample result;
   result.label = example.label;
-  for (const double score : scores) {
-    if (std::isnan(score))
-      fail(Category::Corruption, "logits", "are not a number; the weights or the adapter hold NaN");
-  }
   const auto best = std::max_element(scores.begin(), scores.end());
   result.prediction = best - scores.begin();
   double total = 0;

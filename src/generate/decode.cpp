@@ -172,6 +172,7 @@ class Decoder {
     if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
       hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
     const at::Tensor logits = model_.logits(hidden, forward_).to(at::kCPU, at::kFloat).contiguous();
+    if (!logits.sum().isfinite().item<bool>()) fail_not_finite(model_, "logits");
     const auto vocabulary = static_cast<std::size_t>(logits.size(1));
     for (std::size_t i = 0; i < group.size(); ++i) {
       Sequence& sequence = sequences_[group[i]];

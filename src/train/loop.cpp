@@ -62,10 +62,7 @@ class Trainer {
     report.lr = learning_rate(settings_.schedule, settings_.lr, state_.step, settings_.steps, settings_.warmup_steps);
     for (std::int64_t part = 0; part < settings_.accumulation; ++part)
       backward(state_.step * settings_.accumulation + part, report);
-    if (!std::isfinite(report.loss)) {
-      fail(Category::Corruption, fmt::format("step {}", state_.step + 1),
-           "the loss is {}; lower optimizer.lr, or look for NaN in the weights with graft inspect", report.loss);
-    }
+    if (!std::isfinite(report.loss)) fail_not_finite(model_, fmt::format("loss of step {}", state_.step + 1));
     clip_gradients(parameters_, settings_.clip_norm);
     optimizer_->step(report.lr);
     report.step = ++state_.step;

@@ -84,4 +84,21 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
   }
 }
 
+void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::string& path) {
+  if (tokens <= model.config().vocab_size) return;
+  fail(Category::InvalidArgument, path,
+       "the tokenizer has {} tokens, the model {}; they do not belong together, fetch the model's own", tokens,
+       model.config().vocab_size);
+}
+
+void fail_not_finite(const Model& model, const std::string& where) {
+  for (const auto& parameter : model.parameters().all()) {
+    if (parameter.value.isfinite().all().item<bool>()) continue;
+    fail(Category::Corruption, where, "the model's tensor {} holds NaN or infinity; fetch the model again",
+         parameter.name);
+  }
+  fail(Category::Corruption, where,
+       "the result is not a number though the model's tensors are; lower the learning rate, or leave the adapter out");
+}
+
 }  // namespace graft

@@ -117,11 +117,7 @@ Job open_job(const RunConfig& config) {
   options.dtype = compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
   if (at::hasCUDA()) options.device = at::kCUDA;
   job.model = load_model(config.model.path, options);
-  if (job.tokenizer->vocab_size() > job.model->config().vocab_size) {
-    fail(Category::InvalidArgument, config.model.path,
-         "the tokenizer has {} tokens, the model {}; they do not belong together", job.tokenizer->vocab_size(),
-         job.model->config().vocab_size);
-  }
+  refuse_other_tokenizer(*job.model, job.tokenizer->vocab_size(), config.model.path);
   read_data(job);
   job.load_seconds = seconds_since(start);
   return job;
