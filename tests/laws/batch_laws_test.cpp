@@ -110,6 +110,26 @@ TEST_P(BatchLaw, ScoresOfAnExampleDoNotDependOnItsBatch) {
   });
 }
 
+TEST_P(BatchLaw, PmiIsTheGainOverTheNeutralPrompt) {
+  const auto all = examples(6);
+  std::vector<ChoiceTokens> neutral = all;
+  const auto prompt = tokens(3);
+  for (auto& example : neutral) example.prompt = prompt;
+  neutral[4] = neutral[1];  // two examples with the same choices
+  auto twice = all;
+  twice[4].choices = twice[1].choices;
+  RankOptions options;
+  options.normalisation = Normalisation::None;
+  const auto given = rank(model(), twice, options), prior = rank(model(), neutral, options);
+  options.normalisation = Normalisation::Pmi;
+  options.neutral = &neutral;
+  const auto got = rank(model(), twice, options);
+  for (std::size_t e = 0; e < twice.size(); ++e) {
+    for (std::size_t c = 0; c < twice[e].choices.size(); ++c)
+      EXPECT_NEAR(got[e].scores[c], given[e].scores[c] - prior[e].scores[c], 1e-4) << "example " << e;
+  }
+}
+
 /// A forest and the same paths written out, one root for each path.
 struct Paths {
   StepInput forest, written;
