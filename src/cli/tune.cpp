@@ -1,11 +1,13 @@
 // graft tune: adapt a model to a task, report before and after.
 #include <ATen/Parallel.h>
+#include <fmt/chrono.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <limits>
 
 #include "adapters/core/peft.h"
@@ -16,6 +18,7 @@
 #include "cli/core/job.h"
 #include "cli/core/verb.h"
 #include "report/html.h"
+#include "report/runs.h"
 #include "statistics/bootstrap.h"
 #include "train/loop.h"
 
@@ -134,22 +137,25 @@ class Tune {
         method_(&adapters::find(config.method.name)),
         adapter_(new_adapter()),
         // Last, so that a slip in anything above leaves no folder behind.
-        folder_(open_folder(config)) {}
+        folder_(open_folder(config)) {
+    settings_.templates = job_.templates.size();
+  }
 
   int run() {
     announce();
     folder_.write_train(training_examples(job_));
-    if (!job_.held_out.empty()) before_ = evaluate(job_, nullptr, "evaluate before");
+    if (!job_.held_out.empty()) before_ = evaluate_templates(job_, nullptr, "evaluate before");
     if (before_) {
       std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
       folder_.write_predictions("before", predictions_of(job_, *before_));
     }
     train_adapter();
-    if (before_) after_ = evaluate(job_, adapter_.get(), "evaluate after");
+    if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
     if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
     save();
     folder_.write_summary(summary());
     folder_.write_report(render_report(report()));
+    record();
     close();
     return 0;
   }
@@ -160,7 +166,7 @@ class Tune {
                  "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable "
                  "parameters\n",
                  job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
-                 job_.task.name.c_str(), job_.train.size(), job_.held_out.size(), method_->name,
+                 job_.task.name.c_str(), job_.train.size() / job_.templates.size(), job_.held_out.size(), method_->name,
                  grouped(trainable_elements(*adapter_)).c_str());
     if (settings_.eval_every > 0 && settings_.keep_best) {
       std::fprintf(
@@ -228,9 +234,31 @@ class Tune {
                              {"load_seconds", job_.load_seconds},
                              {"trainable_parameters", trainable_elements(*adapter_)},
                              {"peak_memory_bytes", peak_memory()}};
-    if (before_) result["before"] = {{"accuracy", before_->accuracy()}, {"seconds", before_->seconds}};
-    if (after_) result["after"] = {{"accuracy", after_->accuracy()}, {"seconds", after_->seconds}};
+    if (before_) result["before"] = summary_of(*before_);
+    if (after_) result["after"] = summary_of(*after_);
     return result;
+  }
+
+  static nlohmann::json summary_of(const Evaluation& evaluation) {
+    nlohmann::json result = {{"accuracy", evaluation.accuracy()}, {"seconds", evaluation.seconds}};
+    if (evaluation.by_template.empty()) return result;
+    const Spread spread = evaluation.spread();
+    result["templates"] = {{"median", spread.median},
+                           {"first_quartile", spread.low},
+                           {"third_quartile", spread.high},
+                           {"accuracy", evaluation.by_template}};
+    return result;
+  }
+
+  // The list of runs stands beside the run folders; a run does not fail because it cannot be written.
+  void record() const {
+    const auto folder = std::filesystem::canonical(folder_.path());
+    RunRecord run{folder.string(), folder.string(), started_,        "done", job_.config.model.path,
+                  job_.task.name,  method_->name,   settings_.steps, {}};
+    if (before_) run.scores["accuracy_before"] = before_->accuracy();
+    if (after_) run.scores["accuracy"] = after_->accuracy();
+    const std::string why = record_run(folder.parent_path() / "runs.db", run);
+    if (!why.empty()) std::fprintf(stderr, "graft: note: %s\n", why.c_str());
   }
 
   static std::int64_t peak_memory() {
@@ -335,11 +363,19 @@ class Tune {
                   percent_with_interval(after_->scores.accuracy).c_str(),
                   static_cast<long long>(after_->scores.examples));
     }
+    if (after_ && !after_->by_template.empty()) {
+      std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),
+                  percent(before_->spread()).c_str(), percent(after_->spread()).c_str());
+    }
     std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n",
                 human_seconds(trained_.seconds).c_str(),
                 trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
                 human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
                 folder_.adapter().c_str(), generate_command().c_str());
+  }
+
+  static std::string percent(const Spread& spread) {
+    return percent_with_interval({spread.median, spread.low, spread.high});
   }
 
   std::unique_ptr<Adapter> new_adapter() const {
@@ -352,6 +388,7 @@ class Tune {
   const Method* method_;
   std::unique_ptr<Adapter> adapter_;
   RunFolder folder_;
+  std::string started_ = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
   std::optional<Evaluation> before_, after_;
   Trained trained_;
 };

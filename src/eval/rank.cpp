@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -41,6 +42,25 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
     }
     progress.update(static_cast<std::int64_t>(begin));
   }
+  return result;
+}
+
+// Examples with the same neutral prompt and choices share one score.
+std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vector<ChoiceTokens>& neutral,
+                                              const RankOptions& options) {
+  std::map<std::vector<std::vector<std::int64_t>>, std::size_t> places;
+  std::vector<ChoiceTokens> distinct;
+  std::vector<std::size_t> place;
+  for (const auto& example : neutral) {
+    std::vector<std::vector<std::int64_t>> key = {example.prompt};
+    for (const auto& choice : example.choices) key.push_back(choice.tokens);
+    const auto [found, fresh] = places.emplace(std::move(key), distinct.size());
+    if (fresh) distinct.push_back(example);
+    place.push_back(found->second);
+  }
+  const auto scores = sums(model, distinct, options);
+  std::vector<std::vector<double>> result;
+  for (const auto at : place) result.push_back(scores[at]);
   return result;
 }
 
@@ -87,7 +107,7 @@ std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceToke
   if (options.normalisation == Normalisation::Pmi) {
     if (options.neutral == nullptr || options.neutral->size() != examples.size())
       fail(Category::Internal, "pmi", "needs a neutral prompt for every example");
-    const auto prior = sums(model, *options.neutral, options);
+    const auto prior = neutral_sums(model, *options.neutral, options);
     for (std::size_t e = 0; e < scores.size(); ++e) {
       for (std::size_t c = 0; c < scores[e].size(); ++c) scores[e][c] -= prior[e][c];
     }

@@ -72,9 +72,12 @@ class Trainer {
 
   void backward(std::int64_t batch_index, StepReport& report) {
     std::vector<const ChoiceTokens*> chosen;
-    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, examples_.size())) {
-      chosen.push_back(&examples_[i]);
-      report.examples.push_back(static_cast<std::int64_t>(i));
+    const std::size_t count = examples_.size() / settings_.templates;  // of examples, whatever their template
+    std::int64_t place = batch_index * settings_.batch_size;
+    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, count)) {
+      const std::size_t drawn = i + count * template_of(settings_.seed, place++, settings_.templates);
+      chosen.push_back(&examples_[drawn]);
+      report.examples.push_back(static_cast<std::int64_t>(drawn));
     }
     const ChoiceBatch batch = pack(chosen, model_.config(), 0);
     adapter_.begin_step(settings_.seed + static_cast<std::uint64_t>(batch_index));
@@ -141,6 +144,11 @@ std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::in
     batch.push_back(order[static_cast<std::size_t>(i) % examples]);
   }
   return batch;
+}
+
+std::size_t template_of(std::uint64_t seed, std::int64_t place, std::size_t templates) {
+  // ~seed: the streams of the seed itself shuffle the epochs.
+  return templates == 1 ? 0 : Rng(~seed, static_cast<std::uint64_t>(place)).below(templates);
 }
 
 void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
