@@ -143,6 +143,29 @@ TEST_F(BadFiles, FlippedBitsOfAnAdapter) {
   expect_flips_survived(adapter() / "adapter_config.json", use);
 }
 
+TEST_F(BadFiles, AConfigurationThatCannotBe) {
+  const Json sound = Json::parse(read_file(model() / "config.json"));
+  for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{{"num_hidden_layers", 1LL << 31},
+                                                                            {"num_hidden_layers", 1},
+                                                                            {"hidden_size", -16},
+                                                                            {"vocab_size", "many"},
+                                                                            {"num_attention_heads", 3},
+                                                                            {"rms_norm_eps", -5},
+                                                                            {"rms_norm_eps", 1e300},
+                                                                            {"hidden_act", "sillu"},
+                                                                            {"rope_theta", 0},
+                                                                            {"model_type", "lama"}}) {
+    Json wrong = sound;
+    wrong[key] = value;
+    write_file(model() / "config.json", wrong.dump());
+    const Outcome end = generate("model");
+    SCOPED_TRACE(key + " " + value.dump() + ": " + end.err);
+    EXPECT_GE(end.code, 2);
+    EXPECT_LE(end.code, 5);
+    expect_refused(end, end.code, {"model/"});
+  }
+}
+
 TEST_F(BadFiles, HeadersThatClaimPetabytes) {
   const auto weights = model() / "model.safetensors";
   write_file(weights, little_endian(1ULL << 60) + "{}");
