@@ -207,7 +207,7 @@ void declare(CLI::App& app) {
   app.add_option("--samples", arguments.samples, "texts for each prompt; their seeds count up from --seed")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_option("--seed", arguments.seed, "of the draws")->capture_default_str();
+  app.add_option("--seed", arguments.seed, "of the draws")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--dtype", arguments.dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");

@@ -30,6 +30,11 @@ class Keys {
     const auto single = static_cast<float>(fields_.number(prefix_ + key));
     return std::isfinite(single) ? std::stod(fmt::format("{}", single)) : single;
   }
+  double norm_eps(const char* key) const {
+    const double eps = number(key);
+    if (!(eps >= 0 && eps < 1)) fields_.refuse(prefix_ + key, "a number from 0 to below 1");
+    return eps;
+  }
   std::string text(const char* key) const { return fields_.text(prefix_ + key, "none"); }
 
  private:
@@ -73,7 +78,7 @@ void read_rope(const Keys& keys, const TensorSource& gguf, const std::string& wh
 void read_llama(const Keys& keys, const TensorSource& gguf, const std::string& where, ModelConfig& config) {
   config.kv_heads = keys.size("attention.head_count_kv", config.heads);
   config.head_dim = keys.size("attention.key_length", config.head_dim);
-  config.norm_eps = keys.number("attention.layer_norm_rms_epsilon");
+  config.norm_eps = keys.norm_eps("attention.layer_norm_rms_epsilon");
   config.activation = "silu";
   config.gated = true;
   config.architecture = "llama";
@@ -92,7 +97,7 @@ void read_llama(const Keys& keys, const TensorSource& gguf, const std::string& w
 void read_gpt2(const Keys& keys, ModelConfig& config) {
   config.architecture = "gpt2";
   config.kv_heads = config.heads;
-  config.norm_eps = keys.number("attention.layer_norm_epsilon");
+  config.norm_eps = keys.norm_eps("attention.layer_norm_epsilon");
   config.activation = "gelu_new";
   config.attention_bias = config.attention_output_bias = config.mlp_bias = true;
 }

@@ -87,6 +87,12 @@ std::string checked_activation(const Fields& fields, const std::string& key, std
   return activation;
 }
 
+double norm_eps(const Fields& fields, const char* key, double fallback) {
+  const double eps = fields.number(key, fallback);
+  if (!(eps >= 0 && eps < 1)) fields.refuse(key, "a number from 0 to below 1");
+  return eps;
+}
+
 std::int64_t head_dim_of(const Fields& fields, const ModelConfig& config) {
   if (config.hidden_size % config.heads != 0) {
     fail(Category::InvalidArgument, fields.where(), "hidden size {} is not a multiple of {} heads", config.hidden_size,
@@ -126,7 +132,7 @@ void read_llama(const json& object, const Fields& fields, ModelConfig& config) {
   config.heads = fields.size({"num_attention_heads"});
   config.kv_heads = fields.size({"num_key_value_heads"}, config.heads);
   config.head_dim = fields.has("head_dim") ? fields.size({"head_dim"}) : head_dim_of(fields, config);
-  config.norm_eps = fields.number("rms_norm_eps", 1e-6);
+  config.norm_eps = norm_eps(fields, "rms_norm_eps", 1e-6);
   config.max_positions = fields.size({"max_position_embeddings"}, qwen ? 32768 : 2048);
   config.tie_embeddings = fields.flag("tie_word_embeddings", false);
   config.attention_bias = fields.flag("attention_bias", qwen);
@@ -145,7 +151,7 @@ void read_gpt2(const Fields& fields, ModelConfig& config) {
   config.layers = fields.size({"n_layer", "num_hidden_layers"});
   config.heads = config.kv_heads = fields.size({"n_head", "num_attention_heads"});
   config.head_dim = head_dim_of(fields, config);
-  config.norm_eps = fields.number("layer_norm_epsilon", 1e-5);
+  config.norm_eps = norm_eps(fields, "layer_norm_epsilon", 1e-5);
   config.max_positions = fields.size({"n_positions", "max_position_embeddings"}, 1024);
   config.tie_embeddings = fields.flag("tie_word_embeddings", true);
   config.attention_bias = config.attention_output_bias = config.mlp_bias = true;
@@ -175,7 +181,7 @@ void read_t5(const Fields& fields, ModelConfig& config) {
   config.decoder_layers = fields.size({"num_decoder_layers"}, config.layers);
   config.heads = config.kv_heads = fields.size({"num_heads"});
   config.head_dim = fields.size({"d_kv"});
-  config.norm_eps = fields.number("layer_norm_epsilon", 1e-6);
+  config.norm_eps = norm_eps(fields, "layer_norm_epsilon", 1e-6);
   config.relative_attention_num_buckets = fields.size({"relative_attention_num_buckets"}, 32);
   config.relative_attention_max_distance = fields.size({"relative_attention_max_distance"}, 128);
   read_t5_activation(fields, config);

@@ -39,8 +39,10 @@ TEST(ReadSplit, MissingColumnNamesTheKnownOnesAndTheNearest) {
 }
 
 TEST(ReadSplit, UnknownLabelNamesTheLineAndTheNearest) {
-  EXPECT_EQ(train_error("text,label\na,good\nb,godo\n"),
-            "InvalidArgument part.csv:3: unknown label 'godo' in 'label' (known: good, bad)");
+  EXPECT_EQ(train_error("text,label\na,good\nb,fine\n"),
+            "InvalidArgument part.csv:3: unknown label 'fine' in 'label' (known: good, bad)");
+  EXPECT_THAT(train_error("text,label\na,good\nb,godo\n"),
+              HasSubstr("part.csv:3: unknown label 'godo' in 'label' (did you mean 'good'?)"));
   EXPECT_THAT(train_error("text,label\na,good\nb,Good\n"),
               HasSubstr("part.csv:3: unknown label 'Good' in 'label' (did you mean 'good'?)"));
 }

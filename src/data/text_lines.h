@@ -6,7 +6,8 @@
 
 namespace graft {
 
-/// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced. Throws InvalidArgument for UTF-16 text.
+/// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced. Throws InvalidArgument for UTF-16
+/// text and for files with zero bytes near the beginning, which are no text.
 std::string decode_text(std::string_view bytes, const std::string& name);
 
 /// Walks over lines that end in LF or CRLF.

@@ -107,6 +107,7 @@ std::string Pipeline::decode(std::span<const TokenId> ids, bool skip_special) co
   std::vector<std::string> tokens;
   tokens.reserve(ids.size());
   for (const TokenId id : ids) {
+    if (id >= vocab_size()) continue;
     std::string content = token(id);
     if (content.empty() || (skip_special && special_[static_cast<std::size_t>(id)])) continue;
     tokens.push_back(std::move(content));

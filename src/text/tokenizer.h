@@ -24,8 +24,8 @@ class Tokenizer {
   /// around it (T5's </s>, Llama 2's <s>).
   virtual std::vector<TokenId> encode(std::string_view text, bool add_special = false) const = 0;
 
-  /// Text of the ids. `skip_special` leaves out special tokens. Throws InvalidArgument for an id outside the
-  /// vocabulary.
+  /// Text of the ids. `skip_special` leaves out special tokens. An id beyond the vocabulary has no text, as in
+  /// the reference: models pad their vocabulary. Throws InvalidArgument for a negative id.
   virtual std::string decode(std::span<const TokenId> ids, bool skip_special = true) const = 0;
 
   /// Number of ids including added tokens.

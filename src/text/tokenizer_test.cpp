@@ -75,7 +75,7 @@ TEST(Tokenizer, ALongRunTakesNoQuadraticTime) {
 
 TEST(Tokenizer, IdsOutsideTheVocabularyAreRefused) {
   const auto tokenizer = opened(small().dump());
-  EXPECT_THROW(tokenizer->decode(std::vector<TokenId>{8}), Error);
+  EXPECT_EQ(tokenizer->decode(std::vector<TokenId>{2, 8}), "ab") << "8 is padding of the model's vocabulary";
   EXPECT_THROW(tokenizer->decode(std::vector<TokenId>{-1}), Error);
   EXPECT_THROW(tokenizer->token(1000000), Error);
 }

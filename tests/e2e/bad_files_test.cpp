@@ -143,6 +143,29 @@ TEST_F(BadFiles, FlippedBitsOfAnAdapter) {
   expect_flips_survived(adapter() / "adapter_config.json", use);
 }
 
+TEST_F(BadFiles, AConfigurationThatCannotBe) {
+  const Json sound = Json::parse(read_file(model() / "config.json"));
+  for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{{"num_hidden_layers", 1LL << 31},
+                                                                            {"num_hidden_layers", 1},
+                                                                            {"hidden_size", -16},
+                                                                            {"vocab_size", "many"},
+                                                                            {"num_attention_heads", 3},
+                                                                            {"rms_norm_eps", -5},
+                                                                            {"rms_norm_eps", 1e300},
+                                                                            {"hidden_act", "sillu"},
+                                                                            {"rope_theta", 0},
+                                                                            {"model_type", "lama"}}) {
+    Json wrong = sound;
+    wrong[key] = value;
+    write_file(model() / "config.json", wrong.dump());
+    const Outcome end = generate("model");
+    SCOPED_TRACE(key + " " + value.dump() + ": " + end.err);
+    EXPECT_GE(end.code, 2);
+    EXPECT_LE(end.code, 5);
+    expect_refused(end, end.code, {"model/"});
+  }
+}
+
 TEST_F(BadFiles, HeadersThatClaimPetabytes) {
   const auto weights = model() / "model.safetensors";
   write_file(weights, little_endian(1ULL << 60) + "{}");
@@ -190,7 +213,7 @@ TEST_F(BadFiles, TheTokenizerOfAnotherModel) {
 TEST_F(BadFiles, AnAdapterOfAnotherBase) {
   adapter();
   std::string weights = read_file(model() / "model.safetensors");
-  weights[weights.size() - 3] ^= 0x10;
+  weights.back() ^= 1;
   write_file(model() / "model.safetensors", weights);
   expect_refused(generate("model", {"--adapter", "run/adapter"}), 2,
                  {"run/adapter: this adapter was trained on another base model", "first tensor that differs"});
@@ -202,8 +225,8 @@ TEST_F(BadFiles, AnAdapterOfAnotherBase) {
 TEST_F(BadFiles, AnAdapterFolderThatIsNone) {
   expect_refused(generate("model", {"--adapter", "nowhere"}), 3, {"nowhere/adapter_config.json: no such file"});
   expect_refused(generate("model", {"--adapter", "model"}), 3, {"model/adapter_config.json: no such file"});
-  folder_.file("other/adapter_config.json", R"({"peft_type": "LAURA"})");
-  expect_refused(generate("model", {"--adapter", "other"}), 5, {"peft_type 'LAURA'", "did you mean 'LORA'?"});
+  folder_.file("other/adapter_config.json", R"({"peft_type": "LORAA"})");
+  expect_refused(generate("model", {"--adapter", "other"}), 5, {"peft_type 'LORAA'", "did you mean 'LORA'?"});
 }
 
 TEST_F(BadFiles, WeightsThatAreNoNumbers) {

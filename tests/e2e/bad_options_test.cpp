@@ -26,7 +26,9 @@ class BadOptions : public ::testing::Test {
 };
 
 TEST_F(BadOptions, Slips) {
-  expect_refused(run({}), 2, {"graft --help"});
+  expect_refused(run({}), 2, {"name a verb (known: ", "graft --help"});
+  expect_refused(run({"inspect", ""}), 2, {"path: is empty"});
+  expect_refused(run({"tune", "--model", "model", "--data", "x.csv", "--output", ""}), 2, {"--output: is empty"});
   expect_refused(run({"tuen"}), 2, {"unknown verb 'tuen' (did you mean 'tune'?); see graft --help"});
   expect_refused(run({"tune", "--modle", "m"}), 2, {"tune: unknown option '--modle' (did you mean '--model'?)"});
   expect_refused(run({"tune", "--modle=m"}), 2, {"tune: unknown option '--modle' (did you mean '--model'?)"});
@@ -56,6 +58,7 @@ TEST_F(BadOptions, NumbersOfGenerate) {
       {"--min-p", "2"},          {"--samples", "0"},         {"--samples", "100000"},  {"--repetition-penalty", "0"},
       {"--seed", "-1"},          {"--dtype", "float8"}};
   for (const auto& [option, value] : wrong) {
+    SCOPED_TRACE(option + " " + value);
     expect_refused(run({"generate", "--model", "model", "--prompt", "the", option, value}), 2, {option.substr(2)});
   }
 }

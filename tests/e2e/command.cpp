@@ -27,6 +27,13 @@ constexpr rlim_t kMostMemory = 16ULL << 30;  // a claim of petabytes must not re
 
 const std::string kProgram = std::string(GRAFT_BINARY_DIR) + "/bin/graft";
 
+// Not bounded by a limit on the size of files, as standard error must stay whole.
+std::pair<int, int> pipe_ends() {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  return {ends[0], ends[1]};
+}
+
 int memory_file() {
   const int file = ::memfd_create("output", MFD_CLOEXEC);
   if (file < 0) throw std::runtime_error("no file for the output");
@@ -89,7 +96,9 @@ std::vector<std::string> Outcome::complaints() const {
 }
 
 Running::Running(const fs::path& where, const std::vector<std::string>& arguments, Limits limits)
-    : limits_(limits), out_(memory_file()), err_(memory_file()) {
+    : limits_(limits), out_(memory_file()) {
+  const auto [err, err_in] = pipe_ends();
+  err_ = err;
   std::vector<std::string> all = {kProgram};
   all.insert(all.end(), arguments.begin(), arguments.end());
   std::vector<char*> pointers;
@@ -97,7 +106,8 @@ Running::Running(const fs::path& where, const std::vector<std::string>& argument
   pointers.push_back(nullptr);
   ::setenv("OMP_NUM_THREADS", "1", 1);  // the models are too small for more
   pid_ = ::fork();
-  if (pid_ == 0) become(where.c_str(), pointers.data(), limits_, out_, err_);
+  if (pid_ == 0) become(where.c_str(), pointers.data(), limits_, out_, err_in);
+  ::close(err_in);
   if (pid_ < 0) throw std::runtime_error("no process");
 }
 
@@ -140,7 +150,10 @@ Outcome Running::wait() {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   outcome_.out = content(out_);
-  outcome_.err = content(err_);
+  // What it wrote fits the pipe: nothing reads while it runs.
+  char buffer[1 << 12];
+  for (ssize_t count; (count = ::read(err_, buffer, sizeof buffer)) > 0;)
+    outcome_.err.append(buffer, static_cast<std::size_t>(count));
   return outcome_;
 }
 

@@ -20,7 +20,8 @@ const Method& find(const std::string& name) {
 const Method& find_peft(const std::string& peft_type) {
   std::vector<std::string> known;
   for (const Method* method : registry()) {
-    if (*method->peft_type != '\0' && peft_type == method->peft_type) return *method;
+    if (*method->peft_type == '\0') continue;
+    if (peft_type == method->peft_type) return *method;
     known.emplace_back(method->peft_type);
   }
   fail(Category::Unsupported, "adapter_config.json", "peft_type '{}' is not supported{}", peft_type,

@@ -98,7 +98,8 @@ void fail_not_finite(const Model& model, const std::string& where) {
          parameter.name);
   }
   fail(Category::Corruption, where,
-       "the result is not a number though the model's tensors are; lower the learning rate, or leave the adapter out");
+       "the result is not a number though the model's tensors are; look at config.json and the adapter, or lower the "
+       "learning rate");
 }
 
 }  // namespace graft

@@ -50,8 +50,9 @@ Error translated() {
   }
 }
 
-int run(const graft::Verb& verb) {
+int run(const CLI::App& options, const graft::Verb& verb) {
   try {
+    graft::refuse_empty_options(options);
     const int code = verb.run();
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
       graft::fail(Category::Io, "standard output", "cannot be written to: is the disk full, or the reader gone?");
@@ -89,7 +90,7 @@ int main(int argc, char** argv) {
   }
   graft::Progress::set_quiet(quiet);
   for (const auto& [sub, verb] : verbs) {
-    if (sub->parsed()) return run(*verb);
+    if (sub->parsed()) return run(*sub, *verb);
   }
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/error.h"
 #include "base/suggest.h"
 
 namespace graft {
@@ -57,7 +58,16 @@ std::string explain_usage(const CLI::App& app, const CLI::ParseError& error) {
       what = fmt::format("'{}' belongs to no option", word);
     }
   }
+  if (parsed.empty() && left_over.empty()) what = fmt::format("name a verb{}", did_you_mean("", verb_names(app)));
   return fmt::format("{}{}; see {} --help", parsed.empty() ? "" : verb.get_name() + ": ", what, command);
+}
+
+void refuse_empty_options(const CLI::App& verb) {
+  for (const CLI::Option* option : verb.get_options()) {
+    const auto& given = option->results();
+    if (option->get_required() && std::find(given.begin(), given.end(), "") != given.end())
+      fail(Category::InvalidArgument, option->get_name(), "is empty; see graft {} --help", verb.get_name());
+  }
 }
 
 }  // namespace graft

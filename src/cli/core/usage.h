@@ -10,8 +10,11 @@ class ParseError;
 
 namespace graft {
 
-/// The error of app.parse() as one line: an unknown verb or option with the nearest known one, else what CLI11 says; and
-/// whose --help to read.
+/// The error of app.parse() as one line: an unknown verb or option with the nearest known one, else what CLI11 says;
+/// and whose --help to read.
 std::string explain_usage(const CLI::App& app, const CLI::ParseError& error);
+
+/// Throws InvalidArgument for a required option of `verb` that was given an empty text, as `--output "$unset"` does.
+void refuse_empty_options(const CLI::App& verb);
 
 }  // namespace graft
