@@ -17,6 +17,12 @@ struct SavedLayer : torch::CustomClassHolder {
   LayerFunction function;
 };
 
+std::vector<at::Tensor> leaves(const std::vector<at::Tensor>& inputs) {
+  std::vector<at::Tensor> result;
+  for (const auto& input : inputs) result.push_back(input.detach().requires_grad_(input.requires_grad()));
+  return result;
+}
+
 // `anchor` requires grad, so that the layer is part of the graph even where only its own leaves are trained.
 class Recompute : public torch::autograd::Function<Recompute> {
  public:
@@ -25,16 +31,15 @@ class Recompute : public torch::autograd::Function<Recompute> {
     (void)anchor;
     ctx->saved_data["layer"] = c10::IValue::make_capsule(c10::make_intrusive<SavedLayer>(*layer));
     ctx->save_for_backward(inputs.vec());
-    return (*layer)(inputs.vec());
+    // With gradients, as the second pass: attention picks its kernel by whether one is wanted. The graph is dropped.
+    at::AutoGradMode enabled(true);
+    return (*layer)(leaves(inputs.vec())).detach();
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    std::vector<at::Tensor> inputs;
-    for (std::size_t i = 0; i < saved.size(); ++i) {
-      inputs.push_back(saved[i].detach().requires_grad_(saved[i].requires_grad()));
-    }
+    const std::vector<at::Tensor> inputs = leaves(saved);
     {
       at::AutoGradMode enabled(true);
       const auto layer = c10::static_intrusive_pointer_cast<SavedLayer>(ctx->saved_data["layer"].toCapsule());

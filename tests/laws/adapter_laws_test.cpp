@@ -119,8 +119,6 @@ TEST_P(AdapterLaw, GradientsReachEveryAdapterTensorAndNoBaseTensor) {
   });
 }
 
-// Not to the bit: the first pass over a recomputed layer runs without gradients, where attention with a trained bias
-// takes another kernel.
 TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
   for_every_method([&](const Method& method) {
     const Text input = text(12);

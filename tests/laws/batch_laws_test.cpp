@@ -64,7 +64,8 @@ TEST_P(BatchLaw, AMixedBatchEqualsSeparateBatches) {
     const SiteHooks* adapter = slots[i] < 0 ? nullptr : owned.options.slots[static_cast<std::size_t>(slots[i])];
     const at::Tensor base = logits(model(), texts[i]);
     EXPECT_LE(relative_gap(rows(all, places[i]), logits(model(), texts[i], adapter)), kRounding) << "text " << i;
-    if (adapter != nullptr) EXPECT_GT(relative_gap(rows(all, places[i]), base), 1e-3) << "text " << i;
+    if (adapter == nullptr) continue;
+    EXPECT_GT(relative_gap(rows(all, places[i]), base), 1e-3) << "text " << i;
   }
 }
 
