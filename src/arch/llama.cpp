@@ -122,7 +122,8 @@ class Llama : public Model {
     options.scale = 1.0 / std::sqrt(static_cast<double>(dim));
     options.cache = context.cache();
     options.layer = l;
-    return context.linear(layer.o, attention(q, k, v, context.plan().calls, options));
+    const auto& calls = config_.windowed(l) ? context.plan().windowed : context.plan().calls;
+    return context.linear(layer.o, attention(q, k, v, calls, options));
   }
 
   Rope rope_;

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -32,11 +33,36 @@ class Descriptor {
   int value_;
 };
 
-struct stat status_of_regular_file(int descriptor, const std::filesystem::path& path) {
+// A device such as /dev/zero has no end.
+struct stat status_of_file(int descriptor, const std::filesystem::path& path, bool pipes) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) fail_open(path, errno);
   if (S_ISDIR(status.st_mode)) fail(Category::Io, path.string(), "is a folder, a file was expected");
+  if (!S_ISREG(status.st_mode) && !(pipes && S_ISFIFO(status.st_mode)))
+    fail(Category::Io, path.string(), "is a device or a pipe, a file was expected");
   return status;
+}
+
+constexpr std::string_view kTemporary = ".tmp-";
+
+std::filesystem::path temporary_beside(std::filesystem::path path) {
+  path += std::string(kTemporary) + std::to_string(::getpid());
+  return path;
+}
+
+bool is_temporary(const std::string& name) {
+  const auto at = name.rfind(kTemporary);
+  return at != std::string::npos && at + kTemporary.size() < name.size() &&
+         name.find_first_not_of("0123456789", at + kTemporary.size()) == std::string::npos;
+}
+
+[[noreturn]] void fail_write(const std::filesystem::path& path, const char* doing) {
+  const int error = errno;
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
+    fail(Category::ResourceExhausted, path.string(), "cannot be {}: {}; free some space or choose another folder",
+         doing, std::strerror(error));
+  }
+  fail(Category::Io, path.string(), "cannot be {}: {}; choose a folder you may write to", doing, std::strerror(error));
 }
 
 }  // namespace
@@ -44,7 +70,7 @@ struct stat status_of_regular_file(int descriptor, const std::filesystem::path& 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (descriptor.value() < 0) fail_open(path, errno);
-  size_ = static_cast<std::size_t>(status_of_regular_file(descriptor.value(), path).st_size);
+  size_ = static_cast<std::size_t>(status_of_file(descriptor.value(), path, /*pipes=*/false).st_size);
   if (size_ == 0) return;
   void* mapped = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor.value(), 0);
   if (mapped == MAP_FAILED) fail(Category::Io, path.string(), "cannot be mapped: {}", std::strerror(errno));
@@ -67,10 +93,9 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   if (path_.has_parent_path()) make_folder(path_.parent_path());
-  temporary_ = path_;
-  temporary_ += ".tmp-" + std::to_string(::getpid());
+  temporary_ = temporary_beside(path_);
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (descriptor_ < 0) fail_with_errno("created");
+  if (descriptor_ < 0) fail_write(path_, "created");
 }
 
 AtomicFile::~AtomicFile() {
@@ -84,7 +109,7 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
     const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      fail_with_errno("written");
+      fail_write(path_, "written");
     }
     bytes = bytes.subspan(static_cast<std::size_t>(written));
     position_ += static_cast<std::uint64_t>(written);
@@ -96,24 +121,59 @@ void AtomicFile::write(std::string_view text) {
 }
 
 void AtomicFile::commit() {
-  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_with_errno("written");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with_errno("renamed into place");
+  if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_write(path_, "written");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_write(path_, "renamed into place");
   ::close(std::exchange(descriptor_, -1));
 }
 
-void AtomicFile::fail_with_errno(const char* doing) const {
-  const int error = errno;
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
-    fail(Category::ResourceExhausted, path_.string(), "cannot be {}: {}; free some space or choose another folder",
-         doing, std::strerror(error));
+AtomicFolder::AtomicFolder(const std::filesystem::path& target) : target_(target.lexically_normal()) {
+  if (!target_.has_filename()) target_ = target_.parent_path();  // "out/"
+  refuse_occupied(target_);
+  temporary_ = temporary_beside(target_);
+  make_folder(temporary_);
+}
+
+AtomicFolder::~AtomicFolder() {
+  std::error_code ignored;
+  if (!temporary_.empty()) std::filesystem::remove_all(temporary_, ignored);
+}
+
+void AtomicFolder::commit() {
+  // An empty folder in its place is replaced.
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail_write(target_, "renamed into place");
+  temporary_.clear();
+}
+
+void refuse_occupied(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) return;
+  if (!std::filesystem::exists(status))
+    fail(Category::Io, path.string(), "cannot be looked into: {}; choose a folder you may write to", error.message());
+  if (!std::filesystem::is_directory(status))
+    fail(Category::InvalidArgument, path.string(), "is a file, a folder was expected; choose another name");
+  const bool empty = std::filesystem::is_empty(path, error);
+  if (error)
+    fail(Category::Io, path.string(), "cannot be looked into: {}; choose a folder you may write to", error.message());
+  if (!empty) {
+    fail(Category::InvalidArgument, path.string(),
+         "is not empty; choose a new or an empty folder, nothing was written");
   }
-  fail(Category::Io, path_.string(), "cannot be {}: {}; choose a folder you may write to", doing, std::strerror(error));
+}
+
+void remove_leftovers(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> found;
+  for (std::filesystem::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    if (at->is_regular_file(error) && is_temporary(at->path().filename().string())) found.push_back(at->path());
+  }
+  for (const auto& file : found) std::filesystem::remove(file, error);
 }
 
 std::string read_file(const std::filesystem::path& path) {
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (descriptor.value() < 0) fail_open(path, errno);
-  const struct stat status = status_of_regular_file(descriptor.value(), path);
+  const struct stat status = status_of_file(descriptor.value(), path, /*pipes=*/true);
   std::string text;
   text.reserve(static_cast<std::size_t>(status.st_size));
   char buffer[1 << 16];

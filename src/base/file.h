@@ -11,7 +11,7 @@
 namespace graft {
 
 /// A whole file mapped read-only and shared: pages are read on first touch and may be dropped by the kernel. Movable.
-/// Throws NotFound, Io (also for a folder). An empty file maps to an empty span.
+/// Throws NotFound, Io (also for a folder, a device or a pipe). An empty file maps to an empty span.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
@@ -47,15 +47,37 @@ class AtomicFile {
   void commit();
 
  private:
-  [[noreturn]] void fail_with_errno(const char* doing) const;
-
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   int descriptor_ = -1;
   std::uint64_t position_ = 0;
 };
 
-/// The whole file as a string. Throws NotFound, Io.
+/// A folder that appears under its name only when it is whole: files are written below path(), commit() renames it into
+/// place. Destroyed without commit(), it leaves nothing behind. Throws as refuse_occupied() and make_folder() do.
+class AtomicFolder {
+ public:
+  explicit AtomicFolder(const std::filesystem::path& target);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+
+  const std::filesystem::path& path() const { return temporary_; }
+  void commit();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path temporary_;
+};
+
+/// Throws InvalidArgument unless `path` is absent or an empty folder, Io where that cannot be told.
+void refuse_occupied(const std::filesystem::path& path);
+
+/// Removes the temporary files below `folder` that an AtomicFile of a killed process left. The caller holds whatever
+/// keeps other processes from writing there.
+void remove_leftovers(const std::filesystem::path& folder);
+
+/// The whole file (or what a pipe gives) as a string. Throws NotFound, Io (also for a folder or a device).
 std::string read_file(const std::filesystem::path& path);
 
 /// AtomicFile in one call.

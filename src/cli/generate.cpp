@@ -37,6 +37,7 @@ Arguments arguments;
 CLI::App* command = nullptr;
 
 struct Request {
+  std::string where;
   std::string text;  // empty where ids were given
   std::vector<std::int64_t> ids;
 };
@@ -46,15 +47,14 @@ std::vector<std::int64_t> encode(const Tokenizer& tokenizer, const std::string& 
   return {ids.begin(), ids.end()};
 }
 
-Request parse_line(const std::string& line, std::size_t number, const Tokenizer* tokenizer) {
+Request parse_line(const std::string& line, std::size_t number, const Tokenizer& tokenizer) {
   const auto where = fmt::format("{}:{}", arguments.prompts, number);
   const auto value = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (value.is_string() && tokenizer != nullptr)
-    return {value.get<std::string>(), encode(*tokenizer, value.get<std::string>())};
+  if (value.is_string()) return {where, value.get<std::string>(), encode(tokenizer, value.get<std::string>())};
   const bool ids = value.is_array() &&
                    std::all_of(value.begin(), value.end(), [](const auto& id) { return id.is_number_integer(); });
   if (!ids) fail(Category::InvalidArgument, where, "must be a JSON string or a list of token ids");
-  return {"", value.get<std::vector<std::int64_t>>()};
+  return {where, "", value.get<std::vector<std::int64_t>>()};
 }
 
 std::vector<Request> read_requests(const Tokenizer& tokenizer) {
@@ -63,16 +63,31 @@ std::vector<Request> read_requests(const Tokenizer& tokenizer) {
     std::istringstream lines(read_file(arguments.prompts));
     std::string line;
     for (std::size_t number = 1; std::getline(lines, line); ++number) {
-      if (!line.empty()) requests.push_back(parse_line(line, number, &tokenizer));
+      if (!line.empty()) requests.push_back(parse_line(line, number, tokenizer));
     }
     if (requests.empty()) fail(Category::InvalidArgument, arguments.prompts, "holds no prompt");
     return requests;
   }
-  std::string text = arguments.prompt;
-  if (!arguments.prompt_file.empty()) text = read_file(arguments.prompt_file);
-  if (command->count("--prompt") == 0 && arguments.prompt_file.empty())
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
-  return {{text, encode(tokenizer, text)}};
+  if (!arguments.prompt_file.empty()) {
+    const std::string text = read_file(arguments.prompt_file);
+    return {{arguments.prompt_file, text, encode(tokenizer, text)}};
+  }
+  if (command->count("--prompt") > 0) return {{"--prompt", arguments.prompt, encode(tokenizer, arguments.prompt)}};
+  const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  return {{"standard input", text, encode(tokenizer, text)}};
+}
+
+// Told here, where it is still known which line is meant.
+void check(const std::vector<Request>& requests, std::int64_t vocabulary) {
+  for (const auto& request : requests) {
+    if (request.ids.empty())
+      fail(Category::InvalidArgument, request.where, "the prompt is empty; give at least one token");
+    for (const auto id : request.ids) {
+      if (id < 0 || id >= vocabulary)
+        fail(Category::InvalidArgument, request.where, "token id {} is outside the model's vocabulary of {}", id,
+             vocabulary);
+    }
+  }
 }
 
 std::vector<Prompt> prompts_of(const std::vector<Request>& requests, std::int32_t slot) {
@@ -126,6 +141,8 @@ int run() {
   const auto requests = read_requests(*tokenizer);
   const auto model =
       load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), at::kCPU});
+  refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
+  check(requests, model->config().vocab_size);
   LoadedAdapter loaded;
   GenerateOptions options;
   if (!arguments.adapter.empty()) {

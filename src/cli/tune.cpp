@@ -1,11 +1,13 @@
 // graft tune: adapt a model to a task, report before and after.
 #include <ATen/Parallel.h>
+#include <fmt/chrono.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <limits>
 
 #include "adapters/core/peft.h"
@@ -16,6 +18,7 @@
 #include "cli/core/job.h"
 #include "cli/core/verb.h"
 #include "report/html.h"
+#include "report/runs.h"
 #include "statistics/bootstrap.h"
 #include "train/loop.h"
 
@@ -29,6 +32,10 @@ struct Arguments {
 };
 Arguments arguments;
 
+CLI::Range count_from(std::int64_t least) {
+  return CLI::Range(least, std::int64_t{1'000'000'000});
+}
+
 void declare(CLI::App& app) {
   Arguments& a = arguments;
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
@@ -39,10 +46,10 @@ void declare(CLI::App& app) {
   app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
   app.add_option("--method", a.method, "one that graft list shows (default: the recipe's)");
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
-  app.add_option("--shots", a.shots, "training examples per class, 0: all");
-  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all");
-  app.add_option("--seed", a.seed, "of the sample and of training");
-  app.add_option("--steps", a.steps, "training steps");
+  app.add_option("--shots", a.shots, "training examples per class, 0: all")->check(count_from(0));
+  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
+  app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
+  app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
   app.add_option("--set", a.sets, "any setting, e.g. --set optimizer.lr=1e-3");
 }
 
@@ -99,21 +106,20 @@ TrainSettings train_settings(const RunConfig& config) {
   return settings;
 }
 
-// A folder with a run of the same configuration goes on; another configuration is refused.
-RunFolder open_folder(const RunConfig& config) {
-  const std::filesystem::path path = config.run.output;
-  const std::string yaml = write_run_config(config);
-  if (!RunFolder::is_run(path)) {
-    RunFolder folder = RunFolder::create(path);
-    folder.write_config(yaml);
-    return folder;
-  }
-  RunFolder folder = RunFolder::open(path);
-  if (std::filesystem::exists(folder.config_file()) && read_file(folder.config_file()) != yaml) {
+// A folder with a run of the same configuration goes on; another configuration is refused, before anything is loaded.
+void check_folder(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output, file = path / "config.yaml";
+  if (!RunFolder::is_run(path)) return refuse_occupied(path);
+  if (std::filesystem::exists(file) && read_file(file) != write_run_config(config)) {
     fail(Category::InvalidArgument, path.string(),
          "holds a run with other settings (see its config.yaml); choose another --output");
   }
-  folder.write_config(yaml);
+}
+
+RunFolder open_folder(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output;
+  RunFolder folder = RunFolder::is_run(path) ? RunFolder::open(path) : RunFolder::create(path);
+  folder.write_config(write_run_config(config));
   return folder;
 }
 
@@ -125,25 +131,29 @@ struct Trained {
 class Tune {
  public:
   explicit Tune(const RunConfig& config)
-      : folder_(open_folder(config)), job_(open_job(config)), settings_(train_settings(config)) {
-    Rng rng(settings_.seed, 1);
-    method_ = &adapters::find(config.method.name);
-    adapter_ = method_->create(*job_.model, method_options(config), rng);
+      : job_((check_folder(config), open_job(config))),
+        settings_(train_settings(config)),
+        method_(&adapters::find(config.method.name)),
+        adapter_(new_adapter()),
+        // Last, so that a slip in anything above leaves no folder behind.
+        folder_(open_folder(config)) {
+    settings_.templates = job_.templates.size();
   }
 
   int run() {
     announce();
-    if (!job_.held_out.empty()) before_ = evaluate(job_, nullptr, "evaluate before");
+    if (!job_.held_out.empty()) before_ = evaluate_templates(job_, nullptr, "evaluate before");
     if (before_) {
       std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
       folder_.write_predictions("before", predictions_of(job_, *before_));
     }
     train_adapter();
-    if (before_) after_ = evaluate(job_, adapter_.get(), "evaluate after");
+    if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
     if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
     save();
     folder_.write_summary(summary());
     folder_.write_report(render_report(report()));
+    record();
     close();
     return 0;
   }
@@ -164,7 +174,7 @@ class Tune {
     callbacks.on_resume = [&](std::int64_t step) {
       std::fprintf(stderr, "going on from step %lld\n", static_cast<long long>(step));
       for (const auto& line : read_metrics(folder_.path())) {
-        if (line.step != step) continue;
+        if (line.step != step || !line.loss) continue;  // an evaluation has a line of its own
         trained_.seconds = line.seconds.value_or(0);
         trained_.tokens = line.tokens.value_or(0);
       }
@@ -187,7 +197,10 @@ class Tune {
       folder_.append(line);
       progress->update(step.step, fmt::format("loss {:.3f}", step.loss));
     };
-    train(*job_.model, *adapter_, job_.train_tokens, settings_, folder_.state() / "state.safetensors", callbacks);
+    const auto state = folder_.state() / "state.safetensors";
+    // Killed before its first state, the run begins anew.
+    if (!std::filesystem::exists(state)) folder_.drop_metrics_after(0);
+    train(*job_.model, *adapter_, job_.train_tokens, settings_, state, callbacks);
   }
 
   void save() {
@@ -213,9 +226,31 @@ class Tune {
                              {"load_seconds", job_.load_seconds},
                              {"trainable_parameters", trainable_elements(*adapter_)},
                              {"peak_memory_bytes", peak_memory()}};
-    if (before_) result["before"] = {{"accuracy", before_->accuracy()}, {"seconds", before_->seconds}};
-    if (after_) result["after"] = {{"accuracy", after_->accuracy()}, {"seconds", after_->seconds}};
+    if (before_) result["before"] = summary_of(*before_);
+    if (after_) result["after"] = summary_of(*after_);
     return result;
+  }
+
+  static nlohmann::json summary_of(const Evaluation& evaluation) {
+    nlohmann::json result = {{"accuracy", evaluation.accuracy()}, {"seconds", evaluation.seconds}};
+    if (evaluation.by_template.empty()) return result;
+    const Spread spread = evaluation.spread();
+    result["templates"] = {{"median", spread.median},
+                           {"first_quartile", spread.low},
+                           {"third_quartile", spread.high},
+                           {"accuracy", evaluation.by_template}};
+    return result;
+  }
+
+  // The list of runs stands beside the run folders; a run does not fail because it cannot be written.
+  void record() const {
+    const auto folder = std::filesystem::canonical(folder_.path());
+    RunRecord run{folder.string(), folder.string(), started_,        "done", job_.config.model.path,
+                  job_.task.name,  method_->name,   settings_.steps, {}};
+    if (before_) run.scores["accuracy_before"] = before_->accuracy();
+    if (after_) run.scores["accuracy"] = after_->accuracy();
+    const std::string why = record_run(folder.parent_path() / "runs.db", run);
+    if (!why.empty()) std::fprintf(stderr, "graft: note: %s\n", why.c_str());
   }
 
   static std::int64_t peak_memory() {
@@ -320,6 +355,10 @@ class Tune {
                   percent_with_interval(after_->scores.accuracy).c_str(),
                   static_cast<long long>(after_->scores.examples));
     }
+    if (after_ && !after_->by_template.empty()) {
+      std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),
+                  percent(before_->spread()).c_str(), percent(after_->spread()).c_str());
+    }
     std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n",
                 human_seconds(trained_.seconds).c_str(),
                 trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
@@ -327,11 +366,21 @@ class Tune {
                 folder_.adapter().c_str(), generate_command().c_str());
   }
 
-  RunFolder folder_;
+  static std::string percent(const Spread& spread) {
+    return percent_with_interval({spread.median, spread.low, spread.high});
+  }
+
+  std::unique_ptr<Adapter> new_adapter() const {
+    Rng rng(settings_.seed, 1);
+    return method_->create(*job_.model, method_options(job_.config), rng);
+  }
+
   Job job_;
   TrainSettings settings_;
-  const Method* method_ = nullptr;
+  const Method* method_;
   std::unique_ptr<Adapter> adapter_;
+  RunFolder folder_;
+  std::string started_ = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
   std::optional<Evaluation> before_, after_;
   Trained trained_;
 };

@@ -82,6 +82,8 @@ void read_llama(const Keys& keys, const TensorSource& gguf, const std::string& w
   config.mlp_bias = gguf.find("blk.0.ffn_down.bias") != nullptr;
   // Only files of the llama architecture (Mistral among them) are permuted; qwen2 keeps Hugging Face's order.
   config.rope_interleaved = config.model_type == "llama";
+  // 0 is GGUF's way to say that there is none.
+  if (keys.number("attention.sliding_window", 0) != 0) config.sliding_window = keys.size("attention.sliding_window");
   if (gguf.find("blk.0.ffn_gate_inp.weight") != nullptr)
     fail(Category::Unsupported, where, "is a mixture of experts, which graft does not run");
   read_rope(keys, gguf, where, config);

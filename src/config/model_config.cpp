@@ -95,6 +95,28 @@ std::int64_t head_dim_of(const Fields& fields, const ModelConfig& config) {
   return config.hidden_size / config.heads;
 }
 
+// Transformers 5 names the kind of every layer; graft has windows in the last layers only, as Qwen2's field says it.
+void read_layer_types(const json& types, const Fields& fields, ModelConfig& config) {
+  if (!types.is_array() || static_cast<std::int64_t>(types.size()) != config.layers)
+    fields.refuse("layer_types", "a list with one entry for each layer");
+  config.sliding_window_from = std::find(types.begin(), types.end(), json("sliding_attention")) - types.begin();
+  for (std::int64_t l = 0; l < config.layers; ++l) {
+    if (types[static_cast<std::size_t>(l)] == (config.windowed(l) ? "sliding_attention" : "full_attention")) continue;
+    fail(Category::Unsupported, fields.where(),
+         "field 'layer_types': layer {} is {}; only full_attention followed by sliding_attention is supported", l,
+         types[static_cast<std::size_t>(l)].dump());
+  }
+}
+
+void read_window(const json& object, const Fields& fields, ModelConfig& config) {
+  if (config.model_type == "mistral" && fields.has("sliding_window"))
+    config.sliding_window = fields.size({"sliding_window"});
+  if (config.model_type != "qwen2" || !fields.flag("use_sliding_window", false)) return;
+  config.sliding_window = fields.size({"sliding_window"}, 4096);
+  config.sliding_window_from = static_cast<std::int64_t>(fields.number("max_window_layers", 28));
+  if (fields.has("layer_types")) read_layer_types(object["layer_types"], fields, config);
+}
+
 void read_llama(const json& object, const Fields& fields, ModelConfig& config) {
   config.architecture = "llama";
   const bool qwen = config.model_type == "qwen2";
@@ -112,12 +134,7 @@ void read_llama(const json& object, const Fields& fields, ModelConfig& config) {
   config.mlp_bias = fields.flag("mlp_bias", false);
   config.activation = checked_activation(fields, "hidden_act", fields.text("hidden_act", "silu"));
   config.gated = true;
-  if (qwen && fields.flag("use_sliding_window", false)) {
-    config.sliding_window = fields.size({"sliding_window"}, 4096);
-    config.sliding_window_from = fields.number("max_window_layers", 28);
-  }
-  if (config.model_type == "mistral" && fields.has("sliding_window"))
-    config.sliding_window = fields.size({"sliding_window"});
+  read_window(object, fields, config);
   read_rope(object, fields, config);
 }
 

@@ -52,11 +52,10 @@ struct ModelConfig {
   bool attention_bias = false;         ///< on q, k and v
   bool attention_output_bias = false;  ///< on o
   bool mlp_bias = false;
-  std::string activation;  ///< "silu", "gelu" (exact), "gelu_new" (tanh), "relu"
-  bool gated = false;      ///< feed-forward = down(act(gate(x)) * up(x))
-  std::optional<std::int64_t> sliding_window;
-  std::int64_t sliding_window_from = 0;  ///< first layer that uses the window (Qwen2's max_window_layers)
-  double embedding_scale = 1.0;          ///< token embeddings are multiplied by it
+  std::string activation;                      ///< "silu", "gelu" (exact), "gelu_new" (tanh), "relu"
+  bool gated = false;                          ///< feed-forward = down(act(gate(x)) * up(x))
+  std::optional<std::int64_t> sliding_window;  ///< a token sees itself and this many less one before it
+  std::int64_t sliding_window_from = 0;        ///< first layer that uses the window (Qwen2's max_window_layers)
 
   bool scale_attention = true;            ///< GPT-2: scores divided by sqrt(head_dim)
   bool scale_attention_by_layer = false;  ///< GPT-2: and by layer index + 1
@@ -76,6 +75,7 @@ struct ModelConfig {
   nlohmann::json raw;  ///< config.json, or GGUF metadata without the tokenizer's arrays
 
   bool encoder_decoder() const { return decoder_layers > 0; }
+  bool windowed(std::int64_t layer) const { return sliding_window.has_value() && layer >= sliding_window_from; }
 };
 
 /// Reads `folder`/config.json (or a config.json given by name). Throws NotFound, Corruption (not JSON), InvalidArgument

@@ -105,6 +105,28 @@ TEST(ModelConfig, T5ScalesItsLogitsUnlessUntied) {
   EXPECT_EQ(config.activation, "gelu_new");
 }
 
+TEST(ModelConfig, LayersWithAWindowAreTheLastOnes) {
+  json object = llama();
+  object["model_type"] = "mistral";
+  object["sliding_window"] = nullptr;
+  EXPECT_FALSE(model_config_from_json(object, "config.json").windowed(0));
+  object["sliding_window"] = 16;
+  EXPECT_TRUE(model_config_from_json(object, "config.json").windowed(0));
+  object["model_type"] = "qwen2";
+  object["use_sliding_window"] = true;
+  object["num_hidden_layers"] = 3;
+  object["max_window_layers"] = 1;
+  object["layer_types"] = {"full_attention", "full_attention", "sliding_attention"};
+  const ModelConfig config = model_config_from_json(object, "config.json");
+  EXPECT_FALSE(config.windowed(1)) << "layer_types goes before max_window_layers";
+  EXPECT_TRUE(config.windowed(2));
+  object["layer_types"] = {"full_attention", "sliding_attention", "full_attention"};
+  expect_error(Category::Unsupported, "'layer_types': layer 2", [&] { model_config_from_json(object, "config.json"); });
+  object["layer_types"] = {"full_attention"};
+  expect_error(Category::InvalidArgument, "one entry for each layer",
+               [&] { model_config_from_json(object, "config.json"); });
+}
+
 TEST(ModelConfig, NamesFileFieldAndValue) {
   const auto broken = [](const char* key, json value) {
     json object = llama();
@@ -217,6 +239,18 @@ TEST(ModelFiles, GgufGpt2KeepsItsOrientation) {
   EXPECT_FALSE(model.config.transposed_linears);
   EXPECT_NE(model.weights->find("transformer.h.0.attn.c_attn.weight"), nullptr);
   EXPECT_NE(model.weights->find("transformer.h.0.mlp.c_fc.bias"), nullptr);
+}
+
+TEST(ModelFiles, GgufSaysItsWindow) {
+  const Folder folder;
+  json metadata = gguf_llama();
+  const std::vector<TensorPlan> plan = {{"token_embd.weight", DType::F32, {3, 8}}};
+  metadata["llama.attention.sliding_window"] = 0;
+  EXPECT_FALSE(open_model_files(write_model(folder, plan, metadata)).config.sliding_window.has_value());
+  metadata["llama.attention.sliding_window"] = 4096;
+  const ModelConfig config = open_model_files(write_model(folder, plan, metadata)).config;
+  EXPECT_EQ(config.sliding_window, 4096);
+  EXPECT_TRUE(config.windowed(0));
 }
 
 TEST(ModelFiles, NamesTheMissingKeyOfAGguf) {

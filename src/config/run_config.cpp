@@ -73,7 +73,8 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.data.shots, "data.shots", between(0, kMaxCount), "training examples of each class; 0: all");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
   visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount), "held-out rows to evaluate; 0: all");
-  visit(c.data.template_index, "data.template", index_or_all(), "prompt template of the task, counted from 0");
+  visit(c.data.template_index, "data.template", index_or_all(),
+        "prompt template of the task, counted from 0; all: drawn anew for each example and epoch, evaluated in each");
   visit(c.objective.name, "objective.name", one_of({"tfew"}), "what is minimised");
   visit(c.objective.lm, "objective.lm", any(), "language model loss of the right choice");
   visit(c.objective.lm_weight, "objective.lm_weight", between(0, 1e6), "its weight");

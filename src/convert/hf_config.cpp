@@ -33,11 +33,25 @@ const char* class_name(const std::string& model_type, const std::string& where) 
        model_type);
 }
 
+// GGUF calls Mistral a llama; of the two, only Mistral's class has a window.
+std::string model_type_of(const ModelConfig& config) {
+  return config.model_type == "llama" && config.sliding_window ? "mistral" : config.model_type;
+}
+
+void write_window(const ModelConfig& config, nlohmann::json& json) {
+  if (!config.sliding_window) return;
+  json["sliding_window"] = *config.sliding_window;
+  if (config.model_type != "qwen2") return;
+  json["use_sliding_window"] = true;
+  json["max_window_layers"] = config.sliding_window_from;
+}
+
 }  // namespace
 
 nlohmann::json hf_config(const ModelConfig& config, const std::string& where) {
-  nlohmann::json json = {{"architectures", {class_name(config.model_type, where)}},
-                         {"model_type", config.model_type},
+  const std::string model_type = model_type_of(config);
+  nlohmann::json json = {{"architectures", {class_name(model_type, where)}},
+                         {"model_type", model_type},
                          {"vocab_size", config.vocab_size},
                          {"hidden_size", config.hidden_size},
                          {"intermediate_size", config.intermediate_size},
@@ -53,6 +67,7 @@ nlohmann::json hf_config(const ModelConfig& config, const std::string& where) {
                          {"attention_bias", config.attention_bias},
                          {"mlp_bias", config.mlp_bias},
                          {"tie_word_embeddings", config.tie_embeddings}};
+  write_window(config, json);
   if (config.bos) json["bos_token_id"] = *config.bos;
   if (config.pad) json["pad_token_id"] = *config.pad;
   if (config.eos.size() == 1) json["eos_token_id"] = config.eos.front();

@@ -46,14 +46,6 @@ at::ScalarType scalar_type(DType dtype) {
   }
 }
 
-void refuse_occupied(const std::filesystem::path& output) {
-  for (const char* file : {"model.safetensors", "model.safetensors.index.json", "config.json"}) {
-    if (std::filesystem::exists(output / file)) {
-      fail(Category::InvalidArgument, output.string(), "holds a {} already; give --output a new folder", file);
-    }
-  }
-}
-
 nlohmann::json config_of(const ModelFiles& files) {
   if (files.weights->format() == "gguf") return hf_config(files.config, files.path.string());
   return files.config.raw;
@@ -97,9 +89,11 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
                     })->first;
   config["torch_dtype"] = most == at::kFloat ? "float32" : most == at::kHalf ? "float16" : "bfloat16";
   config.erase("dtype");
-  write_tensors(output / "model.safetensors", tensors, {{"format", "pt"}});
-  copy_tokenizer(model_path, output);
-  write_file(output / "config.json", config.dump(2) + "\n");
+  AtomicFolder folder(output);
+  write_tensors(folder.path() / "model.safetensors", tensors, {{"format", "pt"}});
+  copy_tokenizer(model_path, folder.path());
+  write_file(folder.path() / "config.json", config.dump(2) + "\n");
+  folder.commit();
   return report;
 }
 

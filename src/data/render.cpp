@@ -119,6 +119,7 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   example.prompt = values.text(made.prompt);
   example.choices = choices_of(task, made, row, values);
   example.target = values.text(made.target);
+  if (task.normalisation == "pmi") example.neutral = values.text(task.neutral_prompt);
   example.label = label_of(task, row);
   const auto count = static_cast<std::int64_t>(example.choices.size());
   if (made.target.empty() && example.label >= count) {

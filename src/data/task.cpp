@@ -167,6 +167,12 @@ void read_metrics(YamlMap& map, Task& task) {
   if (!contains(kNormalisations, task.normalisation)) {
     check_known("normalisation", task.normalisation, kNormalisations, map.at("normalisation").where());
   }
+  if (const YamlNode* node = map.find("neutral_prompt")) {
+    task.neutral_prompt = yaml_text(*node, "neutral_prompt");
+    if (task.normalisation != "pmi")
+      fail(Category::InvalidArgument, node->where(), "'neutral_prompt' is for 'normalisation: pmi' only; add that");
+    TextTemplate(task.neutral_prompt, node->where() + ": neutral_prompt");
+  }
 }
 
 void read_field_rules(YamlMap& map, Task& task) {
@@ -224,6 +230,7 @@ std::vector<std::string> used_fields(const Task& task) {
       used.insert(table == task.words.end() ? field : table->second.field);
     }
   };
+  if (task.normalisation == "pmi") add(task.neutral_prompt);
   for (const auto& made : task.templates) {
     add(made.prompt);
     add(made.target);

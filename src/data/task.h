@@ -26,6 +26,7 @@ struct Example {
   std::vector<std::string> choices;  ///< as appended to the prompt, e.g. " business" (leading space included)
   std::int64_t label = -1;           ///< index into choices
   std::string target;                ///< free-text target for tasks without choices
+  std::string neutral;               ///< prompt without the row's content, where the task's normalisation is pmi
   std::string where;
 };
 
@@ -61,6 +62,7 @@ struct Task {
   std::vector<PromptTemplate> templates;   ///< template 0 is the default
   std::vector<std::string> metrics;        ///< first one decides; "accuracy", "balanced_accuracy", "macro_f1"
   std::string normalisation = "tokens";    ///< of the rank classification
+  std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
   std::string text;                        ///< the YAML it came from, kept in the run folder
 
   /// True where the data is one pool: what is not sampled for training is held out.

@@ -148,6 +148,19 @@ TEST(Render, ChoicesFromAListFieldMayDifferInNumber) {
   EXPECT_THAT(render(task, row, 0, ByteTokenizer()).choices, ElementsAre(" x", " y", " z"));
 }
 
+TEST(Render, NeutralPromptsAreForPmi) {
+  const Row row = row_of({{"text", "Fine."}, {"label", "good"}});
+  EXPECT_EQ(render(task_of(kTask), row, 0, ByteTokenizer()).neutral, "");
+  const std::string pmi = kTask + "normalisation: pmi\n";
+  EXPECT_EQ(render(task_of(pmi), row, 0, ByteTokenizer()).neutral, "Answer:");
+  const Task task = task_of(pmi + "neutral_prompt: 'A {kind} is'\n");
+  EXPECT_THAT(used_fields(task), ElementsAre("kind", "text"));
+  EXPECT_THAT(error_of([&] { render(task, row, 0, ByteTokenizer()); }), HasSubstr("the row has no field 'kind'"));
+  EXPECT_EQ(render(task, row_of({{"text", "x"}, {"kind", "text"}}), 0, ByteTokenizer()).neutral, "A text is");
+  EXPECT_THAT(task_error(kTask + "neutral_prompt: x\n"), HasSubstr("mine.yaml:8: 'neutral_prompt' is for"));
+  EXPECT_THAT(task_error(pmi + "neutral_prompt: '{x'\n"), HasSubstr("neutral_prompt: '{' in column 1 is not closed"));
+}
+
 TEST(Render, FreeTextTarget) {
   const Task task =
       task_of("name: q\nformat: jsonl\nsplits: {pool: a}\ntemplates:\n  - {prompt: '{q}', target: ' {a}'}\n");

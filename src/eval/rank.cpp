@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -33,6 +34,7 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
     const ChoiceBatch packed = pack(batch, model.config(), slot);
     const at::Tensor by_choice =
         sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);
+    if (by_choice.isnan().any().item<bool>()) fail_not_finite(model, options.what);
     const double* data = by_choice.const_data_ptr<double>();
     for (std::int64_t e = 0; e < packed.examples(); ++e) {
       result.emplace_back(data + packed.first_choice[static_cast<std::size_t>(e)],
@@ -40,6 +42,25 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
     }
     progress.update(static_cast<std::int64_t>(begin));
   }
+  return result;
+}
+
+// Examples with the same neutral prompt and choices share one score.
+std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vector<ChoiceTokens>& neutral,
+                                              const RankOptions& options) {
+  std::map<std::vector<std::vector<std::int64_t>>, std::size_t> places;
+  std::vector<ChoiceTokens> distinct;
+  std::vector<std::size_t> place;
+  for (const auto& example : neutral) {
+    std::vector<std::vector<std::int64_t>> key = {example.prompt};
+    for (const auto& choice : example.choices) key.push_back(choice.tokens);
+    const auto [found, fresh] = places.emplace(std::move(key), distinct.size());
+    if (fresh) distinct.push_back(example);
+    place.push_back(found->second);
+  }
+  const auto scores = sums(model, distinct, options);
+  std::vector<std::vector<double>> result;
+  for (const auto at : place) result.push_back(scores[at]);
   return result;
 }
 
@@ -59,10 +80,6 @@ double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation 
 RankedExample ranked(const ChoiceTokens& example, std::vector<double> scores) {
   RankedExample result;
   result.label = example.label;
-  for (const double score : scores) {
-    if (std::isnan(score))
-      fail(Category::Corruption, "logits", "are not a number; the weights or the adapter hold NaN");
-  }
   const auto best = std::max_element(scores.begin(), scores.end());
   result.prediction = best - scores.begin();
   double total = 0;
@@ -90,7 +107,7 @@ std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceToke
   if (options.normalisation == Normalisation::Pmi) {
     if (options.neutral == nullptr || options.neutral->size() != examples.size())
       fail(Category::Internal, "pmi", "needs a neutral prompt for every example");
-    const auto prior = sums(model, *options.neutral, options);
+    const auto prior = neutral_sums(model, *options.neutral, options);
     for (std::size_t e = 0; e < scores.size(); ++e) {
       for (std::size_t c = 0; c < scores[e].size(); ++c) scores[e][c] -= prior[e][c];
     }

@@ -101,7 +101,8 @@ class Decoder {
   Decoder(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
           const OnToken& on_token)
       : model_(model), options_(options), on_token_(on_token), cache_(model.cache_layers()) {
-    forward_.slots = options.slots;
+    const bool adapted = std::any_of(prompts.begin(), prompts.end(), [](const Prompt& p) { return p.slot >= 0; });
+    if (adapted) forward_.slots = options.slots;
     forward_.cache = &cache_;
     sequences_.reserve(prompts.size());
     for (const auto& prompt : prompts) sequences_.emplace_back(prompt, cache_.add_sequence(), model, options);
@@ -170,20 +171,14 @@ class Decoder {
     at::Tensor hidden = model_.forward(input, forward_);
     if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
       hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
-    const at::Tensor logits = logits_of(hidden, input.decoder.segments);
+    const at::Tensor logits = model_.logits(hidden, forward_).to(at::kCPU, at::kFloat).contiguous();
+    if (!logits.sum().isfinite().item<bool>()) fail_not_finite(model_, "logits");
     const auto vocabulary = static_cast<std::size_t>(logits.size(1));
     for (std::size_t i = 0; i < group.size(); ++i) {
       Sequence& sequence = sequences_[group[i]];
       const std::string text = sequence.step({logits.data_ptr<float>() + i * vocabulary, vocabulary}, model_, options_);
       report(group[i], text);
     }
-  }
-
-  // The head takes a whole batch unless a method replaces it for some: such a batch has one slot only.
-  at::Tensor logits_of(const at::Tensor& hidden, const std::vector<Segment>& segments) const {
-    ForwardOptions head = forward_;
-    if (segments.front().slot < 0) head.slots.clear();
-    return model_.logits(hidden, head).to(at::kCPU, at::kFloat).contiguous();
   }
 
   void report(std::size_t index, const std::string& text) {

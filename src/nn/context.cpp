@@ -23,18 +23,20 @@ at::Tensor by_run(const std::vector<SlotRun>& runs, const at::Tensor& rows, cons
 }  // namespace
 
 Context::Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan, KvCache* cache)
-    : parameters_(parameters), slots_(std::move(slots)), plan_(std::move(plan)), cache_(cache) {
+    : parameters_(parameters),
+      slots_(std::move(slots)),
+      plan_(std::move(plan)),
+      cache_(cache),
+      replacing_(replacing(slots_)) {
   for (const auto& run : plan_.runs) {
     if (run.slot >= static_cast<std::int32_t>(slots_.size()))
       fail(Category::Internal, "", "segment names adapter slot {} of {}", run.slot, slots_.size());
-    const SiteHooks* here = hooks(run.slot);
-    if (here != nullptr && here->replaces_parameters()) replacing_ = here;
   }
   if (replacing_ == nullptr) return;
   for (const auto& run : plan_.runs) {
     if (hooks(run.slot) == replacing_) continue;
     fail(Category::InvalidArgument, "adapters",
-         "a method that changes the base weights cannot share a batch with other adapters; run it alone");
+         "a method that changes the base weights shares no batch with other adapters or the base model; run it alone");
   }
 }
 

@@ -23,7 +23,8 @@ struct Linear {
   Layout layout = Layout::OutIn;
 };
 
-/// Hooks of the adapters in use, by slot. Throws InvalidArgument where parameter-replacing adapters would be mixed.
+/// Hooks of the adapters in use, by slot. Throws InvalidArgument where one of the slots replaces parameters and a
+/// segment uses another: the model's head, which knows no segments, would mix them up.
 class Context {
  public:
   Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan,

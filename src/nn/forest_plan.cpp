@@ -14,6 +14,7 @@ namespace {
 // A tree of up to this many tokens is one masked product; a larger one is cut at its root, so that a long shared prefix
 // with many continuations costs (own tokens × path) and not (all tokens)².
 constexpr std::int64_t kWholeTreeTokens = 768;
+constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 struct Tree {
   std::vector<std::vector<std::int32_t>> children;
@@ -47,6 +48,7 @@ class Planner {
     place_segments();
     plan_rows();
     for (const auto root : tree_.roots) plan_calls(root, {});
+    if (options_.window > 0) plan_windows();
     if (options_.cross) plan_cross();
     return std::move(plan_);
   }
@@ -179,7 +181,7 @@ class Planner {
     for (std::size_t i = 0; i + 1 < call.keys.size(); ++i) before += call.keys[i].length;
     const std::int64_t rows = call.queries.length;
     const std::int64_t columns = before + rows;
-    at::Tensor visible = at::full({rows, columns}, -std::numeric_limits<float>::infinity(), at::kFloat);
+    at::Tensor visible = at::full({rows, columns}, kHidden, at::kFloat);
     float* data = visible.data_ptr<float>();
     for (const auto member : members) {
       const auto range = place(member);
@@ -201,6 +203,25 @@ class Planner {
       const auto range = place(member);
       std::fill(row + range.begin, row + range.begin + range.length, 0.0f);
     }
+  }
+
+  // Distances are those of positions, so that a path reaches back across its ancestors and the cache.
+  void plan_windows() {
+    for (AttentionCall call : plan_.calls) {
+      const at::Tensor behind = call.query_positions.unsqueeze(1) - call.key_positions.unsqueeze(0) >= options_.window;
+      if (behind.any().item<bool>()) {
+        call.mask = written_out(call).masked_fill(behind.to(options_.device), kHidden);
+        call.causal = false;
+      }
+      plan_.windowed.push_back(std::move(call));
+    }
+  }
+
+  at::Tensor written_out(const AttentionCall& call) const {
+    if (call.mask.defined()) return call.mask;
+    const auto like = at::TensorOptions(options_.device).dtype(options_.dtype);
+    const std::vector<std::int64_t> shape = {call.query_positions.size(0), call.key_positions.size(0)};
+    return call.causal ? at::full(shape, kHidden, like).triu_(1) : at::zeros(shape, like);
   }
 
   // Neighbouring segments with one source share a product: its keys are computed and read once.

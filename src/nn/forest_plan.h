@@ -38,20 +38,22 @@ struct SlotRun {
 
 /// Tokens are put into depth-first order, so that each tree is one run of rows; `order` undoes it.
 struct ForestPlan {
-  at::Tensor tokens;                 ///< [N] int64, planned order, on the model's device
-  at::Tensor positions;              ///< [N] int64, position within the path from the root
-  at::Tensor lengths;                ///< [N] int64, longest path of the token's tree: what dynamic RoPE looks at
-  std::vector<AttentionCall> calls;  ///< self-attention
-  std::vector<AttentionCall> cross;  ///< over the encoder's planned rows, where segments have a source
-  std::vector<SlotRun> runs;         ///< cover [0, N)
-  std::vector<TokenRange> segments;  ///< planned place of each segment, in the forest's order of segments
-  std::optional<at::Tensor> order;   ///< planned row of each token; absent: same order
+  at::Tensor tokens;                    ///< [N] int64, planned order, on the model's device
+  at::Tensor positions;                 ///< [N] int64, position within the path from the root
+  at::Tensor lengths;                   ///< [N] int64, longest path of the token's tree: what dynamic RoPE looks at
+  std::vector<AttentionCall> calls;     ///< self-attention
+  std::vector<AttentionCall> windowed;  ///< the same calls for layers with a sliding window; empty without one
+  std::vector<AttentionCall> cross;     ///< over the encoder's planned rows, where segments have a source
+  std::vector<SlotRun> runs;            ///< cover [0, N)
+  std::vector<TokenRange> segments;     ///< planned place of each segment, in the forest's order of segments
+  std::optional<at::Tensor> order;      ///< planned row of each token; absent: same order
 };
 
 struct PlanOptions {
   bool bidirectional = false;         ///< encoder: every token of a segment sees the whole segment
   at::ScalarType dtype = at::kFloat;  ///< of masks
   at::Device device = at::kCPU;
+  std::int64_t window = 0;  ///< tokens that layers with a sliding window see, the token itself included; 0: no window
   const KvCache* cache = nullptr;       ///< gives the length of cached sequences
   bool cross = false;                   ///< plan cross-attention too
   const ForestPlan* encoder = nullptr;  ///< where the sources are; absent when their keys are in the cache

@@ -54,6 +54,13 @@ std::string name(const Site& site) {
   return fmt::format("{}.{}.{}", name(site.stack), site.layer, name(site.role));
 }
 
+const SiteHooks* replacing(const std::vector<const SiteHooks*>& slots) {
+  const auto found = std::find_if(slots.begin(), slots.end(), [](const SiteHooks* hooks) {
+    return hooks != nullptr && hooks->replaces_parameters();
+  });
+  return found == slots.end() ? nullptr : *found;
+}
+
 const RoleEntry* find(const RoleMap& roles, const Site& site) {
   const auto found =
       std::find_if(roles.begin(), roles.end(), [&](const RoleEntry& entry) { return entry.site == site; });

@@ -74,4 +74,7 @@ class SiteHooks {
   virtual bool replaces_parameters() const { return false; }
 };
 
+/// The first of the adapters (null where a slot is empty) that replaces parameters, or nullptr.
+const SiteHooks* replacing(const std::vector<const SiteHooks*>& slots);
+
 }  // namespace graft

@@ -18,6 +18,8 @@ void validate_forest(const Forest& forest, std::int64_t vocab_size, const char* 
     }
     if (segment.parent >= static_cast<std::int32_t>(s))
       fail(Category::InvalidArgument, where, "its parent {} is not an earlier segment", segment.parent);
+    if (segment.cache >= 0 && segment.parent >= 0)
+      fail(Category::InvalidArgument, where, "has a parent and a cache sequence; only a root goes on a cache");
     if (segment.source >= static_cast<std::int32_t>(sources))
       fail(Category::InvalidArgument, where, "its source {} is not an encoder segment", segment.source);
     for (auto at = segment.begin; at < segment.begin + segment.length; ++at) {
@@ -53,6 +55,11 @@ std::int32_t Forest::add(const std::vector<std::int64_t>& segment_tokens, std::i
 }
 
 void validate(const StepInput& input, std::int64_t vocab_size) {
+  for (std::size_t s = 0; s < input.encoder.segments.size(); ++s) {
+    if (input.encoder.segments[s].cache >= 0)
+      fail(Category::InvalidArgument, fmt::format("encoder segment {}", s),
+           "names a cache sequence; only decoder segments go on a cache");
+  }
   validate_forest(input.encoder, vocab_size, "encoder", 0);
   validate_forest(input.decoder, vocab_size, "decoder", input.encoder.segments.size());
 }

@@ -33,8 +33,8 @@ struct StepInput {
   Forest encoder;
 };
 
-/// Throws InvalidArgument where segments overlap, leave gaps, name a later parent, an absent source, or a token is
-/// outside [0, vocab_size).
+/// Throws InvalidArgument where segments overlap, leave gaps, name a later parent, an absent source, a parent and a
+/// cache sequence both, or a token is outside [0, vocab_size).
 void validate(const StepInput& input, std::int64_t vocab_size);
 
 }  // namespace graft

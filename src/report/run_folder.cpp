@@ -74,25 +74,11 @@ void append_whole(int file, const fs::path& path, const std::string& line) {
   }
 }
 
-void refuse_occupied(const fs::path& path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) return;
-  if (!fs::is_directory(status)) {
-    fail(Category::InvalidArgument, path.string(), "is a file; a run needs a folder of its own, choose another name");
-  }
-  if (RunFolder::is_run(path)) {
-    fail(Category::InvalidArgument, path.string(), "already holds a run; resume it, or choose another folder");
-  }
-  if (!fs::is_empty(path, error) || error) {
-    fail(Category::InvalidArgument, path.string(),
-         "is not empty and holds no run; choose a new or an empty folder, nothing was written");
-  }
-}
-
 }  // namespace
 
 RunFolder RunFolder::create(const fs::path& path) {
+  if (is_run(path))
+    fail(Category::InvalidArgument, path.string(), "already holds a run; resume it, or choose another folder");
   refuse_occupied(path);
   make_folder(path);
   return RunFolder(path, lock_marker(path, O_CREAT | O_EXCL));
@@ -104,6 +90,7 @@ RunFolder RunFolder::open(const fs::path& path) {
   if (!is_run(path))
     fail(Category::InvalidArgument, path.string(), "holds no run; give the folder a run was written to");
   RunFolder folder(path, lock_marker(path, 0));
+  remove_leftovers(path);
   repair_last_line(folder.metrics_file());
   read_metrics(path);
   return folder;

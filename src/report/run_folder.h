@@ -44,7 +44,8 @@ class RunFolder {
   /// A new run in an absent or empty folder. Throws InvalidArgument when the folder holds a run (resume it, or choose
   /// another) or anything else; Io, ResourceExhausted.
   static RunFolder create(const std::filesystem::path& path);
-  /// An existing run, to go on with. Repairs a last metrics line that a crash cut short. Throws NotFound,
+  /// An existing run, to go on with. Repairs a last metrics line that a crash cut short and removes the temporary
+  /// files of a killed process. Throws NotFound,
   /// InvalidArgument (no run there, or another process has it), Corruption (metrics.jsonl is broken elsewhere: file and
   /// line), Io.
   static RunFolder open(const std::filesystem::path& path);

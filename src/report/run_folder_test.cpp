@@ -75,7 +75,7 @@ TEST_F(RunFolderTest, KeepsALossThatIsNotANumber) {
 
 TEST_F(RunFolderTest, RefusesAFolderThatHoldsSomethingElse) {
   write_file(run() / "thesis.tex", "years of work");
-  expect_error([&] { RunFolder::create(run()); }, Category::InvalidArgument, "holds no run");
+  expect_error([&] { RunFolder::create(run()); }, Category::InvalidArgument, "is not empty");
   expect_error([&] { RunFolder::open(run()); }, Category::InvalidArgument, "holds no run");
   EXPECT_FALSE(fs::exists(run() / ".graft-run"));
   write_file(folder() / "file", "");

@@ -36,13 +36,6 @@ std::vector<double> resampled(std::size_t count, const Statistic& statistic, con
   return values;
 }
 
-double quantile(const std::vector<double>& sorted, double part) {
-  const double place = part * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-}
-
 Interval percentile(const std::vector<double>& sorted, double level) {
   return {quantile(sorted, (1 - level) / 2), quantile(sorted, (1 + level) / 2)};
 }
@@ -79,6 +72,13 @@ double binomial_tail(std::int64_t k, std::int64_t n) {
 }
 
 }  // namespace
+
+double quantile(const std::vector<double>& sorted, double part) {
+  const double place = part * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+}
 
 Interval bootstrap(std::size_t count, const Statistic& statistic, const BootstrapOptions& options) {
   return percentile(resampled(count, statistic, options), options.level);

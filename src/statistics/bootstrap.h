@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace graft {
 
@@ -13,6 +14,9 @@ struct Interval {
   double high = 0;
 };
 
+/// Quantile of ascending values, at least one, interpolated linearly as numpy does; `part` in [0, 1].
+double quantile(const std::vector<double>& sorted, double part);
+
 struct BootstrapOptions {
   std::int64_t resamples = 2000;
   double level = 0.95;
@@ -20,8 +24,8 @@ struct BootstrapOptions {
 };
 
 /// Percentile interval (Efron and Tibshirani 1993, chapter 13) of `statistic`, which gets the indices of one resample
-/// of `count` examples drawn with replacement. Quantiles are interpolated linearly, as numpy does. Deterministic in the
-/// seed. Throws InvalidArgument: no examples, fewer than 2 resamples, a level outside (0, 1).
+/// of `count` examples drawn with replacement. Deterministic in the seed. Throws InvalidArgument: no examples, fewer
+/// than 2 resamples, a level outside (0, 1).
 Interval bootstrap(std::size_t count, const std::function<double(std::span<const std::size_t>)>& statistic,
                    const BootstrapOptions& options = {});
 

@@ -18,6 +18,13 @@ std::vector<std::int64_t> right_then_wrong(std::size_t right, std::size_t count)
 
 const std::vector<std::int64_t> kTruth(200, 0);
 
+TEST(Quantile, IsInterpolatedAsNumpyDoes) {
+  EXPECT_DOUBLE_EQ(quantile({1, 2, 4, 8}, 0.25), 1.75);
+  EXPECT_DOUBLE_EQ(quantile({1, 2, 4, 8}, 0.5), 3);
+  EXPECT_DOUBLE_EQ(quantile({1, 2, 4, 8}, 1), 8);
+  EXPECT_DOUBLE_EQ(quantile({3}, 0.75), 3);
+}
+
 TEST(Bootstrap, IntervalOfAccuracyAgreesWithNumpy) {
   // numpy's percentile bootstrap of 173 right in 200 with 200,000 resamples: [0.815, 0.910].
   const auto interval = bootstrap_metric("accuracy", kTruth, right_then_wrong(173, 200), 2);

@@ -62,10 +62,7 @@ class Trainer {
     report.lr = learning_rate(settings_.schedule, settings_.lr, state_.step, settings_.steps, settings_.warmup_steps);
     for (std::int64_t part = 0; part < settings_.accumulation; ++part)
       backward(state_.step * settings_.accumulation + part, report);
-    if (!std::isfinite(report.loss)) {
-      fail(Category::Corruption, fmt::format("step {}", state_.step + 1),
-           "the loss is {}; lower optimizer.lr, or look for NaN in the weights with graft inspect", report.loss);
-    }
+    if (!std::isfinite(report.loss)) fail_not_finite(model_, fmt::format("loss of step {}", state_.step + 1));
     clip_gradients(parameters_, settings_.clip_norm);
     optimizer_->step(report.lr);
     report.step = ++state_.step;
@@ -75,8 +72,10 @@ class Trainer {
 
   void backward(std::int64_t batch_index, StepReport& report) {
     std::vector<const ChoiceTokens*> chosen;
-    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, examples_.size()))
-      chosen.push_back(&examples_[i]);
+    const std::size_t count = examples_.size() / settings_.templates;  // of examples, whatever their template
+    std::int64_t place = batch_index * settings_.batch_size;
+    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, count))
+      chosen.push_back(&examples_[i + count * template_of(settings_.seed, place++, settings_.templates)]);
     const ChoiceBatch batch = pack(chosen, model_.config(), 0);
     adapter_.begin_step(settings_.seed + static_cast<std::uint64_t>(batch_index));
     const TfewLoss loss = tfew_loss(token_log_probabilities(model_, batch, forward_), batch, settings_.loss);
@@ -142,6 +141,11 @@ std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::in
     batch.push_back(order[static_cast<std::size_t>(i) % examples]);
   }
   return batch;
+}
+
+std::size_t template_of(std::uint64_t seed, std::int64_t place, std::size_t templates) {
+  // ~seed: the streams of the seed itself shuffle the epochs.
+  return templates == 1 ? 0 : Rng(~seed, static_cast<std::uint64_t>(place)).below(templates);
 }
 
 void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,

@@ -25,6 +25,7 @@ struct TrainSettings {
   std::int64_t steps = 1000;
   std::int64_t batch_size = 8;
   std::int64_t accumulation = 1;  ///< batches a step
+  std::size_t templates = 1;      ///< the examples are given this many times over, once in each prompt template
   double clip_norm = 0;           ///< 0: no clipping
   std::uint64_t seed = 0;
   std::int64_t eval_every = 0;   ///< 0: never
@@ -51,6 +52,10 @@ struct TrainCallbacks {
 
 /// Examples of the batch of `step`: passes over shuffled epochs, a function of the seed and the step alone.
 std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::int64_t batch_size, std::size_t examples);
+
+/// Template of the example at `place` in the sequence of all batches (batch · batch_size + row): drawn anew for every
+/// example and epoch, a function of the seed and the place alone.
+std::size_t template_of(std::uint64_t seed, std::int64_t place, std::size_t templates);
 
 /// Trains `adapter` in place. State goes to `state_file` (every save_every steps, at the end, and on Ctrl-C before
 /// Cancelled is thrown); when the file is there, training goes on from it and ends with the same bits as if it had

@@ -43,13 +43,17 @@ void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& 
   restore(file, stored, "step", step);
   restore(file, stored, "best_score", best_score);
   state.step = step.item<std::int64_t>();
+  if (state.step < 0) fail(Category::Corruption, file.string(), "says it is of step {}; remove it", state.step);
   state.best_score = best_score.item<double>();
   state.best.clear();
   for (const auto& parameter : adapter.parameters()) {
     restore(file, stored, "parameter." + parameter.name, parameter.value);
-    const auto best = stored.find("best." + parameter.name);
-    if (best != stored.end()) state.best.push_back(best->second.to(parameter.value.device()));
+    if (stored.count("best." + parameter.name) == 0) continue;
+    state.best.push_back(at::empty_like(parameter.value));
+    restore(file, stored, "best." + parameter.name, state.best.back());
   }
+  if (!state.best.empty() && state.best.size() != adapter.parameters().size())
+    fail(Category::Corruption, file.string(), "holds a part of the best adapter only; remove it");
   for (const auto& [name, value] : optimizer.state()) restore(file, stored, "optimizer." + name, value);
 }
 

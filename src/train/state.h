@@ -22,7 +22,7 @@ struct TrainState {
 void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
                 const TrainState& state);
 
-/// Copies values back in place. Throws Corruption where names or shapes are another run's.
+/// Copies values back in place. Throws Corruption where names, shapes or the step are another run's.
 void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state);
 
 }  // namespace graft

@@ -5,10 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 
+#include "../golden/folder.h"
 #include "adapters/core/peft.h"
 #include "arch/core/model.h"
 #include "base/rng.h"
@@ -28,11 +28,6 @@ constexpr double kFloat32 = 1e-4;
 // reference's own bf16 run is, and at least kBfloat16Floor.
 constexpr double kBfloat16Share = 2.0;
 constexpr double kBfloat16Floor = 0.02;
-
-fs::path goldens() {
-  const char* given = std::getenv("GRAFT_GOLDENS");
-  return given != nullptr ? fs::path(given) : fs::path(GRAFT_SOURCE_DIR) / "tests/golden/data";
-}
 
 struct Case {
   fs::path model;

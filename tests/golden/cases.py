@@ -5,7 +5,8 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, Qwen2Config, T5Config
+from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config,
+                          T5Config)
 
 VOCABULARY = 160
 
@@ -18,10 +19,19 @@ def llama(**changes):
     return LlamaConfig(**config)
 
 
-def qwen2():
-    return Qwen2Config(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-                       num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-6,
-                       tie_word_embeddings=True, bos_token_id=1, eos_token_id=2)
+def qwen2(**changes):
+    config = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                  num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-6, tie_word_embeddings=True,
+                  bos_token_id=1, eos_token_id=2)
+    config.update(changes)
+    return Qwen2Config(**config)
+
+
+def mistral():
+    # The window is shorter than two of the golden sequences, and than what is generated.
+    return MistralConfig(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5,
+                         tie_word_embeddings=False, sliding_window=5, bos_token_id=1, eos_token_id=2)
 
 
 def gpt2():
@@ -48,10 +58,13 @@ CASES = {
     "llama-llama3": lambda: llama(rope_parameters=rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                                                        original_max_position_embeddings=32)),
     "llama-yarn": lambda: llama(rope_parameters=rope("yarn", factor=4.0, original_max_position_embeddings=16)),
-    "qwen2": qwen2,
+    "qwen2": lambda: qwen2(),
     "gpt2": gpt2,
     "t5": lambda: t5(feed_forward_proj="relu"),
     "t5-v11": lambda: t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "mistral": mistral,
+    # One layer sees everything, the other a window.
+    "qwen2-window": lambda: qwen2(use_sliding_window=True, sliding_window=6, max_window_layers=1),
 }
 
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <set>
+
 #include "arch/core/architecture.h"
 #include "base/error.h"
 #include "base/suggest.h"
@@ -20,6 +22,23 @@ const Architecture& architecture_of(const ModelConfig& config, const std::string
        did_you_mean(config.architecture, known));
 }
 
+void check_cache(const Forest& forest, const KvCache* cache) {
+  std::set<std::int32_t> named;
+  for (std::size_t s = 0; s < forest.segments.size(); ++s) {
+    const Segment& segment = forest.segments[s];
+    if (segment.cache < 0) continue;
+    const auto where = fmt::format("decoder segment {}", s);
+    if (cache == nullptr)
+      fail(Category::InvalidArgument, where, "names cache sequence {}, but ForwardOptions::cache is not set",
+           segment.cache);
+    if (segment.cache >= cache->sequences())
+      fail(Category::InvalidArgument, where, "names cache sequence {} of {}", segment.cache, cache->sequences());
+    if (!named.insert(segment.cache).second)
+      fail(Category::InvalidArgument, where, "names cache sequence {} a second time; use one segment for each",
+           segment.cache);
+  }
+}
+
 void advance(const Forest& forest, KvCache* cache) {
   for (const auto& segment : forest.segments) {
     if (segment.cache >= 0) cache->advance(segment.cache, segment.length);
@@ -33,25 +52,24 @@ PlanOptions Model::plan_options(const ForwardOptions& options) const {
   plan.dtype = dtype();
   plan.device = device();
   plan.cache = options.cache;
+  plan.window = config_.sliding_window.value_or(0);
   return plan;
 }
 
 at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) const {
   const at::Tensor& base = parameters_.value(index);
-  for (const SiteHooks* hooks : options.slots) {
-    if (hooks == nullptr || !hooks->replaces_parameters()) continue;
-    const at::Tensor replaced = hooks->parameter(index);
-    return replaced.defined() ? replaced.to(base.scalar_type()) : base;
-  }
-  return base;
+  const SiteHooks* hooks = replacing(options.slots);
+  const at::Tensor replaced = hooks == nullptr ? at::Tensor() : hooks->parameter(index);
+  return replaced.defined() ? replaced.to(base.scalar_type()) : base;
 }
 
 at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options) const {
   validate(input, config_.vocab_size);
   if (input.decoder.tokens.empty()) fail(Category::InvalidArgument, "decoder", "the batch has no tokens");
-  const at::Tensor planned_hidden = run(input, options);
+  check_cache(input.decoder, options.cache);
+  const at::Tensor hidden = run(input, options);
   advance(input.decoder, options.cache);
-  return planned_hidden;
+  return hidden;
 }
 
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options) {
@@ -64,6 +82,23 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
     if (!error.context().empty()) throw;
     throw error.within(path);
   }
+}
+
+void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::string& path) {
+  if (tokens <= model.config().vocab_size) return;
+  fail(Category::InvalidArgument, path,
+       "the tokenizer has {} tokens, the model {}; they do not belong together, fetch the model's own", tokens,
+       model.config().vocab_size);
+}
+
+void fail_not_finite(const Model& model, const std::string& where) {
+  for (const auto& parameter : model.parameters().all()) {
+    if (parameter.value.isfinite().all().item<bool>()) continue;
+    fail(Category::Corruption, where, "the model's tensor {} holds NaN or infinity; fetch the model again",
+         parameter.name);
+  }
+  fail(Category::Corruption, where,
+       "the result is not a number though the model's tensors are; lower the learning rate, or leave the adapter out");
 }
 
 }  // namespace graft

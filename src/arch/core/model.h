@@ -67,4 +67,11 @@ struct ModelOptions {
 /// Opens a model folder or .gguf file with the architecture its config names. Throws NotFound, Corruption, Unsupported.
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options = {});
 
+/// Throws InvalidArgument where a tokenizer of `tokens` entries gives ids that the model of `path` does not have.
+void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::string& path);
+
+/// For whoever meets a score, loss or logit that is not a number: throws Corruption that names the first parameter with
+/// NaN or infinity, or says that there is none and where else to look.
+[[noreturn]] void fail_not_finite(const Model& model, const std::string& where);
+
 }  // namespace graft

@@ -3,8 +3,10 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -31,7 +33,12 @@ std::vector<ChoiceTokens> tokenize_all(const Job& job, const std::vector<Example
   return tokens;
 }
 
-std::size_t template_index(const RunConfig& config, const Task& task) {
+std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
+  if (config.data.template_index == "all") {
+    std::vector<std::size_t> all(task.templates.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    return all;
+  }
   std::size_t index = task.templates.size();
   try {
     index = std::stoul(config.data.template_index);
@@ -43,7 +50,26 @@ std::size_t template_index(const RunConfig& config, const Task& task) {
     fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}",
          config.data.template_index, task.templates.size(), task.name);
   }
-  return index;
+  return {index};
+}
+
+std::vector<ChoiceTokens> neutral_tokens(const Job& job, std::vector<Example> examples) {
+  if (job.task.normalisation != "pmi") return {};
+  for (auto& example : examples) example.prompt = example.neutral;
+  return tokenize_all(job, examples);
+}
+
+void render_templates(Job& job, const FewShot& data) {
+  for (const auto index : templates_of(job.config, job.task)) {
+    auto train = render_all(job, data.train, index), held_out = render_all(job, data.held_out, index);
+    const auto tokens = tokenize_all(job, train);
+    job.train_tokens.insert(job.train_tokens.end(), tokens.begin(), tokens.end());
+    job.templates.push_back(
+        {job.task.templates[index].name, tokenize_all(job, held_out), neutral_tokens(job, held_out)});
+    if (job.templates.size() > 1) continue;
+    job.train = std::move(train);
+    job.held_out = std::move(held_out);
+  }
 }
 
 Task task_of(const RunConfig& config) {
@@ -64,11 +90,7 @@ void read_data(Job& job) {
     data.held_out.resize(static_cast<std::size_t>(config.data.eval_rows));
   }
   job.data_hash = data_hash(data.train);
-  const auto index = template_index(config, job.task);
-  job.train = render_all(job, data.train, index);
-  job.held_out = render_all(job, data.held_out, index);
-  job.train_tokens = tokenize_all(job, job.train);
-  job.held_out_tokens = tokenize_all(job, job.held_out);
+  render_templates(job, data);
   job.labels = job.task.labels;
   for (std::size_t c = job.labels.size(); !job.train.empty() && c < job.train[0].choices.size(); ++c)
     job.labels.push_back(fmt::format("choice {}", c));
@@ -102,6 +124,20 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
   return scores;
 }
 
+Evaluation evaluate_in(const Job& job, const Job::Templated& made, const SiteHooks* adapter, const std::string& what) {
+  const auto start = std::chrono::steady_clock::now();
+  RankOptions options;
+  options.normalisation = normalisation_of(job.task.normalisation);
+  options.neutral = &made.neutral;
+  options.what = what;
+  if (adapter != nullptr) options.forward.slots = {adapter};
+  Evaluation evaluation;
+  evaluation.ranked = rank(*job.model, made.held_out, options);
+  evaluation.seconds = seconds_since(start);
+  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+  return evaluation;
+}
+
 }  // namespace
 
 Job open_job(const RunConfig& config) {
@@ -117,11 +153,7 @@ Job open_job(const RunConfig& config) {
   options.dtype = compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
   if (at::hasCUDA()) options.device = at::kCUDA;
   job.model = load_model(config.model.path, options);
-  if (job.tokenizer->vocab_size() > job.model->config().vocab_size) {
-    fail(Category::InvalidArgument, config.model.path,
-         "the tokenizer has {} tokens, the model {}; they do not belong together", job.tokenizer->vocab_size(),
-         job.model->config().vocab_size);
-  }
+  refuse_other_tokenizer(*job.model, job.tokenizer->vocab_size(), config.model.path);
   read_data(job);
   job.load_seconds = seconds_since(start);
   return job;
@@ -133,17 +165,27 @@ std::vector<std::int64_t> Evaluation::predictions() const {
   return result;
 }
 
+Spread Evaluation::spread() const {
+  std::vector<double> sorted;
+  for (const auto& [name, value] : by_template) sorted.push_back(value);
+  std::sort(sorted.begin(), sorted.end());
+  return {quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)};
+}
+
 Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string& what) {
-  const auto start = std::chrono::steady_clock::now();
-  RankOptions options;
-  options.normalisation = normalisation_of(job.task.normalisation);
-  options.what = what;
-  if (adapter != nullptr) options.forward.slots = {adapter};
-  Evaluation evaluation;
-  evaluation.ranked = rank(*job.model, job.held_out_tokens, options);
-  evaluation.seconds = seconds_since(start);
-  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
-  return evaluation;
+  return evaluate_in(job, job.templates.front(), adapter, what);
+}
+
+Evaluation evaluate_templates(const Job& job, const SiteHooks* adapter, const std::string& what) {
+  Evaluation first = evaluate(job, adapter, what);
+  if (job.templates.size() == 1) return first;
+  first.by_template[job.templates.front().name] = first.accuracy();
+  for (std::size_t t = 1; t < job.templates.size(); ++t) {
+    const Evaluation other = evaluate_in(job, job.templates[t], adapter, what + " in " + job.templates[t].name);
+    first.by_template[job.templates[t].name] = other.accuracy();
+    first.seconds += other.seconds;
+  }
+  return first;
 }
 
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {

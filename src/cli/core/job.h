@@ -2,6 +2,7 @@
 // intervals.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,9 +23,16 @@ struct Job {
   std::unique_ptr<Model> model;
   std::shared_ptr<const Tokenizer> tokenizer;
   Task task;
-  std::vector<Example> train, held_out;
-  std::vector<ChoiceTokens> train_tokens, held_out_tokens;
-  std::vector<std::string> labels;  ///< names for the report
+  /// In one template of the task.
+  struct Templated {
+    std::string name;
+    std::vector<ChoiceTokens> held_out;
+    std::vector<ChoiceTokens> neutral;  ///< for pmi: the same choices after the neutral prompt; else empty
+  };
+  std::vector<Templated> templates;        ///< one, or all of the task's where data.template is all
+  std::vector<Example> train, held_out;    ///< in templates[0]
+  std::vector<ChoiceTokens> train_tokens;  ///< all examples in templates[0], then all in templates[1], …
+  std::vector<std::string> labels;         ///< names for the report
   std::string data_hash;
   double load_seconds = 0;
 };
@@ -32,16 +40,26 @@ struct Job {
 /// Opens everything a configuration names and says what it found. Throws as the parts do.
 Job open_job(const RunConfig& config);
 
+struct Spread {
+  double median = 0, low = 0, high = 0;  ///< low and high: quartiles
+};
+
 struct Evaluation {
   std::vector<RankedExample> ranked;
   ReportEvaluation scores;
   double seconds = 0;
+  std::map<std::string, double> by_template;  ///< accuracy; empty where one template is in use
   double accuracy() const { return scores.accuracy.value; }
   std::vector<std::int64_t> predictions() const;
+  /// Of the accuracies by template, which must not be empty.
+  Spread spread() const;
 };
 
-/// Rank classification of the held-out examples; `adapter` may be null.
+/// Rank classification of the held-out examples in the first template; `adapter` may be null.
 Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string& what);
+
+/// The same, and the accuracy in every other template: T-Few reports the median over all of them.
+Evaluation evaluate_templates(const Job& job, const SiteHooks* adapter, const std::string& what);
 
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
 

@@ -1,17 +1,64 @@
-#include <CLI/CLI.hpp>
+#include <c10/util/Exception.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
+#include "cli/core/usage.h"
 #include "cli/core/verb.h"
 
 namespace {
 
-int report(const graft::Error& error) {
-  std::fprintf(stderr, "graft: %s\n", error.what());
+using graft::Category;
+using graft::Error;
+
+// One line, whatever a file name or another library's message holds.
+int report(const Error& error) {
+  std::string line = error.what();
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20) c = ' ';
+  }
+  std::fprintf(stderr, "graft: %s\n", line.c_str());
   return graft::exit_code(error.category());
+}
+
+Error out_of_memory() {
+  return Error(Category::ResourceExhausted,
+               "out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true or a smaller model");
+}
+
+// What another library threw, in our categories.
+Error translated() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    if (text.find("can't allocate memory") != std::string::npos) return out_of_memory();
+    return Error(Category::Internal, text);
+  } catch (const std::system_error& error) {  // file systems and streams
+    return Error(Category::Io, error.what());
+  } catch (const std::exception& error) {
+    return Error(Category::Internal, error.what());
+  }
+}
+
+int run(const graft::Verb& verb) {
+  try {
+    const int code = verb.run();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      graft::fail(Category::Io, "standard output", "cannot be written to: is the disk full, or the reader gone?");
+    return code;
+  } catch (...) {
+    return report(translated());
+  }
 }
 
 }  // namespace
@@ -38,22 +85,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     return app.exit(version);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "graft: %s (see graft --help)\n", error.what());
-    return graft::exit_code(graft::Category::InvalidArgument);
+    return report(Error(Category::InvalidArgument, graft::explain_usage(app, error)));
   }
   graft::Progress::set_quiet(quiet);
   for (const auto& [sub, verb] : verbs) {
-    if (!sub->parsed()) continue;
-    try {
-      return verb->run();
-    } catch (const graft::Error& error) {
-      return report(error);
-    } catch (const std::bad_alloc&) {
-      return report(graft::Error(graft::Category::ResourceExhausted,
-                                 "out of memory; use a smaller batch or --checkpoint-layers"));
-    } catch (const std::exception& error) {
-      return report(graft::Error(graft::Category::Internal, error.what()));
-    }
+    if (sub->parsed()) return run(*verb);
   }
   return 0;
 }

@@ -1,0 +1,63 @@
+#include "cli/core/usage.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/suggest.h"
+
+namespace graft {
+namespace {
+
+std::string likely(const std::string& word, const std::vector<std::string>& known) {
+  const std::string close = nearest(word, known);
+  return close.empty() ? "" : fmt::format(" (did you mean '{}'?)", close);
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+std::vector<std::string> verb_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(verb->get_name());
+  return names;
+}
+
+// An option that is unknown leaves its value over too: the option is what is wrong.
+std::string unknown_word(const std::vector<std::string>& left_over) {
+  const auto option =
+      std::find_if(left_over.begin(), left_over.end(), [](const std::string& word) { return word.starts_with("-"); });
+  const std::string word = option == left_over.end() ? left_over.front() : *option;
+  return word.substr(0, word.find('='));
+}
+
+}  // namespace
+
+std::string explain_usage(const CLI::App& app, const CLI::ParseError& error) {
+  const auto parsed = app.get_subcommands();
+  const CLI::App& verb = parsed.empty() ? app : *parsed.front();
+  const std::string command = parsed.empty() ? "graft" : "graft " + verb.get_name();
+  const auto left_over = app.remaining(/*recurse=*/true);
+  std::string what = error.what();
+  if (!left_over.empty()) {
+    const std::string word = unknown_word(left_over);
+    if (word.starts_with("-")) {
+      what = fmt::format("unknown option '{}'{}", word, likely(word, option_names(verb)));
+    } else if (parsed.empty()) {
+      what = fmt::format("unknown verb '{}'{}", word, did_you_mean(word, verb_names(app)));
+    } else {
+      what = fmt::format("'{}' belongs to no option", word);
+    }
+  }
+  return fmt::format("{}{}; see {} --help", parsed.empty() ? "" : verb.get_name() + ": ", what, command);
+}
+
+}  // namespace graft

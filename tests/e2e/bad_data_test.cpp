@@ -1,0 +1,163 @@
+// Rows, tasks and recipes with mistakes: the line that is wrong is named, and no run folder is left.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+
+class BadData : public ::testing::Test {
+ protected:
+  BadData() { write_model(folder_.path() / "model"); }
+
+  Outcome tune(const std::string& data,
+               std::vector<std::string> more = {"--text-column", "text", "--label-column", "label"}) const {
+    std::vector<std::string> arguments = {"tune",    "--model", "model",   "--data", data,          "--output", "run",
+                                          "--shots", "2",       "--steps", "1",      "--eval-rows", "2"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return graft(folder_.path(), arguments);
+  }
+
+  void expect_refused_data(const std::string& name, const std::string& text, int code,
+                           const std::vector<std::string>& parts) const {
+    folder_.file(name, text);
+    expect_refused(tune(name), code, parts);
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  }
+
+  static std::string csv(const std::string& line_end = "\n") {
+    std::string text = "text,label" + line_end;
+    for (int row = 0; row < 8; ++row) text += "row " + std::to_string(row) + (row % 2 == 0 ? ",a" : ",b") + line_end;
+    return text;
+  }
+
+  static std::string task(const std::string& more = "") {
+    return "name: mine\nformat: csv\nsplits: {pool: rows.csv}\nlabel: label\nlabels: [a, b]\n"
+           "templates:\n  - prompt: \"{text}\\nLabel:\"\n" +
+           more;
+  }
+
+  Folder folder_;
+};
+
+TEST_F(BadData, ByteOrderMarkAndWindowsLineEndsAreFine) {
+  folder_.file("rows.csv", "\xEF\xBB\xBF" + csv("\r\n"));
+  const Outcome tuned = tune("rows.csv");
+  EXPECT_EQ(tuned.code, 0) << tuned.err;
+  EXPECT_NE(tuned.err.find("4 training examples, 2 held out"), std::string::npos) << tuned.err;
+}
+
+TEST_F(BadData, AMissingColumn) {
+  folder_.file("rows.csv", csv());
+  expect_refused(tune("rows.csv", {"--text-column", "txt", "--label-column", "label"}), 2,
+                 {"rows.csv:1: has no column 'txt'; it has label, text (did you mean 'text'?)"});
+  expect_refused(tune("rows.csv", {"--text-column", "text", "--label-column", "class"}), 2,
+                 {"rows.csv:1: has no column 'class'; it has label, text"});
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+}
+
+TEST_F(BadData, AnUnknownLabel) {
+  folder_.file("rows.csv", csv() + "more,aa\n");
+  folder_.file("task.yaml", task());
+  expect_refused(tune("rows.csv", {"--task", "task.yaml"}), 2, {"rows.csv:10: ", "'aa'", "did you mean 'a'?"});
+}
+
+TEST_F(BadData, RowsThatAreWrong) {
+  expect_refused_data("gap.csv", csv() + "\nmore,a\n", 2, {"gap.csv:10: empty row; remove the blank line"});
+  expect_refused_data("blank.csv", csv() + " ,a\n", 2, {"blank.csv:10: empty row: no text in text"});
+  expect_refused_data("label.csv", csv() + "more,\n", 2, {"label.csv:10: the label 'label' is empty; fill it in"});
+  expect_refused_data("fields.csv", csv() + "more\n", 2, {"fields.csv:10: has 1 fields, the header has 2"});
+  expect_refused_data("quote.csv", csv() + "\"more,a\n", 4, {"quote.csv:10: the quote opened on this line"});
+  expect_refused_data("none.csv", "text,label\n", 2, {"none.csv: has no rows"});
+  expect_refused_data("empty.csv", "", 2, {"empty.csv:1: has no header line"});
+  expect_refused_data("one.csv", "text,label\nx,a\ny,a\nz,a\n", 2, {"one.csv: 'label' holds 1 distinct label"});
+  expect_refused_data("utf16.csv", std::string("\xFF\xFEt\0e\0", 6), 2,
+                      {"utf16.csv: is UTF-16 text; save it as UTF-8"});
+}
+
+TEST_F(BadData, JsonLinesThatAreWrong) {
+  const std::string good = "{\"text\": \"x\", \"label\": \"a\"}\n{\"text\": \"y\", \"label\": \"b\"}\n";
+  expect_refused_data("cut.jsonl", good + "{\"text\": \"z\n", 4, {"cut.jsonl:3: is not valid JSON"});
+  expect_refused_data("list.jsonl", good + "[1, 2]\n", 4, {"list.jsonl:3: must be a JSON object"});
+  expect_refused_data("field.jsonl", good + "{\"label\": \"a\"}\n", 2, {"field.jsonl:3: has no field 'text'"});
+  expect_refused_data("control.jsonl", good + "{\"text\": \"a\nb\"}\n", 4, {"control.jsonl:3: is not valid JSON"});
+  expect_refused_data("deep.jsonl", good + "{\"text\": " + std::string(100000, '[') + "\n", 2,
+                      {"deep.jsonl:3: is nested deeper"});
+}
+
+TEST_F(BadData, AHugeLineIsCutToTheContextAndInvalidBytesAreReplaced) {
+  std::string rows;
+  for (int row = 0; row < 6; ++row) {
+    rows += nlohmann::json{{"text", std::string(3'000'000, static_cast<char>('a' + row))},
+                           {"label", row % 2 == 0 ? "a" : "b"}}
+                .dump() +
+            "\n";
+  }
+  rows.insert(rows.find("aaa"), "\xff\xfe\xc3\x28");
+  folder_.file("huge.jsonl", rows);
+  const Outcome tuned = tune("huge.jsonl");
+  EXPECT_EQ(tuned.code, 0) << tuned.err;
+  EXPECT_LT(tuned.peak_bytes, 1LL << 30);
+}
+
+TEST_F(BadData, DataThatIsSomethingElse) {
+  folder_.file("notes.doc", "text");
+  fs::create_directories(folder_.path() / "none");
+  expect_refused(tune("absent.csv"), 3, {"absent.csv: no such file or folder"});
+  expect_refused(tune("notes.doc"), 2, {"notes.doc: cannot tell the format from '.doc'"});
+  expect_refused(tune("none"), 3, {"none: has no subfolders; make one for each class"});
+  expect_refused(tune("model/model.safetensors"), 2, {"model.safetensors: cannot tell the format"});
+  fs::copy_file(folder_.path() / "model/model.safetensors", folder_.path() / "weights.csv");
+  EXPECT_NE(tune("weights.csv").code, 0);
+  expect_refused(tune("weights.csv"), 2, {"weights.csv:1: "});
+  folder_.file("task.yaml", task());
+  expect_refused(tune("none", {"--task", "task.yaml"}), 3, {"none: has no file 'rows.csv'"});
+  fs::create_symlink("/dev/zero", folder_.path() / "endless.csv");
+  expect_refused(tune("endless.csv"), 6, {"endless.csv: is a device or a pipe, a file was expected"});
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+}
+
+TEST_F(BadData, ATaskWithAMistake) {
+  folder_.file("rows.csv", csv());
+  const auto refused = [&](const std::string& yaml, int code, const std::vector<std::string>& parts) {
+    folder_.file("task.yaml", yaml);
+    expect_refused(tune("rows.csv", {"--task", "task.yaml"}), code, parts);
+  };
+  refused(task("metric: [accuracy]\n"), 2, {"task.yaml:8: unknown key 'metric'", "did you mean 'metrics'?"});
+  refused(task("metrics: [acuracy]\n"), 2, {"task.yaml:8: unknown metric 'acuracy' (did you mean 'accuracy'?)"});
+  refused(task("label: x\n"), 2, {"task.yaml:8: the key 'label' stands here a second time"});
+  refused(task("a: [b\n"), 2, {"task.yaml:", "is not valid YAML"});
+  refused(task("a: &x [*x, *x]\n"), 2, {"task.yaml:8: ", "not supported"});
+  refused("", 2, {"task.yaml"});
+  refused("name: mine\nformat: csv\nsplits: {pool: ../rows.csv}\n", 2, {"task.yaml:3: ", "inside the data folder"});
+  expect_refused(tune("rows.csv", {"--task", "bbc_nws"}), 3, {"bbc_nws: ", "did you mean 'bbc_news'?"});
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+}
+
+TEST_F(BadData, ARecipeWithAMistake) {
+  folder_.file("rows.csv", csv());
+  folder_.file("recipe.yaml", "optimiser: {lr: 1e-3}\n");
+  const auto refused = [&](const std::vector<std::string>& more, int code, const std::vector<std::string>& parts) {
+    std::vector<std::string> arguments = {"--text-column", "text", "--label-column", "label"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    expect_refused(tune("rows.csv", arguments), code, parts);
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  };
+  refused({"--recipe", "recipe.yaml"}, 2, {"recipe.yaml:1: unknown setting 'optimiser.lr'", "'optimizer.lr'"});
+  refused({"--recipe", "tfew-gpu"}, 3, {"tfew-gpu: ", "did you mean 'tfew-cpu'?"});
+  refused({"--set", "train.stepz=3"}, 2, {"unknown setting 'train.stepz' (did you mean 'train.steps'?)"});
+  refused({"--set", "optimizer.lr=nan"}, 2, {"--set optimizer.lr=nan: 'optimizer.lr' must be a number in (0, 10]"});
+  refused({"--set", "train.steps"}, 2, {"--set train.steps: must be key=value"});
+  refused({"--method", "lara"}, 2, {"unknown method 'lara' (did you mean 'lora'?)"});
+  refused({"--method", "lora", "--set", "method.options.rnak=4"}, 2,
+          {"lora has no option 'rnak' (did you mean 'rank'?)"});
+  refused({"--method", "lora", "--set", "method.options.rank=0"}, 2, {"method.options.rank: 0 is not an integer"});
+}
+
+}  // namespace
+}  // namespace graft::e2e

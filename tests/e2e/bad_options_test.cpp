@@ -1,0 +1,100 @@
+// Command lines and prompts with mistakes.
+#include <gtest/gtest.h>
+
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+class BadOptions : public ::testing::Test {
+ protected:
+  BadOptions() { write_model(folder_.path() / "model"); }
+
+  Outcome run(const std::vector<std::string>& arguments) const { return graft(folder_.path(), arguments); }
+  Outcome generate(const std::vector<std::string>& more) const {
+    std::vector<std::string> arguments = {"generate", "--model", "model", "--max-new-tokens", "2"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  }
+  Outcome prompts(const std::string& text) const {
+    folder_.file("prompts.jsonl", text);
+    return generate({"--prompts", "prompts.jsonl", "--json"});
+  }
+
+  Folder folder_;
+};
+
+TEST_F(BadOptions, Slips) {
+  expect_refused(run({}), 2, {"graft --help"});
+  expect_refused(run({"tuen"}), 2, {"unknown verb 'tuen' (did you mean 'tune'?); see graft --help"});
+  expect_refused(run({"tune", "--modle", "m"}), 2, {"tune: unknown option '--modle' (did you mean '--model'?)"});
+  expect_refused(run({"tune", "--modle=m"}), 2, {"tune: unknown option '--modle' (did you mean '--model'?)"});
+  expect_refused(run({"tune"}), 2, {"tune: --", " is required; see graft tune --help"});
+  expect_refused(run({"list", "everything", "else"}), 2, {"see graft list --help"});
+  expect_refused(run({"generate", "--model"}), 2, {"--model", "see graft generate --help"});
+  expect_refused(run({"inspect", "model", "--jsn"}), 2, {"unknown option '--jsn' (did you mean '--json'?)"});
+  const std::vector<std::string> tune = {"tune", "--model", "model", "--data", "x.csv", "--output", "run"};
+  for (const auto& [option, value] :
+       std::vector<std::pair<std::string, std::string>>{{"--steps", "0"},
+                                                        {"--steps", "-5"},
+                                                        {"--steps", "ten"},
+                                                        {"--shots", "-1"},
+                                                        {"--eval-rows", "-1"},
+                                                        {"--seed", "-1"},
+                                                        {"--steps", "99999999999999999999"}}) {
+    auto arguments = tune;
+    arguments.insert(arguments.end(), {option, value});
+    expect_refused(run(arguments), 2, {option, value, "see graft tune --help"});
+  }
+}
+
+TEST_F(BadOptions, NumbersOfGenerate) {
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"--max-new-tokens", "0"}, {"--max-new-tokens", "-3"}, {"--temperature", "nan"}, {"--temperature", "-1"},
+      {"--temperature", "inf"},  {"--top-k", "-1"},          {"--top-p", "0"},         {"--top-p", "1.5"},
+      {"--min-p", "2"},          {"--samples", "0"},         {"--samples", "100000"},  {"--repetition-penalty", "0"},
+      {"--seed", "-1"},          {"--dtype", "float8"}};
+  for (const auto& [option, value] : wrong) {
+    expect_refused(run({"generate", "--model", "model", "--prompt", "the", option, value}), 2, {option.substr(2)});
+  }
+}
+
+TEST_F(BadOptions, AHugeNumberOfTokensEndsWithTheContext) {
+  const Outcome end = run({"generate", "--model", "model", "--prompt", "the", "--max-new-tokens", "9000000000000000000",
+                           "--ignore-eos", "--json"});
+  EXPECT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("\"stop\":\"context\""), std::string::npos) << end.out;
+}
+
+TEST_F(BadOptions, Prompts) {
+  EXPECT_EQ(prompts("\"the coach\"\n[1, 2, 3]\n").code, 0);
+  expect_refused(prompts("\"the coach\"\n\"the\n"), 2,
+                 {"prompts.jsonl:2: must be a JSON string or a list of token ids"});
+  expect_refused(prompts("{\"a\": 1}\n"), 2, {"prompts.jsonl:1: must be"});
+  expect_refused(prompts("[1, 2.5]\n"), 2, {"prompts.jsonl:1: must be"});
+  expect_refused(prompts("[1]\n[5, 260]\n"), 2,
+                 {"prompts.jsonl:2: token id 260 is outside the model's vocabulary of 260"});
+  expect_refused(prompts("[-1]\n"), 2, {"prompts.jsonl:1: token id -1"});
+  expect_refused(prompts("[18446744073709551615]\n"), 2, {"prompts.jsonl:1: "});
+  expect_refused(prompts("[]\n"), 2, {"prompts.jsonl:1: the prompt is empty"});
+  expect_refused(prompts("\"\"\n"), 2, {"prompts.jsonl:1: the prompt is empty"});
+  expect_refused(prompts(""), 2, {"prompts.jsonl: holds no prompt"});
+  expect_refused(prompts(std::string(5'000'000, '[') + "\n"), 2, {"prompts.jsonl:1: must be"});
+  expect_refused(generate({"--prompts", "absent.jsonl"}), 3, {"absent.jsonl: no such file"});
+  expect_refused(generate({"--prompt-file", "/dev/zero"}), 6, {"/dev/zero: is a device"});
+  expect_refused(generate({"--prompt", ""}), 2, {"--prompt: the prompt is empty"});
+  expect_refused(generate({}), 2, {"standard input: the prompt is empty"});
+  expect_refused(generate({"--prompt", std::string(200, 'x')}), 2, {"has 200 tokens, the model's context is 128"});
+}
+
+TEST_F(BadOptions, BytesThatAreNoText) {
+  const Outcome end = generate({"--prompt", "\xff\xfe\x80 \xc3(", "--json"});
+  EXPECT_EQ(end.code, 0) << end.err;
+  folder_.file("prompt.txt", std::string("a\0b\xff", 4));
+  EXPECT_EQ(generate({"--prompt-file", "prompt.txt"}).code, 0);
+  expect_refused(generate({"--prompt", "the", "--stop", ""}), 2, {"stop"});
+}
+
+}  // namespace
+}  // namespace graft::e2e

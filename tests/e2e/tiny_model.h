@@ -1,0 +1,20 @@
+// A random Llama of a few thousand parameters with a byte-level tokenizer, and a little task: what the tests of the
+// whole program run on.
+#pragma once
+
+#include <filesystem>
+
+namespace graft::e2e {
+
+enum class Weights { Sound, WithNaN };
+
+/// A Hugging Face folder: config.json, model.safetensors, tokenizer.json. 260 tokens, a context of 128.
+void write_model(const std::filesystem::path& folder, Weights weights = Weights::Sound);
+
+/// The same kind of model as one GGUF file.
+void write_gguf_model(const std::filesystem::path& file);
+
+/// JSON Lines with `text` and `label` (two labels that words of the text tell apart), `rows` rows.
+void write_rows(const std::filesystem::path& file, int rows);
+
+}  // namespace graft::e2e

@@ -1,0 +1,149 @@
+// What a task can ask of `graft tune`, and what a finished run leaves in the list of runs.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/file.h"
+#include "command.h"
+#include "report/runs.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+const std::string kTask = R"(name: topics
+format: jsonl
+splits: {pool: .}
+label: label
+labels: [sport, tech]
+templates:
+  - {name: topic, prompt: "{text}\nTopic:"}
+  - {name: about, prompt: "What is this about? {text}\nIt is about"}
+)";
+
+class Tune : public ::testing::Test {
+ protected:
+  Tune() {
+    write_model(folder_.path() / "model");
+    write_rows(folder_.path() / "rows.jsonl", 40);
+    write_file(folder_.path() / "topics.yaml", kTask);
+    write_file(folder_.path() / "pmi.yaml", kTask + "normalisation: pmi\nneutral_prompt: \"Topic:\"\n");
+  }
+
+  static std::vector<std::string> arguments(const std::string& output, const std::string& task,
+                                            const std::string& templates = "0") {
+    return {"tune",
+            "--model",
+            "model",
+            "--data",
+            "rows.jsonl",
+            "--task",
+            task,
+            "--recipe",
+            "lora",
+            "--output",
+            output,
+            "--shots",
+            "6",
+            "--eval-rows",
+            "12",
+            "--steps",
+            "40",
+            "--set",
+            "train.batch_size=2",
+            "--set",
+            "train.save_every=1",
+            "--set",
+            "train.precision=float32",
+            "--set",
+            "data.template=" + templates};
+  }
+
+  Outcome run(const std::vector<std::string>& given) const {
+    const Outcome end = graft(folder_.path(), given);
+    EXPECT_EQ(end.code, 0) << end.err;
+    return end;
+  }
+
+  const fs::path& folder() const { return folder_.path(); }
+  std::string text(const std::string& file) const { return read_file(folder() / file); }
+  json summary(const std::string& run) const { return json::parse(text(run + "/summary.json")); }
+
+ private:
+  Folder folder_;
+};
+
+TEST_F(Tune, PmiComparesChoicesWithTheirNeutralScore) {
+  run(arguments("plain", "topics.yaml"));
+  run(arguments("pmi", "pmi.yaml"));
+  EXPECT_EQ(summary("plain").at("train_tokens"), summary("pmi").at("train_tokens"));  // training knows nothing of it
+  EXPECT_NE(text("plain/predictions.jsonl"), text("pmi/predictions.jsonl"));
+}
+
+TEST_F(Tune, AFinishedRunIsListedOnce) {
+  run(arguments("mine/one", "topics.yaml"));
+  run(arguments("mine/one", "topics.yaml"));
+  run(arguments("mine/two", "pmi.yaml"));
+  const auto runs = Runs(folder() / "mine/runs.db").list();
+  ASSERT_EQ(runs.size(), 2u);
+  const auto one = std::find_if(runs.begin(), runs.end(), [](const auto& r) { return r.folder.ends_with("/one"); });
+  ASSERT_NE(one, runs.end());
+  EXPECT_EQ(fs::path(one->folder), fs::canonical(folder() / "mine/one"));
+  EXPECT_EQ(one->state, "done");
+  EXPECT_EQ(one->model, "model");
+  EXPECT_EQ(one->task, "topics");
+  EXPECT_EQ(one->method, "lora");
+  EXPECT_EQ(one->steps, 40);
+  EXPECT_EQ(one->started.size(), std::string("2025-01-01T00:00:00Z").size());
+  EXPECT_EQ(one->scores.at("accuracy"), summary("mine/one").at("after").at("accuracy").get<double>());
+  EXPECT_EQ(one->scores.at("accuracy_before"), summary("mine/one").at("before").at("accuracy").get<double>());
+}
+
+TEST_F(Tune, AListThatCannotBeWrittenIsANote) {
+  write_file(folder() / "runs.db", std::string(4096, 'x'));
+  const Outcome end = run(arguments("one", "topics.yaml"));
+  EXPECT_NE(end.err.find("graft: note: "), std::string::npos) << end.err;
+  EXPECT_NE(end.err.find("runs.db"), std::string::npos) << end.err;
+}
+
+TEST_F(Tune, AllTemplatesAreTrainedOnAndReported) {
+  run(arguments("first", "topics.yaml"));
+  const Outcome end = run(arguments("all", "topics.yaml", "all"));
+  EXPECT_NE(text("first/adapter/adapter_model.safetensors"), text("all/adapter/adapter_model.safetensors"));
+  EXPECT_NE(end.out.find("over 2 templates, median (quartiles): before "), std::string::npos) << end.out;
+  const json after = summary("all").at("after").at("templates");
+  const double topic = after.at("accuracy").at("topic"), about = after.at("accuracy").at("about");
+  EXPECT_EQ(topic, summary("all").at("after").at("accuracy").get<double>());
+  EXPECT_DOUBLE_EQ(after.at("median"), (topic + about) / 2);
+  EXPECT_DOUBLE_EQ(after.at("first_quartile"), std::min(topic, about) + std::abs(topic - about) / 4);
+  EXPECT_FALSE(summary("first").at("after").contains("templates"));
+}
+
+TEST_F(Tune, TheDrawsOfTemplatesSurviveAKill) {
+  const auto lines = [this] {
+    const auto file = folder() / "stopped/metrics.jsonl";
+    const std::string all = fs::exists(file) ? read_file(file) : "";
+    return std::count(all.begin(), all.end(), '\n');
+  };
+  run(arguments("whole", "topics.yaml", "all"));
+  {
+    Running running(folder(), arguments("stopped", "topics.yaml", "all"));
+    while (running.alive() && lines() < 7) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    running.send(SIGKILL);
+    ASSERT_EQ(running.wait().signal, SIGKILL);
+  }
+  const Outcome end = run(arguments("stopped", "topics.yaml", "all"));
+  EXPECT_NE(end.err.find("going on from step "), std::string::npos) << end.err;
+  EXPECT_EQ(text("whole/predictions.jsonl"), text("stopped/predictions.jsonl"));
+}
+
+}  // namespace
+}  // namespace graft::e2e

@@ -1,0 +1,268 @@
+// What packing, sharing and caching must not change, on every golden model with every method.
+#include <numeric>
+
+#include "eval/rank.h"
+#include "law_model.h"
+#include "nn/kv_cache.h"
+
+namespace graft::laws {
+namespace {
+
+class BatchLaw : public Law {
+ protected:
+  struct Owned {
+    std::vector<std::unique_ptr<Adapter>> adapters;
+    ForwardOptions options;
+  };
+
+  /// A slot for every method that may share a batch.
+  Owned all_that_mix() const {
+    Owned owned;
+    for (const Method* method : adapters::registry()) {
+      auto adapter = stirred(*method, 20 + owned.adapters.size());
+      if (adapter->replaces_parameters()) continue;
+      owned.options.slots.push_back(adapter.get());
+      owned.adapters.push_back(std::move(adapter));
+    }
+    return owned;
+  }
+
+  template <typename Rule>
+  void for_base_and_every_method(Rule&& rule) const {
+    rule(nullptr);
+    for_every_method([&](const Method& method) { rule(stirred(method).get()); });
+  }
+
+  std::vector<ChoiceTokens> examples(std::size_t count) {
+    std::vector<ChoiceTokens> made;
+    for (std::size_t e = 0; e < count; ++e) {
+      ChoiceTokens example;
+      example.label = 0;
+      example.prompt = tokens(4 + static_cast<std::int64_t>(rng().below(16)));
+      for (std::size_t c = 0; c < 2 + e % 3; ++c)
+        example.choices.push_back({tokens(1 + static_cast<std::int64_t>(rng().below(4))), 0, 1, 1});
+      made.push_back(std::move(example));
+    }
+    return made;
+  }
+};
+
+TEST_P(BatchLaw, AMixedBatchEqualsSeparateBatches) {
+  const Owned owned = all_that_mix();
+  std::vector<std::int32_t> slots(owned.adapters.size());
+  std::iota(slots.begin(), slots.end(), 0);
+  slots.insert(slots.end(), {-1, 0, -1});
+  StepInput mixed;
+  std::vector<Text> texts;
+  std::vector<Segment> places;
+  for (const auto slot : slots) {
+    texts.push_back(text(5 + static_cast<std::int64_t>(texts.size())));
+    places.push_back(add(mixed, texts.back(), slot));
+  }
+  const at::Tensor all = logits(model(), mixed, owned.options);
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const SiteHooks* adapter = slots[i] < 0 ? nullptr : owned.options.slots[static_cast<std::size_t>(slots[i])];
+    const at::Tensor base = logits(model(), texts[i]);
+    EXPECT_LE(relative_gap(rows(all, places[i]), logits(model(), texts[i], adapter)), kRounding) << "text " << i;
+    if (adapter != nullptr) EXPECT_GT(relative_gap(rows(all, places[i]), base), 1e-3) << "text " << i;
+  }
+}
+
+TEST_P(BatchLaw, AReplacingMethodIsRefusedInAMix) {
+  const Owned others = all_that_mix();
+  for_every_method([&](const Method& method) {
+    const auto adapter = stirred(method);
+    if (!adapter->replaces_parameters()) return;
+    ForwardOptions options;
+    options.slots = {adapter.get(), others.options.slots.front()};
+    for (const std::int32_t other : {-1, 1}) {
+      StepInput mixed, without;
+      add(mixed, text(5), 0);
+      for (StepInput* input : {&mixed, &without}) {
+        add(*input, text(4), other);
+        expect_error(Category::InvalidArgument, "run it alone", [&] { model().forward(*input, options); });
+      }
+    }
+  });
+}
+
+TEST_P(BatchLaw, AnUnusedSlotChangesNothing) {
+  const Owned owned = all_that_mix();
+  const Text input = text(9);
+  StepInput alone;
+  add(alone, input);
+  EXPECT_TRUE(at::equal(logits(model(), alone, owned.options), logits(model(), input)));
+}
+
+TEST_P(BatchLaw, ScoresOfAnExampleDoNotDependOnItsBatch) {
+  const auto all = examples(9);
+  for_base_and_every_method([&](const SiteHooks* adapter) {
+    RankOptions options;
+    if (adapter != nullptr) options.forward.slots = {adapter};
+    const auto packed = rank(model(), all, options);
+    options.batch_tokens = 1;
+    const auto alone = rank(model(), all, options);
+    ASSERT_EQ(packed.size(), alone.size());
+    for (std::size_t e = 0; e < all.size(); ++e) {
+      EXPECT_LE(relative_gap(at::tensor(packed[e].scores), at::tensor(alone[e].scores)), kRounding) << "example " << e;
+      EXPECT_EQ(packed[e].prediction, alone[e].prediction) << "example " << e;
+    }
+  });
+}
+
+TEST_P(BatchLaw, PmiIsTheGainOverTheNeutralPrompt) {
+  const auto all = examples(6);
+  std::vector<ChoiceTokens> neutral = all;
+  const auto prompt = tokens(3);
+  for (auto& example : neutral) example.prompt = prompt;
+  neutral[4] = neutral[1];  // two examples with the same choices
+  auto twice = all;
+  twice[4].choices = twice[1].choices;
+  RankOptions options;
+  options.normalisation = Normalisation::None;
+  const auto given = rank(model(), twice, options), prior = rank(model(), neutral, options);
+  options.normalisation = Normalisation::Pmi;
+  options.neutral = &neutral;
+  const auto got = rank(model(), twice, options);
+  for (std::size_t e = 0; e < twice.size(); ++e) {
+    for (std::size_t c = 0; c < twice[e].choices.size(); ++c)
+      EXPECT_NEAR(got[e].scores[c], given[e].scores[c] - prior[e].scores[c], 1e-4) << "example " << e;
+  }
+}
+
+/// A forest and the same paths written out, one root for each path.
+struct Paths {
+  StepInput forest, written;
+  std::vector<Segment> leaves, whole;
+};
+
+void add_path(Paths& paths, const std::vector<std::int64_t>& prefix, const std::vector<std::int64_t>& own,
+              std::int32_t parent, const std::vector<std::int64_t>& source, std::int32_t slot) {
+  const std::int32_t forest_source = source.empty() ? -1 : 0;
+  const auto leaf = paths.forest.decoder.add(own, parent, slot, forest_source);
+  std::vector<std::int64_t> path = prefix;
+  path.insert(path.end(), own.begin(), own.end());
+  const std::int32_t written_source = source.empty() ? -1 : paths.written.encoder.add(source, -1, slot);
+  const auto root = paths.written.decoder.add(path, -1, slot, written_source);
+  paths.leaves.push_back(paths.forest.decoder.segments[static_cast<std::size_t>(leaf)]);
+  paths.whole.push_back(paths.written.decoder.segments[static_cast<std::size_t>(root)]);
+}
+
+class ForestLaw : public BatchLaw {
+ protected:
+  // A prompt, `children` continuations of it, and one continuation of the first of them.
+  Paths paths(std::int64_t prompt_length, std::int64_t child_length, int children, std::int32_t slot) {
+    Paths made;
+    const Text prompt = text(prompt_length);
+    if (!prompt.source.empty()) made.forest.encoder.add(prompt.source, -1, slot);
+    made.forest.decoder.add(prompt.tokens, -1, slot, prompt.source.empty() ? -1 : 0);
+    std::vector<std::int64_t> first;
+    for (int c = 0; c < children; ++c) {
+      const auto own = tokens(child_length - c % 2);
+      if (c == 0) first = own;
+      add_path(made, prompt.tokens, own, 0, prompt.source, slot);
+    }
+    std::vector<std::int64_t> prefix = prompt.tokens;
+    prefix.insert(prefix.end(), first.begin(), first.end());
+    add_path(made, prefix, tokens(2), 1, prompt.source, slot);
+    return made;
+  }
+
+  void expect_same(std::int64_t prompt_length, std::int64_t child_length, int children) {
+    const at::NoGradGuard no_grad;
+    ASSERT_LE(prompt_length + child_length + 2, kLongestPath);
+    for_base_and_every_method([&](const SiteHooks* adapter) {
+      const Paths made = paths(prompt_length, child_length, children, adapter == nullptr ? -1 : 0);
+      ForwardOptions options;
+      if (adapter != nullptr) options.slots = {adapter};
+      const at::Tensor shared = logits(model(), made.forest, options), apart = logits(model(), made.written, options);
+      for (std::size_t i = 0; i < made.leaves.size(); ++i) {
+        const auto& leaf = made.leaves[i];
+        const auto& whole = made.whole[i];
+        const at::Tensor end = apart.narrow(0, whole.begin + whole.length - leaf.length, leaf.length);
+        EXPECT_LE(relative_gap(rows(shared, leaf), end), kRounding) << "path " << i;
+      }
+    });
+  }
+};
+
+TEST_P(ForestLaw, ASharedPromptEqualsItsPathsWrittenOut) {
+  expect_same(9, 5, 4);
+}
+
+// More tokens than one masked product takes (forest_plan.cpp), so that the tree is cut at its root.
+TEST_P(ForestLaw, SoDoesATreeThatIsCutAtItsRoot) {
+  expect_same(12, 17, 50);
+}
+
+TEST_P(BatchLaw, TheOrderOfSegmentsDoesNotMatter) {
+  const Text one = text(7), two = text(4), three = text(9);
+  const auto run = [&](const std::vector<const Text*>& order, const Text& wanted) {
+    StepInput input;
+    Segment place;
+    for (const Text* each : order) {
+      const Segment here = add(input, *each);
+      if (each == &wanted) place = here;
+    }
+    return rows(logits(model(), input), place);
+  };
+  for (const Text* wanted : {&one, &two, &three})
+    EXPECT_LE(relative_gap(run({&three, &one, &two}, *wanted), run({&one, &two, &three}, *wanted)), kRounding);
+}
+
+TEST_P(BatchLaw, CachedStepsEqualTheWholePass) {
+  const at::NoGradGuard no_grad;
+  for_base_and_every_method([&](const SiteHooks* adapter) {
+    const Text whole = text(22), other = text(22);
+    const std::int32_t slot = adapter == nullptr ? -1 : 0;
+    KvCache cache(model().cache_layers());
+    ForwardOptions options;
+    if (adapter != nullptr) options.slots = {adapter};
+    options.cache = &cache;
+    for (int sequence = 0; sequence < 2; ++sequence) cache.add_sequence();
+    std::vector<at::Tensor> first, second;
+    std::int64_t done = 0;
+    for (const std::int64_t count : {5, 1, 4, 1, 1, 7, 1, 2}) {
+      StepInput input;
+      std::vector<Segment> places;
+      for (const Text* each : {&whole, &other}) {
+        const Text part{done == 0 ? each->source : std::vector<std::int64_t>(),
+                        {each->tokens.begin() + done, each->tokens.begin() + done + count}};
+        places.push_back(add(input, part, slot));
+        input.decoder.segments.back().cache = static_cast<std::int32_t>(places.size()) - 1;
+      }
+      const at::Tensor got = logits(model(), input, options);
+      first.push_back(rows(got, places[0]));
+      second.push_back(rows(got, places[1]));
+      done += count;
+    }
+    EXPECT_LE(relative_gap(at::cat(first), logits(model(), whole, adapter)), kRounding);
+    EXPECT_LE(relative_gap(at::cat(second), logits(model(), other, adapter)), kRounding);
+  });
+}
+
+TEST_P(BatchLaw, ACacheSequenceMustBeThereAndBeNamedOnce) {
+  StepInput input;
+  const Text one = text(3);
+  add(input, one);
+  input.decoder.segments[0].cache = 0;
+  expect_error(Category::InvalidArgument, "ForwardOptions::cache is not set", [&] { model().forward(input); });
+  KvCache cache(model().cache_layers());
+  ForwardOptions options;
+  options.cache = &cache;
+  expect_error(Category::InvalidArgument, "names cache sequence 0 of 0", [&] { model().forward(input, options); });
+  cache.add_sequence();
+  add(input, one);
+  input.decoder.segments[1].cache = 0;
+  expect_error(Category::InvalidArgument, "a second time", [&] { model().forward(input, options); });
+  input.decoder.segments[1].parent = 0;
+  expect_error(Category::InvalidArgument, "only a root goes on a cache", [&] { model().forward(input, options); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, BatchLaw, testing::ValuesIn(models()), title);
+INSTANTIATE_TEST_SUITE_P(Golden, ForestLaw, testing::ValuesIn(models()), title);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(BatchLaw);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ForestLaw);
+
+}  // namespace
+}  // namespace graft::laws

@@ -1,0 +1,158 @@
+// What the laws share: every golden model, every method of the registry, and short random inputs for both.
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../golden/folder.h"
+#include "adapters/core/method.h"
+#include "arch/core/model.h"
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace graft::laws {
+
+namespace fs = std::filesystem;
+
+/// Largest difference between sums of the same numbers in another order, relative to the largest value, in fp32: a
+/// matrix product may add up a row differently when the batch has another number of rows.
+constexpr double kRounding = 1e-5;
+
+/// Paths of the laws' inputs stay below the shortest context and the first stretch of dynamic RoPE of the goldens.
+constexpr std::int64_t kLongestPath = 31;
+
+/// Folders of the goldens that hold a model, sorted.
+inline std::vector<std::string> models() {
+  std::vector<std::string> found;
+  if (!fs::exists(goldens())) return found;
+  for (const auto& entry : fs::directory_iterator(goldens())) {
+    if (fs::exists(entry.path() / "model" / "config.json")) found.push_back(entry.path().filename().string());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+inline std::string title(const testing::TestParamInfo<std::string>& info) {
+  std::string text = info.param;
+  std::replace(text.begin(), text.end(), '-', '_');
+  return text;
+}
+
+inline double relative_gap(const at::Tensor& got, const at::Tensor& want) {
+  const double largest = std::max(want.abs().max().item<double>(), 1e-12);
+  return (got.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>() / largest;
+}
+
+/// Runs `action`, which must throw graft::Error of `category` whose text holds `part`.
+template <typename Action>
+void expect_error(Category category, const std::string& part, Action&& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), category) << error.what();
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    return;
+  }
+  ADD_FAILURE() << "no error was thrown; expected one that says: " << part;
+}
+
+/// A text the model reads; encoder–decoder models read `source` in the encoder.
+struct Text {
+  std::vector<std::int64_t> source;
+  std::vector<std::int64_t> tokens;
+};
+
+/// One golden model. Random things differ from call to call and are the same in every run.
+class Law : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    at::set_num_threads(1);  // models this small only wait for each other's threads
+    model_ = load_model(model_folder().string());
+    folder_ = fs::temp_directory_path() / ("graft-laws-" + std::to_string(::getpid()));
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  fs::path model_folder() const { return goldens() / GetParam() / "model"; }
+  /// An empty folder that is removed after the test.
+  const fs::path& folder() const { return folder_; }
+  const Model& model() const { return *model_; }
+
+  static std::unique_ptr<Adapter> fresh(const Method& method, const Model& of) {
+    Rng rng(3);
+    return method.create(of, nlohmann::json::object(), rng);
+  }
+
+  /// An adapter that is away from its initial value in every tensor.
+  std::unique_ptr<Adapter> stirred(const Method& method, std::uint64_t seed = 11) const {
+    auto adapter = fresh(method, model());
+    const at::NoGradGuard no_grad;
+    const auto generator = at::detail::createCPUGenerator(seed);
+    for (const auto& parameter : adapter->parameters())
+      at::Tensor(parameter.value).add_(at::randn(parameter.value.sizes(), generator), 0.1);
+    return adapter;
+  }
+
+  std::vector<std::int64_t> tokens(std::int64_t count) {
+    std::vector<std::int64_t> ids;
+    for (std::int64_t i = 0; i < count; ++i)
+      ids.push_back(static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(model().config().vocab_size))));
+    return ids;
+  }
+
+  Text text(std::int64_t count) {
+    return {model().encoder_decoder() ? tokens(count + 3) : std::vector<std::int64_t>(), tokens(count)};
+  }
+
+  /// Adds the text as a root; returns its decoder segment.
+  static Segment add(StepInput& input, const Text& text, std::int32_t slot = -1) {
+    const std::int32_t source = text.source.empty() ? -1 : input.encoder.add(text.source, -1, slot);
+    return input.decoder.segments[static_cast<std::size_t>(input.decoder.add(text.tokens, -1, slot, source))];
+  }
+
+  static at::Tensor rows(const at::Tensor& logits, const Segment& segment) {
+    return logits.narrow(0, segment.begin, segment.length);
+  }
+
+  static at::Tensor logits(const Model& of, const StepInput& input, const ForwardOptions& options = {}) {
+    return of.logits(of.forward(input, options), options);
+  }
+
+  /// Logits [T, V] of one text alone, through `adapter` or the base model.
+  static at::Tensor logits(const Model& of, const Text& text, const SiteHooks* adapter = nullptr,
+                           bool checkpoint_layers = false) {
+    StepInput input;
+    add(input, text, adapter == nullptr ? -1 : 0);
+    ForwardOptions options;
+    if (adapter != nullptr) options.slots = {adapter};
+    options.checkpoint_layers = checkpoint_layers;
+    return logits(of, input, options);
+  }
+
+  template <typename Rule>
+  static void for_every_method(Rule&& rule) {
+    for (const Method* method : adapters::registry()) {
+      SCOPED_TRACE(method->name);
+      rule(*method);
+    }
+  }
+
+  Rng& rng() { return rng_; }
+
+ private:
+  std::unique_ptr<Model> model_;
+  fs::path folder_;
+  Rng rng_{5};
+};
+
+}  // namespace graft::laws
