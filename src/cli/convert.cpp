@@ -3,10 +3,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 
 #include "adapters/core/peft.h"
-#include "base/error.h"
+#include "base/file.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
 
@@ -18,11 +17,6 @@ struct Arguments {
 };
 
 Arguments arguments;
-
-void refuse_occupied(const std::filesystem::path& output) {
-  if (std::filesystem::exists(output / "adapter_config.json"))
-    fail(Category::InvalidArgument, output.string(), "holds an adapter already; give --output a new folder");
-}
 
 // What the adapter told of itself goes along.
 Manifest manifest_of(const LoadedAdapter& loaded) {
@@ -38,7 +32,9 @@ int run() {
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
   const auto model = load_model(arguments.model, {dtype, at::kCPU});
   const LoadedAdapter loaded = load_adapter(arguments.adapter, *model);
-  save_adapter(arguments.output, *loaded.adapter, *model, manifest_of(loaded));
+  AtomicFolder folder(arguments.output);
+  save_adapter(folder.path(), *loaded.adapter, *model, manifest_of(loaded));
+  folder.commit();
   fmt::print("{}: {} adapter, {} tensors, every one placed; {} values\n", arguments.output, loaded.method,
              loaded.tensors, trainable_elements(*loaded.adapter));
   return 0;

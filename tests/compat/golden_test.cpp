@@ -95,8 +95,7 @@ at::Tensor without_key_bias(const std::string& name, const at::Tensor& mine, con
 /// One model, one adapter and the golden's batch.
 class Subject {
  public:
-  Subject(const Case& which, at::ScalarType dtype, bool checkpoint_layers = false)
-      : case_(which), golden(which.folder / "golden.safetensors") {
+  Subject(const Case& which, at::ScalarType dtype) : case_(which), golden(which.folder / "golden.safetensors") {
     ModelOptions options;
     options.dtype = dtype;
     model = load_model(which.model.string(), options);

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "../golden/folder.h"
 #include "adapters/core/peft.h"
 #include "arch/core/model.h"
 #include "base/file.h"
@@ -24,11 +25,6 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr double kTolerance = 1e-4;  // of the largest logit, float32
-
-fs::path goldens() {
-  const char* given = std::getenv("GRAFT_GOLDENS");
-  return given != nullptr ? fs::path(given) : fs::path(GRAFT_SOURCE_DIR) / "tests/golden/data";
-}
 
 // The environment of the goldens, unless another is named. Empty where it has no PEFT.
 std::string python_with_peft() {

@@ -116,7 +116,7 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
 }
 
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model) {
-  const bool folder = std::filesystem::is_directory(path);
+  const bool folder = !std::filesystem::is_regular_file(path);
   const nlohmann::json config = folder ? read_json(path / "adapter_config.json") : tfew_config();
   const Method& method = adapters::find_peft(config.value("peft_type", std::string()));
   const auto file = folder ? weights_file(path) : path;
