@@ -320,13 +320,12 @@ class Tune {
                   percent_with_interval(after_->scores.accuracy).c_str(),
                   static_cast<long long>(after_->scores.examples));
     }
-    std::printf(
-        "trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n         graft verify "
-        "--run %s\n",
-        human_seconds(trained_.seconds).c_str(),
-        trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
-        human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
-        folder_.adapter().c_str(), generate_command().c_str(), folder_.path().c_str());
+    std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n",
+                human_seconds(trained_.seconds).c_str(),
+                trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
+                human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
+                folder_.adapter().c_str(), generate_command().c_str());
+    if (*method_->peft_type != '\0') std::printf("         graft verify --run %s\n", folder_.path().c_str());
   }
 
   RunFolder folder_;
