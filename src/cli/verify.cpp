@@ -152,12 +152,11 @@ void print_verdict(const VerifyReport& report, bool recorded_passed, double tole
   for (const auto& path : report.paths) {
     if (!path.passed) off += (off.empty() ? "" : ", ") + path.path;
   }
-  if (!recorded_passed) off += std::string(off.empty() ? "" : ", ") + "the run's own predictions";
-  if (off.empty()) {
-    fmt::print("agreed: every path is within {} of evaluation\n", tolerance);
-  } else {
-    fmt::print("NOT agreed: {} more than {} away from evaluation\n", off, tolerance);
+  if (!off.empty()) fmt::print("NOT agreed: {} more than {} away from evaluation\n", off, tolerance);
+  if (!recorded_passed) {
+    fmt::print("NOT agreed: the run recorded other probabilities; its adapter, model or data have changed since\n");
   }
+  if (off.empty() && recorded_passed) fmt::print("agreed: every path is within {} of evaluation\n", tolerance);
 }
 
 int run() {
