@@ -1,7 +1,10 @@
 #include "checkpoint/hub.h"
 
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <unistd.h>
+
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
@@ -153,8 +156,9 @@ class Hub {
     check_repository(repository_);
     if (!is_safe_path(options_.revision))
       fail(Category::InvalidArgument, options_.revision, "is not a branch, tag or commit");
-    if (!options_.file.empty() && !is_safe_path(options_.file))
-      fail(Category::InvalidArgument, options_.file, "is not the name of a file in a repository");
+    for (const std::string& pattern : options_.files) {
+      if (!is_safe_path(pattern)) fail(Category::InvalidArgument, pattern, "is not the name of a file in a repository");
+    }
     std::string folder = "models--";
     for (char c : repository_) folder += c == '/' ? std::string("--") : std::string(1, c);
     root_ = options_.cache / folder;
@@ -165,29 +169,61 @@ class Hub {
     const fs::path reference = root_ / "refs" / options_.revision;
     if (fs::is_regular_file(reference)) commit = read_file(reference);
     while (!commit.empty() && std::isspace(static_cast<unsigned char>(commit.back())) != 0) commit.pop_back();
-    const fs::path found = is_safe_path(commit) ? root_ / "snapshots" / commit / options_.file : fs::path();
-    if (!found.empty() && fs::exists(found)) return options_.file.empty() ? root_ / "snapshots" / commit : found;
-    fail(Category::NotFound, repository_,
-         "{} is not in the cache {} and HF_HUB_OFFLINE forbids to fetch it; unset it once while there is a network",
-         options_.file.empty() ? options_.revision : options_.file, options_.cache.string());
+    const fs::path kept = is_safe_path(commit) ? root_ / "snapshots" / commit : fs::path();
+    std::vector<std::string> names = kept.empty() ? std::vector<std::string>() : files_below(kept);
+    std::erase_if(names, [&](const std::string& name) { return !is_wanted(name); });
+    if (names.empty()) {
+      fail(Category::NotFound, repository_,
+           "{} is not in the cache {}, and offline nothing is fetched; leave --offline and HF_HUB_OFFLINE out once "
+           "while there is a network",
+           options_.files.empty() ? options_.revision : fmt::format("{}", fmt::join(options_.files, ", ")),
+           options_.cache.string());
+    }
+    return place_of(kept, names);
   }
 
   fs::path from_network() {
     std::vector<RemoteFile> files = list();
-    if (options_.file.empty()) {
+    if (options_.files.empty()) {
       files = needed(files);
-      if (files.empty()) fail(Category::NotFound, repository_, "holds no model files");
+      if (files.empty()) {
+        fail(Category::NotFound, repository_,
+             "holds no model files; name those you want with --file (for a .gguf: --file '*.gguf')");
+      }
     } else {
-      files = {named(files)};
+      files = wanted(files);
     }
+    std::vector<std::string> names;
+    for (const RemoteFile& file : files) names.push_back(file.name);
     for (const RemoteFile& file : files) fetch(file);
     // Last, so that a reference never points to half a snapshot.
     if (commit_ != options_.revision) write_file(root_ / "refs" / options_.revision, commit_);
-    return options_.file.empty() ? snapshot() : snapshot() / options_.file;
+    return place_of(snapshot(), names);
   }
 
  private:
   fs::path snapshot() const { return root_ / "snapshots" / commit_; }
+
+  // Patterns match whole names, folders included: "*" crosses a slash, as on the hub.
+  bool is_wanted(const std::string& name) const {
+    return options_.files.empty() ||
+           std::any_of(options_.files.begin(), options_.files.end(),
+                       [&](const auto& pattern) { return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0; });
+  }
+
+  static std::vector<std::string> files_below(const fs::path& folder) {
+    std::vector<std::string> names;
+    if (!fs::is_directory(folder)) return names;
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      // exists() follows the link: one whose blob is gone does not count.
+      if (!entry.is_directory() && fs::exists(entry.path())) names.push_back(entry.path().lexically_relative(folder));
+    }
+    return names;
+  }
+
+  fs::path place_of(const fs::path& folder, const std::vector<std::string>& names) const {
+    return !options_.files.empty() && names.size() == 1 ? folder / names.front() : folder;
+  }
 
   void check_status(const HttpReply& reply, const std::string& what) const {
     if (reply.status == 200 || reply.status == 206) return;
@@ -238,14 +274,17 @@ class Hub {
     return file;
   }
 
-  RemoteFile named(const std::vector<RemoteFile>& files) const {
+  std::vector<RemoteFile> wanted(const std::vector<RemoteFile>& files) const {
+    std::vector<RemoteFile> chosen;
     std::vector<std::string> names;
     for (const RemoteFile& file : files) {
-      if (file.name == options_.file) return file;
+      if (is_wanted(file.name)) chosen.push_back(file);
       names.push_back(file.name);
     }
-    const std::string near = nearest(options_.file, names);
-    fail(Category::NotFound, repository_, "holds no file '{}'{}", options_.file,
+    if (!chosen.empty()) return chosen;
+    const std::string asked = fmt::format("{}", fmt::join(options_.files, ", "));
+    const std::string near = nearest(asked, names);
+    fail(Category::NotFound, repository_, "holds no file '{}'{}", asked,
          near.empty() ? "" : " (did you mean '" + near + "'?)");
   }
 

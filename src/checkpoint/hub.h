@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 namespace graft {
 
@@ -10,22 +11,24 @@ namespace graft {
 struct HubOptions {
   std::string endpoint;  ///< e.g. "https://huggingface.co", without a slash at the end
   std::string token;     ///< empty: anonymous. Sent to the endpoint's own host only, never after a redirect elsewhere.
-  std::filesystem::path cache;    ///< the folder with models--org--name inside
-  std::string revision = "main";  ///< branch, tag or commit
-  std::string file;               ///< only this file of the repository, e.g. a .gguf; empty: what a model needs
-  bool offline = false;           ///< answer from the cache, touch no network
+  std::filesystem::path cache;     ///< the folder with models--org--name inside
+  std::string revision = "main";   ///< branch, tag or commit
+  std::vector<std::string> files;  ///< only the repository's files that match one of these patterns (*, ?, [a-z]), e.g.
+                                   ///< "*.Q4_0.gguf"; empty: what a model needs
+  bool offline = false;            ///< answer from the cache, touch no network
 };
 
 /// The options the environment asks for: HF_ENDPOINT; HF_TOKEN, else the token file (HF_TOKEN_PATH, HF_HOME/token);
 /// HF_HUB_CACHE, else HF_HOME/hub (HF_HOME: XDG_CACHE_HOME/huggingface, ~/.cache/huggingface); HF_HUB_OFFLINE.
 HubOptions hub_options_from_environment();
 
-/// Brings `repository` ("org/name") into the cache and returns its snapshot folder, or the path of options.file. Takes
-/// the configuration, the tokenizer's files and the weights (safetensors where there are any, else PyTorch's). Files
-/// that are already there are not fetched again; an interrupted download goes on where it stopped. Every weight file is
-/// checked against the SHA-256 the hub promises. Throws InvalidArgument (malformed name, no permission), NotFound
-/// (repository, revision, file, or not in the cache while offline), Io (no network, server error), Corruption (wrong
-/// size or hash: the part is thrown away), ResourceExhausted (disk full), Cancelled.
+/// Brings `repository` ("org/name") into the cache and returns its snapshot folder, or the path of the file where
+/// options.files gives just one. Takes the configuration, the tokenizer's files and the weights (safetensors where
+/// there are any, else PyTorch's). Files that are already there are not fetched again; an interrupted download goes on
+/// where it stopped. Every weight file is checked against the SHA-256 the hub promises. Throws InvalidArgument
+/// (malformed name, no permission), NotFound (repository, revision, file, or not in the cache while offline), Io (no
+/// network, server error), Corruption (wrong size or hash: the part is thrown away), ResourceExhausted (disk full),
+/// Cancelled.
 std::filesystem::path pull(const std::string& repository, const HubOptions& options);
 
 }  // namespace graft

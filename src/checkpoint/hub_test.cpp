@@ -133,6 +133,20 @@ TEST(Hub, RefusesAWrongHashAndKeepsNothingOfIt) {
   EXPECT_FALSE(std::filesystem::exists(root / "blobs" / (hub.promised_ + ".incomplete")));
 }
 
+TEST(Hub, FetchesOnlyTheFilesThatMatch) {
+  const Folder folder;
+  FakeHub hub("w");
+  HubOptions options = hub.options(folder.path());
+  options.files = {"conf*"};
+  const auto file = pull("org/model", options);
+  EXPECT_EQ(file, folder.path() / "models--org--model/snapshots/c0ffee/config.json");
+  EXPECT_EQ(read_file(file), "{}");
+  EXPECT_EQ(hub.requests_, 0) << "the weights were not asked for";
+  options.files = {"*.safetensors", "config.jso?"};
+  EXPECT_EQ(pull("org/model", options), file.parent_path());
+  EXPECT_EQ(hub.requests_, 1);
+}
+
 TEST(Hub, AnswersFromTheCacheOffline) {
   const Folder folder;
   HubOptions offline;
@@ -144,7 +158,9 @@ TEST(Hub, AnswersFromTheCacheOffline) {
   offline.offline = true;
   EXPECT_EQ(read_file(pull("org/model", offline) / "config.json"), "{}");
   expect_error(Category::NotFound, "not in the cache", [&] { pull("org/other", offline); });
-  offline.file = "absent.gguf";
+  offline.files = {"*.safetensors"};
+  EXPECT_EQ(pull("org/model", offline).filename(), "model.safetensors");
+  offline.files = {"absent.gguf"};
   expect_error(Category::NotFound, "absent.gguf", [&] { pull("org/model", offline); });
 }
 
@@ -156,9 +172,9 @@ TEST(Hub, SaysWhatIsWrong) {
   expect_error(Category::InvalidArgument, "no access", [&] { pull("org/private", options); });
   options.token.clear();
   expect_error(Category::InvalidArgument, "HF_TOKEN", [&] { pull("org/private", options); });
-  options.file = "model.safetensor";
+  options.files = {"model.safetensor"};
   expect_error(Category::NotFound, "did you mean 'model.safetensors'", [&] { pull("org/model", options); });
-  options.file = "../../secret";
+  options.files = {"config.json", "../../secret"};
   expect_error(Category::InvalidArgument, "secret", [&] { pull("org/model", options); });
   options = hub.options(folder.path());
   expect_error(Category::InvalidArgument, "organisation/name", [&] { pull("../x", options); });

@@ -1,6 +1,7 @@
-// graft generate: a model, with or without an adapter, writes a text on.
+// graft generate: a model, with or without an adapter, writes a text on or answers in a conversation.
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -14,6 +15,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/core/verb.h"
+#include "generate/chat.h"
 #include "generate/decode.h"
 #include "nn/compute_dtype.h"
 #include "nn/tensor_file.h"
@@ -25,12 +27,12 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, adapter, prompt, prompt_file, prompts, dtype, logits;
+  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, logits;
   std::vector<std::string> stop;
   SamplingOptions sampling;
   std::int64_t max_new_tokens = 256, samples = 1;
   std::uint64_t seed = 0;
-  bool json = false, ignore_eos = false;
+  bool json = false, ignore_eos = false, chat = false;
 };
 
 Arguments arguments;
@@ -42,7 +44,12 @@ struct Request {
   std::vector<std::int64_t> ids;
 };
 
+bool prompt_given() {
+  return command->count("--prompt") + command->count("--prompt-file") + command->count("--prompts") > 0;
+}
+
 std::vector<std::int64_t> encode(const Tokenizer& tokenizer, const std::string& text) {
+  if (arguments.chat) return Chat(tokenizer, arguments.system).ask(text);
   const auto ids = tokenizer.encode(text, /*add_special=*/true);
   return {ids.begin(), ids.end()};
 }
@@ -51,6 +58,7 @@ Request parse_line(const std::string& line, std::size_t number, const Tokenizer&
   const auto where = fmt::format("{}:{}", arguments.prompts, number);
   const auto value = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (value.is_string()) return {where, value.get<std::string>(), encode(tokenizer, value.get<std::string>())};
+  if (arguments.chat) fail(Category::InvalidArgument, where, "must be a JSON string: a message to put to --chat");
   const bool ids = value.is_array() &&
                    std::all_of(value.begin(), value.end(), [](const auto& id) { return id.is_number_integer(); });
   if (!ids) fail(Category::InvalidArgument, where, "must be a JSON string or a list of token ids");
@@ -136,39 +144,44 @@ void print_closing(const std::vector<Generated>& results, double seconds) {
              static_cast<double>(tokens) / std::max(seconds, 1e-9), name(results.back().reason));
 }
 
-int run() {
-  const auto tokenizer = open_tokenizer(arguments.model);
-  const auto requests = read_requests(*tokenizer);
-  const auto model =
-      load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), at::kCPU});
-  refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
-  check(requests, model->config().vocab_size);
-  LoadedAdapter loaded;
-  GenerateOptions options;
-  if (!arguments.adapter.empty()) {
-    loaded = load_adapter(arguments.adapter, *model);
-    options.slots = {loaded.adapter.get()};
-    fmt::print(stderr, "{}: {} adapter, {} tensors\n", arguments.adapter, loaded.method, loaded.tensors);
-  }
-  const std::int32_t slot = options.slots.empty() ? -1 : 0;
-  options.sampling = arguments.sampling;
-  options.max_new_tokens = arguments.max_new_tokens;
-  options.ignore_eos = arguments.ignore_eos;
-  options.stop = arguments.stop;
-  options.tokenizer = tokenizer.get();
-  if (!arguments.logits.empty()) write_logits(*model, requests, options, slot);
+bool write_out(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+  return std::ferror(stdout) == 0;  // the reader of a pipe went away
+}
 
+int exit_code_of(const Generated& last) {
+  return last.reason == StopReason::Cancelled ? exit_code(Category::Cancelled) : 0;
+}
+
+// The person and the model take turns until the person leaves.
+int converse(const Model& model, const Tokenizer& tokenizer, const GenerateOptions& options, std::int32_t slot) {
+  Chat chat(tokenizer, arguments.system);
+  fmt::print(stderr, "Write a message; /exit or Ctrl-D ends.\n");
+  for (std::uint64_t turn = 0;; ++turn) {
+    fmt::print(stderr, "> ");
+    std::string message;
+    if (!std::getline(std::cin, message) || message == "/exit") return 0;
+    if (message.empty()) continue;
+    const std::vector<Prompt> prompt = {{chat.ask(message), arguments.seed + turn, slot}};
+    const auto answer = generate(model, prompt, options, [](std::size_t, std::int64_t, const std::string& text) {
+                          return write_out(text);
+                        }).front();
+    write_out("\n");
+    if (answer.reason == StopReason::Cancelled) return exit_code_of(answer);
+    chat.answer(answer.text);
+  }
+}
+
+int write_on(const Model& model, const std::vector<Request>& requests, const GenerateOptions& options,
+             std::int32_t slot) {
+  if (!arguments.logits.empty()) write_logits(model, requests, options, slot);
   const auto prompts = prompts_of(requests, slot);
   const bool streaming = prompts.size() == 1 && !arguments.json;
   const auto started = std::chrono::steady_clock::now();
-  const auto results =
-      generate(*model, prompts, options, [streaming](std::size_t, std::int64_t, const std::string& text) {
-        if (streaming && !text.empty()) {
-          std::fwrite(text.data(), 1, text.size(), stdout);
-          std::fflush(stdout);
-        }
-        return std::ferror(stdout) == 0;  // the reader of a pipe went away
-      });
+  const auto results = generate(
+      model, prompts, options,
+      [streaming](std::size_t, std::int64_t, const std::string& text) { return write_out(streaming ? text : ""); });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (arguments.json) {
     print_json(requests, prompts, results);
@@ -178,7 +191,37 @@ int run() {
     print_texts(results);
   }
   print_closing(results, seconds);
-  return results.back().reason == StopReason::Cancelled ? exit_code(Category::Cancelled) : 0;
+  return exit_code_of(results.back());
+}
+
+GenerateOptions options_of(const Tokenizer& tokenizer) {
+  GenerateOptions options;
+  options.sampling = arguments.sampling;
+  options.max_new_tokens = arguments.max_new_tokens;
+  options.ignore_eos = arguments.ignore_eos;
+  options.stop = arguments.stop;
+  options.tokenizer = &tokenizer;
+  if (arguments.chat) options.end_tokens = Chat(tokenizer, arguments.system).end_tokens();
+  return options;
+}
+
+int run() {
+  const auto tokenizer = open_tokenizer(arguments.model);
+  GenerateOptions options = options_of(*tokenizer);
+  const bool conversation = arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
+  const auto requests = conversation ? std::vector<Request>() : read_requests(*tokenizer);
+  const auto model =
+      load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), at::kCPU});
+  refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
+  check(requests, model->config().vocab_size);
+  LoadedAdapter loaded;
+  if (!arguments.adapter.empty()) {
+    loaded = load_adapter(arguments.adapter, *model);
+    options.slots = {loaded.adapter.get()};
+    fmt::print(stderr, "{}: {} adapter, {} tensors\n", arguments.adapter, loaded.method, loaded.tensors);
+  }
+  const std::int32_t slot = options.slots.empty() ? -1 : 0;
+  return conversation ? converse(*model, *tokenizer, options, slot) : write_on(*model, requests, options, slot);
 }
 
 void declare(CLI::App& app) {
@@ -191,6 +234,10 @@ void declare(CLI::App& app) {
                  "many prompts as one batch: a JSON string or a list of token ids a line")
       ->excludes(text)
       ->excludes(file);
+  auto* chat = app.add_flag("--chat", arguments.chat,
+                            "the prompt is a message, put through the model's chat template; without a prompt, in a "
+                            "terminal: a conversation");
+  app.add_option("--system", arguments.system, "with --chat: what the model is told first")->needs(chat);
   app.add_option("--max-new-tokens", arguments.max_new_tokens, "stop after so many")->capture_default_str();
   app.add_option("--temperature", arguments.sampling.temperature, "0: greedy; 1: as the model is; above: wilder")
       ->capture_default_str();
@@ -223,6 +270,8 @@ const Verb generate{
     "  graft generate --model SmolLM2.gguf --prompt \"The capital of France is\"\n"
     "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop \"\\n\"\n"
     "  graft generate --model my-model --prompt \"Once\" --temperature 0.8 --top-p 0.95 --samples 4 --seed 1\n"
+    "  graft generate --model SmolLM2.gguf --chat --prompt \"What is the capital of France?\"\n"
+    "  graft generate --model SmolLM2.gguf --chat --system \"You answer in rhymes.\"\n"
     "  echo \"Dear\" | graft generate --model my-model --json\n",
     declare, run};
 }  // namespace cli

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 
 #include "base/progress.h"
 #include "cli/core/verb.h"
@@ -23,9 +22,9 @@ int run() {
   const MergeReport report = merge(arguments.model, arguments.adapter, arguments.output, arguments.options);
   fmt::print("{}: {} tensors, {} changed by the {} adapter, {}\n", arguments.output, report.tensors, report.changed,
              report.method, human_bytes(static_cast<double>(report.bytes)));
-  if (!std::filesystem::is_directory(arguments.model)) {
-    fmt::print("The tokenizer stays in {}: copy the model's tokenizer.json into {} to make it whole.\n",
-               arguments.model, arguments.output);
+  if (!report.no_tokenizer.empty()) {
+    fmt::print("No tokenizer was written: {}. Copy the model's tokenizer.json into {} to make it whole.\n",
+               report.no_tokenizer, arguments.output);
   } else {
     fmt::print("Try: graft generate --model {} --prompt \"…\"\n", arguments.output);
   }

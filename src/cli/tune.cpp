@@ -372,6 +372,7 @@ class Tune {
                 trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
                 human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
                 folder_.adapter().c_str(), generate_command().c_str());
+    if (*method_->peft_type != '\0') std::printf("         graft verify --run %s\n", folder_.path().c_str());
   }
 
   static std::string percent(const Spread& spread) {

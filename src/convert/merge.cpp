@@ -12,6 +12,7 @@
 #include "convert/hf_config.h"
 #include "nn/compute_dtype.h"
 #include "nn/tensor_file.h"
+#include "text/hugging_face_tokenizer.h"
 
 namespace graft {
 namespace {
@@ -51,10 +52,30 @@ nlohmann::json config_of(const ModelFiles& files) {
   return files.config.raw;
 }
 
-void copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
-  if (!std::filesystem::is_directory(from)) return;
+bool copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
+  bool copied = false;
+  if (!std::filesystem::is_directory(from)) return copied;
   for (const char* name : kTokenizerFiles) {
-    if (std::filesystem::exists(from / name)) write_file(to / name, read_file(from / name));
+    if (!std::filesystem::exists(from / name)) continue;
+    write_file(to / name, read_file(from / name));
+    copied = true;
+  }
+  return copied;
+}
+
+// Returns why there is none.
+std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path& from,
+                            const std::filesystem::path& to) {
+  if (copy_tokenizer(from, to)) return "";
+  if (files.weights->format() != "gguf") return from.string() + " holds none";
+  try {
+    const TokenizerFiles tokenizer = hugging_face_tokenizer(files.weights->files().front());
+    write_file(to / "tokenizer.json", tokenizer.tokenizer.dump() + "\n");
+    write_file(to / "tokenizer_config.json", tokenizer.config.dump(2) + "\n");
+    return "";
+  } catch (const Error& error) {
+    if (error.category() != Category::Unsupported) throw;
+    return error.what();
   }
 }
 
@@ -91,7 +112,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   config.erase("dtype");
   AtomicFolder folder(output);
   write_tensors(folder.path() / "model.safetensors", tensors, {{"format", "pt"}});
-  copy_tokenizer(model_path, folder.path());
+  report.no_tokenizer = write_tokenizer(files, model_path, folder.path());
   write_file(folder.path() / "config.json", config.dump(2) + "\n");
   folder.commit();
   return report;

@@ -17,12 +17,14 @@ struct MergeReport {
   std::size_t tensors = 0;  ///< written
   std::size_t changed = 0;  ///< that the adapter changed
   std::uint64_t bytes = 0;
+  std::string no_tokenizer = {};  ///< why the folder has no tokenizer; empty where it has
 };
 
 /// Writes `output`/{model.safetensors, config.json, tokenizer files} of `model` (a folder, or a GGUF file of the llama
-/// family) with the adapter merged: each changed weight is computed in fp32 and rounded once, others keep their bits.
-/// Throws InvalidArgument (an output that holds a model already; an adapter of another base), Unsupported (a method
-/// that cannot be merged, a GGUF variant that config.json cannot say), and as load_model and load_adapter do.
+/// family) with the adapter merged; a GGUF file's tokenizer is written as tokenizer.json. Each changed weight is
+/// computed in fp32 and rounded once, others keep their bits. Throws InvalidArgument (an output that holds a model
+/// already; an adapter of another base), Unsupported (a method that cannot be merged, a GGUF variant that config.json
+/// cannot say), and as load_model and load_adapter do.
 MergeReport merge(const std::filesystem::path& model, const std::filesystem::path& adapter,
                   const std::filesystem::path& output, const MergeOptions& options = {});
 

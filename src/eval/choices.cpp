@@ -162,6 +162,21 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   return tokens;
 }
 
+std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
+                                                        std::int64_t batch_tokens) {
+  std::vector<std::vector<const ChoiceTokens*>> groups;
+  std::int64_t tokens = 0;
+  for (const auto& example : examples) {
+    if (groups.empty() || tokens + example.tokens() > batch_tokens) {
+      groups.emplace_back();
+      tokens = 0;
+    }
+    tokens += example.tokens();
+    groups.back().push_back(&example);
+  }
+  return groups;
+}
+
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot) {
   ChoiceBatch batch;
   batch.first_choice.push_back(0);
@@ -177,9 +192,9 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
   return batch;
 }
 
-at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options) {
-  const at::Tensor hidden = model.forward(batch.input, options);
-  const auto blocks = blocks_of(batch.scored);
+at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
+                        const ForwardOptions& options) {
+  const auto blocks = blocks_of(scored);
   std::vector<at::Tensor> parts;
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {
@@ -198,6 +213,10 @@ at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch,
   for (std::size_t i = 0; i < order.size(); ++i)
     place[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
   return at::cat(parts).index_select(0, at::tensor(place, at::kLong).to(hidden.device()));
+}
+
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options) {
+  return score_tokens(model, batch.scored, model.forward(batch.input, options), options);
 }
 
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {

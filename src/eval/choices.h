@@ -52,10 +52,20 @@ struct ChoiceBatch {
   std::int64_t choices() const { return first_choice.back(); }
 };
 
+/// Examples in their order, cut into groups of at most `batch_tokens` tokens, each of at least one example. The
+/// pointers are into `examples`.
+std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
+                                                        std::int64_t batch_tokens);
+
 /// Packs examples; all of their segments use adapter `slot`.
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot);
 
-/// log p of each scored token [T] fp32, differentiable. Logits exist for a block of rows at a time.
+/// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
+/// exist for a block of rows at a time.
+at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
+                        const ForwardOptions& options);
+
+/// score_tokens() of a forward pass of the batch.
 at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options);
 
 /// Sum over the tokens of each choice, [choices] fp32.

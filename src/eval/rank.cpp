@@ -22,16 +22,9 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
   std::vector<std::vector<double>> result;
   Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
   const std::int32_t slot = options.forward.slots.empty() ? -1 : 0;
-  for (std::size_t begin = 0; begin < examples.size();) {
+  for (const auto& group : groups_of(examples, options.batch_tokens)) {
     if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted");
-    std::vector<const ChoiceTokens*> batch;
-    for (std::int64_t tokens = 0;
-         begin < examples.size() && (batch.empty() || tokens + examples[begin].tokens() <= options.batch_tokens);
-         ++begin) {
-      tokens += examples[begin].tokens();
-      batch.push_back(&examples[begin]);
-    }
-    const ChoiceBatch packed = pack(batch, model.config(), slot);
+    const ChoiceBatch packed = pack(group, model.config(), slot);
     const at::Tensor by_choice =
         sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);
     if (by_choice.isnan().any().item<bool>()) fail_not_finite(model, options.what);
@@ -40,7 +33,7 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
       result.emplace_back(data + packed.first_choice[static_cast<std::size_t>(e)],
                           data + packed.first_choice[static_cast<std::size_t>(e) + 1]);
     }
-    progress.update(static_cast<std::int64_t>(begin));
+    progress.update(static_cast<std::int64_t>(result.size()));
   }
   return result;
 }
@@ -77,18 +70,6 @@ double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation 
   }
 }
 
-RankedExample ranked(const ChoiceTokens& example, std::vector<double> scores) {
-  RankedExample result;
-  result.label = example.label;
-  const auto best = std::max_element(scores.begin(), scores.end());
-  result.prediction = best - scores.begin();
-  double total = 0;
-  for (const double score : scores) total += std::exp(score - *best);
-  for (const double score : scores) result.probabilities.push_back(std::exp(score - *best) / total);
-  result.scores = std::move(scores);
-  return result;
-}
-
 }  // namespace
 
 Normalisation normalisation_of(const std::string& name) {
@@ -99,6 +80,22 @@ Normalisation normalisation_of(const std::string& name) {
   if (name == "pmi") return Normalisation::Pmi;
   fail(Category::InvalidArgument, "normalisation", "unknown '{}'{}", name,
        did_you_mean(name, {"none", "tokens", "chars", "bytes", "pmi"}));
+}
+
+RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sums, Normalisation normalisation) {
+  RankedExample result;
+  result.label = example.label;
+  for (std::size_t c = 0; c < sums.size(); ++c) {
+    result.scores.push_back(normalised(sums[c], example.choices[c], normalisation));
+    if (std::isnan(result.scores.back()))
+      fail(Category::Corruption, "logits", "are not a number; the weights or the adapter hold NaN");
+  }
+  const auto best = std::max_element(result.scores.begin(), result.scores.end());
+  result.prediction = best - result.scores.begin();
+  double total = 0;
+  for (const double score : result.scores) total += std::exp(score - *best);
+  for (const double score : result.scores) result.probabilities.push_back(std::exp(score - *best) / total);
+  return result;
 }
 
 std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,
@@ -113,11 +110,8 @@ std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceToke
     }
   }
   std::vector<RankedExample> result;
-  for (std::size_t e = 0; e < examples.size(); ++e) {
-    for (std::size_t c = 0; c < scores[e].size(); ++c)
-      scores[e][c] = normalised(scores[e][c], examples[e].choices[c], options.normalisation);
-    result.push_back(ranked(examples[e], std::move(scores[e])));
-  }
+  for (std::size_t e = 0; e < examples.size(); ++e)
+    result.push_back(ranked(examples[e], scores[e], options.normalisation));
   return result;
 }
 

@@ -25,6 +25,10 @@ struct RankedExample {
   std::vector<double> probabilities;  ///< softmax of the scores
 };
 
+/// The answer to one example from the log-probability of every choice, summed over its tokens (for pmi: already without
+/// the neutral one). Throws Corruption for NaN.
+RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sums, Normalisation normalisation);
+
 struct RankOptions {
   Normalisation normalisation = Normalisation::Tokens;
   std::int64_t batch_tokens = 2048;  ///< packed tokens of one forward pass

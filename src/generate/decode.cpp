@@ -37,8 +37,10 @@ class Sequence {
     const std::int64_t token = next_token(logits, history_, options.sampling, rng_);
     history_.push_back(token);
     result_.tokens.push_back(token);
-    const auto& eos = model.config().eos;
-    if (!options.ignore_eos && std::find(eos.begin(), eos.end(), token) != eos.end()) return end(StopReason::Eos);
+    const auto among = [token](const std::vector<std::int64_t>& ends) {
+      return std::find(ends.begin(), ends.end(), token) != ends.end();
+    };
+    if (!options.ignore_eos && (among(model.config().eos) || among(options.end_tokens))) return end(StopReason::Eos);
     std::string text = take(stream_ ? stream_->push(token) : "");
     if (stream_ && stream_->stopped()) return text + end(StopReason::StopString);
     if (static_cast<std::int64_t>(result_.tokens.size()) >= options.max_new_tokens)

@@ -29,6 +29,7 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::int64_t max_new_tokens = 256;
   bool ignore_eos = false;               ///< go on behind the end-of-text token
+  std::vector<std::int64_t> end_tokens;  ///< end a text beside the model's own end-of-text tokens
   std::vector<std::string> stop;         ///< stop strings; need a tokenizer
   const Tokenizer* tokenizer = nullptr;  ///< for text; without it only tokens are made
   std::vector<const SiteHooks*> slots;   ///< adapters

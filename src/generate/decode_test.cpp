@@ -110,6 +110,9 @@ TEST(Generate, EndsAtAnyEosToken) {
   EXPECT_EQ(result.reason, StopReason::Eos);
   const auto end = std::find(expected.begin(), expected.end(), expected[4]) + 1;
   EXPECT_EQ(result.tokens, std::vector<std::int64_t>(expected.begin(), end));
+  options.end_tokens = {expected[1]};  // such as the end of a chat's turn
+  EXPECT_EQ(generate(*model, {{prompt}}, options)[0].tokens,
+            std::vector<std::int64_t>(expected.begin(), std::find(expected.begin(), expected.end(), expected[1]) + 1));
 }
 
 TEST(Generate, StreamsTheTextItReturnsAndCutsTheStopString) {

@@ -21,7 +21,7 @@ constexpr const char* kTekken =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 Json byte_level(bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", use_regex}};
+  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", use_regex}};
 }
 
 Json by_pattern(const char* pattern) {
@@ -33,27 +33,6 @@ Json by_pattern(const char* pattern) {
 Json single_digits() {
   const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
   return {{"type", "Sequence"}, {"pretokenizers", {digits, byte_level(true)}}};
-}
-
-// GGUF's tokenizer.ggml.pre names a pattern.
-Json pre_tokenizer_of(const std::string& name, const std::string& context) {
-  if (name == "gpt-2" || name == "gpt2" || name == "default" || name == "phi-2" || name == "jina-es" || name == "mpt" ||
-      name == "olmo" || name == "jais") {
-    return byte_level(true);
-  }
-  if (name == "smollm" || name == "starcoder" || name == "refact" || name == "command-r" || name == "codeshell")
-    return single_digits();
-  if (name == "llama-bpe" || name == "llama3" || name == "llama-v3" || name == "dbrx" || name == "smaug-bpe")
-    return by_pattern(kLlama3);
-  if (name == "qwen2" || name == "deepseek-r1-qwen" || name == "megrez" || name == "stablelm2")
-    return by_pattern(kQwen2);
-  if (name == "gpt-4o" || name == "llama4") return by_pattern(kGpt4o);
-  if (name == "tekken") return by_pattern(kTekken);
-  const std::vector<std::string> known = {"gpt-2",     "smollm", "starcoder", "refact", "command-r",
-                                          "llama-bpe", "qwen2",  "gpt-4o",    "llama4", "tekken"};
-  fail(Category::Unsupported, context,
-       "the pre-tokenizer '{}' is not known{}; convert the model with its tokenizer.json beside it", name,
-       did_you_mean(name, known));
 }
 
 const Json* optional_array(const Json& metadata, const char* key, const std::string& context) {
@@ -108,13 +87,11 @@ void set_gpt2(PipelineSpec& spec, const Json& metadata, const std::vector<std::s
   for (const std::string& line : strings_of(metadata, "tokenizer.ggml.merges", context))
     merges.push_back(split_merge(line, context));
   const std::string pre = string_field(metadata, "tokenizer.ggml.pre", context, "gpt-2");
-  spec.pre = make_pre_tokenization(pre_tokenizer_of(pre, context), context);
+  spec.pre = make_pre_tokenization(gguf_pre_tokenizer(pre, context), context);
   spec.decoder = make_decoder({{"type", "ByteLevel"}}, context);
   BpeOptions options;
   options.byte_level = true;
-  // Llama 3 takes a piece that is a token as it is; so do the models that share its pattern.
-  options.ignore_merges =
-      pre == "llama-bpe" || pre == "llama3" || pre == "llama-v3" || pre == "tekken" || pre == "llama4";
+  options.ignore_merges = gguf_ignores_merges(pre);
   set_bpe(spec, merges, std::move(options), context);
 }
 
@@ -144,6 +121,31 @@ SentencePieceVocabulary sentencepiece_of(const Json& metadata, std::vector<std::
 }
 
 }  // namespace
+
+Json gguf_pre_tokenizer(const std::string& name, const std::string& context) {
+  if (name == "gpt-2" || name == "gpt2" || name == "default" || name == "phi-2" || name == "jina-es" || name == "mpt" ||
+      name == "olmo" || name == "jais") {
+    return byte_level(true);
+  }
+  if (name == "smollm" || name == "starcoder" || name == "refact" || name == "command-r" || name == "codeshell")
+    return single_digits();
+  if (name == "llama-bpe" || name == "llama3" || name == "llama-v3" || name == "dbrx" || name == "smaug-bpe")
+    return by_pattern(kLlama3);
+  if (name == "qwen2" || name == "deepseek-r1-qwen" || name == "megrez" || name == "stablelm2")
+    return by_pattern(kQwen2);
+  if (name == "gpt-4o" || name == "llama4") return by_pattern(kGpt4o);
+  if (name == "tekken") return by_pattern(kTekken);
+  const std::vector<std::string> known = {"gpt-2",     "smollm", "starcoder", "refact", "command-r",
+                                          "llama-bpe", "qwen2",  "gpt-4o",    "llama4", "tekken"};
+  fail(Category::Unsupported, context,
+       "the pre-tokenizer '{}' is not known{}; convert the model with its tokenizer.json beside it", name,
+       did_you_mean(name, known));
+}
+
+// Llama 3 takes a piece that is a token as it is; so do the models that share its pattern.
+bool gguf_ignores_merges(const std::string& name) {
+  return name == "llama-bpe" || name == "llama3" || name == "llama-v3" || name == "tekken" || name == "llama4";
+}
 
 PipelineSpec spec_of_vocab_and_merges(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                                       const Json& config) {

@@ -1,0 +1,231 @@
+// graft verify: do training, evaluation, generation and merged weights give the same answers?
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/core/job.h"
+#include "cli/core/verb.h"
+#include "eval/verify.h"
+#include "nn/compute_dtype.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr int kDisagree = 1;  // exit code: everything was read, and the paths differ
+// Of a probability that the run recorded, however large the tolerance of logits is.
+constexpr double kRecordedTolerance = 0.05;
+
+struct Arguments {
+  std::string run, model, adapter, task, data, text_column, label_column, dtype = "float32";
+  std::int64_t rows = 16, shots = -1, seed = -1;
+  std::optional<double> tolerance;
+  bool json = false;
+};
+
+Arguments arguments;
+
+// What the run wrote down about the same examples when it was done.
+struct Recorded {
+  std::int64_t examples = 0;
+  double probability_gap = 0;
+  std::int64_t other_winners = 0;
+};
+
+at::ScalarType dtype_of(const RunConfig& config) {
+  return compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
+}
+
+RunConfig resolve() {
+  const Arguments& a = arguments;
+  RunConfig config;
+  if (!a.run.empty()) {
+    const fs::path file = fs::path(a.run) / "config.yaml";
+    if (!fs::exists(file))
+      fail(Category::NotFound, a.run, "holds no config.yaml; give the folder that graft tune --output named");
+    config = parse_run_config(read_file(file), file.string());
+  }
+  if (!a.model.empty()) config.model.path = a.model;
+  if (!a.data.empty()) config.data.path = a.data;
+  if (!a.task.empty()) config.task.name = a.task;
+  if (!a.text_column.empty()) config.data.text_column = a.text_column;
+  if (!a.label_column.empty()) config.data.label_column = a.label_column;
+  if (a.shots >= 0) config.data.shots = a.shots;
+  if (a.seed >= 0) config.data.seed = a.seed;
+  const bool fewer = config.data.eval_rows == 0 || config.data.eval_rows > a.rows;
+  if (fewer) config.data.eval_rows = a.rows;
+  return config;
+}
+
+std::string adapter_folder() {
+  if (!arguments.adapter.empty() || arguments.run.empty()) return arguments.adapter;
+  const fs::path folder = fs::path(arguments.run) / "adapter";
+  if (!fs::exists(folder)) {
+    fail(Category::NotFound, arguments.run,
+         "holds no adapter: the run did not end (start graft tune again, it goes on), or its method writes none");
+  }
+  return folder.string();
+}
+
+// With all rows in training there is nothing held out; the paths can be compared on any examples.
+const std::vector<ChoiceTokens>& examples_of(Job& job) {
+  if (!job.held_out.empty()) return job.templates.front().held_out;
+  const auto rows = static_cast<std::size_t>(arguments.rows);
+  if (job.train_tokens.size() > rows) job.train_tokens.resize(rows);
+  return job.train_tokens;
+}
+
+// In another dtype, or with a neutral prompt taken off, the run's own probabilities are other ones, with nothing wrong.
+std::optional<Recorded> compare_with_run(const Job& job, at::ScalarType run_dtype,
+                                         const std::vector<RankedExample>& now) {
+  const bool comparable = job.model->dtype() == run_dtype && job.task.normalisation != "pmi";
+  if (arguments.run.empty() || job.held_out.empty() || !comparable) return std::nullopt;
+  std::map<std::string, Prediction> then;
+  for (auto& prediction : read_predictions(arguments.run)) {
+    if (prediction.phase == "after") then[prediction.id] = std::move(prediction);
+  }
+  Recorded recorded;
+  for (std::size_t e = 0; e < now.size(); ++e) {
+    const auto found = then.find(job.held_out[e].id);
+    if (found == then.end() || found->second.probabilities.size() != now[e].probabilities.size()) continue;
+    ++recorded.examples;
+    recorded.other_winners += found->second.prediction != now[e].prediction;
+    for (std::size_t c = 0; c < now[e].probabilities.size(); ++c) {
+      recorded.probability_gap =
+          std::max(recorded.probability_gap, std::abs(found->second.probabilities[c] - now[e].probabilities[c]));
+    }
+  }
+  return recorded.examples > 0 ? std::optional(recorded) : std::nullopt;
+}
+
+Json json_of(const VerifyReport& report, const std::optional<Recorded>& recorded, const Json& what, bool passed) {
+  Json all = what;
+  for (const auto& path : report.paths) {
+    Json entry = {{"path", path.path}};
+    if (path.skipped.empty()) {
+      entry.update({{"tokens", path.tokens},
+                    {"logit_gap", path.logit_gap},
+                    {"log_probability_gap", path.log_probability_gap},
+                    {"other_winners", path.other_winners},
+                    {"passed", path.passed}});
+    } else {
+      entry["skipped"] = path.skipped;
+    }
+    all["paths"].push_back(entry);
+  }
+  if (recorded) {
+    all["recorded"] = {{"examples", recorded->examples},
+                       {"probability_gap", recorded->probability_gap},
+                       {"other_winners", recorded->other_winners}};
+  }
+  all["passed"] = passed;
+  return all;
+}
+
+void print_table(const VerifyReport& report, const std::optional<Recorded>& recorded) {
+  fmt::print("{:<12} {:>8} {:>17} {:>23} {:>15}\n", "path", "tokens", "worst logit gap", "worst log-prob. gap",
+             "other winners");
+  for (const auto& path : report.paths) {
+    if (path.skipped.empty()) {
+      fmt::print("{:<12} {:>8} {:>17.2e} {:>23.2e} {:>15}\n", path.path, path.tokens, path.logit_gap,
+                 path.log_probability_gap, path.other_winners);
+    } else {
+      fmt::print("{:<12} {}\n", path.path, path.skipped);
+    }
+  }
+  if (recorded) {
+    fmt::print("the run's predictions.jsonl: {} examples, worst probability gap {:.2e}, {} other winners\n",
+               recorded->examples, recorded->probability_gap, recorded->other_winners);
+  }
+}
+
+void print_verdict(const VerifyReport& report, bool recorded_passed, double tolerance) {
+  std::string off;
+  for (const auto& path : report.paths) {
+    if (!path.passed) off += (off.empty() ? "" : ", ") + path.path;
+  }
+  if (!off.empty()) fmt::print("NOT agreed: {} more than {} away from evaluation\n", off, tolerance);
+  if (!recorded_passed) {
+    fmt::print("NOT agreed: the run recorded other probabilities; its adapter, model or data have changed since\n");
+  }
+  if (off.empty() && recorded_passed) fmt::print("agreed: every path is within {} of evaluation\n", tolerance);
+}
+
+int run() {
+  RunConfig config = resolve();
+  const at::ScalarType run_dtype = dtype_of(config);
+  config.model.dtype = arguments.dtype;
+  Job job = open_job(config);
+  const std::string folder = adapter_folder();
+  LoadedAdapter loaded;
+  if (!folder.empty()) loaded = load_adapter(folder, *job.model);
+  VerifyOptions options;
+  options.tolerance = arguments.tolerance.value_or(verify_tolerance(job.model->dtype()));
+  options.batch_size = job.config.train.batch_size;
+  options.checkpoint_layers = job.config.train.checkpoint_layers;
+  if (job.task.normalisation != "pmi") options.normalisation = normalisation_of(job.task.normalisation);
+  const auto& examples = examples_of(job);
+  const VerifyReport report = verify(*job.model, loaded.adapter.get(), examples, options);
+  const auto recorded = compare_with_run(job, run_dtype, report.evaluation);
+  const bool recorded_passed =
+      !recorded || recorded->probability_gap <= std::min(options.tolerance, kRecordedTolerance);
+  const bool passed = report.passed() && recorded_passed;
+  const Json what = {{"model", job.config.model.path},
+                     {"adapter", folder.empty() ? Json() : Json(folder)},
+                     {"dtype", arguments.dtype},
+                     {"examples", examples.size()},
+                     {"tolerance", options.tolerance}};
+  if (arguments.json) {
+    fmt::print("{}\n", json_of(report, recorded, what, passed).dump(2));
+    return passed ? 0 : kDisagree;
+  }
+  fmt::print("{} examples through {}{} in {}, against evaluation\n\n", examples.size(), job.config.model.path,
+             folder.empty() ? "" : " with " + folder, arguments.dtype);
+  print_table(report, recorded);
+  print_verdict(report, recorded_passed, options.tolerance);
+  return passed ? 0 : kDisagree;
+}
+
+void declare(CLI::App& app) {
+  Arguments& a = arguments;
+  app.add_option("--run", a.run, "a run folder of graft tune: its model, adapter, task and data");
+  app.add_option("--model", a.model, "model folder or .gguf file (default: the run's)");
+  app.add_option("--adapter", a.adapter, "PEFT adapter folder (default: the run's; without --run: none)");
+  app.add_option("--task", a.task, "a shipped task or a task YAML (graft list shows them)");
+  app.add_option("--data", a.data, "file or folder with the examples");
+  app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
+  app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
+  app.add_option("--shots", a.shots, "examples per class that trained, so that they are not replayed");
+  app.add_option("--seed", a.seed, "of the sample");
+  app.add_option("--rows", a.rows, "held-out examples to replay")->check(CLI::Range(1, 1000000))->capture_default_str();
+  app.add_option("--dtype", a.dtype,
+                 "float32, or bfloat16 (in a run's own dtype its predictions.jsonl is compared too)")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  app.add_option("--tolerance", a.tolerance,
+                 fmt::format("largest gap allowed (default: {} in float32, {} in bfloat16)",
+                             verify_tolerance(at::kFloat), verify_tolerance(at::kBFloat16)));
+  app.add_flag("--json", a.json, "as one JSON object");
+}
+
+}  // namespace
+
+namespace cli {
+extern const Verb verify;
+const Verb verify{"verify", "replay held-out examples through training, evaluation, generation and merged weights",
+                  "  graft verify --run runs/bbc\n"
+                  "  graft verify --run runs/bbc --rows 100 --dtype bfloat16 --json\n"
+                  "  graft verify --model ./smollm2 --adapter runs/bbc/adapter --task bbc_news --data articles/\n"
+                  "Exit code 0: all paths agree; 1: a path differs by more than the tolerance.\n",
+                  declare, run};
+}  // namespace cli
+}  // namespace graft

@@ -1,0 +1,105 @@
+#include "convert/merge.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "adapters/core/peft.h"
+#include "checkpoint/fixture_test.h"
+#include "convert/merged_weights.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::expect_error;
+using testing::Folder;
+
+fs::path goldens() {
+  const char* given = std::getenv("GRAFT_GOLDENS");
+  return given != nullptr ? fs::path(given) : fs::path(GRAFT_SOURCE_DIR) / "tests/golden/data";
+}
+
+at::Tensor logits(const Model& model, const SiteHooks* hooks) {
+  const c10::InferenceMode inference;
+  ForwardOptions options;
+  if (hooks != nullptr) options.slots = {hooks};
+  const std::int32_t slot = hooks != nullptr ? 0 : -1;
+  const std::vector<std::int64_t> tokens = {5, 2, 17, 9, 9, 30, 1};
+  StepInput input;
+  const std::int32_t source = model.encoder_decoder() ? input.encoder.add(tokens, -1, slot) : -1;
+  input.decoder.add(tokens, -1, slot, source);
+  return model.logits(model.forward(input, options), options);
+}
+
+// Relative to the largest logit: rounding grows with it.
+double gap(const at::Tensor& a, const at::Tensor& b) {
+  return ((a - b).abs().max() / b.abs().max()).item<double>();
+}
+
+class Merge : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!fs::exists(goldens() / "llama")) GTEST_SKIP() << "no goldens; ./check makes them";
+  }
+};
+
+TEST_F(Merge, MergedEqualsAdapted) {
+  int cases = 0;
+  for (const auto& entry : fs::directory_iterator(goldens())) {
+    for (const char* method : {"ia3", "lora"}) {
+      const auto adapter = entry.path() / method / "adapter";
+      if (!fs::exists(adapter)) continue;
+      const Folder folder;
+      const auto output = folder.path() / "merged";
+      const MergeReport report = merge(entry.path() / "model", adapter, output);
+      EXPECT_EQ(report.method, method);
+      EXPECT_GT(report.changed, 0u);
+      const auto base = load_model((entry.path() / "model").string());
+      const auto loaded = load_adapter(adapter, *base);
+      const at::Tensor adapted = logits(*base, loaded.adapter.get());
+      const auto merged = load_model(output.string());
+      EXPECT_LE(gap(logits(*merged, nullptr), adapted), 1e-5) << entry.path() << " " << method;
+      const MergedWeights in_memory(*base, *loaded.adapter);
+      EXPECT_LE(gap(logits(*base, &in_memory), adapted), 1e-5) << entry.path() << " " << method;
+      EXPECT_GT(gap(logits(*base, nullptr), adapted), 1e-3) << "an adapter that does nothing proves nothing";
+      ++cases;
+    }
+  }
+  EXPECT_GE(cases, 6);
+}
+
+TEST_F(Merge, RefusesAnOccupiedFolder) {
+  const auto model = goldens() / "llama/model", adapter = goldens() / "llama/ia3/adapter";
+  for (const char* file : {"model.safetensors", "model.safetensors.index.json", "config.json"}) {
+    const Folder folder;
+    folder.file(file, "mine");
+    expect_error(Category::InvalidArgument, "is not empty", [&] { merge(model, adapter, folder.path()); });
+    EXPECT_EQ(read_file(folder.path() / file), "mine");
+  }
+}
+
+TEST_F(Merge, RefusesWhatDoesNotFit) {
+  const Folder folder;
+  const auto output = folder.path() / "merged";
+  const auto model = goldens() / "llama/model";
+  expect_error(Category::InvalidArgument, "float31",
+               [&] { merge(model, goldens() / "llama/ia3/adapter", output, {"float31"}); });
+  expect_error(Category::Corruption, "", [&] { merge(model, goldens() / "gpt2/ia3/adapter", output); });
+  EXPECT_FALSE(fs::exists(output / "config.json"));
+}
+
+TEST_F(Merge, CopiesTheTokenizerAndSaysWhereThereIsNone) {
+  const Folder folder;
+  const auto model = folder.path() / "base", adapter = goldens() / "llama/ia3/adapter";
+  fs::copy(goldens() / "llama/model", model);
+  EXPECT_NE(merge(model, adapter, folder.path() / "without").no_tokenizer, "");
+  write_file(model / "tokenizer.json", "{}");
+  EXPECT_EQ(merge(model, adapter, folder.path() / "with").no_tokenizer, "");
+  EXPECT_EQ(read_file(folder.path() / "with/tokenizer.json"), "{}");
+}
+
+}  // namespace
+}  // namespace graft

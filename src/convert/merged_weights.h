@@ -1,0 +1,24 @@
+// An adapter merged into its base in memory: the same model computes with the new weights and no adapter.
+#pragma once
+
+#include <vector>
+
+#include "adapters/core/method.h"
+
+namespace graft {
+
+/// Used as the hooks of a slot, in the adapter's place. Holds a copy of every weight the adapter changes, computed in
+/// fp32 and rounded once to the model's dtype; the others stay the model's own. Immutable.
+class MergedWeights : public SiteHooks {
+ public:
+  /// Throws Unsupported for a method that cannot be merged.
+  MergedWeights(const Model& model, const Adapter& adapter);
+
+  at::Tensor parameter(std::int64_t index) const override { return values_[static_cast<std::size_t>(index)]; }
+  bool replaces_parameters() const override { return true; }
+
+ private:
+  std::vector<at::Tensor> values_;  // undefined where the base's own value stays
+};
+
+}  // namespace graft

@@ -1,0 +1,73 @@
+#include "generate/forced.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include "base/error.h"
+#include "nn/kv_cache.h"
+
+namespace graft {
+namespace {
+
+// One sequence of the cache that tokens are appended to.
+class Reader {
+ public:
+  Reader(const Model& model, const std::vector<const SiteHooks*>& slots)
+      : model_(model), cache_(model.cache_layers()), sequence_(cache_.add_sequence()), slot_(slots.empty() ? -1 : 0) {
+    forward_.slots = slots;
+    forward_.cache = &cache_;
+  }
+
+  /// Hidden state [1, C] behind the prompt.
+  at::Tensor prefill(const std::vector<std::int64_t>& prompt) {
+    StepInput input;
+    if (!model_.encoder_decoder()) return read(input, prompt, -1);
+    const auto source = input.encoder.add(prompt, -1, slot_);
+    return read(input, {model_.config().decoder_start.value_or(0)}, source);
+  }
+
+  /// Hidden state [1, C] behind one more token.
+  at::Tensor step(std::int64_t token) {
+    StepInput input;
+    return read(input, {token}, -1);
+  }
+
+  std::int64_t length() const { return cache_.length(sequence_); }
+  void back_to(std::int64_t length) { cache_.truncate(sequence_, length); }
+
+ private:
+  at::Tensor read(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t source) {
+    const auto segment = input.decoder.add(tokens, -1, slot_, source);
+    input.decoder.segments[static_cast<std::size_t>(segment)].cache = sequence_;
+    const at::Tensor hidden = model_.forward(input, forward_);
+    return hidden.narrow(0, hidden.size(0) - 1, 1);
+  }
+
+  const Model& model_;
+  KvCache cache_;
+  std::int32_t sequence_, slot_;
+  ForwardOptions forward_;
+};
+
+}  // namespace
+
+at::Tensor forced_hidden(const Model& model, const std::vector<std::int64_t>& prompt,
+                         const std::vector<std::vector<std::int64_t>>& continuations,
+                         const std::vector<const SiteHooks*>& slots) {
+  if (prompt.empty()) fail(Category::InvalidArgument, "prompt", "is empty; give at least one token");
+  const c10::InferenceMode inference;
+  Reader reader(model, slots);
+  const at::Tensor first = reader.prefill(prompt);
+  const auto prompt_length = reader.length();
+  std::vector<at::Tensor> rows;
+  for (const auto& tokens : continuations) {
+    if (tokens.empty()) fail(Category::InvalidArgument, "continuation", "is empty; give at least one token");
+    rows.push_back(first);
+    // The last token predicts nothing that is asked for.
+    for (std::size_t t = 0; t + 1 < tokens.size(); ++t) rows.push_back(reader.step(tokens[t]));
+    reader.back_to(prompt_length);
+  }
+  return at::cat(rows);
+}
+
+}  // namespace graft
