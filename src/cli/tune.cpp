@@ -1,25 +1,19 @@
 // graft tune: adapt a model to a task, report before and after.
-#include <ATen/Parallel.h>
 #include <fmt/chrono.h>
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
-#include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <ctime>
-#include <limits>
 
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/progress.h"
 #include "cli/core/job.h"
+#include "cli/core/tune_report.h"
 #include "cli/core/verb.h"
-#include "report/html.h"
+#include "convert/merge.h"
 #include "report/runs.h"
-#include "statistics/bootstrap.h"
 #include "train/loop.h"
 
 namespace graft {
@@ -124,17 +118,12 @@ RunFolder open_folder(const RunConfig& config) {
   return folder;
 }
 
-struct Trained {
-  double seconds = 0;
-  std::int64_t tokens = 0;
-};
-
 class Tune {
  public:
   explicit Tune(const RunConfig& config)
       : job_((check_folder(config), open_job(config))),
         settings_(train_settings(config)),
-        method_(&adapters::find(config.method.name)),
+        method_(adapters::find(config.method.name)),
         adapter_(new_adapter()),
         // Last, so that a slip in anything above leaves no folder behind.
         folder_(open_folder(config)) {
@@ -154,7 +143,8 @@ class Tune {
     if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
     save();
     folder_.write_summary(summary());
-    folder_.write_report(render_report(report()));
+    const TuneResult result{job_, settings_, method_, *adapter_, folder_, before_, after_, trained_};
+    folder_.write_report(render_report(tune_report(result, generate_command())));
     record();
     close();
     return 0;
@@ -166,7 +156,7 @@ class Tune {
                  "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable "
                  "parameters\n",
                  job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
-                 job_.task.name.c_str(), job_.train.size() / job_.templates.size(), job_.held_out.size(), method_->name,
+                 job_.task.name.c_str(), job_.train.size() / job_.templates.size(), job_.held_out.size(), method_.name,
                  grouped(trainable_elements(*adapter_)).c_str());
     if (settings_.eval_every > 0 && settings_.keep_best) {
       std::fprintf(
@@ -211,10 +201,13 @@ class Tune {
     train(*job_.model, *adapter_, job_.train_tokens, settings_, state, callbacks);
   }
 
+  bool has_adapter_file() const { return *method_.peft_type != '\0'; }
+
+  // What the run leaves to use: a PEFT folder, or where PEFT does not have the method the whole model.
   void save() {
-    if (*method_->peft_type == '\0') {
-      std::fprintf(stderr, "graft: note: %s has no adapter file; its weights are in %s\n", method_->name,
-                   (folder_.state() / "state.safetensors").c_str());
+    if (!has_adapter_file()) {
+      std::filesystem::remove_all(folder_.model());
+      write_merged(*job_.model, job_.config.model.path, *adapter_, folder_.model());
       return;
     }
     Manifest manifest;
@@ -254,106 +247,18 @@ class Tune {
   void record() const {
     const auto folder = std::filesystem::canonical(folder_.path());
     RunRecord run{folder.string(), folder.string(), started_,        "done", job_.config.model.path,
-                  job_.task.name,  method_->name,   settings_.steps, {}};
+                  job_.task.name,  method_.name,    settings_.steps, {}};
     if (before_) run.scores["accuracy_before"] = before_->accuracy();
     if (after_) run.scores["accuracy"] = after_->accuracy();
     const std::string why = record_run(folder.parent_path() / "runs.db", run);
     if (!why.empty()) std::fprintf(stderr, "graft: note: %s\n", why.c_str());
   }
 
-  static std::int64_t peak_memory() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-  }
-
-  void add_curves(ReportData& data) const {
-    const std::vector<std::pair<std::string, std::string>> parts = {
-        {"lm", "language modelling"}, {"unlikelihood", "unlikelihood"}, {"length_norm", "length-normalised"}};
-    data.loss.push_back({"total", {}});
-    for (const auto& [key, title] : parts) data.loss.push_back({title, {}});
-    data.learning_rate.name = "learning rate";
-    ReportCurve accuracy{"accuracy", {}};
-    for (const auto& line : read_metrics(folder_.path())) {
-      const auto step = static_cast<double>(line.step);
-      if (line.loss) data.loss[0].points.emplace_back(step, *line.loss);
-      for (std::size_t p = 0; p < parts.size(); ++p) {
-        if (const auto found = line.parts.find(parts[p].first); found != line.parts.end())
-          data.loss[p + 1].points.emplace_back(step, found->second);
-      }
-      if (line.learning_rate) data.learning_rate.points.emplace_back(step, *line.learning_rate);
-      if (const auto found = line.scores.find("accuracy"); found != line.scores.end())
-        accuracy.points.emplace_back(step, found->second);
-    }
-    if (!accuracy.points.empty()) data.evaluations.push_back(accuracy);
-  }
-
-  void add_mistakes(ReportData& data) const {
-    for (std::size_t i = 0; i < after_->ranked.size(); ++i) {
-      const auto& now = after_->ranked[i];
-      if (now.label < 0 || now.prediction == now.label) continue;
-      const auto& example = job_.held_out[i];
-      const auto& then = before_->ranked[i];
-      data.mistakes.push_back({example.id, example.where, example.prompt, example.choices, now.probabilities,
-                               then.probabilities, now.label, now.prediction, then.prediction});
-    }
-  }
-
-  void add_cost(ReportData& data) const {
-    data.cost.seconds = {{"load", job_.load_seconds}, {"train", trained_.seconds}};
-    if (before_) data.cost.seconds.insert(data.cost.seconds.begin() + 1, {"evaluate before", before_->seconds});
-    if (after_) data.cost.seconds.emplace_back("evaluate after", after_->seconds);
-    data.cost.tokens = trained_.tokens;
-    if (trained_.seconds > 0) data.cost.tokens_per_second = static_cast<double>(trained_.tokens) / trained_.seconds;
-    // Forward, and backward through activations only: 2 + 2 FLOPs a parameter and token; 2 more where weights have
-    // gradients.
-    const double per_parameter = adapter_->replaces_parameters() ? 6 : 4;
-    data.cost.flops =
-        per_parameter * static_cast<double>(job_.model->parameters().elements()) * static_cast<double>(trained_.tokens);
-    data.cost.adapter_parameters = trainable_elements(*adapter_);
-    data.cost.base_parameters = job_.model->parameters().elements();
-    const auto file = folder_.adapter() / "adapter_model.safetensors";
-    if (std::filesystem::exists(file))
-      data.cost.adapter_bytes = static_cast<std::int64_t>(std::filesystem::file_size(file));
-    data.cost.peak_memory_bytes = peak_memory();
-  }
-
-  ReportData report() const {
-    ReportData data;
-    data.model = job_.config.model.path;
-    data.task = job_.task.name;
-    data.method = method_->name;
-    data.version = GRAFT_VERSION;
-    data.steps = settings_.steps;
-    data.labels = job_.labels;
-    if (before_) data.before = before_->scores;
-    if (after_) {
-      data.after = after_->scores;
-      add_mistakes(data);
-      std::vector<std::int64_t> truth;
-      for (const auto& example : after_->ranked) truth.push_back(example.label);
-      if (std::find(truth.begin(), truth.end(), -1) == truth.end()) {
-        const auto paired = paired_bootstrap("accuracy", truth, before_->predictions(), after_->predictions(),
-                                             data.after->confusion.size());
-        data.improvement = {{paired.difference, paired.interval.low, paired.interval.high}};
-      }
-      data.chance = 1.0 / static_cast<double>(data.after->confusion.size());
-    }
-    add_curves(data);
-    add_cost(data);
-    data.config = write_run_config(job_.config);
-    data.reproducibility = {{"base weights", "sha256 " + sha256(base_fingerprint(*job_.model))},
-                            {"tokenizer", "sha256 " + job_.tokenizer->hash()},
-                            {"training data", "sha256 " + job_.data_hash},
-                            {"seed", std::to_string(settings_.seed)},
-                            {"threads", std::to_string(at::get_num_threads())}};
-    data.commands = {{"Use the adapter", generate_command()}};
-    return data;
-  }
-
   std::string generate_command() const {
-    return fmt::format("graft generate --model {} --adapter {} --prompt \"…\"", job_.config.model.path,
-                       folder_.adapter().string());
+    const std::string model = has_adapter_file()
+                                  ? fmt::format("{} --adapter {}", job_.config.model.path, folder_.adapter().string())
+                                  : folder_.model().string();
+    return fmt::format("graft generate --model {} --prompt \"…\"", model);
   }
 
   void close() const {
@@ -367,12 +272,13 @@ class Tune {
       std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),
                   percent(before_->spread()).c_str(), percent(after_->spread()).c_str());
     }
-    std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\nadapter: %s\nnext:    %s\n",
+    std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\n%s %s\nnext:    %s\n",
                 human_seconds(trained_.seconds).c_str(),
                 trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
                 human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
-                folder_.adapter().c_str(), generate_command().c_str());
-    if (*method_->peft_type != '\0') std::printf("         graft verify --run %s\n", folder_.path().c_str());
+                has_adapter_file() ? "adapter:" : "model:  ",
+                (has_adapter_file() ? folder_.adapter() : folder_.model()).c_str(), generate_command().c_str());
+    if (has_adapter_file()) std::printf("         graft verify --run %s\n", folder_.path().c_str());
   }
 
   static std::string percent(const Spread& spread) {
@@ -381,12 +287,12 @@ class Tune {
 
   std::unique_ptr<Adapter> new_adapter() const {
     Rng rng(settings_.seed, 1);
-    return method_->create(*job_.model, method_options(job_.config), rng);
+    return method_.create(*job_.model, method_options(job_.config), rng);
   }
 
   Job job_;
   TrainSettings settings_;
-  const Method* method_;
+  const Method& method_;
   std::unique_ptr<Adapter> adapter_;
   RunFolder folder_;
   std::string started_ = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));

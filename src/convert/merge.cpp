@@ -81,23 +81,19 @@ std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path
 
 }  // namespace
 
-MergeReport merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
-                  const std::filesystem::path& output, const MergeOptions& options) {
-  refuse_occupied(output);
-  if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
-  const ModelFiles files = open_model_files(model_path);
+MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
+                         const std::filesystem::path& output, const MergeOptions& options) {
+  AtomicFolder folder(output);
+  const ModelFiles files = open_model_files(path);
   nlohmann::json config = config_of(files);
-  const auto model = load_model(model_path.string(), {lossless_dtype(*files.weights), at::kCPU});
-  const LoadedAdapter loaded = load_adapter(adapter_path, *model);
-
-  MergeReport report{loaded.method, 0, 0, 0};
+  MergeReport report;
   NamedTensors tensors;
   std::map<at::ScalarType, std::int64_t> elements;
-  const auto& parameters = model->parameters().all();
+  const auto& parameters = model.parameters().all();
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const TensorInfo& stored = files.weights->at(parameters[i].name);
     const at::ScalarType type = options.dtype.empty() ? scalar_type(stored.dtype) : scalar_type(options.dtype);
-    const at::Tensor merged = loaded.adapter->merged(static_cast<std::int64_t>(i), parameters[i].value);
+    const at::Tensor merged = adapter.merged(static_cast<std::int64_t>(i), parameters[i].value);
     if (merged.defined()) ++report.changed;
     tensors.emplace_back(parameters[i].name, (merged.defined() ? merged : parameters[i].value).detach().to(type));
     elements[type] += tensors.back().second.numel();
@@ -110,11 +106,23 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
                     })->first;
   config["torch_dtype"] = most == at::kFloat ? "float32" : most == at::kHalf ? "float16" : "bfloat16";
   config.erase("dtype");
-  AtomicFolder folder(output);
   write_tensors(folder.path() / "model.safetensors", tensors, {{"format", "pt"}});
-  report.no_tokenizer = write_tokenizer(files, model_path, folder.path());
+  report.no_tokenizer = write_tokenizer(files, path, folder.path());
   write_file(folder.path() / "config.json", config.dump(2) + "\n");
   folder.commit();
+  return report;
+}
+
+MergeReport merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
+                  const std::filesystem::path& output, const MergeOptions& options) {
+  refuse_occupied(output);
+  if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
+  const ModelFiles files = open_model_files(model_path);
+  config_of(files);
+  const auto model = load_model(model_path.string(), {lossless_dtype(*files.weights), at::kCPU});
+  const LoadedAdapter loaded = load_adapter(adapter_path, *model);
+  MergeReport report = write_merged(*model, model_path, *loaded.adapter, output, options);
+  report.method = loaded.method;
   return report;
 }
 

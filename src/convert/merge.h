@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 
+#include "adapters/core/method.h"
+
 namespace graft {
 
 struct MergeOptions {
@@ -19,6 +21,12 @@ struct MergeReport {
   std::uint64_t bytes = 0;
   std::string no_tokenizer = {};  ///< why the folder has no tokenizer; empty where it has
 };
+
+/// Writes `output`/{model.safetensors, config.json, tokenizer files} of `model`, which was loaded from `path`, with
+/// `adapter` merged: each changed weight is computed in fp32 and rounded once; others are written as `model` holds
+/// them. Throws as merge() does.
+MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
+                         const std::filesystem::path& output, const MergeOptions& options = {});
 
 /// Writes `output`/{model.safetensors, config.json, tokenizer files} of `model` (a folder, or a GGUF file of the llama
 /// family) with the adapter merged; a GGUF file's tokenizer is written as tokenizer.json. Each changed weight is

@@ -75,6 +75,8 @@ class RunFolder {
   std::filesystem::path summary_file() const { return path_ / "summary.json"; }
   std::filesystem::path report_file() const { return path_ / "report.html"; }
   std::filesystem::path adapter() const { return path_ / "adapter"; }
+  /// The whole model, where the method has no adapter file.
+  std::filesystem::path model() const { return path_ / "model"; }
   std::filesystem::path state() const { return path_ / "state"; }
 
   /// The resolved configuration, as YAML text.

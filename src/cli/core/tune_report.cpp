@@ -1,0 +1,112 @@
+#include "cli/core/tune_report.h"
+
+#include <ATen/Parallel.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "adapters/core/peft.h"
+#include "base/hash.h"
+#include "statistics/bootstrap.h"
+
+namespace graft {
+namespace {
+
+void add_curves(ReportData& data, const TuneResult& run) {
+  const std::vector<std::pair<std::string, std::string>> parts = {
+      {"lm", "language modelling"}, {"unlikelihood", "unlikelihood"}, {"length_norm", "length-normalised"}};
+  data.loss.push_back({"total", {}});
+  for (const auto& [key, title] : parts) data.loss.push_back({title, {}});
+  data.learning_rate.name = "learning rate";
+  ReportCurve accuracy{"accuracy", {}};
+  for (const auto& line : read_metrics(run.folder.path())) {
+    const auto step = static_cast<double>(line.step);
+    if (line.loss) data.loss[0].points.emplace_back(step, *line.loss);
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+      if (const auto found = line.parts.find(parts[p].first); found != line.parts.end())
+        data.loss[p + 1].points.emplace_back(step, found->second);
+    }
+    if (line.learning_rate) data.learning_rate.points.emplace_back(step, *line.learning_rate);
+    if (const auto found = line.scores.find("accuracy"); found != line.scores.end())
+      accuracy.points.emplace_back(step, found->second);
+  }
+  if (!accuracy.points.empty()) data.evaluations.push_back(accuracy);
+}
+
+void add_mistakes(ReportData& data, const TuneResult& run) {
+  for (std::size_t i = 0; i < run.after->ranked.size(); ++i) {
+    const auto& now = run.after->ranked[i];
+    if (now.label < 0 || now.prediction == now.label) continue;
+    const auto& example = run.job.held_out[i];
+    const auto& then = run.before->ranked[i];
+    data.mistakes.push_back({example.id, example.where, example.prompt, example.choices, now.probabilities,
+                             then.probabilities, now.label, now.prediction, then.prediction});
+  }
+}
+
+// Forward, and backward through activations only: 2 + 2 FLOPs a parameter and token; 2 more where weights have
+// gradients.
+double flops_per_parameter(const Adapter& adapter) {
+  return adapter.replaces_parameters() ? 6 : 4;
+}
+
+void add_cost(ReportData& data, const TuneResult& run) {
+  data.cost.seconds = {{"load", run.job.load_seconds}, {"train", run.trained.seconds}};
+  if (run.before) data.cost.seconds.insert(data.cost.seconds.begin() + 1, {"evaluate before", run.before->seconds});
+  if (run.after) data.cost.seconds.emplace_back("evaluate after", run.after->seconds);
+  data.cost.tokens = run.trained.tokens;
+  if (run.trained.seconds > 0)
+    data.cost.tokens_per_second = static_cast<double>(run.trained.tokens) / run.trained.seconds;
+  data.cost.flops = flops_per_parameter(run.adapter) * static_cast<double>(run.job.model->parameters().elements()) *
+                    static_cast<double>(run.trained.tokens);
+  data.cost.adapter_parameters = trainable_elements(run.adapter);
+  data.cost.base_parameters = run.job.model->parameters().elements();
+  const auto file = run.folder.adapter() / "adapter_model.safetensors";
+  if (std::filesystem::exists(file))
+    data.cost.adapter_bytes = static_cast<std::int64_t>(std::filesystem::file_size(file));
+  data.cost.peak_memory_bytes = peak_memory();
+}
+
+void add_comparison(ReportData& data, const TuneResult& run) {
+  data.before = run.before->scores;
+  data.after = run.after->scores;
+  data.chance = 1.0 / static_cast<double>(data.after->confusion.size());
+  add_mistakes(data, run);
+  std::vector<std::int64_t> truth;
+  for (const auto& example : run.after->ranked) truth.push_back(example.label);
+  if (std::find(truth.begin(), truth.end(), -1) != truth.end()) return;
+  const auto paired = paired_bootstrap("accuracy", truth, run.before->predictions(), run.after->predictions(),
+                                       data.after->confusion.size());
+  data.improvement = {{paired.difference, paired.interval.low, paired.interval.high}};
+}
+
+}  // namespace
+
+std::int64_t peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+ReportData tune_report(const TuneResult& run, const std::string& next) {
+  ReportData data;
+  data.model = run.job.config.model.path;
+  data.task = run.job.task.name;
+  data.method = run.method.name;
+  data.version = GRAFT_VERSION;
+  data.steps = run.settings.steps;
+  data.labels = run.job.labels;
+  if (run.after) add_comparison(data, run);
+  add_curves(data, run);
+  add_cost(data, run);
+  data.config = write_run_config(run.job.config);
+  data.reproducibility = {{"base weights", "sha256 " + sha256(base_fingerprint(*run.job.model))},
+                          {"tokenizer", "sha256 " + run.job.tokenizer->hash()},
+                          {"training data", "sha256 " + run.job.data_hash},
+                          {"seed", std::to_string(run.settings.seed)},
+                          {"threads", std::to_string(at::get_num_threads())}};
+  data.commands = {{"Use it", next}};
+  return data;
+}
+
+}  // namespace graft

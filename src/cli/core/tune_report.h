@@ -1,0 +1,38 @@
+// What `graft tune` tells of a finished run, as the data of its report.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "adapters/core/method.h"
+#include "cli/core/job.h"
+#include "report/html.h"
+#include "report/run_folder.h"
+#include "train/loop.h"
+
+namespace graft {
+
+struct Trained {
+  double seconds = 0;  ///< in training steps, over all starts of the run
+  std::int64_t tokens = 0;
+};
+
+struct TuneResult {
+  const Job& job;
+  const TrainSettings& settings;
+  const Method& method;
+  const Adapter& adapter;
+  const RunFolder& folder;
+  const std::optional<Evaluation>& before;  ///< both or neither
+  const std::optional<Evaluation>& after;
+  Trained trained;
+};
+
+/// `next` is the command to go on with. The curves come from the folder's metrics. Throws as read_metrics.
+ReportData tune_report(const TuneResult& run, const std::string& next);
+
+/// Largest resident size of this process so far, in bytes.
+std::int64_t peak_memory();
+
+}  // namespace graft
