@@ -13,7 +13,6 @@
 #include "cli/core/job.h"
 #include "cli/core/verb.h"
 #include "eval/verify.h"
-#include "nn/compute_dtype.h"
 
 namespace graft {
 namespace {
@@ -40,10 +39,6 @@ struct Recorded {
   double probability_gap = 0;
   std::int64_t other_winners = 0;
 };
-
-at::ScalarType dtype_of(const RunConfig& config) {
-  return compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
-}
 
 RunConfig resolve() {
   const Arguments& a = arguments;
@@ -162,7 +157,7 @@ void print_verdict(const VerifyReport& report, bool recorded_passed, double tole
 
 int run() {
   RunConfig config = resolve();
-  const at::ScalarType run_dtype = dtype_of(config);
+  const at::ScalarType run_dtype = compute_dtype(config);
   config.model.dtype = arguments.dtype;
   Job job = open_job(config);
   const std::string folder = adapter_folder();

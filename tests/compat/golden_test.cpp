@@ -10,6 +10,7 @@
 #include <map>
 
 #include "../golden/folder.h"
+#include "../golden/gap.h"
 #include "adapters/core/peft.h"
 #include "arch/core/model.h"
 #include "base/rng.h"
@@ -77,11 +78,6 @@ class Golden {
  private:
   std::map<std::string, at::Tensor> tensors_;
 };
-
-double relative_gap(const at::Tensor& got, const at::Tensor& want) {
-  const double largest = std::max(want.to(at::kDouble).abs().max().item<double>(), 1e-12);
-  return (got.reshape(want.sizes()).to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>() / largest;
-}
 
 // A softmax does not see GPT-2's key bias: its true gradient is zero, and AdamW turns rounding noise into full steps.
 at::Tensor without_key_bias(const std::string& name, const at::Tensor& mine, const at::Tensor& want) {

@@ -28,6 +28,10 @@ class BadFiles : public ::testing::Test {
     if (!fs::exists(folder_.path() / "model.gguf")) write_gguf_model(folder_.path() / "model.gguf");
     return folder_.path() / "model.gguf";
   }
+  fs::path zip() const {
+    return folder_.file("plain.pt",
+                        read_file(fs::path(GRAFT_SOURCE_DIR) / "tests/fuzz/corpus/torch_zip_fuzz/plain.pt"));
+  }
   fs::path adapter() const {
     if (!fs::exists(folder_.path() / "run")) {
       write_rows(folder_.path() / "rows.jsonl", 20);
@@ -110,9 +114,7 @@ TEST_F(BadFiles, CutGguf) {
 }
 
 TEST_F(BadFiles, CutZip) {
-  const auto file = folder_.path() / "plain.pt";
-  write_file(file, read_file(fs::path(GRAFT_SOURCE_DIR) / "tests/fuzz/corpus/torch_zip_fuzz/plain.pt"));
-  expect_cuts_refused(file, [this] { return run({"inspect", "plain.pt"}); });
+  expect_cuts_refused(zip(), [this] { return run({"inspect", "plain.pt"}); });
 }
 
 TEST_F(BadFiles, FlippedBitsOfWeights) {
@@ -132,9 +134,7 @@ TEST_F(BadFiles, FlippedBitsOfGguf) {
 }
 
 TEST_F(BadFiles, FlippedBitsOfZip) {
-  const auto file = folder_.path() / "plain.pt";
-  write_file(file, read_file(fs::path(GRAFT_SOURCE_DIR) / "tests/fuzz/corpus/torch_zip_fuzz/plain.pt"));
-  expect_flips_survived(file, [this] { return run({"inspect", "plain.pt"}); });
+  expect_flips_survived(zip(), [this] { return run({"inspect", "plain.pt"}); });
 }
 
 TEST_F(BadFiles, FlippedBitsOfAnAdapter) {

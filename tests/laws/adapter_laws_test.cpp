@@ -161,7 +161,7 @@ TEST_P(AdapterLaw, AnotherBaseIsRefused) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, AdapterLaw, testing::ValuesIn(models()), title);
+INSTANTIATE_TEST_SUITE_P(Golden, AdapterLaw, ::testing::ValuesIn(models()), title);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(AdapterLaw);
 
 TEST(Laws, CoverEveryArchitecture) {

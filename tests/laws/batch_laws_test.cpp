@@ -260,8 +260,8 @@ TEST_P(BatchLaw, ACacheSequenceMustBeThereAndBeNamedOnce) {
   expect_error(Category::InvalidArgument, "only a root goes on a cache", [&] { model().forward(input, options); });
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, BatchLaw, testing::ValuesIn(models()), title);
-INSTANTIATE_TEST_SUITE_P(Golden, ForestLaw, testing::ValuesIn(models()), title);
+INSTANTIATE_TEST_SUITE_P(Golden, BatchLaw, ::testing::ValuesIn(models()), title);
+INSTANTIATE_TEST_SUITE_P(Golden, ForestLaw, ::testing::ValuesIn(models()), title);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(BatchLaw);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ForestLaw);
 

@@ -14,10 +14,12 @@
 #include <vector>
 
 #include "../golden/folder.h"
+#include "../golden/gap.h"
 #include "adapters/core/method.h"
 #include "arch/core/model.h"
 #include "base/error.h"
 #include "base/rng.h"
+#include "checkpoint/fixture_test.h"
 
 namespace graft::laws {
 
@@ -41,29 +43,13 @@ inline std::vector<std::string> models() {
   return found;
 }
 
-inline std::string title(const testing::TestParamInfo<std::string>& info) {
+inline std::string title(const ::testing::TestParamInfo<std::string>& info) {
   std::string text = info.param;
   std::replace(text.begin(), text.end(), '-', '_');
   return text;
 }
 
-inline double relative_gap(const at::Tensor& got, const at::Tensor& want) {
-  const double largest = std::max(want.abs().max().item<double>(), 1e-12);
-  return (got.to(at::kDouble) - want.to(at::kDouble)).abs().max().item<double>() / largest;
-}
-
-/// Runs `action`, which must throw graft::Error of `category` whose text holds `part`.
-template <typename Action>
-void expect_error(Category category, const std::string& part, Action&& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.category(), category) << error.what();
-    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-    return;
-  }
-  ADD_FAILURE() << "no error was thrown; expected one that says: " << part;
-}
+using graft::testing::expect_error;
 
 /// A text the model reads; encoder–decoder models read `source` in the encoder.
 struct Text {
@@ -72,7 +58,7 @@ struct Text {
 };
 
 /// One golden model. Random things differ from call to call and are the same in every run.
-class Law : public testing::TestWithParam<std::string> {
+class Law : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     at::set_num_threads(1);  // models this small only wait for each other's threads

@@ -139,6 +139,10 @@ Evaluation evaluate_in(const Job& job, const Job::Templated& made, const SiteHoo
 
 }  // namespace
 
+at::ScalarType compute_dtype(const RunConfig& config) {
+  return compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
+}
+
 Job open_job(const RunConfig& config) {
   const auto start = std::chrono::steady_clock::now();
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
@@ -149,7 +153,7 @@ Job open_job(const RunConfig& config) {
   job.task = task_of(config);
   job.tokenizer = open_tokenizer(config.model.path);
   ModelOptions options;
-  options.dtype = compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
+  options.dtype = compute_dtype(config);
   if (at::hasCUDA()) options.device = at::kCUDA;
   job.model = load_model(config.model.path, options);
   refuse_other_tokenizer(*job.model, job.tokenizer->vocab_size(), config.model.path);

@@ -38,6 +38,9 @@ struct Job {
   double load_seconds = 0;
 };
 
+/// The dtype a run of this configuration computes in. Throws InvalidArgument.
+at::ScalarType compute_dtype(const RunConfig& config);
+
 /// Opens everything a configuration names and says what it found. Throws as the parts do.
 Job open_job(const RunConfig& config);
 

@@ -1,0 +1,17 @@
+// How far apart two tensors are.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace graft {
+
+/// Largest difference of two tensors of one shape, relative to the largest value of `want`.
+inline double relative_gap(const at::Tensor& got, const at::Tensor& want) {
+  const at::Tensor reference = want.to(at::kDouble);
+  const double largest = std::max(reference.abs().max().item<double>(), 1e-12);
+  return (got.to(at::kDouble) - reference).abs().max().item<double>() / largest;
+}
+
+}  // namespace graft
