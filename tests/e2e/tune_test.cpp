@@ -107,6 +107,17 @@ TEST_F(Tune, AFinishedRunIsListedOnce) {
   EXPECT_EQ(one->scores.at("accuracy_before"), summary("mine/one").at("before").at("accuracy").get<double>());
 }
 
+TEST_F(Tune, FullFineTuningLeavesAModelToUse) {
+  auto full = arguments("full", "topics.yaml");
+  full.insert(full.end(), {"--method", "full"});
+  run(full);
+  const Outcome end = run(full);  // a finished run that is started again replaces it
+  EXPECT_NE(end.out.find("model:   full/model"), std::string::npos) << end.out;
+  EXPECT_NE(text("full/model/model.safetensors"), text("model/model.safetensors"));
+  EXPECT_NE(end.out.find("graft generate --model full/model --prompt"), std::string::npos) << end.out;
+  run({"generate", "--model", "full/model", "--prompt", "word", "--max-new-tokens", "3"});
+}
+
 TEST_F(Tune, AListThatCannotBeWrittenIsANote) {
   write_file(folder() / "runs.db", std::string(4096, 'x'));
   const Outcome end = run(arguments("one", "topics.yaml"));

@@ -1,0 +1,45 @@
+// graft convert: an adapter written anew is the same adapter.
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+class Convert : public ::testing::Test {
+ protected:
+  Convert() {
+    write_model(folder() / "model");
+    write_rows(folder() / "rows.jsonl", 20);
+    const Outcome tuned =
+        graft(folder(), {"tune", "--model", "model", "--data", "rows.jsonl", "--text-column", "text", "--label-column",
+                         "label", "--recipe", "lora", "--steps", "5", "--shots", "4", "--output", "run"});
+    EXPECT_EQ(tuned.code, 0) << tuned.err;
+  }
+
+  const std::filesystem::path& folder() const { return folder_.path(); }
+  static std::vector<std::string> convert(const std::string& output) {
+    return {"convert", "--model", "model", "--adapter", "run/adapter", "--output", output};
+  }
+
+ private:
+  Folder folder_;
+};
+
+TEST_F(Convert, WritesTheSameAdapterWithItsManifest) {
+  const Outcome end = graft(folder(), convert("copy"));
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("every one placed"), std::string::npos) << end.out;
+  for (const char* file : {"adapter_model.safetensors", "adapter_config.json"})
+    EXPECT_EQ(read_file(folder() / "copy" / file), read_file(folder() / "run/adapter" / file)) << file;
+}
+
+TEST_F(Convert, RefusesAnOccupiedFolderAndLeavesNothingElse) {
+  expect_refused(graft(folder(), convert("run")), 2, {"run", "is not empty"});
+  EXPECT_TRUE(leftovers(folder()).empty());
+}
+
+}  // namespace
+}  // namespace graft::e2e
