@@ -186,7 +186,7 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
   if (arguments.json) {
     print_json(requests, prompts, results);
   } else if (streaming) {
-    fmt::print("\n");
+    write_out("\n");
   } else {
     print_texts(results);
   }
