@@ -157,6 +157,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
                                    const std::vector<PeftTensor>& tensors) {
   const auto feedforward = config.value("feedforward_modules", nlohmann::json::array());
   std::vector<Target> targets;
+  std::set<std::string> placed;
   for (const auto& tensor : tensors) {
     static const std::string kSuffix = ".ia3_l";
     const RoleEntry* entry =
@@ -171,7 +172,9 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     if (tensor.value.numel() != expected)
       fail(Category::Corruption, tensor.name, "has {} values, the model needs {}", tensor.value.numel(), expected);
     targets.push_back({*entry, input, trainable(tensor.value.reshape({-1}), model)});
+    placed.insert(entry->module());
   }
+  adapters::refuse_missing(config, model.roles(), placed);
   return std::make_unique<Ia3>(model, targets);
 }
 

@@ -70,7 +70,6 @@ class Lora : public Adapter {
             {"alpha_pattern", nlohmann::json::object()}};
   }
 
-  // Slices of a fused map become one module of higher rank: A stacked, B in blocks.
   std::vector<PeftTensor> peft_tensors() const override {
     std::vector<PeftTensor> result;
     for (const auto& [site, target] : targets_) {
@@ -153,10 +152,19 @@ void refuse_unknown_variants(const nlohmann::json& config) {
     const auto& value = config.at(key);
     return !(value.is_null() || (value.is_boolean() && !value.get<bool>()) || value.empty());
   };
-  for (const char* key :
-       {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias", "megatron_config", "use_qalora"}) {
+  for (const char* key : {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias",
+                          "megatron_config", "use_qalora", "layer_replication"}) {
     if (set(key))
       fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key), "this LoRA variant is not supported");
+  }
+  // These begin from changed base weights, which the adapter's file does not hold.
+  const auto init = config.find("init_lora_weights");
+  for (const char* kind : {"pissa", "olora", "corda", "loftq", "lora_ga"}) {
+    if (init == config.end() || !init->is_string() || !init->get<std::string>().starts_with(kind)) continue;
+    fail(Category::Unsupported, "adapter_config.json: init_lora_weights",
+         "'{}' changes the base weights; save the adapter as plain LoRA (PEFT's "
+         "path_initial_model_for_weight_conversion)",
+         init->get<std::string>());
   }
   if (config.value("bias", "none") != "none")
     fail(Category::Unsupported, "adapter_config.json: bias", "only 'none' is supported");
@@ -173,6 +181,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   std::map<std::string, at::Tensor> by_name;
   for (const auto& tensor : tensors) by_name[tensor.name] = tensor.value;
   std::vector<Target> targets;
+  std::set<std::string> placed;
   for (const auto& entry : model.roles()) {
     if (entry.fused()) continue;
     const auto a = by_name.find(entry.module() + ".lora_A.weight");
@@ -186,10 +195,12 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     targets.push_back({entry, trainable(a->second, model), trainable(b->second, model)});
     by_name.erase(a);
     by_name.erase(b);
+    placed.insert(entry.module());
   }
   if (!by_name.empty())
     fail(Category::Corruption, by_name.begin()->first,
          "this tensor has no place in the model; was the adapter made for another architecture?");
+  adapters::refuse_missing(config, model.roles(), placed);
   return std::make_unique<Lora>(model, settings, targets);
 }
 

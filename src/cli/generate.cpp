@@ -186,7 +186,7 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
   if (arguments.json) {
     print_json(requests, prompts, results);
   } else if (streaming) {
-    fmt::print("\n");
+    write_out("\n");
   } else {
     print_texts(results);
   }
@@ -268,7 +268,7 @@ extern const Verb generate;
 const Verb generate{
     "generate", "let a model write a text on",
     "  graft generate --model SmolLM2.gguf --prompt \"The capital of France is\"\n"
-    "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop \"\\n\"\n"
+    "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop $'\\n'\n"
     "  graft generate --model my-model --prompt \"Once\" --temperature 0.8 --top-p 0.95 --samples 4 --seed 1\n"
     "  graft generate --model SmolLM2.gguf --chat --prompt \"What is the capital of France?\"\n"
     "  graft generate --model SmolLM2.gguf --chat --system \"You answer in rhymes.\"\n"

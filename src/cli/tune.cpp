@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "cli/core/job.h"
 #include "cli/core/tune_report.h"
+#include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "convert/merge.h"
 #include "report/runs.h"
@@ -44,7 +45,8 @@ void declare(CLI::App& app) {
   app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
   app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
   app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
-  app.add_option("--set", a.sets, "any setting, e.g. --set optimizer.lr=1e-3");
+  app.add_option("--set", a.sets, "any setting below, e.g. --set optimizer.lr=1e-3");
+  app.footer(app.get_footer() + "\nSettings (the keys of a recipe and of --set):\n" + settings_text());
 }
 
 RunConfig resolve() {
@@ -126,13 +128,13 @@ class Tune {
         method_(adapters::find(config.method.name)),
         adapter_(new_adapter()),
         // Last, so that a slip in anything above leaves no folder behind.
-        folder_(open_folder(config)) {
+        folder_((refuse_unscorable(job_), open_folder(config))) {
     settings_.templates = job_.templates.size();
   }
 
   int run() {
     announce();
-    folder_.write_train(training_examples(job_));
+    write_train();
     if (!job_.held_out.empty()) before_ = evaluate_templates(job_, nullptr, "evaluate before");
     if (before_) {
       std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
@@ -143,7 +145,7 @@ class Tune {
     if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
     save();
     folder_.write_summary(summary());
-    const TuneResult result{job_, settings_, method_, *adapter_, folder_, before_, after_, trained_};
+    const TuneResult result{job_, settings_, method_, *adapter_, folder_, started_, before_, after_, trained_};
     folder_.write_report(render_report(tune_report(result, generate_command())));
     record();
     close();
@@ -151,6 +153,19 @@ class Tune {
   }
 
  private:
+  // A run goes on with the examples it began with, or not at all.
+  void write_train() {
+    const auto examples = training_examples(job_);
+    if (!std::filesystem::exists(state_file())) return folder_.write_train(examples);
+    if (folder_.has_train(examples)) return;
+    fail(
+        Category::InvalidArgument, folder_.path().string(),
+        "holds a run on other training examples (train.jsonl): the data or the task has changed since it began; choose "
+        "another --output");
+  }
+
+  std::filesystem::path state_file() const { return folder_.state() / "state.safetensors"; }
+
   void announce() const {
     std::fprintf(stderr,
                  "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable "
@@ -158,6 +173,11 @@ class Tune {
                  job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
                  job_.task.name.c_str(), job_.train.size() / job_.templates.size(), job_.held_out.size(), method_.name,
                  grouped(trainable_elements(*adapter_)).c_str());
+    if (job_.held_out.empty()) {
+      std::fprintf(stderr,
+                   "graft: note: every row trains, nothing is held out, so there will be no score; --shots 8 trains on "
+                   "8 rows of each class and holds out the rest\n");
+    }
     if (settings_.eval_every > 0 && settings_.keep_best) {
       std::fprintf(
           stderr,
@@ -167,7 +187,8 @@ class Tune {
   }
 
   void train_adapter() {
-    std::unique_ptr<Progress> progress;
+    // From before the first step, whose time counts too.
+    auto progress = std::make_unique<Progress>("tune", settings_.steps);
     TrainCallbacks callbacks;
     callbacks.on_resume = [&](std::int64_t step) {
       std::fprintf(stderr, "going on from step %lld\n", static_cast<long long>(step));
@@ -188,14 +209,13 @@ class Tune {
       return evaluation.metric(job_.config.train.best_metric);
     };
     callbacks.on_step = [&](const StepReport& step) {
-      if (!progress) progress = std::make_unique<Progress>("tune", settings_.steps, step.step - 1);
       trained_.seconds += step.seconds;
       trained_.tokens += step.tokens;
       Metrics line{step.step, step.loss, step.parts, step.lr, trained_.seconds, trained_.tokens, {}, step.examples};
       folder_.append(line);
       progress->update(step.step, fmt::format("loss {:.3f}", step.loss));
     };
-    const auto state = folder_.state() / "state.safetensors";
+    const auto state = state_file();
     // Killed before its first state, the run begins anew.
     if (!std::filesystem::exists(state)) folder_.drop_metrics_after(0);
     train(*job_.model, *adapter_, job_.train_tokens, settings_, state, callbacks);
@@ -246,7 +266,8 @@ class Tune {
   // The list of runs stands beside the run folders; a run does not fail because it cannot be written.
   void record() const {
     const auto folder = std::filesystem::canonical(folder_.path());
-    RunRecord run{folder.string(), folder.string(), started_,        "done", job_.config.model.path,
+    const std::string started = fmt::format("{:%FT%TZ}", fmt::gmtime(started_));
+    RunRecord run{folder.string(), folder.string(), started,         "done", job_.config.model.path,
                   job_.task.name,  method_.name,    settings_.steps, {}};
     if (before_) run.scores["accuracy_before"] = before_->accuracy();
     if (after_) run.scores["accuracy"] = after_->accuracy();
@@ -255,9 +276,9 @@ class Tune {
   }
 
   std::string generate_command() const {
-    const std::string model = has_adapter_file()
-                                  ? fmt::format("{} --adapter {}", job_.config.model.path, folder_.adapter().string())
-                                  : folder_.model().string();
+    const std::string model = has_adapter_file() ? fmt::format("{} --adapter {}", shell_word(job_.config.model.path),
+                                                               shell_word(folder_.adapter().string()))
+                                                 : shell_word(folder_.model().string());
     return fmt::format("graft generate --model {} --prompt \"…\"", model);
   }
 
@@ -278,7 +299,8 @@ class Tune {
                 human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
                 has_adapter_file() ? "adapter:" : "model:  ",
                 (has_adapter_file() ? folder_.adapter() : folder_.model()).c_str(), generate_command().c_str());
-    if (has_adapter_file()) std::printf("         graft verify --run %s\n", folder_.path().c_str());
+    if (has_adapter_file())
+      std::printf("         graft verify --run %s\n", shell_word(folder_.path().string()).c_str());
   }
 
   static std::string percent(const Spread& spread) {
@@ -287,7 +309,10 @@ class Tune {
 
   std::unique_ptr<Adapter> new_adapter() const {
     Rng rng(settings_.seed, 1);
-    return method_.create(*job_.model, method_options(job_.config), rng);
+    auto adapter = method_.create(*job_.model, method_options(job_.config), rng);
+    // What PEFT's files cannot hold is told now, not when the training is done.
+    if (has_adapter_file()) adapter->peft_tensors();
+    return adapter;
   }
 
   Job job_;
@@ -295,7 +320,7 @@ class Tune {
   const Method& method_;
   std::unique_ptr<Adapter> adapter_;
   RunFolder folder_;
-  std::string started_ = fmt::format("{:%FT%TZ}", fmt::gmtime(std::time(nullptr)));
+  std::time_t started_ = std::time(nullptr);
   std::optional<Evaluation> before_, after_;
   Trained trained_;
 };

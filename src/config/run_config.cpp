@@ -63,7 +63,7 @@ template <typename Config, typename Visit>
 void visit_fields(Config& c, Visit&& visit) {
   visit(c.model.path, "model.path", any(), "model folder, .safetensors or .gguf file");
   visit(c.model.dtype, "model.dtype", one_of({"auto", "float32", "bfloat16"}), "type of the base weights in memory");
-  visit(c.method.name, "method.name", any(), "how the model is adapted; `graft list methods` shows all");
+  visit(c.method.name, "method.name", any(), "how the model is adapted; `graft list` shows all");
   visit(c.method.options, "method.options", any(), "settings of the method, e.g. rank, alpha, dropout, roles, rslora");
   visit(c.task.name, "task.name", any(),
         "a shipped task or the path of a task YAML; empty: text_column and label_column");
@@ -108,7 +108,7 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.train.seed, "train.seed", between(0, kMaxCount), "seed of initialisation, order and dropout");
   visit(c.train.checkpoint_layers, "train.checkpoint_layers", any(),
         "compute layers again in the backward pass: less memory");
-  visit(c.run.output, "run.output", any(), "folder in which the run folder is made");
+  visit(c.run.output, "run.output", any(), "the run folder");
   visit(c.run.threads, "run.threads", between(0, 4096), "processor threads; 0: all cores");
 }
 

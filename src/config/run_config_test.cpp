@@ -108,7 +108,7 @@ TEST(RunConfig, EveryShippedRecipeOpensAndRoundTrips) {
     const auto config = load_recipe(recipe);
     EXPECT_EQ(parse_run_config(write_run_config(config), recipe), config) << recipe;
   }
-  EXPECT_EQ(load_recipe("lora").method.options.at("roles"), "q,v");
+  EXPECT_EQ(load_recipe("lora").method.options.at("rank"), "8");
   EXPECT_EQ(load_recipe("tfew-cpu").train.steps, 60);
   EXPECT_THAT(error_of([] { load_recipe("tfew-cpi"); }), HasSubstr("(did you mean 'tfew-cpu'?)"));
 }

@@ -22,11 +22,19 @@ std::string framed(const std::string& part) {
   return std::to_string(part.size()) + ":" + part;
 }
 
-std::string content_key(const Row& row, const std::vector<std::string>& used) {
+std::string content_key(const Row& row, const Task& task, const std::vector<std::string>& used) {
   std::string key;
   for (const auto& field : used) {
     const auto found = row.fields.find(field);
     key += framed(found == row.fields.end() ? "" : collapse_whitespace(found->second));
+  }
+  for (const auto& made : task.templates) {
+    // The first choice is among `used`.
+    for (std::size_t i = 1; !made.choices_from.empty(); ++i) {
+      const auto found = row.fields.find(fmt::format("{}.{}", made.choices_from, i));
+      if (found == row.fields.end()) break;
+      key += framed(collapse_whitespace(found->second));
+    }
   }
   return key;
 }
@@ -36,7 +44,7 @@ std::vector<Row> without_repeats(const std::vector<Row>& rows, const Task& task,
   std::unordered_set<std::string> seen;
   std::vector<Row> unique;
   for (const auto& row : rows) {
-    if (seen.insert(content_key(row, used)).second) unique.push_back(row);
+    if (seen.insert(content_key(row, task, used)).second) unique.push_back(row);
   }
   if (unique.size() < rows.size()) {
     notices.push_back(fmt::format("{} of {} rows repeat the text of an earlier row and were left out",
@@ -97,9 +105,9 @@ std::vector<std::size_t> everything(std::size_t count) {
 void drop_trained(FewShot& sample, const Task& task) {
   const auto used = used_fields(task);
   std::unordered_set<std::string> trained;
-  for (const auto& row : sample.train) trained.insert(content_key(row, used));
+  for (const auto& row : sample.train) trained.insert(content_key(row, task, used));
   const std::size_t before = sample.held_out.size();
-  std::erase_if(sample.held_out, [&](const Row& row) { return trained.count(content_key(row, used)) > 0; });
+  std::erase_if(sample.held_out, [&](const Row& row) { return trained.count(content_key(row, task, used)) > 0; });
   if (sample.held_out.size() < before) {
     sample.notices.push_back(fmt::format("{} of {} held-out rows repeat a training row and were left out",
                                          before - sample.held_out.size(), before));
@@ -147,6 +155,7 @@ FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::
   if (!has_validation && task.splits.count("test") == 0) return sample;
   sample.held_out = read_split(task, data, has_validation ? "validation" : "test");
   drop_trained(sample, task);
+  Rng(seed, kHeldOutStream).shuffle(sample.held_out);
   return sample;
 }
 

@@ -29,8 +29,8 @@ FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int
 FewShot sample_total(const std::vector<Row>& rows, const Task& task, std::int64_t total, std::uint64_t seed);
 
 /// Reads and samples what `graft tune` needs. One pool, or a single file: sample_few_shot of it. Otherwise `train` is
-/// sampled from the train split and `held_out` is the validation split (else the test split) in its own order, without
-/// rows that train. Throws as read_split and sample_few_shot.
+/// sampled from the train split and `held_out` is the validation split (else the test split), without rows that train.
+/// Throws as read_split and sample_few_shot.
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
                       std::uint64_t seed);
 

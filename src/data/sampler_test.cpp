@@ -110,6 +110,22 @@ TEST(Sampler, SplitsWithoutTrainedRows) {
   EXPECT_EQ(pool.train.size(), 3u) << "one file is one pool, whatever the task's splits";
 }
 
+TEST(Sampler, ASplitInOrderOfItsLabelsIsShuffled) {
+  const Folder folder;
+  std::string held_out = "text,label\n";
+  for (int i = 0; i < 40; ++i) held_out += "row " + std::to_string(i) + (i < 20 ? ",x\n" : ",y\n");
+  folder.file("train.csv", "text,label\na,x\nb,y\n");
+  folder.file("val.csv", held_out);
+  Task splits = task();
+  splits.splits = {{"train", "train.csv"}, {"validation", "val.csv"}};
+  auto rows = few_shot_data(splits, folder.path(), 0, 0).held_out;
+  ASSERT_EQ(rows.size(), 40u);
+  rows.resize(10);
+  const auto of_x = std::count_if(rows.begin(), rows.end(), [](const Row& r) { return r.fields.at("label") == "x"; });
+  EXPECT_GT(of_x, 1);
+  EXPECT_LT(of_x, 9);
+}
+
 TEST(DataHash, FollowsContentAndNotOrder) {
   auto rows = rows_of(3);
   const auto hash = data_hash(rows);

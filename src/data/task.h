@@ -63,7 +63,7 @@ struct Task {
   std::vector<std::string> metrics;        ///< first one decides; "accuracy", "balanced_accuracy", "macro_f1"
   std::string normalisation = "tokens";    ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
-  std::string text;                        ///< the YAML it came from, kept in the run folder
+  std::string text;                        ///< the YAML it came from, kept in the adapter's manifest
 
   /// True where the data is one pool: what is not sampled for training is held out.
   bool is_pool() const { return splits.count("pool") > 0; }

@@ -67,14 +67,16 @@ void tokenize_encoder_decoder(const Example& example, const Tokenizer& tokenizer
     out.choices[c].tokens = ids(tokenizer.encode(example.choices[c], true));
 }
 
-void cut_to_fit(ChoiceTokens& tokens, std::int64_t max_positions) {
+// A start token stays in front of what is left.
+void cut_to_fit(ChoiceTokens& tokens, std::int64_t max_positions, std::optional<TokenId> bos) {
   std::int64_t longest = 0;
   for (const auto& choice : tokens.choices)
     longest = std::max(longest, static_cast<std::int64_t>(choice.tokens.size()));
   const auto room = max_positions - longest;
   const auto length = static_cast<std::int64_t>(tokens.prompt.size());
-  if (max_positions > 0 && length > room && room > 0)
-    tokens.prompt.erase(tokens.prompt.begin(), tokens.prompt.begin() + (length - room));
+  if (max_positions <= 0 || length <= room || room <= 0) return;
+  const std::ptrdiff_t kept = bos && room > 1 && tokens.prompt.front() == *bos ? 1 : 0;
+  tokens.prompt.erase(tokens.prompt.begin() + kept, tokens.prompt.begin() + kept + (length - room));
 }
 
 void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
@@ -157,7 +159,7 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
     tokenize_encoder_decoder(example, tokenizer, tokens);
   } else {
     tokenize_decoder_only(example, tokenizer, tokens);
-    cut_to_fit(tokens, config.max_positions);
+    cut_to_fit(tokens, config.max_positions, tokenizer.bos());
   }
   return tokens;
 }

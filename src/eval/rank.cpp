@@ -23,7 +23,7 @@ std::vector<std::vector<double>> sums(const Model& model, const std::vector<Choi
   Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
   const std::int32_t slot = options.forward.slots.empty() ? -1 : 0;
   for (const auto& group : groups_of(examples, options.batch_tokens)) {
-    if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted");
+    if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
     const ChoiceBatch packed = pack(group, model.config(), slot);
     const at::Tensor by_choice =
         sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);

@@ -74,6 +74,12 @@ void append_whole(int file, const fs::path& path, const std::string& line) {
   }
 }
 
+std::string lines_of(const std::vector<TrainingExample>& examples) {
+  std::string text;
+  for (const TrainingExample& example : examples) text += to_line(example);
+  return text;
+}
+
 }  // namespace
 
 RunFolder RunFolder::create(const fs::path& path) {
@@ -123,9 +129,12 @@ void RunFolder::write_config(const std::string& yaml) {
 }
 
 void RunFolder::write_train(const std::vector<TrainingExample>& examples) {
-  std::string text;
-  for (const TrainingExample& example : examples) text += to_line(example);
-  write_file(train_file(), text);
+  write_file(train_file(), lines_of(examples));
+}
+
+bool RunFolder::has_train(const std::vector<TrainingExample>& examples) const {
+  std::error_code error;
+  return fs::exists(train_file(), error) && read_file(train_file()) == lines_of(examples);
 }
 
 void RunFolder::write_summary(const nlohmann::json& summary) {

@@ -156,5 +156,45 @@ TEST_F(Tune, TheDrawsOfTemplatesSurviveAKill) {
   EXPECT_EQ(text("whole/predictions.jsonl"), text("stopped/predictions.jsonl"));
 }
 
+TEST_F(Tune, ARunOnOtherExamplesIsRefused) {
+  run(arguments("one", "topics.yaml"));
+  const std::string examples = text("one/train.jsonl");
+  write_file(folder() / "topics.yaml", kTask + "collapse_whitespace: [text]\n");
+  run(arguments("one", "topics.yaml"));  // the examples are the same
+  std::string changed = kTask;
+  changed.replace(changed.find("Topic:"), 6, "Class:");
+  write_file(folder() / "topics.yaml", changed);
+  expect_refused(graft(folder(), arguments("one", "topics.yaml")), 2,
+                 {"one: holds a run on other training examples", "choose another --output"});
+  EXPECT_EQ(text("one/train.jsonl"), examples);
+}
+
+TEST_F(Tune, WithNothingHeldOutItSaysSo) {
+  auto all = arguments("all-rows", "topics.yaml");
+  all.insert(all.end(), {"--shots", "0"});
+  all.erase(std::find(all.begin(), all.end(), "--shots"), std::find(all.begin(), all.end(), "--shots") + 2);
+  const Outcome end = run(all);
+  EXPECT_NE(end.err.find("graft: note: every row trains, nothing is held out"), std::string::npos) << end.err;
+  auto evaluated = all;
+  *(std::find(evaluated.begin(), evaluated.end(), "--output") + 1) = "evaluated";
+  evaluated.insert(evaluated.end(), {"--set", "train.eval_every=2"});
+  expect_refused(graft(folder(), evaluated), 2, {"train.eval_every: there is nothing held out"});
+  EXPECT_FALSE(fs::exists(folder() / "evaluated"));
+}
+
+TEST_F(Tune, FullTuningSuggestsNoAdapter) {
+  auto full = arguments("full", "topics.yaml");
+  full.insert(full.end(), {"--method", "full"});
+  const Outcome end = run(full);
+  EXPECT_EQ(end.out.find("adapter"), std::string::npos) << end.out;
+  EXPECT_NE(end.out.find("report:"), std::string::npos) << end.out;
+}
+
+TEST_F(Tune, HelpListsEverySetting) {
+  const Outcome end = run({"tune", "--help"});
+  for (const char* key : {"optimizer.lr", "train.eval_every", "data.template"})
+    EXPECT_NE(end.out.find(key), std::string::npos) << key;
+}
+
 }  // namespace
 }  // namespace graft::e2e

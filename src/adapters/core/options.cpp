@@ -101,6 +101,19 @@ bool targets(const nlohmann::json& target_modules, const std::string& module) {
   });
 }
 
+void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed) {
+  const auto given = [&](const char* key) { return config.contains(key) && !config.at(key).is_null(); };
+  if (!given("target_modules") || given("layers_to_transform")) return;
+  for (const auto& entry : roles) {
+    const std::string module = entry.module();
+    if (entry.fused() || placed.count(module) > 0 || !targets(config.at("target_modules"), module)) continue;
+    if (given("exclude_modules") && targets(config.at("exclude_modules"), module)) continue;
+    fail(Category::Corruption, module,
+         "adapter_config.json targets this module, but the adapter's file has no tensor for it; fetch the adapter "
+         "again");
+  }
+}
+
 std::vector<std::string> target_names(const std::vector<RoleEntry>& entries, const RoleMap& roles) {
   std::set<std::string> wanted, names;
   for (const auto& entry : entries) wanted.insert(entry.module());

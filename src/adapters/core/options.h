@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,10 @@ std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role
 /// True when PEFT's `target_modules` (a list of names or suffixes, or one regular expression) picks the module.
 /// Throws InvalidArgument for a malformed expression.
 bool targets(const nlohmann::json& target_modules, const std::string& module);
+
+/// Throws Corruption where an adapter's `target_modules` pick a whole map of this model that is not among `placed`
+/// (names of modules): its tensors are missing. `config` is adapter_config.json.
+void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed);
 
 /// The entries' modules as PEFT lists them, without repetition: the last part of each name, or as much more of it as
 /// keeps PEFT off the other modules of `roles`: ["k_proj", "v_proj"], ["c_attn", "mlp.c_proj"].

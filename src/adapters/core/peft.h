@@ -18,7 +18,7 @@ struct Manifest {
 };
 
 /// Hash of the base weights an adapter belongs to, a line per tensor: "name shape sha256-prefix" of its first and last
-/// 64 KiB in the compute dtype, so that another base is recognised by its first tensor that differs.
+/// 16,384 values in bfloat16, so that another base is recognised by its first tensor that differs.
 std::string base_fingerprint(const Model& model);
 
 /// Writes the folder atomically file by file. Throws Unsupported for a method PEFT has not.

@@ -142,6 +142,38 @@ TEST(TfewVectors, ScaleTheOutputsOfTheMapsTheyName) {
   expect_crosses_over(folder.path() / "vectors.safetensors", *model, folder.path());
 }
 
+TEST(PeftFolder, WithoutATensorThatItsTargetsPromiseIsRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  for (const char* name : {"ia3", "lora"}) {
+    const auto place = folder.path() / name;
+    Rng rng(0);
+    save_adapter(place, *adapters::find(name).create(*model, {}, rng), *model, {});
+    EXPECT_EQ(load_adapter(place, *model).method, name);
+    NamedTensors tensors = read_tensors(place / "adapter_model.safetensors");
+    const std::string gone = tensors[0].first.substr(0, tensors[0].first.rfind(name[0] == 'i' ? ".ia3_l" : ".lora_"));
+    std::erase_if(tensors, [&](const auto& tensor) { return tensor.first.starts_with(gone + "."); });
+    write_tensors(place / "adapter_model.safetensors", tensors);
+    testing::expect_error(Category::Corruption, "has no tensor for it", [&] { load_adapter(place, *model); });
+  }
+}
+
+TEST(PeftFolder, LoraThatBeganFromChangedBaseWeightsIsRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  Rng rng(0);
+  save_adapter(folder.path() / "lora", *adapters::find("lora").create(*model, {}, rng), *model, {});
+  const auto file = folder.path() / "lora/adapter_config.json";
+  Json config = Json::parse(read_file(file));
+  config["init_lora_weights"] = "gaussian";
+  write_file(file, config.dump());
+  EXPECT_EQ(load_adapter(folder.path() / "lora", *model).method, "lora");
+  config["init_lora_weights"] = "pissa_niter_16";
+  write_file(file, config.dump());
+  testing::expect_error(Category::Unsupported, "changes the base weights",
+                        [&] { load_adapter(folder.path() / "lora", *model); });
+}
+
 TEST(TfewVectors, RefuseAnotherShapeAndOtherNames) {
   const testing::Folder folder;
   const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));

@@ -91,8 +91,10 @@ void read_data(Job& job) {
   job.data_hash = data_hash(data.train);
   render_templates(job, data);
   job.labels = job.task.labels;
-  for (std::size_t c = job.labels.size(); !job.train.empty() && c < job.train[0].choices.size(); ++c)
-    job.labels.push_back(fmt::format("choice {}", c));
+  std::size_t most = 0;
+  for (const auto* examples : {&job.train, &job.held_out})
+    for (const auto& example : *examples) most = std::max(most, example.choices.size());
+  for (std::size_t c = job.labels.size(); c < most; ++c) job.labels.push_back(fmt::format("choice {}", c));
 }
 
 ReportScore score(const std::string& metric, const std::vector<std::int64_t>& truth,
@@ -162,10 +164,28 @@ Job open_job(const RunConfig& config) {
   return job;
 }
 
+void refuse_unscorable(const Job& job) {
+  if (job.held_out.empty()) {
+    if (job.config.train.eval_every == 0) return;
+    fail(Category::InvalidArgument, "train.eval_every",
+         "there is nothing held out to evaluate on: every row trains; give --shots, or a task with a validation split");
+  }
+  const auto labelled = [](const Example& example) { return example.label >= 0; };
+  if (std::any_of(job.held_out.begin(), job.held_out.end(), labelled)) return;
+  fail(Category::InvalidArgument, job.held_out.front().where,
+       "no held-out row carries a label, nothing can be scored; name a split with labels in the task");
+}
+
 std::vector<std::int64_t> Evaluation::predictions() const {
   std::vector<std::int64_t> result;
   for (const auto& example : ranked) result.push_back(example.prediction);
   return result;
+}
+
+double Evaluation::chance() const {
+  double total = 0;
+  for (const auto& example : ranked) total += example.label < 0 ? 0 : 1.0 / static_cast<double>(example.scores.size());
+  return total / static_cast<double>(scores.examples);
 }
 
 double Evaluation::metric(const std::string& name) const {

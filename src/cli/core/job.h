@@ -44,6 +44,10 @@ at::ScalarType compute_dtype(const RunConfig& config);
 /// Opens everything a configuration names and says what it found. Throws as the parts do.
 Job open_job(const RunConfig& config);
 
+/// Throws InvalidArgument for what only the first evaluation would find out: evaluations during training with nothing
+/// held out, held-out examples without any label.
+void refuse_unscorable(const Job& job);
+
 struct Spread {
   double median = 0, low = 0, high = 0;  ///< low and high: quartiles
 };
@@ -58,6 +62,8 @@ struct Evaluation {
   /// the right choice.
   double metric(const std::string& name) const;
   std::vector<std::int64_t> predictions() const;
+  /// Expected accuracy of a guess: examples may have different numbers of choices.
+  double chance() const;
   /// Of the accuracies by template, which must not be empty.
   Spread spread() const;
 };

@@ -1,6 +1,7 @@
 #include "cli/core/tune_report.h"
 
 #include <ATen/Parallel.h>
+#include <fmt/chrono.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -70,7 +71,7 @@ void add_cost(ReportData& data, const TuneResult& run) {
 void add_comparison(ReportData& data, const TuneResult& run) {
   data.before = run.before->scores;
   data.after = run.after->scores;
-  data.chance = 1.0 / static_cast<double>(data.after->confusion.size());
+  data.chance = run.after->chance();
   add_mistakes(data, run);
   std::vector<std::int64_t> truth;
   for (const auto& example : run.after->ranked) truth.push_back(example.label);
@@ -93,6 +94,7 @@ ReportData tune_report(const TuneResult& run, const std::string& next) {
   data.model = run.job.config.model.path;
   data.task = run.job.task.name;
   data.method = run.method.name;
+  data.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(run.started));
   data.version = GRAFT_VERSION;
   data.steps = run.settings.steps;
   data.labels = run.job.labels;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <optional>
 #include <string>
 
@@ -24,6 +25,7 @@ struct TuneResult {
   const Method& method;
   const Adapter& adapter;
   const RunFolder& folder;
+  std::time_t started;
   const std::optional<Evaluation>& before;  ///< both or neither
   const std::optional<Evaluation>& after;
   Trained trained;

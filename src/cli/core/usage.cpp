@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "config/run_config.h"
 
 namespace graft {
 namespace {
@@ -68,6 +69,21 @@ void refuse_empty_options(const CLI::App& verb) {
     if (option->get_required() && std::find(given.begin(), given.end(), "") != given.end())
       fail(Category::InvalidArgument, option->get_name(), "is empty; see graft {} --help", verb.get_name());
   }
+}
+
+std::string shell_word(const std::string& text) {
+  const std::string plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+  if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string settings_text() {
+  std::string text;
+  for (const RunField& field : run_fields())
+    text += fmt::format("  {:<32} {}; {} (default: {})\n", field.name, field.doc, field.expected, field.standard);
+  return text;
 }
 
 }  // namespace graft

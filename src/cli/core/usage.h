@@ -1,4 +1,4 @@
-// What is wrong with a command line, in one line.
+// Command lines as text: what is wrong with one, in one line, and how one is written.
 #pragma once
 
 #include <string>
@@ -16,5 +16,11 @@ std::string explain_usage(const CLI::App& app, const CLI::ParseError& error);
 
 /// Throws InvalidArgument for a required option of `verb` that was given an empty text, as `--output "$unset"` does.
 void refuse_empty_options(const CLI::App& verb);
+
+/// `text` as one word of a shell: quoted where it must be.
+std::string shell_word(const std::string& text);
+
+/// Every setting of a run with its range and default, a line each.
+std::string settings_text();
 
 }  // namespace graft

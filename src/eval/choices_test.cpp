@@ -1,0 +1,68 @@
+#include "eval/choices.h"
+
+#include <gtest/gtest.h>
+
+#include "generate/fake_tokenizer_test.h"
+
+namespace graft {
+namespace {
+
+// Bytes behind a start token, and "10" is one token.
+class MergingTokenizer : public ByteTokenizer {
+ public:
+  static constexpr TokenId kStart = 257, kTen = 258;
+
+  std::vector<TokenId> encode(std::string_view text, bool add_special) const override {
+    std::vector<TokenId> ids;
+    if (add_special) ids.push_back(kStart);
+    for (std::size_t at = 0; at < text.size(); ++at) {
+      const bool ten = text.substr(at, 2) == "10";
+      ids.push_back(ten ? kTen : static_cast<TokenId>(static_cast<unsigned char>(text[at])));
+      at += ten;
+    }
+    return ids;
+  }
+  std::optional<TokenId> bos() const override { return kStart; }
+};
+
+Example example(const std::string& prompt, const std::vector<std::string>& choices) {
+  Example made;
+  made.prompt = prompt;
+  made.choices = choices;
+  made.label = 0;
+  return made;
+}
+
+std::vector<std::int64_t> bytes(const std::string& text) {
+  std::vector<std::int64_t> ids;
+  for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
+  return ids;
+}
+
+TEST(Choices, SplitWhereThePromptEnds) {
+  const auto tokens = tokenize(example("ab", {" x", " yz"}), MergingTokenizer(), {});
+  EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'a', 'b'}));
+  ASSERT_EQ(tokens.choices.size(), 2u);
+  EXPECT_EQ(tokens.choices[0].tokens, bytes(" x"));
+  EXPECT_EQ(tokens.choices[1].tokens, bytes(" yz"));
+  EXPECT_EQ(tokens.choices[1].bytes, 3);
+}
+
+TEST(Choices, ATokenAcrossTheBoundaryIsTheChoices) {
+  const auto tokens = tokenize(example("a1", {"0", "02"}), MergingTokenizer(), {});
+  EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'a'}));
+  EXPECT_EQ(tokens.choices[0].tokens, (std::vector<std::int64_t>{MergingTokenizer::kTen}));
+  EXPECT_EQ(tokens.choices[1].tokens, (std::vector<std::int64_t>{MergingTokenizer::kTen, '2'}));
+}
+
+TEST(Choices, APromptIsCutFromTheLeftBehindItsStartToken) {
+  ModelConfig config;
+  config.max_positions = 6;
+  const auto tokens = tokenize(example("abcdefgh", {"x", "yz"}), MergingTokenizer(), config);
+  EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'f', 'g', 'h'}));
+  const auto without = tokenize(example("abcdefgh", {"x", "yz"}), ByteTokenizer(), config);
+  EXPECT_EQ(without.prompt, bytes("efgh"));
+}
+
+}  // namespace
+}  // namespace graft
