@@ -7,16 +7,11 @@
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/layer_checkpoint.h"
-#include "nn/norm.h"
 
 namespace graft {
 namespace {
 
 constexpr const char* kPrefix = "transformer.";
-
-struct Norm {
-  std::int64_t weight = -1, bias = -1;
-};
 
 struct Layer {
   Norm attention_norm, mlp_norm;
@@ -61,7 +56,7 @@ class Gpt2 : public Model {
       };
       x = options.checkpoint_layers ? checkpointed(layer, {x}) : layer({x});
     }
-    x = normalised(*pass, norm_, x);
+    x = pass->layer_norm(norm_, x, config_.norm_eps);
     const auto& order = pass->plan().order;
     return order ? x.index_select(0, *order) : x;
   }
@@ -92,17 +87,18 @@ class Gpt2 : public Model {
 
   static Site site(std::int64_t layer, Role role) { return {Stack::Decoder, layer, role}; }
 
-  Norm load_norm(ParameterLoader& loader, const std::string& module) const {
-    return {loader.take(module + ".weight", {config_.hidden_size}),
-            loader.take(module + ".bias", {config_.hidden_size})};
+  Norm load_norm(ParameterLoader& loader, const std::string& module) {
+    return take_norm(loader, module, config_.hidden_size, true, hidden_prefix());
   }
+
+  const char* hidden_prefix() const { return prefix_.empty() ? kPrefix : ""; }
 
   Linear map(ParameterLoader& loader, Site where, const std::string& module, std::int64_t in, std::int64_t out) {
     const Layout layout = config_.transposed_linears ? Layout::InOut : Layout::OutIn;
     const auto shape = layout == Layout::InOut ? std::vector{in, out} : std::vector{out, in};
     const Linear linear{where, loader.take(module + ".weight", shape), loader.take(module + ".bias", {out}), layout};
     RoleEntry entry{where, module + ".weight", module + ".bias", layout, in, out, 0, out};
-    entry.module_prefix = prefix_.empty() ? kPrefix : "";
+    entry.module_prefix = hidden_prefix();
     roles_.push_back(entry);
     return linear;
   }
@@ -118,15 +114,13 @@ class Gpt2 : public Model {
            at::embedding(context.parameter(positions_), context.plan().positions);
   }
 
-  at::Tensor normalised(const Context& context, const Norm& norm, const at::Tensor& x) const {
-    return layer_norm(x, context.parameter(norm.weight), context.parameter(norm.bias), config_.norm_eps);
-  }
-
   at::Tensor run_layer(const Context& context, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    const at::Tensor attended = x + self_attention(context, l, normalised(context, layer.attention_norm, x));
-    const at::Tensor inner = context.linear(layer.up, normalised(context, layer.mlp_norm, attended));
-    return attended + context.linear(layer.down, activate_(inner));
+    const at::Tensor attended =
+        x + self_attention(context, l, context.layer_norm(layer.attention_norm, x, config_.norm_eps));
+    const at::Tensor normed = context.layer_norm(layer.mlp_norm, attended, config_.norm_eps);
+    const at::Tensor inner = context.linear(layer.up, normed);
+    return attended + context.sublayer(layer.down.site, normed, context.linear(layer.down, activate_(inner)));
   }
 
   at::Tensor self_attention(const Context& context, std::int64_t l, const at::Tensor& x) const {
@@ -140,8 +134,9 @@ class Gpt2 : public Model {
     options.scale = scale(l);
     options.cache = context.cache();
     options.layer = l;
-    return context.linear(
-        layer.o, attention(part(0, Role::Q), part(1, Role::K), part(2, Role::V), context.plan().calls, options));
+    const at::Tensor read =
+        attention(part(0, Role::Q), part(1, Role::K), part(2, Role::V), context.plan().calls, options);
+    return context.sublayer(layer.o.site, x, context.linear(layer.o, read));
   }
 
   double scale(std::int64_t l) const {

@@ -6,14 +6,13 @@
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/layer_checkpoint.h"
-#include "nn/norm.h"
 #include "nn/rope.h"
 
 namespace graft {
 namespace {
 
 struct Layer {
-  std::int64_t input_norm = -1, post_norm = -1;
+  Norm input_norm, post_norm;
   Linear q, k, v, o, gate, up, down;
 };
 
@@ -25,7 +24,7 @@ class Llama : public Model {
         activate_(activation(config.activation)) {
     embedding_ = loader.take("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
-    norm_ = loader.take("model.norm.weight", {config.hidden_size});
+    norm_ = take_norm(loader, "model.norm", config.hidden_size, false);
     loader.ignore("rotary_emb.inv_freq");  // from GGUF's rope_freqs it is already in the configuration
     if (config.tie_embeddings) {
       loader.ignore("lm_head.weight");
@@ -53,7 +52,7 @@ class Llama : public Model {
       };
       x = options.checkpoint_layers ? checkpointed(layer, {x}) : layer({x});
     }
-    x = rms_norm(x, pass->context.parameter(norm_), config_.norm_eps);
+    x = pass->context.rms_norm(norm_, x, config_.norm_eps);
     const auto& order = pass->context.plan().order;
     return order ? x.index_select(0, *order) : x;
   }
@@ -73,8 +72,8 @@ class Llama : public Model {
     const std::int64_t hidden = config_.hidden_size, queries = config_.heads * config_.head_dim,
                        keys = config_.kv_heads * config_.head_dim;
     Layer layer;
-    layer.input_norm = loader.take(prefix + "input_layernorm.weight", {hidden});
-    layer.post_norm = loader.take(prefix + "post_attention_layernorm.weight", {hidden});
+    layer.input_norm = take_norm(loader, prefix + "input_layernorm", hidden, false);
+    layer.post_norm = take_norm(loader, prefix + "post_attention_layernorm", hidden, false);
     const bool bias = config_.attention_bias;
     layer.q =
         map(loader, {Stack::Decoder, l, Role::Q}, prefix + "self_attn.q_proj", hidden, queries, bias, config_.heads);
@@ -106,10 +105,10 @@ class Llama : public Model {
   at::Tensor run_layer(const Context& context, const RopeTable& table, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
     const at::Tensor attended =
-        x + self_attention(context, table, l, rms_norm(x, context.parameter(layer.input_norm), config_.norm_eps));
-    const at::Tensor normed = rms_norm(attended, context.parameter(layer.post_norm), config_.norm_eps);
+        x + self_attention(context, table, l, context.rms_norm(layer.input_norm, x, config_.norm_eps));
+    const at::Tensor normed = context.rms_norm(layer.post_norm, attended, config_.norm_eps);
     const at::Tensor inner = activate_(context.linear(layer.gate, normed)) * context.linear(layer.up, normed);
-    return attended + context.linear(layer.down, inner);
+    return attended + context.sublayer(layer.down.site, normed, context.linear(layer.down, inner));
   }
 
   at::Tensor self_attention(const Context& context, const RopeTable& table, std::int64_t l, const at::Tensor& x) const {
@@ -123,12 +122,13 @@ class Llama : public Model {
     options.cache = context.cache();
     options.layer = l;
     const auto& calls = config_.windowed(l) ? context.plan().windowed : context.plan().calls;
-    return context.linear(layer.o, attention(q, k, v, calls, options));
+    return context.sublayer(layer.o.site, x, context.linear(layer.o, attention(q, k, v, calls, options)));
   }
 
   Rope rope_;
   Activation activate_;
-  std::int64_t embedding_ = -1, norm_ = -1, head_ = -1;
+  std::int64_t embedding_ = -1, head_ = -1;
+  Norm norm_;
   std::vector<Layer> layers_;
   RoleMap roles_;
 };

@@ -10,21 +10,20 @@
 #include "nn/attention.h"
 #include "nn/kv_cache.h"
 #include "nn/layer_checkpoint.h"
-#include "nn/norm.h"
 #include "nn/relative_bias.h"
 
 namespace graft {
 namespace {
 
 struct Attention {
-  std::int64_t norm = -1;
+  Norm norm;
   Linear q, k, v, o;
 };
 
 struct Layer {
   Attention self;
   std::optional<Attention> cross;
-  std::int64_t norm = -1;  // of the feed-forward
+  Norm norm;  // of the feed-forward
   std::optional<Linear> gate;
   Linear up, down;
 };
@@ -32,7 +31,7 @@ struct Layer {
 struct Tower {
   std::vector<Layer> layers;
   std::int64_t bias_table = -1;  // [buckets, H], of every layer
-  std::int64_t norm = -1;
+  Norm norm;
 };
 
 class T5 : public Model {
@@ -117,7 +116,7 @@ class T5 : public Model {
                                    {config_.relative_attention_num_buckets, config_.heads});
     for (std::int64_t l = 0; l < layers; ++l)
       tower.layers.push_back(load_layer(loader, stack, l, fmt::format("{}block.{}.layer.", prefix, l)));
-    tower.norm = loader.take(prefix + "final_layer_norm.weight", {config_.hidden_size});
+    tower.norm = take_norm(loader, prefix + "final_layer_norm", config_.hidden_size, false);
     return tower;
   }
 
@@ -128,7 +127,7 @@ class T5 : public Model {
       layer.cross = load_attention(loader, Stack::Cross, l, prefix + "1.", "EncDecAttention.");
     const std::string last = prefix + (layer.cross ? "2." : "1."), dense = last + "DenseReluDense.";
     const std::int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
-    layer.norm = loader.take(last + "layer_norm.weight", {hidden});
+    layer.norm = take_norm(loader, last + "layer_norm", hidden, false);
     if (config_.gated) layer.gate = map(loader, {stack, l, Role::Gate}, dense + "wi_0", hidden, inner);
     layer.up = map(loader, {stack, l, Role::Up}, dense + (config_.gated ? "wi_1" : "wi"), hidden, inner);
     layer.down = map(loader, {stack, l, Role::Down}, dense + "wo", inner, hidden);
@@ -139,7 +138,7 @@ class T5 : public Model {
                            const std::string& module) {
     const std::int64_t hidden = config_.hidden_size, inner = config_.heads * config_.head_dim;
     Attention attention;
-    attention.norm = loader.take(prefix + "layer_norm.weight", {hidden});
+    attention.norm = take_norm(loader, prefix + "layer_norm", hidden, false);
     attention.q = map(loader, {stack, l, Role::Q}, prefix + module + "q", hidden, inner);
     attention.k = map(loader, {stack, l, Role::K}, prefix + module + "k", hidden, inner);
     attention.v = map(loader, {stack, l, Role::V}, prefix + module + "v", hidden, inner);
@@ -166,14 +165,14 @@ class T5 : public Model {
       };
       inputs[0] = checkpoint ? checkpointed(layer, inputs) : layer(inputs);
     }
-    return rms_norm(inputs[0], context.parameter(tower.norm), config_.norm_eps);
+    return context.rms_norm(tower.norm, inputs[0], config_.norm_eps);
   }
 
   // inputs: hidden states, the encoder's, one bias a call.
   at::Tensor run_layer(const Pass& pass, const Context& context, const Layer& layer, std::int64_t l,
                        const std::vector<at::Tensor>& inputs) const {
-    const auto normalised = [&](const at::Tensor& x, std::int64_t norm) {
-      return rms_norm(x, context.parameter(norm), config_.norm_eps);
+    const auto normalised = [&](const at::Tensor& x, const Norm& norm) {
+      return context.rms_norm(norm, x, config_.norm_eps);
     };
     at::Tensor x = inputs[0];
     x = x + self_attention(context, layer.self, l, normalised(x, layer.self.norm), inputs);
@@ -181,7 +180,7 @@ class T5 : public Model {
     const at::Tensor y = normalised(x, layer.norm);
     const at::Tensor inner = layer.gate ? activate_(context.linear(*layer.gate, y)) * context.linear(layer.up, y)
                                         : activate_(context.linear(layer.up, y));
-    return x + context.linear(layer.down, inner);
+    return x + context.sublayer(layer.down.site, y, context.linear(layer.down, inner));
   }
 
   at::Tensor heads(const at::Tensor& x) const { return x.view({x.size(0), config_.heads, config_.head_dim}); }
@@ -194,7 +193,7 @@ class T5 : public Model {
     options.bias = [&inputs](std::size_t call) { return inputs[call + 2]; };
     const at::Tensor q = heads(context.linear(maps.q, x)), k = heads(context.linear(maps.k, x)),
                      v = heads(context.linear(maps.v, x));
-    return context.linear(maps.o, attention(q, k, v, context.plan().calls, options));
+    return context.sublayer(maps.o.site, x, context.linear(maps.o, attention(q, k, v, context.plan().calls, options)));
   }
 
   // Keys and values are computed once for each row of the encoder, however many segments read it.
@@ -210,7 +209,7 @@ class T5 : public Model {
     const auto& calls = context.plan().cross;
     const at::Tensor read =
         context.cache() == nullptr ? attention(q, k, v, calls, {}) : cached_cross(context, l, q, k, v);
-    return context.linear(maps.o, read);
+    return context.sublayer(maps.o.site, x, context.linear(maps.o, read));
   }
 
   at::Tensor cached_cross(const Context& context, std::int64_t l, const at::Tensor& q, const at::Tensor& k,

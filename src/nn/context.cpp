@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "nn/norm.h"
 
 namespace graft {
 namespace {
@@ -68,6 +69,48 @@ at::Tensor Context::adapt_output(const Site& site, const at::Tensor& x, const at
     const SiteHooks* here = hooks(slot);
     if (here == nullptr || !here->acts_on(site)) return rows;
     return here->output(site, x.narrow(0, range.begin, range.length), rows);
+  });
+}
+
+at::Tensor Context::sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const {
+  if (!acts_on(last)) return y;
+  return by_run(plan_.runs, y, [&](std::int32_t slot, const at::Tensor& rows, TokenRange range) {
+    const SiteHooks* here = hooks(slot);
+    if (here == nullptr || !here->acts_on(last)) return rows;
+    return here->sublayer(last, x.narrow(0, range.begin, range.length), rows);
+  });
+}
+
+at::Tensor Context::norm_vector(std::int32_t slot, std::int64_t index) const {
+  if (index < 0) return {};
+  const SiteHooks* here = hooks(slot);
+  const at::Tensor replaced = here == nullptr ? at::Tensor() : here->norm(index);
+  return replaced.defined() ? replaced.to(parameters_.value(index).scalar_type()) : parameter(index);
+}
+
+template <typename Apply>
+at::Tensor Context::normalised(const Norm& norm, const at::Tensor& x, const Apply& apply) const {
+  const auto replaces = [&](const SlotRun& run) {
+    const SiteHooks* here = hooks(run.slot);
+    return here != nullptr &&
+           (here->norm(norm.weight).defined() || (norm.bias >= 0 && here->norm(norm.bias).defined()));
+  };
+  if (std::none_of(plan_.runs.begin(), plan_.runs.end(), replaces))
+    return apply(x, norm_vector(-1, norm.weight), norm_vector(-1, norm.bias));
+  return by_run(plan_.runs, x, [&](std::int32_t slot, const at::Tensor& rows, TokenRange) {
+    return apply(rows, norm_vector(slot, norm.weight), norm_vector(slot, norm.bias));
+  });
+}
+
+at::Tensor Context::rms_norm(const Norm& norm, const at::Tensor& x, double eps) const {
+  return normalised(norm, x, [eps](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor&) {
+    return graft::rms_norm(rows, weight, eps);
+  });
+}
+
+at::Tensor Context::layer_norm(const Norm& norm, const at::Tensor& x, double eps) const {
+  return normalised(norm, x, [eps](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor& bias) {
+    return graft::layer_norm(rows, weight, bias, eps);
   });
 }
 

@@ -23,6 +23,12 @@ struct Linear {
   Layout layout = Layout::OutIn;
 };
 
+/// A norm of an architecture, by parameter index.
+struct Norm {
+  std::int64_t weight = -1;
+  std::int64_t bias = -1;  ///< -1: none
+};
+
 /// Hooks of the adapters in use, by slot. Throws InvalidArgument where one of the slots replaces parameters and a
 /// segment uses another: the model's head, which knows no segments, would mix them up.
 class Context {
@@ -41,8 +47,16 @@ class Context {
   at::Tensor adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
   /// Adapters' input hooks alone.
   at::Tensor adapt_input(const Site& site, const at::Tensor& x) const;
+  /// Adapters' sublayer hooks on the output y of the attention or feed-forward that ends at site `last`.
+  at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const;
+  /// rms_norm() or layer_norm() of x [N, …] with every slot's own vectors.
+  at::Tensor rms_norm(const Norm& norm, const at::Tensor& x, double eps) const;
+  at::Tensor layer_norm(const Norm& norm, const at::Tensor& x, double eps) const;
 
  private:
+  template <typename Apply>
+  at::Tensor normalised(const Norm& norm, const at::Tensor& x, const Apply& apply) const;
+  at::Tensor norm_vector(std::int32_t slot, std::int64_t index) const;
   bool acts_on(const Site& site) const;
   const SiteHooks* hooks(std::int32_t slot) const {
     return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)];

@@ -53,6 +53,13 @@ using RoleMap = std::vector<RoleEntry>;
 /// The entry of a site, or nullptr.
 const RoleEntry* find(const RoleMap& roles, const Site& site);
 
+/// A normalisation of the model.
+struct NormEntry {
+  std::string module;        ///< as PEFT targets it
+  std::int64_t weight = -1;  ///< parameter index
+  std::int64_t bias = -1;    ///< -1: none (RMSNorm)
+};
+
 /// What an adapter may do inside a forward pass. Implementations are const and may be called from one thread at a time.
 class SiteHooks {
  public:
@@ -64,6 +71,19 @@ class SiteHooks {
   virtual at::Tensor output(const Site&, const at::Tensor& x, const at::Tensor& y) const {
     (void)x;
     return y;
+  }
+  /// Output y [n, C] of a whole attention or feed-forward, before it is added to the stream; x [n, C] is what went in,
+  /// `last` the site of its last map (o or down).
+  virtual at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const {
+    (void)last;
+    (void)x;
+    return y;
+  }
+  /// A trained replacement of vector `index` of a norm, or an undefined tensor. Unlike parameter() it may be another
+  /// one for each slot of a batch.
+  virtual at::Tensor norm(std::int64_t index) const {
+    (void)index;
+    return {};
   }
   /// A trained replacement of base parameter `index` (ParameterTable order), or an undefined tensor.
   virtual at::Tensor parameter(std::int64_t index) const {

@@ -12,8 +12,8 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-# A batch on which ten full Adafactor steps of the ReLU model do not amplify rounding (the default's do).
-BATCH_SEEDS = {"t5": 10201}
+# Batches on which ten optimiser steps do not amplify rounding (the default's do: ReLUs that flip, key biases).
+BATCH_SEEDS = {"t5": 10201, "gpt2/bitfit": 10300}
 
 
 def fingerprint():
@@ -35,7 +35,8 @@ def golden(name, method, model_folder, out, seed):
     def fresh(dtype):
         return reference.adapt(load_model(name, model_folder, dtype), name, method, seed)
 
-    sequences = reference.batch(name, torch.Generator().manual_seed(BATCH_SEEDS.get(name, seed + 1)))
+    batch_seed = BATCH_SEEDS.get(f"{name}/{method}", BATCH_SEEDS.get(name, seed + 1))
+    sequences = reference.batch(name, torch.Generator().manual_seed(batch_seed))
     keys = {f"{key}.{i}": value for i, sequence in enumerate(sequences) for key, value in sequence.items()}
 
     model = fresh(torch.float32)
@@ -69,6 +70,14 @@ def golden(name, method, model_folder, out, seed):
             keys[f"tfew.loss.{part}"] = loss
             keys.update({f"tfew.{part}.grad.{key}": value for key, value in reference.gradients(model, loss).items()})
 
+    # A true gradient of 0 (a key's bias without rotary positions, which a softmax does not see) is rounding noise alone.
+    wide = fresh(torch.float64)
+    precise = reference.gradients(wide, reference.lm_loss(wide, sequences)[0])
+    largest = max(value.abs().max().item() for value in precise.values())
+    unseen = {key for key, value in precise.items() if value.abs().max() < 1e-9 * largest}
+    keys.update({f"unstable.grad.{key}": torch.ones_like(value, dtype=torch.uint8)
+                 for key, value in precise.items() if key in unseen})
+
     for kind, prefix in (("adamw", "step10"), ("adafactor", "adafactor10")):
         losses, after = reference.train(fresh(torch.float32), sequences, kind, method)
         precise_losses, precise = reference.train(fresh(torch.float64), sequences, kind, method)
@@ -76,7 +85,7 @@ def golden(name, method, model_folder, out, seed):
         for key, value in after.items():
             keys[f"{prefix}.{key}"] = value
             # Where fp32 and fp64 disagree the gradient is rounding noise that the optimiser normalises to a full step.
-            unstable = (value - precise[key]).abs() > 2e-5 * value.abs().max()
+            unstable = ((value - precise[key]).abs() > 2e-5 * value.abs().max()) | (key in unseen)
             if unstable.any():
                 keys[f"unstable.{prefix}.{key}"] = unstable.to(torch.uint8)
 

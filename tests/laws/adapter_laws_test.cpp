@@ -49,6 +49,24 @@ class AdapterLaw : public Law {
     return load_model((folder() / name).string());
   }
 
+  bool mergeable(const Adapter& adapter) const {
+    try {
+      adapter.merged(0, model().parameters().value(0));
+      return true;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
+      return false;
+    }
+  }
+
+  // The command says so too, and leaves nothing behind.
+  void expect_no_merge(const Method& method, const Adapter& adapter) const {
+    const auto place = folder() / method.name, output = folder() / (std::string(method.name) + "-command");
+    save_adapter(place, adapter, model(), {});
+    expect_error(Category::Unsupported, "keep the adapter", [&] { merge(model_folder(), place, output); });
+    EXPECT_FALSE(fs::exists(output));
+  }
+
   std::unique_ptr<Model> merged(const Method& method, const Adapter& adapter) const {
     NamedTensors tensors = base_tensors();
     for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -93,9 +111,10 @@ TEST_P(AdapterLaw, MergedWeightsGiveTheAdaptersLogits) {
     const Text input = text(12);
     const auto adapter = stirred(method);
     const at::Tensor want = logits(model(), input, adapter.get());
+    EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3) << "the adapter does nothing that could be merged";
+    if (!mergeable(*adapter)) return expect_no_merge(method, *adapter);
     const auto whole = merged(method, *adapter);
     EXPECT_LE(relative_gap(logits(*whole, input), want), 1e-4);
-    EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3) << "the adapter does nothing that could be merged";
     if (!has_file(method)) return;
     const auto place = folder() / method.name, output = folder() / (std::string(method.name) + "-command");
     save_adapter(place, *adapter, model(), {});
@@ -124,8 +143,12 @@ TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
     const Text input = text(12);
     const auto adapter = stirred(method);
     const auto kept = gradients(input, *adapter, false), recomputed = gradients(input, *adapter, true);
+    double largest = 0;
+    for (const auto& [name, gradient] : kept) largest = std::max(largest, gradient.abs().max().item<double>());
     for (const auto& [name, gradient] : kept) {
       ASSERT_TRUE(recomputed.at(name).defined()) << name;
+      // A softmax does not see a key's bias: its gradient is rounding alone.
+      if (gradient.abs().max().item<double>() < kRounding * largest) continue;
       EXPECT_LE(relative_gap(recomputed.at(name), gradient), kRounding) << name;
     }
   });

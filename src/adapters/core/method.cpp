@@ -34,6 +34,10 @@ at::Tensor trainable(const at::Tensor& value, const Model& model) {
   return value.to(model.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous().requires_grad_(true);
 }
 
+at::Tensor normal(at::IntArrayRef shape, double deviation, Rng& rng) {
+  return at::randn(shape, at::detail::createCPUGenerator(rng())).mul_(deviation);
+}
+
 std::int64_t trainable_elements(const Adapter& adapter) {
   std::int64_t total = 0;
   for (const auto& parameter : adapter.parameters()) total += parameter.value.numel();

@@ -72,6 +72,9 @@ const Method& find_peft(const std::string& peft_type);
 /// A trainable copy of `value`: fp32, on the model's device, requires grad.
 at::Tensor trainable(const at::Tensor& value, const Model& model);
 
+/// A tensor of normal draws with the standard deviation, fp32.
+at::Tensor normal(at::IntArrayRef shape, double deviation, Rng& rng);
+
 /// Sum of the elements an adapter trains.
 std::int64_t trainable_elements(const Adapter& adapter);
 

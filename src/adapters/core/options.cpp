@@ -50,6 +50,15 @@ bool Options::flag(const char* key, bool fallback) const {
   return given_.at(key).get<bool>();
 }
 
+std::string Options::choice(const char* key, const std::vector<std::string>& allowed) const {
+  if (!given_.contains(key)) return allowed.front();
+  const auto& value = given_.at(key);
+  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  if (std::find(allowed.begin(), allowed.end(), text) != allowed.end()) return text;
+  fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "unknown '{}'{}", text,
+       did_you_mean(text, allowed));
+}
+
 std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallback) const {
   if (!given_.contains(key)) return fallback;
   const auto& value = given_.at(key);

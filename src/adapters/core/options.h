@@ -18,6 +18,8 @@ class Options {
   std::int64_t integer(const char* key, std::int64_t fallback, std::int64_t least) const;
   double number(const char* key, double fallback, double least, double most) const;
   bool flag(const char* key, bool fallback) const;
+  /// One of `allowed`, whose first entry is the default. Throws with the nearest one.
+  std::string choice(const char* key, const std::vector<std::string>& allowed) const;
   /// Roles as a list or as "q,v".
   std::vector<Role> roles(const char* key, const std::vector<Role>& fallback) const;
 

@@ -56,6 +56,14 @@ PlanOptions Model::plan_options(const ForwardOptions& options) const {
   return plan;
 }
 
+Norm Model::take_norm(ParameterLoader& loader, const std::string& module, std::int64_t size, bool bias,
+                      const std::string& hidden_prefix) {
+  const std::int64_t weight = loader.take(module + ".weight", {size});
+  const Norm norm{weight, bias ? loader.take(module + ".bias", {size}) : -1};
+  norms_.push_back({hidden_prefix + module, norm.weight, norm.bias});
+  return norm;
+}
+
 at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) const {
   const at::Tensor& base = parameters_.value(index);
   const SiteHooks* hooks = replacing(options.slots);

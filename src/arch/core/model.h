@@ -37,6 +37,8 @@ class Model {
   virtual at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options = {}) const = 0;
 
   virtual const RoleMap& roles() const = 0;
+  /// Every normalisation, the last one included.
+  const std::vector<NormEntry>& norms() const { return norms_; }
   /// Depth of the KV cache this model needs.
   virtual std::int64_t cache_layers() const = 0;
 
@@ -55,8 +57,14 @@ class Model {
   /// Parameter `index` or its replacement by a method that trains base parameters.
   at::Tensor parameter(std::int64_t index, const ForwardOptions& options) const;
 
+  /// Loads `module`.weight and, where the norm has one, `module`.bias, [size] each. `hidden_prefix` is what the
+  /// module's name has in front where the checkpoint leaves it out.
+  Norm take_norm(ParameterLoader& loader, const std::string& module, std::int64_t size, bool bias,
+                 const std::string& hidden_prefix = "");
+
   ModelConfig config_;
   ParameterTable parameters_;
+  std::vector<NormEntry> norms_;
 };
 
 struct ModelOptions {
