@@ -121,11 +121,7 @@ class Lora : public Adapter {
 // A: uniform as nn.Linear's default (Kaiming with a = √5: bound 1/√in); B: zero, so that training starts at the base
 // model.
 at::Tensor initial_a(std::int64_t rank, std::int64_t in, Rng& rng) {
-  at::Tensor a = at::empty({rank, in}, at::kFloat);
-  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  float* data = a.data_ptr<float>();
-  for (std::int64_t i = 0; i < a.numel(); ++i) data[i] = static_cast<float>((2 * rng.uniform() - 1) * bound);
-  return a;
+  return uniform({rank, in}, 1.0 / std::sqrt(static_cast<double>(in)), rng);
 }
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {

@@ -23,7 +23,7 @@ class Gpt2 : public Model {
   Gpt2(const ModelConfig& config, ParameterLoader& loader) : Model(config), activate_(activation(config.activation)) {
     // The published files name the bare model's parameters; files saved with a head have the prefix.
     prefix_ = loader.has(std::string(kPrefix) + "wte.weight") ? kPrefix : "";
-    tokens_ = loader.take(prefix_ + "wte.weight", {config.vocab_size, config.hidden_size});
+    embedding_ = loader.take(prefix_ + "wte.weight", {config.vocab_size, config.hidden_size});
     positions_ = loader.take(prefix_ + "wpe.weight", {config.max_positions, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = load_norm(loader, prefix_ + "ln_f");
@@ -31,7 +31,7 @@ class Gpt2 : public Model {
     loader.ignore(".attn.masked_bias");
     if (config.tie_embeddings) {
       loader.ignore("lm_head.weight");
-      head_ = tokens_;
+      head_ = embedding_;
     } else {
       head_ = loader.take("lm_head.weight", {config.vocab_size, config.hidden_size});
     }
@@ -110,7 +110,7 @@ class Gpt2 : public Model {
       fail(Category::InvalidArgument, "decoder",
            "position {} is beyond the {} positions of this model; shorten the text", last, config_.max_positions);
     }
-    return at::embedding(context.parameter(tokens_), context.plan().tokens) +
+    return context.embed(Stack::Decoder, embedding_) +
            at::embedding(context.parameter(positions_), context.plan().positions);
   }
 
@@ -134,8 +134,8 @@ class Gpt2 : public Model {
     options.scale = scale(l);
     options.cache = context.cache();
     options.layer = l;
-    const at::Tensor read =
-        attention(part(0, Role::Q), part(1, Role::K), part(2, Role::V), context.plan().calls, options);
+    const auto [k, v] = context.with_prefixes(Stack::Decoder, l, part(1, Role::K), part(2, Role::V));
+    const at::Tensor read = attention(part(0, Role::Q), k, v, context.plan().calls, options);
     return context.sublayer(layer.o.site, x, context.linear(layer.o, read));
   }
 
@@ -146,7 +146,7 @@ class Gpt2 : public Model {
 
   Activation activate_;
   std::string prefix_;
-  std::int64_t tokens_ = -1, positions_ = -1, head_ = -1;
+  std::int64_t positions_ = -1, head_ = -1;
   Norm norm_;
   std::vector<Layer> layers_;
   RoleMap roles_;

@@ -45,7 +45,7 @@ class Llama : public Model {
  protected:
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
     const auto pass = std::make_shared<const Pass>(*this, input, options);
-    at::Tensor x = at::embedding(pass->context.parameter(embedding_), pass->context.plan().tokens);
+    at::Tensor x = pass->context.embed(Stack::Decoder, embedding_);
     for (std::size_t l = 0; l < layers_.size(); ++l) {
       const LayerFunction layer = [this, pass, l](const std::vector<at::Tensor>& inputs) {
         return run_layer(pass->context, pass->table, static_cast<std::int64_t>(l), inputs[0]);
@@ -115,8 +115,9 @@ class Llama : public Model {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
     const std::int64_t n = x.size(0), dim = config_.head_dim;
     const at::Tensor q = rotate(context.linear(layer.q, x).view({n, config_.heads, dim}), table);
-    const at::Tensor k = rotate(context.linear(layer.k, x).view({n, config_.kv_heads, dim}), table);
-    const at::Tensor v = context.linear(layer.v, x).view({n, config_.kv_heads, dim});
+    const auto [k, v] = context.with_prefixes(
+        Stack::Decoder, l, rotate(context.linear(layer.k, x).view({n, config_.kv_heads, dim}), table),
+        context.linear(layer.v, x).view({n, config_.kv_heads, dim}));
     AttentionOptions options;
     options.scale = 1.0 / std::sqrt(static_cast<double>(dim));
     options.cache = context.cache();
@@ -127,7 +128,7 @@ class Llama : public Model {
 
   Rope rope_;
   Activation activate_;
-  std::int64_t embedding_ = -1, head_ = -1;
+  std::int64_t head_ = -1;
   Norm norm_;
   std::vector<Layer> layers_;
   RoleMap roles_;

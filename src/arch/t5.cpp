@@ -154,7 +154,7 @@ class T5 : public Model {
   // `encoded` is undefined in the encoder, and in a decoder whose cross keys are cached.
   at::Tensor run_tower(const std::shared_ptr<const Pass>& pass, const Context& context, const Tower& tower,
                        const at::Tensor& encoded, bool checkpoint) const {
-    std::vector<at::Tensor> inputs = {at::embedding(context.parameter(embedding_), context.plan().tokens), encoded};
+    std::vector<at::Tensor> inputs = {context.embed(stack_of(tower), embedding_), encoded};
     const RelativeBuckets buckets{config_.relative_attention_num_buckets, config_.relative_attention_max_distance,
                                   &tower == &encoder_};
     const at::Tensor table = context.parameter(tower.bias_table);
@@ -183,6 +183,8 @@ class T5 : public Model {
     return x + context.sublayer(layer.down.site, y, context.linear(layer.down, inner));
   }
 
+  Stack stack_of(const Tower& tower) const { return &tower == &encoder_ ? Stack::Encoder : Stack::Decoder; }
+
   at::Tensor heads(const at::Tensor& x) const { return x.view({x.size(0), config_.heads, config_.head_dim}); }
 
   at::Tensor self_attention(const Context& context, const Attention& maps, std::int64_t l, const at::Tensor& x,
@@ -191,8 +193,9 @@ class T5 : public Model {
     options.cache = context.cache();
     options.layer = l;
     options.bias = [&inputs](std::size_t call) { return inputs[call + 2]; };
-    const at::Tensor q = heads(context.linear(maps.q, x)), k = heads(context.linear(maps.k, x)),
-                     v = heads(context.linear(maps.v, x));
+    const at::Tensor q = heads(context.linear(maps.q, x));
+    const auto [k, v] =
+        context.with_prefixes(maps.k.site.stack, l, heads(context.linear(maps.k, x)), heads(context.linear(maps.v, x)));
     return context.sublayer(maps.o.site, x, context.linear(maps.o, attention(q, k, v, context.plan().calls, options)));
   }
 
@@ -203,8 +206,8 @@ class T5 : public Model {
     const at::Tensor q = heads(context.linear(maps.q, x));
     at::Tensor k, v;
     if (encoded.defined()) {
-      k = heads(pass.encoder->linear(maps.k, encoded));
-      v = heads(pass.encoder->linear(maps.v, encoded));
+      std::tie(k, v) = pass.encoder->with_prefixes(Stack::Cross, l, heads(pass.encoder->linear(maps.k, encoded)),
+                                                   heads(pass.encoder->linear(maps.v, encoded)));
     }
     const auto& calls = context.plan().cross;
     const at::Tensor read =
@@ -233,7 +236,7 @@ class T5 : public Model {
   }
 
   Activation activate_;
-  std::int64_t embedding_ = -1, head_ = -1;
+  std::int64_t head_ = -1;
   Tower encoder_, decoder_;
   RoleMap roles_;
 };

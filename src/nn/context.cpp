@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "nn/norm.h"
@@ -18,6 +19,23 @@ at::Tensor by_run(const std::vector<SlotRun>& runs, const at::Tensor& rows, cons
   parts.reserve(runs.size());
   for (const auto& run : runs)
     parts.push_back(hook(run.slot, rows.narrow(0, run.tokens.begin, run.tokens.length), run.tokens));
+  return at::cat(parts);
+}
+
+// x [N, …] with `rows_of(slot)` in each run's place, where that is defined.
+template <typename RowsOf>
+at::Tensor replaced(const std::vector<SlotRun>& runs, const at::Tensor& x, const RowsOf& rows_of) {
+  std::vector<at::Tensor> parts;
+  std::int64_t next = 0;
+  for (const auto& run : runs) {
+    const at::Tensor rows = rows_of(run.slot);
+    if (!rows.defined()) continue;
+    parts.push_back(x.narrow(0, next, run.tokens.begin - next));
+    parts.push_back(rows.to(x.scalar_type()));
+    next = run.tokens.begin + run.tokens.length;
+  }
+  if (parts.empty()) return x;
+  parts.push_back(x.narrow(0, next, x.size(0) - next));
   return at::cat(parts);
 }
 
@@ -79,6 +97,23 @@ at::Tensor Context::sublayer(const Site& last, const at::Tensor& x, const at::Te
     if (here == nullptr || !here->acts_on(last)) return rows;
     return here->sublayer(last, x.narrow(0, range.begin, range.length), rows);
   });
+}
+
+at::Tensor Context::embed(Stack stack, std::int64_t index, double scale) const {
+  const at::Tensor rows = at::embedding(parameter(index), plan_.tokens);
+  return replaced(plan_.virtual_tokens, scale == 1 ? rows : rows * scale,
+                  [&](std::int32_t slot) { return hooks(slot)->prompt(stack); });
+}
+
+std::pair<at::Tensor, at::Tensor> Context::with_prefixes(Stack stack, std::int64_t layer, const at::Tensor& keys,
+                                                         const at::Tensor& values) const {
+  if (plan_.virtual_tokens.empty()) return {keys, values};
+  std::map<std::int32_t, std::pair<at::Tensor, at::Tensor>> prefixes;
+  for (const auto& run : plan_.virtual_tokens) {
+    if (prefixes.count(run.slot) == 0) prefixes[run.slot] = hooks(run.slot)->prefix(stack, layer);
+  }
+  return {replaced(plan_.virtual_tokens, keys, [&](std::int32_t slot) { return prefixes.at(slot).first; }),
+          replaced(plan_.virtual_tokens, values, [&](std::int32_t slot) { return prefixes.at(slot).second; })};
 }
 
 at::Tensor Context::norm_vector(std::int32_t slot, std::int64_t index) const {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nn/forest_plan.h"
@@ -49,6 +50,12 @@ class Context {
   at::Tensor adapt_input(const Site& site, const at::Tensor& x) const;
   /// Adapters' sublayer hooks on the output y of the attention or feed-forward that ends at site `last`.
   at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const;
+  /// Rows of table `index` for the plan's tokens, times `scale`; then the adapters' prompts in their virtual tokens'
+  /// places.
+  at::Tensor embed(Stack stack, std::int64_t index, double scale = 1) const;
+  /// Keys and values [N, G, D] with the adapters' prefixes in their virtual tokens' places.
+  std::pair<at::Tensor, at::Tensor> with_prefixes(Stack stack, std::int64_t layer, const at::Tensor& keys,
+                                                  const at::Tensor& values) const;
   /// rms_norm() or layer_norm() of x [N, …] with every slot's own vectors.
   at::Tensor rms_norm(const Norm& norm, const at::Tensor& x, double eps) const;
   at::Tensor layer_norm(const Norm& norm, const at::Tensor& x, double eps) const;

@@ -45,6 +45,7 @@ struct ForestPlan {
   std::vector<AttentionCall> windowed;  ///< the same calls for layers with a sliding window; empty without one
   std::vector<AttentionCall> cross;     ///< over the encoder's planned rows, where segments have a source
   std::vector<SlotRun> runs;            ///< cover [0, N)
+  std::vector<SlotRun> virtual_tokens;  ///< planned places of adapters' own tokens, in order
   std::vector<TokenRange> segments;     ///< planned place of each segment, in the forest's order of segments
   std::optional<at::Tensor> order;      ///< planned row of each token; absent: same order
 };

@@ -36,6 +36,12 @@ std::pair<at::Tensor, at::Tensor> KvCache::append(std::int32_t sequence, std::in
   return {here.keys.narrow(0, 0, total), here.values.narrow(0, 0, total)};
 }
 
+std::pair<at::Tensor, at::Tensor> KvCache::visible(std::int32_t sequence, std::int64_t layer) const {
+  const Sequence& here = sequences_[static_cast<std::size_t>(sequence)];
+  const Layer& buffers = here.layers[static_cast<std::size_t>(layer)];
+  return {buffers.keys.narrow(0, 0, here.length), buffers.values.narrow(0, 0, here.length)};
+}
+
 void KvCache::advance(std::int32_t sequence, std::int64_t tokens) {
   sequences_[static_cast<std::size_t>(sequence)].length += tokens;
 }

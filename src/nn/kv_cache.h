@@ -21,6 +21,8 @@ class KvCache {
   /// Writes keys and values [T, G, D] behind the visible ones and returns all of them, [length + T, G, D].
   std::pair<at::Tensor, at::Tensor> append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
                                            const at::Tensor& values);
+  /// Keys and values [length, G, D] of the visible tokens.
+  std::pair<at::Tensor, at::Tensor> visible(std::int32_t sequence, std::int64_t layer) const;
   /// Makes `tokens` appended tokens visible, after every layer has written them.
   void advance(std::int32_t sequence, std::int64_t tokens);
   /// Forgets everything behind the first `length` tokens.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace graft {
@@ -78,6 +79,23 @@ class SiteHooks {
     (void)last;
     (void)x;
     return y;
+  }
+  /// How many virtual tokens stand in front of each text of this stack (encoder or decoder).
+  virtual std::int64_t virtual_tokens(Stack stack) const {
+    (void)stack;
+    return 0;
+  }
+  /// Embeddings [P, C] of the virtual tokens, or an undefined tensor where only their keys and values matter.
+  virtual at::Tensor prompt(Stack stack) const {
+    (void)stack;
+    return {};
+  }
+  /// Keys and values [P, G, D] of the virtual tokens in one attention, positions already in them; undefined: those that
+  /// follow from prompt(). Cross: of the encoder's virtual tokens, for the decoder.
+  virtual std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const {
+    (void)stack;
+    (void)layer;
+    return {};
   }
   /// A trained replacement of vector `index` of a norm, or an undefined tensor. Unlike parameter() it may be another
   /// one for each slot of a batch.

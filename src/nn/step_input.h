@@ -14,6 +14,8 @@ struct Segment {
   std::int32_t slot = -1;    ///< adapter slot; -1: the base model
   std::int32_t source = -1;  ///< encoder segment its cross-attention reads; -1: none
   std::int32_t cache = -1;   ///< sequence of the KV cache it goes on; only for segments without a parent
+  std::int64_t virtual_tokens =
+      0;  ///< how many of its first tokens stand for its adapter's own; Model::forward adds them
 };
 
 struct Forest {

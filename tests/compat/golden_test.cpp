@@ -128,7 +128,8 @@ class Subject {
     std::map<std::string, at::Tensor> result;
     if (case_.has_adapter()) {
       for (const auto& tensor : adapter->peft_tensors())
-        result["base_model.model." + tensor.name] = tensor.value.detach().clone();
+        result[tensor.name == kPromptEmbeddings ? tensor.name : "base_model.model." + tensor.name] =
+            tensor.value.detach().clone();
     } else {
       for (const auto& parameter : parameters) result[parameter.name] = parameter.value.detach().clone();
     }

@@ -54,7 +54,7 @@ CASES = {
     "llama": lambda: llama(),
     "llama-gqa": lambda: llama(num_key_value_heads=2, tie_word_embeddings=True, num_hidden_layers=3),
     "llama-linear": lambda: llama(head_dim=12, rope_parameters=rope("linear", factor=2.0)),
-    "llama-dynamic": lambda: llama(max_position_embeddings=32, rope_parameters=rope("dynamic", factor=2.0)),
+    "llama-dynamic": lambda: llama(max_position_embeddings=64, rope_parameters=rope("dynamic", factor=2.0)),
     "llama-llama3": lambda: llama(rope_parameters=rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
                                                        original_max_position_embeddings=32)),
     "llama-yarn": lambda: llama(rope_parameters=rope("yarn", factor=4.0, original_max_position_embeddings=16)),

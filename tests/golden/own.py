@@ -64,9 +64,9 @@ class Named(nn.Module):
         return self.base_model.model(*args, **kwargs)
 
 
-def save(model, folder, peft_type, options):
+def save(model, folder, peft_type, **fields):
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": peft_type, "options": options}))
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": peft_type, **fields}))
     tensors = {key: value.detach().contiguous() for key, value in model.named_parameters() if value.requires_grad}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 

@@ -26,7 +26,7 @@ def batch(name, generator):
             sequences.append({"input_ids": tokens(source), "targets": targets,
                               "decoder_input_ids": F.pad(targets[:-1], (1, 0), value=0)})
         return sequences
-    lengths = (7, 40 if name == "llama-dynamic" else 24, 3)
+    lengths = (7, 80 if name == "llama-dynamic" else 24, 3)
     rows = [tokens(length) for length in lengths]
     return [{"input_ids": row, "targets": row[1:]} for row in rows]
 

@@ -84,6 +84,7 @@ TEST_P(AdapterLaw, AFreshAdapterChangesNothing) {
     const auto here = load_model(model_folder().string(), {dtype, at::kCPU});
     const Text input = text(12);
     for_every_method([&](const Method& method) {
+      if (!method.starts_at_base) return;
       const auto adapter = fresh(method, *here);
       EXPECT_TRUE(at::equal(logits(*here, input, adapter.get()), logits(*here, input)));
     });

@@ -29,7 +29,8 @@ namespace fs = std::filesystem;
 /// matrix product may add up a row differently when the batch has another number of rows.
 constexpr double kRounding = 1e-5;
 
-/// Paths of the laws' inputs stay below the shortest context and the first stretch of dynamic RoPE of the goldens.
+/// Paths of the laws' inputs, virtual tokens before them, stay below the shortest context and the first stretch
+/// of dynamic RoPE of the goldens.
 constexpr std::int64_t kLongestPath = 31;
 
 /// Folders of the goldens that hold a model, sorted.

@@ -38,6 +38,13 @@ at::Tensor normal(at::IntArrayRef shape, double deviation, Rng& rng) {
   return at::randn(shape, at::detail::createCPUGenerator(rng())).mul_(deviation);
 }
 
+at::Tensor uniform(at::IntArrayRef shape, double bound, Rng& rng) {
+  at::Tensor values = at::empty(shape, at::kFloat);
+  float* data = values.data_ptr<float>();
+  for (std::int64_t i = 0; i < values.numel(); ++i) data[i] = static_cast<float>((2 * rng.uniform() - 1) * bound);
+  return values;
+}
+
 std::int64_t trainable_elements(const Adapter& adapter) {
   std::int64_t total = 0;
   for (const auto& parameter : adapter.parameters()) total += parameter.value.numel();

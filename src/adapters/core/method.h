@@ -58,6 +58,7 @@ struct Method {
   /// From PEFT's files. `tensors` without prefix; every one must land. Throws Corruption (tensor), Unsupported (field).
   std::unique_ptr<Adapter> (*from_peft)(const Model& model, const nlohmann::json& config,
                                         const std::vector<PeftTensor>& tensors);
+  bool starts_at_base = true;  ///< a fresh adapter changes nothing
 };
 
 namespace adapters {
@@ -74,6 +75,9 @@ at::Tensor trainable(const at::Tensor& value, const Model& model);
 
 /// A tensor of normal draws with the standard deviation, fp32.
 at::Tensor normal(at::IntArrayRef shape, double deviation, Rng& rng);
+
+/// Uniform draws from [-bound, bound), fp32.
+at::Tensor uniform(at::IntArrayRef shape, double bound, Rng& rng);
 
 /// Sum of the elements an adapter trains.
 std::int64_t trainable_elements(const Adapter& adapter);

@@ -59,6 +59,20 @@ std::string Options::choice(const char* key, const std::vector<std::string>& all
        did_you_mean(text, allowed));
 }
 
+std::vector<std::int64_t> Options::ids(const char* key, std::int64_t vocab_size) const {
+  if (!given_.contains(key)) return {};
+  const std::string expected = fmt::format("a list of token ids from 0 to {}", vocab_size - 1);
+  const auto& value = given_.at(key);
+  if (!value.is_array() || value.empty()) wrong(key, expected);
+  std::vector<std::int64_t> ids;
+  for (const auto& id : value) {
+    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= vocab_size)
+      wrong(key, expected);
+    ids.push_back(id.get<std::int64_t>());
+  }
+  return ids;
+}
+
 std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallback) const {
   if (!given_.contains(key)) return fallback;
   const auto& value = given_.at(key);
@@ -74,6 +88,14 @@ std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallb
   }
   if (result.empty()) wrong(key, "a list of roles such as [q, v]");
   return result;
+}
+
+std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback) {
+  const std::int64_t length = options.integer("length", fallback, 1), room = model.config().max_positions;
+  if (room > 0 && length >= room)
+    fail(Category::InvalidArgument, "method.options.length",
+         "{} virtual tokens leave no room for a text in the {} positions of this model", length, room);
+  return length;
 }
 
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "arch/core/model.h"
 #include "nn/sites.h"
 
 namespace graft::adapters {
@@ -20,6 +21,8 @@ class Options {
   bool flag(const char* key, bool fallback) const;
   /// One of `allowed`, whose first entry is the default. Throws with the nearest one.
   std::string choice(const char* key, const std::vector<std::string>& allowed) const;
+  /// Token ids below `vocab_size`; empty where the option was not given.
+  std::vector<std::int64_t> ids(const char* key, std::int64_t vocab_size) const;
   /// Roles as a list or as "q,v".
   std::vector<Role> roles(const char* key, const std::vector<Role>& fallback) const;
 
@@ -28,6 +31,10 @@ class Options {
   std::string method_;
   nlohmann::json given_;
 };
+
+/// The option "length": virtual tokens, at least 1. Throws InvalidArgument where they leave the model no room for a
+/// text.
+std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback);
 
 /// Entries with one of the roles, in the model's order. Throws InvalidArgument where a role hits nothing in this model.
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted);

@@ -107,7 +107,8 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
   // serves.
   config["task_type"] = model.encoder_decoder() ? nlohmann::json() : nlohmann::json("CAUSAL_LM");
   NamedTensors tensors;
-  for (const auto& tensor : adapter.peft_tensors()) tensors.emplace_back(kPrefix + tensor.name, tensor.value);
+  for (const auto& tensor : adapter.peft_tensors())
+    tensors.emplace_back(tensor.name == kPromptEmbeddings ? tensor.name : kPrefix + tensor.name, tensor.value);
   nlohmann::json fields = manifest.fields;
   fields["base"] = base_fingerprint(model);
   fields["graft_version"] = GRAFT_VERSION;

@@ -11,6 +11,9 @@
 
 namespace graft {
 
+/// The one tensor of PEFT's prompt learning methods, which has no place in a module and so no prefix.
+inline constexpr const char* kPromptEmbeddings = "prompt_embeddings";
+
 /// Where an adapter comes from. Values are plain text; absent ones are empty.
 struct Manifest {
   std::map<std::string, std::string>

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <optional>
 #include <set>
 
 #include "arch/core/architecture.h"
@@ -45,6 +47,57 @@ void advance(const Forest& forest, KvCache* cache) {
   }
 }
 
+// The input with the adapters' virtual tokens in front of its texts; the input itself where no adapter has any.
+class VirtualTokens {
+ public:
+  VirtualTokens(const StepInput& input, const ForwardOptions& options) : given_(input) {
+    const auto has_any = [](const SiteHooks* hooks) {
+      return hooks != nullptr && hooks->virtual_tokens(Stack::Decoder) + hooks->virtual_tokens(Stack::Encoder) > 0;
+    };
+    if (std::none_of(options.slots.begin(), options.slots.end(), has_any)) return;
+    extended_.emplace();
+    extend(input.encoder, Stack::Encoder, options, extended_->encoder);
+    rows_ = extend(input.decoder, Stack::Decoder, options, extended_->decoder);
+  }
+
+  const StepInput& input() const { return extended_ ? *extended_ : given_; }
+
+  /// Of [N, C] in the extended order, the rows of the tokens that were given, in their order.
+  at::Tensor real_rows(const at::Tensor& hidden) const {
+    return extended_ ? hidden.index_select(0, at::tensor(rows_, at::kLong).to(hidden.device())) : hidden;
+  }
+
+ private:
+  // Texts that go on a cache had theirs with the first tokens.
+  static std::int64_t count(const Segment& segment, Stack stack, const ForwardOptions& options) {
+    if (segment.parent >= 0 || segment.slot < 0) return 0;
+    if (segment.cache >= 0 && options.cache->length(segment.cache) > 0) return 0;
+    const SiteHooks* hooks = options.slots.at(static_cast<std::size_t>(segment.slot));
+    return hooks == nullptr ? 0 : hooks->virtual_tokens(stack);
+  }
+
+  static std::vector<std::int64_t> extend(const Forest& from, Stack stack, const ForwardOptions& options, Forest& to) {
+    std::vector<std::int64_t> rows(from.tokens.size());
+    for (const Segment& segment : from.segments) {
+      Segment longer = segment;
+      longer.virtual_tokens = count(segment, stack, options);
+      longer.begin = to.size();
+      longer.length = segment.length + longer.virtual_tokens;
+      to.tokens.resize(static_cast<std::size_t>(longer.begin + longer.virtual_tokens), 0);
+      for (std::int64_t i = 0; i < segment.length; ++i) {
+        rows[static_cast<std::size_t>(segment.begin + i)] = to.size();
+        to.tokens.push_back(from.tokens[static_cast<std::size_t>(segment.begin + i)]);
+      }
+      to.segments.push_back(longer);
+    }
+    return rows;
+  }
+
+  const StepInput& given_;
+  std::optional<StepInput> extended_;
+  std::vector<std::int64_t> rows_;
+};
+
 }  // namespace
 
 PlanOptions Model::plan_options(const ForwardOptions& options) const {
@@ -54,6 +107,10 @@ PlanOptions Model::plan_options(const ForwardOptions& options) const {
   plan.cache = options.cache;
   plan.window = config_.sliding_window.value_or(0);
   return plan;
+}
+
+at::Tensor Model::embeddings(const std::vector<std::int64_t>& ids) const {
+  return at::embedding(parameters_.value(embedding_), at::tensor(ids, at::kLong).to(device())).to(at::kFloat);
 }
 
 Norm Model::take_norm(ParameterLoader& loader, const std::string& module, std::int64_t size, bool bias,
@@ -75,9 +132,10 @@ at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options)
   validate(input, config_.vocab_size);
   if (input.decoder.tokens.empty()) fail(Category::InvalidArgument, "decoder", "the batch has no tokens");
   check_cache(input.decoder, options.cache);
-  const at::Tensor hidden = run(input, options);
-  advance(input.decoder, options.cache);
-  return hidden;
+  const VirtualTokens extended(input, options);
+  const at::Tensor hidden = run(extended.input(), options);
+  advance(extended.input().decoder, options.cache);
+  return extended.real_rows(hidden);
 }
 
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options) {

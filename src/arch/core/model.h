@@ -37,6 +37,8 @@ class Model {
   virtual at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options = {}) const = 0;
 
   virtual const RoleMap& roles() const = 0;
+  /// Token embeddings [n, C] fp32, as the model reads them.
+  at::Tensor embeddings(const std::vector<std::int64_t>& ids) const;
   /// Every normalisation, the last one included.
   const std::vector<NormEntry>& norms() const { return norms_; }
   /// Depth of the KV cache this model needs.
@@ -64,6 +66,7 @@ class Model {
 
   ModelConfig config_;
   ParameterTable parameters_;
+  std::int64_t embedding_ = -1;  // parameter index of the token embeddings
   std::vector<NormEntry> norms_;
 };
 

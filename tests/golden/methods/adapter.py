@@ -34,4 +34,4 @@ def adapt(model, name):
 
 
 def save(model, folder):
-    own.save(model, folder, "ADAPTER", {"bottleneck": BOTTLENECK})
+    own.save(model, folder, "ADAPTER", options={"bottleneck": BOTTLENECK})

@@ -22,4 +22,4 @@ def adapt(model, name):
 
 
 def save(model, folder):
-    own.save(model, folder, "ADAPTER", {"bottleneck": BOTTLENECK, "placement": "parallel"})
+    own.save(model, folder, "ADAPTER", options={"bottleneck": BOTTLENECK, "placement": "parallel"})

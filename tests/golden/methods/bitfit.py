@@ -36,4 +36,4 @@ def adapt(model, name):
 
 
 def save(model, folder):
-    own.save(model, folder, "BITFIT", {})
+    own.save(model, folder, "BITFIT", options={})

@@ -37,4 +37,4 @@ def adapt(model, name):
 
 
 def save(model, folder):
-    own.save(model, folder, "COMPACTER", {"bottleneck": BOTTLENECK, "placement": "pfeiffer", "n": N})
+    own.save(model, folder, "COMPACTER", options={"bottleneck": BOTTLENECK, "placement": "pfeiffer", "n": N})

@@ -1,0 +1,220 @@
+// Prefix tuning: trained keys and values of virtual tokens in every attention (Li and Liang 2021, section 4), by way of
+// a small network while training (section 4.3).
+#include <ATen/ATen.h>
+
+#include <ATen/core/grad_mode.h>
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "adapters/core/method.h"
+#include "adapters/core/options.h"
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "nn/kv_cache.h"
+
+namespace graft {
+namespace {
+
+struct Shape {
+  std::int64_t length = 0, layers = 0, heads = 0, dim = 0;
+  std::int64_t layer_width() const { return 2 * heads * dim; }
+  std::int64_t width() const { return layers * layer_width(); }
+};
+
+// The prefixes of one stack's attentions, [P, layers · 2 · G · D]: keys, then values, layer by layer, as PEFT has them.
+struct Prefixes {
+  Shape shape;
+  at::Tensor direct;                                               // [P, width]; undefined where reparametrised
+  at::Tensor embedding, hidden, hidden_bias, output, output_bias;  // [P, C], [H, C], [H], [width, H], [width]
+
+  /// [P, 2 · G · D] of one layer.
+  at::Tensor layer(std::int64_t l) const {
+    const std::int64_t begin = l * shape.layer_width(), count = shape.layer_width();
+    if (direct.defined()) return direct.narrow(1, begin, count);
+    const at::Tensor inner = at::tanh(at::linear(embedding, hidden, hidden_bias));
+    return at::linear(inner, output.narrow(0, begin, count), output_bias.narrow(0, begin, count));
+  }
+
+  at::Tensor all() const {
+    std::vector<at::Tensor> parts;
+    for (std::int64_t l = 0; l < shape.layers; ++l) parts.push_back(layer(l).detach());
+    return at::cat(parts, 1);
+  }
+
+  std::vector<AdapterTensor> parameters(const std::string& prefix) const {
+    if (direct.defined()) return {{prefix + "prefix", direct}};
+    return {{prefix + "embedding.weight", embedding},
+            {prefix + "transform.0.weight", hidden},
+            {prefix + "transform.0.bias", hidden_bias},
+            {prefix + "transform.2.weight", output},
+            {prefix + "transform.2.bias", output_bias}};
+  }
+};
+
+const char* file_name(Stack stack, bool encoder_decoder) {
+  if (!encoder_decoder) return kPromptEmbeddings;
+  return stack == Stack::Encoder ? "encoder.prefix" : stack == Stack::Cross ? "cross.prefix" : "decoder.prefix";
+}
+
+class PrefixTuning : public Adapter {
+ public:
+  PrefixTuning(const Model& model, std::map<Stack, Prefixes> prefixes)
+      : model_(model), prefixes_(std::move(prefixes)) {}
+
+  // Cross-attention reads the encoder's virtual tokens.
+  std::int64_t virtual_tokens(Stack stack) const override {
+    return prefixes_.count(stack) == 0 ? 0 : prefixes_.at(stack).shape.length;
+  }
+
+  std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const override {
+    if (prefixes_.count(stack) == 0) return {};
+    const Prefixes& here = prefixes_.at(stack);
+    const at::Tensor both = here.layer(layer).view({here.shape.length, 2, here.shape.heads, here.shape.dim});
+    return {both.select(1, 0), both.select(1, 1)};
+  }
+
+  std::vector<AdapterTensor> parameters() const override {
+    std::vector<AdapterTensor> result;
+    for (const auto& [stack, prefixes] : prefixes_) {
+      for (auto& parameter : prefixes.parameters(fmt::format("{}.", name(stack))))
+        result.push_back(std::move(parameter));
+    }
+    return result;
+  }
+
+  // The network is dropped: the file holds what it gives.
+  nlohmann::json peft_config() const override {
+    const Shape& shape = prefixes_.begin()->second.shape;
+    return {{"peft_type", "PREFIX_TUNING"},
+            {"num_virtual_tokens", shape.length},
+            {"token_dim", shape.heads * shape.dim},
+            {"num_transformer_submodules", model_.encoder_decoder() ? 2 : 1},
+            {"num_attention_heads", shape.heads},
+            {"num_layers", shape.layers},
+            {"encoder_hidden_size", shape.heads * shape.dim},
+            {"prefix_projection", false}};
+  }
+
+  std::vector<PeftTensor> peft_tensors() const override {
+    std::vector<PeftTensor> result;
+    for (const auto& [stack, prefixes] : prefixes_)
+      result.push_back({file_name(stack, model_.encoder_decoder()), prefixes.all()});
+    return result;
+  }
+
+  at::Tensor merged(std::int64_t, const at::Tensor&) const override {
+    fail(Category::Unsupported, "prefix_tuning", "virtual tokens cannot be merged into weights; keep the adapter");
+  }
+
+ private:
+  const Model& model_;
+  std::map<Stack, Prefixes> prefixes_;
+};
+
+std::map<Stack, Shape> shapes(const Model& model, std::int64_t length) {
+  const ModelConfig& config = model.config();
+  if (!config.encoder_decoder()) return {{Stack::Decoder, {length, config.layers, config.kv_heads, config.head_dim}}};
+  const Shape encoder{length, config.layers, config.heads, config.head_dim},
+      decoder{length, config.decoder_layers, config.heads, config.head_dim};
+  return {{Stack::Encoder, encoder}, {Stack::Decoder, decoder}, {Stack::Cross, decoder}};
+}
+
+// nn.Linear's and nn.Embedding's defaults, as in the authors' code.
+Prefixes reparametrised(const Model& model, Shape shape, std::int64_t hidden, Rng& rng) {
+  const std::int64_t width = model.config().hidden_size;
+  const auto linear = [&](std::int64_t out, std::int64_t in) {
+    const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+    return std::pair{trainable(uniform({out, in}, bound, rng), model), trainable(uniform({out}, bound, rng), model)};
+  };
+  Prefixes made;
+  made.shape = shape;
+  made.embedding = trainable(normal({shape.length, width}, 1, rng), model);
+  std::tie(made.hidden, made.hidden_bias) = linear(hidden, width);
+  std::tie(made.output, made.output_bias) = linear(shape.width(), hidden);
+  return made;
+}
+
+// Keys and values that the model has for real tokens (section 7.4: better than random where data is scarce).
+at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids, const Shape& shape) {
+  const at::NoGradGuard no_grad;
+  KvCache cache(model.cache_layers());
+  StepInput input;
+  std::vector<std::int64_t> tokens;
+  for (std::int64_t i = 0; i < shape.length; ++i) tokens.push_back(ids[static_cast<std::size_t>(i) % ids.size()]);
+  input.decoder.add(tokens);
+  input.decoder.segments.back().cache = cache.add_sequence();
+  ForwardOptions options;
+  options.cache = &cache;
+  model.forward(input, options);
+  std::vector<at::Tensor> parts;
+  for (std::int64_t l = 0; l < shape.layers; ++l) {
+    const auto [keys, values] = cache.visible(0, l);
+    parts.push_back(keys.reshape({shape.length, -1}).to(at::kFloat));
+    parts.push_back(values.reshape({shape.length, -1}).to(at::kFloat));
+  }
+  return at::cat(parts, 1);
+}
+
+std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
+  const adapters::Options options("prefix_tuning", given, {"length", "reparametrise", "hidden", "init_ids"});
+  const std::int64_t length = adapters::virtual_length(options, model, 10), hidden = options.integer("hidden", 512, 1);
+  const auto ids = options.ids("init_ids", model.config().vocab_size);
+  const bool network = options.flag("reparametrise", ids.empty());
+  if (!ids.empty() && (network || model.encoder_decoder())) {
+    fail(Category::Unsupported, "method.options.init_text",
+         "an initialisation from real activations needs reparametrise=false and a decoder-only model");
+  }
+  std::map<Stack, Prefixes> prefixes;
+  for (const auto& [stack, shape] : shapes(model, length)) {
+    if (network) {
+      prefixes[stack] = reparametrised(model, shape, hidden, rng);
+      continue;
+    }
+    const at::Tensor start = ids.empty() ? normal({length, shape.width()}, 1, rng) : activations(model, ids, shape);
+    prefixes[stack].shape = shape;
+    prefixes[stack].direct = trainable(start, model);
+  }
+  return std::make_unique<PrefixTuning>(model, std::move(prefixes));
+}
+
+std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
+                                   const std::vector<PeftTensor>& tensors) {
+  std::map<Stack, Prefixes> prefixes;
+  for (const auto& [stack, shape] : shapes(model, config.value("num_virtual_tokens", std::int64_t{0}))) {
+    const std::string wanted = file_name(stack, model.encoder_decoder());
+    const auto found =
+        std::find_if(tensors.begin(), tensors.end(), [&](const PeftTensor& tensor) { return tensor.name == wanted; });
+    if (found == tensors.end()) {
+      fail(Category::Unsupported, "adapter_model.safetensors",
+           "has no tensor {}; PEFT's own prefixes of encoder–decoder models replace what cross-attention reads and are "
+           "not supported",
+           wanted);
+    }
+    if (found->value.sizes() != at::IntArrayRef({shape.length, shape.width()})) {
+      fail(Category::Corruption, wanted, "has shape [{}], the model needs [{}, {}]",
+           fmt::join(found->value.sizes(), ", "), shape.length, shape.width());
+    }
+    prefixes[stack].shape = shape;
+    prefixes[stack].direct = trainable(found->value, model);
+  }
+  if (tensors.size() != prefixes.size())
+    fail(Category::Corruption, "adapter_model.safetensors", "holds {} tensors, {} have a place in the model",
+         tensors.size(), prefixes.size());
+  return std::make_unique<PrefixTuning>(model, std::move(prefixes));
+}
+
+}  // namespace
+
+namespace adapters {
+extern const Method prefix_tuning;
+const Method prefix_tuning{"prefix_tuning",
+                           "prefix tuning: trained keys and values in every attention (Li and Liang 2021)",
+                           "length=10  reparametrise=true (by a network while training)  hidden=512\n"
+                           "init_text=\"words whose activations to begin from\" (reparametrise=false)",
+                           "PREFIX_TUNING",
+                           create,
+                           from_peft,
+                           /*starts_at_base=*/false};
+}  // namespace adapters
+}  // namespace graft
