@@ -60,7 +60,7 @@ std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vec
 double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation normalisation) {
   switch (normalisation) {
     case Normalisation::Tokens:
-      return sum / static_cast<double>(static_cast<std::int64_t>(choice.tokens.size()) - choice.scored_from);
+      return sum / static_cast<double>(choice.tokens.size());
     case Normalisation::Chars:
       return sum / static_cast<double>(choice.characters);
     case Normalisation::Bytes:
