@@ -16,6 +16,7 @@
 #include "convert/merge.h"
 #include "report/runs.h"
 #include "train/loop.h"
+#include "train/state.h"
 
 namespace graft {
 namespace {
@@ -153,10 +154,11 @@ class Tune {
   }
 
  private:
-  // A run goes on with the examples it began with, or not at all.
+  // A run goes on with the model and the examples it began with, or not at all.
   void write_train() {
     const auto examples = training_examples(job_);
     if (!std::filesystem::exists(state_file())) return folder_.write_train(examples);
+    refuse_other_base(state_file(), base_hash(*job_.model));
     if (folder_.has_train(examples)) return;
     fail(
         Category::InvalidArgument, folder_.path().string(),

@@ -34,6 +34,7 @@ class Trainer {
     if (examples.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
     for (const auto& parameter : adapter.parameters()) parameters_.push_back(parameter.value);
     optimizer_ = make_optimizer(settings.optimizer, parameters_);
+    state_.base = base_hash(model);
     forward_.slots = {&adapter};
     forward_.checkpoint_layers = settings.checkpoint_layers;
   }
