@@ -140,6 +140,12 @@ std::int64_t ChoiceTokens::tokens() const {
   return total;
 }
 
+std::vector<std::vector<std::int64_t>> ChoiceTokens::reading() const {
+  std::vector<std::vector<std::int64_t>> all = {prompt};
+  for (const auto& choice : choices) all.push_back(choice.tokens);
+  return all;
+}
+
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config) {
   if (example.choices.empty()) fail(Category::InvalidArgument, example.where, "the example has no choices");
   ChoiceTokens tokens;

@@ -29,6 +29,8 @@ struct ChoiceTokens {
   std::int64_t label = -1;
 
   std::int64_t tokens() const;
+  /// Prompt and choices: equal where the model reads the same, whatever the rows were.
+  std::vector<std::vector<std::int64_t>> reading() const;
 };
 
 /// Tokenises an example for a model. The prompt is cut from the left when it would not fit `max_positions`.

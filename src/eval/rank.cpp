@@ -45,9 +45,7 @@ std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vec
   std::vector<ChoiceTokens> distinct;
   std::vector<std::size_t> place;
   for (const auto& example : neutral) {
-    std::vector<std::vector<std::int64_t>> key = {example.prompt};
-    for (const auto& choice : example.choices) key.push_back(choice.tokens);
-    const auto [found, fresh] = places.emplace(std::move(key), distinct.size());
+    const auto [found, fresh] = places.emplace(example.reading(), distinct.size());
     if (fresh) distinct.push_back(example);
     place.push_back(found->second);
   }
