@@ -70,7 +70,8 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.data.path, "data.path", any(), "file or folder with the rows");
   visit(c.data.text_column, "data.text_column", any(), "column with the text, for data without a task YAML");
   visit(c.data.label_column, "data.label_column", any(), "column with the label, for data without a task YAML");
-  visit(c.data.shots, "data.shots", between(0, kMaxCount), "training examples of each class; 0: all");
+  visit(c.data.shots, "data.shots", between(0, kMaxCount),
+        "training examples of each class (in total where the task has no classes); 0: all rows");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
   visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount), "held-out rows to evaluate; 0: all");
   visit(c.data.template_index, "data.template", index_or_all(),

@@ -189,6 +189,11 @@ void read_field_rules(YamlMap& map, Task& task) {
 
 }  // namespace
 
+bool Task::has_classes() const {
+  return std::all_of(templates.begin(), templates.end(),
+                     [](const PromptTemplate& made) { return made.choices_from.empty(); });
+}
+
 Task parse_task(std::string_view yaml, const std::string& file) {
   const YamlNode root = parse_yaml(yaml, file);
   YamlMap map(root, "the task");

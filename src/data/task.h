@@ -67,6 +67,9 @@ struct Task {
 
   /// True where the data is one pool: what is not sampled for training is held out.
   bool is_pool() const { return splits.count("pool") > 0; }
+  /// False where a template takes the choices from the row (choices_from): the label is a place in that row's own list,
+  /// and rows with the same label have nothing in common.
+  bool has_classes() const;
 };
 
 /// Reads a task by file path or by the name of a shipped one ("bbc_news"). Throws NotFound (with the nearest name),
