@@ -215,6 +215,20 @@ void assign(RunConfig& config, const std::string& name, const YamlNode& node) {
        close.empty() ? "; `graft tune --help` lists them all" : fmt::format(" (did you mean '{}'?)", close));
 }
 
+// A method's option may be a list, which is read as in a file; any other text is the value itself, whatever YAML would
+// make of it.
+YamlNode value_node(const std::string& name, const std::string& text, const std::string& context) {
+  if (name.starts_with(kOptions) && text.starts_with('[')) {
+    if (!text.ends_with(']')) fail(Category::InvalidArgument, context, "the list has no closing ']'");
+    return parse_yaml(text, context);
+  }
+  YamlNode value;
+  value.kind = YamlNode::Kind::Scalar;
+  value.scalar = text;
+  value.file = std::make_shared<const std::string>(context);
+  return value;
+}
+
 void assign_tree(RunConfig& config, const std::string& prefix, const YamlNode& node) {
   for (std::size_t i = 0; i < node.keys.size(); ++i) {
     const std::string name = prefix.empty() ? node.keys[i] : prefix + "." + node.keys[i];
@@ -279,11 +293,8 @@ void set_run_field(RunConfig& config, const std::string& assignment) {
   if (equals == std::string::npos || equals == 0) {
     fail(Category::InvalidArgument, context, "must be key=value, e.g. optimizer.lr=1e-3");
   }
-  YamlNode value;
-  value.kind = YamlNode::Kind::Scalar;
-  value.scalar = assignment.substr(equals + 1);
-  value.file = std::make_shared<const std::string>(context);
-  assign(config, assignment.substr(0, equals), value);
+  const std::string name = assignment.substr(0, equals);
+  assign(config, name, value_node(name, assignment.substr(equals + 1), context));
 }
 
 std::string write_run_config(const RunConfig& config) {

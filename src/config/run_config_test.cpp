@@ -128,6 +128,19 @@ TEST(RunConfig, SetOverridesOneValue) {
   EXPECT_THAT(error_of([&] { set_run_field(config, "optimizer.lr"); }), HasSubstr("must be key=value"));
 }
 
+TEST(RunConfig, SetReadsAListAsAFileDoes) {
+  RunConfig config;
+  for (const char* list : {"[q,v]", "[q, v]", "[\"q\",\"v\"]", "q,v"}) {
+    config.method.options.clear();
+    set_run_field(config, std::string("method.options.roles=") + list);
+    EXPECT_EQ(config.method.options.at("roles"), "q,v") << list;
+    EXPECT_EQ(config, parse_run_config("method: {options: {roles: [q, v]}}\n", "r.yaml"));
+  }
+  EXPECT_THAT(error_of([&] { set_run_field(config, "method.options.roles=[q"); }), HasSubstr("no closing ']'"));
+  set_run_field(config, "data.path=[old]/rows.csv");
+  EXPECT_EQ(config.data.path, "[old]/rows.csv");
+}
+
 TEST(Shipped, AWrongHomeIsNotPassedOver) {
   ::setenv("GRAFT_HOME", "/nonexistent-graft-home", 1);
   EXPECT_THAT(error_of([] { shipped_names("recipes"); }), HasSubstr("correct or unset GRAFT_HOME"));
