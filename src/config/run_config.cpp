@@ -25,7 +25,6 @@ struct Rule {
   double high = kInfinity;
   bool above_low = false;
   bool below_high = false;
-  bool index_or_all = false;
 };
 
 Rule any() {
@@ -52,11 +51,6 @@ Rule from_below(double low, double high) {
   rule.below_high = true;
   return rule;
 }
-Rule index_or_all() {
-  Rule rule;
-  rule.index_or_all = true;
-  return rule;
-}
 
 // The one list. `visit(reference to the value, name, rule, explanation)`.
 template <typename Config, typename Visit>
@@ -74,8 +68,9 @@ void visit_fields(Config& c, Visit&& visit) {
         "training examples of each class (in total where the task has no classes); 0: all rows");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
   visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount), "held-out rows to evaluate; 0: all");
-  visit(c.data.template_index, "data.template", index_or_all(),
-        "prompt template of the task, counted from 0; all: drawn anew for each example and epoch, evaluated in each");
+  visit(c.data.prompt_template, "data.template", any(),
+        "prompt template of the task: its number from 0 or its name; all: drawn anew for each example and epoch, "
+        "evaluated in each");
   visit(c.objective.name, "objective.name", one_of({"tfew"}), "what is minimised");
   visit(c.objective.lm, "objective.lm", any(), "language model loss of the right choice");
   visit(c.objective.lm_weight, "objective.lm_weight", between(0, 1e6), "its weight");
@@ -120,7 +115,6 @@ std::string bounds(const char* kind, const Rule& rule) {
 }
 
 std::string expected_of(const std::string&, const Rule& rule) {
-  if (rule.index_or_all) return "a whole number or all";
   return rule.words.empty() ? "text" : fmt::format("one of {}", fmt::join(rule.words, ", "));
 }
 std::string expected_of(bool, const Rule&) {
@@ -140,14 +134,9 @@ std::string expected_of(const std::map<std::string, std::string>&, const Rule&) 
   fail(Category::InvalidArgument, node.where(), "'{}' must be {}, it is '{}'", name, expected, node.scalar);
 }
 
-bool is_index(const std::string& text) {
-  return !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string::npos;
-}
-
 void read(std::string& value, const YamlNode& node, const std::string& name, const Rule& rule) {
   // An empty setting is the same as an empty text: `path:`.
   const std::string text = node.kind == YamlNode::Kind::Null ? "" : yaml_text(node, name);
-  if (rule.index_or_all && text != "all" && !is_index(text)) out_of_range(node, name, expected_of(text, rule));
   if (!rule.words.empty() && std::find(rule.words.begin(), rule.words.end(), text) == rule.words.end()) {
     const std::string close = nearest(text, rule.words);
     out_of_range(node, name, expected_of(text, rule) + (close.empty() ? "" : " (did you mean '" + close + "'?)"));

@@ -140,6 +140,18 @@ TEST_F(Tune, AllTemplatesAreTrainedOnAndReported) {
   EXPECT_FALSE(summary("first").at("after").contains("templates"));
 }
 
+TEST_F(Tune, ATemplateIsChosenByNumberOrByName) {
+  run(arguments("number", "topics.yaml", "1"));
+  run(arguments("name", "topics.yaml", "about"));
+  EXPECT_NE(text("name/train.jsonl").find("What is this about?"), std::string::npos);
+  EXPECT_EQ(text("name/predictions.jsonl"), text("number/predictions.jsonl"));
+  for (const char* wrong : {"2", "1x", "-1"}) {
+    expect_refused(graft(folder(), arguments("wrong", "topics.yaml", wrong)), 2,
+                   {"data.template: '", "none of the 2 templates of task topics"});
+  }
+  expect_refused(graft(folder(), arguments("wrong", "topics.yaml", "topics")), 2, {"did you mean 'topic'?"});
+}
+
 TEST_F(Tune, TheDrawsOfTemplatesSurviveAKill) {
   const auto lines = [this] {
     const auto file = folder() / "stopped/metrics.jsonl";

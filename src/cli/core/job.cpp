@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <numeric>
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "base/suggest.h"
 #include "nn/compute_dtype.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
@@ -34,24 +36,25 @@ std::vector<ChoiceTokens> tokenize_all(const Job& job, const std::vector<Example
   return tokens;
 }
 
-std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
-  if (config.data.template_index == "all") {
-    std::vector<std::size_t> all(task.templates.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    return all;
+// By name or by number from 0.
+std::size_t template_index(const std::string& wanted, const Task& task) {
+  std::vector<std::string> names = {"all"};
+  for (std::size_t t = 0; t < task.templates.size(); ++t) {
+    if (task.templates[t].name == wanted) return t;
+    names.push_back(task.templates[t].name);
   }
   std::size_t index = task.templates.size();
-  try {
-    index = std::stoul(config.data.template_index);
-  } catch (const std::exception&) {
-    for (std::size_t t = 0; t < task.templates.size(); ++t)
-      index = task.templates[t].name == config.data.template_index ? t : index;
-  }
-  if (index >= task.templates.size()) {
-    fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}",
-         config.data.template_index, task.templates.size(), task.name);
-  }
-  return {index};
+  const auto [end, error] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
+  if (error == std::errc() && end == wanted.data() + wanted.size() && index < task.templates.size()) return index;
+  fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}{}", wanted,
+       task.templates.size(), task.name, did_you_mean(wanted, names));
+}
+
+std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
+  if (config.data.prompt_template != "all") return {template_index(config.data.prompt_template, task)};
+  std::vector<std::size_t> all(task.templates.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
 }
 
 // A held-out row in every template of the run.
@@ -193,6 +196,7 @@ Job open_job(const RunConfig& config) {
   Job job;
   job.config = config;
   job.task = task_of(config);
+  templates_of(config, job.task);  // a slip is told before the model is read
   job.tokenizer = open_tokenizer(config.model.path);
   ModelOptions options;
   options.dtype = compute_dtype(config);
