@@ -21,7 +21,12 @@ target_link_libraries(graft_tokenizer_dump PRIVATE graft_core)
 
 if(GRAFT_TORCH)
   file(GLOB law_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/laws/*_test.cpp ${CMAKE_SOURCE_DIR}/tests/compat/*_test.cpp)
-  graft_test_binary(graft_engine_tests SOURCES ${engine_tests} ${cli_tests} ${law_tests} LIBRARIES graft_engine)
+  # What verbs share is tested here; the verbs themselves are run as a user runs them, below.
+  set(cli_shared ${cli_sources})
+  list(FILTER cli_shared INCLUDE REGEX "/cli/core/")
+  list(FILTER cli_shared EXCLUDE REGEX "/(main|usage)\\.cpp$")
+  graft_test_binary(graft_engine_tests SOURCES ${engine_tests} ${cli_tests} ${cli_shared} ${law_tests}
+    LIBRARIES graft_engine)
   if(TARGET graft_engine_tests)
     target_precompile_headers(graft_engine_tests REUSE_FROM graft_engine)
   endif()

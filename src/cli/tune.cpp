@@ -16,6 +16,7 @@
 #include "convert/merge.h"
 #include "report/runs.h"
 #include "train/loop.h"
+#include "train/state.h"
 
 namespace graft {
 namespace {
@@ -41,7 +42,10 @@ void declare(CLI::App& app) {
   app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
   app.add_option("--method", a.method, "one that graft list shows (default: the recipe's)");
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
-  app.add_option("--shots", a.shots, "training examples per class, 0: all")->check(count_from(0));
+  app.add_option(
+         "--shots", a.shots,
+         "training examples per class (in total where the task has no classes); 0, which is the default: all rows")
+      ->check(count_from(0));
   app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
   app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
   app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
@@ -153,10 +157,11 @@ class Tune {
   }
 
  private:
-  // A run goes on with the examples it began with, or not at all.
+  // A run goes on with the model and the examples it began with, or not at all.
   void write_train() {
     const auto examples = training_examples(job_);
     if (!std::filesystem::exists(state_file())) return folder_.write_train(examples);
+    refuse_other_base(state_file(), base_hash(*job_.model));
     if (folder_.has_train(examples)) return;
     fail(
         Category::InvalidArgument, folder_.path().string(),

@@ -25,7 +25,6 @@ struct Rule {
   double high = kInfinity;
   bool above_low = false;
   bool below_high = false;
-  bool index_or_all = false;
 };
 
 Rule any() {
@@ -52,11 +51,6 @@ Rule from_below(double low, double high) {
   rule.below_high = true;
   return rule;
 }
-Rule index_or_all() {
-  Rule rule;
-  rule.index_or_all = true;
-  return rule;
-}
 
 // The one list. `visit(reference to the value, name, rule, explanation)`.
 template <typename Config, typename Visit>
@@ -70,11 +64,13 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.data.path, "data.path", any(), "file or folder with the rows");
   visit(c.data.text_column, "data.text_column", any(), "column with the text, for data without a task YAML");
   visit(c.data.label_column, "data.label_column", any(), "column with the label, for data without a task YAML");
-  visit(c.data.shots, "data.shots", between(0, kMaxCount), "training examples of each class; 0: all");
+  visit(c.data.shots, "data.shots", between(0, kMaxCount),
+        "training examples of each class (in total where the task has no classes); 0: all rows");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
   visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount), "held-out rows to evaluate; 0: all");
-  visit(c.data.template_index, "data.template", index_or_all(),
-        "prompt template of the task, counted from 0; all: drawn anew for each example and epoch, evaluated in each");
+  visit(c.data.prompt_template, "data.template", any(),
+        "prompt template of the task: its number from 0 or its name; all: drawn anew for each example and epoch, "
+        "evaluated in each");
   visit(c.objective.name, "objective.name", one_of({"tfew"}), "what is minimised");
   visit(c.objective.lm, "objective.lm", any(), "language model loss of the right choice");
   visit(c.objective.lm_weight, "objective.lm_weight", between(0, 1e6), "its weight");
@@ -119,7 +115,6 @@ std::string bounds(const char* kind, const Rule& rule) {
 }
 
 std::string expected_of(const std::string&, const Rule& rule) {
-  if (rule.index_or_all) return "a whole number or all";
   return rule.words.empty() ? "text" : fmt::format("one of {}", fmt::join(rule.words, ", "));
 }
 std::string expected_of(bool, const Rule&) {
@@ -139,14 +134,9 @@ std::string expected_of(const std::map<std::string, std::string>&, const Rule&) 
   fail(Category::InvalidArgument, node.where(), "'{}' must be {}, it is '{}'", name, expected, node.scalar);
 }
 
-bool is_index(const std::string& text) {
-  return !text.empty() && text.size() < 10 && text.find_first_not_of("0123456789") == std::string::npos;
-}
-
 void read(std::string& value, const YamlNode& node, const std::string& name, const Rule& rule) {
   // An empty setting is the same as an empty text: `path:`.
   const std::string text = node.kind == YamlNode::Kind::Null ? "" : yaml_text(node, name);
-  if (rule.index_or_all && text != "all" && !is_index(text)) out_of_range(node, name, expected_of(text, rule));
   if (!rule.words.empty() && std::find(rule.words.begin(), rule.words.end(), text) == rule.words.end()) {
     const std::string close = nearest(text, rule.words);
     out_of_range(node, name, expected_of(text, rule) + (close.empty() ? "" : " (did you mean '" + close + "'?)"));
@@ -214,6 +204,20 @@ void assign(RunConfig& config, const std::string& name, const YamlNode& node) {
        close.empty() ? "; `graft tune --help` lists them all" : fmt::format(" (did you mean '{}'?)", close));
 }
 
+// A method's option may be a list, which is read as in a file; any other text is the value itself, whatever YAML would
+// make of it.
+YamlNode value_node(const std::string& name, const std::string& text, const std::string& context) {
+  if (name.starts_with(kOptions) && text.starts_with('[')) {
+    if (!text.ends_with(']')) fail(Category::InvalidArgument, context, "the list has no closing ']'");
+    return parse_yaml(text, context);
+  }
+  YamlNode value;
+  value.kind = YamlNode::Kind::Scalar;
+  value.scalar = text;
+  value.file = std::make_shared<const std::string>(context);
+  return value;
+}
+
 void assign_tree(RunConfig& config, const std::string& prefix, const YamlNode& node) {
   for (std::size_t i = 0; i < node.keys.size(); ++i) {
     const std::string name = prefix.empty() ? node.keys[i] : prefix + "." + node.keys[i];
@@ -278,11 +282,8 @@ void set_run_field(RunConfig& config, const std::string& assignment) {
   if (equals == std::string::npos || equals == 0) {
     fail(Category::InvalidArgument, context, "must be key=value, e.g. optimizer.lr=1e-3");
   }
-  YamlNode value;
-  value.kind = YamlNode::Kind::Scalar;
-  value.scalar = assignment.substr(equals + 1);
-  value.file = std::make_shared<const std::string>(context);
-  assign(config, assignment.substr(0, equals), value);
+  const std::string name = assignment.substr(0, equals);
+  assign(config, name, value_node(name, assignment.substr(equals + 1), context));
 }
 
 std::string write_run_config(const RunConfig& config) {

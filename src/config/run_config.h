@@ -33,7 +33,7 @@ struct RunConfig {
     std::int64_t shots = 0;
     std::int64_t seed = 0;
     std::int64_t eval_rows = 0;
-    std::string template_index = "0";
+    std::string prompt_template = "0";
   } data;
 
   struct Objective {
@@ -97,7 +97,7 @@ RunConfig parse_run_config(std::string_view yaml, const std::string& file, RunCo
 /// Reads a recipe by path or by the name of a shipped one ("tfew-cpu"). Also throws NotFound with the nearest name.
 RunConfig load_recipe(const std::string& path_or_name, RunConfig base = {});
 
-/// Sets one value: "optimizer.lr=1e-3". Throws InvalidArgument as above.
+/// Sets one value: "optimizer.lr=1e-3", "method.options.roles=[q, v]". Throws InvalidArgument as above.
 void set_run_field(RunConfig& config, const std::string& assignment);
 
 /// The resolved config.yaml: every setting, in order. parse_run_config of it gives an equal RunConfig.

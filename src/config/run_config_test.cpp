@@ -58,7 +58,6 @@ TEST(RunConfig, WrongTypeOrRangeSaysWhatWasExpected) {
   EXPECT_THAT(parse_error("optimizer: {beta1: 1}\n"), HasSubstr("[0, 1)"));
   EXPECT_THAT(parse_error("optimizer: {name: adamW}\n"), HasSubstr("one of adafactor, adamw (did you mean 'adamw'?)"));
   EXPECT_THAT(parse_error("objective: {lm: yes}\n"), HasSubstr("true or false"));
-  EXPECT_THAT(parse_error("data: {template: first}\n"), HasSubstr("a whole number or all"));
   EXPECT_THAT(parse_error("optimizer: 3\n"), HasSubstr("is a group of settings"));
   EXPECT_THAT(parse_error("model: {path: [a]}\n"), HasSubstr("must be text, it is a list"));
   EXPECT_THAT(parse_error("train: {steps: 99999999999999999999}\n"), HasSubstr("must be a whole number"));
@@ -73,7 +72,7 @@ TEST(RunConfig, WrittenAndReadAgainIsEqual) {
   config.optimizer.lr = 0.1 + 0.2;
   config.optimizer.eps = 1e-30;
   config.objective.unlikelihood = false;
-  config.data.template_index = "all";
+  config.data.prompt_template = "all";
   config.train.seed = 123456789;
   const auto text = write_run_config(config);
   const auto again = parse_run_config(text, "config.yaml");
@@ -126,6 +125,19 @@ TEST(RunConfig, SetOverridesOneValue) {
       StartsWith(
           "InvalidArgument --set optimizer.lrr=1: unknown setting 'optimizer.lrr' (did you mean 'optimizer.lr'?)"));
   EXPECT_THAT(error_of([&] { set_run_field(config, "optimizer.lr"); }), HasSubstr("must be key=value"));
+}
+
+TEST(RunConfig, SetReadsAListAsAFileDoes) {
+  RunConfig config;
+  for (const char* list : {"[q,v]", "[q, v]", "[\"q\",\"v\"]", "q,v"}) {
+    config.method.options.clear();
+    set_run_field(config, std::string("method.options.roles=") + list);
+    EXPECT_EQ(config.method.options.at("roles"), "q,v") << list;
+    EXPECT_EQ(config, parse_run_config("method: {options: {roles: [q, v]}}\n", "r.yaml"));
+  }
+  EXPECT_THAT(error_of([&] { set_run_field(config, "method.options.roles=[q"); }), HasSubstr("no closing ']'"));
+  set_run_field(config, "data.path=[old]/rows.csv");
+  EXPECT_EQ(config.data.path, "[old]/rows.csv");
 }
 
 TEST(Shipped, AWrongHomeIsNotPassedOver) {

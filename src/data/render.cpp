@@ -97,7 +97,7 @@ std::vector<std::string> choices_of(const Task& task, const PromptTemplate& made
     for (std::size_t i = 0; row.fields.count(fmt::format("{}.{}", made.choices_from, i)) > 0; ++i) {
       choices.push_back(" " + values(fmt::format("{}.{}", made.choices_from, i)));
     }
-  } else if (choices.empty() && made.target.empty()) {
+  } else if (choices.empty()) {
     for (const auto& label : task.labels) choices.push_back(choice_of_label(label));
   }
   return choices;
@@ -118,11 +118,10 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   example.where = row.where;
   example.prompt = values.text(made.prompt);
   example.choices = choices_of(task, made, row, values);
-  example.target = values.text(made.target);
   if (task.normalisation == "pmi") example.neutral = values.text(task.neutral_prompt);
   example.label = label_of(task, row);
   const auto count = static_cast<std::int64_t>(example.choices.size());
-  if (made.target.empty() && example.label >= count) {
+  if (example.label >= count) {
     fail(Category::InvalidArgument, context, "the label is {}, but there are {} choices (counted from 0)",
          example.label, count);
   }

@@ -119,10 +119,14 @@ void drop_trained(FewShot& sample, const Task& task) {
 FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int64_t shots_per_class,
                         std::uint64_t seed) {
   check_count(task, shots_per_class);
+  if (!task.has_classes() && shots_per_class > 0) {
+    FewShot sample = sample_total(rows, task, shots_per_class, seed);
+    sample.notices.push_back(fmt::format(
+        "the choices differ from row to row, so there are no classes: {} rows in total train", shots_per_class));
+    return sample;
+  }
   FewShot sample;
   const auto unique = without_repeats(rows, task, sample.notices);
-  // A task of free text has one class.
-  if (task.label_field.empty() && shots_per_class > 0) return sample_total(rows, task, shots_per_class, seed);
   divide(unique,
          shots_per_class == 0 ? everything(unique.size()) : balanced_choice(unique, task, shots_per_class, seed), seed,
          sample);

@@ -18,7 +18,8 @@ struct FewShot {
   std::vector<std::string> notices;
 };
 
-/// `shots_per_class` rows of each label for training (0: all rows), everything else held out. Rows whose used fields
+/// `shots_per_class` rows of each label for training (0: all rows), everything else held out; where the task has no
+/// classes, that many in total, with a notice. Rows whose used fields
 /// repeat an earlier row's (whitespace aside) are left out first, with a notice, so that no held-out row was trained
 /// on. The same rows in the same order and the same seed give the same sample on every machine. Throws InvalidArgument:
 /// a row without label, a class with too few rows, a negative count.

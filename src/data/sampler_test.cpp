@@ -86,6 +86,28 @@ TEST(Sampler, TotalDrawsWithoutRegardToClasses) {
               HasSubstr("there are 6 distinct rows, 7 were asked for"));
 }
 
+// Two of nine rows have their answer in place 1 and none has it in place 2, which says nothing of the rows.
+TEST(Sampler, WithoutClassesTheShotsAreATotal) {
+  const Task own = parse_task(
+      "name: q\nformat: jsonl\nsplits: {pool: a}\nlabel: answer\ntemplates:\n  - {prompt: '{text}', choices_from: "
+      "options}\n",
+      "t");
+  EXPECT_FALSE(own.has_classes());
+  EXPECT_TRUE(task().has_classes());
+  std::vector<Row> rows;
+  for (int i = 0; i < 9; ++i) {
+    rows.push_back(
+        {{{"text", "q" + std::to_string(i)}, {"options.0", "x"}, {"options.1", "y"}, {"options.2", "z"}}, "a"});
+    rows.back().fields["answer"] = i < 2 ? "1" : "0";
+  }
+  const auto sample = sample_few_shot(rows, own, 4, 0);
+  EXPECT_EQ(sample.train.size(), 4u);
+  EXPECT_EQ(sample.held_out.size(), 5u);
+  EXPECT_THAT(sample.notices, ElementsAre(HasSubstr("no classes: 4 rows in total train")));
+  EXPECT_EQ(texts(sample.train), texts(sample_total(rows, own, 4, 0).train));
+  EXPECT_EQ(sample_few_shot(rows, own, 0, 0).train.size(), 9u);
+}
+
 TEST(Sampler, TooFewRowsNameTheClass) {
   auto rows = rows_of(5);
   std::erase_if(rows, [](const Row& row) { return row.fields.at("label") == "y"; });

@@ -85,7 +85,6 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
     fail(Category::InvalidArgument, row.where, "empty row: no text in {}; fill it in or remove the row",
          fmt::join(used, ", "));
   }
-  if (task.label_field.empty()) return;
   if (needs_label) require_field(row, task.label_field, task.format);
   if (label_of(task, row) < 0 && needs_label) {
     fail(Category::InvalidArgument, row.where, "the label '{}' is empty; fill it in or remove the row",

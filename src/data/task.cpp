@@ -30,6 +30,19 @@ void check_known(const std::string& what, const std::string& value, const std::v
   }
 }
 
+// What other tools call the text to learn, in the task or in a template.
+void refuse_target(const YamlNode& node) {
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    if (i < node.keys.size() && node.keys[i] == "target") {
+      fail(
+          Category::InvalidArgument, node.items[i].where(),
+          "there are no free-text targets: a model learns to pick one of several choices; name the field of the answer "
+          "with 'label', and the answers with 'labels', or with 'choices' or 'choices_from' in a template");
+    }
+    if (i >= node.keys.size() || node.keys[i] == "templates") refuse_target(node.items[i]);
+  }
+}
+
 const YamlNode& map_of(const YamlNode& node, const std::string& key) {
   if (node.kind != YamlNode::Kind::Map) fail(Category::InvalidArgument, node.where(), "'{}' must be a map", key);
   return node;
@@ -93,18 +106,10 @@ std::map<std::string, WordTable> read_words(const YamlNode& node) {
 
 void check_choices(const PromptTemplate& made, const Task& task, const std::string& where) {
   const std::size_t count = made.choices.size();
-  if (!made.target.empty() && (count > 0 || !made.choices_from.empty())) {
-    fail(Category::InvalidArgument, where, "has a target and choices; keep one of them");
-  }
   if (!made.choices_from.empty() && count > 0) {
     fail(Category::InvalidArgument, where, "has choices and choices_from; keep one of them");
   }
-  const bool labelled = !task.label_field.empty();
-  if (labelled && !made.target.empty())
-    fail(Category::InvalidArgument, where, "has a target, but the task has a label");
-  if (!labelled && made.target.empty())
-    fail(Category::InvalidArgument, where, "needs a target, as the task has no label");
-  if (!labelled || !made.choices_from.empty()) return;
+  if (!made.choices_from.empty()) return;
   if (count == 0 && task.labels.empty())
     fail(Category::InvalidArgument, where, "needs choices, as the task lists no labels");
   if (count == 1) fail(Category::InvalidArgument, where, "needs at least two choices");
@@ -121,12 +126,10 @@ PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task
   made.prompt = yaml_text(map.at("prompt"), "prompt");
   made.choices = map.texts("choices");
   made.choices_from = map.text("choices_from", "");
-  made.target = map.text("target", "");
   map.finish();
   const std::string where = fmt::format("{}: template '{}'", node.where(), made.name);
   check_choices(made, task, where);
   TextTemplate(made.prompt, where + ": prompt");
-  TextTemplate(made.target, where + ": target");
   for (const auto& choice : made.choices) TextTemplate(choice, where + ": choice '" + choice + "'");
   return made;
 }
@@ -146,7 +149,7 @@ void read_templates(const YamlNode& node, Task& task) {
 }
 
 void read_labels(YamlMap& map, Task& task) {
-  task.label_field = map.text("label", "");
+  task.label_field = yaml_text(map.at("label"), "label");
   task.labels = map.texts("labels");
   const std::set<std::string> distinct(task.labels.begin(), task.labels.end());
   if (distinct.size() != task.labels.size()) {
@@ -154,9 +157,6 @@ void read_labels(YamlMap& map, Task& task) {
   }
   if (task.labels.size() == 1)
     fail(Category::InvalidArgument, map.at("labels").where(), "'labels' needs at least two labels");
-  if (!task.labels.empty() && task.label_field.empty()) {
-    fail(Category::InvalidArgument, map.at("labels").where(), "'labels' needs 'label', the field that holds them");
-  }
 }
 
 void read_metrics(YamlMap& map, Task& task) {
@@ -189,9 +189,15 @@ void read_field_rules(YamlMap& map, Task& task) {
 
 }  // namespace
 
+bool Task::has_classes() const {
+  return std::all_of(templates.begin(), templates.end(),
+                     [](const PromptTemplate& made) { return made.choices_from.empty(); });
+}
+
 Task parse_task(std::string_view yaml, const std::string& file) {
   const YamlNode root = parse_yaml(yaml, file);
   YamlMap map(root, "the task");
+  refuse_target(root);
   Task task;
   task.text = std::string(yaml);
   task.name = yaml_text(map.at("name"), "name");
@@ -233,7 +239,6 @@ std::vector<std::string> used_fields(const Task& task) {
   if (task.normalisation == "pmi") add(task.neutral_prompt);
   for (const auto& made : task.templates) {
     add(made.prompt);
-    add(made.target);
     for (const auto& choice : made.choices) add(choice);
     if (!made.choices_from.empty()) used.insert(made.choices_from + ".0");
   }

@@ -25,18 +25,16 @@ struct Example {
   std::string prompt;                ///< ends where the choice begins, e.g. "…\n\nTopic:"
   std::vector<std::string> choices;  ///< as appended to the prompt, e.g. " business" (leading space included)
   std::int64_t label = -1;           ///< index into choices
-  std::string target;                ///< free-text target for tasks without choices
   std::string neutral;               ///< prompt without the row's content, where the task's normalisation is pmi
   std::string where;
 };
 
-/// A prompt template of a task: `prompt`, `choices` and `target` may hold {field}; {{ and }} stand for literal braces.
+/// A prompt template of a task: `prompt` and `choices` may hold {field}; {{ and }} stand for literal braces.
 struct PromptTemplate {
   std::string name;
   std::string prompt;
   std::vector<std::string> choices;  ///< in label order; may hold {field} (COPA); empty: " " + label, "_" read as " "
   std::string choices_from;          ///< list field of the data with this row's choices, instead of `choices`
-  std::string target;                ///< free-text target of a task without choices
 };
 
 /// A field made from another one by looking its value up, e.g. COPA's "cause" → "because".
@@ -57,7 +55,7 @@ struct Task {
   std::vector<std::string>
       collapse_whitespace;                 ///< fields whose runs of whitespace become one space, before max_tokens
   std::map<std::string, WordTable> words;  ///< name of the made field → how
-  std::string label_field;                 ///< empty: the task has free-text targets
+  std::string label_field;                 ///< field that holds the label
   std::vector<std::string> labels;         ///< label values as in the data, in index order; empty: integers
   std::vector<PromptTemplate> templates;   ///< template 0 is the default
   std::vector<std::string> metrics;        ///< first one decides; "accuracy", "balanced_accuracy", "macro_f1"
@@ -67,6 +65,9 @@ struct Task {
 
   /// True where the data is one pool: what is not sampled for training is held out.
   bool is_pool() const { return splits.count("pool") > 0; }
+  /// False where a template takes the choices from the row (choices_from): the label is a place in that row's own list,
+  /// and rows with the same label have nothing in common.
+  bool has_classes() const;
 };
 
 /// Reads a task by file path or by the name of a shipped one ("bbc_news"). Throws NotFound (with the nearest name),

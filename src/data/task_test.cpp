@@ -67,12 +67,19 @@ TEST(TaskYaml, WrongValuesSayWhatIsKnown) {
 TEST(TaskYaml, LabelsAndChoicesMustFit) {
   EXPECT_THAT(task_error(kTask + "    choices: [a, b, c]\n"), HasSubstr("template '0': has 3 choices for 2 labels"));
   EXPECT_THAT(task_error(replaced(kTask, "bad_one", "good")), HasSubstr("holds a label twice"));
-  EXPECT_THAT(task_error(kTask + "    target: x\n"), HasSubstr("has a target, but the task has a label"));
   EXPECT_THAT(task_error(replaced(kTask, "labels: [good, bad_one]\n", "")),
               HasSubstr("needs choices, as the task lists no labels"));
-  EXPECT_THAT(task_error(replaced(kTask, "label: label\n", "")), HasSubstr("needs 'label', the field that holds them"));
+  EXPECT_THAT(task_error(replaced(kTask, "label: label\n", "")), HasSubstr("the task lacks the key 'label'"));
   EXPECT_THAT(task_error(replaced(kTask, "{text}", "{text")),
               HasSubstr("template '0': prompt: '{' in column 1 is not closed"));
+}
+
+TEST(TaskYaml, ATargetIsToldWhatToWriteInstead) {
+  const std::string none = replaced(replaced(kTask, "labels: [good, bad_one]\n", ""), "label: label\n", "");
+  for (const auto& yaml : {none + "    target: '{answer}'\n", kTask + "    target: '{answer}'\n",
+                           none + "target: answer\n", replaced(kTask, "label:", "target:")}) {
+    EXPECT_THAT(task_error(yaml), HasSubstr("name the field of the answer with 'label'")) << yaml;
+  }
 }
 
 TEST(TaskYaml, KeepsItsText) {
@@ -159,15 +166,6 @@ TEST(Render, NeutralPromptsAreForPmi) {
   EXPECT_EQ(render(task, row_of({{"text", "x"}, {"kind", "text"}}), 0, ByteTokenizer()).neutral, "A text is");
   EXPECT_THAT(task_error(kTask + "neutral_prompt: x\n"), HasSubstr("mine.yaml:8: 'neutral_prompt' is for"));
   EXPECT_THAT(task_error(pmi + "neutral_prompt: '{x'\n"), HasSubstr("neutral_prompt: '{' in column 1 is not closed"));
-}
-
-TEST(Render, FreeTextTarget) {
-  const Task task =
-      task_of("name: q\nformat: jsonl\nsplits: {pool: a}\ntemplates:\n  - {prompt: '{q}', target: ' {a}'}\n");
-  const Example example = render(task, row_of({{"q", "?"}, {"a", "42"}}), 0, ByteTokenizer());
-  EXPECT_EQ(example.target, " 42");
-  EXPECT_EQ(example.label, -1);
-  EXPECT_TRUE(example.choices.empty());
 }
 
 TEST(LabelOf, TakesTheValueOrItsIndex) {

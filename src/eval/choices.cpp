@@ -53,12 +53,8 @@ void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, C
     fail(Category::InvalidArgument, example.where,
          "prompt and choices share no token; end the prompt with text of its own");
   out.prompt.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(shared));
-  for (std::size_t c = 0; c < joint.size(); ++c) {
-    auto& choice = out.choices[c];
-    choice.tokens.assign(joint[c].begin() + static_cast<std::ptrdiff_t>(shared), joint[c].end());
-    const auto context = std::min(common_prefix(joint[c], prompt), joint[c].size() - 1);
-    choice.scored_from = static_cast<std::int64_t>(context - shared);
-  }
+  for (std::size_t c = 0; c < joint.size(); ++c)
+    out.choices[c].tokens.assign(joint[c].begin() + static_cast<std::ptrdiff_t>(shared), joint[c].end());
 }
 
 void tokenize_encoder_decoder(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
@@ -88,10 +84,9 @@ void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBat
     const auto begin = batch.input.decoder.size();
     // The last token predicts nothing, so it is not computed.
     if (length > 1) batch.input.decoder.add({choice.tokens.begin(), choice.tokens.end() - 1}, prompt, slot);
-    for (auto t = choice.scored_from; t < length; ++t) {
+    for (std::int64_t t = 0; t < length; ++t)
       batch.scored.push_back({t == 0 ? last : begin + t - 1, choice.tokens[static_cast<std::size_t>(t)], index});
-    }
-    batch.scored_tokens.push_back(length - choice.scored_from);
+    batch.scored_tokens.push_back(length);
     ++batch.first_choice.back();
   }
 }
@@ -143,6 +138,12 @@ std::int64_t ChoiceTokens::tokens() const {
   auto total = static_cast<std::int64_t>(prompt.size());
   for (const auto& choice : choices) total += static_cast<std::int64_t>(choice.tokens.size());
   return total;
+}
+
+std::vector<std::vector<std::int64_t>> ChoiceTokens::reading() const {
+  std::vector<std::vector<std::int64_t>> all = {prompt};
+  for (const auto& choice : choices) all.push_back(choice.tokens);
+  return all;
 }
 
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config) {

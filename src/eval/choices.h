@@ -13,21 +13,24 @@
 
 namespace graft {
 
-/// An example as token ids. For decoder-only models `prompt` is the longest prefix that prompt-with-choice
-/// tokenisations share, so that a token that spans the boundary is what the model would really read.
+/// An example as token ids. For decoder-only models `prompt` is the longest prefix that the prompt's and all
+/// prompt-with-choice tokenisations share. What follows is scored, for every choice from the same place on: a token
+/// that spans the boundary in one choice is what the model would really read, and the others are scored over the same
+/// text.
 struct ChoiceTokens {
   std::vector<std::int64_t> prompt;
   struct Choice {
-    std::vector<std::int64_t>
-        tokens;                    ///< after the shared prefix; for encoder–decoder models the whole target with </s>
-    std::int64_t scored_from = 0;  ///< tokens before it belong to the prompt's text and are not scored
-    std::int64_t characters = 0;   ///< Unicode code points of the choice's text
+    /// After the shared prefix, every one scored; for encoder–decoder models the whole target with </s>.
+    std::vector<std::int64_t> tokens;
+    std::int64_t characters = 0;  ///< Unicode code points of the choice's text
     std::int64_t bytes = 0;
   };
   std::vector<Choice> choices;
   std::int64_t label = -1;
 
   std::int64_t tokens() const;
+  /// Prompt and choices: equal where the model reads the same, whatever the rows were.
+  std::vector<std::vector<std::int64_t>> reading() const;
 };
 
 /// Tokenises an example for a model. The prompt is cut from the left when it would not fit `max_positions`.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "eval/rank.h"
 #include "generate/fake_tokenizer_test.h"
 
 namespace graft {
@@ -53,6 +54,21 @@ TEST(Choices, ATokenAcrossTheBoundaryIsTheChoices) {
   EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'a'}));
   EXPECT_EQ(tokens.choices[0].tokens, (std::vector<std::int64_t>{MergingTokenizer::kTen}));
   EXPECT_EQ(tokens.choices[1].tokens, (std::vector<std::int64_t>{MergingTokenizer::kTen, '2'}));
+}
+
+// "a1" + "0" merges, "a1" + "2" does not: both are scored from behind "a", so that the sums tell P("10" | "a") from
+// P("12" | "a") and not from P("2" | "a1").
+TEST(Choices, AllAreScoredOverTheSameSpan) {
+  ModelConfig config;
+  const auto tokens = tokenize(example("a1", {"0", "2"}), MergingTokenizer(), config);
+  EXPECT_EQ(tokens.choices[1].tokens, bytes("12"));
+  const auto batch = pack({&tokens}, config, -1);
+  EXPECT_EQ(batch.scored_tokens, (std::vector<std::int64_t>{1, 2}));
+  std::vector<std::vector<std::int64_t>> scored;
+  for (const auto& token : batch.scored) scored.push_back({token.row, token.target, token.choice});
+  EXPECT_EQ(scored, (std::vector<std::vector<std::int64_t>>{{1, MergingTokenizer::kTen, 0}, {1, '1', 1}, {2, '2', 1}}));
+  const auto result = ranked(tokens, {-3, -4}, Normalisation::Tokens);
+  EXPECT_EQ(result.scores, (std::vector<double>{-3, -2}));
 }
 
 TEST(Choices, APromptIsCutFromTheLeftBehindItsStartToken) {

@@ -45,9 +45,7 @@ std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vec
   std::vector<ChoiceTokens> distinct;
   std::vector<std::size_t> place;
   for (const auto& example : neutral) {
-    std::vector<std::vector<std::int64_t>> key = {example.prompt};
-    for (const auto& choice : example.choices) key.push_back(choice.tokens);
-    const auto [found, fresh] = places.emplace(std::move(key), distinct.size());
+    const auto [found, fresh] = places.emplace(example.reading(), distinct.size());
     if (fresh) distinct.push_back(example);
     place.push_back(found->second);
   }
@@ -60,7 +58,7 @@ std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vec
 double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation normalisation) {
   switch (normalisation) {
     case Normalisation::Tokens:
-      return sum / static_cast<double>(static_cast<std::int64_t>(choice.tokens.size()) - choice.scored_from);
+      return sum / static_cast<double>(choice.tokens.size());
     case Normalisation::Chars:
       return sum / static_cast<double>(choice.characters);
     case Normalisation::Bytes:

@@ -11,7 +11,8 @@
 
 namespace graft {
 
-/// How a choice's log-probability is normalised: none; tokens (T-Few: mean over its tokens); chars; bytes; pmi (minus
+/// How a choice's log-probability is normalised: none; tokens (T-Few: mean over its tokens, those after the
+/// prefix that the choices share); chars; bytes; pmi (minus
 /// its log-probability after a neutral prompt, Holtzman et al. 2021).
 enum class Normalisation { None, Tokens, Chars, Bytes, Pmi };
 

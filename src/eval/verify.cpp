@@ -125,16 +125,8 @@ class Verifier {
 
   at::Tensor cached_rows(const ChoiceTokens& example, const std::vector<const SiteHooks*>& slots) const {
     std::vector<std::vector<std::int64_t>> continuations;
-    std::vector<std::int64_t> scored;
-    std::int64_t first = 0;
-    for (const auto& choice : example.choices) {
-      const auto length = static_cast<std::int64_t>(choice.tokens.size());
-      for (auto t = choice.scored_from; t < length; ++t) scored.push_back(first + t);
-      first += length;
-      continuations.push_back(choice.tokens);
-    }
-    const at::Tensor hidden = forced_hidden(model_, example.prompt, continuations, slots);
-    return hidden.index_select(0, at::tensor(scored, at::kLong).to(hidden.device()));
+    for (const auto& choice : example.choices) continuations.push_back(choice.tokens);
+    return forced_hidden(model_, example.prompt, continuations, slots);
   }
 
   double logit_gap(const Replay& a, const Replay& b) const {

@@ -21,7 +21,7 @@ fs::path goldens() {
   return given != nullptr ? fs::path(given) : fs::path(GRAFT_SOURCE_DIR) / "tests/golden/data";
 }
 
-// Prompts and choices of several lengths, one of which is not scored from its first token.
+// Prompts and choices of several lengths.
 std::vector<ChoiceTokens> examples(const Model& model) {
   Rng rng(3);
   const auto tokens = [&](std::int64_t count) {
@@ -34,11 +34,9 @@ std::vector<ChoiceTokens> examples(const Model& model) {
   for (std::int64_t e = 0; e < 5; ++e) {
     ChoiceTokens example;
     example.prompt = tokens(3 + e);
-    for (std::int64_t c = 0; c < 3; ++c) example.choices.push_back({tokens(1 + (e + c) % 4), 0, 4, 4});
+    for (std::int64_t c = 0; c < 3; ++c) example.choices.push_back({tokens(1 + (e + c) % 4), 4, 4});
     all.push_back(example);
   }
-  if (!model.encoder_decoder())
-    all[1].choices[2].scored_from = static_cast<std::int64_t>(all[1].choices[2].tokens.size()) - 1;
   return all;
 }
 

@@ -1,7 +1,6 @@
 #include "statistics/bootstrap.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "base/error.h"
@@ -59,18 +58,6 @@ double two_sided(const std::vector<double>& differences) {
                   2.0 * static_cast<double>(std::min(at_most, at_least)) / static_cast<double>(differences.size()));
 }
 
-// P(X <= k) for X ~ Binomial(n, 1/2), by logarithms so that large n does not underflow term by term.
-double binomial_tail(std::int64_t k, std::int64_t n) {
-  const double size = static_cast<double>(n);
-  double sum = 0;
-  for (std::int64_t i = 0; i <= k; ++i) {
-    const double picked = static_cast<double>(i);
-    sum += std::exp(std::lgamma(size + 1) - std::lgamma(picked + 1) - std::lgamma(size - picked + 1) -
-                    size * std::log(2.0));
-  }
-  return sum;
-}
-
 }  // namespace
 
 double quantile(const std::vector<double>& sorted, double part) {
@@ -100,24 +87,6 @@ PairedDifference paired_bootstrap(const std::string& metric, std::span<const std
   const double observed = metric_value(metric, confusion_matrix(truth, second, classes)) -
                           metric_value(metric, confusion_matrix(truth, first, classes));
   return {observed, percentile(sorted, options.level), two_sided(sorted)};
-}
-
-McNemar mcnemar(std::span<const std::int64_t> truth, std::span<const std::int64_t> first,
-                std::span<const std::int64_t> second) {
-  if (truth.size() != first.size() || truth.size() != second.size()) {
-    fail(Category::InvalidArgument, "mcnemar", "{} labels against {} and {} predictions; give one for each",
-         truth.size(), first.size(), second.size());
-  }
-  McNemar test;
-  for (std::size_t i = 0; i < truth.size(); ++i) {
-    const bool first_right = first[i] == truth[i];
-    const bool second_right = second[i] == truth[i];
-    if (first_right && !second_right) ++test.only_first_right;
-    if (second_right && !first_right) ++test.only_second_right;
-  }
-  const std::int64_t fewer = std::min(test.only_first_right, test.only_second_right);
-  test.p_value = std::min(1.0, 2 * binomial_tail(fewer, test.only_first_right + test.only_second_right));
-  return test;
 }
 
 }  // namespace graft

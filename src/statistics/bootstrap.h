@@ -1,4 +1,5 @@
-// How sure a score is: bootstrap intervals, and tests that compare two classifiers on the same examples.
+// How sure a score is: bootstrap intervals, of a metric and of the difference between two classifiers on the same
+// examples.
 #pragma once
 
 #include <cstdint>
@@ -44,15 +45,5 @@ struct PairedDifference {
 PairedDifference paired_bootstrap(const std::string& metric, std::span<const std::int64_t> truth,
                                   std::span<const std::int64_t> first, std::span<const std::int64_t> second,
                                   std::size_t classes, const BootstrapOptions& options = {});
-
-struct McNemar {
-  std::int64_t only_first_right = 0;
-  std::int64_t only_second_right = 0;
-  double p_value = 1;  ///< two-sided exact binomial test of the discordant pairs (McNemar 1947); 1 if there are none
-};
-
-/// Do two classifiers err on the same examples equally often? Throws InvalidArgument for lists of different lengths.
-McNemar mcnemar(std::span<const std::int64_t> truth, std::span<const std::int64_t> first,
-                std::span<const std::int64_t> second);
 
 }  // namespace graft

@@ -77,37 +77,13 @@ TEST(PairedBootstrap, SeesAConsistentImprovement) {
   EXPECT_LT(result.p_value, 0.001);
 }
 
-// `first_only` examples only the first classifier gets right, `second_only` only the second.
-McNemar discordant(std::size_t first_only, std::size_t second_only) {
-  const std::size_t count = first_only + second_only;
-  const std::vector<std::int64_t> truth(count, 0);
-  auto first = right_then_wrong(first_only, count);
-  std::vector<std::int64_t> second(count);
-  for (std::size_t i = 0; i < count; ++i) second[i] = 1 - first[i];
-  return mcnemar(truth, first, second);
-}
-
-TEST(McNemar, AgreesWithTheExactBinomialTest) {
-  // scipy.stats.binomtest(2, 11), (40, 100), (1100, 2400).
-  EXPECT_NEAR(discordant(2, 9).p_value, 0.0654296875, 1e-12);
-  EXPECT_NEAR(discordant(40, 60).p_value, 0.05688793364098089, 1e-11);
-  EXPECT_NEAR(discordant(1300, 1100).p_value, 4.8184641033802e-05, 1e-14);
-  EXPECT_EQ(discordant(3, 3).p_value, 1.0);
-}
-
-TEST(McNemar, NoDisagreementIsNoEvidence) {
-  EXPECT_EQ(mcnemar(kTruth, kTruth, kTruth).p_value, 1.0);
-  EXPECT_EQ(discordant(2, 9).only_first_right, 2);
-  EXPECT_EQ(discordant(2, 9).only_second_right, 9);
-}
-
 TEST(Bootstrap, RefusesNonsense) {
   const auto constant = [](auto) { return 0.0; };
   EXPECT_THROW(bootstrap(0, constant), Error);
   EXPECT_THROW(bootstrap(5, constant, {1, 0.95, 0}), Error);
   EXPECT_THROW(bootstrap(5, constant, {100, 1.0, 0}), Error);
   const std::vector<std::int64_t> shorter = {0};
-  EXPECT_THROW(mcnemar(kTruth, shorter, kTruth), Error);
+  EXPECT_THROW(paired_bootstrap("accuracy", kTruth, shorter, kTruth, 2), Error);
 }
 
 }  // namespace

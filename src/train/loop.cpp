@@ -34,6 +34,7 @@ class Trainer {
     if (examples.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
     for (const auto& parameter : adapter.parameters()) parameters_.push_back(parameter.value);
     optimizer_ = make_optimizer(settings.optimizer, parameters_);
+    state_.base = base_hash(model);
     forward_.slots = {&adapter};
     forward_.checkpoint_layers = settings.checkpoint_layers;
   }
@@ -63,7 +64,9 @@ class Trainer {
     for (std::int64_t part = 0; part < settings_.accumulation; ++part)
       backward(state_.step * settings_.accumulation + part, report);
     if (!std::isfinite(report.loss)) fail_not_finite(model_, fmt::format("loss of step {}", state_.step + 1));
-    clip_gradients(parameters_, settings_.clip_norm);
+    // A finite loss may have a gradient that is not, and one step with it would spoil the adapter for good.
+    if (!std::isfinite(clip_gradients(parameters_, settings_.clip_norm)))
+      fail_not_finite(model_, fmt::format("gradients of step {}", state_.step + 1));
     optimizer_->step(report.lr);
     report.step = ++state_.step;
     report.seconds = seconds_since(start);

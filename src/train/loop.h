@@ -61,8 +61,9 @@ std::size_t template_of(std::uint64_t seed, std::int64_t place, std::size_t temp
 
 /// Trains `adapter` in place. State goes to `state_file` (every save_every steps, at the end, and on Ctrl-C before
 /// Cancelled is thrown); when the file is there, training goes on from it and ends with the same bits as if it had
-/// never stopped. The adapter ends as the best one evaluated, where there was an evaluation. Throws InvalidArgument,
-/// Corruption (state of another run; NaN loss), Cancelled.
+/// never stopped. The adapter ends as the best one evaluated, where there was an evaluation. Throws InvalidArgument (no
+/// example; state over another base model), Corruption (state of another run; a loss or a
+/// gradient that is not finite, before the step that it would spoil), Cancelled.
 void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
            const TrainSettings& settings, const std::filesystem::path& state_file, const TrainCallbacks& callbacks);
 

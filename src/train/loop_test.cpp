@@ -1,8 +1,17 @@
 #include "train/loop.h"
 
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <set>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "train/state.h"
 
 namespace graft {
 namespace {
@@ -26,6 +35,153 @@ TEST(TemplateOf, IsDrawnAnewInEveryEpoch) {
     std::set<std::size_t> drawn;
     for (std::int64_t epoch = 0; epoch < 40; ++epoch) drawn.insert(template_of(0, epoch * kExamples + example, 3));
     EXPECT_EQ(drawn.size(), 3u) << "example " << example;
+  }
+}
+
+TEST(BatchOf, EveryEpochSeesEachExampleOnce) {
+  constexpr std::size_t kExamples = 7;
+  for (const std::uint64_t seed : {0, 1}) {
+    std::vector<std::size_t> sequence;
+    for (std::int64_t step = 0; step < 21; ++step) {
+      const auto batch = batch_of(seed, step, 3, kExamples);
+      ASSERT_EQ(batch.size(), 3u);
+      sequence.insert(sequence.end(), batch.begin(), batch.end());
+    }
+    std::set<std::vector<std::size_t>> orders;
+    for (std::size_t epoch = 0; epoch < 9; ++epoch) {
+      const auto first = sequence.begin() + static_cast<std::ptrdiff_t>(epoch * kExamples);
+      const std::vector<std::size_t> order(first, first + kExamples);
+      EXPECT_EQ(std::set<std::size_t>(order.begin(), order.end()).size(), kExamples) << "epoch " << epoch;
+      orders.insert(order);
+    }
+    EXPECT_GT(orders.size(), 7u) << "each epoch has an order of its own";
+  }
+  EXPECT_NE(batch_of(0, 0, 7, 7), batch_of(1, 0, 7, 7));
+  EXPECT_EQ(batch_of(0, 5, 7, 7), batch_of(0, 5, 7, 7));
+}
+
+TEST(BatchOf, MayBeLargerThanThePool) {
+  const auto batch = batch_of(0, 0, 5, 2);
+  EXPECT_EQ(batch.size(), 5u);
+  EXPECT_EQ(std::set<std::size_t>(batch.begin(), batch.end()), (std::set<std::size_t>{0, 1}));
+}
+
+// One scale on the output of every map; `spoil` adds nothing to it and has a gradient that is not a number.
+class Scale : public Adapter {
+ public:
+  explicit Scale(bool spoilt) : spoilt_(spoilt) {}
+  bool acts_on(const Site& site) const override { return site.role == Role::Down; }
+  at::Tensor output(const Site&, const at::Tensor&, const at::Tensor& y) const override {
+    return spoilt_ ? y * scale_ + (scale_ - 1).abs().sqrt() : y * scale_;
+  }
+  std::vector<AdapterTensor> parameters() const override { return {{"scale", scale_}}; }
+  nlohmann::json peft_config() const override { return {}; }
+  std::vector<PeftTensor> peft_tensors() const override { return {}; }
+  at::Tensor merged(std::int64_t, const at::Tensor&) const override { return {}; }
+  double value() const { return scale_.item<double>(); }
+
+ private:
+  bool spoilt_;
+  at::Tensor scale_ = at::ones({1}).requires_grad_();
+};
+
+class Train : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const char* given = std::getenv("GRAFT_GOLDENS");
+    const std::filesystem::path goldens =
+        given != nullptr ? std::filesystem::path(given) : std::filesystem::path(GRAFT_SOURCE_DIR) / "tests/golden/data";
+    if (!std::filesystem::exists(goldens / "llama")) GTEST_SKIP() << "no goldens; ./check makes them";
+    model_ = load_model((goldens / "llama/model").string());
+    for (std::int64_t e = 0; e < 3; ++e) {
+      ChoiceTokens example;
+      example.prompt = {5 + e, 2, 9};
+      example.choices = {{{7}, 1, 1}, {{8, 3 + e}, 2, 2}};
+      example.label = e % 2;
+      examples_.push_back(example);
+    }
+    settings_.steps = 6;
+    settings_.warmup_steps = 0;
+    settings_.eval_every = 1;
+    settings_.save_every = 1;
+    folder_ = std::filesystem::temp_directory_path() / ("graft-train-" + std::to_string(::getpid()));
+    std::filesystem::remove_all(folder_);
+    callbacks_.evaluate = [this](std::int64_t step) {
+      values_.push_back(adapter_->value());
+      return scores_.at(static_cast<std::size_t>(step) - 1);
+    };
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  double run() {
+    adapter_ = std::make_unique<Scale>(spoilt_);
+    train(*model_, *adapter_, examples_, settings_, folder_ / "state.safetensors", callbacks_);
+    return adapter_->value();
+  }
+
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<Scale> adapter_;
+  bool spoilt_ = false;
+  std::vector<ChoiceTokens> examples_;
+  TrainSettings settings_;
+  TrainCallbacks callbacks_;
+  std::filesystem::path folder_;
+  std::vector<double> scores_ = {0.1, 0.7, 0.3, 0.9, 0.9, 0.2};  // by step
+  std::vector<double> values_;                                   // of the adapter when it was scored
+};
+
+TEST_F(Train, EndsAsTheBestAdapterTheFirstOfEquals) {
+  const double last = run();
+  ASSERT_EQ(values_.size(), 6u);
+  EXPECT_EQ(std::set<double>(values_.begin(), values_.end()).size(), 6u);
+  EXPECT_EQ(last, values_[3]);
+}
+
+TEST_F(Train, EndsAsTheLastWhereNothingIsKept) {
+  settings_.keep_best = false;
+  const double last = run();
+  EXPECT_EQ(last, values_[5]);
+}
+
+TEST_F(Train, TheBestSurvivesAStop) {
+  scores_ = {0.1, 0.9, 0.3, 0.2, 0.2, 0.2};
+  callbacks_.on_step = [](const StepReport& step) {
+    if (step.step == 5) throw std::runtime_error("killed");
+  };
+  EXPECT_THROW(run(), std::runtime_error);
+  callbacks_.on_step = nullptr;
+  std::int64_t from = 0;
+  callbacks_.on_resume = [&](std::int64_t step) { from = step; };
+  const double best = run();
+  EXPECT_EQ(from, 4);
+  EXPECT_EQ(best, values_[1]);
+}
+
+TEST_F(Train, AGradientThatIsNoNumberStopsBeforeTheStep) {
+  spoilt_ = true;
+  for (const double clip : {0.0, 1.0}) {
+    settings_.clip_norm = clip;
+    try {
+      run();
+      ADD_FAILURE() << "clip_norm " << clip;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::Corruption);
+      EXPECT_NE(std::string(error.what()).find("gradients of step 1"), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(adapter_->value(), 1);
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "state.safetensors"));
+  }
+}
+
+TEST_F(Train, AStateOverOtherWeightsIsRefused) {
+  run();
+  EXPECT_NO_THROW(refuse_other_base(folder_ / "state.safetensors", base_hash(*model_)));
+  try {
+    refuse_other_base(folder_ / "state.safetensors", std::string(64, '0'));
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), Category::InvalidArgument);
+    EXPECT_NE(std::string(error.what()).find("another base model"), std::string::npos) << error.what();
   }
 }
 

@@ -133,15 +133,14 @@ std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std
 
 double clip_gradients(const std::vector<at::Tensor>& parameters, double limit) {
   const at::NoGradGuard no_grad;
-  double square = 0;
+  std::vector<at::Tensor> gradients;
   for (const auto& parameter : parameters) {
-    if (parameter.grad().defined()) square += std::pow(parameter.grad().norm().item<double>(), 2);
+    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
   }
-  const double norm = std::sqrt(square);
-  if (limit <= 0 || !(norm > limit)) return norm;
-  for (const auto& parameter : parameters) {
-    if (parameter.grad().defined()) parameter.grad().mul_(limit / norm);
-  }
+  if (gradients.empty()) return 0;
+  // One value leaves the device, however many tensors there are.
+  const double norm = at::stack(at::_foreach_norm(gradients)).norm(2, at::kDouble).item<double>();
+  if (limit > 0 && norm > limit && std::isfinite(norm)) at::_foreach_mul_(gradients, limit / norm);
   return norm;
 }
 

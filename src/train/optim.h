@@ -35,6 +35,7 @@ class Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters);
 
 /// Scales gradients so that their common L2 norm is at most `limit` (0: no clipping); returns the norm before.
+/// Gradients whose norm is not finite are left as they are.
 double clip_gradients(const std::vector<at::Tensor>& parameters, double limit);
 
 /// Learning rate at `step` (from 0) of `steps`: rises linearly over `warmup`, then stays ("constant"), falls to zero

@@ -5,11 +5,16 @@
 
 #include <map>
 
+#include "adapters/core/peft.h"
 #include "base/error.h"
+#include "base/hash.h"
+#include "checkpoint/source.h"
 #include "nn/tensor_file.h"
 
 namespace graft {
 namespace {
+
+constexpr const char* kBaseKey = "base";  // in the file's metadata
 
 void restore(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
              const std::string& name, at::Tensor into) {
@@ -23,6 +28,21 @@ void restore(const std::filesystem::path& file, const std::map<std::string, at::
 
 }  // namespace
 
+std::string base_hash(const Model& model) {
+  return sha256(base_fingerprint(model));
+}
+
+void refuse_other_base(const std::filesystem::path& file, const std::string& base) {
+  const auto source = open_checkpoint(file);
+  const std::string began = source->metadata().value(kBaseKey, std::string("unknown"));
+  if (began == base) return;
+  fail(
+      Category::InvalidArgument, file.string(),
+      "the run began with another base model: its weights were {:.16}, the model's are {:.16}; give the model it began "
+      "with, or choose another --output",
+      began, base);
+}
+
 void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
                 const TrainState& state) {
   NamedTensors tensors;
@@ -32,10 +52,11 @@ void save_state(const std::filesystem::path& file, const Adapter& adapter, const
   for (const auto& [name, value] : optimizer.state()) tensors.emplace_back("optimizer." + name, value);
   tensors.emplace_back("step", at::scalar_tensor(state.step, at::kLong));
   tensors.emplace_back("best_score", at::scalar_tensor(state.best_score, at::kDouble));
-  write_tensors(file, tensors);
+  write_tensors(file, tensors, {{kBaseKey, state.base}});
 }
 
 void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state) {
+  refuse_other_base(file, state.base);
   const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> stored;
   for (auto& [name, value] : read_tensors(file)) stored[name] = value;

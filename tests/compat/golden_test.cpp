@@ -283,7 +283,7 @@ std::vector<ChoiceTokens> tfew_examples(const Golden& golden) {
     example.prompt = golden.ids(fmt::format("tfew.prompt.{}", e));
     example.label = labels[e];
     for (int c = 0; golden.has(fmt::format("tfew.choice.{}.{}", e, c)); ++c) {
-      example.choices.push_back({golden.ids(fmt::format("tfew.choice.{}.{}", e, c)), 0, 1, 1});
+      example.choices.push_back({golden.ids(fmt::format("tfew.choice.{}.{}", e, c)), 1, 1});
     }
     examples.push_back(example);
   }

@@ -60,6 +60,7 @@ class Resume : public ::testing::Test {
 
   fs::path whole() const { return folder_.path() / "whole"; }
   fs::path stopped() const { return folder_.path() / "stopped"; }
+  fs::path model() const { return folder_.path() / "model"; }
 
   /// Starts the command and sends `signal` as soon as `ready` says so; false where it ended before.
   bool stop(const std::vector<std::string>& arguments, int signal, const std::function<bool()>& ready,
@@ -179,6 +180,18 @@ TEST_F(Resume, OtherSettingsAndASecondProcessAreRefused) {
   auto other = arguments;
   other.insert(other.end(), {"--set", "optimizer.lr=0.5"});
   expect_refused(graft(stopped(), other), 2, {"run: holds a run with other settings", "choose another --output"});
+}
+
+TEST_F(Resume, AnotherModelOfTheSameShapesIsRefused) {
+  const auto arguments = tune("lora", 10);
+  ASSERT_TRUE(stop(arguments, SIGKILL, [&] { return fs::exists(stopped() / "run/state/state.safetensors"); }));
+  const std::string predictions = read_file(stopped() / "run/predictions.jsonl");
+  write_model(model(), Weights::Other);
+  expect_refused(graft(stopped(), arguments), 2,
+                 {"run/state/state.safetensors: the run began with another base model", "choose another --output"});
+  EXPECT_EQ(read_file(stopped() / "run/predictions.jsonl"), predictions) << "nothing is evaluated before";
+  write_model(model());
+  finish(arguments);
 }
 
 TEST_F(Resume, ADamagedStateIsNamed) {

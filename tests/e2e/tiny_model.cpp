@@ -83,7 +83,7 @@ std::vector<TensorPlan> plan(const Names& names) {
 }
 
 void write_weights(CheckpointWriter& writer, const std::vector<TensorPlan>& tensors, Weights weights) {
-  Rng rng(1);
+  Rng rng(weights == Weights::Other ? 9 : 1);
   for (const TensorPlan& tensor : tensors) {
     std::size_t count = 1;
     for (const auto size : tensor.shape) count *= static_cast<std::size_t>(size);

@@ -6,7 +6,7 @@
 
 namespace graft::e2e {
 
-enum class Weights { Sound, WithNaN };
+enum class Weights { Sound, Other, WithNaN };  ///< Other: as sound, and of another draw
 
 /// A Hugging Face folder: config.json, model.safetensors, tokenizer.json. 260 tokens, a context of 128.
 void write_model(const std::filesystem::path& folder, Weights weights = Weights::Sound);

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include "base/file.h"
@@ -138,6 +140,18 @@ TEST_F(Tune, AllTemplatesAreTrainedOnAndReported) {
   EXPECT_FALSE(summary("first").at("after").contains("templates"));
 }
 
+TEST_F(Tune, ATemplateIsChosenByNumberOrByName) {
+  run(arguments("number", "topics.yaml", "1"));
+  run(arguments("name", "topics.yaml", "about"));
+  EXPECT_NE(text("name/train.jsonl").find("What is this about?"), std::string::npos);
+  EXPECT_EQ(text("name/predictions.jsonl"), text("number/predictions.jsonl"));
+  for (const char* wrong : {"2", "1x", "-1"}) {
+    expect_refused(graft(folder(), arguments("wrong", "topics.yaml", wrong)), 2,
+                   {"data.template: '", "none of the 2 templates of task topics"});
+  }
+  expect_refused(graft(folder(), arguments("wrong", "topics.yaml", "topics")), 2, {"did you mean 'topic'?"});
+}
+
 TEST_F(Tune, TheDrawsOfTemplatesSurviveAKill) {
   const auto lines = [this] {
     const auto file = folder() / "stopped/metrics.jsonl";
@@ -167,6 +181,31 @@ TEST_F(Tune, ARunOnOtherExamplesIsRefused) {
   expect_refused(graft(folder(), arguments("one", "topics.yaml")), 2,
                  {"one: holds a run on other training examples", "choose another --output"});
   EXPECT_EQ(text("one/train.jsonl"), examples);
+}
+
+// Rows 0 to 19 are all different, but for each label one half reads the same when four tokens are kept.
+TEST_F(Tune, AHeldOutRowThatReadsLikeATrainingRowIsLeftOut) {
+  std::string rows;
+  for (int row = 0; row < 20; ++row) {
+    const std::string begin = row < 10 ? "same" : std::to_string(1000 + row);
+    rows +=
+        json{{"text", begin + " row " + std::to_string(row)}, {"label", row % 2 == 0 ? "sport" : "tech"}}.dump() + "\n";
+  }
+  write_file(folder() / "rows.jsonl", rows);
+  write_file(folder() / "cut.yaml", kTask + "max_tokens: {text: 4}\n");
+  const Outcome end = run(arguments("cut", "cut.yaml"));
+  std::istringstream train(text("cut/train.jsonl")), predictions(text("cut/predictions.jsonl"));
+  std::set<std::string> trained;
+  for (std::string line; std::getline(train, line);) trained.insert(json::parse(line).at("prompt"));
+  std::set<std::string> where;
+  for (std::string line; std::getline(predictions, line);) {
+    const json one = json::parse(line);
+    EXPECT_EQ(trained.count(one.at("text")), 0u) << line;
+    where.insert(one.at("where"));
+  }
+  ASSERT_EQ(trained.count("same\nTopic:"), 1u) << "the sample of this seed has one of them";
+  const std::string count = std::to_string(8 - where.size()) + " of 8 held-out rows read like a training row";
+  EXPECT_NE(end.err.find(count), std::string::npos) << count << " in " << end.err;
 }
 
 TEST_F(Tune, WithNothingHeldOutItSaysSo) {

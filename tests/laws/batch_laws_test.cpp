@@ -40,7 +40,7 @@ class BatchLaw : public Law {
       example.label = 0;
       example.prompt = tokens(4 + static_cast<std::int64_t>(rng().below(16)));
       for (std::size_t c = 0; c < 2 + e % 3; ++c)
-        example.choices.push_back({tokens(1 + static_cast<std::int64_t>(rng().below(4))), 0, 1, 1});
+        example.choices.push_back({tokens(1 + static_cast<std::int64_t>(rng().below(4))), 1, 1});
       made.push_back(std::move(example));
     }
     return made;

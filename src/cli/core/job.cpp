@@ -4,12 +4,15 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <numeric>
+#include <set>
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "base/suggest.h"
 #include "nn/compute_dtype.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
@@ -33,42 +36,85 @@ std::vector<ChoiceTokens> tokenize_all(const Job& job, const std::vector<Example
   return tokens;
 }
 
-std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
-  if (config.data.template_index == "all") {
-    std::vector<std::size_t> all(task.templates.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    return all;
+// By name or by number from 0.
+std::size_t template_index(const std::string& wanted, const Task& task) {
+  std::vector<std::string> names = {"all"};
+  for (std::size_t t = 0; t < task.templates.size(); ++t) {
+    if (task.templates[t].name == wanted) return t;
+    names.push_back(task.templates[t].name);
   }
   std::size_t index = task.templates.size();
-  try {
-    index = std::stoul(config.data.template_index);
-  } catch (const std::exception&) {
-    for (std::size_t t = 0; t < task.templates.size(); ++t)
-      index = task.templates[t].name == config.data.template_index ? t : index;
-  }
-  if (index >= task.templates.size()) {
-    fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}",
-         config.data.template_index, task.templates.size(), task.name);
-  }
-  return {index};
+  const auto [end, error] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
+  if (error == std::errc() && end == wanted.data() + wanted.size() && index < task.templates.size()) return index;
+  fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}{}", wanted,
+       task.templates.size(), task.name, did_you_mean(wanted, names));
 }
 
-std::vector<ChoiceTokens> neutral_tokens(const Job& job, std::vector<Example> examples) {
-  if (job.task.normalisation != "pmi") return {};
-  for (auto& example : examples) example.prompt = example.neutral;
-  return tokenize_all(job, examples);
+std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
+  if (config.data.prompt_template != "all") return {template_index(config.data.prompt_template, task)};
+  std::vector<std::size_t> all(task.templates.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
+}
+
+// A held-out row in every template of the run.
+struct HeldOut {
+  std::vector<Example> examples;
+  std::vector<ChoiceTokens> tokens;
+};
+
+HeldOut held_out_of(const Job& job, const std::vector<std::size_t>& templates, const Row& row) {
+  HeldOut made;
+  for (const auto index : templates) {
+    made.examples.push_back(render(job.task, row, index, *job.tokenizer));
+    made.tokens.push_back(tokenize(made.examples.back(), *job.tokenizer, job.model->config()));
+  }
+  return made;
+}
+
+void hold_out(Job& job, HeldOut made) {
+  for (std::size_t t = 0; t < job.templates.size(); ++t) {
+    job.templates[t].held_out.push_back(std::move(made.tokens[t]));
+    if (job.task.normalisation != "pmi") continue;
+    Example neutral = made.examples[t];
+    neutral.prompt = neutral.neutral;
+    job.templates[t].neutral.push_back(tokenize(neutral, *job.tokenizer, job.model->config()));
+  }
+  job.held_out.push_back(std::move(made.examples.front()));
+}
+
+// Rows that differ may read the same once the task or the context has cut them: such a row has been trained on.
+void hold_out_unseen(Job& job, const std::vector<std::size_t>& templates, const std::vector<Row>& rows) {
+  std::set<std::vector<std::vector<std::int64_t>>> trained;
+  for (const auto& tokens : job.train_tokens) trained.insert(tokens.reading());
+  const std::int64_t wanted = job.config.data.eval_rows;
+  std::size_t dropped = 0;
+  for (const auto& row : rows) {
+    if (wanted > 0 && static_cast<std::int64_t>(job.held_out.size()) == wanted) break;
+    HeldOut made = held_out_of(job, templates, row);
+    const bool seen = std::any_of(made.tokens.begin(), made.tokens.end(),
+                                  [&](const ChoiceTokens& tokens) { return trained.count(tokens.reading()) > 0; });
+    if (seen) {
+      ++dropped;
+    } else {
+      hold_out(job, std::move(made));
+    }
+  }
+  if (dropped == 0) return;
+  std::fprintf(stderr,
+               "graft: note: %zu of %zu held-out rows read like a training row once they are cut and were left out\n",
+               dropped, dropped + job.held_out.size());
 }
 
 void render_templates(Job& job, const FewShot& data) {
-  for (const auto index : templates_of(job.config, job.task)) {
+  const auto templates = templates_of(job.config, job.task);
+  for (const auto index : templates) {
     const auto train = render_all(job, data.train, index);
-    auto held_out = render_all(job, data.held_out, index);
     job.train.insert(job.train.end(), train.begin(), train.end());
-    job.templates.push_back(
-        {job.task.templates[index].name, tokenize_all(job, held_out), neutral_tokens(job, held_out)});
-    if (job.templates.size() == 1) job.held_out = std::move(held_out);
+    job.templates.push_back({job.task.templates[index].name, {}, {}});
   }
   job.train_tokens = tokenize_all(job, job.train);
+  hold_out_unseen(job, templates, data.held_out);
 }
 
 Task task_of(const RunConfig& config) {
@@ -82,12 +128,9 @@ Task task_of(const RunConfig& config) {
 
 void read_data(Job& job) {
   const RunConfig& config = job.config;
-  FewShot data =
+  const FewShot data =
       few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed));
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
-  if (config.data.eval_rows > 0 && static_cast<std::int64_t>(data.held_out.size()) > config.data.eval_rows) {
-    data.held_out.resize(static_cast<std::size_t>(config.data.eval_rows));
-  }
   job.data_hash = data_hash(data.train);
   render_templates(job, data);
   job.labels = job.task.labels;
@@ -153,6 +196,7 @@ Job open_job(const RunConfig& config) {
   Job job;
   job.config = config;
   job.task = task_of(config);
+  templates_of(config, job.task);  // a slip is told before the model is read
   job.tokenizer = open_tokenizer(config.model.path);
   ModelOptions options;
   options.dtype = compute_dtype(config);

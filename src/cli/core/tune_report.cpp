@@ -6,9 +6,8 @@
 
 #include <algorithm>
 
-#include "adapters/core/peft.h"
-#include "base/hash.h"
 #include "statistics/bootstrap.h"
+#include "train/state.h"
 
 namespace graft {
 namespace {
@@ -102,7 +101,7 @@ ReportData tune_report(const TuneResult& run, const std::string& next) {
   add_curves(data, run);
   add_cost(data, run);
   data.config = write_run_config(run.job.config);
-  data.reproducibility = {{"base weights", "sha256 " + sha256(base_fingerprint(*run.job.model))},
+  data.reproducibility = {{"base weights", "sha256 " + base_hash(*run.job.model)},
                           {"tokenizer", "sha256 " + run.job.tokenizer->hash()},
                           {"training data", "sha256 " + run.job.data_hash},
                           {"seed", std::to_string(run.settings.seed)},

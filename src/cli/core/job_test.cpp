@@ -1,0 +1,55 @@
+#include "cli/core/job.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace graft {
+namespace {
+
+// Four examples of two choices: three of class 0 (two right), one of class 1 (wrong); the last carries no label.
+Evaluation evaluation() {
+  Evaluation made;
+  const std::vector<std::pair<std::int64_t, std::int64_t>> answers = {{0, 0}, {0, 0}, {0, 1}, {1, 0}, {-1, 0}};
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    RankedExample example;
+    example.label = answers[i].first;
+    example.prediction = answers[i].second;
+    example.scores = {-1.0 - static_cast<double>(i), -2.0};
+    example.probabilities = {0.6, 0.4};
+    made.ranked.push_back(example);
+  }
+  made.scores.examples = 4;
+  made.scores.accuracy = {0.5, 0, 1};
+  made.scores.balanced_accuracy = {{1.0 / 3, 0, 1}};
+  made.scores.macro_f1 = {{0.25, 0, 1}};
+  return made;
+}
+
+TEST(EvaluationMetric, EveryBestMetricIsTheNumberItNames) {
+  const Evaluation made = evaluation();
+  EXPECT_EQ(made.metric("accuracy"), 0.5);
+  EXPECT_EQ(made.metric("balanced_accuracy"), 1.0 / 3);
+  EXPECT_EQ(made.metric("macro_f1"), 0.25);
+  EXPECT_DOUBLE_EQ(made.metric("loss"), (-1 - 2 - 3 - 2) / 4.0) << "of the right choices, larger is better";
+}
+
+TEST(EvaluationMetric, ChanceCountsTheChoicesOfEach) {
+  Evaluation made = evaluation();
+  EXPECT_EQ(made.chance(), 0.5);
+  made.ranked[0].scores = {-1, -2, -3, -4};
+  made.ranked[0].probabilities = {0.4, 0.3, 0.2, 0.1};
+  EXPECT_EQ(made.chance(), (0.25 + 3 * 0.5) / 4);
+}
+
+TEST(EvaluationMetric, SpreadIsMedianAndQuartiles) {
+  Evaluation made;
+  made.by_template = {{"a", 0.9}, {"b", 0.5}, {"c", 0.7}, {"d", 0.1}, {"e", 0.3}};
+  const Spread spread = made.spread();
+  EXPECT_DOUBLE_EQ(spread.median, 0.5);
+  EXPECT_DOUBLE_EQ(spread.low, 0.3);
+  EXPECT_DOUBLE_EQ(spread.high, 0.7);
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,78 @@
+#include "train/optim.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+
+namespace graft {
+namespace {
+
+at::Tensor with_gradient(const std::vector<double>& gradient) {
+  at::Tensor parameter = at::zeros({static_cast<std::int64_t>(gradient.size())}).requires_grad_();
+  if (!gradient.empty()) parameter.mutable_grad() = at::tensor(gradient, at::kFloat);
+  return parameter;
+}
+
+std::vector<float> gradient_of(const at::Tensor& parameter) {
+  const at::Tensor values = parameter.grad().contiguous();
+  return {values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel()};
+}
+
+TEST(ClipGradients, ScalesAllTogetherToTheLimit) {
+  const std::vector<at::Tensor> parameters = {with_gradient({3, 0}), with_gradient({}), with_gradient({4})};
+  EXPECT_DOUBLE_EQ(clip_gradients(parameters, 1), 5);
+  EXPECT_FLOAT_EQ(gradient_of(parameters[0])[0], 0.6F);
+  EXPECT_FLOAT_EQ(gradient_of(parameters[2])[0], 0.8F);
+  EXPECT_NEAR(clip_gradients(parameters, 1), 1, 1e-6);
+}
+
+TEST(ClipGradients, LeavesWhatIsWithinTheLimitOrHasNone) {
+  const std::vector<at::Tensor> parameters = {with_gradient({3}), with_gradient({4})};
+  for (const double limit : {0.0, 5.0, 6.0}) EXPECT_DOUBLE_EQ(clip_gradients(parameters, limit), 5) << limit;
+  EXPECT_EQ(gradient_of(parameters[0]), (std::vector<float>{3}));
+  EXPECT_EQ(clip_gradients({with_gradient({})}, 1), 0);
+}
+
+TEST(ClipGradients, TellsWhatIsNotFinite) {
+  for (const double bad : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    for (const double limit : {0.0, 1.0}) {
+      const std::vector<at::Tensor> parameters = {with_gradient({1}), with_gradient({2, bad})};
+      EXPECT_FALSE(std::isfinite(clip_gradients(parameters, limit)));
+      EXPECT_EQ(gradient_of(parameters[0]), (std::vector<float>{1}));
+    }
+  }
+}
+
+TEST(LearningRate, RisesOverTheWarmUp) {
+  for (const char* schedule : {"linear", "constant", "cosine"}) {
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 8, 0, 100, 4), 2) << schedule;
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 8, 3, 100, 4), 8) << schedule;
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 8, 4, 100, 4), 8) << schedule;
+    EXPECT_DOUBLE_EQ(learning_rate(schedule, 8, 0, 100, 0), 8) << schedule;
+  }
+}
+
+TEST(LearningRate, FallsAsTheScheduleSays) {
+  EXPECT_DOUBLE_EQ(learning_rate("linear", 8, 52, 100, 4), 4);
+  EXPECT_NEAR(learning_rate("linear", 8, 99, 100, 0), 0.08, 1e-12);
+  EXPECT_DOUBLE_EQ(learning_rate("constant", 8, 99, 100, 4), 8);
+  EXPECT_NEAR(learning_rate("cosine", 8, 52, 100, 4), 4, 1e-12);
+  EXPECT_NEAR(learning_rate("cosine", 8, 25, 100, 0), 4 * (1 + std::sqrt(0.5)), 1e-12);
+  EXPECT_DOUBLE_EQ(learning_rate("linear", 8, 3, 4, 100), 0.32) << "a warm-up that never ends";
+}
+
+TEST(LearningRate, AnUnknownScheduleIsNamed) {
+  try {
+    learning_rate("linaer", 1, 5, 10, 0);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("did you mean 'linear'?"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace graft
