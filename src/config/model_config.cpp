@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kModelTypes = {"llama", "mistral", "qwen2", "gpt2", "t5", "mt5"};
+const std::vector<std::string> kModelTypes = {"llama", "mistral", "qwen2", "gpt2", "t5", "mt5", "bart"};
 
 double inferred_attention_factor(const Fields& fields, double factor) {
   const auto scaled = [&](double weight) { return factor <= 1.0 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0; };
@@ -195,6 +195,44 @@ void read_t5(const Fields& fields, ModelConfig& config) {
   config.decoder_start = fields.has("decoder_start_token_id") ? fields.id("decoder_start_token_id") : config.pad;
 }
 
+// Switches of the authors' code that published files name; each changes what is computed.
+void refuse_bart_variants(const Fields& fields) {
+  for (const auto& [key, usual] : {std::pair{"normalize_before", false}, std::pair{"add_final_layer_norm", false},
+                                   std::pair{"static_position_embeddings", false},
+                                   std::pair{"normalize_embedding", true}, std::pair{"tie_word_embeddings", true}}) {
+    if (fields.flag(key, usual) == usual) continue;
+    fail(Category::Unsupported, fields.where(), "field '{}' is {}; only BART with {} is supported", key, !usual, usual);
+  }
+  for (const char* what : {"attention_heads", "ffn_dim"}) {
+    const std::string encoder = fmt::format("encoder_{}", what), decoder = fmt::format("decoder_{}", what);
+    if (fields.size({encoder}) == fields.size({decoder})) continue;
+    fail(Category::Unsupported, fields.where(), "fields '{}' and '{}' differ; only equal ones are supported", encoder,
+         decoder);
+  }
+}
+
+void read_bart(const Fields& fields, ModelConfig& config) {
+  refuse_bart_variants(fields);
+  config.architecture = "bart";
+  config.hidden_size = fields.size({"d_model"});
+  config.intermediate_size = fields.size({"encoder_ffn_dim"});
+  config.layers = fields.size({"encoder_layers"});
+  config.decoder_layers = fields.size({"decoder_layers"});
+  config.heads = config.kv_heads = fields.size({"encoder_attention_heads"});
+  config.head_dim = head_dim_of(fields, config);
+  config.max_positions = fields.size({"max_position_embeddings"}, 1024);
+  config.tie_embeddings = true;
+  if (fields.flag("scale_embedding", false))
+    config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
+  config.attention_bias = config.attention_output_bias = config.mlp_bias = true;
+  config.activation = checked_activation(fields, "activation_function", fields.text("activation_function", "gelu"));
+  if (!config.bos) config.bos = 0;
+  if (!config.pad) config.pad = 1;
+  if (config.eos.empty()) config.eos = {2};
+  config.decoder_start = fields.has("decoder_start_token_id") ? fields.id("decoder_start_token_id") : 2;
+  config.forced_bos = fields.id("forced_bos_token_id");
+}
+
 }  // namespace
 
 ModelConfig model_config_from_json(const json& object, const std::string& where) {
@@ -217,6 +255,8 @@ ModelConfig model_config_from_json(const json& object, const std::string& where)
     read_gpt2(fields, config);
   } else if (config.model_type == "t5" || config.model_type == "mt5") {
     read_t5(fields, config);
+  } else if (config.model_type == "bart") {
+    read_bart(fields, config);
   } else {
     read_llama(object, fields, config);
   }

@@ -33,14 +33,14 @@ struct RopeConfig {
 };
 
 struct ModelConfig {
-  std::string architecture;  ///< registry name: "llama", "gpt2", "t5"
+  std::string architecture;  ///< registry name: "llama", "gpt2", "t5", "bart"
   std::string model_type;    ///< as the file says: "llama", "mistral", "qwen2", "gpt2", "t5" …
 
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;
-  std::int64_t layers = 0;          ///< encoder layers of T5
-  std::int64_t decoder_layers = 0;  ///< T5 only
+  std::int64_t layers = 0;          ///< encoder layers of T5 and BART
+  std::int64_t decoder_layers = 0;  ///< T5 and BART only
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
@@ -48,6 +48,7 @@ struct ModelConfig {
   std::int64_t max_positions = 0;  ///< 0: unbounded (T5)
   RopeConfig rope;
 
+  double embedding_scale = 1.0;  ///< token embeddings are multiplied by it
   bool tie_embeddings = false;
   bool attention_bias = false;         ///< on q, k and v
   bool attention_output_bias = false;  ///< on o
@@ -67,7 +68,8 @@ struct ModelConfig {
   bool scale_logits = false;  ///< T5 v1.0: decoder output times hidden_size^-0.5 before the head
 
   std::optional<std::int64_t> bos, pad, decoder_start;
-  std::vector<std::int64_t> eos;  ///< any of them ends a text; empty where unknown
+  std::optional<std::int64_t> forced_bos;  ///< BART: the first token of every generated text
+  std::vector<std::int64_t> eos;           ///< any of them ends a text; empty where unknown
 
   /// Rows of q and k are stored in GGUF's order for llama; unpermute_rows says where each row is.
   bool rope_interleaved = false;

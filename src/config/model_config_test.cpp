@@ -105,6 +105,43 @@ TEST(ModelConfig, T5ScalesItsLogitsUnlessUntied) {
   EXPECT_EQ(config.activation, "gelu_new");
 }
 
+json bart() {
+  return json::parse(
+      R"({"model_type":"bart","vocab_size":100,"d_model":32,"encoder_ffn_dim":64,"decoder_ffn_dim":64,"encoder_layers":3,
+    "decoder_layers":2,"encoder_attention_heads":4,"decoder_attention_heads":4,"forced_bos_token_id":0,"normalize_before":false,
+    "normalize_embedding":true})");
+}
+
+TEST(ModelConfig, ReadsBart) {
+  const ModelConfig config = model_config_from_json(bart(), "config.json");
+  EXPECT_EQ(config.architecture, "bart");
+  EXPECT_EQ(config.layers, 3);
+  EXPECT_EQ(config.decoder_layers, 2);
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.max_positions, 1024);
+  EXPECT_EQ(config.embedding_scale, 1.0);
+  EXPECT_EQ(config.activation, "gelu");
+  EXPECT_EQ(config.decoder_start, 2);
+  EXPECT_EQ(config.forced_bos, 0);
+  json scaled = bart();
+  scaled["scale_embedding"] = true;
+  EXPECT_EQ(model_config_from_json(scaled, "config.json").embedding_scale, std::sqrt(32.0));
+}
+
+TEST(ModelConfig, RefusesOtherBartsByField) {
+  for (const auto& [key, value] : {std::pair<const char*, json>{"normalize_before", true},
+                                   {"add_final_layer_norm", true},
+                                   {"static_position_embeddings", true},
+                                   {"normalize_embedding", false},
+                                   {"tie_word_embeddings", false},
+                                   {"decoder_ffn_dim", 32},
+                                   {"decoder_attention_heads", 2}}) {
+    json object = bart();
+    object[key] = value;
+    expect_error(Category::Unsupported, key, [&] { model_config_from_json(object, "config.json"); });
+  }
+}
+
 TEST(ModelConfig, LayersWithAWindowAreTheLastOnes) {
   json object = llama();
   object["model_type"] = "mistral";

@@ -5,8 +5,8 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config,
-                          T5Config)
+from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, GPT2Config, LlamaConfig, MistralConfig,
+                          Qwen2Config, T5Config)
 
 VOCABULARY = 160
 
@@ -46,6 +46,12 @@ def t5(**changes):
                     decoder_start_token_id=0, **changes)
 
 
+def bart(**changes):
+    return BartConfig(vocab_size=VOCABULARY, d_model=32, encoder_ffn_dim=48, decoder_ffn_dim=48, encoder_layers=2,
+                      decoder_layers=3, encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=64,
+                      dropout=0.0, **changes)
+
+
 def rope(kind, **keys):
     return {"rope_type": kind, "rope_theta": 10000.0, **keys}
 
@@ -65,19 +71,26 @@ CASES = {
     "mistral": mistral,
     # One layer sees everything, the other a window.
     "qwen2-window": lambda: qwen2(use_sliding_window=True, sliding_window=6, max_window_layers=1),
+    "bart": bart,
+    "bart-scaled": lambda: bart(scale_embedding=True, activation_function="relu"),
 }
 
 
 def is_encoder_decoder(name):
-    return name.startswith("t5")
+    return family(name) in ("t5", "bart")
 
 
 def family(name):
-    return "t5" if is_encoder_decoder(name) else "gpt2" if name == "gpt2" else "llama"
+    start = name.split("-")[0]
+    return start if start in ("t5", "bart", "gpt2") else "llama"
+
+
+def decoder_start(name):
+    return 2 if family(name) == "bart" else 0
 
 
 def peft_task(name):
-    """PEFT 0.21's wrapper for SEQ_2_SEQ_LM does not know transformers 5.18; its plain one serves T5."""
+    """PEFT 0.21's wrapper for SEQ_2_SEQ_LM does not know transformers 5.18; its plain one serves."""
     return None if is_encoder_decoder(name) else "CAUSAL_LM"
 
 
@@ -91,6 +104,10 @@ def randomise(state, generator):
         noise = torch.randn(tensor.shape, generator=generator)
         if "norm" in name or ".ln_" in name:
             state[name] = (0.0 if name.endswith("bias") else 1.0) + 0.2 * noise
+        elif "out_proj." in name or "fc2." in name:
+            # BART normalises behind each sum: a strong branch, which says much the same at every position, would leave
+            # keys that hardly differ and gradients that are rounding.
+            state[name] = 0.05 * noise
         elif name.endswith("bias"):
             state[name] = 0.3 * noise
         elif "embed" in name or "wte" in name or "wpe" in name or "shared" in name:
@@ -109,7 +126,7 @@ def write_model(name, folder: pathlib.Path, seed: int):
     model = auto_class(name).from_config(config)
     untied_t5 = name == "t5-v11"
     # A tied tensor is stored once, under the name of its first owner.
-    names = {key for key, _ in model.named_parameters()}
+    names = {key for key, _ in [*model.named_parameters(), *model.named_buffers()]}
     shapes = {key: value.shape for key, value in model.state_dict().items() if key in names}
     if untied_t5:
         shapes["lm_head.weight"] = model.lm_head.weight.shape

@@ -124,8 +124,12 @@ TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
     const Text input = text(12);
     const auto adapter = stirred(method);
     const auto kept = gradients(input, *adapter, false), recomputed = gradients(input, *adapter, true);
+    double largest = 0;
+    for (const auto& [name, gradient] : kept) largest = std::max(largest, gradient.abs().max().item<double>());
     for (const auto& [name, gradient] : kept) {
       ASSERT_TRUE(recomputed.at(name).defined()) << name;
+      // Where the true gradient is zero (a softmax does not see BART's key biases) there is rounding alone.
+      if (gradient.abs().max().item<double>() <= kRounding * largest) continue;
       EXPECT_LE(relative_gap(recomputed.at(name), gradient), kRounding) << name;
     }
   });
