@@ -74,7 +74,8 @@ TEST(ModelConfig, Qwen2HasBiasesAndItsWindowOnlyWhenAsked) {
   object["max_window_layers"] = 1;
   config = model_config_from_json(object, "config.json");
   EXPECT_EQ(config.sliding_window, 32);
-  EXPECT_EQ(config.sliding_window_from, 1);
+  EXPECT_FALSE(config.windowed(0));
+  EXPECT_TRUE(config.windowed(1));
 }
 
 TEST(ModelConfig, ReadsGpt2) {
@@ -142,7 +143,7 @@ TEST(ModelConfig, RefusesOtherBartsByField) {
   }
 }
 
-TEST(ModelConfig, LayersWithAWindowAreTheLastOnes) {
+TEST(ModelConfig, LayersWithAWindowAreNamed) {
   json object = llama();
   object["model_type"] = "mistral";
   object["sliding_window"] = nullptr;
@@ -158,6 +159,9 @@ TEST(ModelConfig, LayersWithAWindowAreTheLastOnes) {
   EXPECT_FALSE(config.windowed(1)) << "layer_types goes before max_window_layers";
   EXPECT_TRUE(config.windowed(2));
   object["layer_types"] = {"full_attention", "sliding_attention", "full_attention"};
+  EXPECT_TRUE(model_config_from_json(object, "config.json").windowed(1));
+  EXPECT_FALSE(model_config_from_json(object, "config.json").windowed(2));
+  object["layer_types"] = {"full_attention", "sliding_attention", "chunked_attention"};
   expect_error(Category::Unsupported, "'layer_types': layer 2", [&] { model_config_from_json(object, "config.json"); });
   object["layer_types"] = {"full_attention"};
   expect_error(Category::InvalidArgument, "one entry for each layer",

@@ -5,8 +5,8 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, GPT2Config, LlamaConfig, MistralConfig,
-                          Qwen2Config, T5Config)
+from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, Gemma2Config, Gemma3TextConfig, GPT2Config,
+                          LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config, T5Config)
 
 VOCABULARY = 160
 
@@ -25,6 +25,20 @@ def qwen2(**changes):
                   bos_token_id=1, eos_token_id=2)
     config.update(changes)
     return Qwen2Config(**config)
+
+
+def decoder(kind, **changes):
+    """A Llama-like decoder of another family; heads of 12 so that they are not hidden size over heads."""
+    config = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                  num_key_value_heads=2, head_dim=12, max_position_embeddings=64, bos_token_id=1, eos_token_id=2,
+                  pad_token_id=0)
+    config.update(changes)
+    return kind(**{key: value for key, value in config.items() if value is not None})
+
+
+def gemma(kind, **changes):
+    # Caps that bend the scores and logits of a model this small, windows shorter than the golden sequences.
+    return decoder(kind, num_hidden_layers=3, query_pre_attn_scalar=20, sliding_window=5, **changes)
 
 
 def mistral():
@@ -53,7 +67,7 @@ def bart(**changes):
 
 
 def rope(kind, **keys):
-    return {"rope_type": kind, "rope_theta": 10000.0, **keys}
+    return {"rope_type": kind, **{"rope_theta": 10000.0, **keys}}
 
 
 CASES = {
@@ -73,6 +87,15 @@ CASES = {
     "qwen2-window": lambda: qwen2(use_sliding_window=True, sliding_window=6, max_window_layers=1),
     "bart": bart,
     "bart-scaled": lambda: bart(scale_embedding=True, activation_function="relu"),
+    "qwen3": lambda: decoder(Qwen3Config),
+    "gemma2": lambda: gemma(Gemma2Config, attn_logit_softcapping=2.0, final_logit_softcapping=5.0),
+    "gemma3": lambda: gemma(Gemma3TextConfig, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                            rope_parameters={"full_attention": rope("linear", factor=8.0, rope_theta=1e6),
+                                             "sliding_attention": rope("default")}),
+    # Three quarters of a head are rotated.
+    "phi3": lambda: decoder(Phi3Config, head_dim=None, sliding_window=6, resid_pdrop=0.0, embd_pdrop=0.0,
+                            rope_parameters=rope("default", partial_rotary_factor=0.75)),
+    "olmo2": lambda: decoder(Olmo2Config, head_dim=None, attention_bias=True, pad_token_id=None),
 }
 
 
@@ -82,7 +105,7 @@ def is_encoder_decoder(name):
 
 def family(name):
     start = name.split("-")[0]
-    return start if start in ("t5", "bart", "gpt2") else "llama"
+    return start if start in ("t5", "bart", "gpt2", "phi3") else "llama"
 
 
 def decoder_start(name):
@@ -98,12 +121,12 @@ def auto_class(name):
     return AutoModelForSeq2SeqLM if is_encoder_decoder(name) else AutoModelForCausalLM
 
 
-def randomise(state, generator):
+def randomise(state, generator, counted_from_one):
     """Values large enough that every part of the model moves the logits, small enough that no softmax saturates."""
     for name, tensor in state.items():
         noise = torch.randn(tensor.shape, generator=generator)
         if "norm" in name or ".ln_" in name:
-            state[name] = (0.0 if name.endswith("bias") else 1.0) + 0.2 * noise
+            state[name] = (0.0 if name.endswith("bias") or counted_from_one else 1.0) + 0.2 * noise
         elif "out_proj." in name or "fc2." in name:
             # BART normalises behind each sum: a strong branch, which says much the same at every position, would leave
             # keys that hardly differ and gradients that are rounding.
@@ -131,7 +154,7 @@ def write_model(name, folder: pathlib.Path, seed: int):
     if untied_t5:
         shapes["lm_head.weight"] = model.lm_head.weight.shape
     state = randomise({key: torch.empty(shape) for key, shape in sorted(shapes.items())},
-                      torch.Generator().manual_seed(seed))
+                      torch.Generator().manual_seed(seed), counted_from_one=name.startswith("gemma"))
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     document = config.to_dict()
     document["architectures"] = [type(model).__name__]

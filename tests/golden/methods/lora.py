@@ -5,7 +5,7 @@ from peft import LoraConfig, get_peft_model
 from cases import family, peft_task
 
 TARGETS = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"], "t5": ["q", "v"],
-           "bart": ["q_proj", "v_proj"]}
+           "phi3": ["qkv_proj"], "bart": ["q_proj", "v_proj"]}
 
 
 def value(noise):
