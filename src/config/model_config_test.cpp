@@ -282,6 +282,27 @@ TEST(ModelFiles, GgufGpt2KeepsItsOrientation) {
   EXPECT_NE(model.weights->find("transformer.h.0.mlp.c_fc.bias"), nullptr);
 }
 
+TEST(ModelFiles, GgufQwen3NormalisesEachHead) {
+  const Folder folder;
+  json metadata = json::object();
+  const json llama = gguf_llama();
+  for (const auto& [key, value] : llama.items())
+    metadata[key.starts_with("llama.") ? "qwen3" + key.substr(5) : key] = value;
+  metadata["general.architecture"] = "qwen3";
+  metadata["qwen3.attention.key_length"] = 6;
+  const ModelFiles model = open_model_files(write_model(
+      folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"blk.0.attn_q_norm.weight", DType::F32, {6}}}, metadata));
+  EXPECT_EQ(model.config.architecture, "llama");
+  EXPECT_EQ(model.config.head_dim, 6);
+  EXPECT_EQ(model.config.qk_norm, QkNorm::Head);
+  EXPECT_FALSE(model.config.rope_interleaved);
+  EXPECT_NE(model.weights->find("model.layers.0.self_attn.q_norm.weight"), nullptr);
+  metadata["qwen3.rope.dimension_count"] = 4;
+  expect_error(Category::Unsupported, "rotation of 4 of 6 dimensions", [&] {
+    open_model_files(write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}}, metadata));
+  });
+}
+
 TEST(ModelFiles, GgufSaysItsWindow) {
   const Folder folder;
   json metadata = gguf_llama();

@@ -6,7 +6,7 @@ import pathlib
 import torch
 from safetensors.torch import save_file
 from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, Gemma2Config, Gemma3TextConfig, GPT2Config,
-                          LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config, T5Config)
+                          LlamaConfig, MistralConfig, MT5Config, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config, T5Config)
 
 VOCABULARY = 160
 
@@ -53,11 +53,13 @@ def gpt2():
                       embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2)
 
 
-def t5(**changes):
+def t5(kind=T5Config, **changes):
     # d_kv * num_heads differs from d_model on purpose (as in T5-3B); few buckets so that distant positions share one.
-    return T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=12, d_ff=48, num_layers=2, num_decoder_layers=3, num_heads=4,
-                    relative_attention_num_buckets=8, relative_attention_max_distance=16, dropout_rate=0.0,
-                    decoder_start_token_id=0, **changes)
+    config = dict(vocab_size=VOCABULARY, d_model=32, d_kv=12, d_ff=48, num_layers=2, num_decoder_layers=3, num_heads=4,
+                  relative_attention_num_buckets=8, relative_attention_max_distance=16, dropout_rate=0.0,
+                  decoder_start_token_id=0)
+    config.update(changes)
+    return kind(**config)
 
 
 def bart(**changes):
@@ -96,6 +98,10 @@ CASES = {
     "phi3": lambda: decoder(Phi3Config, head_dim=None, sliding_window=6, resid_pdrop=0.0, embd_pdrop=0.0,
                             rope_parameters=rope("default", partial_rotary_factor=0.75)),
     "olmo2": lambda: decoder(Olmo2Config, head_dim=None, attention_bias=True, pad_token_id=None),
+    "mt5": lambda: t5(MT5Config, feed_forward_proj="gated-gelu"),
+    # A deep encoder under a shallow decoder.
+    "byt5": lambda: t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False, num_layers=4, num_decoder_layers=1,
+                       tokenizer_class="ByT5Tokenizer"),
 }
 
 
@@ -104,7 +110,7 @@ def is_encoder_decoder(name):
 
 
 def family(name):
-    start = name.split("-")[0]
+    start = "t5" if name in ("mt5", "byt5") else name.split("-")[0]
     return start if start in ("t5", "bart", "gpt2", "phi3") else "llama"
 
 
@@ -147,7 +153,7 @@ def write_model(name, folder: pathlib.Path, seed: int):
     folder.mkdir(parents=True, exist_ok=True)
     config = CASES[name]()
     model = auto_class(name).from_config(config)
-    untied_t5 = name == "t5-v11"
+    untied_t5 = name in ("t5-v11", "mt5", "byt5")
     # A tied tensor is stored once, under the name of its first owner.
     names = {key for key, _ in [*model.named_parameters(), *model.named_buffers()]}
     shapes = {key: value.shape for key, value in model.state_dict().items() if key in names}
