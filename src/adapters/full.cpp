@@ -12,7 +12,7 @@ class Full : public Adapter {
  public:
   explicit Full(const Model& model) : model_(model) {
     for (const auto& parameter : model.parameters().all()) {
-      values_.push_back(trainable(parameter.value, model));
+      values_.push_back(parameter.fixed ? at::Tensor() : trainable(parameter.value, model));
     }
   }
 
@@ -21,7 +21,9 @@ class Full : public Adapter {
 
   std::vector<AdapterTensor> parameters() const override {
     std::vector<AdapterTensor> result;
-    for (std::size_t i = 0; i < values_.size(); ++i) result.push_back({model_.parameters().all()[i].name, values_[i]});
+    for (std::size_t i = 0; i < values_.size(); ++i) {
+      if (values_[i].defined()) result.push_back({model_.parameters().all()[i].name, values_[i]});
+    }
     return result;
   }
 
@@ -33,7 +35,8 @@ class Full : public Adapter {
     return {};
   }
   at::Tensor merged(std::int64_t index, const at::Tensor&) const override {
-    return values_[static_cast<std::size_t>(index)].detach();
+    const at::Tensor& value = values_[static_cast<std::size_t>(index)];
+    return value.defined() ? value.detach() : value;
   }
 
  private:

@@ -75,7 +75,8 @@ class Lora : public Adapter {
     for (const auto& [site, target] : targets_) {
       if (target.entry.fused()) {
         fail(Category::Unsupported, name(site),
-             "PEFT cannot hold LoRA on a slice of the fused map {}; train the role 'qkv' instead", target.entry.weight);
+             "PEFT cannot hold LoRA on a slice of the fused map {}; train the whole map's role (qkv, gate_up) instead",
+             target.entry.weight);
       }
       result.push_back({target.entry.module() + ".lora_A.weight", target.a.detach()});
       result.push_back({target.entry.module() + ".lora_B.weight", target.b.detach()});

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "arch/core/architecture.h"
-#include "base/error.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/layer_checkpoint.h"
@@ -104,12 +103,7 @@ class Gpt2 : public Model {
   }
 
   at::Tensor embed(const Context& context) const {
-    for (const auto& call : context.plan().calls) {
-      const auto last = call.query_positions.max().item<std::int64_t>();
-      if (last < config_.max_positions) continue;
-      fail(Category::InvalidArgument, "decoder",
-           "position {} is beyond the {} positions of this model; shorten the text", last, config_.max_positions);
-    }
+    refuse_beyond(context.plan(), config_.max_positions, "decoder");
     return context.embed(Stack::Decoder, embedding_) +
            at::embedding(context.parameter(positions_), context.plan().positions);
   }

@@ -1,6 +1,10 @@
 // Llama family: pre-norm decoder with RMSNorm, rotary positions, grouped-query attention and SwiGLU (Touvron et al.
-// 2023); with query, key and value biases it is Qwen2, and SmolLM2 and Mistral are configurations of it.
+// 2023). Qwen2 and 3, Mistral, SmolLM2, Phi-3, OLMo 2 and Gemma 2 and 3 are configurations of it: they differ in where
+// norms stand and what they see, in biases, windows, caps and whether maps are stored together.
 #include <ATen/ATen.h>
+
+#include <cmath>
+#include <optional>
 
 #include "arch/core/architecture.h"
 #include "nn/activation.h"
@@ -11,9 +15,23 @@
 namespace graft {
 namespace {
 
+// Norms of a residual branch: of its input and of its output; weight -1: none.
+struct Norms {
+  Norm before, after;
+};
+
+// Maps of one input: each stored by itself, or as slices of one matrix.
+struct Maps {
+  std::vector<Linear> single;
+  std::optional<Linear> fused;
+  std::vector<RoleEntry> slices;
+};
+
 struct Layer {
-  Norm input_norm, post_norm;
-  Linear q, k, v, o, gate, up, down;
+  Norms attention, mlp;
+  Norm q_norm, k_norm;
+  Maps qkv, gate_up;
+  Linear o, down;
 };
 
 class Llama : public Model {
@@ -22,6 +40,7 @@ class Llama : public Model {
       : Model(config),
         rope_(config.rope, config.head_dim, config.max_positions),
         activate_(activation(config.activation)) {
+    if (config.local_rope) local_rope_.emplace(*config.local_rope, config.head_dim, config.max_positions);
     embedding_ = loader.take("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = take_norm(loader, "model.norm", config.hidden_size, false);
@@ -39,20 +58,21 @@ class Llama : public Model {
   std::int64_t cache_layers() const override { return config_.layers; }
 
   at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options) const override {
-    return at::linear(hidden, parameter(head_, options));
+    const at::Tensor bare = at::linear(hidden, parameter(head_, options));
+    return config_.logit_softcap > 0 ? soft_cap(bare, config_.logit_softcap) : bare;
   }
 
  protected:
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
     const auto pass = std::make_shared<const Pass>(*this, input, options);
-    at::Tensor x = pass->context.embed(Stack::Decoder, embedding_);
+    at::Tensor x = embed(pass->context);
     for (std::size_t l = 0; l < layers_.size(); ++l) {
       const LayerFunction layer = [this, pass, l](const std::vector<at::Tensor>& inputs) {
-        return run_layer(pass->context, pass->table, static_cast<std::int64_t>(l), inputs[0]);
+        return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
       };
       x = options.checkpoint_layers ? checkpointed(layer, {x}) : layer({x});
     }
-    x = pass->context.rms_norm(norm_, x, config_.norm_eps);
+    x = normalised(pass->context, x, norm_);
     const auto& order = pass->context.plan().order;
     return order ? x.index_select(0, *order) : x;
   }
@@ -62,33 +82,87 @@ class Llama : public Model {
   struct Pass {
     Pass(const Llama& model, const StepInput& input, const ForwardOptions& options)
         : context(model.parameters_, options.slots, plan(input.decoder, model.plan_options(options)), options.cache),
-          table(model.rope_.table(context.plan().positions, context.plan().lengths)) {}
+          table(model.rope_.table(context.plan().positions, context.plan().lengths)) {
+      if (model.local_rope_) local_table = model.local_rope_->table(context.plan().positions, context.plan().lengths);
+    }
     Context context;
-    RopeTable table;
+    RopeTable table, local_table;
   };
 
   Layer load_layer(ParameterLoader& loader, std::int64_t l) {
     const auto prefix = fmt::format("model.layers.{}.", l);
-    const std::int64_t hidden = config_.hidden_size, queries = config_.heads * config_.head_dim,
-                       keys = config_.kv_heads * config_.head_dim;
+    const std::int64_t hidden = config_.hidden_size, inner = config_.intermediate_size,
+                       queries = config_.heads * config_.head_dim;
     Layer layer;
-    layer.input_norm = take_norm(loader, prefix + "input_layernorm", hidden, false);
-    layer.post_norm = take_norm(loader, prefix + "post_attention_layernorm", hidden, false);
-    const bool bias = config_.attention_bias;
-    layer.q =
-        map(loader, {Stack::Decoder, l, Role::Q}, prefix + "self_attn.q_proj", hidden, queries, bias, config_.heads);
-    layer.k =
-        map(loader, {Stack::Decoder, l, Role::K}, prefix + "self_attn.k_proj", hidden, keys, bias, config_.kv_heads);
-    layer.v = map(loader, {Stack::Decoder, l, Role::V}, prefix + "self_attn.v_proj", hidden, keys, bias);
-    layer.o = map(loader, {Stack::Decoder, l, Role::O}, prefix + "self_attn.o_proj", queries, hidden,
-                  config_.attention_output_bias);
-    layer.gate = map(loader, {Stack::Decoder, l, Role::Gate}, prefix + "mlp.gate_proj", hidden,
-                     config_.intermediate_size, config_.mlp_bias);
-    layer.up = map(loader, {Stack::Decoder, l, Role::Up}, prefix + "mlp.up_proj", hidden, config_.intermediate_size,
-                   config_.mlp_bias);
-    layer.down = map(loader, {Stack::Decoder, l, Role::Down}, prefix + "mlp.down_proj", config_.intermediate_size,
-                     hidden, config_.mlp_bias);
+    load_norms(loader, prefix, layer);
+    layer.qkv = config_.fused_maps ? fused_qkv(loader, l, prefix) : load_qkv(loader, l, prefix);
+    layer.o =
+        map(loader, site(l, Role::O), prefix + "self_attn.o_proj", queries, hidden, config_.attention_output_bias);
+    if (config_.fused_maps) {
+      layer.gate_up =
+          fused(loader, site(l, Role::GateUp), prefix + "mlp.gate_up_proj", {{Role::Gate, inner}, {Role::Up, inner}});
+    } else {
+      const bool bias = config_.mlp_bias;
+      layer.gate_up.single = {map(loader, site(l, Role::Gate), prefix + "mlp.gate_proj", hidden, inner, bias),
+                              map(loader, site(l, Role::Up), prefix + "mlp.up_proj", hidden, inner, bias)};
+    }
+    layer.down = map(loader, site(l, Role::Down), prefix + "mlp.down_proj", inner, hidden, config_.mlp_bias);
     return layer;
+  }
+
+  static Site site(std::int64_t layer, Role role) { return {Stack::Decoder, layer, role}; }
+
+  void load_norms(ParameterLoader& loader, const std::string& prefix, Layer& layer) {
+    const auto norm = [&](const char* name, std::int64_t width) {
+      return take_norm(loader, prefix + name, width, false);
+    };
+    const std::int64_t hidden = config_.hidden_size, dim = config_.head_dim;
+    const bool before = config_.norms != NormPlacement::After, after = config_.norms != NormPlacement::Before;
+    if (before) layer.attention.before = norm("input_layernorm", hidden);
+    // The name stands for the feed-forward's own norm where attention's output has none.
+    (after ? layer.attention.after : layer.mlp.before) = norm("post_attention_layernorm", hidden);
+    if (before && after) layer.mlp.before = norm("pre_feedforward_layernorm", hidden);
+    if (after) layer.mlp.after = norm("post_feedforward_layernorm", hidden);
+    if (config_.qk_norm == QkNorm::None) return;
+    const bool all = config_.qk_norm == QkNorm::AllHeads;
+    layer.q_norm = norm("self_attn.q_norm", all ? config_.heads * dim : dim);
+    layer.k_norm = norm("self_attn.k_norm", all ? config_.kv_heads * dim : dim);
+  }
+
+  Maps load_qkv(ParameterLoader& loader, std::int64_t l, const std::string& prefix) {
+    const std::int64_t hidden = config_.hidden_size, heads = config_.heads, groups = config_.kv_heads;
+    const bool bias = config_.attention_bias;
+    const auto one = [&](Role role, const char* name, std::int64_t outputs, std::int64_t rotary_heads) {
+      return map(loader, site(l, role), prefix + name, hidden, outputs * config_.head_dim, bias, rotary_heads);
+    };
+    Maps maps;
+    maps.single = {one(Role::Q, "self_attn.q_proj", heads, heads), one(Role::K, "self_attn.k_proj", groups, groups),
+                   one(Role::V, "self_attn.v_proj", groups, 0)};
+    return maps;
+  }
+
+  Maps fused_qkv(ParameterLoader& loader, std::int64_t l, const std::string& prefix) {
+    const std::int64_t queries = config_.heads * config_.head_dim, keys = config_.kv_heads * config_.head_dim;
+    return fused(loader, site(l, Role::Qkv), prefix + "self_attn.qkv_proj",
+                 {{Role::Q, queries}, {Role::K, keys}, {Role::V, keys}});
+  }
+
+  // Maps that follow each other along the outputs of one parameter.
+  Maps fused(ParameterLoader& loader, Site where, const std::string& module,
+             const std::vector<std::pair<Role, std::int64_t>>& parts) {
+    std::int64_t whole = 0;
+    for (const auto& [role, out] : parts) whole += out;
+    Maps maps;
+    maps.fused = map(loader, where, module, config_.hidden_size, whole, false);
+    RoleEntry slice = roles_.back();
+    for (const auto& [role, out] : parts) {
+      slice.site.role = role;
+      slice.out = out;
+      maps.slices.push_back(slice);
+      slice.first += out;
+    }
+    roles_.insert(roles_.end(), maps.slices.begin(), maps.slices.end());
+    return maps;
   }
 
   // `rotary_heads` > 0: rows that a GGUF file keeps in interleaved pairs are put back.
@@ -102,31 +176,65 @@ class Llama : public Model {
     return linear;
   }
 
-  at::Tensor run_layer(const Context& context, const RopeTable& table, std::int64_t l, const at::Tensor& x) const {
-    const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    const at::Tensor attended =
-        x + self_attention(context, table, l, context.rms_norm(layer.input_norm, x, config_.norm_eps));
-    const at::Tensor normed = context.rms_norm(layer.post_norm, attended, config_.norm_eps);
-    const at::Tensor inner = activate_(context.linear(layer.gate, normed)) * context.linear(layer.up, normed);
-    return attended + context.sublayer(layer.down.site, normed, context.linear(layer.down, inner));
+  at::Tensor embed(const Context& context) const {
+    // Rounded to the compute dtype, as Gemma does it.
+    const auto scale = at::scalar_tensor(config_.embedding_scale, at::TensorOptions().dtype(dtype()));
+    return context.embed(Stack::Decoder, embedding_, scale.item<double>());
   }
 
-  at::Tensor self_attention(const Context& context, const RopeTable& table, std::int64_t l, const at::Tensor& x) const {
+  at::Tensor normalised(const Context& context, const at::Tensor& x, const Norm& norm) const {
+    return norm.weight < 0 ? x : context.rms_norm(norm, x, config_.norm_eps, config_.norm_weight);
+  }
+
+  static std::vector<at::Tensor> outputs(const Context& context, const Maps& maps, const at::Tensor& x) {
+    std::vector<at::Tensor> result;
+    for (const Linear& single : maps.single) result.push_back(context.linear(single, x));
+    if (!maps.fused) return result;
+    const at::Tensor whole = context.linear(*maps.fused, x);
+    for (const RoleEntry& slice : maps.slices)
+      result.push_back(context.adapt_output(slice.site, x, whole.narrow(1, slice.first, slice.out)));
+    return result;
+  }
+
+  at::Tensor run_layer(const Pass& pass, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    const std::int64_t n = x.size(0), dim = config_.head_dim;
-    const at::Tensor q = rotate(context.linear(layer.q, x).view({n, config_.heads, dim}), table);
-    const auto [k, v] = context.with_prefixes(
-        Stack::Decoder, l, rotate(context.linear(layer.k, x).view({n, config_.kv_heads, dim}), table),
-        context.linear(layer.v, x).view({n, config_.kv_heads, dim}));
+    const Context& context = pass.context;
+    const at::Tensor read = self_attention(pass, l, normalised(context, x, layer.attention.before));
+    const at::Tensor attended = x + normalised(context, read, layer.attention.after);
+    const at::Tensor normed = normalised(context, attended, layer.mlp.before);
+    const auto gate_up = outputs(context, layer.gate_up, normed);
+    const at::Tensor down =
+        context.sublayer(layer.down.site, normed, context.linear(layer.down, activate_(gate_up[0]) * gate_up[1]));
+    return attended + normalised(context, down, layer.mlp.after);
+  }
+
+  // Queries or keys [N, heads · D] → [N, heads, D], normalised and rotated.
+  at::Tensor positioned(const Context& context, const at::Tensor& x, const Norm& norm, const RopeTable& table) const {
+    const bool all = config_.qk_norm == QkNorm::AllHeads;
+    const at::Tensor heads = (all ? normalised(context, x, norm) : x).reshape({x.size(0), -1, config_.head_dim});
+    return rotate(all ? heads : normalised(context, heads, norm), table);
+  }
+
+  at::Tensor self_attention(const Pass& pass, std::int64_t l, const at::Tensor& x) const {
+    const Layer& layer = layers_[static_cast<std::size_t>(l)];
+    const Context& context = pass.context;
+    const bool windowed = config_.windowed(l);
+    const RopeTable& table = windowed && local_rope_ ? pass.local_table : pass.table;
+    const auto qkv = outputs(context, layer.qkv, x);
+    const at::Tensor q = positioned(context, qkv[0], layer.q_norm, table);
+    const auto [k, v] = context.with_prefixes(Stack::Decoder, l, positioned(context, qkv[1], layer.k_norm, table),
+                                              qkv[2].reshape({x.size(0), config_.kv_heads, config_.head_dim}));
     AttentionOptions options;
-    options.scale = 1.0 / std::sqrt(static_cast<double>(dim));
+    options.scale = config_.score_scale.value_or(1.0 / std::sqrt(static_cast<double>(config_.head_dim)));
+    options.softcap = config_.attention_softcap;
     options.cache = context.cache();
     options.layer = l;
-    const auto& calls = config_.windowed(l) ? context.plan().windowed : context.plan().calls;
+    const auto& calls = windowed ? context.plan().windowed : context.plan().calls;
     return context.sublayer(layer.o.site, x, context.linear(layer.o, attention(q, k, v, calls, options)));
   }
 
   Rope rope_;
+  std::optional<Rope> local_rope_;
   Activation activate_;
   std::int64_t head_ = -1;
   Norm norm_;
@@ -142,6 +250,7 @@ std::unique_ptr<Model> create(const ModelConfig& config, ParameterLoader& loader
 
 namespace arch {
 extern const Architecture llama;
-const Architecture llama{"llama", "Llama family: Llama 2 and 3, SmolLM2, Mistral, Qwen2", create};
+const Architecture llama{"llama", "Llama 2 and 3, SmolLM2, Mistral, Qwen2 and 3, Phi-3, OLMo 2, Gemma 2 and 3 (text)",
+                         create};
 }  // namespace arch
 }  // namespace graft

@@ -5,10 +5,10 @@
 #include <optional>
 
 #include "arch/core/architecture.h"
-#include "base/error.h"
+#include "arch/core/encoder_decoder.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
-#include "nn/kv_cache.h"
+#include "nn/cross_attention.h"
 #include "nn/layer_checkpoint.h"
 #include "nn/relative_bias.h"
 
@@ -62,8 +62,7 @@ class T5 : public Model {
 
  protected:
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
-    check_sources(input, options);
-    const auto pass = std::make_shared<const Pass>(*this, input, options);
+    const auto pass = std::make_shared<const Pass>(parameters_, input, options, plan_options(options));
     at::Tensor encoded;
     if (pass->encoder) encoded = run_tower(pass, *pass->encoder, encoder_, {}, options.checkpoint_layers);
     const at::Tensor x = run_tower(pass, pass->decoder, decoder_, encoded, options.checkpoint_layers);
@@ -72,42 +71,7 @@ class T5 : public Model {
   }
 
  private:
-  // Shared with the closures of recomputed layers, which outlive the forward pass.
-  struct Pass {
-    Pass(const T5& model, const StepInput& input, const ForwardOptions& options)
-        : encoder(encoder_context(model, input, options)), decoder(decoder_context(model, input, options)) {}
-
-    std::optional<Context> encoder_context(const T5& model, const StepInput& input,
-                                           const ForwardOptions& options) const {
-      if (input.encoder.tokens.empty()) return std::nullopt;
-      PlanOptions plan_options = model.plan_options(options);
-      plan_options.bidirectional = true;
-      plan_options.cache = nullptr;
-      return std::optional<Context>(std::in_place, model.parameters_, options.slots, plan(input.encoder, plan_options));
-    }
-
-    Context decoder_context(const T5& model, const StepInput& input, const ForwardOptions& options) const {
-      PlanOptions plan_options = model.plan_options(options);
-      plan_options.cross = true;
-      plan_options.encoder = encoder ? &encoder->plan() : nullptr;
-      return {model.parameters_, options.slots, plan(input.decoder, plan_options), options.cache};
-    }
-
-    std::optional<Context> encoder;
-    Context decoder;
-  };
-
-  // A decoder segment without a source must go on a sequence whose first step had one.
-  void check_sources(const StepInput& input, const ForwardOptions& options) const {
-    for (std::size_t s = 0; s < input.decoder.segments.size(); ++s) {
-      const Segment& segment = input.decoder.segments[s];
-      const bool cached =
-          segment.cache >= 0 && options.cache != nullptr && options.cache->cross(segment.cache, 0).first.defined();
-      if (segment.source >= 0 || cached) continue;
-      fail(Category::InvalidArgument, fmt::format("decoder segment {}", s),
-           "has no encoder segment to read and none in the cache");
-    }
-  }
+  using Pass = EncoderDecoderPass;
 
   Tower load_tower(ParameterLoader& loader, Stack stack, std::int64_t layers) {
     Tower tower;
@@ -209,30 +173,7 @@ class T5 : public Model {
       std::tie(k, v) = pass.encoder->with_prefixes(Stack::Cross, l, heads(pass.encoder->linear(maps.k, encoded)),
                                                    heads(pass.encoder->linear(maps.v, encoded)));
     }
-    const auto& calls = context.plan().cross;
-    const at::Tensor read =
-        context.cache() == nullptr ? attention(q, k, v, calls, {}) : cached_cross(context, l, q, k, v);
-    return context.sublayer(maps.o.site, x, context.linear(maps.o, read));
-  }
-
-  at::Tensor cached_cross(const Context& context, std::int64_t l, const at::Tensor& q, const at::Tensor& k,
-                          const at::Tensor& v) const {
-    std::vector<at::Tensor> parts;
-    for (const auto& call : context.plan().cross) {
-      std::pair<at::Tensor, at::Tensor> read;
-      if (call.keys.empty()) {
-        read = context.cache()->cross(call.cache, l);
-      } else {
-        const auto range = call.keys[0];
-        read = {k.narrow(0, range.begin, range.length), v.narrow(0, range.begin, range.length)};
-        // Copied, so that a sequence does not keep the whole batch alive.
-        if (call.cache >= 0) context.cache()->cross(call.cache, l) = {read.first.clone(), read.second.clone()};
-      }
-      const AttentionCall single{{0, call.queries.length}, {{0, read.first.size(0)}}, -1, false, {}, {}, {}};
-      parts.push_back(
-          attention(q.narrow(0, call.queries.begin, call.queries.length), read.first, read.second, {single}, {}));
-    }
-    return at::cat(parts);
+    return context.sublayer(maps.o.site, x, context.linear(maps.o, graft::cross_attention(context, l, q, k, v, 1.0)));
   }
 
   Activation activate_;

@@ -46,6 +46,10 @@ void read_rope(const Keys& keys, const TensorSource& gguf, const std::string& wh
   RopeConfig& rope = config.rope;
   rope.theta = keys.number("rope.freq_base", 10000.0);
   rope.dimensions = keys.size("rope.dimension_count", config.head_dim);
+  if (rope.dimensions != config.head_dim) {
+    fail(Category::Unsupported, where, "rope.dimension_count: rotation of {} of {} dimensions", rope.dimensions,
+         config.head_dim);
+  }
   const std::string kind = keys.text("rope.scaling.type");
   if (kind == "linear") rope.scaling = RopeScaling::Linear;
   if (kind == "yarn") rope.scaling = RopeScaling::Yarn;
@@ -85,7 +89,8 @@ void read_llama(const Keys& keys, const TensorSource& gguf, const std::string& w
   config.attention_bias = gguf.find("blk.0.attn_q.bias") != nullptr;
   config.attention_output_bias = gguf.find("blk.0.attn_output.bias") != nullptr;
   config.mlp_bias = gguf.find("blk.0.ffn_down.bias") != nullptr;
-  // Only files of the llama architecture (Mistral among them) are permuted; qwen2 keeps Hugging Face's order.
+  if (config.model_type == "qwen3") config.qk_norm = QkNorm::Head;
+  // Only files of the llama architecture (Mistral among them) are permuted; Qwen's keep Hugging Face's order.
   config.rope_interleaved = config.model_type == "llama";
   // 0 is GGUF's way to say that there is none.
   if (keys.number("attention.sliding_window", 0) != 0) config.sliding_window = keys.size("attention.sliding_window");
@@ -125,10 +130,12 @@ std::int64_t vocabulary(const Keys& keys, const TensorSource& gguf, const std::s
 using Names = std::map<std::string, std::string, std::less<>>;
 
 const Names kLlamaTop = {{"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
-const Names kLlamaBlock = {
-    {"attn_norm", "input_layernorm"}, {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
-    {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"}};
+const Names kLlamaBlock = {{"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
+                           {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
+                           {"attn_q_norm", "self_attn.q_norm"}, {"attn_k_norm", "self_attn.k_norm"},
+                           {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
+                           {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
+                           {"ffn_down", "mlp.down_proj"}};
 const Names kGpt2Top = {{"token_embd", "transformer.wte"},
                         {"position_embd", "transformer.wpe"},
                         {"output_norm", "transformer.ln_f"},
@@ -181,7 +188,7 @@ ModelConfig model_config_from_gguf(const TensorSource& gguf) {
   ModelConfig config;
   config.model_type = fields.text("general.architecture", "");
   if (config.model_type.empty()) fields.refuse("general.architecture", "the kind of model");
-  const std::vector<std::string> known = {"llama", "qwen2", "gpt2"};
+  const std::vector<std::string> known = {"llama", "qwen2", "qwen3", "gpt2"};
   if (std::find(known.begin(), known.end(), config.model_type) == known.end()) {
     fail(Category::Unsupported, where, "general.architecture '{}'{}", config.model_type,
          did_you_mean(config.model_type, known));

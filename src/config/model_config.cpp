@@ -6,142 +6,21 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
-#include "config/fields.h"
+#include "config/families.h"
 
 namespace graft {
 namespace {
 
 using nlohmann::json;
 
-const std::vector<std::string> kModelTypes = {"llama", "mistral", "qwen2", "gpt2", "t5", "mt5"};
+using families::checked_activation;
+using families::head_dim_of;
+using families::norm_eps;
 
-double inferred_attention_factor(const Fields& fields, double factor) {
-  const auto scaled = [&](double weight) { return factor <= 1.0 ? 1.0 : 0.1 * weight * std::log(factor) + 1.0; };
-  const double mscale = fields.number("mscale", 0.0), all = fields.number("mscale_all_dim", 0.0);
-  return mscale != 0.0 && all != 0.0 ? scaled(mscale) / scaled(all) : scaled(1.0);
-}
-
-void read_rope_scaling(const Fields& fields, RopeConfig& rope, std::int64_t max_positions) {
-  const std::string kind = fields.text("rope_type", fields.text("type", "default"));
-  if (kind == "default") return;
-  if (kind == "linear") {
-    rope.scaling = RopeScaling::Linear;
-  } else if (kind == "dynamic") {
-    rope.scaling = RopeScaling::Dynamic;
-  } else if (kind == "yarn") {
-    rope.scaling = RopeScaling::Yarn;
-  } else if (kind == "llama3") {
-    rope.scaling = RopeScaling::Llama3;
-  } else {
-    fail(Category::Unsupported, fields.where(), "rope scaling '{}'{}", kind,
-         did_you_mean(kind, {"linear", "dynamic", "yarn", "llama3"}));
-  }
-  const bool llama3 = rope.scaling == RopeScaling::Llama3;
-  rope.original_max_position =
-      fields.size({"original_max_position_embeddings"}, llama3 ? std::nullopt : std::optional(max_positions));
-  const double stretched = static_cast<double>(max_positions) / static_cast<double>(rope.original_max_position);
-  rope.factor = fields.number("factor", rope.scaling == RopeScaling::Yarn ? std::optional(stretched) : std::nullopt);
-  if (!(rope.factor > 0)) fields.refuse("factor", "a positive number");
-  if (llama3) {
-    rope.low_freq_factor = fields.number("low_freq_factor");
-    rope.high_freq_factor = fields.number("high_freq_factor");
-    if (!(rope.high_freq_factor > rope.low_freq_factor))
-      fields.refuse("high_freq_factor", "a number above low_freq_factor");
-  }
-  if (rope.scaling == RopeScaling::Yarn) {
-    rope.attention_factor = fields.number("attention_factor", inferred_attention_factor(fields, rope.factor));
-    rope.beta_fast = fields.number("beta_fast", 32.0);
-    rope.beta_slow = fields.number("beta_slow", 1.0);
-    rope.truncate = fields.flag("truncate", true);
-  }
-}
-
-// Transformers up to version 4 writes rope_theta beside rope_scaling, version 5 one object rope_parameters.
-void read_rope(const json& object, const Fields& fields, ModelConfig& config) {
-  RopeConfig& rope = config.rope;
-  rope.theta = fields.number("rope_theta", 10000.0);
-  double partial = fields.number("partial_rotary_factor", 1.0);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (!fields.has(key)) continue;
-    if (!object[key].is_object()) fields.refuse(key, "an object");
-    const Fields inner(object[key], fields.where() + ": " + key);
-    rope.theta = inner.number("rope_theta", rope.theta);
-    partial = inner.number("partial_rotary_factor", partial);
-    read_rope_scaling(inner, rope, config.max_positions);
-  }
-  if (!(rope.theta > 0)) fields.refuse("rope_theta", "a positive number");
-  if (!(partial > 0 && partial <= 1)) fields.refuse("partial_rotary_factor", "a number above 0 and up to 1");
-  rope.dimensions = static_cast<std::int64_t>(static_cast<double>(config.head_dim) * partial);
-  if (rope.dimensions == 0 || rope.dimensions % 2 != 0)
-    fields.refuse("head_dim", "an even number of rotated dimensions");
-}
-
-std::string checked_activation(const Fields& fields, const std::string& key, std::string activation) {
-  if (activation == "swish") activation = "silu";
-  if (activation == "gelu_pytorch_tanh" || activation == "gelu_fast") activation = "gelu_new";
-  const std::vector<std::string> known = {"silu", "gelu", "gelu_new", "relu"};
-  if (std::find(known.begin(), known.end(), activation) == known.end()) {
-    fail(Category::Unsupported, fields.where(), "field '{}': activation '{}'{}", key, activation,
-         did_you_mean(activation, known));
-  }
-  return activation;
-}
-
-double norm_eps(const Fields& fields, const char* key, double fallback) {
-  const double eps = fields.number(key, fallback);
-  if (!(eps >= 0 && eps < 1)) fields.refuse(key, "a number from 0 to below 1");
-  return eps;
-}
-
-std::int64_t head_dim_of(const Fields& fields, const ModelConfig& config) {
-  if (config.hidden_size % config.heads != 0) {
-    fail(Category::InvalidArgument, fields.where(), "hidden size {} is not a multiple of {} heads", config.hidden_size,
-         config.heads);
-  }
-  return config.hidden_size / config.heads;
-}
-
-// Transformers 5 names the kind of every layer; graft has windows in the last layers only, as Qwen2's field says it.
-void read_layer_types(const json& types, const Fields& fields, ModelConfig& config) {
-  if (!types.is_array() || static_cast<std::int64_t>(types.size()) != config.layers)
-    fields.refuse("layer_types", "a list with one entry for each layer");
-  config.sliding_window_from = std::find(types.begin(), types.end(), json("sliding_attention")) - types.begin();
-  for (std::int64_t l = 0; l < config.layers; ++l) {
-    if (types[static_cast<std::size_t>(l)] == (config.windowed(l) ? "sliding_attention" : "full_attention")) continue;
-    fail(Category::Unsupported, fields.where(),
-         "field 'layer_types': layer {} is {}; only full_attention followed by sliding_attention is supported", l,
-         types[static_cast<std::size_t>(l)].dump());
-  }
-}
-
-void read_window(const json& object, const Fields& fields, ModelConfig& config) {
-  if (config.model_type == "mistral" && fields.has("sliding_window"))
-    config.sliding_window = fields.size({"sliding_window"});
-  if (config.model_type != "qwen2" || !fields.flag("use_sliding_window", false)) return;
-  config.sliding_window = fields.size({"sliding_window"}, 4096);
-  config.sliding_window_from = static_cast<std::int64_t>(fields.number("max_window_layers", 28));
-  if (fields.has("layer_types")) read_layer_types(object["layer_types"], fields, config);
-}
-
-void read_llama(const json& object, const Fields& fields, ModelConfig& config) {
-  config.architecture = "llama";
-  const bool qwen = config.model_type == "qwen2";
-  config.hidden_size = fields.size({"hidden_size"});
-  config.intermediate_size = fields.size({"intermediate_size"});
-  config.layers = fields.size({"num_hidden_layers"});
-  config.heads = fields.size({"num_attention_heads"});
-  config.kv_heads = fields.size({"num_key_value_heads"}, config.heads);
-  config.head_dim = fields.has("head_dim") ? fields.size({"head_dim"}) : head_dim_of(fields, config);
-  config.norm_eps = norm_eps(fields, "rms_norm_eps", 1e-6);
-  config.max_positions = fields.size({"max_position_embeddings"}, qwen ? 32768 : 2048);
-  config.tie_embeddings = fields.flag("tie_word_embeddings", false);
-  config.attention_bias = fields.flag("attention_bias", qwen);
-  config.attention_output_bias = !qwen && config.attention_bias;
-  config.mlp_bias = fields.flag("mlp_bias", false);
-  config.activation = checked_activation(fields, "hidden_act", fields.text("hidden_act", "silu"));
-  config.gated = true;
-  read_window(object, fields, config);
-  read_rope(object, fields, config);
+std::vector<std::string> model_types() {
+  std::vector<std::string> types = families::llama_types();
+  types.insert(types.end(), {"gpt2", "t5", "mt5", "bart"});
+  return types;
 }
 
 void read_gpt2(const Fields& fields, ModelConfig& config) {
@@ -195,7 +74,74 @@ void read_t5(const Fields& fields, ModelConfig& config) {
   config.decoder_start = fields.has("decoder_start_token_id") ? fields.id("decoder_start_token_id") : config.pad;
 }
 
+// Switches of the authors' code that published files name; each changes what is computed.
+void refuse_bart_variants(const Fields& fields) {
+  for (const auto& [key, usual] : {std::pair{"normalize_before", false}, std::pair{"add_final_layer_norm", false},
+                                   std::pair{"static_position_embeddings", false},
+                                   std::pair{"normalize_embedding", true}, std::pair{"tie_word_embeddings", true}}) {
+    if (fields.flag(key, usual) == usual) continue;
+    fail(Category::Unsupported, fields.where(), "field '{}' is {}; only BART with {} is supported", key, !usual, usual);
+  }
+  for (const char* what : {"attention_heads", "ffn_dim"}) {
+    const std::string encoder = fmt::format("encoder_{}", what), decoder = fmt::format("decoder_{}", what);
+    if (fields.size({encoder}) == fields.size({decoder})) continue;
+    fail(Category::Unsupported, fields.where(), "fields '{}' and '{}' differ; only equal ones are supported", encoder,
+         decoder);
+  }
+}
+
+void read_bart(const Fields& fields, ModelConfig& config) {
+  refuse_bart_variants(fields);
+  config.architecture = "bart";
+  config.hidden_size = fields.size({"d_model"});
+  config.intermediate_size = fields.size({"encoder_ffn_dim"});
+  config.layers = fields.size({"encoder_layers"});
+  config.decoder_layers = fields.size({"decoder_layers"});
+  config.heads = config.kv_heads = fields.size({"encoder_attention_heads"});
+  config.head_dim = head_dim_of(fields, config);
+  config.max_positions = fields.size({"max_position_embeddings"}, 1024);
+  config.tie_embeddings = true;
+  if (fields.flag("scale_embedding", false))
+    config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
+  config.attention_bias = config.attention_output_bias = config.mlp_bias = true;
+  config.activation = checked_activation(fields, "activation_function", fields.text("activation_function", "gelu"));
+  if (!config.bos) config.bos = 0;
+  if (!config.pad) config.pad = 1;
+  if (config.eos.empty()) config.eos = {2};
+  config.decoder_start = fields.has("decoder_start_token_id") ? fields.id("decoder_start_token_id") : 2;
+  config.forced_bos = fields.id("forced_bos_token_id");
+}
+
 }  // namespace
+
+namespace families {
+
+std::string checked_activation(const Fields& fields, const std::string& key, std::string activation) {
+  if (activation == "swish") activation = "silu";
+  if (activation == "gelu_pytorch_tanh" || activation == "gelu_fast") activation = "gelu_new";
+  const std::vector<std::string> known = {"silu", "gelu", "gelu_new", "relu"};
+  if (std::find(known.begin(), known.end(), activation) == known.end()) {
+    fail(Category::Unsupported, fields.where(), "field '{}': activation '{}'{}", key, activation,
+         did_you_mean(activation, known));
+  }
+  return activation;
+}
+
+double norm_eps(const Fields& fields, const char* key, double fallback) {
+  const double eps = fields.number(key, fallback);
+  if (!(eps >= 0 && eps < 1)) fields.refuse(key, "a number from 0 to below 1");
+  return eps;
+}
+
+std::int64_t head_dim_of(const Fields& fields, const ModelConfig& config) {
+  if (config.hidden_size % config.heads != 0) {
+    fail(Category::InvalidArgument, fields.where(), "hidden size {} is not a multiple of {} heads", config.hidden_size,
+         config.heads);
+  }
+  return config.hidden_size / config.heads;
+}
+
+}  // namespace families
 
 ModelConfig model_config_from_json(const json& object, const std::string& where) {
   if (!object.is_object()) fail(Category::Corruption, where, "is not a JSON object");
@@ -203,9 +149,11 @@ ModelConfig model_config_from_json(const json& object, const std::string& where)
   ModelConfig config;
   config.model_type = fields.text("model_type", "");
   if (config.model_type.empty()) fields.refuse("model_type", "the kind of model");
-  if (std::find(kModelTypes.begin(), kModelTypes.end(), config.model_type) == kModelTypes.end()) {
-    fail(Category::Unsupported, where, "model_type '{}'{}", config.model_type,
-         did_you_mean(config.model_type, kModelTypes));
+  if (config.model_type == "gemma3")
+    fail(Category::Unsupported, where, "model_type 'gemma3' reads images; take a text-only model (gemma3_text)");
+  const std::vector<std::string> known = model_types();
+  if (std::find(known.begin(), known.end(), config.model_type) == known.end()) {
+    fail(Category::Unsupported, where, "model_type '{}'{}", config.model_type, did_you_mean(config.model_type, known));
   }
   config.vocab_size = fields.size({"vocab_size"});
   config.bos = fields.id("bos_token_id");
@@ -217,8 +165,10 @@ ModelConfig model_config_from_json(const json& object, const std::string& where)
     read_gpt2(fields, config);
   } else if (config.model_type == "t5" || config.model_type == "mt5") {
     read_t5(fields, config);
+  } else if (config.model_type == "bart") {
+    read_bart(fields, config);
   } else {
-    read_llama(object, fields, config);
+    families::read_llama(object, fields, config);
   }
   if (config.heads % config.kv_heads != 0) {
     fail(Category::InvalidArgument, where, "{} attention heads cannot share {} key-value heads evenly", config.heads,

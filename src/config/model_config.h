@@ -13,6 +13,14 @@
 
 namespace graft {
 
+/// Which sides of a layer's branches (attention, feed-forward) have a norm.
+enum class NormPlacement { Before, After, Both };
+/// How an RMSNorm's weight is applied: behind the rounding to the compute dtype (Llama), in fp32 before it (OLMo 2), or
+/// so and counted from one (Gemma).
+enum class NormWeight { Rounded, Wide, WidePlusOne };
+/// RMSNorm of queries and keys: none, over each head (Qwen3, Gemma 3), over all heads as one vector (OLMo 2).
+enum class QkNorm { None, Head, AllHeads };
+
 enum class RopeScaling { None, Linear, Dynamic, Yarn, Llama3, Factors };
 
 /// Rotary position embedding. Values that a kind of scaling does not use keep their defaults.
@@ -33,21 +41,26 @@ struct RopeConfig {
 };
 
 struct ModelConfig {
-  std::string architecture;  ///< registry name: "llama", "gpt2", "t5"
+  std::string architecture;  ///< registry name: "llama", "gpt2", "t5", "bart"
   std::string model_type;    ///< as the file says: "llama", "mistral", "qwen2", "gpt2", "t5" …
 
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;
-  std::int64_t layers = 0;          ///< encoder layers of T5
-  std::int64_t decoder_layers = 0;  ///< T5 only
+  std::int64_t layers = 0;          ///< encoder layers of T5 and BART
+  std::int64_t decoder_layers = 0;  ///< T5 and BART only
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
   double norm_eps = 1e-5;
+  NormPlacement norms = NormPlacement::Before;
+  NormWeight norm_weight = NormWeight::Rounded;
+  QkNorm qk_norm = QkNorm::None;
   std::int64_t max_positions = 0;  ///< 0: unbounded (T5)
   RopeConfig rope;
+  std::optional<RopeConfig> local_rope;  ///< of layers with a sliding window, where they have their own (Gemma 3)
 
+  double embedding_scale = 1.0;  ///< token embeddings are multiplied by it
   bool tie_embeddings = false;
   bool attention_bias = false;         ///< on q, k and v
   bool attention_output_bias = false;  ///< on o
@@ -55,8 +68,12 @@ struct ModelConfig {
   std::string activation;                      ///< "silu", "gelu" (exact), "gelu_new" (tanh), "relu"
   bool gated = false;                          ///< feed-forward = down(act(gate(x)) * up(x))
   std::optional<std::int64_t> sliding_window;  ///< a token sees itself and this many less one before it
-  std::int64_t sliding_window_from = 0;        ///< first layer that uses the window (Qwen2's max_window_layers)
+  std::vector<bool> window_layers;             ///< which layers use the window; empty: all
 
+  std::optional<double> score_scale;      ///< of attention scores; absent: 1 / sqrt(head_dim)
+  double attention_softcap = 0;           ///< scores become cap · tanh(score / cap); 0: as they are (Gemma 2)
+  double logit_softcap = 0;               ///< logits likewise
+  bool fused_maps = false;                ///< q, k, v are slices of one parameter, gate and up of another (Phi-3)
   bool scale_attention = true;            ///< GPT-2: scores divided by sqrt(head_dim)
   bool scale_attention_by_layer = false;  ///< GPT-2: and by layer index + 1
   /// Linear weights of GPT-2 blocks are stored [in, out] by Hugging Face, [out, in] in GGUF.
@@ -67,7 +84,8 @@ struct ModelConfig {
   bool scale_logits = false;  ///< T5 v1.0: decoder output times hidden_size^-0.5 before the head
 
   std::optional<std::int64_t> bos, pad, decoder_start;
-  std::vector<std::int64_t> eos;  ///< any of them ends a text; empty where unknown
+  std::optional<std::int64_t> forced_bos;  ///< BART: the first token of every generated text
+  std::vector<std::int64_t> eos;           ///< any of them ends a text; empty where unknown
 
   /// Rows of q and k are stored in GGUF's order for llama; unpermute_rows says where each row is.
   bool rope_interleaved = false;
@@ -75,7 +93,9 @@ struct ModelConfig {
   nlohmann::json raw;  ///< config.json, or GGUF metadata without the tokenizer's arrays
 
   bool encoder_decoder() const { return decoder_layers > 0; }
-  bool windowed(std::int64_t layer) const { return sliding_window.has_value() && layer >= sliding_window_from; }
+  bool windowed(std::int64_t layer) const {
+    return sliding_window.has_value() && (window_layers.empty() || window_layers[static_cast<std::size_t>(layer)]);
+  }
 };
 
 /// Reads `folder`/config.json (or a config.json given by name). Throws NotFound, Corruption (not JSON), InvalidArgument

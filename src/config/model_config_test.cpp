@@ -74,7 +74,8 @@ TEST(ModelConfig, Qwen2HasBiasesAndItsWindowOnlyWhenAsked) {
   object["max_window_layers"] = 1;
   config = model_config_from_json(object, "config.json");
   EXPECT_EQ(config.sliding_window, 32);
-  EXPECT_EQ(config.sliding_window_from, 1);
+  EXPECT_FALSE(config.windowed(0));
+  EXPECT_TRUE(config.windowed(1));
 }
 
 TEST(ModelConfig, ReadsGpt2) {
@@ -105,7 +106,44 @@ TEST(ModelConfig, T5ScalesItsLogitsUnlessUntied) {
   EXPECT_EQ(config.activation, "gelu_new");
 }
 
-TEST(ModelConfig, LayersWithAWindowAreTheLastOnes) {
+json bart() {
+  return json::parse(
+      R"({"model_type":"bart","vocab_size":100,"d_model":32,"encoder_ffn_dim":64,"decoder_ffn_dim":64,"encoder_layers":3,
+    "decoder_layers":2,"encoder_attention_heads":4,"decoder_attention_heads":4,"forced_bos_token_id":0,"normalize_before":false,
+    "normalize_embedding":true})");
+}
+
+TEST(ModelConfig, ReadsBart) {
+  const ModelConfig config = model_config_from_json(bart(), "config.json");
+  EXPECT_EQ(config.architecture, "bart");
+  EXPECT_EQ(config.layers, 3);
+  EXPECT_EQ(config.decoder_layers, 2);
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.max_positions, 1024);
+  EXPECT_EQ(config.embedding_scale, 1.0);
+  EXPECT_EQ(config.activation, "gelu");
+  EXPECT_EQ(config.decoder_start, 2);
+  EXPECT_EQ(config.forced_bos, 0);
+  json scaled = bart();
+  scaled["scale_embedding"] = true;
+  EXPECT_EQ(model_config_from_json(scaled, "config.json").embedding_scale, std::sqrt(32.0));
+}
+
+TEST(ModelConfig, RefusesOtherBartsByField) {
+  for (const auto& [key, value] : {std::pair<const char*, json>{"normalize_before", true},
+                                   {"add_final_layer_norm", true},
+                                   {"static_position_embeddings", true},
+                                   {"normalize_embedding", false},
+                                   {"tie_word_embeddings", false},
+                                   {"decoder_ffn_dim", 32},
+                                   {"decoder_attention_heads", 2}}) {
+    json object = bart();
+    object[key] = value;
+    expect_error(Category::Unsupported, key, [&] { model_config_from_json(object, "config.json"); });
+  }
+}
+
+TEST(ModelConfig, LayersWithAWindowAreNamed) {
   json object = llama();
   object["model_type"] = "mistral";
   object["sliding_window"] = nullptr;
@@ -121,6 +159,9 @@ TEST(ModelConfig, LayersWithAWindowAreTheLastOnes) {
   EXPECT_FALSE(config.windowed(1)) << "layer_types goes before max_window_layers";
   EXPECT_TRUE(config.windowed(2));
   object["layer_types"] = {"full_attention", "sliding_attention", "full_attention"};
+  EXPECT_TRUE(model_config_from_json(object, "config.json").windowed(1));
+  EXPECT_FALSE(model_config_from_json(object, "config.json").windowed(2));
+  object["layer_types"] = {"full_attention", "sliding_attention", "chunked_attention"};
   expect_error(Category::Unsupported, "'layer_types': layer 2", [&] { model_config_from_json(object, "config.json"); });
   object["layer_types"] = {"full_attention"};
   expect_error(Category::InvalidArgument, "one entry for each layer",
@@ -239,6 +280,27 @@ TEST(ModelFiles, GgufGpt2KeepsItsOrientation) {
   EXPECT_FALSE(model.config.transposed_linears);
   EXPECT_NE(model.weights->find("transformer.h.0.attn.c_attn.weight"), nullptr);
   EXPECT_NE(model.weights->find("transformer.h.0.mlp.c_fc.bias"), nullptr);
+}
+
+TEST(ModelFiles, GgufQwen3NormalisesEachHead) {
+  const Folder folder;
+  json metadata = json::object();
+  const json llama = gguf_llama();
+  for (const auto& [key, value] : llama.items())
+    metadata[key.starts_with("llama.") ? "qwen3" + key.substr(5) : key] = value;
+  metadata["general.architecture"] = "qwen3";
+  metadata["qwen3.attention.key_length"] = 6;
+  const ModelFiles model = open_model_files(write_model(
+      folder, {{"token_embd.weight", DType::F32, {3, 8}}, {"blk.0.attn_q_norm.weight", DType::F32, {6}}}, metadata));
+  EXPECT_EQ(model.config.architecture, "llama");
+  EXPECT_EQ(model.config.head_dim, 6);
+  EXPECT_EQ(model.config.qk_norm, QkNorm::Head);
+  EXPECT_FALSE(model.config.rope_interleaved);
+  EXPECT_NE(model.weights->find("model.layers.0.self_attn.q_norm.weight"), nullptr);
+  metadata["qwen3.rope.dimension_count"] = 4;
+  expect_error(Category::Unsupported, "rotation of 4 of 6 dimensions", [&] {
+    open_model_files(write_model(folder, {{"token_embd.weight", DType::F32, {3, 8}}}, metadata));
+  });
 }
 
 TEST(ModelFiles, GgufSaysItsWindow) {

@@ -28,6 +28,7 @@ const char* class_name(const std::string& model_type, const std::string& where) 
   if (model_type == "llama") return "LlamaForCausalLM";
   if (model_type == "mistral") return "MistralForCausalLM";
   if (model_type == "qwen2") return "Qwen2ForCausalLM";
+  if (model_type == "qwen3") return "Qwen3ForCausalLM";
   fail(Category::Unsupported, where,
        "a {} model in GGUF cannot be written as a Hugging Face folder; use the model's Hugging Face folder as base",
        model_type);
@@ -41,9 +42,9 @@ std::string model_type_of(const ModelConfig& config) {
 void write_window(const ModelConfig& config, nlohmann::json& json) {
   if (!config.sliding_window) return;
   json["sliding_window"] = *config.sliding_window;
-  if (config.model_type != "qwen2") return;
+  if (!config.model_type.starts_with("qwen")) return;
   json["use_sliding_window"] = true;
-  json["max_window_layers"] = config.sliding_window_from;
+  json["max_window_layers"] = 0;  // GGUF knows no layer without
 }
 
 }  // namespace

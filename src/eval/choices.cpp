@@ -63,14 +63,19 @@ void tokenize_encoder_decoder(const Example& example, const Tokenizer& tokenizer
     out.choices[c].tokens = ids(tokenizer.encode(example.choices[c], true));
 }
 
-// A start token stays in front of what is left.
-void cut_to_fit(ChoiceTokens& tokens, std::int64_t max_positions, std::optional<TokenId> bos) {
+// Choices of a decoder-only model go on the prompt; those of an encoder–decoder have positions of their own.
+std::int64_t room_for_prompt(const ChoiceTokens& tokens, const ModelConfig& config) {
+  if (config.encoder_decoder()) return config.max_positions;
   std::int64_t longest = 0;
   for (const auto& choice : tokens.choices)
     longest = std::max(longest, static_cast<std::int64_t>(choice.tokens.size()));
-  const auto room = max_positions - longest;
+  return config.max_positions - longest;
+}
+
+// A start token stays in front of what is left.
+void cut_to_fit(ChoiceTokens& tokens, std::int64_t room, std::optional<TokenId> bos) {
   const auto length = static_cast<std::int64_t>(tokens.prompt.size());
-  if (max_positions <= 0 || length <= room || room <= 0) return;
+  if (length <= room || room <= 0) return;
   const std::ptrdiff_t kept = bos && room > 1 && tokens.prompt.front() == *bos ? 1 : 0;
   tokens.prompt.erase(tokens.prompt.begin() + kept, tokens.prompt.begin() + kept + (length - room));
 }
@@ -160,8 +165,8 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
     tokenize_encoder_decoder(example, tokenizer, tokens);
   } else {
     tokenize_decoder_only(example, tokenizer, tokens);
-    cut_to_fit(tokens, config.max_positions, tokenizer.bos());
   }
+  if (config.max_positions > 0) cut_to_fit(tokens, room_for_prompt(tokens, config), tokenizer.bos());
   return tokens;
 }
 

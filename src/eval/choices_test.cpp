@@ -80,5 +80,15 @@ TEST(Choices, APromptIsCutFromTheLeftBehindItsStartToken) {
   EXPECT_EQ(without.prompt, bytes("efgh"));
 }
 
+TEST(Choices, AnEncodersPromptHasAllPositionsToItself) {
+  ModelConfig config;
+  config.decoder_layers = 1;
+  const auto unbounded = tokenize(example("abcdefgh", {"x", "yz"}), MergingTokenizer(), config);
+  EXPECT_EQ(unbounded.prompt.size(), 9u);
+  config.max_positions = 6;
+  const auto tokens = tokenize(example("abcdefgh", {"x", "yz"}), MergingTokenizer(), config);
+  EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'd', 'e', 'f', 'g', 'h'}));
+}
+
 }  // namespace
 }  // namespace graft

@@ -34,7 +34,9 @@ class Sequence {
 
   /// Draws the next token; returns the text that became certain.
   std::string step(std::span<float> logits, const Model& model, const GenerateOptions& options) {
-    const std::int64_t token = next_token(logits, history_, options.sampling, rng_);
+    const auto& forced = model.config().forced_bos;
+    const std::int64_t token =
+        forced && result_.tokens.empty() ? *forced : next_token(logits, history_, options.sampling, rng_);
     history_.push_back(token);
     result_.tokens.push_back(token);
     const auto among = [token](const std::vector<std::int64_t>& ends) {

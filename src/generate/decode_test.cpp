@@ -72,6 +72,43 @@ TEST(Generate, CachedDecodingEqualsReadingAllAgain) {
   EXPECT_EQ(generate(*model, {{prompt}}, greedy(20))[0].tokens, written_without_cache(*model, prompt, 20));
 }
 
+// A BART of one layer with a forced first token, all of whose weights are zero but the bias that asks for token 3.
+TEST(Generate, AForcedTokenComesFirst) {
+  const auto folder = std::filesystem::path(testing::TempDir()) / "forced_bart";
+  write_file(
+      folder / "config.json",
+      R"({"model_type":"bart","vocab_size":9,"d_model":4,"encoder_ffn_dim":4,"decoder_ffn_dim":4,"encoder_layers":1,
+    "decoder_layers":1,"encoder_attention_heads":1,"decoder_attention_heads":1,"max_position_embeddings":8,
+    "forced_bos_token_id":7})");
+  NamedTensors tensors = {{"shared.weight", at::zeros({9, 4})}, {"final_logits_bias", at::zeros({1, 9})}};
+  tensors[1].second[0][3] = 1;
+  const auto vector = [&](const std::string& name) { tensors.emplace_back(name, at::zeros({4})); };
+  const auto norm = [&](const std::string& module) {
+    vector(module + ".weight");
+    vector(module + ".bias");
+  };
+  const auto linear = [&](const std::string& module) {
+    tensors.emplace_back(module + ".weight", at::zeros({4, 4}));
+    vector(module + ".bias");
+  };
+  for (const std::string stack : {"encoder", "decoder"}) {
+    tensors.emplace_back(stack + ".embed_positions.weight", at::zeros({10, 4}));
+    norm(stack + ".layernorm_embedding");
+    for (const std::string attention : {"self_attn", "encoder_attn"}) {
+      if (stack == "encoder" && attention == "encoder_attn") continue;
+      const std::string module = stack + ".layers.0." + attention;
+      norm(module + "_layer_norm");
+      for (const char* map : {".q_proj", ".k_proj", ".v_proj", ".out_proj"}) linear(module + map);
+    }
+    linear(stack + ".layers.0.fc1");
+    linear(stack + ".layers.0.fc2");
+    norm(stack + ".layers.0.final_layer_norm");
+  }
+  write_tensors(folder / "model.safetensors", tensors);
+  const auto model = load_model(folder.string());
+  EXPECT_EQ(generate(*model, {{{5, 6}}}, greedy(3))[0].tokens, (std::vector<std::int64_t>{7, 3, 3}));
+}
+
 TEST(Generate, ABatchEqualsItsSequencesAlone) {
   const auto model = tiny_llama();
   auto options = greedy(15);

@@ -22,4 +22,8 @@ Activation activation(const std::string& name) {
   fail(Category::Unsupported, "activation", "'{}' is not supported{}", name, did_you_mean(name, names));
 }
 
+at::Tensor soft_cap(const at::Tensor& x, double cap) {
+  return at::tanh(x / cap) * cap;
+}
+
 }  // namespace graft

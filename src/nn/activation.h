@@ -13,4 +13,7 @@ using Activation = at::Tensor (*)(const at::Tensor& x);
 /// Same shape and dtype out as in. Throws Unsupported with the nearest name.
 Activation activation(const std::string& name);
 
+/// cap · tanh(x / cap), in x's dtype.
+at::Tensor soft_cap(const at::Tensor& x, double cap);
+
 }  // namespace graft

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/activation.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
@@ -19,9 +20,17 @@ at::Tensor by_group(const at::Tensor& x, std::int64_t ratio) {
   return x.permute({1, 0, 2}).unsqueeze(1).expand({x.size(1), ratio, x.size(0), x.size(2)});
 }
 
+// No fused kernel caps its scores.
+at::Tensor capped_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const std::optional<at::Tensor>& additive, const AttentionOptions& options) {
+  const at::Tensor scores = soft_cap(at::matmul(q, k.transpose(-2, -1)) * options.scale, options.softcap);
+  const at::Tensor masked = additive ? scores + *additive : scores;
+  return at::matmul(at::softmax(masked, -1, at::kFloat).to(q.scalar_type()), v);
+}
+
 // Each group is a batch entry of H/G heads.
 at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& mask,
-                    const at::Tensor& bias, bool causal, double scale) {
+                    const at::Tensor& bias, bool causal, const AttentionOptions& options) {
   const std::int64_t heads = q.size(1), groups = k.size(1), dim = q.size(2), ratio = heads / groups;
   const at::Tensor query = q.view({q.size(0), groups, ratio, dim}).permute({1, 2, 0, 3});
   std::optional<at::Tensor> additive;
@@ -31,8 +40,10 @@ at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   } else if (mask.defined()) {
     additive = mask;
   }
+  const at::Tensor key = by_group(k, ratio), value = by_group(v, ratio);
   const at::Tensor out =
-      at::scaled_dot_product_attention(query, by_group(k, ratio), by_group(v, ratio), additive, 0.0, causal, scale);
+      options.softcap > 0 ? capped_attention(query, key, value, additive, options)
+                          : at::scaled_dot_product_attention(query, key, value, additive, 0.0, causal, options.scale);
   return out.permute({2, 0, 1, 3}).reshape({q.size(0), heads * dim});
 }
 
@@ -59,10 +70,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     if (call.cache >= 0) std::tie(keys, values) = options.cache->append(call.cache, options.layer, keys, values);
     const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
     // A bias takes the mask's place in the kernel, so a causal call then needs its triangle written out.
-    const bool causal = call.causal && !bias.defined();
-    const at::Tensor mask = call.causal && bias.defined() ? causal_mask(call.queries.length, bias) : call.mask;
-    outputs.push_back(one_call(q.narrow(0, call.queries.begin, call.queries.length), keys, values, mask, bias, causal,
-                               options.scale));
+    const bool written_out = call.causal && (bias.defined() || options.softcap > 0);
+    const bool causal = call.causal && !written_out;
+    const at::Tensor mask = written_out ? causal_mask(call.queries.length, q) : call.mask;
+    outputs.push_back(
+        one_call(q.narrow(0, call.queries.begin, call.queries.length), keys, values, mask, bias, causal, options));
   }
   skip_to(q.size(0));
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);

@@ -17,6 +17,7 @@ using AttentionBias = std::function<at::Tensor(std::size_t call)>;
 
 struct AttentionOptions {
   double scale = 1.0;        ///< of the scores, before bias and softmax
+  double softcap = 0;        ///< scaled scores become cap · tanh(score / cap); 0: as they are
   KvCache* cache = nullptr;  ///< keys and values of earlier tokens, and where new ones go
   std::int64_t layer = 0;    ///< of the cache
   AttentionBias bias;        ///< empty: none

@@ -137,9 +137,10 @@ at::Tensor Context::normalised(const Norm& norm, const at::Tensor& x, const Appl
   });
 }
 
-at::Tensor Context::rms_norm(const Norm& norm, const at::Tensor& x, double eps) const {
-  return normalised(norm, x, [eps](const at::Tensor& rows, const at::Tensor& weight, const at::Tensor&) {
-    return graft::rms_norm(rows, weight, eps);
+at::Tensor Context::rms_norm(const Norm& norm, const at::Tensor& x, double eps, NormWeight kind) const {
+  return normalised(norm, x, [&](const at::Tensor& rows, const at::Tensor& stored, const at::Tensor&) {
+    const at::Tensor weight = kind == NormWeight::Rounded ? stored : stored.to(at::kFloat);
+    return graft::rms_norm(rows, kind == NormWeight::WidePlusOne ? weight + 1 : weight, eps);
   });
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "config/model_config.h"
 #include "nn/forest_plan.h"
 #include "nn/parameters.h"
 #include "nn/sites.h"
@@ -57,7 +58,7 @@ class Context {
   std::pair<at::Tensor, at::Tensor> with_prefixes(Stack stack, std::int64_t layer, const at::Tensor& keys,
                                                   const at::Tensor& values) const;
   /// rms_norm() or layer_norm() of x [N, …] with every slot's own vectors.
-  at::Tensor rms_norm(const Norm& norm, const at::Tensor& x, double eps) const;
+  at::Tensor rms_norm(const Norm& norm, const at::Tensor& x, double eps, NormWeight weight = NormWeight::Rounded) const;
   at::Tensor layer_norm(const Norm& norm, const at::Tensor& x, double eps) const;
 
  private:

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
@@ -260,6 +261,15 @@ class Planner {
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options) {
   return Planner(forest, options).run();
+}
+
+void refuse_beyond(const ForestPlan& plan, std::int64_t max_positions, const char* stack) {
+  for (const auto& call : plan.calls) {
+    const auto last = call.query_positions.max().item<std::int64_t>();
+    if (last < max_positions) continue;
+    fail(Category::InvalidArgument, stack, "position {} is beyond the {} positions of this model; shorten the text",
+         last, max_positions);
+  }
 }
 
 }  // namespace graft

@@ -62,4 +62,7 @@ struct PlanOptions {
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options);
 
+/// For models with a table of positions: throws InvalidArgument (naming `stack`) where a path is longer than it.
+void refuse_beyond(const ForestPlan& plan, std::int64_t max_positions, const char* stack);
+
 }  // namespace graft

@@ -14,7 +14,9 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
     const at::Tensor wide = x.to(at::kFloat);
     const at::Tensor scale = wide.pow(2).mean(-1, true).add_(eps).rsqrt_();
     ctx->save_for_backward({x, weight, scale});
-    return wide.mul(scale).to(x.scalar_type()).mul_(weight);
+    const at::Tensor normalised = wide.mul(scale);
+    if (weight.scalar_type() == at::kFloat) return normalised.mul(weight).to(x.scalar_type());
+    return normalised.to(x.scalar_type()).mul_(weight);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -25,7 +27,7 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
     const at::Tensor normalised = saved[0].to(at::kFloat).mul_(scale);
     const at::Tensor grad = grads[0].to(at::kFloat);
     at::Tensor grad_weight;
-    if (ctx->needs_input_grad(1)) grad_weight = (grad * normalised).sum(0).to(weight.scalar_type());
+    if (ctx->needs_input_grad(1)) grad_weight = (grad * normalised).flatten(0, -2).sum(0).to(weight.scalar_type());
     at::Tensor grad_x;
     if (ctx->needs_input_grad(0)) {
       const at::Tensor inner = grad * weight.to(at::kFloat);

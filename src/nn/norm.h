@@ -5,8 +5,9 @@
 
 namespace graft {
 
-/// weight ⊙ x / sqrt(mean(x²) + eps), x [N, C] (Zhang and Sennrich 2019); the order of roundings is that of Hugging
-/// Face's LlamaRMSNorm and T5LayerNorm: normalised value to the input dtype first, then the weight.
+/// weight ⊙ x / sqrt(mean(x²) + eps), x [N, C] or [N, H, C] (Zhang and Sennrich 2019); the order of roundings is that
+/// of Hugging Face's LlamaRMSNorm and T5LayerNorm: normalised value to the input dtype first, then the weight. An fp32
+/// weight is applied before the rounding, as Gemma's and OLMo 2's norms do it.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
 /// Ba et al. 2016, x [N, C].

@@ -84,6 +84,12 @@ std::int64_t ParameterLoader::take(const std::string& name, const std::vector<st
   return index;
 }
 
+std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vector<std::int64_t>& shape) {
+  const auto index = take(name, shape);
+  table_.parameters_[static_cast<std::size_t>(index)].fixed = true;
+  return index;
+}
+
 ParameterTable ParameterLoader::finish() {
   std::vector<std::string> left;
   for (const auto& info : source_->tensors()) {

@@ -16,7 +16,8 @@ namespace graft {
 
 struct Parameter {
   std::string name;
-  at::Tensor value;  ///< in the compute dtype; never requires grad
+  at::Tensor value;    ///< in the compute dtype; never requires grad
+  bool fixed = false;  ///< a constant of the checkpoint that the reference never trains
 };
 
 /// Immutable after loading.
@@ -45,6 +46,8 @@ class ParameterLoader {
   /// shape the config asks for). `rows`, if not empty, gives for each row the stored row it comes from.
   std::int64_t take(const std::string& name, const std::vector<std::int64_t>& shape,
                     const std::vector<std::int64_t>& rows = {});
+  /// The same for a constant, which no method trains.
+  std::int64_t take_fixed(const std::string& name, const std::vector<std::int64_t>& shape);
   /// Tensors that may be there without being parameters (buffers, tied copies): a name suffix or a whole name.
   void ignore(const std::string& suffix) { ignored_.push_back(suffix); }
   /// Throws Corruption that names the tensors that found no place.

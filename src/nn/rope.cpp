@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <numbers>
+#include <vector>
 
 #include "base/error.h"
 
@@ -15,10 +16,12 @@ namespace {
 
 // x cos ∓ rotated sin on halves; the backward pass is the rotation by the opposite angle, so only the table is kept.
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  const std::int64_t half = x.size(-1) / 2;
+  const std::int64_t half = cos.size(-1), rotary = 2 * half;
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor first = wide.narrow(-1, 0, half), second = wide.narrow(-1, half, half);
-  return at::cat({first * cos - second * sin, second * cos + first * sin}, -1).to(x.scalar_type());
+  std::vector<at::Tensor> parts = {first * cos - second * sin, second * cos + first * sin};
+  if (rotary < x.size(-1)) parts.push_back(wide.narrow(-1, rotary, x.size(-1) - rotary));
+  return at::cat(parts, -1).to(x.scalar_type());
 }
 
 class Rotate : public torch::autograd::Function<Rotate> {
@@ -66,8 +69,6 @@ at::Tensor yarn_frequencies(const RopeConfig& config, const at::Tensor& base, st
 
 Rope::Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_positions)
     : config_(config), dim_(config.dimensions > 0 ? config.dimensions : head_dim) {
-  if (dim_ != head_dim)
-    fail(Category::Unsupported, "rope", "rotation of {} of {} dimensions is not supported", dim_, head_dim);
   if (dim_ % 2 != 0) fail(Category::Corruption, "head_dim", "{} is odd; rotary embeddings need pairs", dim_);
   if (config_.original_max_position == 0) config_.original_max_position = max_positions;
 }

@@ -20,7 +20,7 @@ struct RopeTable {
 /// factor.
 class Rope {
  public:
-  /// Throws Unsupported for partial rotation, Corruption for an odd head size.
+  /// Throws Corruption for an odd number of rotated dimensions.
   Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_positions);
   /// `positions` and `lengths` [N] int64; dynamic scaling looks at the length of each token's own sequence.
   RopeTable table(const at::Tensor& positions, const at::Tensor& lengths) const;
@@ -32,7 +32,7 @@ class Rope {
   std::int64_t dim_;
 };
 
-/// Rotates x [N, H, D].
+/// Rotates x [N, H, D]; dimensions beyond the table's stay as they are (partial rotation).
 at::Tensor rotate(const at::Tensor& x, const RopeTable& table);
 
 }  // namespace graft

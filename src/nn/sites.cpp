@@ -10,7 +10,7 @@
 namespace graft {
 namespace {
 
-constexpr std::array<std::pair<Role, const char*>, 10> kRoleNames = {{{Role::Q, "q"},
+constexpr std::array<std::pair<Role, const char*>, 11> kRoleNames = {{{Role::Q, "q"},
                                                                       {Role::K, "k"},
                                                                       {Role::V, "v"},
                                                                       {Role::O, "o"},
@@ -18,6 +18,7 @@ constexpr std::array<std::pair<Role, const char*>, 10> kRoleNames = {{{Role::Q, 
                                                                       {Role::Up, "up"},
                                                                       {Role::Down, "down"},
                                                                       {Role::Qkv, "qkv"},
+                                                                      {Role::GateUp, "gate_up"},
                                                                       {Role::Embed, "embed"},
                                                                       {Role::Head, "head"}}};
 

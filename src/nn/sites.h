@@ -12,7 +12,7 @@ namespace graft {
 
 enum class Stack { Decoder, Encoder, Cross };  ///< Cross: the decoder's attention over the encoder
 
-enum class Role { Q, K, V, O, Gate, Up, Down, Qkv, Embed, Head };
+enum class Role { Q, K, V, O, Gate, Up, Down, Qkv, GateUp, Embed, Head };
 
 const char* name(Stack stack);
 const char* name(Role role);

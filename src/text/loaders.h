@@ -31,6 +31,10 @@ bool gguf_ignores_merges(const std::string& name);
 /// A raw SentencePiece model, cut as SentencePiece cuts it. `config` may be null.
 PipelineSpec spec_of_sentencepiece(std::string_view model, const Json& config, const std::string& context);
 
+/// ByT5's byte tokens: a byte is its number and 3, sentinels follow. `config` (tokenizer_config.json, or config.json
+/// where that alone names the class) lists or counts them; 125 where it does neither.
+PipelineSpec spec_of_byt5(const Json& config, const std::string& context);
+
 /// What tokenizer_config.json and special_tokens_map.json say beyond the tokenizer's own file: bos, eos, pad, unk,
 /// added tokens, the chat template.
 void apply_config(PipelineSpec& spec, const Json& config, const std::string& context);

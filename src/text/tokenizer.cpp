@@ -58,6 +58,10 @@ std::string chat_template_of(const Json& value) {
   return "";
 }
 
+bool is_byt5(const Json& config) {
+  return config.is_object() && config.value("tokenizer_class", Json()) == "ByT5Tokenizer";
+}
+
 PipelineSpec spec_of_file(const fs::path& path, const Json& config) {
   const std::string name = path.filename().string();
   if (name.ends_with(".gguf")) return spec_of_gguf(open_checkpoint(path)->metadata(), path.string());
@@ -65,8 +69,10 @@ PipelineSpec spec_of_file(const fs::path& path, const Json& config) {
   if (name == "vocab.json" || name == "merges.txt") {
     return spec_of_vocab_and_merges(path.parent_path() / "vocab.json", path.parent_path() / "merges.txt", config);
   }
-  if (name.ends_with(".json"))
-    return spec_of_tokenizer_json(parse_json(MappedFile(path).text(), path.string()), path.string());
+  if (name.ends_with(".json")) {
+    const Json json = parse_json(MappedFile(path).text(), path.string());
+    return is_byt5(json) ? spec_of_byt5(json, path.string()) : spec_of_tokenizer_json(json, path.string());
+  }
   fail(Category::Unsupported, path.string(),
        "is no tokenizer; give a folder, tokenizer.json, vocab.json, a .model or a .gguf file");
 }
@@ -76,6 +82,9 @@ fs::path file_in_folder(const fs::path& folder) {
   if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) return folder / "vocab.json";
   for (const char* name : {"spiece.model", "tokenizer.model", "sentencepiece.bpe.model"}) {
     if (fs::exists(folder / name)) return folder / name;
+  }
+  for (const char* name : {"tokenizer_config.json", "config.json"}) {
+    if (is_byt5(read_json_if_present(folder / name))) return folder / name;
   }
   std::vector<fs::path> gguf;
   for (const auto& entry : fs::directory_iterator(folder)) {

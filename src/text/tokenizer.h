@@ -41,16 +41,16 @@ class Tokenizer {
 
   /// Jinja source of the chat template, empty where the model has none.
   virtual const std::string& chat_template() const = 0;
-  /// "byte-level BPE", "unigram", "BPE (SentencePiece)".
+  /// "byte-level BPE", "unigram", "BPE (SentencePiece)", "bytes".
   virtual std::string kind() const = 0;
   /// SHA-256 over the vocabulary, merges and special tokens: the same for a tokenizer.json and the GGUF made from it.
   virtual std::string hash() const = 0;
 };
 
 /// Opens the tokenizer of a model: a folder (tokenizer.json, else vocab.json + merges.txt, else
-/// spiece.model/tokenizer.model, with tokenizer_config.json and special_tokens_map.json beside it), one of those files,
-/// or a .gguf file. Throws NotFound (names what it looked for), Corruption (file and field), Unsupported (names the
-/// unknown component).
+/// spiece.model/tokenizer.model, with tokenizer_config.json and special_tokens_map.json beside it; ByT5's is only the
+/// class that tokenizer_config.json or config.json names), one of those files, or a .gguf file. Throws NotFound (names
+/// what it looked for), Corruption (file and field), Unsupported (names the unknown component).
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path);
 
 }  // namespace graft

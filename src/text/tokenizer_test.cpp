@@ -48,6 +48,43 @@ Json small() {
             {"merges", {"a b", "Ġ a", "a a", "aa aa"}}}}};
 }
 
+// What transformers' ByT5Tokenizer gives.
+TEST(Tokenizer, ByT5CountsBytesFromThree) {
+  for (const char* file : {"tokenizer_config.json", "config.json"}) {
+    const fs::path folder = folder_for("byt5");
+    write_file(folder / file, R"({"tokenizer_class":"ByT5Tokenizer"})");
+    const auto tokenizer = open_tokenizer(folder);
+    fs::remove_all(folder);
+    using Ids = std::vector<TokenId>;
+    EXPECT_EQ(tokenizer->encode("Héé\n", true), (Ids{75, 198, 172, 198, 172, 13, 1}));
+    EXPECT_EQ(tokenizer->encode("  two  "), (Ids{35, 35, 119, 122, 114, 35, 35}));
+    EXPECT_EQ(tokenizer->encode("\xEF\xBF\xBD"), (Ids{242, 194, 192}));
+    EXPECT_EQ(tokenizer->encode("a </s> b"), (Ids{100, 1, 101})) << "specials take the white space around them";
+    EXPECT_EQ(tokenizer->encode("<extra_id_0> x <extra_id_124>"), (Ids{259, 35, 123, 35, 383}));
+    EXPECT_EQ(tokenizer->vocab_size(), 384);
+    EXPECT_EQ(tokenizer->token(3 + 0xE9), "é");
+    EXPECT_EQ(tokenizer->decode(Ids{198, 172, 198, 68, 259, 1}), "éA") << "a lone lead byte is left out";
+    EXPECT_EQ(tokenizer->decode(Ids{198, 172, 259, 1}, false), "é<extra_id_0></s>");
+    EXPECT_EQ(tokenizer->pad(), 0);
+    EXPECT_EQ(tokenizer->eos(), 1);
+    EXPECT_EQ(tokenizer->unk(), 2);
+    EXPECT_FALSE(tokenizer->bos().has_value());
+  }
+}
+
+TEST(Tokenizer, ByT5ReadsItsSentinelsFromTheFile) {
+  const auto opened_with = [](const char* fields) {
+    const fs::path folder = folder_for("byt5");
+    write_file(folder / "tokenizer_config.json", fmt::format(R"({{"tokenizer_class":"ByT5Tokenizer",{}}})", fields));
+    const auto tokenizer = open_tokenizer(folder);
+    fs::remove_all(folder);
+    return tokenizer;
+  };
+  EXPECT_EQ(opened_with(R"("extra_ids":2)")->vocab_size(), 261);
+  EXPECT_EQ(opened_with(R"("extra_ids":0,"extra_special_tokens":["<a>","<b>","<c>"])")->id("<c>"), 261);
+  EXPECT_THROW(opened_with(R"("extra_ids":-1)"), Error);
+}
+
 Category refused(const Json& file) {
   try {
     opened(file.dump());

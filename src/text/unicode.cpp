@@ -48,6 +48,17 @@ bool is_ascii(std::string_view text) {
   return ascii_prefix(text, 0) == text.size();
 }
 
+std::string without_invalid_utf8(std::string_view text) {
+  std::string valid;
+  std::size_t bad = 0;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = sequence_length(text, at, bad);
+    valid += text.substr(at, length);
+    at += length > 0 ? length : bad;
+  }
+  return valid;
+}
+
 std::string_view valid_utf8(std::string_view text, std::string& storage) {
   std::size_t at = 0;
   std::size_t bad = 0;

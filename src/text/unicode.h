@@ -14,6 +14,9 @@ inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 /// U+FFFD (as Python's errors="replace" and Rust's from_utf8_lossy do).
 std::string_view valid_utf8(std::string_view text, std::string& storage);
 
+/// `text` without its bytes that are not UTF-8 (as Python's errors="ignore" does).
+std::string without_invalid_utf8(std::string_view text);
+
 bool is_ascii(std::string_view text);
 
 /// Length in bytes of the character that `lead` begins, in valid UTF-8.

@@ -33,6 +33,8 @@ const std::vector<std::pair<std::string, std::string>> kNames = {{"model.embed_t
                                                                  {"self_attn.k_proj", "attn_k"},
                                                                  {"self_attn.v_proj", "attn_v"},
                                                                  {"self_attn.o_proj", "attn_output"},
+                                                                 {"self_attn.q_norm", "attn_q_norm"},
+                                                                 {"self_attn.k_norm", "attn_k_norm"},
                                                                  {"mlp.gate_proj", "ffn_gate"},
                                                                  {"mlp.up_proj", "ffn_up"},
                                                                  {"mlp.down_proj", "ffn_down"},
@@ -61,6 +63,7 @@ json metadata_of(const ModelConfig& config, const std::string& architecture) {
   } else {
     keys["attention.layer_norm_rms_epsilon"] = config.norm_eps;
     keys["attention.head_count_kv"] = config.kv_heads;
+    keys["attention.key_length"] = config.head_dim;
     keys["rope.freq_base"] = config.rope.theta;
   }
   if (config.sliding_window) keys["attention.sliding_window"] = *config.sliding_window;
@@ -117,7 +120,7 @@ TEST_P(GgufParity, ComputesWhatTheFolderComputes) {
 INSTANTIATE_TEST_SUITE_P(Golden, GgufParity,
                          testing::Values(std::pair("llama", "llama"), std::pair("llama-gqa", "llama"),
                                          std::pair("mistral", "llama"), std::pair("qwen2", "qwen2"),
-                                         std::pair("gpt2", "gpt2")));
+                                         std::pair("qwen3", "qwen3"), std::pair("gpt2", "gpt2")));
 
 }  // namespace
 }  // namespace graft

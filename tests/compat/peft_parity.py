@@ -28,9 +28,12 @@ def variants(name):
     """PEFT's configurations; a target that is not named is PEFT's own default for the architecture."""
     task = None if is_encoder_decoder(name) else "CAUSAL_LM"
     conv1d = {"fan_in_fan_out": name == "gpt2"}
+    # PEFT has no defaults for these.
+    ia3 = {"target_modules": ["qkv_proj", "down_proj"], "feedforward_modules": ["down_proj"]} if name == "phi3" else {}
+    lora = {"target_modules": ["qkv_proj"]} if name == "phi3" else {}
     found = {
-        "ia3": IA3Config(task_type=task, **conv1d),
-        "lora": LoraConfig(task_type=task, **conv1d),
+        "ia3": IA3Config(task_type=task, **conv1d, **ia3),
+        "lora": LoraConfig(task_type=task, **conv1d, **lora),
         "lora-all": LoraConfig(task_type=task, target_modules="all-linear", r=3, lora_alpha=5, use_rslora=True, **conv1d),
     }
     if name == "t5-v11":

@@ -178,7 +178,7 @@ class PeftParity : public testing::Test {
 };
 
 TEST_F(PeftParity, BothWaysOnEveryArchitecture) {
-  const std::vector<std::string> models = {"gpt2", "llama", "qwen2", "t5", "t5-v11"};
+  const std::vector<std::string> models = {"bart", "gpt2", "llama", "mt5", "phi3", "qwen2", "t5", "t5-v11"};
   if (!fs::exists(goldens() / "stamp")) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
   const std::string python = python_with_peft();
   if (python.empty())

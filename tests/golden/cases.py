@@ -5,8 +5,8 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config,
-                          T5Config)
+from transformers import (AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, Gemma2Config, Gemma3TextConfig, GPT2Config,
+                          LlamaConfig, MistralConfig, MT5Config, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config, T5Config)
 
 VOCABULARY = 160
 
@@ -27,6 +27,20 @@ def qwen2(**changes):
     return Qwen2Config(**config)
 
 
+def decoder(kind, **changes):
+    """A Llama-like decoder of another family; heads of 12 so that they are not hidden size over heads."""
+    config = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                  num_key_value_heads=2, head_dim=12, max_position_embeddings=64, bos_token_id=1, eos_token_id=2,
+                  pad_token_id=0)
+    config.update(changes)
+    return kind(**{key: value for key, value in config.items() if value is not None})
+
+
+def gemma(kind, **changes):
+    # Caps that bend the scores and logits of a model this small, windows shorter than the golden sequences.
+    return decoder(kind, num_hidden_layers=3, query_pre_attn_scalar=20, sliding_window=5, **changes)
+
+
 def mistral():
     # The window is shorter than two of the golden sequences, and than what is generated.
     return MistralConfig(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
@@ -39,15 +53,23 @@ def gpt2():
                       embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2)
 
 
-def t5(**changes):
+def t5(kind=T5Config, **changes):
     # d_kv * num_heads differs from d_model on purpose (as in T5-3B); few buckets so that distant positions share one.
-    return T5Config(vocab_size=VOCABULARY, d_model=32, d_kv=12, d_ff=48, num_layers=2, num_decoder_layers=3, num_heads=4,
-                    relative_attention_num_buckets=8, relative_attention_max_distance=16, dropout_rate=0.0,
-                    decoder_start_token_id=0, **changes)
+    config = dict(vocab_size=VOCABULARY, d_model=32, d_kv=12, d_ff=48, num_layers=2, num_decoder_layers=3, num_heads=4,
+                  relative_attention_num_buckets=8, relative_attention_max_distance=16, dropout_rate=0.0,
+                  decoder_start_token_id=0)
+    config.update(changes)
+    return kind(**config)
+
+
+def bart(**changes):
+    return BartConfig(vocab_size=VOCABULARY, d_model=32, encoder_ffn_dim=48, decoder_ffn_dim=48, encoder_layers=2,
+                      decoder_layers=3, encoder_attention_heads=4, decoder_attention_heads=4, max_position_embeddings=64,
+                      dropout=0.0, **changes)
 
 
 def rope(kind, **keys):
-    return {"rope_type": kind, "rope_theta": 10000.0, **keys}
+    return {"rope_type": kind, **{"rope_theta": 10000.0, **keys}}
 
 
 CASES = {
@@ -65,19 +87,39 @@ CASES = {
     "mistral": mistral,
     # One layer sees everything, the other a window.
     "qwen2-window": lambda: qwen2(use_sliding_window=True, sliding_window=6, max_window_layers=1),
+    "bart": bart,
+    "bart-scaled": lambda: bart(scale_embedding=True, activation_function="relu"),
+    "qwen3": lambda: decoder(Qwen3Config),
+    "gemma2": lambda: gemma(Gemma2Config, attn_logit_softcapping=2.0, final_logit_softcapping=5.0),
+    "gemma3": lambda: gemma(Gemma3TextConfig, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                            rope_parameters={"full_attention": rope("linear", factor=8.0, rope_theta=1e6),
+                                             "sliding_attention": rope("default")}),
+    # Three quarters of a head are rotated.
+    "phi3": lambda: decoder(Phi3Config, head_dim=None, sliding_window=6, resid_pdrop=0.0, embd_pdrop=0.0,
+                            rope_parameters=rope("default", partial_rotary_factor=0.75)),
+    "olmo2": lambda: decoder(Olmo2Config, head_dim=None, attention_bias=True, pad_token_id=None),
+    "mt5": lambda: t5(MT5Config, feed_forward_proj="gated-gelu"),
+    # A deep encoder under a shallow decoder.
+    "byt5": lambda: t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False, num_layers=4, num_decoder_layers=1,
+                       tokenizer_class="ByT5Tokenizer"),
 }
 
 
 def is_encoder_decoder(name):
-    return name.startswith("t5")
+    return family(name) in ("t5", "bart")
 
 
 def family(name):
-    return "t5" if is_encoder_decoder(name) else "gpt2" if name == "gpt2" else "llama"
+    start = "t5" if name in ("mt5", "byt5") else name.split("-")[0]
+    return start if start in ("t5", "bart", "gpt2", "phi3") else "llama"
+
+
+def decoder_start(name):
+    return 2 if family(name) == "bart" else 0
 
 
 def peft_task(name):
-    """PEFT 0.21's wrapper for SEQ_2_SEQ_LM does not know transformers 5.18; its plain one serves T5."""
+    """PEFT 0.21's wrapper for SEQ_2_SEQ_LM does not know transformers 5.18; its plain one serves."""
     return None if is_encoder_decoder(name) else "CAUSAL_LM"
 
 
@@ -85,12 +127,16 @@ def auto_class(name):
     return AutoModelForSeq2SeqLM if is_encoder_decoder(name) else AutoModelForCausalLM
 
 
-def randomise(state, generator):
+def randomise(state, generator, counted_from_one):
     """Values large enough that every part of the model moves the logits, small enough that no softmax saturates."""
     for name, tensor in state.items():
         noise = torch.randn(tensor.shape, generator=generator)
         if "norm" in name or ".ln_" in name:
-            state[name] = (0.0 if name.endswith("bias") else 1.0) + 0.2 * noise
+            state[name] = (0.0 if name.endswith("bias") or counted_from_one else 1.0) + 0.2 * noise
+        elif "out_proj." in name or "fc2." in name:
+            # BART normalises behind each sum: a strong branch, which says much the same at every position, would leave
+            # keys that hardly differ and gradients that are rounding.
+            state[name] = 0.05 * noise
         elif name.endswith("bias"):
             state[name] = 0.3 * noise
         elif "embed" in name or "wte" in name or "wpe" in name or "shared" in name:
@@ -107,14 +153,14 @@ def write_model(name, folder: pathlib.Path, seed: int):
     folder.mkdir(parents=True, exist_ok=True)
     config = CASES[name]()
     model = auto_class(name).from_config(config)
-    untied_t5 = name == "t5-v11"
+    untied_t5 = name in ("t5-v11", "mt5", "byt5")
     # A tied tensor is stored once, under the name of its first owner.
-    names = {key for key, _ in model.named_parameters()}
+    names = {key for key, _ in [*model.named_parameters(), *model.named_buffers()]}
     shapes = {key: value.shape for key, value in model.state_dict().items() if key in names}
     if untied_t5:
         shapes["lm_head.weight"] = model.lm_head.weight.shape
     state = randomise({key: torch.empty(shape) for key, shape in sorted(shapes.items())},
-                      torch.Generator().manual_seed(seed))
+                      torch.Generator().manual_seed(seed), counted_from_one=name.startswith("gemma"))
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     document = config.to_dict()
     document["architectures"] = [type(model).__name__]

@@ -10,17 +10,23 @@ from torch import nn
 from cases import family
 
 GPT2_ROLES = {"attn.c_attn": "qkv", "attn.c_proj": "o", "mlp.c_fc": "up", "mlp.c_proj": "down"}
+BART_ROLES = {"q_proj": "q", "k_proj": "k", "v_proj": "v", "out_proj": "o", "fc1": "up", "fc2": "down"}
 T5_ROLES = {"wi": "up", "wi_0": "gate", "wi_1": "up", "wo": "down"}
 
 
 def place(name, module):
     """(stack, layer, role) of a linear map of the model, or None."""
-    if family(name) == "llama":
+    if family(name) in ("llama", "phi3"):
         found = re.fullmatch(r"model\.layers\.(\d+)\.(?:self_attn|mlp)\.(\w+)_proj", module)
         return found and ("decoder", found[1], found[2])
     if family(name) == "gpt2":
         found = re.fullmatch(r"transformer\.h\.(\d+)\.(\w+\.c_\w+)", module)
         return found and ("decoder", found[1], GPT2_ROLES[found[2]])
+    if family(name) == "bart":
+        found = re.fullmatch(r"model\.(encoder|decoder)\.layers\.(\d+)\.(?:(self|encoder)_attn\.)?(\w+)", module)
+        if not found or found[4] not in BART_ROLES:
+            return None
+        return "cross" if found[3] == "encoder" else found[1], found[2], BART_ROLES[found[4]]
     found = re.fullmatch(r"(encoder|decoder)\.block\.(\d+)\.layer\.\d\.(\w+)\.(q|k|v|o|wi|wi_0|wi_1|wo)", module)
     return found and ("cross" if found[3] == "EncDecAttention" else found[1], found[2], T5_ROLES.get(found[4], found[4]))
 

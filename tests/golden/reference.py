@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from transformers.optimization import Adafactor
 
-from cases import VOCABULARY, is_encoder_decoder
+from cases import VOCABULARY, decoder_start, is_encoder_decoder
 
 # One file of methods/ each: value(noise) (None: the model's own values), adapt(model, name), save(model, folder).
 METHODS = {path.stem: importlib.import_module(f"methods.{path.stem}")
@@ -24,7 +24,7 @@ def batch(name, generator):
         for source, target in ((9, 4), (21, 7), (5, 1)):
             targets = tokens(target)
             sequences.append({"input_ids": tokens(source), "targets": targets,
-                              "decoder_input_ids": F.pad(targets[:-1], (1, 0), value=0)})
+                              "decoder_input_ids": F.pad(targets[:-1], (1, 0), value=decoder_start(name))})
         return sequences
     lengths = (7, 80 if name == "llama-dynamic" else 24, 3)
     rows = [tokens(length) for length in lengths]
@@ -98,7 +98,7 @@ def train(model, sequences, kind, method):
 @torch.no_grad()
 def greedy(model, name, prompt, count=20):
     """Greedy tokens by recomputing the whole sequence each time, and the smallest gap between best and second-best logit."""
-    ids, margin = (torch.tensor([0]) if is_encoder_decoder(name) else prompt), float("inf")
+    ids, margin = (torch.tensor([decoder_start(name)]) if is_encoder_decoder(name) else prompt), float("inf")
     start = len(ids)
     for _ in range(count):
         if is_encoder_decoder(name):

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from cases import VOCABULARY, is_encoder_decoder
+from cases import VOCABULARY, decoder_start, is_encoder_decoder
 
 
 def examples(generator):
@@ -19,10 +19,11 @@ def token_log_probabilities(model, name, batch):
     rows = [(prompt, choice) for prompt, choices, _ in batch for choice in choices]
     pad = torch.nn.utils.rnn.pad_sequence
     if is_encoder_decoder(name):
+        start = decoder_start(name)
         prompts = [prompt for prompt, _ in rows]
         out = model(input_ids=pad(prompts, batch_first=True),
                     attention_mask=pad([torch.ones_like(p) for p in prompts], batch_first=True),
-                    decoder_input_ids=pad([F.pad(c[:-1], (1, 0), value=0) for _, c in rows], batch_first=True),
+                    decoder_input_ids=pad([F.pad(c[:-1], (1, 0), value=start) for _, c in rows], batch_first=True),
                     use_cache=False).logits
         starts = [0] * len(rows)
     else:

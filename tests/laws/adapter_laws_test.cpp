@@ -148,8 +148,8 @@ TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
     for (const auto& [name, gradient] : kept) largest = std::max(largest, gradient.abs().max().item<double>());
     for (const auto& [name, gradient] : kept) {
       ASSERT_TRUE(recomputed.at(name).defined()) << name;
-      // A softmax does not see a key's bias: its gradient is rounding alone.
-      if (gradient.abs().max().item<double>() < kRounding * largest) continue;
+      // Where the true gradient is zero (a softmax does not see BART's key biases) there is rounding alone.
+      if (gradient.abs().max().item<double>() <= kRounding * largest) continue;
       EXPECT_LE(relative_gap(recomputed.at(name), gradient), kRounding) << name;
     }
   });

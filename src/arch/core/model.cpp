@@ -110,7 +110,8 @@ PlanOptions Model::plan_options(const ForwardOptions& options) const {
 }
 
 at::Tensor Model::embeddings(const std::vector<std::int64_t>& ids) const {
-  return at::embedding(parameters_.value(embedding_), at::tensor(ids, at::kLong).to(device())).to(at::kFloat);
+  return at::embedding(parameters_.value(embedding_), at::tensor(ids, at::kLong).to(device())).to(at::kFloat) *
+         config_.embedding_scale;
 }
 
 Norm Model::take_norm(ParameterLoader& loader, const std::string& module, std::int64_t size, bool bias,

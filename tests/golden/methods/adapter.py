@@ -18,8 +18,8 @@ def bottleneck(model, path, size):
                                ("up_proj.weight", (size, BOTTLENECK)), ("up_proj.bias", (size,)))}
 
 
-def apply(maps, x):
-    inner = F.relu(F.linear(x.to(maps["down_proj.weight"].dtype), maps["down_proj.weight"], maps["down_proj.bias"]))
+def apply(maps, x, activation=F.relu):
+    inner = activation(F.linear(x.to(maps["down_proj.weight"].dtype), maps["down_proj.weight"], maps["down_proj.bias"]))
     return F.linear(inner, maps["up_proj.weight"], maps["up_proj.bias"])
 
 

@@ -1,4 +1,4 @@
-"""Compacter++: two Kronecker sums of rank one with a shared rule, after each feed-forward."""
+"""Compacter++: two Kronecker sums of rank one with a shared rule, after each feed-forward; GELU by tanh."""
 
 import torch
 import torch.nn.functional as F
@@ -32,9 +32,9 @@ def adapt(model, name):
         size, path = model.config.hidden_size, f"{stack}.{layer}.{role}"
         down = hypercomplex(model, path + ".down_sampler", rule, size, BOTTLENECK)
         up = hypercomplex(model, path + ".up_sampler", rule, BOTTLENECK, size)
-        module.register_forward_hook(lambda _, __, y, down=down, up=up, rule=rule: (y + up(F.relu(down(y.to(rule.dtype))))).to(y.dtype))
+        module.register_forward_hook(lambda _, __, y, down=down, up=up, rule=rule: (y + up(F.gelu(down(y.to(rule.dtype)), approximate="tanh"))).to(y.dtype))
     return own.Named(model)
 
 
 def save(model, folder):
-    own.save(model, folder, "COMPACTER", options={"bottleneck": BOTTLENECK, "placement": "pfeiffer", "n": N})
+    own.save(model, folder, "COMPACTER", options={"bottleneck": BOTTLENECK, "placement": "pfeiffer", "n": N, "activation": "gelu_new"})

@@ -8,6 +8,8 @@ TARGETS = {
     "llama": (["k_proj", "v_proj", "down_proj"], ["down_proj"]),
     "gpt2": (["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
     "t5": (["k", "v", "wo"], ["wo"]),
+    "phi3": (["qkv_proj", "down_proj"], ["down_proj"]),
+    "bart": (["k_proj", "v_proj", "fc2"], ["fc2"]),
 }
 
 

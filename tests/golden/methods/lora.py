@@ -4,7 +4,8 @@ from peft import LoraConfig, get_peft_model
 
 from cases import family, peft_task
 
-TARGETS = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"], "t5": ["q", "v"]}
+TARGETS = {"llama": ["q_proj", "v_proj"], "gpt2": ["c_attn"], "t5": ["q", "v"],
+           "phi3": ["qkv_proj"], "bart": ["q_proj", "v_proj"]}
 
 
 def value(noise):
