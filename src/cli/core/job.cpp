@@ -232,10 +232,13 @@ double Evaluation::chance() const {
   return total / static_cast<double>(scores.examples);
 }
 
+const ReportScore& Evaluation::score(const std::string& metric) const {
+  if (metric == "balanced_accuracy") return *scores.balanced_accuracy;
+  return metric == "macro_f1" ? *scores.macro_f1 : scores.accuracy;
+}
+
 double Evaluation::metric(const std::string& name) const {
-  if (name == "balanced_accuracy") return scores.balanced_accuracy->value;
-  if (name == "macro_f1") return scores.macro_f1->value;
-  if (name == "accuracy") return scores.accuracy.value;
+  if (name != "loss") return score(name).value;
   double total = 0;
   for (const auto& example : ranked) {
     if (example.label >= 0) total += example.scores[static_cast<std::size_t>(example.label)];
