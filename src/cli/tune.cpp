@@ -257,8 +257,9 @@ class Tune {
     return result;
   }
 
-  static nlohmann::json summary_of(const Evaluation& evaluation) {
+  nlohmann::json summary_of(const Evaluation& evaluation) const {
     nlohmann::json result = {{"accuracy", evaluation.accuracy()}, {"seconds", evaluation.seconds}};
+    for (const auto& metric : job_.task.metrics) result[metric] = evaluation.metric(metric);
     if (evaluation.by_template.empty()) return result;
     const Spread spread = evaluation.spread();
     result["templates"] = {{"median", spread.median},
@@ -274,8 +275,10 @@ class Tune {
     const std::string started = fmt::format("{:%FT%TZ}", fmt::gmtime(started_));
     RunRecord run{folder.string(), folder.string(), started,         "done", job_.config.model.path,
                   job_.task.name,  method_.name,    settings_.steps, {}};
-    if (before_) run.scores["accuracy_before"] = before_->accuracy();
-    if (after_) run.scores["accuracy"] = after_->accuracy();
+    for (const auto& metric : job_.task.metrics) {
+      if (before_) run.scores[metric + "_before"] = before_->metric(metric);
+      if (after_) run.scores[metric] = after_->metric(metric);
+    }
     const std::string why = record_run(folder.parent_path() / "runs.db", run);
     if (!why.empty()) std::fprintf(stderr, "graft: note: %s\n", why.c_str());
   }
@@ -289,10 +292,12 @@ class Tune {
 
   void close() const {
     if (after_) {
-      std::printf("accuracy before %s, after %s on %lld held-out examples\n",
-                  percent_with_interval(before_->scores.accuracy).c_str(),
-                  percent_with_interval(after_->scores.accuracy).c_str(),
-                  static_cast<long long>(after_->scores.examples));
+      for (const auto& metric : job_.task.metrics) {
+        std::printf("%s before %s, after %s on %lld held-out examples\n", metric.c_str(),
+                    percent_with_interval(before_->score(metric)).c_str(),
+                    percent_with_interval(after_->score(metric)).c_str(),
+                    static_cast<long long>(after_->scores.examples));
+      }
     }
     if (after_ && !after_->by_template.empty()) {
       std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),

@@ -68,6 +68,8 @@ void visit_fields(Config& c, Visit&& visit) {
         "training examples of each class (in total where the task has no classes); 0: all rows");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
   visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount), "held-out rows to evaluate; 0: all");
+  visit(c.data.max_prompt_tokens, "data.max_prompt_tokens", between(0, kMaxCount),
+        "longer prompts lose their beginning; 0: the model's context, or 1024 for a model without one (T5)");
   visit(c.data.prompt_template, "data.template", any(),
         "prompt template of the task: its number from 0 or its name; all: drawn anew for each example and epoch, "
         "evaluated in each");

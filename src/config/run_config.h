@@ -33,6 +33,7 @@ struct RunConfig {
     std::int64_t shots = 0;
     std::int64_t seed = 0;
     std::int64_t eval_rows = 0;
+    std::int64_t max_prompt_tokens = 0;
     std::string prompt_template = "0";
   } data;
 

@@ -58,7 +58,7 @@ struct Task {
   std::string label_field;                 ///< field that holds the label
   std::vector<std::string> labels;         ///< label values as in the data, in index order; empty: integers
   std::vector<PromptTemplate> templates;   ///< template 0 is the default
-  std::vector<std::string> metrics;        ///< first one decides; "accuracy", "balanced_accuracy", "macro_f1"
+  std::vector<std::string> metrics;        ///< told of a run: "accuracy", "balanced_accuracy", "macro_f1"
   std::string normalisation = "tokens";    ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
   std::string text;                        ///< the YAML it came from, kept in the adapter's manifest

@@ -64,12 +64,13 @@ void tokenize_encoder_decoder(const Example& example, const Tokenizer& tokenizer
 }
 
 // Choices of a decoder-only model go on the prompt; those of an encoder–decoder have positions of their own.
-std::int64_t room_for_prompt(const ChoiceTokens& tokens, const ModelConfig& config) {
-  if (config.encoder_decoder()) return config.max_positions;
+std::int64_t longest_prompt(const ChoiceTokens& tokens, const ModelConfig& config, std::int64_t max_prompt) {
+  if (config.max_positions <= 0) return max_prompt > 0 ? max_prompt : kUnboundedPrompt;
   std::int64_t longest = 0;
   for (const auto& choice : tokens.choices)
     longest = std::max(longest, static_cast<std::int64_t>(choice.tokens.size()));
-  return config.max_positions - longest;
+  const auto room = config.max_positions - (config.encoder_decoder() ? 0 : longest);
+  return max_prompt > 0 ? std::min(room, max_prompt) : room;
 }
 
 // A start token stays in front of what is left.
@@ -77,7 +78,8 @@ void cut_to_fit(ChoiceTokens& tokens, std::int64_t room, std::optional<TokenId> 
   const auto length = static_cast<std::int64_t>(tokens.prompt.size());
   if (length <= room || room <= 0) return;
   const std::ptrdiff_t kept = bos && room > 1 && tokens.prompt.front() == *bos ? 1 : 0;
-  tokens.prompt.erase(tokens.prompt.begin() + kept, tokens.prompt.begin() + kept + (length - room));
+  tokens.cut = length - room;
+  tokens.prompt.erase(tokens.prompt.begin() + kept, tokens.prompt.begin() + kept + tokens.cut);
 }
 
 void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
@@ -151,7 +153,8 @@ std::vector<std::vector<std::int64_t>> ChoiceTokens::reading() const {
   return all;
 }
 
-ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config) {
+ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
+                      std::int64_t max_prompt) {
   if (example.choices.empty()) fail(Category::InvalidArgument, example.where, "the example has no choices");
   ChoiceTokens tokens;
   tokens.label = example.label;
@@ -166,7 +169,7 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   } else {
     tokenize_decoder_only(example, tokenizer, tokens);
   }
-  if (config.max_positions > 0) cut_to_fit(tokens, room_for_prompt(tokens, config), tokenizer.bos());
+  cut_to_fit(tokens, longest_prompt(tokens, config, max_prompt), tokenizer.bos());
   return tokens;
 }
 

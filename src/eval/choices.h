@@ -27,15 +27,21 @@ struct ChoiceTokens {
   };
   std::vector<Choice> choices;
   std::int64_t label = -1;
+  std::int64_t cut = 0;  ///< tokens that the prompt lost at its beginning
 
   std::int64_t tokens() const;
   /// Prompt and choices: equal where the model reads the same, whatever the rows were.
   std::vector<std::vector<std::int64_t>> reading() const;
 };
 
-/// Tokenises an example for a model. The prompt is cut from the left when it would not fit `max_positions`.
-/// Throws InvalidArgument for an example without choices.
-ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config);
+/// Longest prompt for a model whose positions have no end (T5): what T0 was trained with (Sanh et al. 2022).
+constexpr std::int64_t kUnboundedPrompt = 1024;
+
+/// Tokenises an example for a model. The prompt is cut from the left, behind its start token, where prompt and choices
+/// would not fit `max_positions`, or where it is longer than `max_prompt`; 0: no limit but the model's context, or
+/// kUnboundedPrompt where it has none. Throws InvalidArgument for an example without choices.
+ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
+                      std::int64_t max_prompt = 0);
 
 /// One scored token: the hidden state of row `row` (a token of the decoder) predicts `target`.
 struct ScoredToken {

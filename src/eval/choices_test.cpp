@@ -78,6 +78,29 @@ TEST(Choices, APromptIsCutFromTheLeftBehindItsStartToken) {
   EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'f', 'g', 'h'}));
   const auto without = tokenize(example("abcdefgh", {"x", "yz"}), ByteTokenizer(), config);
   EXPECT_EQ(without.prompt, bytes("efgh"));
+  EXPECT_EQ(without.cut, 4);
+  EXPECT_EQ(tokens.cut, 5);
+}
+
+TEST(Choices, APromptIsNoLongerThanAsked) {
+  ModelConfig config;
+  config.max_positions = 100;
+  const auto tokens = tokenize(example("abcdefgh", {"x", "yz"}), MergingTokenizer(), config, 3);
+  EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'g', 'h'}));
+  EXPECT_EQ(tokenize(example("ab", {"x", "yz"}), MergingTokenizer(), config, 3).cut, 0);
+  config.max_positions = 6;
+  EXPECT_EQ(tokenize(example("abcdefgh", {"x", "yz"}), MergingTokenizer(), config, 50).prompt.size(), 4u);
+}
+
+TEST(Choices, AModelWithoutAContextHasALimitToo) {
+  ModelConfig config;
+  config.decoder_layers = 1;
+  const std::string text = std::string(2000, 'a') + "b";
+  const auto tokens = tokenize(example(text, {"x", "yz"}), ByteTokenizer(), config);
+  EXPECT_EQ(tokens.prompt.size(), static_cast<std::size_t>(kUnboundedPrompt));
+  EXPECT_EQ(tokens.prompt.back(), 'b') << "the end, where the question stands, stays";
+  EXPECT_EQ(tokens.cut, 2001 - kUnboundedPrompt);
+  EXPECT_EQ(tokenize(example(text, {"x", "yz"}), ByteTokenizer(), config, 3000).cut, 0);
 }
 
 TEST(Choices, AnEncodersPromptHasAllPositionsToItself) {

@@ -14,12 +14,15 @@ import warnings
 
 import torch
 import transformers
-from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from peft import (IA3Config, LNTuningConfig, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig,
+                  get_peft_model)
+from peft.utils import TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "golden"))
-from cases import is_encoder_decoder, load_model  # noqa: E402
-from reference import logits, trainable  # noqa: E402
+from cases import CASES, family, is_encoder_decoder, load_model  # noqa: E402
+from methods.layernorm import TARGETS  # noqa: E402
+from reference import trainable  # noqa: E402
 
 TOLERANCE = 1e-4  # of the largest logit, float32
 
@@ -36,6 +39,13 @@ def variants(name):
         "lora": LoraConfig(task_type=task, **conv1d, **lora),
         "lora-all": LoraConfig(task_type=task, target_modules="all-linear", r=3, lora_alpha=5, use_rslora=True, **conv1d),
     }
+    known = CASES[name]().model_type in TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING
+    found["layernorm"] = LNTuningConfig(task_type=task, target_modules=None if known else TARGETS[family(name)])
+    if not is_encoder_decoder(name):
+        found["prompt_tuning"] = PromptTuningConfig(task_type=task, num_virtual_tokens=3)
+        found["prefix_tuning"] = PrefixTuningConfig(task_type=task, num_virtual_tokens=3)
+        found["prefix_tuning-network"] = PrefixTuningConfig(task_type=task, num_virtual_tokens=3, prefix_projection=True,
+                                                            encoder_hidden_size=24)
     if name == "t5-v11":
         found["authors"] = IA3Config(target_modules=["k", "v", "wi_1"], feedforward_modules=[])
     return found
@@ -46,6 +56,17 @@ def randomise(model, generator):
         for key, parameter in sorted(trainable(model).items()):
             noise = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(1 + 0.3 * noise if "ia3" in key else 0.2 * noise)
+
+
+def logits(model, sequence):
+    """[T, V] of the text; PEFT's models give rows for a prompt's virtual tokens too."""
+    batch = {key: value[None] for key, value in sequence.items()}
+    kind = model.active_peft_config.peft_type
+    batch["use_cache"] = kind == "PREFIX_TUNING"
+    if "decoder_input_ids" not in batch:
+        batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+        return model(**batch).logits[0, -len(sequence["input_ids"]):]
+    return model(**batch).logits[0]
 
 
 def sequences(tensors):

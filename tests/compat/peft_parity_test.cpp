@@ -110,12 +110,19 @@ std::map<std::string, std::pair<std::string, Json>> variants(const Model& model)
   }
   // Up's output instead of down's input is what T-Few's authors scale. Attention's output map shares the last part of
   // its name with the feed-forward's in GPT-2, so either alone must be told from the other.
-  return {{"ia3", {"ia3", Json::object()}},
-          {"ia3-up", {"ia3", {{"roles", "k,v,up"}}}},
-          {"ia3-o-down", {"ia3", {{"roles", "o,down"}}}},
-          {"lora", {"lora", Json::object()}},
-          {"lora-o", {"lora", {{"roles", "o"}}}},
-          {"lora-all", {"lora", {{"rank", 3}, {"rslora", true}, {"roles", roles}}}}};
+  std::map<std::string, std::pair<std::string, Json>> found = {
+      {"ia3", {"ia3", Json::object()}},
+      {"ia3-up", {"ia3", {{"roles", "k,v,up"}}}},
+      {"ia3-o-down", {"ia3", {{"roles", "o,down"}}}},
+      {"lora", {"lora", Json::object()}},
+      {"lora-o", {"lora", {{"roles", "o"}}}},
+      {"lora-all", {"lora", {{"rank", 3}, {"rslora", true}, {"roles", roles}}}},
+      {"layernorm", {"layernorm", Json::object()}}};
+  // PEFT's wrapper for virtual tokens in encoder–decoder models does not know the pinned transformers.
+  if (model.encoder_decoder()) return found;
+  found["prompt_tuning"] = {"prompt_tuning", {{"length", 3}}};
+  found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}}};
+  return found;
 }
 
 double gap_to(const fs::path& folder, const Model& model, const Adapter& adapter) {

@@ -103,6 +103,19 @@ TEST_F(BadData, AHugeLineIsCutToTheContextAndInvalidBytesAreReplaced) {
   const Outcome tuned = tune("huge.jsonl");
   EXPECT_EQ(tuned.code, 0) << tuned.err;
   EXPECT_LT(tuned.peak_bytes, 1LL << 30);
+  EXPECT_NE(tuned.err.find("6 of 6 prompts are too long and lost their beginning"), std::string::npos) << tuned.err;
+}
+
+TEST_F(BadData, APromptIsCutWhereTheUserSays) {
+  folder_.file("rows.csv", csv());
+  const std::vector<std::string> columns = {"--text-column", "text", "--label-column", "label"};
+  EXPECT_EQ(tune("rows.csv", columns).err.find("too long"), std::string::npos);
+  auto more = columns;
+  more.insert(more.end(), {"--set", "data.max_prompt_tokens=12"});
+  fs::remove_all(folder_.path() / "run");
+  const Outcome cut = tune("rows.csv", more);
+  EXPECT_EQ(cut.code, 0) << cut.err;
+  EXPECT_NE(cut.err.find("6 of 6 prompts are too long"), std::string::npos) << cut.err;
 }
 
 TEST_F(BadData, DataThatIsSomethingElse) {

@@ -109,6 +109,19 @@ TEST_F(Tune, AFinishedRunIsListedOnce) {
   EXPECT_EQ(one->scores.at("accuracy_before"), summary("mine/one").at("before").at("accuracy").get<double>());
 }
 
+TEST_F(Tune, TheMetricsOfTheTaskAreTold) {
+  write_file(folder() / "metrics.yaml", kTask + "metrics: [macro_f1, balanced_accuracy]\n");
+  const Outcome end = run(arguments("mine/one", "metrics.yaml"));
+  for (const char* metric : {"macro_f1", "balanced_accuracy"}) {
+    EXPECT_NE(end.out.find(std::string(metric) + " before "), std::string::npos) << end.out;
+    const double after = summary("mine/one").at("after").at(metric);
+    const auto runs = Runs(folder() / "mine/runs.db").list();
+    EXPECT_EQ(runs.front().scores.at(metric), after);
+    EXPECT_EQ(runs.front().scores.count("accuracy"), 0u);
+  }
+  EXPECT_EQ(run(arguments("two", "topics.yaml")).out.find("macro_f1"), std::string::npos);
+}
+
 TEST_F(Tune, FullFineTuningLeavesAModelToUse) {
   auto full = arguments("full", "topics.yaml");
   full.insert(full.end(), {"--method", "full"});

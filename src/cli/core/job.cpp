@@ -30,10 +30,8 @@ std::vector<Example> render_all(const Job& job, const std::vector<Row>& rows, st
   return examples;
 }
 
-std::vector<ChoiceTokens> tokenize_all(const Job& job, const std::vector<Example>& examples) {
-  std::vector<ChoiceTokens> tokens;
-  for (const auto& example : examples) tokens.push_back(tokenize(example, *job.tokenizer, job.model->config()));
-  return tokens;
+ChoiceTokens tokenize_for(const Job& job, const Example& example) {
+  return tokenize(example, *job.tokenizer, job.model->config(), job.config.data.max_prompt_tokens);
 }
 
 // By name or by number from 0.
@@ -67,7 +65,7 @@ HeldOut held_out_of(const Job& job, const std::vector<std::size_t>& templates, c
   HeldOut made;
   for (const auto index : templates) {
     made.examples.push_back(render(job.task, row, index, *job.tokenizer));
-    made.tokens.push_back(tokenize(made.examples.back(), *job.tokenizer, job.model->config()));
+    made.tokens.push_back(tokenize_for(job, made.examples.back()));
   }
   return made;
 }
@@ -78,7 +76,7 @@ void hold_out(Job& job, HeldOut made) {
     if (job.task.normalisation != "pmi") continue;
     Example neutral = made.examples[t];
     neutral.prompt = neutral.neutral;
-    job.templates[t].neutral.push_back(tokenize(neutral, *job.tokenizer, job.model->config()));
+    job.templates[t].neutral.push_back(tokenize_for(job, neutral));
   }
   job.held_out.push_back(std::move(made.examples.front()));
 }
@@ -106,6 +104,22 @@ void hold_out_unseen(Job& job, const std::vector<std::size_t>& templates, const 
                dropped, dropped + job.held_out.size());
 }
 
+void tell_cuts(const Job& job) {
+  std::size_t cut = 0, all = 0;
+  const auto count = [&](const std::vector<ChoiceTokens>& examples) {
+    all += examples.size();
+    cut += static_cast<std::size_t>(
+        std::count_if(examples.begin(), examples.end(), [](const ChoiceTokens& tokens) { return tokens.cut > 0; }));
+  };
+  count(job.train_tokens);
+  for (const auto& made : job.templates) count(made.held_out);
+  if (cut == 0) return;
+  std::fprintf(stderr,
+               "graft: note: %zu of %zu prompts are too long and lost their beginning; max_tokens of a task cuts one "
+               "field instead, data.max_prompt_tokens sets the limit\n",
+               cut, all);
+}
+
 void render_templates(Job& job, const FewShot& data) {
   const auto templates = templates_of(job.config, job.task);
   for (const auto index : templates) {
@@ -113,8 +127,9 @@ void render_templates(Job& job, const FewShot& data) {
     job.train.insert(job.train.end(), train.begin(), train.end());
     job.templates.push_back({job.task.templates[index].name, {}, {}});
   }
-  job.train_tokens = tokenize_all(job, job.train);
+  for (const auto& example : job.train) job.train_tokens.push_back(tokenize_for(job, example));
   hold_out_unseen(job, templates, data.held_out);
+  tell_cuts(job);
 }
 
 Task task_of(const RunConfig& config) {
@@ -232,10 +247,13 @@ double Evaluation::chance() const {
   return total / static_cast<double>(scores.examples);
 }
 
+const ReportScore& Evaluation::score(const std::string& metric) const {
+  if (metric == "balanced_accuracy") return *scores.balanced_accuracy;
+  return metric == "macro_f1" ? *scores.macro_f1 : scores.accuracy;
+}
+
 double Evaluation::metric(const std::string& name) const {
-  if (name == "balanced_accuracy") return scores.balanced_accuracy->value;
-  if (name == "macro_f1") return scores.macro_f1->value;
-  if (name == "accuracy") return scores.accuracy.value;
+  if (name != "loss") return score(name).value;
   double total = 0;
   for (const auto& example : ranked) {
     if (example.label >= 0) total += example.scores[static_cast<std::size_t>(example.label)];

@@ -58,6 +58,8 @@ struct Evaluation {
   double seconds = 0;
   std::map<std::string, double> by_template;  ///< accuracy; empty where one template is in use
   double accuracy() const { return scores.accuracy.value; }
+  /// "accuracy", "balanced_accuracy" or "macro_f1", with its interval.
+  const ReportScore& score(const std::string& metric) const;
   /// Larger is better: "accuracy", "balanced_accuracy", "macro_f1", or "loss", the mean normalised log-probability of
   /// the right choice.
   double metric(const std::string& name) const;
