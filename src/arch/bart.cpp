@@ -197,6 +197,6 @@ std::unique_ptr<Model> create(const ModelConfig& config, ParameterLoader& loader
 
 namespace arch {
 extern const Architecture bart;
-const Architecture bart{"bart", "BART base and large, DistilBART", create};
+const Architecture bart{"bart", "BART, base and large", create};
 }  // namespace arch
 }  // namespace graft

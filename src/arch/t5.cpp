@@ -1,4 +1,4 @@
-// T5 1.0 and 1.1, T0, mT5: encoder–decoder with RMSNorm and relative position biases, without scaling of the scores
+// T5 1.0 and 1.1, T0, mT5, ByT5: encoder–decoder with RMSNorm and relative position biases, without scaling of the scores
 // (Raffel et al. 2020; Shazeer 2020 for the gated feed-forward of 1.1).
 #include <ATen/ATen.h>
 
@@ -190,6 +190,6 @@ std::unique_ptr<Model> create(const ModelConfig& config, ParameterLoader& loader
 
 namespace arch {
 extern const Architecture t5;
-const Architecture t5{"t5", "T5 1.0 and 1.1, T0, mT5", create};
+const Architecture t5{"t5", "T5 1.0 and 1.1, T0, mT5, ByT5", create};
 }  // namespace arch
 }  // namespace graft
