@@ -274,7 +274,7 @@ TEST_F(BadFiles, ALossThatIsNoNumber) {
                       "optimizer.weight_decay=1",
                       "--set",
                       "optimizer.schedule=constant"}),
-                 4, {"loss of step ", "lower the learning rate"});
+                 4, {" of step ", "lower the learning rate"});
 }
 
 TEST_F(BadFiles, FilesThatAreNoModels) {
