@@ -48,7 +48,7 @@ class Bart : public Model {
     encoder_ = load_tower(loader, Stack::Encoder, config.layers);
     decoder_ = load_tower(loader, Stack::Decoder, config.decoder_layers);
     if (loader.has("final_logits_bias")) logits_bias_ = loader.take_fixed("final_logits_bias", {1, config.vocab_size});
-    for (const char* copy : {"lm_head.weight", "embed_tokens.weight", "coder.version"}) loader.ignore(copy);
+    for (const char* copy : {"lm_head.weight", "embed_tokens.weight", ".version"}) loader.ignore(copy);
     parameters_ = loader.finish();
   }
 

@@ -1,5 +1,5 @@
-// T5 1.0 and 1.1, T0, mT5, ByT5: encoder–decoder with RMSNorm and relative position biases, without scaling of the scores
-// (Raffel et al. 2020; Shazeer 2020 for the gated feed-forward of 1.1).
+// T5 1.0 and 1.1, T0, mT5, ByT5: encoder–decoder with RMSNorm and relative position biases, without scaling of the
+// scores (Raffel et al. 2020; Shazeer 2020 for the gated feed-forward of 1.1).
 #include <ATen/ATen.h>
 
 #include <optional>

@@ -15,6 +15,7 @@
 #include "arch/core/model.h"
 #include "base/rng.h"
 #include "eval/choices.h"
+#include "generate/decode.h"
 #include "nn/tensor_file.h"
 #include "objectives/tfew.h"
 #include "train/optim.h"
@@ -26,6 +27,8 @@ namespace fs = std::filesystem;
 
 // Largest difference allowed, relative to the tensor's largest value.
 constexpr double kFloat32 = 1e-4;
+// Between the best and the second-best logit, so that rounding cannot swap them.
+constexpr double kLeastMargin = 1e-4;
 // Rounding in a gradient whose true value is zero.
 constexpr double kUnseenGradient = 1e-6;
 // In bf16 the measure is the reference itself: graft may be this many times as far from the fp32 tensors as the
@@ -274,6 +277,18 @@ TEST_P(GoldenParity, TenOptimiserSteps) {
     const std::string prefix = adamw ? "step10." : "adafactor10.";
     subject.expect_near(subject.golden.below(prefix), false, kFloat32, "unstable." + prefix);
   }
+}
+
+// Written token by token with cached keys; the reference reads everything again for each token.
+TEST_P(GoldenParity, GreedyTextIsTheReferences) {
+  const Subject subject(GetParam(), at::kFloat);
+  ASSERT_GT(subject.golden.at("generate.margin").item<double>(), kLeastMargin) << "choose another seed for this golden";
+  const auto want = subject.golden.ids("generate.ids");
+  GenerateOptions options;
+  options.max_new_tokens = static_cast<std::int64_t>(want.size());
+  options.ignore_eos = true;
+  options.slots = subject.options().slots;
+  EXPECT_EQ(generate(*subject.model, {{subject.golden.ids("generate.prompt"), 0, 0}}, options)[0].tokens, want);
 }
 
 TEST_P(GoldenParity, PeftFilesComeBackEqual) {
