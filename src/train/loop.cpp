@@ -32,11 +32,12 @@ class Trainer {
         state_file_(state_file),
         callbacks_(callbacks) {
     if (examples.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
+    forward_.slots = {&adapter};
+    forward_.checkpoint_layers = settings.checkpoint_layers;
+    adapter.prepare(examples.size() / settings.templates, [this](std::size_t example) { return loss_of(example); });
     for (const auto& parameter : adapter.parameters()) parameters_.push_back(parameter.value);
     optimizer_ = make_optimizer(settings.optimizer, parameters_);
     state_.base = base_hash(model);
-    forward_.slots = {&adapter};
-    forward_.checkpoint_layers = settings.checkpoint_layers;
   }
 
   void run() {
@@ -73,6 +74,14 @@ class Trainer {
     if (callbacks_.on_step) callbacks_.on_step(report);
   }
 
+  TfewLoss loss_of(const ChoiceBatch& batch) const {
+    return tfew_loss(token_log_probabilities(model_, batch, forward_), batch, settings_.loss);
+  }
+
+  at::Tensor loss_of(std::size_t example) const {
+    return loss_of(pack({&examples_[example]}, model_.config(), 0)).total;
+  }
+
   void backward(std::int64_t batch_index, StepReport& report) {
     std::vector<const ChoiceTokens*> chosen;
     const std::size_t count = examples_.size() / settings_.templates;  // of examples, whatever their template
@@ -84,7 +93,7 @@ class Trainer {
     }
     const ChoiceBatch batch = pack(chosen, model_.config(), 0);
     adapter_.begin_step(settings_.seed + static_cast<std::uint64_t>(batch_index));
-    const TfewLoss loss = tfew_loss(token_log_probabilities(model_, batch, forward_), batch, settings_.loss);
+    const TfewLoss loss = loss_of(batch);
     const double share = 1.0 / static_cast<double>(settings_.accumulation);
     (loss.total * share).backward();
     report.loss += loss.total.item<double>() * share;

@@ -127,11 +127,15 @@ TEST_P(AdapterLaw, MergedWeightsGiveTheAdaptersLogits) {
 TEST_P(AdapterLaw, GradientsReachEveryAdapterTensorAndNoBaseTensor) {
   for_every_method([&](const Method& method) {
     const auto adapter = stirred(method);
+    double largest = 0;
     for (const auto& [name, gradient] : gradients(text(12), *adapter, false)) {
       ASSERT_TRUE(gradient.defined()) << name;
       EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << name;
-      EXPECT_GT(gradient.abs().max().item<double>(), 0) << name;
+      largest = std::max(largest, gradient.abs().max().item<double>());
+      // A trained part of the base may be one that this text does not read: another token's embedding.
+      if (!adapter->replaces_parameters()) EXPECT_GT(gradient.abs().max().item<double>(), 0) << name;
     }
+    EXPECT_GT(largest, 0);
     for (const auto& parameter : model().parameters().all()) {
       EXPECT_FALSE(parameter.value.requires_grad()) << parameter.name;
       EXPECT_FALSE(parameter.value.grad().defined()) << parameter.name;

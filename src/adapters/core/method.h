@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -28,6 +29,9 @@ struct PeftTensor {
   at::Tensor value;
 };
 
+/// The training loss of one example alone, to go backward from.
+using ExampleLoss = std::function<at::Tensor(std::size_t example)>;
+
 /// One adapter of one model. Forward hooks are const; training changes the tensors that parameters() shares.
 class Adapter : public SiteHooks {
  public:
@@ -42,6 +46,12 @@ class Adapter : public SiteHooks {
   /// Computed in fp32, returned in fp32. Throws Unsupported for methods that cannot be merged.
   virtual at::Tensor merged(std::int64_t index, const at::Tensor& base) const = 0;
 
+  /// Called before a run's first step, and before it goes on after a stop, with the same losses: what a method must see
+  /// of the data to begin. parameters() may be others afterwards. No-op by default.
+  virtual void prepare(std::size_t examples, const ExampleLoss& loss) {
+    (void)examples;
+    (void)loss;
+  }
   /// Called before each optimiser step: the draws of dropout and the like come from here. No-op by default.
   virtual void begin_step(std::uint64_t seed) { (void)seed; }
   /// Dropout and the like on or off. Off after creation.

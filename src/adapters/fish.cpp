@@ -1,0 +1,184 @@
+// FISH mask: the fraction of all base parameters with the largest empirical Fisher information on the training
+// examples is trained, the rest stays (Sung et al. 2021, section 3).
+#include <ATen/ATen.h>
+
+#include <map>
+
+#include "adapters/core/method.h"
+#include "adapters/core/options.h"
+#include "base/error.h"
+
+namespace graft {
+namespace {
+
+constexpr const char* kIndices = ".fish_indices";
+constexpr const char* kValues = ".fish_values";
+
+struct Sparse {
+  at::Tensor indices;  // [K] int64, into the flattened parameter, ascending
+  at::Tensor values;   // [K] fp32, trained
+};
+
+// The `count` places with the largest scores over all parameters; scores by parameter index, undefined: left out.
+std::map<std::int64_t, at::Tensor> largest(const std::vector<at::Tensor>& scores, std::int64_t count) {
+  std::vector<at::Tensor> flat;
+  for (const auto& score : scores)
+    if (score.defined()) flat.push_back(score.reshape({-1}).to(at::kFloat));
+  const at::Tensor chosen = std::get<0>(at::sort(std::get<1>(at::topk(at::cat(flat), count))));
+  std::map<std::int64_t, at::Tensor> result;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (!scores[i].defined()) continue;
+    const std::int64_t next = first + scores[i].numel();
+    const at::Tensor here = chosen.index({at::logical_and(chosen >= first, chosen < next)}) - first;
+    if (here.numel() > 0) result[static_cast<std::int64_t>(i)] = here;
+    first = next;
+  }
+  return result;
+}
+
+class Fish : public Adapter {
+ public:
+  Fish(const Model& model, std::map<std::int64_t, Sparse> entries) : model_(model), entries_(std::move(entries)) {}
+
+  /// The mask is provisional (the largest weights) until prepare() is given losses.
+  Fish(const Model& model, double ratio, std::int64_t samples) : model_(model), samples_(samples) {
+    std::int64_t elements = 0;
+    std::vector<at::Tensor> sizes;
+    for (const auto& parameter : model.parameters().all()) {
+      sizes.push_back(parameter.fixed ? at::Tensor() : parameter.value.abs());
+      elements += parameter.fixed ? 0 : parameter.value.numel();
+    }
+    count_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(elements) * ratio));
+    choose(sizes);
+  }
+
+  bool replaces_parameters() const override { return true; }
+
+  at::Tensor parameter(std::int64_t index) const override {
+    if (!dense_.empty()) return dense_[static_cast<std::size_t>(index)];
+    const auto found = entries_.find(index);
+    return found == entries_.end() ? at::Tensor() : filled(index, found->second);
+  }
+
+  // Liu et al. 2022's authors: the squared gradient of each example's own training loss, summed.
+  void prepare(std::size_t examples, const ExampleLoss& loss) override {
+    if (samples_ == 0) return;  // the mask came with the file
+    for (const auto& parameter : model_.parameters().all())
+      dense_.push_back(parameter.fixed ? at::Tensor() : trainable(parameter.value, model_));
+    std::vector<at::Tensor> fisher(dense_.size());
+    const auto used = std::min(examples, static_cast<std::size_t>(samples_));
+    for (std::size_t e = 0; e < used; ++e) {
+      loss(e).backward();
+      for (std::size_t i = 0; i < dense_.size(); ++i) add_square(dense_[i], fisher[i]);
+    }
+    for (std::size_t i = 0; i < dense_.size(); ++i) {
+      if (dense_[i].defined() && !fisher[i].defined()) fisher[i] = at::zeros_like(dense_[i]);
+    }
+    dense_.clear();
+    choose(fisher);
+  }
+
+  std::vector<AdapterTensor> parameters() const override {
+    std::vector<AdapterTensor> result;
+    for (const auto& [index, entry] : entries_) result.push_back({parameter_name(index) + kValues, entry.values});
+    return result;
+  }
+
+  nlohmann::json peft_config() const override { return {{"peft_type", "FISH"}}; }
+
+  std::vector<PeftTensor> peft_tensors() const override {
+    std::vector<PeftTensor> result;
+    for (const auto& [index, entry] : entries_) {
+      result.push_back({parameter_name(index) + kIndices, entry.indices});
+      result.push_back({parameter_name(index) + kValues, entry.values.detach()});
+    }
+    return result;
+  }
+
+  at::Tensor merged(std::int64_t index, const at::Tensor&) const override {
+    const at::Tensor value = parameter(index);
+    return value.defined() ? value.detach() : value;
+  }
+
+ private:
+  static void add_square(at::Tensor& parameter, at::Tensor& fisher) {
+    if (!parameter.defined() || !parameter.grad().defined()) return;
+    const at::Tensor square = parameter.grad().square();
+    fisher = fisher.defined() ? fisher.add_(square) : square;
+    parameter.mutable_grad() = at::Tensor();
+  }
+
+  void choose(const std::vector<at::Tensor>& scores) {
+    entries_.clear();
+    for (const auto& [index, indices] : largest(scores, count_)) {
+      const at::Tensor flat = model_.parameters().value(index).reshape({-1});
+      entries_[index] = {indices, trainable(flat.index_select(0, indices), model_)};
+    }
+  }
+
+  at::Tensor filled(std::int64_t index, const Sparse& entry) const {
+    const at::Tensor& base = model_.parameters().value(index);
+    return base.to(at::kFloat).reshape({-1}).index_put({entry.indices}, entry.values).view(base.sizes());
+  }
+
+  const std::string& parameter_name(std::int64_t index) const {
+    return model_.parameters().all()[static_cast<std::size_t>(index)].name;
+  }
+
+  const Model& model_;
+  std::int64_t samples_ = 0, count_ = 0;
+  std::map<std::int64_t, Sparse> entries_;  // by parameter index
+  std::vector<at::Tensor> dense_;           // every parameter, while the Fisher information is measured
+};
+
+std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {
+  const adapters::Options options("fish", given, {"ratio", "samples"});
+  return std::make_unique<Fish>(model, options.number("ratio", 0.002, 1e-9, 1), options.integer("samples", 1024, 1));
+}
+
+const at::Tensor& tensor_of(const std::vector<PeftTensor>& tensors, const std::string& name) {
+  for (const auto& tensor : tensors)
+    if (tensor.name == name) return tensor.value;
+  fail(Category::Corruption, name, "the adapter's file has no such tensor; fetch or save the adapter again");
+}
+
+Sparse entry_of(const std::vector<PeftTensor>& tensors, const Parameter& parameter, const Model& model) {
+  const at::Tensor& indices = tensor_of(tensors, parameter.name + kIndices);
+  const at::Tensor& values = tensor_of(tensors, parameter.name + kValues);
+  const bool fits = indices.scalar_type() == at::kLong && indices.dim() == 1 && indices.sizes() == values.sizes() &&
+                    indices.numel() > 0 && indices.min().item<std::int64_t>() >= 0 &&
+                    indices.max().item<std::int64_t>() < parameter.value.numel();
+  if (!fits)
+    fail(Category::Corruption, parameter.name + kIndices,
+         "must be int64 places within the parameter's {} values, one a value", parameter.value.numel());
+  return {indices.to(model.device()), trainable(values, model)};
+}
+
+std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json&, const std::vector<PeftTensor>& tensors) {
+  std::map<std::int64_t, Sparse> entries;
+  for (const auto& tensor : tensors) {
+    const auto dot = tensor.name.rfind('.');
+    const std::int64_t index = model.parameters().index(tensor.name.substr(0, dot));
+    const std::string kind = dot == std::string::npos ? "" : tensor.name.substr(dot);
+    if (index < 0 || (kind != kIndices && kind != kValues))
+      fail(Category::Corruption, tensor.name,
+           "this tensor has no place in the model; was the adapter made for another architecture?");
+    if (entries.count(index) == 0)
+      entries[index] = entry_of(tensors, model.parameters().all()[static_cast<std::size_t>(index)], model);
+  }
+  return std::make_unique<Fish>(model, std::move(entries));
+}
+
+}  // namespace
+
+namespace adapters {
+extern const Method fish;
+const Method fish{"fish",
+                  "FISH mask: the parameters with the largest Fisher information are trained (Sung et al. 2021)",
+                  "ratio=0.002 (of all parameters)  samples=1024 (training examples that it is measured on, at most)",
+                  "FISH",
+                  create,
+                  from_peft};
+}  // namespace adapters
+}  // namespace graft
