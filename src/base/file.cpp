@@ -56,7 +56,9 @@ bool is_temporary(const std::string& name) {
          name.find_first_not_of("0123456789", at + kTemporary.size()) == std::string::npos;
 }
 
-[[noreturn]] void fail_write(const std::filesystem::path& path, const char* doing) {
+}  // namespace
+
+void fail_write(const std::filesystem::path& path, const char* doing) {
   const int error = errno;
   if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
     fail(Category::ResourceExhausted, path.string(), "cannot be {}: {}; free some space or choose another folder",
@@ -64,8 +66,6 @@ bool is_temporary(const std::string& name) {
   }
   fail(Category::Io, path.string(), "cannot be {}: {}; choose a folder you may write to", doing, std::strerror(error));
 }
-
-}  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

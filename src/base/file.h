@@ -70,6 +70,10 @@ class AtomicFolder {
   std::filesystem::path temporary_;
 };
 
+/// For whoever writes with system calls: throws what errno says of `path`, which "cannot be `doing`": ResourceExhausted
+/// (disk full, quota), else Io.
+[[noreturn]] void fail_write(const std::filesystem::path& path, const char* doing);
+
 /// Throws InvalidArgument unless `path` is absent or an empty folder, Io where that cannot be told.
 void refuse_occupied(const std::filesystem::path& path);
 

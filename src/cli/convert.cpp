@@ -30,7 +30,7 @@ Manifest manifest_of(const LoadedAdapter& loaded) {
 int run() {
   refuse_occupied(arguments.output);
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
-  const auto model = load_model(arguments.model, {dtype, at::kCPU});
+  const auto model = load_model(arguments.model, {dtype, compute_device()});
   const LoadedAdapter loaded = load_adapter(arguments.adapter, *model);
   AtomicFolder folder(arguments.output);
   save_adapter(folder.path(), *loaded.adapter, *model, manifest_of(loaded));

@@ -1,10 +1,16 @@
 // graft inspect: what a checkpoint holds.
 #include <fmt/ranges.h>
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "adapters/core/method.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "checkpoint/describe.h"
+#include "checkpoint/source.h"
 #include "cli/core/verb.h"
 #include "config/model_config.h"
 #include "text/tokenizer.h"
@@ -59,15 +65,69 @@ Json tokenizer_part() {
           {"hash", tokenizer->hash()}};
 }
 
+std::string method_of(const Json& config) {
+  const auto found = config.find("peft_type");
+  const std::string peft_type =
+      found != config.end() && found->is_string() ? found->get<std::string>() : "no peft_type";
+  for (const Method* method : adapters::registry()) {
+    if (peft_type == method->peft_type) return method->name;
+  }
+  return fmt::format("{}, which this build does not have", peft_type);
+}
+
+// "k_proj, v_proj": what a list of modules, each with its layer in front, or a pattern comes down to.
+std::string targets_of(const Json& config) {
+  const auto found = config.find("target_modules");
+  if (found == config.end() || found->is_null()) return "none named";
+  if (!found->is_array()) return found->is_string() ? found->get<std::string>() : found->dump();
+  std::set<std::string> names;
+  for (const auto& module : *found) {
+    const std::string name = module.is_string() ? module.get<std::string>() : module.dump();
+    names.insert(name.substr(name.rfind('.') + 1));
+  }
+  return fmt::format("{} ({} named)", fmt::join(names, ", "), found->size());
+}
+
+// What graft tune wrote into the header of the weights; null for adapters of other programs.
+Json manifest_part() {
+  const auto source = open_checkpoint(arguments.path);
+  const Json& metadata = source->metadata();
+  const auto found = metadata.is_object() ? metadata.find("graft_manifest") : metadata.end();
+  if (found == metadata.end() || !found->is_string()) return {};
+  Json manifest = Json::parse(found->get<std::string>(), nullptr, /*allow_exceptions=*/false);
+  if (!manifest.is_object()) fail(Category::Corruption, arguments.path, "the manifest in the header is damaged");
+  const auto base = manifest.find("base");
+  if (base != manifest.end() && base->is_string()) *base = "sha256 " + sha256(base->get<std::string>());
+  return manifest;
+}
+
+Json adapter_part(const Json& all) {
+  const Json& config = all.at("adapter");
+  Json part = {{"method", method_of(config)}, {"targets", targets_of(config)}};
+  for (const auto& [key, title] : {std::pair("r", "rank"), std::pair("lora_alpha", "alpha")}) {
+    if (config.contains(key)) part[title] = config[key];
+  }
+  part["manifest"] = manifest_part();
+  return part;
+}
+
 Json description() {
   Json all = describe(arguments.path);
+  if (all["adapter"].is_object()) {
+    all["adapter_details"] = adapter_part(all);
+    return all;
+  }
   all["model"] = part_or_reason(model_part);
   all["tokenizer_details"] = part_or_reason(tokenizer_part);
   return all;
 }
 
+// A recipe or a task of many lines is for --json.
 std::string plain(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  if (!value.is_string()) return value.dump();
+  const auto text = value.get<std::string>();
+  const auto lines = std::count(text.begin(), text.end(), '\n');
+  return lines > 1 ? fmt::format("{} lines, see --json", lines) : text;
 }
 
 void print_part(const char* title, const Json& part) {
@@ -79,6 +139,14 @@ int run() {
   Json all = description();
   if (!arguments.json) {
     fmt::print("{}", describe_table(all, arguments.tensors));
+    if (all.contains("adapter_details")) {
+      Json part = all["adapter_details"];
+      const Json manifest = part["manifest"];
+      part.erase("manifest");
+      print_part("adapter", part);
+      print_part("manifest", manifest.is_null() ? Json{{"absent", "not written by graft tune"}} : manifest);
+      return 0;
+    }
     print_part("model", all["model"]);
     print_part("tokenizer", all["tokenizer_details"]);
     return 0;
@@ -89,7 +157,7 @@ int run() {
 }
 
 void declare(CLI::App& app) {
-  app.add_option("path", arguments.path, "model folder, .safetensors, .bin, .pt or .gguf file")->required();
+  app.add_option("path", arguments.path, "model or adapter folder, .safetensors, .bin, .pt or .gguf file")->required();
   app.add_flag("--json", arguments.json, "as one JSON object");
   app.add_flag("--tensors", arguments.tensors, "list every tensor");
 }
@@ -98,9 +166,12 @@ void declare(CLI::App& app) {
 
 namespace cli {
 extern const Verb inspect;
-const Verb inspect{"inspect", "what a checkpoint holds: architecture, parameters, dtypes, tokenizer",
+const Verb inspect{"inspect",
+                   "what a checkpoint holds: architecture, parameters, dtypes, tokenizer; of an adapter: method, "
+                   "targets, base",
                    "  graft inspect SmolLM2.gguf\n"
                    "  graft inspect my-model --tensors\n"
+                   "  graft inspect runs/bbc/adapter\n"
                    "  graft inspect model.safetensors --json\n",
                    declare, run};
 }  // namespace cli

@@ -139,11 +139,7 @@ class Tune {
   int run() {
     announce();
     write_train();
-    if (!job_.held_out.empty()) before_ = evaluate_templates(job_, nullptr, "evaluate before");
-    if (before_) {
-      std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
-      folder_.write_predictions("before", predictions_of(job_, *before_));
-    }
+    if (!job_.held_out.empty()) evaluate_before();
     train_adapter();
     if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
     if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
@@ -169,6 +165,33 @@ class Tune {
         "another --output");
   }
 
+  // The base model answers once: a run that goes on reads its answers, if nothing they follow from has changed.
+  void evaluate_before() {
+    const std::string key = evaluation_key(job_);
+    before_ = recorded_before(key);
+    if (!before_) {
+      before_ = evaluate_templates(job_, nullptr, "evaluate before");
+      folder_.write_predictions("before", predictions_of(job_, *before_));
+      folder_.write_summary({{"before", summary_of(*before_)}, {"before_key", key}});
+    }
+    std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
+  }
+
+  std::optional<Evaluation> recorded_before(const std::string& key) const {
+    const nlohmann::json summary = read_summary(folder_.path());
+    if (!summary.is_object() || summary.value("before_key", "") != key) return std::nullopt;
+    std::vector<Prediction> predictions;
+    for (auto& prediction : read_predictions(folder_.path())) {
+      if (prediction.phase == "before") predictions.push_back(std::move(prediction));
+    }
+    auto evaluation = evaluation_of(job_, predictions);
+    if (!evaluation) return std::nullopt;
+    const nlohmann::json& before = summary.at("before");
+    evaluation->seconds = before.value("seconds", 0.0);
+    if (before.contains("templates")) before.at("templates").at("accuracy").get_to(evaluation->by_template);
+    return evaluation;
+  }
+
   std::filesystem::path state_file() const { return folder_.state() / "state.safetensors"; }
 
   void announce() const {
@@ -182,6 +205,15 @@ class Tune {
       std::fprintf(stderr,
                    "graft: note: every row trains, nothing is held out, so there will be no score; --shots 8 trains on "
                    "8 rows of each class and holds out the rest\n");
+    }
+    if (settings_.warmup_steps > settings_.steps) {
+      std::fprintf(
+          stderr,
+          "graft: note: the warm-up of %lld steps is longer than the run of %lld, the learning rate ends at "
+          "%.2g of %.2g; set optimizer.warmup_steps\n",
+          static_cast<long long>(settings_.warmup_steps), static_cast<long long>(settings_.steps),
+          learning_rate(settings_.schedule, settings_.lr, settings_.steps - 1, settings_.steps, settings_.warmup_steps),
+          settings_.lr);
     }
     if (settings_.eval_every > 0 && settings_.keep_best) {
       std::fprintf(
@@ -252,7 +284,10 @@ class Tune {
                              {"load_seconds", job_.load_seconds},
                              {"trainable_parameters", trainable_elements(*adapter_)},
                              {"peak_memory_bytes", peak_memory()}};
-    if (before_) result["before"] = summary_of(*before_);
+    if (before_) {
+      result["before"] = summary_of(*before_);
+      result["before_key"] = evaluation_key(job_);
+    }
     if (after_) result["after"] = summary_of(*after_);
     return result;
   }

@@ -35,6 +35,7 @@ Arguments arguments;
 
 // What the run wrote down about the same examples when it was done.
 struct Recorded {
+  std::string skipped = {};  ///< why it is not compared; empty where it is
   std::int64_t examples = 0;
   double probability_gap = 0;
   std::int64_t other_winners = 0;
@@ -79,16 +80,27 @@ const std::vector<ChoiceTokens>& examples_of(Job& job) {
   return job.train_tokens;
 }
 
-// In another dtype, or with a neutral prompt taken off, the run's own probabilities are other ones, with nothing wrong.
+// Like is compared with like: in another dtype, or with a neutral prompt taken off, the run's own probabilities are
+// other ones with nothing wrong.
+std::string not_comparable(const Job& job, at::ScalarType run_dtype) {
+  if (job.held_out.empty()) return "the run held nothing out";
+  if (job.task.normalisation == "pmi") return "they have the neutral prompt taken off, which is not replayed";
+  if (job.model->dtype() == run_dtype) return "";
+  const char* recorded_in = run_dtype == at::kBFloat16 ? "bfloat16" : "float32";
+  return fmt::format("they were recorded in {0}, this is {1}; --dtype {0} compares with them", recorded_in,
+                     arguments.dtype);
+}
+
+// Nothing where no run is given.
 std::optional<Recorded> compare_with_run(const Job& job, at::ScalarType run_dtype,
                                          const std::vector<RankedExample>& now) {
-  const bool comparable = job.model->dtype() == run_dtype && job.task.normalisation != "pmi";
-  if (arguments.run.empty() || job.held_out.empty() || !comparable) return std::nullopt;
+  if (arguments.run.empty()) return std::nullopt;
+  Recorded recorded{not_comparable(job, run_dtype)};
+  if (!recorded.skipped.empty()) return recorded;
   std::map<std::string, Prediction> then;
   for (auto& prediction : read_predictions(arguments.run)) {
     if (prediction.phase == "after") then[prediction.id] = std::move(prediction);
   }
-  Recorded recorded;
   for (std::size_t e = 0; e < now.size(); ++e) {
     const auto found = then.find(job.held_out[e].id);
     if (found == then.end() || found->second.probabilities.size() != now[e].probabilities.size()) continue;
@@ -99,7 +111,8 @@ std::optional<Recorded> compare_with_run(const Job& job, at::ScalarType run_dtyp
           std::max(recorded.probability_gap, std::abs(found->second.probabilities[c] - now[e].probabilities[c]));
     }
   }
-  return recorded.examples > 0 ? std::optional(recorded) : std::nullopt;
+  if (recorded.examples == 0) recorded.skipped = "it holds none of these examples";
+  return recorded;
 }
 
 Json json_of(const VerifyReport& report, const std::optional<Recorded>& recorded, const Json& what, bool passed) {
@@ -117,7 +130,9 @@ Json json_of(const VerifyReport& report, const std::optional<Recorded>& recorded
     }
     all["paths"].push_back(entry);
   }
-  if (recorded) {
+  if (recorded && !recorded->skipped.empty()) {
+    all["recorded"] = {{"skipped", recorded->skipped}};
+  } else if (recorded) {
     all["recorded"] = {{"examples", recorded->examples},
                        {"probability_gap", recorded->probability_gap},
                        {"other_winners", recorded->other_winners}};
@@ -137,7 +152,9 @@ void print_table(const VerifyReport& report, const std::optional<Recorded>& reco
       fmt::print("{:<12} {}\n", path.path, path.skipped);
     }
   }
-  if (recorded) {
+  if (recorded && !recorded->skipped.empty()) {
+    fmt::print("the run's predictions.jsonl is not compared: {}\n", recorded->skipped);
+  } else if (recorded) {
     fmt::print("the run's predictions.jsonl: {} examples, worst probability gap {:.2e}, {} other winners\n",
                recorded->examples, recorded->probability_gap, recorded->other_winners);
   }

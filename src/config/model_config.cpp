@@ -143,6 +143,12 @@ std::int64_t head_dim_of(const Fields& fields, const ModelConfig& config) {
 
 }  // namespace families
 
+std::int64_t decoder_start_of(const ModelConfig& config) {
+  if (config.decoder_start) return *config.decoder_start;
+  fail(Category::InvalidArgument, "decoder_start_token_id",
+       "is not in the model's configuration; add it to config.json");
+}
+
 ModelConfig model_config_from_json(const json& object, const std::string& where) {
   if (!object.is_object()) fail(Category::Corruption, where, "is not a JSON object");
   const Fields fields(object, where);

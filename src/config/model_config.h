@@ -98,6 +98,9 @@ struct ModelConfig {
   }
 };
 
+/// Token that an encoder–decoder model's decoder begins with. Throws InvalidArgument where the configuration has none.
+std::int64_t decoder_start_of(const ModelConfig& config);
+
 /// Reads `folder`/config.json (or a config.json given by name). Throws NotFound, Corruption (not JSON), InvalidArgument
 /// (file, field, value), Unsupported (a model type or a variant whose mathematics graft does not have; names the known
 /// ones).

@@ -79,12 +79,9 @@ std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path
   }
 }
 
-}  // namespace
-
-MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
-                         const std::filesystem::path& output, const MergeOptions& options) {
+MergeReport write(const Model& model, const ModelFiles& files, const std::filesystem::path& path,
+                  const Adapter& adapter, const std::filesystem::path& output, const MergeOptions& options) {
   AtomicFolder folder(output);
-  const ModelFiles files = open_model_files(path);
   nlohmann::json config = config_of(files);
   MergeReport report;
   NamedTensors tensors;
@@ -113,15 +110,22 @@ MergeReport write_merged(const Model& model, const std::filesystem::path& path, 
   return report;
 }
 
+}  // namespace
+
+MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
+                         const std::filesystem::path& output, const MergeOptions& options) {
+  return write(model, open_model_files(path), path, adapter, output, options);
+}
+
 MergeReport merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
                   const std::filesystem::path& output, const MergeOptions& options) {
   refuse_occupied(output);
   if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
   const ModelFiles files = open_model_files(model_path);
   config_of(files);
-  const auto model = load_model(model_path.string(), {lossless_dtype(*files.weights), at::kCPU});
+  const auto model = load_model(model_path.string(), {lossless_dtype(*files.weights), compute_device()});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
-  MergeReport report = write_merged(*model, model_path, *loaded.adapter, output, options);
+  MergeReport report = write(*model, files, model_path, *loaded.adapter, output, options);
   report.method = loaded.method;
   return report;
 }

@@ -195,7 +195,7 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
     batch.first_choice.push_back(batch.first_choice.back());
     batch.labels.push_back(example->label);
     if (config.encoder_decoder()) {
-      pack_encoder_decoder(*example, config.decoder_start.value_or(0), slot, batch);
+      pack_encoder_decoder(*example, decoder_start_of(config), slot, batch);
     } else {
       pack_decoder_only(*example, slot, batch);
     }

@@ -66,7 +66,7 @@ struct ChoiceBatch {
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
                                                         std::int64_t batch_tokens);
 
-/// Packs examples; all of their segments use adapter `slot`.
+/// Packs examples; all of their segments use adapter `slot`. Throws as decoder_start_of().
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot);
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits

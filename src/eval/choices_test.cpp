@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "eval/rank.h"
 #include "generate/fake_tokenizer_test.h"
 
@@ -111,6 +112,20 @@ TEST(Choices, AnEncodersPromptHasAllPositionsToItself) {
   config.max_positions = 6;
   const auto tokens = tokenize(example("abcdefgh", {"x", "yz"}), MergingTokenizer(), config);
   EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'd', 'e', 'f', 'g', 'h'}));
+}
+
+TEST(Choices, ADecoderMustKnowWhatItBeginsWith) {
+  ModelConfig config;
+  config.decoder_layers = 1;
+  const auto tokens = tokenize(example("ab", {"x", "y"}), ByteTokenizer(), config);
+  try {
+    pack({&tokens}, config, -1);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("decoder_start_token_id: is not in"), std::string::npos) << error.what();
+  }
+  config.decoder_start = 7;
+  EXPECT_EQ(pack({&tokens}, config, -1).input.decoder.tokens.front(), 7);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ class Sequence {
  public:
   Sequence(const Prompt& prompt, std::int32_t cache, const Model& model, const GenerateOptions& options)
       : prompt_(prompt), cache_(cache), rng_(prompt.seed) {
-    history_ = model.encoder_decoder() ? std::vector<std::int64_t>{*model.config().decoder_start} : prompt.tokens;
+    history_ = model.encoder_decoder() ? std::vector<std::int64_t>{decoder_start_of(model.config())} : prompt.tokens;
     if (options.tokenizer != nullptr) stream_.emplace(*options.tokenizer, options.stop);
   }
 
@@ -81,10 +81,6 @@ void check(const Model& model, const std::vector<Prompt>& prompts, const Generat
     fail(Category::InvalidArgument, "max-new-tokens", "is {}, must be at least 1", options.max_new_tokens);
   if (!options.stop.empty() && options.tokenizer == nullptr)
     fail(Category::InvalidArgument, "stop", "stop strings need a tokenizer");
-  if (model.encoder_decoder() && !model.config().decoder_start) {
-    fail(Category::InvalidArgument, "decoder_start_token_id",
-         "is not in the model's configuration; add it to config.json");
-  }
   const auto context = model.config().max_positions;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     const auto length = static_cast<std::int64_t>(prompts[i].tokens.size());

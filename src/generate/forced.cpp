@@ -23,7 +23,7 @@ class Reader {
     StepInput input;
     if (!model_.encoder_decoder()) return read(input, prompt, -1);
     const auto source = input.encoder.add(prompt, -1, slot_);
-    return read(input, {model_.config().decoder_start.value_or(0)}, source);
+    return read(input, {decoder_start_of(model_.config())}, source);
   }
 
   /// Hidden state [1, C] behind one more token.

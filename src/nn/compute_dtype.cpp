@@ -1,5 +1,7 @@
 #include "nn/compute_dtype.h"
 
+#include <ATen/Context.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -22,6 +24,10 @@ at::ScalarType compute_dtype(const std::string& name) {
   if (name == "bfloat16") return at::kBFloat16;
   if (name == "auto") return native_bfloat16() ? at::kBFloat16 : at::kFloat;
   fail(Category::InvalidArgument, "dtype", "'{}' is none of auto, float32, bfloat16", name);
+}
+
+at::Device compute_device() {
+  return at::hasCUDA() ? at::kCUDA : at::kCPU;
 }
 
 at::ScalarType lossless_dtype(const TensorSource& source) {

@@ -1,6 +1,7 @@
-// The dtype a model computes in.
+// The dtype a model computes in, and where.
 #pragma once
 
+#include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
 #include <string>
@@ -12,6 +13,9 @@ namespace graft {
 /// "float32", "bfloat16", or "auto": bfloat16 where the processor multiplies it natively, else float32. Throws
 /// InvalidArgument for another name.
 at::ScalarType compute_dtype(const std::string& name);
+
+/// The device that every verb computes on: the GPU where LibTorch sees one, else the CPU.
+at::Device compute_device();
 
 /// The dtype in which loading loses nothing, for work on the weights themselves: the checkpoint's own where it has just
 /// one (so that it stays mapped), else float32.

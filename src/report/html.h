@@ -31,6 +31,13 @@ struct ReportCurve {
   std::vector<std::pair<double, double>> points;  ///< (step, value), steps ascending
 };
 
+/// Accuracy in one prompt template of the task.
+struct ReportTemplate {
+  std::string name;
+  double before = 0;
+  double after = 0;
+};
+
 /// A held-out example the model gets wrong. Indices are into `choices`; -1: unknown.
 struct ReportMistake {
   std::string id;
@@ -48,7 +55,7 @@ struct ReportCost {
   std::vector<std::pair<std::string, double>> seconds;  ///< by phase, in order: "load", "evaluate before", "train", …
   std::optional<std::int64_t> tokens;                   ///< trained on
   std::optional<double> tokens_per_second;
-  std::optional<double> flops;
+  std::optional<double> flops;  ///< of the matrix products of training
   std::optional<std::int64_t> adapter_bytes;
   std::optional<std::int64_t> adapter_parameters;
   std::optional<std::int64_t> base_parameters;
@@ -74,6 +81,10 @@ struct ReportData {
   std::optional<ReportEvaluation> after;
   std::optional<ReportScore> improvement;  ///< accuracy after minus before, paired, -1…1
   std::optional<double> chance;            ///< accuracy of guessing
+
+  std::vector<ReportTemplate> templates;        ///< empty where one template is in use
+  std::optional<ReportScore> templates_before;  ///< median over them, and quartiles
+  std::optional<ReportScore> templates_after;
 
   std::vector<ReportCurve> loss;  ///< first the total, then its parts
   ReportCurve learning_rate;

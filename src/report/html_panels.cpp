@@ -25,7 +25,7 @@ std::string tiles(const ReportCost& cost, double seconds) {
   if (seconds > 0) out += fact("Total time", human_seconds(seconds));
   if (cost.tokens) out += fact("Tokens trained on", grouped(*cost.tokens));
   if (cost.tokens_per_second) out += fact("Training speed", si(*cost.tokens_per_second), "tokens per second");
-  if (cost.flops) out += fact("Computation", si(*cost.flops) + "FLOP");
+  if (cost.flops) out += fact("Computation", si(*cost.flops) + "FLOP", "matrix products of training");
   if (cost.adapter_bytes) out += fact("Adapter on disk", human_bytes(static_cast<double>(*cost.adapter_bytes)));
   if (cost.adapter_parameters) {
     const bool share = cost.base_parameters && *cost.base_parameters > 0;

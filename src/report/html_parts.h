@@ -9,6 +9,7 @@
 namespace graft {
 
 std::string headline_section(const ReportData& data);
+std::string templates_section(const ReportData& data);
 std::string training_section(const ReportData& data);
 std::string confusion_section(const ReportData& data);
 std::string mistakes_section(const ReportData& data);

@@ -101,6 +101,7 @@ LineChart chart_of(const char* title, const std::vector<ReportCurve>& curves) {
   LineChart chart;
   chart.title = title;
   chart.x_label = "step";
+  chart.whole_x = true;
   for (const ReportCurve& curve : curves) {
     Series series{curve.name, {}, false, false};
     for (const auto& [x, y] : curve.points) series.points.push_back({x, y});
@@ -129,6 +130,27 @@ std::string headline_section(const ReportData& data) {
   return section(
       "result", "Result",
       "<div class=\"grid2 result\">" + lead + figure(interval_chart(data), "Scores with 95% intervals") + "</div>");
+}
+
+std::string templates_section(const ReportData& data) {
+  if (data.templates.empty()) return "";
+  const auto row = [](const std::string& name, const std::string& before, const std::string& after) {
+    return fmt::format("<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>", name, before,
+                       after);
+  };
+  const auto middle = [](const std::optional<ReportScore>& score) {
+    return score ? fmt::format("{} ({})", percent(score->value), interval(*score)) : "–";
+  };
+  std::string rows = row("Median (quartiles)", middle(data.templates_before), middle(data.templates_after));
+  for (const ReportTemplate& one : data.templates)
+    rows += row(escape(one.name), percent(one.before), percent(one.after));
+  return section(
+      "templates", "Prompt templates",
+      "<p class=\"note\">Accuracy on the same held-out examples in each template of the task. Everything else "
+      "on this page is of the first one.</p><div class=\"scroll\"><table><thead><tr><th "
+      "scope=\"col\">Template</th><th scope=\"col\" class=\"n\">Before</th><th scope=\"col\" "
+      "class=\"n\">After</th></tr></thead><tbody>" +
+          rows + "</tbody></table></div>");
 }
 
 std::string training_section(const ReportData& data) {

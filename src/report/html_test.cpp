@@ -190,6 +190,20 @@ TEST(Html, HostileTextStaysText) {
   }
 }
 
+TEST(Html, SeveralTemplatesHaveATable) {
+  ReportData data = sample_report();
+  EXPECT_EQ(render_report(data).find("Prompt templates"), std::string::npos);
+  data.templates = {{"<topic>", 0.25, 0.5}, {"about", 0.3, 0.9}};
+  data.templates_before = {{0.275, 0.2625, 0.2875}};
+  data.templates_after = {{0.7, 0.6, 0.8}};
+  const std::string html = render_report(data);
+  expect_sound(html);
+  for (const char* part :
+       {"href=\"#templates\"", "&lt;topic&gt;</th><td class=\"n\">25.0%</td><td class=\"n\">50.0%</td>",
+        "Median (quartiles)", "70.0% (60.0% to 80.0%)"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+}
+
 TEST(Html, AnEmptyRunIsStillAPage) {
   const std::string html = render_report(ReportData{});
   expect_sound(html);

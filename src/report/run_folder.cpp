@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -22,13 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kMarker = ".graft-run";
 
-[[noreturn]] void fail_with_errno(const fs::path& file, const char* doing) {
-  const int error = errno;
-  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
-  fail(full ? Category::ResourceExhausted : Category::Io, file.string(), "cannot be {}: {}; {}", doing,
-       std::strerror(error), full ? "free some space" : "check the folder's permissions");
-}
-
 std::string holder_of(int lock) {
   char buffer[32] = {};
   const ssize_t count = ::pread(lock, buffer, sizeof buffer - 1, 0);
@@ -41,7 +33,7 @@ std::string holder_of(int lock) {
 int lock_marker(const fs::path& folder, int flags) {
   const fs::path file = folder / kMarker;
   const int lock = ::open(file.c_str(), O_RDWR | O_CLOEXEC | flags, 0644);
-  if (lock < 0) fail_with_errno(file, "opened");
+  if (lock < 0) fail_write(file, "opened");
   if (::flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
     const std::string holder = holder_of(lock);
     ::close(lock);
@@ -51,14 +43,14 @@ int lock_marker(const fs::path& folder, int flags) {
   const std::string pid = std::to_string(::getpid()) + "\n";
   if (::ftruncate(lock, 0) != 0 || ::pwrite(lock, pid.data(), pid.size(), 0) < 0) {
     ::close(lock);
-    fail_with_errno(file, "written");
+    fail_write(file, "written");
   }
   return lock;
 }
 
 void append_whole(int file, const fs::path& path, const std::string& line) {
   struct stat status {};
-  if (::fstat(file, &status) != 0) fail_with_errno(path, "written");
+  if (::fstat(file, &status) != 0) fail_write(path, "written");
   std::size_t done = 0;
   while (done < line.size()) {
     const ssize_t count = ::write(file, line.data() + done, line.size() - done);
@@ -68,7 +60,7 @@ void append_whole(int file, const fs::path& path, const std::string& line) {
       // Were the cut to fail as well, the next open() repairs the line.
       [[maybe_unused]] const int cut = ::ftruncate(file, status.st_size);
       errno = error;
-      fail_with_errno(path, "written");
+      fail_write(path, "written");
     }
     done += static_cast<std::size_t>(count);
   }
@@ -148,7 +140,7 @@ void RunFolder::write_report(const std::string& html) {
 void RunFolder::append(const Metrics& metrics) {
   if (metrics_ < 0) {
     metrics_ = ::open(metrics_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (metrics_ < 0) fail_with_errno(metrics_file(), "opened");
+    if (metrics_ < 0) fail_write(metrics_file(), "opened");
   }
   append_whole(metrics_, metrics_file(), to_line(metrics));
 }
@@ -179,6 +171,15 @@ std::vector<Metrics> read_metrics(const fs::path& run) {
   std::vector<Metrics> all;
   for_each_line(run / "metrics.jsonl", [&](const nlohmann::json& line) { all.push_back(metrics_of(line)); });
   return all;
+}
+
+nlohmann::json read_summary(const fs::path& run) {
+  const fs::path file = run / "summary.json";
+  std::error_code error;
+  if (!fs::exists(file, error)) return nullptr;
+  auto summary = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  if (!summary.is_object()) fail(Category::Corruption, file.string(), "is not a JSON object; remove it");
+  return summary;
 }
 
 std::vector<Prediction> read_predictions(const fs::path& run) {

@@ -109,6 +109,9 @@ class RunFolder {
 /// Throws Corruption (file and line), Io.
 std::vector<Metrics> read_metrics(const std::filesystem::path& run);
 
+/// Reads summary.json of a run folder: null where it is missing. Throws Corruption, Io.
+nlohmann::json read_summary(const std::filesystem::path& run);
+
 /// Reads predictions.jsonl of a run folder. A missing file is no lines. Throws Corruption (file and line), Io.
 std::vector<Prediction> read_predictions(const std::filesystem::path& run);
 

@@ -173,6 +173,7 @@ Frame frame_of(const LineChart& chart, Range x, Range y, double top) {
   Frame frame{60, top, chart.width - 14.0, chart.height - 46.0, {}, {}, x, y};
   frame.y_ticks = nice_ticks(y.low, y.high, 6);
   frame.x_ticks = nice_ticks(x.low, x.high, 7);
+  if (chart.whole_x) std::erase_if(frame.x_ticks, [](double tick) { return std::abs(tick - std::round(tick)) > 1e-9; });
   frame.y = {frame.y_ticks.front(), frame.y_ticks.back()};
   return frame;
 }

@@ -30,6 +30,7 @@ struct LineChart {
   std::string y_label;
   std::vector<Series> series;
   bool percent = false;  ///< y is a fraction, drawn as percent
+  bool whole_x = false;  ///< x counts: no ticks between whole numbers
   bool from_zero = false;
   int width = 520;
   int height = 280;

@@ -59,6 +59,23 @@ TEST(LineChart, DrawsAxesLegendAndText) {
   EXPECT_NE(svg.find("class=\"dot s1\""), std::string::npos);
 }
 
+TEST(LineChart, StepsHaveWholeTicks) {
+  for (const double last : {2.0, 3.0, 4.0, 7.0, 60.0, 1000.0}) {
+    LineChart chart;
+    chart.whole_x = true;
+    chart.series = {{"a", {{1, 1}, {last, 2}}, false, false}};
+    const std::string svg = draw(chart);
+    std::size_t ticks = 0;
+    for (std::size_t at = svg.find("tick middle"); at != std::string::npos; at = svg.find("tick middle", at + 1)) {
+      const std::size_t begin = svg.find('>', at) + 1;
+      const std::string label = svg.substr(begin, svg.find('<', begin) - begin);
+      EXPECT_EQ(label.find('.'), std::string::npos) << label << " of " << last;
+      ++ticks;
+    }
+    EXPECT_GE(ticks, 2u) << last;
+  }
+}
+
 TEST(LineChart, NothingToDrawIsNothing) {
   EXPECT_EQ(draw(LineChart{}), "");
   LineChart chart;

@@ -241,7 +241,7 @@ TEST_F(BadFiles, WeightsThatAreNoNumbers) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run/adapter"));
 }
 
-TEST_F(BadFiles, ALossThatIsNoNumber) {
+TEST_F(BadFiles, TrainingThatIsNoNumber) {
   write_rows(folder_.path() / "rows.jsonl", 20);
   expect_refused(run({"tune",
                       "--model",
@@ -274,7 +274,7 @@ TEST_F(BadFiles, ALossThatIsNoNumber) {
                       "optimizer.weight_decay=1",
                       "--set",
                       "optimizer.schedule=constant"}),
-                 4, {" of step ", "lower the learning rate"});
+                 4, {"of step ", "lower the learning rate"});
 }
 
 TEST_F(BadFiles, FilesThatAreNoModels) {

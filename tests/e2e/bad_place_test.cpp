@@ -67,7 +67,7 @@ TEST_F(BadPlace, AFolderWithoutPermission) {
   fs::create_directories(folder_.path() / "closed");
   fs::permissions(folder_.path() / "closed",
                   fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
-  expect_refused(tune("closed", limits), 6, {"closed", "Permission denied", "check the folder's permissions"});
+  expect_refused(tune("closed", limits), 6, {"closed", "Permission denied", "choose a folder you may write to"});
   expect_refused(tune("closed/deeper/run", limits), 6, {"closed/deeper", "Permission denied"});
   EXPECT_TRUE(fs::is_empty(folder_.path() / "closed"));
   ASSERT_EQ(tune("run").code, 0);

@@ -1,6 +1,8 @@
 // graft convert: an adapter written anew is the same adapter.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/file.h"
 #include "command.h"
 #include "tiny_model.h"
@@ -34,6 +36,21 @@ TEST_F(Convert, WritesTheSameAdapterWithItsManifest) {
   EXPECT_NE(end.out.find("every one placed"), std::string::npos) << end.out;
   for (const char* file : {"adapter_model.safetensors", "adapter_config.json"})
     EXPECT_EQ(read_file(folder() / "copy" / file), read_file(folder() / "run/adapter" / file)) << file;
+}
+
+TEST_F(Convert, AnAdapterIsInspected) {
+  const Outcome end = graft(folder(), {"inspect", "run/adapter"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  for (const char* part : {"method             lora", "targets            q_proj, v_proj (", "rank               8",
+                           "parameters    ", "base               sha256 ", "seed               0"})
+    EXPECT_NE(end.out.find(part), std::string::npos) << part << " in\n" << end.out;
+  EXPECT_EQ(end.out.find("absent"), std::string::npos) << end.out;
+  // The hash is the one that the run's report shows.
+  const std::string hash = end.out.substr(end.out.find("sha256 "), 7 + 64);
+  EXPECT_NE(read_file(folder() / "run/report.html").find(hash), std::string::npos) << hash;
+  const auto all = nlohmann::json::parse(graft(folder(), {"inspect", "run/adapter", "--json"}).out);
+  EXPECT_NE(all.at("adapter_details").at("manifest").at("recipe").get<std::string>().find("steps: 5"),
+            std::string::npos);
 }
 
 TEST_F(Convert, RefusesAnOccupiedFolderAndLeavesNothingElse) {

@@ -182,6 +182,29 @@ TEST_F(Resume, OtherSettingsAndASecondProcessAreRefused) {
   expect_refused(graft(stopped(), other), 2, {"run: holds a run with other settings", "choose another --output"});
 }
 
+TEST_F(Resume, TheBaseModelAnswersOnce) {
+  const auto arguments = tune("lora", 10);
+  ASSERT_TRUE(stop(arguments, SIGKILL, [&] { return lines() >= 20; }));
+  const Outcome again = graft(stopped(), arguments);
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(again.err.find("evaluate before"), std::string::npos) << again.err;
+  EXPECT_NE(again.err.find("before: accuracy "), std::string::npos) << again.err;
+  run_whole(arguments);
+  expect_equal_runs();
+  const auto summary = [](const fs::path& where) {
+    auto all = nlohmann::json::parse(read_file(where / "run/summary.json"));
+    return std::pair(all.at("before").at("accuracy"), all.at("before_key"));
+  };
+  EXPECT_EQ(summary(whole()), summary(stopped()));
+  // What was recorded of other answers is not taken.
+  std::string predictions = read_file(stopped() / "run/summary.json");
+  const auto key = summary(stopped()).second.get<std::string>();
+  predictions.replace(predictions.find(key), key.size(), std::string(64, '0'));
+  write_file(stopped() / "run/summary.json", predictions);
+  const Outcome anew = graft(stopped(), arguments);
+  EXPECT_NE(anew.err.find("evaluate before"), std::string::npos) << anew.err;
+}
+
 TEST_F(Resume, AnotherModelOfTheSameShapesIsRefused) {
   const auto arguments = tune("lora", 10);
   ASSERT_TRUE(stop(arguments, SIGKILL, [&] { return fs::exists(stopped() / "run/state/state.safetensors"); }));

@@ -122,6 +122,21 @@ TEST_F(Tune, TheMetricsOfTheTaskAreTold) {
   EXPECT_EQ(run(arguments("two", "topics.yaml")).out.find("macro_f1"), std::string::npos);
 }
 
+// One run in each dtype, verified in each: the recorded probabilities are compared in the run's own, and only there.
+TEST_F(Tune, VerifyComparesWithWhatWasRecordedInTheSameDtype) {
+  for (const std::string own : {"float32", "bfloat16"}) {
+    auto given = arguments(own, "topics.yaml");
+    given.insert(given.end(), {"--set", "train.precision=" + own});
+    run(given);
+    for (const std::string dtype : {"float32", "bfloat16"}) {
+      const json report =
+          json::parse(run({"verify", "--run", own, "--rows", "6", "--dtype", dtype, "--json"}).out).at("recorded");
+      EXPECT_EQ(report.contains("probability_gap"), own == dtype) << own << " " << dtype << report;
+      if (own != dtype) EXPECT_NE(report.at("skipped").dump().find("--dtype " + own), std::string::npos) << report;
+    }
+  }
+}
+
 TEST_F(Tune, FullFineTuningLeavesAModelToUse) {
   auto full = arguments("full", "topics.yaml");
   full.insert(full.end(), {"--method", "full"});
@@ -151,6 +166,8 @@ TEST_F(Tune, AllTemplatesAreTrainedOnAndReported) {
   EXPECT_DOUBLE_EQ(after.at("median"), (topic + about) / 2);
   EXPECT_DOUBLE_EQ(after.at("first_quartile"), std::min(topic, about) + std::abs(topic - about) / 4);
   EXPECT_FALSE(summary("first").at("after").contains("templates"));
+  EXPECT_NE(text("all/report.html").find("<th scope=\"row\">about</th>"), std::string::npos);
+  EXPECT_EQ(text("first/report.html").find("Prompt templates"), std::string::npos);
 }
 
 TEST_F(Tune, ATemplateIsChosenByNumberOrByName) {
@@ -219,6 +236,17 @@ TEST_F(Tune, AHeldOutRowThatReadsLikeATrainingRowIsLeftOut) {
   ASSERT_EQ(trained.count("same\nTopic:"), 1u) << "the sample of this seed has one of them";
   const std::string count = std::to_string(8 - where.size()) + " of 8 held-out rows read like a training row";
   EXPECT_NE(end.err.find(count), std::string::npos) << count << " in " << end.err;
+}
+
+TEST_F(Tune, AWarmUpThatDoesNotEndIsTold) {
+  auto warm = arguments("warm", "topics.yaml");
+  warm.insert(warm.end(), {"--set", "optimizer.warmup_steps=80", "--set", "optimizer.lr=2e-3"});
+  const Outcome end = run(warm);
+  EXPECT_NE(
+      end.err.find("the warm-up of 80 steps is longer than the run of 40, the learning rate ends at 0.001 of 0.002"),
+      std::string::npos)
+      << end.err;
+  EXPECT_EQ(run(arguments("short", "topics.yaml")).err.find("warm-up"), std::string::npos);
 }
 
 TEST_F(Tune, WithNothingHeldOutItSaysSo) {

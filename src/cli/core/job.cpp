@@ -1,6 +1,5 @@
 #include "cli/core/job.h"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -9,13 +8,16 @@
 #include <cstdio>
 #include <numeric>
 #include <set>
+#include <span>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/progress.h"
 #include "base/suggest.h"
 #include "nn/compute_dtype.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
+#include "train/state.h"
 
 namespace graft {
 namespace {
@@ -167,7 +169,7 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
     if (example.label < 0) continue;
     truth.push_back(example.label);
     predicted.push_back(example.prediction);
-    classes = std::max(classes, example.scores.size());
+    classes = std::max(classes, example.probabilities.size());
   }
   ReportEvaluation scores;
   scores.examples = static_cast<std::int64_t>(truth.size());
@@ -213,10 +215,7 @@ Job open_job(const RunConfig& config) {
   job.task = task_of(config);
   templates_of(config, job.task);  // a slip is told before the model is read
   job.tokenizer = open_tokenizer(config.model.path);
-  ModelOptions options;
-  options.dtype = compute_dtype(config);
-  if (at::hasCUDA()) options.device = at::kCUDA;
-  job.model = load_model(config.model.path, options);
+  job.model = load_model(config.model.path, {compute_dtype(config), compute_device()});
   refuse_other_tokenizer(*job.model, job.tokenizer->vocab_size(), config.model.path);
   read_data(job);
   job.load_seconds = seconds_since(start);
@@ -243,7 +242,8 @@ std::vector<std::int64_t> Evaluation::predictions() const {
 
 double Evaluation::chance() const {
   double total = 0;
-  for (const auto& example : ranked) total += example.label < 0 ? 0 : 1.0 / static_cast<double>(example.scores.size());
+  for (const auto& example : ranked)
+    total += example.label < 0 ? 0 : 1.0 / static_cast<double>(example.probabilities.size());
   return total / static_cast<double>(scores.examples);
 }
 
@@ -305,6 +305,42 @@ std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluat
     predictions.push_back(std::move(prediction));
   }
   return predictions;
+}
+
+std::string evaluation_key(const Job& job) {
+  Sha256 key;
+  key.update(base_hash(*job.model) + toString(job.model->dtype()) + job.task.normalisation + GRAFT_VERSION);
+  const auto add = [&key](const std::vector<ChoiceTokens>& examples) {
+    for (const auto& example : examples) {
+      key.update(fmt::format("\n{}", example.label));
+      for (const auto& tokens : example.reading()) {
+        key.update(std::to_string(tokens.size()) + ":");
+        key.update(std::as_bytes(std::span(tokens)));
+      }
+    }
+  };
+  for (const auto& made : job.templates) {
+    key.update("\n" + made.name);
+    add(made.held_out);
+    add(made.neutral);
+  }
+  return key.finish();
+}
+
+std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Prediction>& predictions) {
+  if (predictions.size() != job.held_out.size()) return std::nullopt;
+  Evaluation evaluation;
+  for (std::size_t i = 0; i < predictions.size(); ++i) {
+    const Prediction& then = predictions[i];
+    const auto& example = job.held_out[i];
+    const auto choices = static_cast<std::int64_t>(example.choices.size());
+    if (then.id != example.id || then.probabilities.size() != example.choices.size() || then.prediction < 0 ||
+        then.prediction >= choices)
+      return std::nullopt;
+    evaluation.ranked.push_back({example.label, then.prediction, {}, then.probabilities});
+  }
+  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+  return evaluation;
 }
 
 std::string percent_with_interval(const ReportScore& score) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,7 @@ struct Spread {
 };
 
 struct Evaluation {
-  std::vector<RankedExample> ranked;
+  std::vector<RankedExample> ranked;  ///< without scores where they were read from a run folder
   ReportEvaluation scores;
   double seconds = 0;
   std::map<std::string, double> by_template;  ///< accuracy; empty where one template is in use
@@ -78,6 +79,13 @@ std::vector<TrainingExample> training_examples(const Job& job);
 Evaluation evaluate_templates(const Job& job, const SiteHooks* adapter, const std::string& what);
 
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
+
+/// SHA-256 of all that the base model's own answers follow from: weights, dtype, what it reads and how it is scored.
+std::string evaluation_key(const Job& job);
+
+/// The evaluation that predictions_of() was written of, without scores. Nothing where they are not the held-out
+/// examples.
+std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Prediction>& predictions);
 
 /// "86.5% (81.5–91.0)"
 std::string percent_with_interval(const ReportScore& score);

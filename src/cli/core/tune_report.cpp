@@ -5,8 +5,10 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <map>
 
 #include "statistics/bootstrap.h"
+#include "train/flops.h"
 #include "train/state.h"
 
 namespace graft {
@@ -44,10 +46,20 @@ void add_mistakes(ReportData& data, const TuneResult& run) {
   }
 }
 
-// Forward, and backward through activations only: 2 + 2 FLOPs a parameter and token; 2 more where weights have
-// gradients.
-double flops_per_parameter(const Adapter& adapter) {
-  return adapter.replaces_parameters() ? 6 : 4;
+// metrics.jsonl names the examples of every step, those before a stop too.
+double flops_of(const TuneResult& run) {
+  std::map<std::int64_t, double> by_example;
+  double total = 0;
+  for (const auto& line : read_metrics(run.folder.path())) {
+    for (const auto index : line.examples) {
+      const auto [found, fresh] = by_example.emplace(index, 0);
+      if (fresh)
+        found->second =
+            training_flops(*run.job.model, run.adapter, run.job.train_tokens.at(static_cast<std::size_t>(index)));
+      total += found->second;
+    }
+  }
+  return total;
 }
 
 void add_cost(ReportData& data, const TuneResult& run) {
@@ -57,8 +69,7 @@ void add_cost(ReportData& data, const TuneResult& run) {
   data.cost.tokens = run.trained.tokens;
   if (run.trained.seconds > 0)
     data.cost.tokens_per_second = static_cast<double>(run.trained.tokens) / run.trained.seconds;
-  data.cost.flops = flops_per_parameter(run.adapter) * static_cast<double>(run.job.model->parameters().elements()) *
-                    static_cast<double>(run.trained.tokens);
+  data.cost.flops = flops_of(run);
   data.cost.adapter_parameters = trainable_elements(run.adapter);
   data.cost.base_parameters = run.job.model->parameters().elements();
   const auto file = run.folder.adapter() / "adapter_model.safetensors";
@@ -67,11 +78,22 @@ void add_cost(ReportData& data, const TuneResult& run) {
   data.cost.peak_memory_bytes = peak_memory();
 }
 
+void add_templates(ReportData& data, const TuneResult& run) {
+  if (run.after->by_template.empty()) return;
+  for (const auto& made : run.job.templates) {
+    data.templates.push_back({made.name, run.before->by_template.at(made.name), run.after->by_template.at(made.name)});
+  }
+  const auto score = [](const Spread& spread) { return ReportScore{spread.median, spread.low, spread.high}; };
+  data.templates_before = score(run.before->spread());
+  data.templates_after = score(run.after->spread());
+}
+
 void add_comparison(ReportData& data, const TuneResult& run) {
   data.before = run.before->scores;
   data.after = run.after->scores;
   data.chance = run.after->chance();
   add_mistakes(data, run);
+  add_templates(data, run);
   std::vector<std::int64_t> truth;
   for (const auto& example : run.after->ranked) truth.push_back(example.label);
   if (std::find(truth.begin(), truth.end(), -1) != truth.end()) return;
