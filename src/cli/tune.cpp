@@ -74,6 +74,17 @@ RunConfig resolve() {
   return config;
 }
 
+// A method sees token ids and no words.
+nlohmann::json with_token_ids(nlohmann::json options, const Method& method, const Tokenizer& tokenizer) {
+  const std::string text = "init_text";
+  if (!options.contains(text) || std::string(method.options).find(text) == std::string::npos) return options;
+  if (!options.at(text).is_string() || options.at(text).get<std::string>().empty())
+    fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", options.at(text).dump());
+  options["init_ids"] = tokenizer.encode(options.at(text).get<std::string>(), false);
+  options.erase(text);
+  return options;
+}
+
 nlohmann::json method_options(const RunConfig& config) {
   nlohmann::json options = nlohmann::json::object();
   for (const auto& [key, text] : config.method.options) {
@@ -354,7 +365,8 @@ class Tune {
 
   std::unique_ptr<Adapter> new_adapter() const {
     Rng rng(settings_.seed, 1);
-    auto adapter = method_.create(*job_.model, method_options(job_.config), rng);
+    auto adapter =
+        method_.create(*job_.model, with_token_ids(method_options(job_.config), method_, *job_.tokenizer), rng);
     // What PEFT's files cannot hold is told now, not when the training is done.
     if (has_adapter_file()) adapter->peft_tensors();
     return adapter;

@@ -53,7 +53,7 @@ ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at:
     : source_(std::move(source)), dtype_(dtype), device_(device) {}
 
 bool ParameterLoader::has(const std::string& name) const {
-  return source_->find(name) != nullptr;
+  return source_ == nullptr || source_->find(name) != nullptr;
 }
 
 at::Tensor ParameterLoader::load(const TensorInfo& info) const {
@@ -70,18 +70,23 @@ at::Tensor ParameterLoader::load(const TensorInfo& info) const {
 
 std::int64_t ParameterLoader::take(const std::string& name, const std::vector<std::int64_t>& shape,
                                    const std::vector<std::int64_t>& rows) {
+  at::Tensor value = stored(name, shape);
+  if (!rows.empty()) value = value.index_select(0, at::tensor(rows, at::kLong).to(device_));
+  const auto index = static_cast<std::int64_t>(table_.parameters_.size());
+  table_.parameters_.push_back({name, value});
+  table_.index_.emplace(name, index);
+  return index;
+}
+
+at::Tensor ParameterLoader::stored(const std::string& name, const std::vector<std::int64_t>& shape) const {
+  if (source_ == nullptr) return at::empty(shape, at::TensorOptions(device_).dtype(dtype_));
   const TensorInfo& info = source_->at(name);
   if (info.shape != shape) {
     fail(Category::Corruption, source_->files()[info.file].string(),
          "tensor {} has shape [{}], the config asks for [{}]", name, fmt::join(info.shape, ", "),
          fmt::join(shape, ", "));
   }
-  at::Tensor value = load(info);
-  if (!rows.empty()) value = value.index_select(0, at::tensor(rows, at::kLong).to(device_));
-  const auto index = static_cast<std::int64_t>(table_.parameters_.size());
-  table_.parameters_.push_back({name, value});
-  table_.index_.emplace(name, index);
-  return index;
+  return load(info);
 }
 
 std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vector<std::int64_t>& shape) {
@@ -91,6 +96,7 @@ std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vec
 }
 
 ParameterTable ParameterLoader::finish() {
+  if (source_ == nullptr) return std::move(table_);
   std::vector<std::string> left;
   for (const auto& info : source_->tensors()) {
     const bool ignored =

@@ -40,6 +40,8 @@ class ParameterTable {
 class ParameterLoader {
  public:
   ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device);
+  /// Of a checkpoint that is not there: has every name, in the shape that is asked for, without values (device meta).
+  static ParameterLoader outline(at::ScalarType dtype) { return {nullptr, dtype, at::kMeta}; }
 
   bool has(const std::string& name) const;
   /// Loads a parameter and returns its index. Throws NotFound (nearest name) and Corruption (tensor, its shape, the
@@ -54,6 +56,7 @@ class ParameterLoader {
   ParameterTable finish();
 
  private:
+  at::Tensor stored(const std::string& name, const std::vector<std::int64_t>& shape) const;
   at::Tensor load(const TensorInfo& info) const;
 
   std::shared_ptr<const TensorSource> source_;

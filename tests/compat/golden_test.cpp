@@ -248,7 +248,8 @@ TEST_P(GoldenParity, Bfloat16IsAsNearToFloat32AsTheReference) {
   loss_gap.expect_close("loss");
   loss.backward();
   for (const auto& [name, value] : subject.named(true)) {
-    if (golden.has("unstable.grad." + name)) continue;
+    // FISH's file holds places too, which have no gradient.
+    if (golden.has("unstable.grad." + name) || !golden.has("grad." + name)) continue;
     gradients.add(value, golden.at("bf16.grad." + name), golden.at("grad." + name));
   }
   gradients.expect_close("gradients");

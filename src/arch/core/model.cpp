@@ -151,6 +151,11 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
   }
 }
 
+std::unique_ptr<Model> outline_model(const ModelConfig& config) {
+  ParameterLoader loader = ParameterLoader::outline(at::kBFloat16);
+  return architecture_of(config, "config.json").create(config, loader);
+}
+
 void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::string& path) {
   if (tokens <= model.config().vocab_size) return;
   fail(Category::InvalidArgument, path,

@@ -78,6 +78,10 @@ struct ModelOptions {
 /// Opens a model folder or .gguf file with the architecture its config names. Throws NotFound, Corruption, Unsupported.
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options = {});
 
+/// A model of a configuration alone: its parameters have names and shapes but no values (device meta), so that anything
+/// can be counted on it and nothing computed. Throws Unsupported for an architecture this build has not.
+std::unique_ptr<Model> outline_model(const ModelConfig& config);
+
 /// Throws InvalidArgument where a tokenizer of `tokens` entries gives ids that the model of `path` does not have.
 void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::string& path);
 
