@@ -1,4 +1,5 @@
-// LoRA: a low-rank update beside a frozen linear map (Hu et al. 2021, section 4.1).
+// LoRA: a low-rank update beside a frozen linear map (Hu et al. 2021, section 4.1); with a trained length for each row
+// of the sum, DoRA (Liu et al. 2024).
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -12,21 +13,38 @@ namespace graft {
 namespace {
 
 struct LoraSettings {
-  std::int64_t rank = 8;
+  std::int64_t rank = 8;  // of targets without their own
   double alpha = 16;
   double dropout = 0;
   bool rslora = false;
-  // rsLoRA (Kalajdzievski 2023) divides by √rank.
-  double scale() const {
-    return rslora ? alpha / std::sqrt(static_cast<double>(rank)) : alpha / static_cast<double>(rank);
-  }
+  bool dora = false;
 };
 
 struct Target {
   RoleEntry entry;
-  at::Tensor a;  // [R, in] fp32
-  at::Tensor b;  // [out, R] fp32
+  double alpha = 16;
+  at::Tensor a;          // [R, in] fp32
+  at::Tensor b;          // [out, R] fp32
+  at::Tensor magnitude;  // [out] fp32; undefined without DoRA
+
+  std::int64_t rank() const { return a.size(0); }
+  // rsLoRA (Kalajdzievski 2023) divides by √rank.
+  double scale(bool rslora) const {
+    return rslora ? alpha / std::sqrt(static_cast<double>(rank())) : alpha / static_cast<double>(rank());
+  }
 };
+
+// [out, in] fp32, whatever the layout.
+at::Tensor base_weight(const Model& model, const RoleEntry& entry) {
+  const at::Tensor& whole = model.parameters().value(model.parameters().index(entry.weight));
+  const bool out_in = entry.layout == Layout::OutIn;
+  const at::Tensor slice = whole.narrow(out_in ? 0 : 1, entry.first, entry.out).to(at::kFloat);
+  return out_in ? slice : slice.t();
+}
+
+at::Tensor row_norms(const at::Tensor& weight) {
+  return at::linalg_vector_norm(weight, 2, at::IntArrayRef{1});
+}
 
 class Lora : public Adapter {
  public:
@@ -39,8 +57,12 @@ class Lora : public Adapter {
 
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
     const Target& target = targets_.at(site);
-    const at::Tensor low = at::linear(dropped(site, x.to(at::kFloat)), target.a);
-    return at::add(y, at::linear(low, target.b), settings_.scale()).to(y.scalar_type());
+    const at::Tensor read = dropped(site, x.to(at::kFloat));
+    const at::Tensor update = at::linear(at::linear(read, target.a), target.b);
+    if (!target.magnitude.defined()) return at::add(y, update, scale(target)).to(y.scalar_type());
+    const at::Tensor ratio = target.magnitude / summed_norms(target);
+    const at::Tensor base = dropping() ? at::linear(read, base_weight(model_, target.entry)) : without_bias(target, y);
+    return (y + (ratio - 1) * base + ratio * update * scale(target)).to(y.scalar_type());
   }
 
   std::vector<AdapterTensor> parameters() const override {
@@ -48,13 +70,19 @@ class Lora : public Adapter {
     for (const auto& [site, target] : targets_) {
       result.push_back({name(site) + ".a", target.a});
       result.push_back({name(site) + ".b", target.b});
+      if (target.magnitude.defined()) result.push_back({name(site) + ".magnitude", target.magnitude});
     }
     return result;
   }
 
   nlohmann::json peft_config() const override {
     std::vector<RoleEntry> entries;
-    for (const auto& [site, target] : targets_) entries.push_back(target.entry);
+    auto ranks = nlohmann::json::object(), alphas = nlohmann::json::object();
+    for (const auto& [site, target] : targets_) {
+      entries.push_back(target.entry);
+      if (target.rank() != settings_.rank) ranks[target.entry.module()] = target.rank();
+      if (target.alpha != settings_.alpha) alphas[target.entry.module()] = target.alpha;
+    }
     return {{"peft_type", "LORA"},
             {"target_modules", adapters::target_names(entries, model_.roles())},
             {"r", settings_.rank},
@@ -65,9 +93,9 @@ class Lora : public Adapter {
             {"fan_in_fan_out", entries.front().layout == Layout::InOut},
             {"init_lora_weights", true},
             {"modules_to_save", nullptr},
-            {"use_dora", false},
-            {"rank_pattern", nlohmann::json::object()},
-            {"alpha_pattern", nlohmann::json::object()}};
+            {"use_dora", settings_.dora},
+            {"rank_pattern", ranks},
+            {"alpha_pattern", alphas}};
   }
 
   std::vector<PeftTensor> peft_tensors() const override {
@@ -80,6 +108,8 @@ class Lora : public Adapter {
       }
       result.push_back({target.entry.module() + ".lora_A.weight", target.a.detach()});
       result.push_back({target.entry.module() + ".lora_B.weight", target.b.detach()});
+      if (target.magnitude.defined())
+        result.push_back({target.entry.module() + ".lora_magnitude_vector", target.magnitude.detach()});
     }
     return result;
   }
@@ -91,9 +121,13 @@ class Lora : public Adapter {
       const RoleEntry& entry = target.entry;
       if (parameter != entry.weight) continue;
       if (!result.defined()) result = base.to(at::kFloat, false, true);
-      const at::Tensor update = at::matmul(target.b.detach(), target.a.detach()).mul_(settings_.scale());
+      const at::Tensor update = at::matmul(target.b.detach(), target.a.detach()).mul_(scale(target));
       const bool out_in = entry.layout == Layout::OutIn;
-      result.narrow(out_in ? 0 : 1, entry.first, entry.out).add_(out_in ? update : update.t());
+      const at::Tensor slice = result.narrow(out_in ? 0 : 1, entry.first, entry.out);
+      slice.add_(out_in ? update : update.t());
+      if (!target.magnitude.defined()) continue;
+      const at::Tensor ratio = target.magnitude.detach() / summed_norms(target);
+      slice.mul_(ratio.unsqueeze(out_in ? 1 : 0));
     }
     return result;
   }
@@ -102,9 +136,24 @@ class Lora : public Adapter {
   void set_training(bool training) override { training_ = training; }
 
  private:
+  double scale(const Target& target) const { return target.scale(settings_.rslora); }
+  bool dropping() const { return training_ && settings_.dropout > 0; }
+
+  // Of the base weight and the update together, taken as constants (Liu et al. 2024, section 4.3).
+  at::Tensor summed_norms(const Target& target) const {
+    const at::NoGradGuard no_grad;
+    return row_norms(base_weight(model_, target.entry) + at::matmul(target.b, target.a) * scale(target));
+  }
+
+  at::Tensor without_bias(const Target& target, const at::Tensor& y) const {
+    const RoleEntry& entry = target.entry;
+    if (entry.bias.empty()) return y;
+    return y - model_.parameters().value(model_.parameters().index(entry.bias)).narrow(0, entry.first, entry.out);
+  }
+
   // The mask depends on the step's seed and the site alone, so that a recomputed layer and a resumed run draw the same.
   at::Tensor dropped(const Site& site, const at::Tensor& x) const {
-    if (!training_ || settings_.dropout == 0) return x;
+    if (!dropping()) return x;
     const auto place = static_cast<std::uint64_t>(site.layer) * 64 + static_cast<std::uint64_t>(site.stack) * 16 +
                        static_cast<std::uint64_t>(site.role);
     auto generator = at::detail::createCPUGenerator(seed_ * 0x9e3779b97f4a7c15ULL + place);
@@ -126,19 +175,29 @@ at::Tensor initial_a(std::int64_t rank, std::int64_t in, Rng& rng) {
 }
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
-  const adapters::Options options("lora", given, {"rank", "alpha", "dropout", "rslora", "roles"});
+  const adapters::Options options("lora", given,
+                                  {"rank", "alpha", "dropout", "rslora", "dora", "roles", "ranks", "alphas"});
   LoraSettings settings;
   settings.rank = options.integer("rank", 8, 1);
   settings.alpha = options.number("alpha", static_cast<double>(2 * settings.rank), 0, 1e9);
   settings.dropout = options.number("dropout", 0, 0, 0.99);
   settings.rslora = options.flag("rslora", false);
+  settings.dora = options.flag("dora", false);
+  const auto ranks = options.by_role("ranks"), alphas = options.by_role("alphas");
   const auto& roles = model.roles();
   const bool has_fused = std::any_of(roles.begin(), roles.end(), [](const auto& entry) { return entry.fused(); });
   const std::vector<Role> usual = has_fused ? std::vector<Role>{Role::Qkv} : std::vector<Role>{Role::Q, Role::V};
   std::vector<Target> targets;
   for (const auto& entry : adapters::entries_with(roles, options.roles("roles", usual))) {
-    targets.push_back({entry, trainable(initial_a(settings.rank, entry.in, rng), model),
-                       trainable(at::zeros({entry.out, settings.rank}), model)});
+    const Role role = entry.site.role;
+    const std::int64_t rank = ranks.count(role) > 0 ? static_cast<std::int64_t>(ranks.at(role)) : settings.rank;
+    Target target;
+    target.entry = entry;
+    target.alpha = alphas.count(role) > 0 ? alphas.at(role) : settings.alpha;
+    target.a = trainable(initial_a(rank, entry.in, rng), model);
+    target.b = trainable(at::zeros({entry.out, rank}), model);
+    if (settings.dora) target.magnitude = trainable(row_norms(base_weight(model, entry)), model);
+    targets.push_back(target);
   }
   return std::make_unique<Lora>(model, settings, targets);
 }
@@ -149,8 +208,7 @@ void refuse_unknown_variants(const nlohmann::json& config) {
     const auto& value = config.at(key);
     return !(value.is_null() || (value.is_boolean() && !value.get<bool>()) || value.empty());
   };
-  for (const char* key : {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "lora_bias",
-                          "megatron_config", "use_qalora", "layer_replication"}) {
+  for (const char* key : {"modules_to_save", "lora_bias", "megatron_config", "use_qalora", "layer_replication"}) {
     if (set(key))
       fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key), "this LoRA variant is not supported");
   }
@@ -167,6 +225,17 @@ void refuse_unknown_variants(const nlohmann::json& config) {
     fail(Category::Unsupported, "adapter_config.json: bias", "only 'none' is supported");
 }
 
+// Of the first key that PEFT would match with the module: a regular expression for its last parts.
+double by_pattern(const nlohmann::json& config, const char* pattern, const std::string& module, double fallback) {
+  if (!config.contains(pattern) || config.at(pattern).is_null()) return fallback;
+  for (const auto& [key, value] : config.at(pattern).items()) {
+    if (!value.is_number())
+      fail(Category::Corruption, fmt::format("adapter_config.json: {}", pattern), "{} is not a number", value.dump());
+    if (adapters::targets(nlohmann::json("(.*\\.)?(" + key + ")"), module)) return value.get<double>();
+  }
+  return fallback;
+}
+
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
   refuse_unknown_variants(config);
@@ -175,6 +244,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   settings.alpha = config.value("lora_alpha", 8.0);
   settings.dropout = config.value("lora_dropout", 0.0);
   settings.rslora = config.value("use_rslora", false);
+  settings.dora = config.value("use_dora", false);
   std::map<std::string, at::Tensor> by_name;
   for (const auto& tensor : tensors) by_name[tensor.name] = tensor.value;
   std::vector<Target> targets;
@@ -184,12 +254,26 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     const auto a = by_name.find(entry.module() + ".lora_A.weight");
     const auto b = by_name.find(entry.module() + ".lora_B.weight");
     if (a == by_name.end() || b == by_name.end()) continue;
-    if (a->second.sizes() != at::IntArrayRef({settings.rank, entry.in}) ||
-        b->second.sizes() != at::IntArrayRef({entry.out, settings.rank})) {
-      fail(Category::Corruption, a->first, "shapes do not fit rank {} on a map from {} to {} features", settings.rank,
-           entry.in, entry.out);
+    const auto rank = static_cast<std::int64_t>(
+        by_pattern(config, "rank_pattern", entry.module(), static_cast<double>(settings.rank)));
+    if (a->second.sizes() != at::IntArrayRef({rank, entry.in}) ||
+        b->second.sizes() != at::IntArrayRef({entry.out, rank})) {
+      fail(Category::Corruption, a->first, "shapes do not fit rank {} on a map from {} to {} features", rank, entry.in,
+           entry.out);
     }
-    targets.push_back({entry, trainable(a->second, model), trainable(b->second, model)});
+    Target target;
+    target.entry = entry;
+    target.alpha = by_pattern(config, "alpha_pattern", entry.module(), settings.alpha);
+    target.a = trainable(a->second, model);
+    target.b = trainable(b->second, model);
+    if (settings.dora) {
+      const auto magnitude = by_name.find(entry.module() + ".lora_magnitude_vector");
+      if (magnitude == by_name.end() || magnitude->second.numel() != entry.out)
+        fail(Category::Corruption, entry.module(), "DoRA needs a lora_magnitude_vector of {} values", entry.out);
+      target.magnitude = trainable(magnitude->second.reshape({-1}), model);
+      by_name.erase(magnitude);
+    }
+    targets.push_back(target);
     by_name.erase(a);
     by_name.erase(b);
     placed.insert(entry.module());
@@ -205,11 +289,13 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
 
 namespace adapters {
 extern const Method lora;
-const Method lora{"lora",
-                  "LoRA: low-rank updates of linear maps (Hu et al. 2021)",
-                  "rank=8  alpha=2·rank  dropout=0  rslora=false  roles=[q, v] (GPT-2: [qkv])",
-                  "LORA",
-                  create,
-                  from_peft};
+const Method lora{
+    "lora",
+    "LoRA: low-rank updates of linear maps (Hu et al. 2021)",
+    "rank=8  alpha=2·rank  dropout=0  rslora=false  dora=false  roles=[q, v] (where they are fused: [qkv])\n"
+    "ranks={q: 16, v: 4}  alphas={v: 8} (of single roles)",
+    "LORA",
+    create,
+    from_peft};
 }  // namespace adapters
 }  // namespace graft

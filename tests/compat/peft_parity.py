@@ -46,6 +46,7 @@ def variants(name):
         found["prefix_tuning"] = PrefixTuningConfig(task_type=task, num_virtual_tokens=3)
         found["prefix_tuning-network"] = PrefixTuningConfig(task_type=task, num_virtual_tokens=3, prefix_projection=True,
                                                             encoder_hidden_size=24)
+    found["lora-dora"] = LoraConfig(task_type=task, use_dora=True, rank_pattern={"v_proj": 3}, **conv1d, **lora)
     if name == "t5-v11":
         found["authors"] = IA3Config(target_modules=["k", "v", "wi_1"], feedforward_modules=[])
     return found

@@ -270,6 +270,36 @@ TEST_F(Tune, FullTuningSuggestsNoAdapter) {
   EXPECT_NE(end.out.find("report:"), std::string::npos) << end.out;
 }
 
+// Tuned, replayed, and used: whatever the build has.
+TEST_F(Tune, EveryMethodGoesFromTuneToGenerate) {
+  const json listed = json::parse(run({"list", "--json"}).out);
+  ASSERT_GE(listed.at("methods").size(), 11u);
+  for (const auto& method : listed.at("methods")) {
+    const auto name = method.at("name").get<std::string>();
+    SCOPED_TRACE(name);
+    auto tune = arguments(name, "topics.yaml");
+    tune.insert(tune.end(), {"--method", name, "--set", "train.steps=2", "--set", "optimizer.lr=1e-4"});
+    run(tune);
+    const bool whole = fs::exists(folder() / name / "model");
+    if (whole) {
+      run({"generate", "--model", name + "/model", "--prompt", "a"});
+      continue;
+    }
+    run({"verify", "--run", name});
+    run({"generate", "--model", "model", "--adapter", name + "/adapter", "--prompt", "a"});
+    run({"inspect", name + "/adapter"});
+  }
+}
+
+TEST_F(Tune, APromptBeginsFromWords) {
+  auto with = arguments("words", "topics.yaml");
+  with.insert(with.end(), {"--method", "prompt_tuning", "--set", "method.options.init_text=sport or tech"});
+  run(with);
+  auto without = arguments("nothing", "topics.yaml");
+  without.insert(without.end(), {"--method", "lora", "--set", "method.options.init_text=sport"});
+  expect_refused(graft(folder(), without), 2, {"method.options", "lora has no option 'init_text'"});
+}
+
 TEST_F(Tune, HelpListsEverySetting) {
   const Outcome end = run({"tune", "--help"});
   for (const char* key : {"optimizer.lr", "train.eval_every", "data.template"})

@@ -45,7 +45,9 @@ def adapt(model, name, method, seed):
 
 def trainable(model):
     """Trainable parameters under the names of the adapter file (PEFT's adapter name left out)."""
-    return {key.replace(".default", ""): value for key, value in model.named_parameters() if value.requires_grad}
+    def written(key):
+        return key.replace(".default", "").replace("lora_magnitude_vector.weight", "lora_magnitude_vector")
+    return {written(key): value for key, value in model.named_parameters() if value.requires_grad}
 
 
 def logits(model, sequence):

@@ -73,6 +73,18 @@ std::vector<std::int64_t> Options::ids(const char* key, std::int64_t vocab_size)
   return ids;
 }
 
+std::map<Role, double> Options::by_role(const char* key) const {
+  std::map<Role, double> result;
+  if (!given_.contains(key)) return result;
+  const std::string expected = "a map of roles to numbers of at least 1, such as {q: 16, v: 4}";
+  if (!given_.at(key).is_object()) wrong(key, expected);
+  for (const auto& [role, value] : given_.at(key).items()) {
+    if (!value.is_number() || value.get<double>() < 1) wrong(key, expected);
+    result[role_of(role)] = value.get<double>();
+  }
+  return result;
+}
+
 std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallback) const {
   if (!given_.contains(key)) return fallback;
   const auto& value = given_.at(key);

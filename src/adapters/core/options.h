@@ -1,6 +1,7 @@
 // Reading a method's options and PEFT's target lists.
 #pragma once
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -23,6 +24,8 @@ class Options {
   std::string choice(const char* key, const std::vector<std::string>& allowed) const;
   /// Token ids below `vocab_size`; empty where the option was not given.
   std::vector<std::int64_t> ids(const char* key, std::int64_t vocab_size) const;
+  /// Numbers of single roles, each at least 1: {q: 16, v: 4}. Empty where the option was not given.
+  std::map<Role, double> by_role(const char* key) const;
   /// Roles as a list or as "q,v".
   std::vector<Role> roles(const char* key, const std::vector<Role>& fallback) const;
 
