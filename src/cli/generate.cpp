@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "cli/core/verb.h"
+#include "convert/merged_weights.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
 #include "nn/compute_dtype.h"
@@ -217,9 +218,10 @@ int run() {
   LoadedAdapter loaded;
   if (!arguments.adapter.empty()) {
     loaded = load_adapter(arguments.adapter, *model);
-    options.slots = {loaded.adapter.get()};
     fmt::print(stderr, "{}: {} adapter, {} tensors\n", arguments.adapter, loaded.method, loaded.tensors);
   }
+  const FrozenAdapter frozen(*model, loaded.adapter.get());
+  options.slots = frozen.slots();
   const std::int32_t slot = options.slots.empty() ? -1 : 0;
   return conversation ? converse(*model, *tokenizer, options, slot) : write_on(*model, requests, options, slot);
 }

@@ -15,4 +15,13 @@ MergedWeights::MergedWeights(const Model& model, const Adapter& adapter) {
   }
 }
 
+FrozenAdapter::FrozenAdapter(const Model& model, const Adapter* adapter) : adapter_(adapter) {
+  if (adapter != nullptr && adapter->replaces_parameters()) merged_.emplace(model, *adapter);
+}
+
+std::vector<const SiteHooks*> FrozenAdapter::slots() const {
+  if (merged_) return {&*merged_};
+  return adapter_ == nullptr ? std::vector<const SiteHooks*>() : std::vector<const SiteHooks*>{adapter_};
+}
+
 }  // namespace graft

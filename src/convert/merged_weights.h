@@ -1,6 +1,7 @@
 // An adapter merged into its base in memory: the same model computes with the new weights and no adapter.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "adapters/core/method.h"
@@ -19,6 +20,19 @@ class MergedWeights : public SiteHooks {
 
  private:
   std::vector<at::Tensor> values_;  // undefined where the base's own value stays
+};
+
+/// The slots of a model that nothing trains any more, at the least cost: parameters that an adapter replaces are worked
+/// out once and not in every pass. Gives the same bits as the adapter. Must outlive the forward passes.
+class FrozenAdapter {
+ public:
+  /// `adapter` may be null: no slot.
+  FrozenAdapter(const Model& model, const Adapter* adapter);
+  std::vector<const SiteHooks*> slots() const;
+
+ private:
+  const Adapter* adapter_;
+  std::optional<MergedWeights> merged_;
 };
 
 }  // namespace graft

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/progress.h"
 #include "base/suggest.h"
+#include "convert/merged_weights.h"
 #include "nn/compute_dtype.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
@@ -185,13 +186,14 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
   return scores;
 }
 
-Evaluation evaluate_in(const Job& job, const Job::Templated& made, const SiteHooks* adapter, const std::string& what) {
+Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
   const auto start = std::chrono::steady_clock::now();
   RankOptions options;
   options.normalisation = normalisation_of(job.task.normalisation);
   options.neutral = &made.neutral;
   options.what = what;
-  if (adapter != nullptr) options.forward.slots = {adapter};
+  const FrozenAdapter frozen(*job.model, adapter);
+  options.forward.slots = frozen.slots();
   Evaluation evaluation;
   evaluation.ranked = rank(*job.model, made.held_out, options);
   evaluation.seconds = seconds_since(start);
@@ -268,11 +270,11 @@ Spread Evaluation::spread() const {
   return {quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)};
 }
 
-Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string& what) {
+Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what) {
   return evaluate_in(job, job.templates.front(), adapter, what);
 }
 
-Evaluation evaluate_templates(const Job& job, const SiteHooks* adapter, const std::string& what) {
+Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what) {
   Evaluation first = evaluate(job, adapter, what);
   if (job.templates.size() == 1) return first;
   first.by_template[job.templates.front().name] = first.accuracy();

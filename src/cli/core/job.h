@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "adapters/core/method.h"
 #include "arch/core/model.h"
 #include "config/run_config.h"
 #include "data/sampler.h"
@@ -72,11 +73,11 @@ struct Evaluation {
 };
 
 /// Rank classification of the held-out examples in the first template; `adapter` may be null.
-Evaluation evaluate(const Job& job, const SiteHooks* adapter, const std::string& what);
+Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what);
 
 std::vector<TrainingExample> training_examples(const Job& job);
 /// The same, and the accuracy in every other template: T-Few reports the median over all of them.
-Evaluation evaluate_templates(const Job& job, const SiteHooks* adapter, const std::string& what);
+Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what);
 
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
 
