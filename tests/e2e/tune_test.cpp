@@ -132,7 +132,9 @@ TEST_F(Tune, VerifyComparesWithWhatWasRecordedInTheSameDtype) {
       const json report =
           json::parse(run({"verify", "--run", own, "--rows", "6", "--dtype", dtype, "--json"}).out).at("recorded");
       EXPECT_EQ(report.contains("probability_gap"), own == dtype) << own << " " << dtype << report;
-      if (own != dtype) EXPECT_NE(report.at("skipped").dump().find("--dtype " + own), std::string::npos) << report;
+      if (own != dtype) {
+        EXPECT_NE(report.at("skipped").dump().find("--dtype " + own), std::string::npos) << report;
+      }
     }
   }
 }
