@@ -90,9 +90,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   const adapters::Options options("compacter", given, names);
   adapters::BottleneckSettings settings(options, model);
   const Shape shape{options.integer("n", 4, 1), options.integer("rank", 1, 1)};
-  const nlohmann::json none = nlohmann::json::object();
-  if (!(given.is_null() ? none : given).contains("bottleneck"))
-    settings.bottleneck = std::max(shape.n, settings.bottleneck / shape.n * shape.n);
+  if (!options.has("bottleneck")) settings.bottleneck = std::max(shape.n, settings.bottleneck / shape.n * shape.n);
   for (const auto [what, size] :
        {std::pair{"the model's width", settings.features}, {"bottleneck", settings.bottleneck}}) {
     if (size % shape.n != 0)

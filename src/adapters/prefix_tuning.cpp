@@ -140,9 +140,7 @@ at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids,
   const at::NoGradGuard no_grad;
   KvCache cache(model.cache_layers());
   StepInput input;
-  std::vector<std::int64_t> tokens;
-  for (std::int64_t i = 0; i < shape.length; ++i) tokens.push_back(ids[static_cast<std::size_t>(i) % ids.size()]);
-  input.decoder.add(tokens);
+  input.decoder.add(ids);
   input.decoder.segments.back().cache = cache.add_sequence();
   ForwardOptions options;
   options.cache = &cache;
@@ -159,7 +157,7 @@ at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids,
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
   const adapters::Options options("prefix_tuning", given, {"length", "reparametrise", "hidden", "init_ids"});
   const std::int64_t length = adapters::virtual_length(options, model, 10), hidden = options.integer("hidden", 512, 1);
-  const auto ids = options.ids("init_ids", model.config().vocab_size);
+  const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const bool network = options.flag("reparametrise", ids.empty());
   if (!ids.empty() && (network || model.encoder_decoder())) {
     fail(Category::Unsupported, "method.options.init_text",

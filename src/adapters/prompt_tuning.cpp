@@ -63,13 +63,6 @@ class PromptTuning : public Adapter {
   std::map<Stack, at::Tensor> prompts_;
 };
 
-// Token ids, repeated or cut to `count`.
-std::vector<std::int64_t> filled(const std::vector<std::int64_t>& ids, std::int64_t count) {
-  std::vector<std::int64_t> result;
-  for (std::int64_t i = 0; i < count; ++i) result.push_back(ids[static_cast<std::size_t>(i) % ids.size()]);
-  return result;
-}
-
 std::vector<std::int64_t> drawn(std::int64_t count, std::int64_t vocab_size, Rng& rng) {
   std::vector<std::int64_t> ids;
   for (std::int64_t i = 0; i < count; ++i)
@@ -81,10 +74,10 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   const adapters::Options options("prompt_tuning", given, {"length", "init", "init_ids", "decoder"});
   const std::int64_t length = adapters::virtual_length(options, model, 20);
   const std::string init = options.choice("init", {"vocabulary", "random"});
-  const auto ids = options.ids("init_ids", model.config().vocab_size);
+  const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const auto prompt = [&] {
     if (ids.empty() && init == "random") return normal({length, model.config().hidden_size}, 0.5, rng);
-    const auto chosen = ids.empty() ? drawn(length, model.config().vocab_size, rng) : filled(ids, length);
+    const auto chosen = ids.empty() ? drawn(length, model.config().vocab_size, rng) : ids;
     return model.embeddings(chosen);
   };
   std::map<Stack, at::Tensor> prompts;

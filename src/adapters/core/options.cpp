@@ -59,17 +59,18 @@ std::string Options::choice(const char* key, const std::vector<std::string>& all
        did_you_mean(text, allowed));
 }
 
-std::vector<std::int64_t> Options::ids(const char* key, std::int64_t vocab_size) const {
+std::vector<std::int64_t> Options::ids(const char* key, std::int64_t vocab_size, std::int64_t count) const {
   if (!given_.contains(key)) return {};
   const std::string expected = fmt::format("a list of token ids from 0 to {}", vocab_size - 1);
   const auto& value = given_.at(key);
   if (!value.is_array() || value.empty()) wrong(key, expected);
-  std::vector<std::int64_t> ids;
   for (const auto& id : value) {
     if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= vocab_size)
       wrong(key, expected);
-    ids.push_back(id.get<std::int64_t>());
   }
+  std::vector<std::int64_t> ids;
+  for (std::int64_t i = 0; i < count; ++i)
+    ids.push_back(value[static_cast<std::size_t>(i) % value.size()].get<std::int64_t>());
   return ids;
 }
 

@@ -17,13 +17,14 @@ class Options {
  public:
   /// Throws InvalidArgument that names the unknown option and the nearest known one.
   Options(const char* method, const nlohmann::json& given, const std::vector<std::string>& known);
+  bool has(const char* key) const { return given_.contains(key); }
   std::int64_t integer(const char* key, std::int64_t fallback, std::int64_t least) const;
   double number(const char* key, double fallback, double least, double most) const;
   bool flag(const char* key, bool fallback) const;
   /// One of `allowed`, whose first entry is the default. Throws with the nearest one.
   std::string choice(const char* key, const std::vector<std::string>& allowed) const;
-  /// Token ids below `vocab_size`; empty where the option was not given.
-  std::vector<std::int64_t> ids(const char* key, std::int64_t vocab_size) const;
+  /// Token ids below `vocab_size`, repeated or cut to `count`; empty where the option was not given.
+  std::vector<std::int64_t> ids(const char* key, std::int64_t vocab_size, std::int64_t count) const;
   /// Numbers of single roles, each at least 1: {q: 16, v: 4}. Empty where the option was not given.
   std::map<Role, double> by_role(const char* key) const;
   /// Roles as a list or as "q,v".
