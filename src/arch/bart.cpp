@@ -169,15 +169,10 @@ class Bart : public Model {
     return context.sublayer(maps.o.site, x, context.linear(maps.o, attention(q, k, v, context.plan().calls, options)));
   }
 
-  // Keys and values are computed once for each row of the encoder, however many segments read it.
   at::Tensor read_encoder(const Pass& pass, const Attention& maps, std::int64_t l, const at::Tensor& x,
                           const at::Tensor& encoded) const {
     const at::Tensor q = heads(pass.decoder.linear(maps.q, x));
-    at::Tensor k, v;
-    if (encoded.defined()) {
-      std::tie(k, v) = pass.encoder->with_prefixes(Stack::Cross, l, heads(pass.encoder->linear(maps.k, encoded)),
-                                                   heads(pass.encoder->linear(maps.v, encoded)));
-    }
+    const auto [k, v] = pass.keys_values(maps.k, maps.v, encoded, config_.heads);
     return pass.decoder.sublayer(maps.o.site, x,
                                  pass.decoder.linear(maps.o, cross_attention(pass.decoder, l, q, k, v, scale())));
   }

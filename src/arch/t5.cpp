@@ -163,16 +163,11 @@ class T5 : public Model {
     return context.sublayer(maps.o.site, x, context.linear(maps.o, attention(q, k, v, context.plan().calls, options)));
   }
 
-  // Keys and values are computed once for each row of the encoder, however many segments read it.
   at::Tensor cross_attention(const Pass& pass, const Attention& maps, std::int64_t l, const at::Tensor& x,
                              const at::Tensor& encoded) const {
     const Context& context = pass.decoder;
     const at::Tensor q = heads(context.linear(maps.q, x));
-    at::Tensor k, v;
-    if (encoded.defined()) {
-      std::tie(k, v) = pass.encoder->with_prefixes(Stack::Cross, l, heads(pass.encoder->linear(maps.k, encoded)),
-                                                   heads(pass.encoder->linear(maps.v, encoded)));
-    }
+    const auto [k, v] = pass.keys_values(maps.k, maps.v, encoded, config_.heads);
     return context.sublayer(maps.o.site, x, context.linear(maps.o, graft::cross_attention(context, l, q, k, v, 1.0)));
   }
 

@@ -40,4 +40,13 @@ EncoderDecoderPass::EncoderDecoderPass(const ParameterTable& parameters, const S
     : encoder(encoder_context(parameters, input, options, plan)),
       decoder(decoder_context(parameters, input, options, plan, encoder)) {}
 
+std::pair<at::Tensor, at::Tensor> EncoderDecoderPass::keys_values(const Linear& k, const Linear& v,
+                                                                  const at::Tensor& encoded, std::int64_t heads) const {
+  if (!encoded.defined()) return {};
+  const auto by_head = [&](const Linear& map) {
+    return encoder->linear(map, encoded).view({encoded.size(0), heads, -1});
+  };
+  return encoder->with_prefixes(Stack::Cross, k.site.layer, by_head(k), by_head(v));
+}
+
 }  // namespace graft

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "arch/core/model.h"
 
@@ -13,6 +14,11 @@ struct EncoderDecoderPass {
   /// segment to read and goes on no sequence whose first step had one.
   EncoderDecoderPass(const ParameterTable& parameters, const StepInput& input, const ForwardOptions& options,
                      const PlanOptions& plan);
+
+  /// Keys and values [M, H, D] of cross-attention, once for each row of the encoder however many segments read it, from
+  /// its hidden states [M, C]; undefined where `encoded` is, because they are in the cache.
+  std::pair<at::Tensor, at::Tensor> keys_values(const Linear& k, const Linear& v, const at::Tensor& encoded,
+                                                std::int64_t heads) const;
 
   std::optional<Context> encoder;  ///< absent where the input has no encoder tokens: their keys are in the cache
   Context decoder;
