@@ -54,11 +54,12 @@ class BitFit : public Adapter {
   nlohmann::json peft_config() const override { return adapters::own_config("BITFIT", options_); }
   std::vector<PeftTensor> peft_tensors() const override { return adapters::own_tensors(*this); }
 
-  at::Tensor merged(std::int64_t index, const at::Tensor&) const override {
+  at::Tensor merged(std::int64_t index, const at::Tensor& base) const override {
     refuse_without_room();
     if (const auto found = norms_.find(index); found != norms_.end()) return found->second.detach().clone();
     for (const auto& [site, target] : targets_) {
-      if (target.entry.bias == parameter_name(index)) return target.bias.detach().clone();
+      // What is given may be changed already, by the methods before this one.
+      if (target.entry.bias == parameter_name(index)) return base + (target.bias.detach() - target.base);
     }
     return {};
   }

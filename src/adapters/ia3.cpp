@@ -1,7 +1,6 @@
 // (IA)³: learned vectors that rescale keys, values and the feed-forward's inner activation (Liu et al. 2022,
 // section 3.3).
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <map>
 
@@ -11,24 +10,6 @@
 
 namespace graft {
 namespace {
-
-// y = x ⊙ l with fp32 l and y in x's dtype. Keeps x, which its producer keeps anyway or drops, and no product in fp32.
-class Rescale : public torch::autograd::Function<Rescale> {
- public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& scale) {
-    ctx->save_for_backward({x, scale});
-    return at::mul(x, scale).to(x.scalar_type());
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
-                                                 torch::autograd::variable_list grads) {
-    const auto saved = ctx->get_saved_variables();
-    at::Tensor grad_x, grad_scale;
-    if (ctx->needs_input_grad(0)) grad_x = at::mul(grads[0], saved[1]).to(saved[0].scalar_type());
-    if (ctx->needs_input_grad(1)) grad_scale = at::mul(grads[0].to(at::kFloat), saved[0]).sum(0);
-    return {grad_x, grad_scale};
-  }
-};
 
 // The feed-forward's inner activation is the input of `down`; keys and values are outputs. The authors' code scales the
 // output of `up` instead (roles=[k, v, up]): the same function for a gated feed-forward only, so both are kept apart.
@@ -50,14 +31,14 @@ class Ia3 : public Adapter {
 
   bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
 
-  at::Tensor input(const Site& site, const at::Tensor& x) const override {
+  at::Tensor input_scale(const Site& site) const override {
     const Target& target = targets_.at(site);
-    return target.input ? Rescale::apply(x, target.scale) : x;
+    return target.input ? target.scale : at::Tensor();
   }
 
-  at::Tensor output(const Site& site, const at::Tensor&, const at::Tensor& y) const override {
+  std::optional<at::Tensor> output_scale(const Site& site) const override {
     const Target& target = targets_.at(site);
-    return target.input ? y : Rescale::apply(y, target.scale);
+    return target.input ? at::Tensor() : target.scale;
   }
 
   std::vector<AdapterTensor> parameters() const override {

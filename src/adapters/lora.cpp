@@ -1,5 +1,6 @@
 // LoRA: a low-rank update beside a frozen linear map (Hu et al. 2021, section 4.1); with a trained length for each row
-// of the sum, DoRA (Liu et al. 2024).
+// of the sum, DoRA (Liu et al. 2024); from the map's own largest singular vectors, PiSSA (Meng et al. 2024); with
+// another learning rate for B, LoRA+ (Hayou et al. 2024).
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -18,6 +19,7 @@ struct LoraSettings {
   double dropout = 0;
   bool rslora = false;
   bool dora = false;
+  double lr_ratio = 1;  // of B
 };
 
 struct Target {
@@ -26,8 +28,17 @@ struct Target {
   at::Tensor a;          // [R, in] fp32
   at::Tensor b;          // [out, R] fp32
   at::Tensor magnitude;  // [out] fp32; undefined without DoRA
+  // PiSSA trains b·a in the base's place: what it began from counts as taken out of the base.
+  at::Tensor start_a, start_b;
 
   std::int64_t rank() const { return a.size(0); }
+  // The update as one pair of matrices.
+  at::Tensor whole_a() const { return start_a.defined() ? at::cat({a, start_a}) : a; }
+  at::Tensor whole_b() const { return start_b.defined() ? at::cat({b, -start_b}, 1) : b; }
+  at::Tensor update() const { return at::matmul(whole_b(), whole_a()); }
+  // As a file holds it: PiSSA's is an update of twice the rank and the same scale.
+  std::int64_t stored_rank() const { return rank() * (start_a.defined() ? 2 : 1); }
+  double stored_alpha(bool rslora) const { return start_a.defined() ? alpha * (rslora ? std::sqrt(2.0) : 2.0) : alpha; }
   // rsLoRA (Kalajdzievski 2023) divides by √rank.
   double scale(bool rslora) const {
     return rslora ? alpha / std::sqrt(static_cast<double>(rank())) : alpha / static_cast<double>(rank());
@@ -58,7 +69,7 @@ class Lora : public Adapter {
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
     const Target& target = targets_.at(site);
     const at::Tensor read = dropped(site, x.to(at::kFloat));
-    const at::Tensor update = at::linear(at::linear(read, target.a), target.b);
+    const at::Tensor update = at::linear(at::linear(read, target.whole_a()), target.whole_b());
     if (!target.magnitude.defined()) return at::add(y, update, scale(target)).to(y.scalar_type());
     const at::Tensor ratio = target.magnitude / summed_norms(target);
     const at::Tensor base = dropping() ? at::linear(read, base_weight(model_, target.entry)) : without_bias(target, y);
@@ -69,7 +80,7 @@ class Lora : public Adapter {
     std::vector<AdapterTensor> result;
     for (const auto& [site, target] : targets_) {
       result.push_back({name(site) + ".a", target.a});
-      result.push_back({name(site) + ".b", target.b});
+      result.push_back({name(site) + ".b", target.b, settings_.lr_ratio});
       if (target.magnitude.defined()) result.push_back({name(site) + ".magnitude", target.magnitude});
     }
     return result;
@@ -78,15 +89,19 @@ class Lora : public Adapter {
   nlohmann::json peft_config() const override {
     std::vector<RoleEntry> entries;
     auto ranks = nlohmann::json::object(), alphas = nlohmann::json::object();
+    const Target& first = targets_.begin()->second;
+    const std::int64_t rank = first.stored_rank();
+    const double alpha = first.stored_alpha(settings_.rslora);
     for (const auto& [site, target] : targets_) {
       entries.push_back(target.entry);
-      if (target.rank() != settings_.rank) ranks[target.entry.module()] = target.rank();
-      if (target.alpha != settings_.alpha) alphas[target.entry.module()] = target.alpha;
+      if (target.stored_rank() != rank) ranks[target.entry.module()] = target.stored_rank();
+      const double own = target.stored_alpha(settings_.rslora);
+      if (own != alpha) alphas[target.entry.module()] = own;
     }
     return {{"peft_type", "LORA"},
             {"target_modules", adapters::target_names(entries, model_.roles())},
-            {"r", settings_.rank},
-            {"lora_alpha", settings_.alpha},
+            {"r", rank},
+            {"lora_alpha", alpha},
             {"lora_dropout", settings_.dropout},
             {"use_rslora", settings_.rslora},
             {"bias", "none"},
@@ -106,8 +121,8 @@ class Lora : public Adapter {
              "PEFT cannot hold LoRA on a slice of the fused map {}; train the whole map's role (qkv, gate_up) instead",
              target.entry.weight);
       }
-      result.push_back({target.entry.module() + ".lora_A.weight", target.a.detach()});
-      result.push_back({target.entry.module() + ".lora_B.weight", target.b.detach()});
+      result.push_back({target.entry.module() + ".lora_A.weight", target.whole_a().detach()});
+      result.push_back({target.entry.module() + ".lora_B.weight", target.whole_b().detach()});
       if (target.magnitude.defined())
         result.push_back({target.entry.module() + ".lora_magnitude_vector", target.magnitude.detach()});
     }
@@ -121,7 +136,7 @@ class Lora : public Adapter {
       const RoleEntry& entry = target.entry;
       if (parameter != entry.weight) continue;
       if (!result.defined()) result = base.to(at::kFloat, false, true);
-      const at::Tensor update = at::matmul(target.b.detach(), target.a.detach()).mul_(scale(target));
+      const at::Tensor update = target.update().detach().mul_(scale(target));
       const bool out_in = entry.layout == Layout::OutIn;
       const at::Tensor slice = result.narrow(out_in ? 0 : 1, entry.first, entry.out);
       slice.add_(out_in ? update : update.t());
@@ -142,7 +157,7 @@ class Lora : public Adapter {
   // Of the base weight and the update together, taken as constants (Liu et al. 2024, section 4.3).
   at::Tensor summed_norms(const Target& target) const {
     const at::NoGradGuard no_grad;
-    return row_norms(base_weight(model_, target.entry) + at::matmul(target.b, target.a) * scale(target));
+    return row_norms(base_weight(model_, target.entry) + target.update() * scale(target));
   }
 
   at::Tensor without_bias(const Target& target, const at::Tensor& y) const {
@@ -174,15 +189,29 @@ at::Tensor initial_a(std::int64_t rank, std::int64_t in, Rng& rng) {
   return uniform({rank, in}, 1.0 / std::sqrt(static_cast<double>(in)), rng);
 }
 
+// The largest singular vectors, each side with the roots of their values (Meng et al. 2024, equations 2 and 3).
+void start_at_singular_vectors(Target& target, const at::Tensor& weight, bool rslora) {
+  const std::int64_t rank = target.rank();
+  if (rank > std::min(weight.size(0), weight.size(1)))
+    fail(Category::InvalidArgument, "method.options.init", "pissa: {} has {} singular vectors, fewer than rank {}",
+         name(target.entry.site), std::min(weight.size(0), weight.size(1)), rank);
+  const auto [u, values, v] = at::linalg_svd(weight, /*full_matrices=*/false);
+  const at::Tensor roots = values.narrow(0, 0, rank).div(target.scale(rslora)).sqrt_();
+  target.start_a = v.narrow(0, 0, rank) * roots.unsqueeze(1);
+  target.start_b = u.narrow(1, 0, rank) * roots;
+}
+
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
-  const adapters::Options options("lora", given,
-                                  {"rank", "alpha", "dropout", "rslora", "dora", "roles", "ranks", "alphas"});
+  const adapters::Options options(
+      "lora", given, {"rank", "alpha", "dropout", "rslora", "dora", "init", "lr_ratio", "roles", "ranks", "alphas"});
   LoraSettings settings;
   settings.rank = options.integer("rank", 8, 1);
   settings.alpha = options.number("alpha", static_cast<double>(2 * settings.rank), 0, 1e9);
   settings.dropout = options.number("dropout", 0, 0, 0.99);
   settings.rslora = options.flag("rslora", false);
   settings.dora = options.flag("dora", false);
+  settings.lr_ratio = options.number("lr_ratio", 1, 0, 1e6);
+  const bool pissa = options.choice("init", {"zero", "pissa"}) == "pissa";
   const auto ranks = options.by_role("ranks"), alphas = options.by_role("alphas");
   const auto& roles = model.roles();
   const bool has_fused = std::any_of(roles.begin(), roles.end(), [](const auto& entry) { return entry.fused(); });
@@ -196,6 +225,11 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     target.alpha = alphas.count(role) > 0 ? alphas.at(role) : settings.alpha;
     target.a = trainable(initial_a(rank, entry.in, rng), model);
     target.b = trainable(at::zeros({entry.out, rank}), model);
+    if (pissa) {
+      start_at_singular_vectors(target, base_weight(model, entry), settings.rslora);
+      target.a = trainable(target.start_a, model);
+      target.b = trainable(target.start_b, model);
+    }
     if (settings.dora) target.magnitude = trainable(row_norms(base_weight(model, entry)), model);
     targets.push_back(target);
   }
@@ -293,7 +327,7 @@ const Method lora{
     "lora",
     "LoRA: low-rank updates of linear maps (Hu et al. 2021)",
     "rank=8  alpha=2·rank  dropout=0  rslora=false  dora=false  roles=[q, v] (where they are fused: [qkv])\n"
-    "ranks={q: 16, v: 4}  alphas={v: 8} (of single roles)",
+    "ranks={q: 16, v: 4}  alphas={v: 8} (of single roles)  init=zero (or pissa)  lr_ratio=1 (of B; LoRA+ takes 16)",
     "LORA",
     create,
     from_peft};

@@ -183,7 +183,7 @@ class Llama : public Model {
   }
 
   at::Tensor normalised(const Context& context, const at::Tensor& x, const Norm& norm) const {
-    return norm.weight < 0 ? x : context.rms_norm(norm, x, config_.norm_eps, config_.norm_weight);
+    return norm.weight < 0 ? x.to(dtype()) : context.rms_norm(norm, x, config_.norm_eps, config_.norm_weight);
   }
 
   static std::vector<at::Tensor> outputs(const Context& context, const Maps& maps, const at::Tensor& x) {

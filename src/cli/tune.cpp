@@ -4,7 +4,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <ctime>
+#include <sstream>
 
+#include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -40,7 +42,7 @@ void declare(CLI::App& app) {
   app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
   app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
   app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
-  app.add_option("--method", a.method, "one that graft list shows (default: the recipe's)");
+  app.add_option("--method", a.method, "one that graft list shows, or several: lora+bitfit (default: the recipe's)");
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
   app.add_option(
          "--shots", a.shots,
@@ -85,11 +87,27 @@ nlohmann::json with_token_ids(nlohmann::json options, const Method& method, cons
   return options;
 }
 
-nlohmann::json method_options(const RunConfig& config) {
+// Where "lora.rank" stands: options["lora"]["rank"].
+nlohmann::json& option_place(nlohmann::json& options, const std::string& key) {
+  nlohmann::json* place = &options;
+  std::istringstream parts(key);
+  for (std::string part; std::getline(parts, part, '.');) {
+    if (!place->is_object() && !place->is_null())
+      fail(Category::InvalidArgument, "method.options." + key, "one of the names before it has a value already");
+    place = &(*place)[part];
+  }
+  return *place;
+}
+
+nlohmann::json method_options(const RunConfig& config, const MethodChoice& method, const Tokenizer& tokenizer) {
   nlohmann::json options = nlohmann::json::object();
   for (const auto& [key, text] : config.method.options) {
     const auto value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    options[key] = value.is_discarded() ? nlohmann::json(text) : value;
+    option_place(options, key) = value.is_discarded() ? nlohmann::json(text) : value;
+  }
+  if (method.single()) return with_token_ids(options, *method.parts().front(), tokenizer);
+  for (const Method* part : method.parts()) {
+    if (options.contains(part->name)) options[part->name] = with_token_ids(options[part->name], *part, tokenizer);
   }
   return options;
 }
@@ -140,7 +158,7 @@ class Tune {
   explicit Tune(const RunConfig& config)
       : job_((check_folder(config), open_job(config))),
         settings_(train_settings(config)),
-        method_(adapters::find(config.method.name)),
+        method_(config.method.name),
         adapter_(new_adapter()),
         // Last, so that a slip in anything above leaves no folder behind.
         folder_((refuse_unscorable(job_), open_folder(config))) {
@@ -156,7 +174,7 @@ class Tune {
     if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
     save();
     folder_.write_summary(summary());
-    const TuneResult result{job_, settings_, method_, *adapter_, folder_, started_, before_, after_, trained_};
+    const TuneResult result{job_, settings_, method_.name(), *adapter_, folder_, started_, before_, after_, trained_};
     folder_.write_report(render_report(tune_report(result, generate_command())));
     record();
     close();
@@ -210,8 +228,8 @@ class Tune {
                  "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable "
                  "parameters\n",
                  job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
-                 job_.task.name.c_str(), job_.train.size() / job_.templates.size(), job_.held_out.size(), method_.name,
-                 grouped(trainable_elements(*adapter_)).c_str());
+                 job_.task.name.c_str(), job_.train.size() / job_.templates.size(), job_.held_out.size(),
+                 method_.name().c_str(), grouped(trainable_elements(*adapter_)).c_str());
     if (job_.held_out.empty()) {
       std::fprintf(stderr,
                    "graft: note: every row trains, nothing is held out, so there will be no score; --shots 8 trains on "
@@ -266,10 +284,10 @@ class Tune {
     const auto state = state_file();
     // Killed before its first state, the run begins anew.
     if (!std::filesystem::exists(state)) folder_.drop_metrics_after(0);
-    train(*job_.model, *adapter_, job_.train_tokens, settings_, state, callbacks);
+    train(*job_.model, {*adapter_, job_.train_tokens, settings_, state, callbacks});
   }
 
-  bool has_adapter_file() const { return *method_.peft_type != '\0'; }
+  bool has_adapter_file() const { return method_.has_adapter_file(); }
 
   // What the run leaves to use: a PEFT folder, or where PEFT does not have the method the whole model.
   void save() {
@@ -320,7 +338,7 @@ class Tune {
     const auto folder = std::filesystem::canonical(folder_.path());
     const std::string started = fmt::format("{:%FT%TZ}", fmt::gmtime(started_));
     RunRecord run{folder.string(), folder.string(), started,         "done", job_.config.model.path,
-                  job_.task.name,  method_.name,    settings_.steps, {}};
+                  job_.task.name,  method_.name(),  settings_.steps, {}};
     for (const auto& metric : job_.task.metrics) {
       if (before_) run.scores[metric + "_before"] = before_->metric(metric);
       if (after_) run.scores[metric] = after_->metric(metric);
@@ -365,8 +383,7 @@ class Tune {
 
   std::unique_ptr<Adapter> new_adapter() const {
     Rng rng(settings_.seed, 1);
-    auto adapter =
-        method_.create(*job_.model, with_token_ids(method_options(job_.config), method_, *job_.tokenizer), rng);
+    auto adapter = method_.create(*job_.model, method_options(job_.config, method_, *job_.tokenizer), rng);
     // What PEFT's files cannot hold is told now, not when the training is done.
     if (has_adapter_file()) adapter->peft_tensors();
     return adapter;
@@ -374,7 +391,7 @@ class Tune {
 
   Job job_;
   TrainSettings settings_;
-  const Method& method_;
+  MethodChoice method_;
   std::unique_ptr<Adapter> adapter_;
   RunFolder folder_;
   std::time_t started_ = std::time(nullptr);

@@ -16,6 +16,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t kMaxCount = 1'000'000'000;
+constexpr std::string_view kMethod = "method.name";
 constexpr std::string_view kOptions = "method.options";
 
 // What a setting accepts. Words limit a text; the bounds limit a number.
@@ -57,8 +58,10 @@ template <typename Config, typename Visit>
 void visit_fields(Config& c, Visit&& visit) {
   visit(c.model.path, "model.path", any(), "model folder, .safetensors or .gguf file");
   visit(c.model.dtype, "model.dtype", one_of({"auto", "float32", "bfloat16"}), "type of the base weights in memory");
-  visit(c.method.name, "method.name", any(), "how the model is adapted; `graft list` shows all");
-  visit(c.method.options, "method.options", any(), "settings of the method, e.g. rank, alpha, dropout, roles, rslora");
+  visit(c.method.name, "method.name", any(),
+        "how the model is adapted, one of `graft list` or several: [lora, bitfit], lora+bitfit");
+  visit(c.method.options, "method.options", any(),
+        "settings of the method, e.g. rank, alpha, roles; of several: {lora: {rank: 4}}");
   visit(c.task.name, "task.name", any(),
         "a shipped task or the path of a task YAML; empty: text_column and label_column");
   visit(c.data.path, "data.path", any(), "file or folder with the rows");
@@ -190,6 +193,10 @@ bool is_group(const std::string& name, const std::vector<std::string>& known) {
 void assign(RunConfig& config, const std::string& name, const YamlNode& node) {
   if (name.starts_with(std::string(kOptions) + "."))
     return assign_option(config, name.substr(kOptions.size() + 1), node);
+  if (name == kMethod && node.kind == YamlNode::Kind::List) {
+    config.method.name = fmt::format("{}", fmt::join(yaml_texts(node, name), "+"));
+    return;
+  }
   std::vector<std::string> known;
   bool found = false;
   visit_fields(config, [&](auto& value, const char* field, const Rule& rule, const char*) {
@@ -206,11 +213,12 @@ void assign(RunConfig& config, const std::string& name, const YamlNode& node) {
        close.empty() ? "; `graft tune --help` lists them all" : fmt::format(" (did you mean '{}'?)", close));
 }
 
-// A method's option may be a list, which is read as in a file; any other text is the value itself, whatever YAML would
-// make of it.
+// A method's option may be a list or a map, and its name a list, which are read as in a file; any other text is the
+// value itself, whatever YAML would make of it.
 YamlNode value_node(const std::string& name, const std::string& text, const std::string& context) {
-  if (name.starts_with(kOptions) && text.starts_with('[')) {
-    if (!text.ends_with(']')) fail(Category::InvalidArgument, context, "the list has no closing ']'");
+  for (const auto& [open, close] : {std::pair('[', ']'), std::pair('{', '}')}) {
+    if (!name.starts_with("method.") || !text.starts_with(open)) continue;
+    if (!text.ends_with(close)) fail(Category::InvalidArgument, context, "there is no closing '{}'", close);
     return parse_yaml(text, context);
   }
   YamlNode value;
@@ -285,7 +293,8 @@ void set_run_field(RunConfig& config, const std::string& assignment) {
     fail(Category::InvalidArgument, context, "must be key=value, e.g. optimizer.lr=1e-3");
   }
   const std::string name = assignment.substr(0, equals);
-  assign(config, name, value_node(name, assignment.substr(equals + 1), context));
+  const YamlNode node = value_node(name, assignment.substr(equals + 1), context);
+  node.kind == YamlNode::Kind::Map ? assign_tree(config, name, node) : assign(config, name, node);
 }
 
 std::string write_run_config(const RunConfig& config) {

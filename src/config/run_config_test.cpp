@@ -136,8 +136,21 @@ TEST(RunConfig, SetReadsAListAsAFileDoes) {
     EXPECT_EQ(config, parse_run_config("method: {options: {roles: [q, v]}}\n", "r.yaml"));
   }
   EXPECT_THAT(error_of([&] { set_run_field(config, "method.options.roles=[q"); }), HasSubstr("no closing ']'"));
+  EXPECT_THAT(error_of([&] { set_run_field(config, "method.options.ranks={q"); }), HasSubstr("no closing '}'"));
   set_run_field(config, "data.path=[old]/rows.csv");
   EXPECT_EQ(config.data.path, "[old]/rows.csv");
+}
+
+TEST(RunConfig, SeveralMethodsAreAListWithOptionsByMethod) {
+  const auto config = parse_run_config("method: {name: [lora, bitfit], options: {lora: {ranks: {q: 4}}}}", "r.yaml", {});
+  EXPECT_EQ(config.method.name, "lora+bitfit");
+  EXPECT_EQ(config.method.options.at("lora.ranks.q"), "4");
+  RunConfig set;
+  set_run_field(set, "method.name=[lora, bitfit]");
+  set_run_field(set, "method.options.lora={ranks: {q: 4}}");
+  EXPECT_EQ(set.method.name, "lora+bitfit");
+  EXPECT_EQ(set.method.options, config.method.options);
+  EXPECT_EQ(parse_run_config(write_run_config(set), "r.yaml", {}), set);
 }
 
 TEST(Shipped, AWrongHomeIsNotPassedOver) {

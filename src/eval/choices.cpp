@@ -188,9 +188,8 @@ std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<Choice
   return groups;
 }
 
-ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot) {
-  ChoiceBatch batch;
-  batch.first_choice.push_back(0);
+void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config,
+            std::int32_t slot) {
   for (const ChoiceTokens* example : examples) {
     batch.first_choice.push_back(batch.first_choice.back());
     batch.labels.push_back(example->label);
@@ -200,6 +199,11 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
       pack_decoder_only(*example, slot, batch);
     }
   }
+}
+
+ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot) {
+  ChoiceBatch batch;
+  append(batch, examples, config, slot);
   return batch;
 }
 

@@ -53,9 +53,9 @@ struct ScoredToken {
 struct ChoiceBatch {
   StepInput input;
   std::vector<ScoredToken> scored;
-  std::vector<std::int64_t> first_choice;   ///< [E + 1] offsets of each example's choices
-  std::vector<std::int64_t> labels;         ///< [E], -1 unknown
-  std::vector<std::int64_t> scored_tokens;  ///< [choices]
+  std::vector<std::int64_t> first_choice = {0};  ///< [E + 1] offsets of each example's choices
+  std::vector<std::int64_t> labels;              ///< [E], -1 unknown
+  std::vector<std::int64_t> scored_tokens;       ///< [choices]
 
   std::int64_t examples() const { return static_cast<std::int64_t>(labels.size()); }
   std::int64_t choices() const { return first_choice.back(); }
@@ -66,7 +66,11 @@ struct ChoiceBatch {
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
                                                         std::int64_t batch_tokens);
 
-/// Packs examples; all of their segments use adapter `slot`. Throws as decoder_start_of().
+/// Adds examples to a batch; all of their segments use adapter `slot`. Throws as decoder_start_of().
+void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config,
+            std::int32_t slot);
+
+/// append() to a batch without examples.
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot);
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits

@@ -54,9 +54,9 @@ class Perturbed : public Adapter {
   Perturbed(const Adapter& inner, Where where) : inner_(inner), where_(where) {}
 
   bool acts_on(const Site& site) const override { return inner_.acts_on(site); }
-  at::Tensor input(const Site& site, const at::Tensor& x) const override { return inner_.input(site, x); }
+  at::Tensor input_scale(const Site& site) const override { return inner_.input_scale(site); }
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
-    const at::Tensor right = inner_.output(site, x, y);
+    const at::Tensor right = adapted_output(inner_, site, x, y);
     const bool training = where_ == Where::Training && at::GradMode::is_enabled();
     const bool generation = where_ == Where::Generation && y.size(0) == 1;  // one token a step
     return training || generation ? right * 1.05 : right;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "nn/norm.h"
+#include "nn/row_scale.h"
 
 namespace graft {
 namespace {
@@ -73,20 +74,47 @@ bool Context::acts_on(const Site& site) const {
   });
 }
 
+// rows [N, C] with each slot's scale: the tensor scale_of(slot) gives, undefined for none, absent where a slot does
+// something else.
+template <typename ScaleOf>
+std::optional<at::Tensor> Context::scaled(const at::Tensor& rows, const ScaleOf& scale_of) const {
+  std::vector<at::Tensor> scales;
+  std::vector<SlotRun> runs;
+  std::map<std::int32_t, std::int32_t> place;  // of a slot in `scales`
+  for (const auto& run : plan_.runs) {
+    const auto [found, added] = place.try_emplace(run.slot, -1);
+    if (added) {
+      const std::optional<at::Tensor> scale = scale_of(run.slot);
+      if (!scale) return std::nullopt;
+      if (scale->defined()) {
+        found->second = static_cast<std::int32_t>(scales.size());
+        scales.push_back(*scale);
+      }
+    }
+    runs.push_back({run.tokens, found->second});
+  }
+  return scales.empty() ? rows : scale_rows(rows, at::stack(scales), runs);
+}
+
 at::Tensor Context::adapt_input(const Site& site, const at::Tensor& x) const {
   if (!acts_on(site)) return x;
-  return by_run(plan_.runs, x, [&](std::int32_t slot, const at::Tensor& rows, TokenRange) {
+  return *scaled(x, [&](std::int32_t slot) -> std::optional<at::Tensor> {
     const SiteHooks* here = hooks(slot);
-    return here != nullptr && here->acts_on(site) ? here->input(site, rows) : rows;
+    return here != nullptr && here->acts_on(site) ? here->input_scale(site) : at::Tensor();
   });
 }
 
 at::Tensor Context::adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
   if (!acts_on(site)) return y;
+  const auto at_once = scaled(y, [&](std::int32_t slot) -> std::optional<at::Tensor> {
+    const SiteHooks* here = hooks(slot);
+    return here != nullptr && here->acts_on(site) ? here->output_scale(site) : at::Tensor();
+  });
+  if (at_once) return *at_once;
   return by_run(plan_.runs, y, [&](std::int32_t slot, const at::Tensor& rows, TokenRange range) {
     const SiteHooks* here = hooks(slot);
     if (here == nullptr || !here->acts_on(site)) return rows;
-    return here->output(site, x.narrow(0, range.begin, range.length), rows);
+    return adapted_output(*here, site, x.narrow(0, range.begin, range.length), rows);
   });
 }
 
@@ -100,7 +128,7 @@ at::Tensor Context::sublayer(const Site& last, const at::Tensor& x, const at::Te
 }
 
 at::Tensor Context::embed(Stack stack, std::int64_t index, double scale) const {
-  const at::Tensor rows = at::embedding(parameter(index), plan_.tokens);
+  const at::Tensor rows = at::embedding(parameter(index), plan_.tokens).to(at::kFloat);
   return replaced(plan_.virtual_tokens, scale == 1 ? rows : rows * scale,
                   [&](std::int32_t slot) { return hooks(slot)->prompt(stack); });
 }
@@ -140,7 +168,7 @@ at::Tensor Context::normalised(const Norm& norm, const at::Tensor& x, const Appl
 at::Tensor Context::rms_norm(const Norm& norm, const at::Tensor& x, double eps, NormWeight kind) const {
   return normalised(norm, x, [&](const at::Tensor& rows, const at::Tensor& stored, const at::Tensor&) {
     const at::Tensor weight = kind == NormWeight::Rounded ? stored : stored.to(at::kFloat);
-    return graft::rms_norm(rows, kind == NormWeight::WidePlusOne ? weight + 1 : weight, eps);
+    return graft::rms_norm(rows, kind == NormWeight::WidePlusOne ? weight + 1 : weight, eps, stored.scalar_type());
   });
 }
 
@@ -156,6 +184,12 @@ at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
   const at::Tensor adapted = adapt_input(map.site, x);
   const at::Tensor y = at::linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias);
   return adapt_output(map.site, x, y);
+}
+
+at::Tensor adapted_output(const SiteHooks& hooks, const Site& site, const at::Tensor& x, const at::Tensor& y) {
+  const auto scale = hooks.output_scale(site);
+  if (!scale) return hooks.output(site, x, y);
+  return scale->defined() ? scale_rows(y, *scale) : y;
 }
 
 }  // namespace graft

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,17 +48,18 @@ class Context {
   at::Tensor linear(const Linear& map, const at::Tensor& x) const;
   /// Adapters' output hooks alone, for roles that are slices of a fused map: x is the fused map's input.
   at::Tensor adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
-  /// Adapters' input hooks alone.
+  /// Adapters' input scales alone.
   at::Tensor adapt_input(const Site& site, const at::Tensor& x) const;
   /// Adapters' sublayer hooks on the output y of the attention or feed-forward that ends at site `last`.
   at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const;
-  /// Rows of table `index` for the plan's tokens, times `scale`; then the adapters' prompts in their virtual tokens'
-  /// places.
+  /// Rows [N, C] of table `index` for the plan's tokens, times `scale`; then the adapters' prompts in their virtual
+  /// tokens' places. In fp32, and with them the residual stream of pre-norm models, whatever the maps compute in: sixty
+  /// sums in bf16 would cost more digits than all maps together.
   at::Tensor embed(Stack stack, std::int64_t index, double scale = 1) const;
   /// Keys and values [N, G, D] with the adapters' prefixes in their virtual tokens' places.
   std::pair<at::Tensor, at::Tensor> with_prefixes(Stack stack, std::int64_t layer, const at::Tensor& keys,
                                                   const at::Tensor& values) const;
-  /// rms_norm() or layer_norm() of x [N, …] with every slot's own vectors.
+  /// rms_norm() or layer_norm() of x [N, …] with every slot's own vectors, in the compute dtype.
   at::Tensor rms_norm(const Norm& norm, const at::Tensor& x, double eps, NormWeight weight = NormWeight::Rounded) const;
   at::Tensor layer_norm(const Norm& norm, const at::Tensor& x, double eps) const;
 
@@ -66,6 +68,8 @@ class Context {
   at::Tensor normalised(const Norm& norm, const at::Tensor& x, const Apply& apply) const;
   at::Tensor norm_vector(std::int32_t slot, std::int64_t index) const;
   bool acts_on(const Site& site) const;
+  template <typename ScaleOf>
+  std::optional<at::Tensor> scaled(const at::Tensor& rows, const ScaleOf& scale_of) const;
   const SiteHooks* hooks(std::int32_t slot) const {
     return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)];
   }
@@ -76,5 +80,8 @@ class Context {
   KvCache* cache_;
   const SiteHooks* replacing_ = nullptr;
 };
+
+/// y [n, out] of a map's site through one adapter that acts on it; x as in SiteHooks::output().
+at::Tensor adapted_output(const SiteHooks& hooks, const Site& site, const at::Tensor& x, const at::Tensor& y);
 
 }  // namespace graft

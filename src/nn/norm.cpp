@@ -10,13 +10,13 @@ namespace {
 class RmsNorm : public torch::autograd::Function<RmsNorm> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
-                            double eps) {
+                            double eps, at::ScalarType dtype) {
     const at::Tensor wide = x.to(at::kFloat);
     const at::Tensor scale = wide.pow(2).mean(-1, true).add_(eps).rsqrt_();
     ctx->save_for_backward({x, weight, scale});
     const at::Tensor normalised = wide.mul(scale);
-    if (weight.scalar_type() == at::kFloat) return normalised.mul(weight).to(x.scalar_type());
-    return normalised.to(x.scalar_type()).mul_(weight);
+    if (weight.scalar_type() == at::kFloat) return normalised.mul(weight).to(dtype);
+    return normalised.to(dtype).mul_(weight);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -34,18 +34,20 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
       const at::Tensor mean = (inner * normalised).mean(-1, true);
       grad_x = inner.sub_(normalised * mean).mul_(scale).to(saved[0].scalar_type());
     }
-    return {grad_x, grad_weight, at::Tensor()};
+    return {grad_x, grad_weight, at::Tensor(), at::Tensor()};
   }
 };
 
 }  // namespace
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return RmsNorm::apply(x, weight, eps);
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
+  return RmsNorm::apply(x, weight, eps, dtype);
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
-  return at::layer_norm(x, {x.size(-1)}, weight, bias, eps);
+  if (x.scalar_type() == weight.scalar_type()) return at::layer_norm(x, {x.size(-1)}, weight, bias, eps);
+  return at::layer_norm(x, {x.size(-1)}, weight.to(x.scalar_type()), bias.to(x.scalar_type()), eps)
+      .to(weight.scalar_type());
 }
 
 }  // namespace graft

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,9 +67,12 @@ class SiteHooks {
  public:
   virtual ~SiteHooks() = default;
   virtual bool acts_on(const Site&) const { return false; }
-  /// x [n, in] before the linear map.
-  virtual at::Tensor input(const Site&, const at::Tensor& x) const { return x; }
-  /// y [n, out] after it; x is what the map was given before input().
+  /// What the rows x [n, in] of the linear map are multiplied with before it, [in] fp32, or an undefined tensor.
+  virtual at::Tensor input_scale(const Site&) const { return {}; }
+  /// What the rows y [n, out] after it are multiplied with, [out] fp32, or an undefined tensor; absent where output()
+  /// says what happens. Rows of any number of slots are scaled at once.
+  virtual std::optional<at::Tensor> output_scale(const Site&) const { return std::nullopt; }
+  /// y [n, out] after it, where output_scale() is absent; x is what the map was given before input_scale().
   virtual at::Tensor output(const Site&, const at::Tensor& x, const at::Tensor& y) const {
     (void)x;
     return y;

@@ -21,92 +21,103 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-class Trainer {
+// One adapter on its way.
+class Trainee {
  public:
-  Trainer(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
-          const TrainSettings& settings, const std::filesystem::path& state_file, const TrainCallbacks& callbacks)
-      : model_(model),
-        adapter_(adapter),
-        examples_(examples),
-        settings_(settings),
-        state_file_(state_file),
-        callbacks_(callbacks) {
-    if (examples.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
-    forward_.slots = {&adapter};
-    forward_.checkpoint_layers = settings.checkpoint_layers;
-    adapter.prepare(examples.size() / settings.templates, [this](std::size_t example) { return loss_of(example); });
-    for (const auto& parameter : adapter.parameters()) parameters_.push_back(parameter.value);
-    optimizer_ = make_optimizer(settings.optimizer, parameters_);
-    state_.base = base_hash(model);
+  Trainee(const Model& model, const Training& given, std::int32_t slot)
+      : model_(model), given_(given), settings_(given.settings), slot_(slot) {
+    if (given.examples.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
+    alone_.slots = {&given.adapter};
+    alone_.checkpoint_layers = settings_.checkpoint_layers;
+    given.adapter.prepare(given.examples.size() / settings_.templates,
+                          [this](std::size_t example) { return loss_of(example); });
+    std::vector<double> lr_ratios;
+    for (const auto& parameter : given.adapter.parameters()) {
+      parameters_.push_back(parameter.value);
+      lr_ratios.push_back(parameter.lr_ratio);
+    }
+    optimizer_ = make_optimizer(settings_.optimizer, parameters_, lr_ratios);
   }
 
-  void run() {
-    resume();
-    adapter_.set_training(true);
-    while (state_.step < settings_.steps) {
-      step();
-      if (settings_.eval_every > 0 && state_.step % settings_.eval_every == 0) evaluate();
-      const bool stop = interrupted();
-      if (stop || state_.step == settings_.steps || state_.step % std::max<std::int64_t>(1, settings_.save_every) == 0)
-        save();
-      if (stop)
-        fail(Category::Cancelled, "", "stopped at step {} of {}; run the same command again to go on", state_.step,
-             settings_.steps);
+  std::int32_t slot() const { return slot_; }
+  const TrainSettings& settings() const { return settings_; }
+  bool done() const { return state_.step >= settings_.steps; }
+  std::int64_t tokens() const { return report_.tokens; }
+
+  void resume(const std::string& base) {
+    state_.base = base;
+    if (std::filesystem::exists(given_.state_file)) {
+      load_state(given_.state_file, given_.adapter, *optimizer_, state_);
+      optimizer_->set_steps(state_.step);
+      if (given_.callbacks.on_resume) given_.callbacks.on_resume(state_.step);
     }
-    adapter_.set_training(false);
+    given_.adapter.set_training(true);
+  }
+
+  void begin_step() {
+    report_ = {};
+    report_.lr = learning_rate(settings_.schedule, settings_.lr, state_.step, settings_.steps, settings_.warmup_steps);
+  }
+
+  /// Examples of part `part` of the step's accumulation.
+  std::vector<const ChoiceTokens*> draw(std::int64_t part) {
+    const std::int64_t batch = state_.step * settings_.accumulation + part;
+    given_.adapter.begin_step(settings_.seed + static_cast<std::uint64_t>(batch));
+    const std::size_t count = given_.examples.size() / settings_.templates;  // of examples, whatever their template
+    std::vector<const ChoiceTokens*> chosen;
+    std::int64_t place = batch * settings_.batch_size;
+    for (const auto i : batch_of(settings_.seed, batch, settings_.batch_size, count)) {
+      const std::size_t drawn = i + count * template_of(settings_.seed, place++, settings_.templates);
+      chosen.push_back(&given_.examples[drawn]);
+      report_.examples.push_back(static_cast<std::int64_t>(drawn));
+    }
+    return chosen;
+  }
+
+  /// Loss to go backward from, of a batch whose tokens have these log-probabilities.
+  at::Tensor loss(const at::Tensor& log_p, const ChoiceBatch& batch) {
+    const TfewLoss loss = tfew_loss(log_p, batch, settings_.loss);
+    const double share = 1.0 / static_cast<double>(settings_.accumulation);
+    report_.loss += loss.total.item<double>() * share;
+    report_.parts["lm"] += loss.lm * share;
+    report_.parts["unlikelihood"] += loss.unlikelihood * share;
+    report_.parts["length_norm"] += loss.length_norm * share;
+    report_.tokens += batch.input.decoder.size() + batch.input.encoder.size();
+    return loss.total * share;
+  }
+
+  void end_step(double seconds) {
+    if (!std::isfinite(report_.loss)) fail_not_finite(model_, fmt::format("loss of step {}", state_.step + 1));
+    // A finite loss may have a gradient that is not, and one step with it would spoil the adapter for good.
+    if (!std::isfinite(clip_gradients(parameters_, settings_.clip_norm)))
+      fail_not_finite(model_, fmt::format("gradients of step {}", state_.step + 1));
+    optimizer_->step(report_.lr);
+    report_.step = ++state_.step;
+    report_.seconds = seconds;
+    if (given_.callbacks.on_step) given_.callbacks.on_step(report_);
+    if (settings_.eval_every > 0 && state_.step % settings_.eval_every == 0) evaluate();
+  }
+
+  bool save_is_due() const { return done() || state_.step % std::max<std::int64_t>(1, settings_.save_every) == 0; }
+  void save() const { save_state(given_.state_file, given_.adapter, *optimizer_, state_); }
+
+  std::string progress() const { return fmt::format("step {} of {}", state_.step, settings_.steps); }
+
+  void end() {
+    given_.adapter.set_training(false);
     if (!state_.best.empty()) copy_into_parameters(state_.best);
   }
 
  private:
-  void step() {
-    const auto start = Clock::now();
-    StepReport report;
-    report.lr = learning_rate(settings_.schedule, settings_.lr, state_.step, settings_.steps, settings_.warmup_steps);
-    for (std::int64_t part = 0; part < settings_.accumulation; ++part)
-      backward(state_.step * settings_.accumulation + part, report);
-    if (!std::isfinite(report.loss)) fail_not_finite(model_, fmt::format("loss of step {}", state_.step + 1));
-    // A finite loss may have a gradient that is not, and one step with it would spoil the adapter for good.
-    if (!std::isfinite(clip_gradients(parameters_, settings_.clip_norm)))
-      fail_not_finite(model_, fmt::format("gradients of step {}", state_.step + 1));
-    optimizer_->step(report.lr);
-    report.step = ++state_.step;
-    report.seconds = seconds_since(start);
-    if (callbacks_.on_step) callbacks_.on_step(report);
-  }
-
-  TfewLoss loss_of(const ChoiceBatch& batch) const {
-    return tfew_loss(token_log_probabilities(model_, batch, forward_), batch, settings_.loss);
-  }
-
   at::Tensor loss_of(std::size_t example) const {
-    return loss_of(pack({&examples_[example]}, model_.config(), 0)).total;
-  }
-
-  void backward(std::int64_t batch_index, StepReport& report) {
-    std::vector<const ChoiceTokens*> chosen;
-    const std::size_t count = examples_.size() / settings_.templates;  // of examples, whatever their template
-    std::int64_t place = batch_index * settings_.batch_size;
-    for (const auto i : batch_of(settings_.seed, batch_index, settings_.batch_size, count)) {
-      const std::size_t drawn = i + count * template_of(settings_.seed, place++, settings_.templates);
-      chosen.push_back(&examples_[drawn]);
-      report.examples.push_back(static_cast<std::int64_t>(drawn));
-    }
-    const ChoiceBatch batch = pack(chosen, model_.config(), 0);
-    adapter_.begin_step(settings_.seed + static_cast<std::uint64_t>(batch_index));
-    const TfewLoss loss = loss_of(batch);
-    const double share = 1.0 / static_cast<double>(settings_.accumulation);
-    (loss.total * share).backward();
-    report.loss += loss.total.item<double>() * share;
-    report.parts["lm"] += loss.lm * share;
-    report.parts["unlikelihood"] += loss.unlikelihood * share;
-    report.parts["length_norm"] += loss.length_norm * share;
-    report.tokens += batch.input.decoder.size() + batch.input.encoder.size();
+    const ChoiceBatch batch = pack({&given_.examples[example]}, model_.config(), 0);
+    return tfew_loss(token_log_probabilities(model_, batch, alone_), batch, settings_.loss).total;
   }
 
   void evaluate() {
-    adapter_.set_training(false);
-    const double score = callbacks_.evaluate(state_.step);
-    adapter_.set_training(true);
+    given_.adapter.set_training(false);
+    const double score = given_.callbacks.evaluate(state_.step);
+    given_.adapter.set_training(true);
     if (!settings_.keep_best || (!state_.best.empty() && score <= state_.best_score)) return;
     state_.best_score = score;
     state_.best.clear();
@@ -118,25 +129,91 @@ class Trainer {
     for (std::size_t i = 0; i < parameters_.size(); ++i) parameters_[i].copy_(values[i]);
   }
 
-  void save() { save_state(state_file_, adapter_, *optimizer_, state_); }
+  const Model& model_;
+  Training given_;
+  const TrainSettings& settings_;
+  std::int32_t slot_;
+  ForwardOptions alone_;
+  std::vector<at::Tensor> parameters_;
+  std::unique_ptr<Optimizer> optimizer_;
+  TrainState state_;
+  StepReport report_;
+};
 
-  void resume() {
-    if (!std::filesystem::exists(state_file_)) return;
-    load_state(state_file_, adapter_, *optimizer_, state_);
-    optimizer_->set_steps(state_.step);
-    if (callbacks_.on_resume) callbacks_.on_resume(state_.step);
+class Trainer {
+ public:
+  Trainer(const Model& model, const std::vector<Training>& trainings) : model_(model) {
+    for (const auto& training : trainings) {
+      forward_.checkpoint_layers = forward_.checkpoint_layers || training.settings.checkpoint_layers;
+      forward_.slots.push_back(&training.adapter);
+      trainees_.push_back(
+          std::make_unique<Trainee>(model, training, static_cast<std::int32_t>(forward_.slots.size()) - 1));
+    }
+  }
+
+  void run() {
+    const std::string base = base_hash(model_);
+    for (const auto& trainee : trainees_) trainee->resume(base);
+    for (auto active = unfinished(); !active.empty(); active = unfinished()) {
+      step(active);
+      const bool stop = interrupted();
+      for (Trainee* trainee : active) {
+        if (stop || trainee->save_is_due()) trainee->save();
+      }
+      if (stop)
+        fail(Category::Cancelled, "", "stopped at {}; run the same command again to go on", active.front()->progress());
+    }
+    for (const auto& trainee : trainees_) trainee->end();
+  }
+
+ private:
+  using Active = std::vector<Trainee*>;
+
+  Active unfinished() const {
+    Active active;
+    for (const auto& trainee : trainees_) {
+      if (!trainee->done()) active.push_back(trainee.get());
+    }
+    return active;
+  }
+
+  void step(const Active& active) {
+    const auto start = Clock::now();
+    std::int64_t parts = 0, tokens = 0;
+    for (Trainee* trainee : active) {
+      trainee->begin_step();
+      parts = std::max(parts, trainee->settings().accumulation);
+    }
+    for (std::int64_t part = 0; part < parts; ++part) backward(active, part);
+    for (const Trainee* trainee : active) tokens += trainee->tokens();
+    const double seconds = seconds_since(start);
+    for (Trainee* trainee : active)
+      trainee->end_step(seconds * static_cast<double>(trainee->tokens()) / static_cast<double>(tokens));
+  }
+
+  void backward(const Active& active, std::int64_t part) {
+    ChoiceBatch all;
+    std::vector<std::pair<Trainee*, ChoiceBatch>> own;
+    for (Trainee* trainee : active) {
+      if (part >= trainee->settings().accumulation) continue;
+      const auto examples = trainee->draw(part);
+      append(all, examples, model_.config(), trainee->slot());
+      own.emplace_back(trainee, pack(examples, model_.config(), trainee->slot()));
+    }
+    const at::Tensor log_p = token_log_probabilities(model_, all, forward_);
+    at::Tensor total = at::zeros({}, log_p.options());
+    std::int64_t first = 0;
+    for (auto& [trainee, batch] : own) {
+      const auto count = static_cast<std::int64_t>(batch.scored.size());
+      total = total + trainee->loss(log_p.narrow(0, first, count), batch);
+      first += count;
+    }
+    total.backward();
   }
 
   const Model& model_;
-  Adapter& adapter_;
-  const std::vector<ChoiceTokens>& examples_;
-  const TrainSettings& settings_;
-  const std::filesystem::path& state_file_;
-  const TrainCallbacks& callbacks_;
-  std::vector<at::Tensor> parameters_;
-  std::unique_ptr<Optimizer> optimizer_;
+  std::vector<std::unique_ptr<Trainee>> trainees_;
   ForwardOptions forward_;
-  TrainState state_;
 };
 
 }  // namespace
@@ -163,9 +240,12 @@ std::size_t template_of(std::uint64_t seed, std::int64_t place, std::size_t temp
   return templates == 1 ? 0 : Rng(~seed, static_cast<std::uint64_t>(place)).below(templates);
 }
 
-void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
-           const TrainSettings& settings, const std::filesystem::path& state_file, const TrainCallbacks& callbacks) {
-  Trainer(model, adapter, examples, settings, state_file, callbacks).run();
+void train(const Model& model, const Training& training) {
+  train_together(model, {training});
+}
+
+void train_together(const Model& model, const std::vector<Training>& trainings) {
+  Trainer(model, trainings).run();
 }
 
 }  // namespace graft

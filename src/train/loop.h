@@ -59,12 +59,26 @@ std::vector<std::size_t> batch_of(std::uint64_t seed, std::int64_t step, std::in
 /// example and epoch, a function of the seed and the place alone.
 std::size_t template_of(std::uint64_t seed, std::int64_t place, std::size_t templates);
 
+/// An adapter to train. What it refers to outlives the training.
+struct Training {
+  Adapter& adapter;
+  const std::vector<ChoiceTokens>& examples;
+  const TrainSettings& settings;
+  std::filesystem::path state_file;
+  const TrainCallbacks& callbacks;
+};
+
 /// Trains `adapter` in place. State goes to `state_file` (every save_every steps, at the end, and on Ctrl-C before
 /// Cancelled is thrown); when the file is there, training goes on from it and ends with the same bits as if it had
 /// never stopped. The adapter ends as the best one evaluated, where there was an evaluation. Throws InvalidArgument (no
 /// example; state over another base model), Corruption (state of another run; a loss or a
 /// gradient that is not finite, before the step that it would spoil), Cancelled.
-void train(const Model& model, Adapter& adapter, const std::vector<ChoiceTokens>& examples,
-           const TrainSettings& settings, const std::filesystem::path& state_file, const TrainCallbacks& callbacks);
+void train(const Model& model, const Training& training);
+
+/// Trains several adapters over one base in the same passes: each step's batches are segments of one batch, each with
+/// its own adapter, and every adapter comes out as if it had been trained alone, but for the rounding of matrix
+/// products of another height. Each has its own settings, examples and state, and may end or go on at another step than
+/// the others. Throws as train(), and InvalidArgument where one of several replaces base parameters.
+void train_together(const Model& model, const std::vector<Training>& trainings);
 
 }  // namespace graft

@@ -115,7 +115,7 @@ class Train : public ::testing::Test {
 
   double run() {
     adapter_ = std::make_unique<Scale>(spoilt_);
-    train(*model_, *adapter_, examples_, settings_, folder_ / "state.safetensors", callbacks_);
+    train(*model_, {*adapter_, examples_, settings_, folder_ / "state.safetensors", callbacks_});
     return adapter_->value();
   }
 

@@ -14,15 +14,15 @@ namespace {
 
 class AdamW : public Optimizer {
  public:
-  AdamW(const OptimizerSettings& settings, std::vector<at::Tensor> parameters)
-      : settings_(settings), parameters_(std::move(parameters)) {
+  AdamW(const OptimizerSettings& settings, std::vector<at::Tensor> parameters, std::vector<double> lr_ratios)
+      : settings_(settings), parameters_(std::move(parameters)), lr_ratios_(std::move(lr_ratios)) {
     for (const auto& parameter : parameters_) {
       mean_.push_back(at::zeros_like(parameter.detach()));
       square_.push_back(at::zeros_like(parameter.detach()));
     }
   }
 
-  void step(double lr) override {
+  void step(double run_lr) override {
     const at::NoGradGuard no_grad;
     ++steps_;
     const double correction1 = 1 - std::pow(settings_.beta1, static_cast<double>(steps_));
@@ -31,6 +31,7 @@ class AdamW : public Optimizer {
       at::Tensor& parameter = parameters_[i];
       const at::Tensor grad = parameter.grad();
       if (!grad.defined()) continue;
+      const double lr = run_lr * lr_ratios_[i];
       parameter.mul_(1 - lr * settings_.weight_decay);
       mean_[i].lerp_(grad, 1 - settings_.beta1);
       square_[i].mul_(settings_.beta2).addcmul_(grad, grad, 1 - settings_.beta2);
@@ -54,14 +55,15 @@ class AdamW : public Optimizer {
  private:
   OptimizerSettings settings_;
   std::vector<at::Tensor> parameters_, mean_, square_;
+  std::vector<double> lr_ratios_;
   std::int64_t steps_ = 0;
 };
 
 // Matrices keep row and column means of the squared gradient; vectors keep it whole.
 class Adafactor : public Optimizer {
  public:
-  Adafactor(const OptimizerSettings& settings, std::vector<at::Tensor> parameters)
-      : settings_(settings), parameters_(std::move(parameters)) {
+  Adafactor(const OptimizerSettings& settings, std::vector<at::Tensor> parameters, std::vector<double> lr_ratios)
+      : settings_(settings), parameters_(std::move(parameters)), lr_ratios_(std::move(lr_ratios)) {
     for (const auto& parameter : parameters_) {
       const bool matrix = parameter.dim() >= 2;
       auto reduced = parameter.sizes().vec();
@@ -75,7 +77,7 @@ class Adafactor : public Optimizer {
     }
   }
 
-  void step(double lr) override {
+  void step(double run_lr) override {
     const at::NoGradGuard no_grad;
     ++steps_;
     const double decay = 1 - std::pow(static_cast<double>(steps_), -0.8);
@@ -83,6 +85,7 @@ class Adafactor : public Optimizer {
       at::Tensor& parameter = parameters_[i];
       const at::Tensor grad = parameter.grad();
       if (!grad.defined()) continue;
+      const double lr = run_lr * lr_ratios_[i];
       at::Tensor update = preconditioned(i, grad, decay);
       const double rms = update.norm().item<double>() / std::sqrt(static_cast<double>(update.numel()));
       update.div_(std::max(1.0, rms)).mul_(lr);
@@ -119,14 +122,19 @@ class Adafactor : public Optimizer {
 
   OptimizerSettings settings_;
   std::vector<at::Tensor> parameters_, first_, second_;
+  std::vector<double> lr_ratios_;
   std::int64_t steps_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters) {
-  if (settings.name == "adamw") return std::make_unique<AdamW>(settings, std::move(parameters));
-  if (settings.name == "adafactor") return std::make_unique<Adafactor>(settings, std::move(parameters));
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters,
+                                          std::vector<double> lr_ratios) {
+  lr_ratios.resize(parameters.size(), 1);
+  if (settings.name == "adamw")
+    return std::make_unique<AdamW>(settings, std::move(parameters), std::move(lr_ratios));
+  if (settings.name == "adafactor")
+    return std::make_unique<Adafactor>(settings, std::move(parameters), std::move(lr_ratios));
   fail(Category::InvalidArgument, "optimizer.name", "unknown optimiser '{}'{}", settings.name,
        did_you_mean(settings.name, {"adafactor", "adamw"}));
 }

@@ -31,8 +31,10 @@ class Optimizer {
 };
 
 /// AdamW: Loshchilov and Hutter 2019. Adafactor: Shazeer and Stern 2018 with the settings of T-Few (no relative step,
-/// no parameter scaling, update clipping at 1, decay 1 − t^−0.8, no momentum). Throws InvalidArgument for another name.
-std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters);
+/// no parameter scaling, update clipping at 1, decay 1 − t^−0.8, no momentum). `lr_ratios`, if not empty, has for each
+/// parameter its learning rate as a multiple of step()'s. Throws InvalidArgument for another name.
+std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters,
+                                          std::vector<double> lr_ratios = {});
 
 /// Scales gradients so that their common L2 norm is at most `limit` (0: no clipping); returns the norm before.
 /// Gradients whose norm is not finite are left as they are.

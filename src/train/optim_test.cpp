@@ -22,6 +22,17 @@ std::vector<float> gradient_of(const at::Tensor& parameter) {
   return {values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel()};
 }
 
+TEST(Optimizer, AParameterLearnsAtItsRatioOfTheRate) {
+  for (const char* name : {"adamw", "adafactor"}) {
+    const std::vector<at::Tensor> parameters = {with_gradient({1, 2}), with_gradient({1, 2})};
+    OptimizerSettings settings;
+    settings.name = name;
+    make_optimizer(settings, parameters, {1, 16})->step(1e-3);
+    EXPECT_GT(parameters[0].abs().max().item<double>(), 1e-4) << name;
+    EXPECT_TRUE(at::allclose(parameters[0] * 16, parameters[1], 1e-6)) << name;
+  }
+}
+
 TEST(ClipGradients, ScalesAllTogetherToTheLimit) {
   const std::vector<at::Tensor> parameters = {with_gradient({3, 0}), with_gradient({}), with_gradient({4})};
   EXPECT_DOUBLE_EQ(clip_gradients(parameters, 1), 5);

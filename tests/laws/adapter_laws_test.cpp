@@ -14,8 +14,6 @@ namespace {
 
 class AdapterLaw : public Law {
  protected:
-  static bool has_file(const Method& method) { return *method.peft_type != '\0'; }
-
   // Mean cross-entropy of the text's own next tokens.
   static at::Tensor loss(const Model& of, const Text& text, const Adapter& adapter, bool checkpoint_layers = false) {
     const at::Tensor log_p = at::log_softmax(logits(of, text, &adapter, checkpoint_layers), -1);
@@ -60,20 +58,20 @@ class AdapterLaw : public Law {
   }
 
   // The command says so too, and leaves nothing behind.
-  void expect_no_merge(const Method& method, const Adapter& adapter) const {
-    const auto place = folder() / method.name, output = folder() / (std::string(method.name) + "-command");
+  void expect_no_merge(const MethodChoice& method, const Adapter& adapter) const {
+    const auto place = folder() / method.name(), output = folder() / (method.name() + "-command");
     save_adapter(place, adapter, model(), {});
     expect_error(Category::Unsupported, "keep the adapter", [&] { merge(model_folder(), place, output); });
     EXPECT_FALSE(fs::exists(output));
   }
 
-  std::unique_ptr<Model> merged(const Method& method, const Adapter& adapter) const {
+  std::unique_ptr<Model> merged(const MethodChoice& method, const Adapter& adapter) const {
     NamedTensors tensors = base_tensors();
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const at::Tensor value = adapter.merged(static_cast<std::int64_t>(i), tensors[i].second);
       if (value.defined()) tensors[i].second = value;
     }
-    return written(std::string(method.name) + "-merged", tensors);
+    return written(method.name() + "-merged", tensors);
   }
 };
 
@@ -83,8 +81,8 @@ TEST_P(AdapterLaw, AFreshAdapterChangesNothing) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const auto here = load_model(model_folder().string(), {dtype, at::kCPU});
     const Text input = text(12);
-    for_every_method([&](const Method& method) {
-      if (!method.starts_at_base) return;
+    for_every_method([&](const MethodChoice& method) {
+      if (!method.starts_at_base()) return;
       const auto adapter = fresh(method, *here);
       EXPECT_TRUE(at::equal(logits(*here, input, adapter.get()), logits(*here, input)));
     });
@@ -92,23 +90,23 @@ TEST_P(AdapterLaw, AFreshAdapterChangesNothing) {
 }
 
 TEST_P(AdapterLaw, SavedAndLoadedGivesTheSameBits) {
-  for_every_method([&](const Method& method) {
+  for_every_method([&](const MethodChoice& method) {
     const Text input = text(12);
     const auto adapter = stirred(method);
-    const auto place = folder() / method.name;
-    if (!has_file(method)) {
-      expect_error(Category::Unsupported, method.name, [&] { save_adapter(place, *adapter, model(), {}); });
+    const auto place = folder() / method.name();
+    if (!method.has_adapter_file()) {
+      expect_error(Category::Unsupported, method.name(), [&] { save_adapter(place, *adapter, model(), {}); });
       return;
     }
     save_adapter(place, *adapter, model(), {});
     const auto loaded = load_adapter(place, model());
-    EXPECT_EQ(loaded.method, method.name);
+    EXPECT_EQ(loaded.method, method.name());
     EXPECT_TRUE(at::equal(logits(model(), input, loaded.adapter.get()), logits(model(), input, adapter.get())));
   });
 }
 
 TEST_P(AdapterLaw, MergedWeightsGiveTheAdaptersLogits) {
-  for_every_method([&](const Method& method) {
+  for_every_method([&](const MethodChoice& method) {
     const Text input = text(12);
     const auto adapter = stirred(method);
     const at::Tensor want = logits(model(), input, adapter.get());
@@ -116,8 +114,8 @@ TEST_P(AdapterLaw, MergedWeightsGiveTheAdaptersLogits) {
     if (!mergeable(*adapter)) return expect_no_merge(method, *adapter);
     const auto whole = merged(method, *adapter);
     EXPECT_LE(relative_gap(logits(*whole, input), want), 1e-4);
-    if (!has_file(method)) return;
-    const auto place = folder() / method.name, output = folder() / (std::string(method.name) + "-command");
+    if (!method.has_adapter_file()) return;
+    const auto place = folder() / method.name(), output = folder() / (method.name() + "-command");
     save_adapter(place, *adapter, model(), {});
     merge(model_folder(), place, output);
     EXPECT_TRUE(at::equal(logits(*load_model(output.string()), input), logits(*whole, input)));
@@ -125,7 +123,7 @@ TEST_P(AdapterLaw, MergedWeightsGiveTheAdaptersLogits) {
 }
 
 TEST_P(AdapterLaw, GradientsReachEveryAdapterTensorAndNoBaseTensor) {
-  for_every_method([&](const Method& method) {
+  for_every_method([&](const MethodChoice& method) {
     const auto adapter = stirred(method);
     double largest = 0;
     for (const auto& [name, gradient] : gradients(text(12), *adapter, false)) {
@@ -146,7 +144,7 @@ TEST_P(AdapterLaw, GradientsReachEveryAdapterTensorAndNoBaseTensor) {
 }
 
 TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
-  for_every_method([&](const Method& method) {
+  for_every_method([&](const MethodChoice& method) {
     const Text input = text(12);
     const auto adapter = stirred(method);
     const auto kept = gradients(input, *adapter, false), recomputed = gradients(input, *adapter, true);
@@ -163,7 +161,7 @@ TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
 
 TEST_P(AdapterLaw, OneOptimiserStepChangesTheLogitsAndNotTheBase) {
   const std::string base = base_fingerprint(model());
-  for_every_method([&](const Method& method) {
+  for_every_method([&](const MethodChoice& method) {
     const Text input = text(12);
     const auto adapter = fresh(method, model());
     std::vector<at::Tensor> parameters;
@@ -182,11 +180,11 @@ TEST_P(AdapterLaw, AnotherBaseIsRefused) {
   tensors.back().second = tensors.back().second.clone();
   tensors.back().second.view({-1})[0] += 1;
   const auto other = written("other", tensors);
-  for_every_method([&](const Method& method) {
-    if (!has_file(method)) return;
-    const auto place = folder() / method.name;
+  for_every_method([&](const MethodChoice& method) {
+    if (!method.has_adapter_file()) return;
+    const auto place = folder() / method.name();
     save_adapter(place, *stirred(method), model(), {});
-    EXPECT_EQ(load_adapter(place, *copy).method, method.name);
+    EXPECT_EQ(load_adapter(place, *copy).method, method.name());
     expect_error(Category::InvalidArgument, "another base model", [&] { load_adapter(place, *other); });
   });
 }
@@ -201,6 +199,8 @@ TEST(Laws, CoverEveryArchitecture) {
   for (const Architecture* architecture : arch::registry())
     EXPECT_TRUE(covered.count(architecture->name) > 0)
         << architecture->name << " has no golden model: add one to tests/golden/cases.py";
+  std::printf("laws over %zu methods x %zu models of %zu architectures: %zu pairs\n", adapters::registry().size(),
+              models().size(), covered.size(), adapters::registry().size() * models().size());
 }
 
 }  // namespace

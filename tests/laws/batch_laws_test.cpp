@@ -18,19 +18,22 @@ class BatchLaw : public Law {
   /// A slot for every method that may share a batch.
   Owned all_that_mix() const {
     Owned owned;
-    for (const Method* method : adapters::registry()) {
-      auto adapter = stirred(*method, 20 + owned.adapters.size());
-      if (adapter->replaces_parameters()) continue;
-      owned.options.slots.push_back(adapter.get());
-      owned.adapters.push_back(std::move(adapter));
-    }
+    for_every_method([&](const MethodChoice& method) {
+      auto adapter = stirred(method, 20 + owned.adapters.size());
+      if (!adapter->replaces_parameters()) add_slot(owned, std::move(adapter));
+    });
     return owned;
+  }
+
+  static void add_slot(Owned& owned, std::unique_ptr<Adapter> adapter) {
+    owned.options.slots.push_back(adapter.get());
+    owned.adapters.push_back(std::move(adapter));
   }
 
   template <typename Rule>
   void for_base_and_every_method(Rule&& rule) const {
     rule(nullptr);
-    for_every_method([&](const Method& method) { rule(stirred(method).get()); });
+    for_every_method([&](const MethodChoice& method) { rule(stirred(method).get()); });
   }
 
   std::vector<ChoiceTokens> examples(std::size_t count) {
@@ -69,9 +72,31 @@ TEST_P(BatchLaw, AMixedBatchEqualsSeparateBatches) {
   }
 }
 
+TEST_P(BatchLaw, TwoHundredAndFiftySixAdaptersOfSixMethodsGiveEachRowItsOwn) {
+  const std::vector<std::string> methods = {"ia3", "lora", "bitfit", "layernorm", "adapter", "prefix_tuning"};
+  const at::NoGradGuard no_grad;
+  Owned owned;
+  StepInput mixed;
+  std::vector<Text> texts;
+  std::vector<Segment> places;
+  for (std::int32_t slot = 0; slot < 256; ++slot) {
+    add_slot(owned, stirred(MethodChoice(methods[static_cast<std::size_t>(slot) % methods.size()]), 100 + slot));
+    texts.push_back(text(2 + slot % 5));
+    places.push_back(add(mixed, texts.back(), slot));
+  }
+  const at::Tensor all = logits(model(), mixed, owned.options);
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const at::Tensor alone = logits(model(), texts[i], owned.options.slots[i]);
+    ASSERT_LE(relative_gap(rows(all, places[i]), alone), kRounding) << "adapter " << i;
+    // Another adapter of its method gives something else: the row is not served by chance.
+    const SiteHooks* other = owned.options.slots[i < 6 ? i + 6 : i - 6];
+    ASSERT_GT(relative_gap(logits(model(), texts[i], other), alone), kRounding) << "adapter " << i;
+  }
+}
+
 TEST_P(BatchLaw, AReplacingMethodIsRefusedInAMix) {
   const Owned others = all_that_mix();
-  for_every_method([&](const Method& method) {
+  for_every_method([&](const MethodChoice& method) {
     const auto adapter = stirred(method);
     if (!adapter->replaces_parameters()) return;
     ForwardOptions options;

@@ -21,6 +21,7 @@ namespace graft {
 struct AdapterTensor {
   std::string name;
   at::Tensor value;
+  double lr_ratio = 1;  ///< its learning rate as a multiple of the run's
 };
 
 /// A tensor as PEFT's file holds it, without the "base_model.model." in front.

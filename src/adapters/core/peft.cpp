@@ -1,10 +1,12 @@
 #include "adapters/core/peft.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <sstream>
 
+#include "adapters/core/combination.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -90,6 +92,29 @@ nlohmann::json read_manifest(const std::filesystem::path& file, const Model& mod
   return manifest;
 }
 
+LoadedAdapter load_combination(const std::filesystem::path& folder, const nlohmann::json& config, const Model& model) {
+  const auto parts = config.value("parts", nlohmann::json::array());
+  const bool names = parts.is_array() && parts.size() > 1 &&
+                     std::all_of(parts.begin(), parts.end(), [](const auto& part) { return part.is_string(); });
+  if (!names)
+    fail(Category::Corruption, (folder / "adapter_config.json").string(), "'parts' must list two or more methods");
+  const MethodChoice choice(fmt::format("{}", fmt::join(parts.get<std::vector<std::string>>(), "+")));
+  LoadedAdapter loaded;
+  loaded.method = choice.name();
+  std::vector<Combination::Part> adapters;
+  for (const Method* method : choice.parts()) {
+    LoadedAdapter part = load_adapter(folder / method->name, model);
+    if (part.method != method->name)
+      fail(Category::Corruption, (folder / method->name).string(), "holds an adapter of {}, not of {}", part.method,
+           method->name);
+    loaded.tensors += part.tensors;
+    if (loaded.manifest.is_null()) loaded.manifest = part.manifest;
+    adapters.push_back({method, std::move(part.adapter)});
+  }
+  loaded.adapter = std::make_unique<Combination>(model, std::move(adapters));
+  return loaded;
+}
+
 }  // namespace
 
 std::string base_fingerprint(const Model& model) {
@@ -101,6 +126,11 @@ std::string base_fingerprint(const Model& model) {
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
                   const Manifest& manifest) {
   nlohmann::json config = adapter.peft_config();
+  if (const auto* several = dynamic_cast<const Combination*>(&adapter)) {
+    for (const auto& part : several->parts()) save_adapter(folder / part.method->name, *part.adapter, model, manifest);
+    write_file(folder / "adapter_config.json", config.dump(2) + "\n");
+    return;
+  }
   config["base_model_name_or_path"] = "";
   config["inference_mode"] = true;
   // PEFT's wrapper for SEQ_2_SEQ_LM asks the model for a method that transformers 5 no longer has; its plain one
@@ -119,6 +149,7 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model) {
   const bool folder = !std::filesystem::is_regular_file(path);
   const nlohmann::json config = folder ? read_json(path / "adapter_config.json") : tfew_config();
+  if (config.value("peft_type", std::string()) == kCombinationType) return load_combination(path, config, model);
   const Method& method = adapters::find_peft(config.value("peft_type", std::string()));
   const auto file = folder ? weights_file(path) : path;
   LoadedAdapter loaded;

@@ -24,13 +24,14 @@ struct Manifest {
 /// 16,384 values in bfloat16, so that another base is recognised by its first tensor that differs.
 std::string base_fingerprint(const Model& model);
 
-/// Writes the folder atomically file by file. Throws Unsupported for a method PEFT has not.
+/// Writes the folder atomically file by file. Of several methods each has its own folder in it, which by itself is an
+/// adapter too. Throws Unsupported where a file cannot hold the adapter.
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
                   const Manifest& manifest);
 
 struct LoadedAdapter {
   std::unique_ptr<Adapter> adapter;
-  std::string method;
+  std::string method;       ///< "lora"; "lora+bitfit"
   std::size_t tensors = 0;  ///< how many landed
   nlohmann::json manifest;  ///< null for adapters that graft did not write
 };

@@ -114,7 +114,7 @@ ReportData tune_report(const TuneResult& run, const std::string& next) {
   ReportData data;
   data.model = run.job.config.model.path;
   data.task = run.job.task.name;
-  data.method = run.method.name;
+  data.method = run.method;
   data.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(run.started));
   data.version = GRAFT_VERSION;
   data.steps = run.settings.steps;

@@ -22,7 +22,7 @@ struct Trained {
 struct TuneResult {
   const Job& job;
   const TrainSettings& settings;
-  const Method& method;
+  const std::string method;  ///< "lora+bitfit"
   const Adapter& adapter;
   const RunFolder& folder;
   std::time_t started;

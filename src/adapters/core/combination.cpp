@@ -1,0 +1,239 @@
+#include "adapters/core/combination.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "nn/context.h"
+#include "nn/row_scale.h"
+
+namespace graft {
+namespace {
+
+std::vector<std::string> split(const std::string& names) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  for (std::size_t end = 0; end != std::string::npos; begin = end + 1) {
+    end = names.find('+', begin);
+    parts.push_back(names.substr(begin, end - begin));
+  }
+  return parts;
+}
+
+// Options of one part of several: {"lora": {…}} and nothing beside the parts' names.
+nlohmann::json options_of(const nlohmann::json& options, const Method& method) {
+  if (!options.contains(method.name)) return nlohmann::json::object();
+  if (!options.at(method.name).is_object())
+    fail(Category::InvalidArgument, fmt::format("method.options.{}", method.name),
+         "{} is no map of the method's options", options.at(method.name).dump());
+  return options.at(method.name);
+}
+
+void refuse_stray_options(const nlohmann::json& options, const std::vector<const Method*>& parts) {
+  for (const auto& [key, value] : options.items()) {
+    const auto names = [&key = key](const Method* method) { return key == method->name; };
+    if (std::any_of(parts.begin(), parts.end(), names)) continue;
+    fail(Category::InvalidArgument, fmt::format("method.options.{}", key),
+         "of several methods each has its own options; write method.options.{}.{}", parts.front()->name, key);
+  }
+}
+
+void refuse_shared_norms(const Model& model, const std::vector<Combination::Part>& parts) {
+  for (const auto& entry : model.norms()) {
+    for (const std::int64_t index : {entry.weight, entry.bias}) {
+      const Method* first = nullptr;
+      for (const auto& part : parts) {
+        if (index < 0 || !part.adapter->norm(index).defined()) continue;
+        if (first != nullptr)
+          fail(Category::InvalidArgument, "method",
+               "{} and {} both train {}; leave it to one of them (bitfit has norms=false)", first->name,
+               part.method->name, model.parameters().all()[static_cast<std::size_t>(index)].name);
+        first = part.method;
+      }
+    }
+  }
+}
+
+void refuse_shared_fronts(const std::vector<Combination::Part>& parts) {
+  for (const Stack stack : {Stack::Encoder, Stack::Decoder}) {
+    const Method* first = nullptr;
+    for (const auto& part : parts) {
+      if (part.adapter->virtual_tokens(stack) == 0) continue;
+      if (first != nullptr)
+        fail(Category::InvalidArgument, "method", "{} and {} both put virtual tokens in front of a text; use one",
+             first->name, part.method->name);
+      first = part.method;
+    }
+  }
+}
+
+void refuse_replacing(const std::vector<Combination::Part>& parts) {
+  for (const auto& part : parts) {
+    if (part.adapter->replaces_parameters())
+      fail(Category::InvalidArgument, "method",
+           "{} replaces base parameters and goes with no other method; run it alone", part.method->name);
+  }
+}
+
+}  // namespace
+
+MethodChoice::MethodChoice(const std::string& names) {
+  for (const auto& name : split(names)) {
+    const Method& method = adapters::find(name);
+    if (std::find(parts_.begin(), parts_.end(), &method) != parts_.end())
+      fail(Category::InvalidArgument, "method", "'{}' names {} twice", names, name);
+    parts_.push_back(&method);
+  }
+}
+
+std::string MethodChoice::name() const {
+  std::vector<std::string> names;
+  for (const Method* method : parts_) names.emplace_back(method->name);
+  return fmt::format("{}", fmt::join(names, "+"));
+}
+
+bool MethodChoice::has_adapter_file() const {
+  return std::all_of(parts_.begin(), parts_.end(), [](const Method* method) { return *method->peft_type != '\0'; });
+}
+
+bool MethodChoice::starts_at_base() const {
+  return std::all_of(parts_.begin(), parts_.end(), [](const Method* method) { return method->starts_at_base; });
+}
+
+std::unique_ptr<Adapter> MethodChoice::create(const Model& model, const nlohmann::json& options, Rng& rng) const {
+  if (single()) return parts_.front()->create(model, options, rng);
+  refuse_stray_options(options, parts_);
+  std::vector<Combination::Part> parts;
+  for (const Method* method : parts_)
+    parts.push_back({method, method->create(model, options_of(options, *method), rng)});
+  return std::make_unique<Combination>(model, std::move(parts));
+}
+
+Combination::Combination(const Model& model, std::vector<Part> parts) : parts_(std::move(parts)) {
+  refuse_replacing(parts_);
+  refuse_shared_norms(model, parts_);
+  refuse_shared_fronts(parts_);
+}
+
+bool Combination::acts_on(const Site& site) const {
+  return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return part.adapter->acts_on(site); });
+}
+
+// The product of the input scales of part `first` and the ones around it.
+at::Tensor Combination::scale_around(const Site& site, std::size_t first) const {
+  at::Tensor product;
+  for (std::size_t part = first; part < parts_.size(); ++part) {
+    const Adapter& adapter = *parts_[part].adapter;
+    const at::Tensor scale = adapter.acts_on(site) ? adapter.input_scale(site) : at::Tensor();
+    if (scale.defined()) product = product.defined() ? product * scale : scale;
+  }
+  return product;
+}
+
+at::Tensor Combination::input_scale(const Site& site) const {
+  return scale_around(site, 0);
+}
+
+std::optional<at::Tensor> Combination::output_scale(const Site& site) const {
+  at::Tensor product;
+  for (const auto& part : parts_) {
+    if (!part.adapter->acts_on(site)) continue;
+    const auto scale = part.adapter->output_scale(site);
+    if (!scale) return std::nullopt;
+    if (scale->defined()) product = product.defined() ? product * *scale : *scale;
+  }
+  return product;
+}
+
+at::Tensor Combination::output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
+  at::Tensor result = y;
+  for (std::size_t part = 0; part < parts_.size(); ++part) {
+    if (!parts_[part].adapter->acts_on(site)) continue;
+    const at::Tensor around = scale_around(site, part + 1);
+    result = adapted_output(*parts_[part].adapter, site, around.defined() ? scale_rows(x, around) : x, result);
+  }
+  return result;
+}
+
+at::Tensor Combination::sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const {
+  at::Tensor result = y;
+  for (const auto& part : parts_) {
+    if (part.adapter->acts_on(last)) result = part.adapter->sublayer(last, x, result);
+  }
+  return result;
+}
+
+const Adapter* Combination::with_virtual_tokens(Stack stack) const {
+  for (const auto& part : parts_) {
+    if (part.adapter->virtual_tokens(stack) > 0) return part.adapter.get();
+  }
+  return nullptr;
+}
+
+std::int64_t Combination::virtual_tokens(Stack stack) const {
+  const Adapter* front = with_virtual_tokens(stack);
+  return front == nullptr ? 0 : front->virtual_tokens(stack);
+}
+
+at::Tensor Combination::prompt(Stack stack) const {
+  const Adapter* front = with_virtual_tokens(stack);
+  return front == nullptr ? at::Tensor() : front->prompt(stack);
+}
+
+std::pair<at::Tensor, at::Tensor> Combination::prefix(Stack stack, std::int64_t layer) const {
+  // Those that cross-attention reads stand in front of the encoder's texts.
+  const Adapter* front = with_virtual_tokens(stack == Stack::Cross ? Stack::Encoder : stack);
+  return front == nullptr ? std::pair<at::Tensor, at::Tensor>() : front->prefix(stack, layer);
+}
+
+at::Tensor Combination::norm(std::int64_t index) const {
+  for (const auto& part : parts_) {
+    if (const at::Tensor vector = part.adapter->norm(index); vector.defined()) return vector;
+  }
+  return {};
+}
+
+std::vector<AdapterTensor> Combination::parameters() const {
+  std::vector<AdapterTensor> result;
+  for (const auto& part : parts_) {
+    for (auto& tensor : part.adapter->parameters())
+      result.push_back({fmt::format("{}.{}", part.method->name, tensor.name), tensor.value, tensor.lr_ratio});
+  }
+  return result;
+}
+
+nlohmann::json Combination::peft_config() const {
+  auto names = nlohmann::json::array();
+  for (const auto& part : parts_) names.push_back(part.method->name);
+  return {{"peft_type", kCombinationType}, {"parts", names}};
+}
+
+std::vector<PeftTensor> Combination::peft_tensors() const {
+  for (const auto& part : parts_) part.adapter->peft_tensors();
+  return {};
+}
+
+at::Tensor Combination::merged(std::int64_t index, const at::Tensor& base) const {
+  at::Tensor result;
+  for (const auto& part : parts_) {
+    const at::Tensor value = part.adapter->merged(index, result.defined() ? result : base);
+    if (value.defined()) result = value;
+  }
+  return result;
+}
+
+void Combination::prepare(std::size_t examples, const ExampleLoss& loss) {
+  for (const auto& part : parts_) part.adapter->prepare(examples, loss);
+}
+
+void Combination::begin_step(std::uint64_t seed) {
+  for (const auto& part : parts_) part.adapter->begin_step(seed);
+}
+
+void Combination::set_training(bool training) {
+  for (const auto& part : parts_) part.adapter->set_training(training);
+}
+
+}  // namespace graft

@@ -1,0 +1,133 @@
+// Training several adapters in one pass, on every golden model with every method.
+#include "law_model.h"
+#include "train/loop.h"
+
+namespace graft::laws {
+namespace {
+
+class TrainingLaw : public Law {
+ protected:
+  struct Trained {
+    std::unique_ptr<Adapter> adapter;
+    std::vector<ChoiceTokens> examples;
+    TrainSettings settings;
+    TrainCallbacks callbacks;
+    std::vector<double> losses;
+  };
+
+  std::vector<ChoiceTokens> examples(std::size_t count) {
+    std::vector<ChoiceTokens> made;
+    for (std::size_t e = 0; e < count; ++e) {
+      ChoiceTokens example;
+      example.label = static_cast<std::int64_t>(e % 2);
+      example.prompt = tokens(4 + static_cast<std::int64_t>(rng().below(6)));
+      for (std::size_t c = 0; c < 2 + e % 2; ++c)
+        example.choices.push_back({tokens(1 + static_cast<std::int64_t>(rng().below(3))), 1, 1});
+      made.push_back(std::move(example));
+    }
+    return made;
+  }
+
+  // Its own data, seed, batch size, length and accumulation.
+  static TrainSettings settings(std::int64_t number) {
+    TrainSettings settings;
+    settings.optimizer.name = "adamw";
+    // Where a gradient is zero but for rounding, Adam would make a step of the rounding's sign.
+    settings.optimizer.eps = 1e-3;
+    settings.lr = 1e-2;
+    settings.warmup_steps = 0;
+    settings.steps = 3 + number % 2;
+    settings.batch_size = 1 + number % 3;
+    settings.accumulation = 1 + number % 2;
+    settings.seed = static_cast<std::uint64_t>(number);
+    return settings;
+  }
+
+  std::vector<Trained> fresh_of_every_method() {
+    std::vector<Trained> all;
+    for_every_method([&](const MethodChoice& method) {
+      const auto number = static_cast<std::int64_t>(all.size());
+      const auto options = method.name() == "lora" ? nlohmann::json{{"dropout", 0.3}} : nlohmann::json::object();
+      auto adapter = fresh(method, model(), options);
+      if (adapter->replaces_parameters()) return;
+      all.push_back({std::move(adapter), {}, settings(number), {}, {}});
+    });
+    return all;
+  }
+
+  void watch(Trained& trained) {
+    trained.callbacks.on_step = [&trained](const StepReport& step) { trained.losses.push_back(step.loss); };
+  }
+
+  Training training(Trained& trained, const std::string& file) const {
+    return {*trained.adapter, trained.examples, trained.settings, folder() / (file + ".safetensors"),
+            trained.callbacks};
+  }
+};
+
+TEST_P(TrainingLaw, AdaptersTrainedTogetherComeOutAsAlone) {
+  auto alone = fresh_of_every_method(), together = fresh_of_every_method();
+  ASSERT_GE(together.size(), 6u);
+  std::vector<Training> trainings;
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    alone[i].examples = together[i].examples = examples(5);
+    watch(alone[i]);
+    watch(together[i]);
+    train(model(), training(alone[i], fmt::format("alone-{}", i)));
+    trainings.push_back(training(together[i], fmt::format("together-{}", i)));
+  }
+  train_together(model(), trainings);
+  const Text input = text(12);
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    ASSERT_EQ(together[i].losses.size(), alone[i].losses.size());
+    for (std::size_t step = 0; step < alone[i].losses.size(); ++step)
+      EXPECT_NEAR(together[i].losses[step], alone[i].losses[step], 1e-4 * std::abs(alone[i].losses[step])) << i;
+    EXPECT_NE(alone[i].losses.front(), alone[i].losses.back()) << i;
+    EXPECT_LE(
+        relative_gap(logits(model(), input, together[i].adapter.get()), logits(model(), input, alone[i].adapter.get())),
+        1e-4)
+        << i;
+  }
+}
+
+// A constant schedule: the first steps are then those of the whole training.
+TEST_P(TrainingLaw, OneThatStoppedEarlierGoesOnBesideTheOthers) {
+  auto alone = fresh_of_every_method(), together = fresh_of_every_method();
+  std::vector<Training> trainings;
+  for (const std::size_t i : {0, 1}) {
+    alone[i].examples = together[i].examples = examples(5);
+    alone[i].settings.schedule = together[i].settings.schedule = "constant";
+    train(model(), training(alone[i], fmt::format("alone-{}", i)));
+    trainings.push_back(training(together[i], fmt::format("together-{}", i)));
+  }
+  const std::int64_t steps = together[1].settings.steps;
+  together[1].settings.steps = 2;
+  train(model(), trainings[1]);
+  together[1].settings.steps = steps;
+  std::int64_t from = 0;
+  together[1].callbacks.on_resume = [&](std::int64_t step) { from = step; };
+  train_together(model(), trainings);
+  EXPECT_EQ(from, 2);
+  const Text input = text(12);
+  for (const std::size_t i : {0, 1}) {
+    EXPECT_LE(
+        relative_gap(logits(model(), input, together[i].adapter.get()), logits(model(), input, alone[i].adapter.get())),
+        1e-4)
+        << i;
+  }
+}
+
+TEST_P(TrainingLaw, AMethodThatReplacesParametersIsTrainedAlone) {
+  auto all = fresh_of_every_method();
+  Trained full{fresh(MethodChoice("full"), model()), examples(3), settings(0), {}, {}};
+  all[0].examples = examples(3);
+  expect_error(Category::InvalidArgument, "run it alone", [&] {
+    train_together(model(), {training(all[0], "first"), training(full, "second")});
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, TrainingLaw, ::testing::ValuesIn(models()), title);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TrainingLaw);
+
+}  // namespace
+}  // namespace graft::laws
