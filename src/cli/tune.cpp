@@ -62,10 +62,7 @@ RunConfig resolve() {
   config.data.text_column = a.text_column;
   config.data.label_column = a.label_column;
   config.run.output = a.output;
-  if (!a.method.empty() && a.method != config.method.name) {
-    config.method.name = a.method;
-    config.method.options.clear();
-  }
+  choose_method(config, a.method);
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.eval_rows >= 0) config.data.eval_rows = a.eval_rows;
   if (a.seed >= 0) config.data.seed = config.train.seed = a.seed;
@@ -82,15 +79,6 @@ nlohmann::json with_token_ids(nlohmann::json options, const Method& method, cons
     fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", options.at(text).dump());
   options["init_ids"] = tokenizer.encode(options.at(text).get<std::string>(), false);
   options.erase(text);
-  return options;
-}
-
-nlohmann::json method_options(const RunConfig& config) {
-  nlohmann::json options = nlohmann::json::object();
-  for (const auto& [key, text] : config.method.options) {
-    const auto value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    options[key] = value.is_discarded() ? nlohmann::json(text) : value;
-  }
   return options;
 }
 

@@ -26,7 +26,8 @@ class Flops : public ::testing::Test {
 
   static double flops(const Model& model, const char* method, const ChoiceTokens& example) {
     Rng rng(0);
-    return training_flops(model, *adapters::find(method).create(model, nlohmann::json::object(), rng), example);
+    return training_flops(model, *adapters::find(method).create(model, nlohmann::json::object(), rng),
+                          tokens_of(example));
   }
 
   // Elements of the matrices whose name holds any of the words; embeddings, norms and position tables are none of them.
