@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -35,7 +36,7 @@ The paper's rule (Liu et al. 2022, section 4.2) is a product: 2N FLOPs a token t
 parameters, N with an encoder-decoder model, three times that to train; N as in the file, or --parameters.
 graft's count is of the matrix products that graft does: linear maps; the prompt once for all choices; the head only where
 logits are needed; a gradient only for what trains; an adapter's virtual tokens too. Neither holds attention's products of
-queries, keys and values.
+queries, keys and values, nor an adapter's own.
 Disk is what a task adds: the tensors of the adapter's file, or the demonstrations as 32-bit token ids. Memory is weights in
 the dtype of train.precision, the adapter, and kept keys and values; in training also fp32 gradients and the optimiser's
 state. Activations are left out, and the copies of parameters that fish and said make in a step.
@@ -233,6 +234,10 @@ std::vector<std::string> notes_of(const CostQuestion& q, const std::vector<CostR
   return notes;
 }
 
+const char* dtype_name(at::ScalarType dtype) {
+  return dtype == at::kFloat ? "float32" : "bfloat16";
+}
+
 Json flops_json(const CostFlops& flops) {
   Json json = {{"paper", flops.paper}, {"graft", nullptr}};
   if (flops.graft) json["graft"] = *flops.graft;
@@ -256,7 +261,7 @@ Json answer(const CostQuestion& q, const std::vector<CostRow>& rows, const RunCo
               {"icl_model", model_json(q.icl_model)},
               {"method", q.method},
               {"trained_parameters", q.adapter == nullptr ? Json() : Json(trainable_elements(*q.adapter))},
-              {"dtype", toString(q.dtype)},
+              {"dtype", dtype_name(q.dtype)},
               {"steps", config.train.steps},
               {"training_examples", q.training_examples},
               {"tokens", {{"example", example_json(q.tested)}, {"training_example", example_json(q.trained)}}},
@@ -319,7 +324,7 @@ void print_answer(const CostQuestion& q, const std::vector<CostRow>& rows, const
   fmt::print("tokens    {:.1f} an example with its {:.1f} choices, {:.1f} in training\n", q.tested.all(),
              q.tested.choices, q.trained.all());
   if (q.shots.count > 0) fmt::print("          {:g} demonstrations of {:.1f}\n", q.shots.count, q.shots.tokens);
-  fmt::print("training  {} steps, {:g} examples; {}\n\n", config.train.steps, q.training_examples, toString(q.dtype));
+  fmt::print("training  {} steps, {:g} examples; {}\n\n", config.train.steps, q.training_examples, dtype_name(q.dtype));
   print_table(rows);
   const auto notes = notes_of(q, rows);
   if (!notes.empty()) fmt::print("\n{}\n", fmt::join(notes, "\n"));
