@@ -1,6 +1,7 @@
 // The table from models' configurations alone, at the sizes of Liu et al. 2022, Table 1 and section 4.2.
 #include "train/cost_table.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "train/flops.h"
