@@ -2,6 +2,7 @@
 // examples is trained, the rest stays (Sung et al. 2021, section 3).
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <map>
 
 #include "adapters/core/method.h"
@@ -37,6 +38,22 @@ std::map<std::int64_t, at::Tensor> largest(const std::vector<at::Tensor>& scores
   return result;
 }
 
+// Of a model without values every parameter has its share of the `count` places.
+std::map<std::int64_t, at::Tensor> shares(const std::vector<at::Tensor>& scores, std::int64_t elements,
+                                          std::int64_t count) {
+  std::map<std::int64_t, at::Tensor> result;
+  const double ratio = static_cast<double>(count) / static_cast<double>(elements);
+  std::int64_t seen = 0, taken = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (!scores[i].defined()) continue;
+    seen += scores[i].numel();
+    const auto here = std::llround(ratio * static_cast<double>(seen)) - taken;
+    taken += here;
+    if (here > 0) result[static_cast<std::int64_t>(i)] = at::arange(here, scores[i].options().dtype(at::kLong));
+  }
+  return result;
+}
+
 class Fish : public Adapter {
  public:
   Fish(const Model& model, std::map<std::int64_t, Sparse> entries) : model_(model), entries_(std::move(entries)) {}
@@ -50,7 +67,7 @@ class Fish : public Adapter {
       elements += parameter.fixed ? 0 : parameter.value.numel();
     }
     count_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(elements) * ratio));
-    choose(sizes);
+    take(model.device().is_meta() ? shares(sizes, elements, count_) : largest(sizes, count_));
   }
 
   bool replaces_parameters() const override { return true; }
@@ -76,7 +93,7 @@ class Fish : public Adapter {
       if (dense_[i].defined() && !fisher[i].defined()) fisher[i] = at::zeros_like(dense_[i]);
     }
     dense_.clear();
-    choose(fisher);
+    take(largest(fisher, count_));
   }
 
   std::vector<AdapterTensor> parameters() const override {
@@ -109,9 +126,9 @@ class Fish : public Adapter {
     parameter.mutable_grad() = at::Tensor();
   }
 
-  void choose(const std::vector<at::Tensor>& scores) {
+  void take(const std::map<std::int64_t, at::Tensor>& places) {
     entries_.clear();
-    for (const auto& [index, indices] : largest(scores, count_)) {
+    for (const auto& [index, indices] : places) {
       const at::Tensor flat = model_.parameters().value(index).reshape({-1});
       entries_[index] = {indices, trainable(flat.index_select(0, indices), model_)};
     }

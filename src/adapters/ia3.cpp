@@ -68,8 +68,9 @@ class Ia3 : public Adapter {
     for (const auto& [site, target] : targets_) {
       const RoleEntry& entry = target.entry;
       at::Tensor& vector = by_module[entry.module()];
-      if (!vector.defined()) vector = at::ones({target.input ? entry.in : entry.whole});
-      vector.narrow(0, target.input ? 0 : entry.first, target.scale.size(0)).mul_(target.scale.detach().cpu());
+      const at::Tensor scale = target.scale.detach();
+      if (!vector.defined()) vector = at::ones({target.input ? entry.in : entry.whole}, scale.options());
+      vector.narrow(0, target.input ? 0 : entry.first, scale.size(0)).mul_(scale);
     }
     std::vector<PeftTensor> result;
     for (const auto& [module, vector] : by_module) {

@@ -40,6 +40,7 @@ class Fastfood {
  public:
   Fastfood(std::int64_t values, std::uint64_t seed, at::Device device) : values_(values) {
     while (width_ < values) width_ *= 2;
+    if (device.is_meta()) return;  // of a model without values nothing is projected
     const auto generator = at::detail::createCPUGenerator(seed);
     signs_ = at::empty({width_}, at::kFloat).bernoulli_(0.5, generator).mul_(2).sub_(1).to(device);
     order_ = at::randperm(width_, generator, at::kInt).to(device);

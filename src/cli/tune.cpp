@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <ctime>
-#include <sstream>
 
 #include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
@@ -64,10 +63,7 @@ RunConfig resolve() {
   config.data.text_column = a.text_column;
   config.data.label_column = a.label_column;
   config.run.output = a.output;
-  if (!a.method.empty() && a.method != config.method.name) {
-    config.method.name = a.method;
-    config.method.options.clear();
-  }
+  choose_method(config, a.method);
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.eval_rows >= 0) config.data.eval_rows = a.eval_rows;
   if (a.seed >= 0) config.data.seed = config.train.seed = a.seed;
@@ -87,24 +83,8 @@ nlohmann::json with_token_ids(nlohmann::json options, const Method& method, cons
   return options;
 }
 
-// Where "lora.rank" stands: options["lora"]["rank"].
-nlohmann::json& option_place(nlohmann::json& options, const std::string& key) {
-  nlohmann::json* place = &options;
-  std::istringstream parts(key);
-  for (std::string part; std::getline(parts, part, '.');) {
-    if (!place->is_object() && !place->is_null())
-      fail(Category::InvalidArgument, "method.options." + key, "one of the names before it has a value already");
-    place = &(*place)[part];
-  }
-  return *place;
-}
-
-nlohmann::json method_options(const RunConfig& config, const MethodChoice& method, const Tokenizer& tokenizer) {
-  nlohmann::json options = nlohmann::json::object();
-  for (const auto& [key, text] : config.method.options) {
-    const auto value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    option_place(options, key) = value.is_discarded() ? nlohmann::json(text) : value;
-  }
+nlohmann::json options_of(const RunConfig& config, const MethodChoice& method, const Tokenizer& tokenizer) {
+  nlohmann::json options = method_options(config);
   if (method.single()) return with_token_ids(options, *method.parts().front(), tokenizer);
   for (const Method* part : method.parts()) {
     if (options.contains(part->name)) options[part->name] = with_token_ids(options[part->name], *part, tokenizer);
@@ -383,7 +363,7 @@ class Tune {
 
   std::unique_ptr<Adapter> new_adapter() const {
     Rng rng(settings_.seed, 1);
-    auto adapter = method_.create(*job_.model, method_options(job_.config, method_, *job_.tokenizer), rng);
+    auto adapter = method_.create(*job_.model, options_of(job_.config, method_, *job_.tokenizer), rng);
     // What PEFT's files cannot hold is told now, not when the training is done.
     if (has_adapter_file()) adapter->peft_tensors();
     return adapter;

@@ -26,7 +26,8 @@ class Flops : public ::testing::Test {
 
   static double flops(const Model& model, const char* method, const ChoiceTokens& example) {
     Rng rng(0);
-    return training_flops(model, *adapters::find(method).create(model, nlohmann::json::object(), rng), example);
+    return training_flops(model, *adapters::find(method).create(model, nlohmann::json::object(), rng),
+                          tokens_of(example));
   }
 
   // Elements of the matrices whose name holds any of the words; embeddings, norms and position tables are none of them.
@@ -57,6 +58,36 @@ TEST_F(Flops, ADecoderReadsThePromptOnceAndScoresFewRows) {
     const auto adapter = adapters::find("ia3").create(*loaded, nlohmann::json::object(), rng);
     EXPECT_DOUBLE_EQ(flops(*loaded, "ia3", example_),
                      4 * products + 2 * static_cast<double>(trainable_elements(*adapter)) * tokens)
+        << name;
+  }
+}
+
+// What pack() lays out is what counts.
+TEST_F(Flops, InferenceIsTheForwardPass) {
+  for (const char* name : {"llama", "t5"}) {
+    const auto loaded = model(name);
+    EXPECT_DOUBLE_EQ(3 * inference_flops(*loaded, nullptr, tokens_of(example_)), flops(*loaded, "full", example_));
+    const ChoiceBatch batch = pack({&example_}, loaded->config(), -1);
+    const ExampleTokens tokens = tokens_of(example_);
+    EXPECT_EQ(tokens.all(), 9);
+    EXPECT_EQ(tokens.choices, 2);
+    const auto rows = batch.input.encoder.size() + batch.input.decoder.size();
+    EXPECT_EQ(static_cast<double>(rows), tokens.all() - (loaded->encoder_decoder() ? 0 : tokens.choices)) << name;
+  }
+}
+
+// Twenty tokens in front of the prompt cost what twenty tokens more of prompt cost.
+TEST_F(Flops, VirtualTokensAreRowsLikeOthers) {
+  for (const char* name : {"llama", "t5"}) {
+    const auto loaded = model(name);
+    Rng rng(0);
+    const auto prompt = adapters::find("prompt_tuning").create(*loaded, {{"length", 20}}, rng);
+    ExampleTokens tokens = tokens_of(example_), longer = tokens;
+    longer.prompt += 20;
+    EXPECT_DOUBLE_EQ(inference_flops(*loaded, prompt.get(), tokens), inference_flops(*loaded, nullptr, longer)) << name;
+    EXPECT_DOUBLE_EQ(
+        training_flops(*loaded, *prompt, tokens),
+        2 * inference_flops(*loaded, nullptr, longer) + 2 * 20 * static_cast<double>(trainable_elements(*prompt)))
         << name;
   }
 }

@@ -7,6 +7,7 @@
 #include "convert/merge.h"
 #include "law_model.h"
 #include "nn/tensor_file.h"
+#include "train/footprint.h"
 #include "train/optim.h"
 
 namespace graft::laws {
@@ -87,6 +88,24 @@ TEST_P(AdapterLaw, AFreshAdapterChangesNothing) {
       EXPECT_TRUE(at::equal(logits(*here, input, adapter.get()), logits(*here, input)));
     });
   }
+}
+
+// What `graft cost` counts before any weight is there.
+TEST_P(AdapterLaw, AModelWithoutWeightsHasTheSameAdapter) {
+  const auto outline = outline_model(model().config());
+  for_every_method([&](const Method& method) {
+    Rng rng(0);
+    const auto counted = method.create(*outline, nlohmann::json::object(), rng);
+    const auto adapter = fresh(method, model());
+    EXPECT_EQ(trainable_elements(*counted), trainable_elements(*adapter));
+    for (const char* optimizer : {"adamw", "adafactor"}) {
+      const auto here = training_memory(model(), at::kFloat, *adapter, {optimizer}),
+                 there = training_memory(*outline, at::kFloat, *counted, {optimizer});
+      // A mask may lie over other parameters, with as many values.
+      EXPECT_NEAR(static_cast<double>(there.total()) / static_cast<double>(here.total()), 1, 1e-9);
+    }
+    if (has_file(method)) EXPECT_EQ(adapter_file_bytes(*counted), adapter_file_bytes(*adapter));
+  });
 }
 
 TEST_P(AdapterLaw, SavedAndLoadedGivesTheSameBits) {

@@ -211,8 +211,12 @@ nlohmann::json Combination::peft_config() const {
 }
 
 std::vector<PeftTensor> Combination::peft_tensors() const {
-  for (const auto& part : parts_) part.adapter->peft_tensors();
-  return {};
+  std::vector<PeftTensor> result;
+  for (const auto& part : parts_) {
+    for (const auto& tensor : part.adapter->peft_tensors())
+      result.push_back({fmt::format("{}/{}", part.method->name, tensor.name), tensor.value});
+  }
+  return result;
 }
 
 at::Tensor Combination::merged(std::int64_t index, const at::Tensor& base) const {

@@ -59,7 +59,7 @@ class Combination : public Adapter {
   std::vector<AdapterTensor> parameters() const override;
   /// {"peft_type": "COMBINATION", "parts": ["lora", "bitfit"]}: each part has a folder of its own beside it.
   nlohmann::json peft_config() const override;
-  /// None of its own. Throws what a part throws whose file cannot hold it.
+  /// Those of the parts, each with its folder in front. Throws what a part throws whose file cannot hold it.
   std::vector<PeftTensor> peft_tensors() const override;
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override;
 

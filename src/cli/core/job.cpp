@@ -9,6 +9,7 @@
 #include <numeric>
 #include <set>
 #include <span>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -49,13 +50,6 @@ std::size_t template_index(const std::string& wanted, const Task& task) {
   if (error == std::errc() && end == wanted.data() + wanted.size() && index < task.templates.size()) return index;
   fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}{}", wanted,
        task.templates.size(), task.name, did_you_mean(wanted, names));
-}
-
-std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
-  if (config.data.prompt_template != "all") return {template_index(config.data.prompt_template, task)};
-  std::vector<std::size_t> all(task.templates.size());
-  std::iota(all.begin(), all.end(), std::size_t{0});
-  return all;
 }
 
 // A held-out row in every template of the run.
@@ -135,15 +129,6 @@ void render_templates(Job& job, const FewShot& data) {
   tell_cuts(job);
 }
 
-Task task_of(const RunConfig& config) {
-  if (!config.task.name.empty()) return load_task(config.task.name);
-  if (config.data.text_column.empty() || config.data.label_column.empty()) {
-    fail(Category::InvalidArgument, "--task",
-         "name a task (graft list shows them), or give --text-column and --label-column");
-  }
-  return ad_hoc_task(config.data.path, config.data.text_column, config.data.label_column);
-}
-
 void read_data(Job& job) {
   const RunConfig& config = job.config;
   const FewShot data =
@@ -201,7 +186,50 @@ Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter
   return evaluation;
 }
 
+// Where "lora.rank" stands: options["lora"]["rank"].
+nlohmann::json& option_place(nlohmann::json& options, const std::string& key) {
+  nlohmann::json* place = &options;
+  std::istringstream parts(key);
+  for (std::string part; std::getline(parts, part, '.');) {
+    if (!place->is_object() && !place->is_null())
+      fail(Category::InvalidArgument, "method.options." + key, "one of the names before it has a value already");
+    place = &(*place)[part];
+  }
+  return *place;
+}
+
 }  // namespace
+
+Task task_of(const RunConfig& config) {
+  if (!config.task.name.empty()) return load_task(config.task.name);
+  if (config.data.text_column.empty() || config.data.label_column.empty()) {
+    fail(Category::InvalidArgument, "--task",
+         "name a task (graft list shows them), or give --text-column and --label-column");
+  }
+  return ad_hoc_task(config.data.path, config.data.text_column, config.data.label_column);
+}
+
+std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
+  if (config.data.prompt_template != "all") return {template_index(config.data.prompt_template, task)};
+  std::vector<std::size_t> all(task.templates.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
+}
+
+void choose_method(RunConfig& config, const std::string& name) {
+  if (name.empty() || name == config.method.name) return;
+  config.method.name = name;
+  config.method.options.clear();
+}
+
+nlohmann::json method_options(const RunConfig& config) {
+  nlohmann::json options = nlohmann::json::object();
+  for (const auto& [key, text] : config.method.options) {
+    const auto value = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    option_place(options, key) = value.is_discarded() ? nlohmann::json(text) : value;
+  }
+  return options;
+}
 
 at::ScalarType compute_dtype(const RunConfig& config) {
   return compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);

@@ -43,6 +43,19 @@ struct Job {
 /// The dtype a run of this configuration computes in. Throws InvalidArgument.
 at::ScalarType compute_dtype(const RunConfig& config);
 
+/// The task that a configuration names, or the one of its text and label columns. Throws InvalidArgument for neither.
+Task task_of(const RunConfig& config);
+
+/// Indices of the task's templates that a run uses. Throws InvalidArgument for a template the task has not.
+std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task);
+
+/// Makes `name` the method; another one than the recipe's begins without the recipe's options. Empty: no change.
+void choose_method(RunConfig& config, const std::string& name);
+
+/// The method's options: numbers, flags and lists where the text is one, else text; "lora.rank" as {"lora": {"rank"}}.
+/// Throws InvalidArgument where a name is a value and a group.
+nlohmann::json method_options(const RunConfig& config);
+
 /// Opens everything a configuration names and says what it found. Throws as the parts do.
 Job open_job(const RunConfig& config);
 

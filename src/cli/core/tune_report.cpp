@@ -54,8 +54,8 @@ double flops_of(const TuneResult& run) {
     for (const auto index : line.examples) {
       const auto [found, fresh] = by_example.emplace(index, 0);
       if (fresh)
-        found->second =
-            training_flops(*run.job.model, run.adapter, run.job.train_tokens.at(static_cast<std::size_t>(index)));
+        found->second = training_flops(*run.job.model, run.adapter,
+                                       tokens_of(run.job.train_tokens.at(static_cast<std::size_t>(index))));
       total += found->second;
     }
   }

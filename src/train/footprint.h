@@ -1,0 +1,31 @@
+// What an adapter takes, in bytes: on disk and while it is trained.
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+
+#include "adapters/core/method.h"
+#include "train/optim.h"
+
+namespace graft {
+
+/// Bytes of the tensors in the adapter's file; its header with the names comes on top. Throws Unsupported for a method
+/// without a file (full).
+std::int64_t adapter_file_bytes(const Adapter& adapter);
+
+/// Bytes that stand in memory from the first step to the last. Activations, which go with the batch, and the passing
+/// copies of a method that replaces parameters (fish, said) are none of it.
+struct TrainingMemory {
+  std::int64_t weights = 0;    ///< of the base model in its dtype
+  std::int64_t trained = 0;    ///< fp32
+  std::int64_t gradients = 0;  ///< fp32, of what is trained
+  std::int64_t optimizer = 0;
+  std::int64_t total() const { return weights + trained + gradients + optimizer; }
+};
+
+/// Throws InvalidArgument for an optimiser's name that is not known.
+TrainingMemory training_memory(const Model& model, at::ScalarType dtype, const Adapter& adapter,
+                               const OptimizerSettings& optimizer);
+
+}  // namespace graft
