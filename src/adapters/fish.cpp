@@ -63,8 +63,8 @@ class Fish : public Adapter {
     std::int64_t elements = 0;
     std::vector<at::Tensor> sizes;
     for (const auto& parameter : model.parameters().all()) {
-      sizes.push_back(parameter.fixed ? at::Tensor() : parameter.value.abs());
-      elements += parameter.fixed ? 0 : parameter.value.numel();
+      sizes.push_back(parameter.fixed ? at::Tensor() : parameter.value().abs());
+      elements += parameter.fixed ? 0 : parameter.store->elements();
     }
     count_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(elements) * ratio));
     take(model.device().is_meta() ? shares(sizes, elements, count_) : largest(sizes, count_));
@@ -82,7 +82,7 @@ class Fish : public Adapter {
   void prepare(std::size_t examples, const ExampleLoss& loss) override {
     if (samples_ == 0) return;  // the mask came with the file
     for (const auto& parameter : model_.parameters().all())
-      dense_.push_back(parameter.fixed ? at::Tensor() : trainable(parameter.value, model_));
+      dense_.push_back(parameter.fixed ? at::Tensor() : trainable(parameter.value(), model_));
     std::vector<at::Tensor> fisher(dense_.size());
     const auto used = std::min(examples, static_cast<std::size_t>(samples_));
     for (std::size_t e = 0; e < used; ++e) {
@@ -135,7 +135,7 @@ class Fish : public Adapter {
   }
 
   at::Tensor filled(std::int64_t index, const Sparse& entry) const {
-    const at::Tensor& base = model_.parameters().value(index);
+    const at::Tensor base = model_.parameters().value(index);
     return base.to(at::kFloat).reshape({-1}).index_put({entry.indices}, entry.values).view(base.sizes());
   }
 
@@ -151,6 +151,7 @@ class Fish : public Adapter {
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {
   const adapters::Options options("fish", given, {"ratio", "samples"});
+  adapters::refuse_packed("fish", model);
   return std::make_unique<Fish>(model, options.number("ratio", 0.002, 1e-9, 1), options.integer("samples", 1024, 1));
 }
 
@@ -165,14 +166,15 @@ Sparse entry_of(const std::vector<PeftTensor>& tensors, const Parameter& paramet
   const at::Tensor& values = tensor_of(tensors, parameter.name + kValues);
   const bool fits = indices.scalar_type() == at::kLong && indices.dim() == 1 && indices.sizes() == values.sizes() &&
                     indices.numel() > 0 && indices.min().item<std::int64_t>() >= 0 &&
-                    indices.max().item<std::int64_t>() < parameter.value.numel();
+                    indices.max().item<std::int64_t>() < parameter.store->elements();
   if (!fits)
     fail(Category::Corruption, parameter.name + kIndices,
-         "must be int64 places within the parameter's {} values, one a value", parameter.value.numel());
+         "must be int64 places within the parameter's {} values, one a value", parameter.store->elements());
   return {indices.to(model.device()), trainable(values, model)};
 }
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json&, const std::vector<PeftTensor>& tensors) {
+  adapters::refuse_packed("fish", model);
   std::map<std::int64_t, Sparse> entries;
   for (const auto& tensor : tensors) {
     const auto dot = tensor.name.rfind('.');

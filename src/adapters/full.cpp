@@ -12,7 +12,7 @@ class Full : public Adapter {
  public:
   explicit Full(const Model& model) : model_(model) {
     for (const auto& parameter : model.parameters().all()) {
-      values_.push_back(parameter.fixed ? at::Tensor() : trainable(parameter.value, model));
+      values_.push_back(parameter.fixed ? at::Tensor() : trainable(parameter.value(), model));
     }
   }
 
@@ -46,6 +46,7 @@ class Full : public Adapter {
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {
   adapters::Options("full", given, {});
+  adapters::refuse_packed("full", model);
   return std::make_unique<Full>(model);
 }
 

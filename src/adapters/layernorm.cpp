@@ -99,7 +99,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     if (index < 0)
       fail(Category::Corruption, tensor.name,
            "this tensor has no place in the model; was the adapter made for another architecture?");
-    const at::Tensor& base = model.parameters().value(index);
+    const at::Tensor base = model.parameters().value(index);
     if (tensor.value.sizes() != base.sizes())
       fail(Category::Corruption, tensor.name, "has {} values, the model needs {}", tensor.value.numel(), base.numel());
     vectors[index] = trainable(tensor.value, model);

@@ -47,7 +47,7 @@ struct Target {
 
 // [out, in] fp32, whatever the layout.
 at::Tensor base_weight(const Model& model, const RoleEntry& entry) {
-  const at::Tensor& whole = model.parameters().value(model.parameters().index(entry.weight));
+  const at::Tensor whole = model.parameters().value(model.parameters().index(entry.weight));
   const bool out_in = entry.layout == Layout::OutIn;
   const at::Tensor slice = whole.narrow(out_in ? 0 : 1, entry.first, entry.out).to(at::kFloat);
   return out_in ? slice : slice.t();

@@ -72,7 +72,7 @@ class Said : public Adapter {
     std::int64_t trained = 0;
     for (const auto& parameter : model.parameters().all()) {
       projections_.push_back(
-          parameter.fixed ? nullptr : std::make_unique<Fastfood>(parameter.value.numel(), rng(), model.device()));
+          parameter.fixed ? nullptr : std::make_unique<Fastfood>(parameter.store->elements(), rng(), model.device()));
       trained += parameter.fixed ? 0 : 1;
     }
     if (dimension <= trained) {
@@ -88,7 +88,7 @@ class Said : public Adapter {
   at::Tensor parameter(std::int64_t index) const override {
     const Fastfood* projection = projections_[static_cast<std::size_t>(index)].get();
     if (projection == nullptr) return {};
-    const at::Tensor& base = model_.parameters().value(index);
+    const at::Tensor base = model_.parameters().value(index);
     const at::Tensor moved = projection->project(intrinsic_) * lambda_.select(0, place(index));
     return base.to(at::kFloat) + moved.view(base.sizes());
   }
@@ -124,6 +124,7 @@ class Said : public Adapter {
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
   const adapters::Options options("said", given, {"dimension", "projection_seed"});
+  adapters::refuse_packed("said", model);
   const std::int64_t dimension = options.integer("dimension", 20'000, 2);
   // 32 bits, which every JSON reader keeps.
   const auto drawn = static_cast<std::int64_t>(rng() >> 32);

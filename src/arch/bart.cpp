@@ -44,7 +44,7 @@ class Bart : public Model {
   Bart(const ModelConfig& config, ParameterLoader& loader) : Model(config), activate_(activation(config.activation)) {
     // Files saved with the bare model leave the prefix out.
     prefix_ = loader.has(std::string(kPrefix) + "shared.weight") ? kPrefix : "";
-    embedding_ = loader.take(prefix_ + "shared.weight", {config.vocab_size, config.hidden_size});
+    embedding_ = loader.take_matrix(prefix_ + "shared.weight", {config.vocab_size, config.hidden_size});
     encoder_ = load_tower(loader, Stack::Encoder, config.layers);
     decoder_ = load_tower(loader, Stack::Decoder, config.decoder_layers);
     if (loader.has("final_logits_bias")) logits_bias_ = loader.take_fixed("final_logits_bias", {1, config.vocab_size});
@@ -56,7 +56,7 @@ class Bart : public Model {
   std::int64_t cache_layers() const override { return config_.decoder_layers; }
 
   at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options) const override {
-    const at::Tensor bare = at::linear(hidden, parameter(embedding_, options));
+    const at::Tensor bare = project(hidden, embedding_, options);
     return logits_bias_ < 0 ? bare : bare + parameter(logits_bias_, options);
   }
 
@@ -116,7 +116,7 @@ class Bart : public Model {
     RoleEntry entry{site, module + ".weight", module + ".bias", Layout::OutIn, in, out, 0, out};
     entry.module_prefix = hidden_prefix();
     roles_.push_back(entry);
-    return {site, loader.take(entry.weight, {out, in}), loader.take(entry.bias, {out}), Layout::OutIn};
+    return {site, loader.take_matrix(entry.weight, {out, in}), loader.take(entry.bias, {out}), Layout::OutIn};
   }
 
   at::Tensor normalised(const Context& context, const Norm& norm, const at::Tensor& x) const {
@@ -127,7 +127,7 @@ class Bart : public Model {
     const ForestPlan& plan = context.plan();
     refuse_beyond(plan, config_.max_positions, name(tower.stack));
     const at::Tensor tokens = context.embed(tower.stack, embedding_, config_.embedding_scale);
-    const at::Tensor positions = at::embedding(context.parameter(tower.positions), plan.positions + kPositionOffset);
+    const at::Tensor positions = context.rows(tower.positions, plan.positions + kPositionOffset);
     return normalised(context, tower.embedding_norm, tokens + positions);
   }
 

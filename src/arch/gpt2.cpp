@@ -22,7 +22,7 @@ class Gpt2 : public Model {
   Gpt2(const ModelConfig& config, ParameterLoader& loader) : Model(config), activate_(activation(config.activation)) {
     // The published files name the bare model's parameters; files saved with a head have the prefix.
     prefix_ = loader.has(std::string(kPrefix) + "wte.weight") ? kPrefix : "";
-    embedding_ = loader.take(prefix_ + "wte.weight", {config.vocab_size, config.hidden_size});
+    embedding_ = loader.take_matrix(prefix_ + "wte.weight", {config.vocab_size, config.hidden_size});
     positions_ = loader.take(prefix_ + "wpe.weight", {config.max_positions, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = load_norm(loader, prefix_ + "ln_f");
@@ -32,7 +32,7 @@ class Gpt2 : public Model {
       loader.ignore("lm_head.weight");
       head_ = embedding_;
     } else {
-      head_ = loader.take("lm_head.weight", {config.vocab_size, config.hidden_size});
+      head_ = loader.take_matrix("lm_head.weight", {config.vocab_size, config.hidden_size});
     }
     parameters_ = loader.finish();
   }
@@ -41,7 +41,7 @@ class Gpt2 : public Model {
   std::int64_t cache_layers() const override { return config_.layers; }
 
   at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options) const override {
-    return at::linear(hidden, parameter(head_, options));
+    return project(hidden, head_, options);
   }
 
  protected:
@@ -95,7 +95,8 @@ class Gpt2 : public Model {
   Linear map(ParameterLoader& loader, Site where, const std::string& module, std::int64_t in, std::int64_t out) {
     const Layout layout = config_.transposed_linears ? Layout::InOut : Layout::OutIn;
     const auto shape = layout == Layout::InOut ? std::vector{in, out} : std::vector{out, in};
-    const Linear linear{where, loader.take(module + ".weight", shape), loader.take(module + ".bias", {out}), layout};
+    const Linear linear{where, loader.take_matrix(module + ".weight", shape), loader.take(module + ".bias", {out}),
+                        layout};
     RoleEntry entry{where, module + ".weight", module + ".bias", layout, in, out, 0, out};
     entry.module_prefix = hidden_prefix();
     roles_.push_back(entry);
@@ -104,8 +105,7 @@ class Gpt2 : public Model {
 
   at::Tensor embed(const Context& context) const {
     refuse_beyond(context.plan(), config_.max_positions, "decoder");
-    return context.embed(Stack::Decoder, embedding_) +
-           at::embedding(context.parameter(positions_), context.plan().positions);
+    return context.embed(Stack::Decoder, embedding_) + context.rows(positions_, context.plan().positions);
   }
 
   at::Tensor run_layer(const Context& context, std::int64_t l, const at::Tensor& x) const {

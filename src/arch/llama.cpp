@@ -41,7 +41,7 @@ class Llama : public Model {
         rope_(config.rope, config.head_dim, config.max_positions),
         activate_(activation(config.activation)) {
     if (config.local_rope) local_rope_.emplace(*config.local_rope, config.head_dim, config.max_positions);
-    embedding_ = loader.take("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+    embedding_ = loader.take_matrix("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = take_norm(loader, "model.norm", config.hidden_size, false);
     loader.ignore("rotary_emb.inv_freq");  // from GGUF's rope_freqs it is already in the configuration
@@ -49,7 +49,7 @@ class Llama : public Model {
       loader.ignore("lm_head.weight");
       head_ = embedding_;
     } else {
-      head_ = loader.take("lm_head.weight", {config.vocab_size, config.hidden_size});
+      head_ = loader.take_matrix("lm_head.weight", {config.vocab_size, config.hidden_size});
     }
     parameters_ = loader.finish();
   }
@@ -58,7 +58,7 @@ class Llama : public Model {
   std::int64_t cache_layers() const override { return config_.layers; }
 
   at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options) const override {
-    const at::Tensor bare = at::linear(hidden, parameter(head_, options));
+    const at::Tensor bare = project(hidden, head_, options);
     return config_.logit_softcap > 0 ? soft_cap(bare, config_.logit_softcap) : bare;
   }
 
@@ -170,7 +170,7 @@ class Llama : public Model {
              bool bias, std::int64_t rotary_heads = 0) {
     const auto rows =
         config_.rope_interleaved && rotary_heads > 0 ? unpermute_rows(out, rotary_heads) : std::vector<std::int64_t>();
-    Linear linear{site, loader.take(module + ".weight", {out, in}, rows), -1, Layout::OutIn};
+    Linear linear{site, loader.take_matrix(module + ".weight", {out, in}, rows), -1, Layout::OutIn};
     if (bias) linear.bias = loader.take(module + ".bias", {out}, rows);
     roles_.push_back({site, module + ".weight", bias ? module + ".bias" : "", Layout::OutIn, in, out, 0, out});
     return linear;

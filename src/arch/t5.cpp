@@ -37,7 +37,7 @@ struct Tower {
 class T5 : public Model {
  public:
   T5(const ModelConfig& config, ParameterLoader& loader) : Model(config), activate_(activation(config.activation)) {
-    embedding_ = loader.take("shared.weight", {config.vocab_size, config.hidden_size});
+    embedding_ = loader.take_matrix("shared.weight", {config.vocab_size, config.hidden_size});
     loader.ignore("embed_tokens.weight");                             // copies of the shared table
     loader.ignore("EncDecAttention.relative_attention_bias.weight");  // in early files; no version of T5 reads it
     encoder_ = load_tower(loader, Stack::Encoder, config.layers);
@@ -47,7 +47,7 @@ class T5 : public Model {
       loader.ignore("lm_head.weight");
       head_ = embedding_;
     } else {
-      head_ = loader.take("lm_head.weight", {config.vocab_size, config.hidden_size});
+      head_ = loader.take_matrix("lm_head.weight", {config.vocab_size, config.hidden_size});
     }
     parameters_ = loader.finish();
   }
@@ -57,7 +57,7 @@ class T5 : public Model {
 
   at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options) const override {
     const double scale = config_.scale_logits ? 1.0 / std::sqrt(static_cast<double>(config_.hidden_size)) : 1.0;
-    return at::linear(config_.scale_logits ? hidden * scale : hidden, parameter(head_, options));
+    return project(config_.scale_logits ? hidden * scale : hidden, head_, options);
   }
 
  protected:
@@ -112,7 +112,7 @@ class T5 : public Model {
 
   Linear map(ParameterLoader& loader, Site site, const std::string& module, std::int64_t in, std::int64_t out) {
     roles_.push_back({site, module + ".weight", "", Layout::OutIn, in, out, 0, out});
-    return {site, loader.take(module + ".weight", {out, in}), -1, Layout::OutIn};
+    return {site, loader.take_matrix(module + ".weight", {out, in}), -1, Layout::OutIn};
   }
 
   // `encoded` is undefined in the encoder, and in a decoder whose cross keys are cached.

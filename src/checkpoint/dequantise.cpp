@@ -1,6 +1,7 @@
 // fp32 values of stored tensors. The block formulas keep the order of operations of the GGML reference, so that results
 // are equal bit for bit; no operation here may be contracted to a fused multiply-add.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -168,14 +169,70 @@ void plain(const Byte* in, float* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = convert(load<T>(in + i * static_cast<std::int64_t>(sizeof(T))));
 }
 
+// As LibTorch rounds, to nearest and ties to even; block formulas give NaN only where a scale is one.
+std::uint16_t rounded(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0;
+  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+// Bytes may alias anything: only copies of a block tell the compiler that its loops can run in vectors.
+template <std::int64_t kElements, std::int64_t kBytes, void (*block)(const Byte*, float*)>
+void rounded_blocks(const Byte* in, std::uint16_t* out, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::array<Byte, kBytes> bytes;
+    std::array<float, kElements> values;
+    std::array<std::uint16_t, kElements> result;
+    std::memcpy(bytes.data(), in + i * kBytes, kBytes);
+    block(bytes.data(), values.data());
+    for (std::size_t k = 0; k < kElements; ++k) result[k] = rounded(values[k]);
+    std::memcpy(out + i * kElements, result.data(), sizeof result);
+  }
+}
+
 float narrowed(double value) {
   return static_cast<float>(value);
 }
 
 // Converts `count` blocks (plain types: values).
 using Converter = void (*)(const Byte* in, float* out, std::int64_t count);
+using RoundingConverter = void (*)(const Byte* in, std::uint16_t* out, std::int64_t count);
+
+struct BlockConverters {
+  Converter exact;
+  RoundingConverter rounding;
+};
+
+template <std::int64_t kElements, std::int64_t kBytes, void (*block)(const Byte*, float*)>
+constexpr BlockConverters of_blocks() {
+  return {blocks<kElements, kBytes, block>, rounded_blocks<kElements, kBytes, block>};
+}
+
+BlockConverters block_converters(DType dtype) {
+  switch (dtype) {
+    case DType::Q8_0:
+      return of_blocks<32, 34, q8_0>();
+    case DType::Q4_0:
+      return of_blocks<32, 18, q4_0>();
+    case DType::Q4_1:
+      return of_blocks<32, 20, q4_1>();
+    case DType::Q5_0:
+      return of_blocks<32, 22, q5_0>();
+    case DType::Q5_1:
+      return of_blocks<32, 24, q5_1>();
+    case DType::Q4_K:
+      return of_blocks<256, 144, q4_k>();
+    case DType::Q5_K:
+      return of_blocks<256, 176, q5_k>();
+    case DType::Q6_K:
+      return of_blocks<256, 210, q6_k>();
+    default:
+      fail(Category::Unsupported, "", "a tensor of type {} has no blocks", name(dtype));
+  }
+}
 
 Converter converter(DType dtype) {
+  if (is_quantised(dtype)) return block_converters(dtype).exact;
   switch (dtype) {
     case DType::F64:
       return plain<double, narrowed>;
@@ -191,38 +248,41 @@ Converter converter(DType dtype) {
       return plain<Byte, e4m3_to_float>;
     case DType::F8_E5M2:
       return plain<Byte, e5m2_to_float>;
-    case DType::Q8_0:
-      return blocks<32, 34, q8_0>;
-    case DType::Q4_0:
-      return blocks<32, 18, q4_0>;
-    case DType::Q4_1:
-      return blocks<32, 20, q4_1>;
-    case DType::Q5_0:
-      return blocks<32, 22, q5_0>;
-    case DType::Q5_1:
-      return blocks<32, 24, q5_1>;
-    case DType::Q4_K:
-      return blocks<256, 144, q4_k>;
-    case DType::Q5_K:
-      return blocks<256, 176, q5_k>;
-    case DType::Q6_K:
-      return blocks<256, 210, q6_k>;
     default:
       fail(Category::Unsupported, "", "a tensor of type {} holds no floating-point values", name(dtype));
   }
 }
 
+std::int64_t checked_blocks(DType dtype, std::size_t bytes, std::size_t values) {
+  const auto count = static_cast<std::int64_t>(bytes) / block_bytes(dtype);
+  if (count * block_bytes(dtype) != static_cast<std::int64_t>(bytes) ||
+      count * block_elements(dtype) != static_cast<std::int64_t>(values)) {
+    fail(Category::InvalidArgument, "", "{} bytes of {} are not {} values", bytes, name(dtype), values);
+  }
+  return count;
+}
+
+const Byte* data_of(std::span<const std::byte> bytes) {
+  return reinterpret_cast<const Byte*>(bytes.data());
+}
+
 }  // namespace
+
+void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<float> out) {
+  const auto convert = block_converters(dtype).exact;
+  convert(data_of(blocks), out.data(), checked_blocks(dtype, blocks.size(), out.size()));
+}
+
+void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<std::uint16_t> out) {
+  const auto convert = block_converters(dtype).rounding;
+  convert(data_of(blocks), out.data(), checked_blocks(dtype, blocks.size(), out.size()));
+}
 
 void to_float(DType dtype, std::span<const std::byte> bytes, std::span<float> out) {
   const Converter convert = converter(dtype);
   const std::int64_t elements = block_elements(dtype), size = block_bytes(dtype);
-  const auto count = static_cast<std::int64_t>(bytes.size()) / size;
-  if (count * size != static_cast<std::int64_t>(bytes.size()) ||
-      count * elements != static_cast<std::int64_t>(out.size())) {
-    fail(Category::InvalidArgument, "", "{} bytes of {} are not {} values", bytes.size(), name(dtype), out.size());
-  }
-  const auto* in = reinterpret_cast<const Byte*>(bytes.data());
+  const std::int64_t count = checked_blocks(dtype, bytes.size(), out.size());
+  const Byte* in = data_of(bytes);
   // Below about a million values a thread costs more than it saves.
   constexpr std::int64_t kPerThread = 1 << 20;
   const std::int64_t cores = std::max(1u, std::thread::hardware_concurrency());

@@ -111,6 +111,7 @@ class Gguf : public TensorSource {
   std::span<const std::byte> bytes(const TensorInfo& info) const override {
     return file_.bytes().subspan(info.offset, info.bytes);
   }
+  void release(const TensorInfo& info) const override { file_.release(bytes(info)); }
 
  private:
   void check_version(Cursor& cursor) const {

@@ -67,6 +67,7 @@ class Safetensors : public TensorSource {
   std::span<const std::byte> bytes(const TensorInfo& info) const override {
     return file_.bytes().subspan(info.offset, info.bytes);
   }
+  void release(const TensorInfo& info) const override { file_.release(bytes(info)); }
 
  private:
   json parse_header() {

@@ -29,13 +29,17 @@ class Sharded : public TensorSource {
   const json& metadata() const override { return metadata_; }
 
   std::span<const std::byte> bytes(const TensorInfo& info) const override {
-    // A shard knows itself as file 0.
-    TensorInfo own = info;
-    own.file = 0;
-    return shards_.at(info.file)->bytes(own);
+    return shards_.at(info.file)->bytes(in_shard(info));
   }
+  void release(const TensorInfo& info) const override { shards_.at(info.file)->release(in_shard(info)); }
 
  private:
+  // A shard knows itself as file 0.
+  static TensorInfo in_shard(TensorInfo info) {
+    info.file = 0;
+    return info;
+  }
+
   std::map<std::string, std::string> read_index() {
     json index;
     try {

@@ -73,6 +73,9 @@ class TensorSource {
   virtual const std::vector<std::filesystem::path>& files() const = 0;
   /// Raw row-major bytes, exactly `info.bytes` of them. May throw Corruption where a format is checked late.
   virtual std::span<const std::byte> bytes(const TensorInfo& info) const = 0;
+  /// For whoever has read a tensor and will not soon read it again: what of it is mapped no longer counts as this
+  /// process's memory.
+  virtual void release(const TensorInfo& info) const { (void)info; }
   /// The format's own metadata: safetensors' __metadata__, GGUF's key-value pairs (arrays included), else an empty
   /// object.
   virtual const nlohmann::json& metadata() const = 0;
@@ -94,6 +97,16 @@ std::unique_ptr<TensorSource> open_checkpoint(const std::filesystem::path& path)
 /// Values of a stored tensor as fp32, out.size() == elements. Plain types are converted, GGML blocks dequantised.
 /// Throws Unsupported for integer and boolean types.
 void to_float(DType dtype, std::span<const std::byte> bytes, std::span<float> out);
+
+/// GGML blocks as fp32, or rounded to bfloat16 (to nearest, ties to even), on the calling thread alone. `out` has the
+/// blocks' elements. Throws Unsupported for a type that has no blocks.
+void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<float> out);
+void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<std::uint16_t> out);
+
+/// fp32 values as blocks of Q8_0 or Q4_0, rounded as GGML's reference quantisation does (quantize_row_q8_0_ref and
+/// quantize_row_q4_0_ref of ggml-quants.c), on the calling thread. Values are whole blocks, finite and within ±500,000,
+/// beyond which a half-precision scale overflows. Throws Unsupported for another type.
+void quantise(DType dtype, std::span<const float> values, std::span<std::byte> blocks);
 
 /// SHA-256 over the sorted list of (name, dtype, shape, SHA-256 of the bytes): the same for any sharding or order.
 std::string content_hash(const TensorSource& source);

@@ -66,6 +66,9 @@ class TorchZip : public TensorSource {
     if (copy.empty()) copy = gathered(info, placement.strides);
     return copy;
   }
+  void release(const TensorInfo& info) const override {
+    if (placements_.at(info.name).contiguous) file_.release(file_.bytes().subspan(info.offset, info.bytes));
+  }
 
  private:
   void refuse_old_format() const {

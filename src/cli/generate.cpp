@@ -28,7 +28,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, logits;
+  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, weights = "dense", logits;
   std::vector<std::string> stop;
   SamplingOptions sampling;
   std::int64_t max_new_tokens = 256, samples = 1;
@@ -212,7 +212,8 @@ int run() {
   const bool conversation = arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
   const auto requests = conversation ? std::vector<Request>() : read_requests(*tokenizer);
   const auto model = load_model(arguments.model,
-                                {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), compute_device()});
+                                {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), compute_device(),
+                                 weight_format(arguments.weights)});
   refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
   check(requests, model->config().vocab_size);
   LoadedAdapter loaded;
@@ -259,6 +260,10 @@ void declare(CLI::App& app) {
   app.add_option("--seed", arguments.seed, "of the draws")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--dtype", arguments.dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--weights", arguments.weights,
+                 "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading")
+      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
+      ->capture_default_str();
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
   app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");
 }

@@ -205,11 +205,12 @@ class Tune {
 
   void announce() const {
     std::fprintf(stderr,
-                 "model: %s, %s parameters\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s trainable "
-                 "parameters\n",
+                 "model: %s, %s parameters (%s)\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s "
+                 "trainable parameters\n",
                  job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
-                 job_.task.name.c_str(), job_.train.size() / job_.templates.size(), job_.held_out.size(),
-                 method_.name().c_str(), grouped(trainable_elements(*adapter_)).c_str());
+                 job_.model->parameters().storage().c_str(), job_.task.name.c_str(),
+                 job_.train.size() / job_.templates.size(), job_.held_out.size(), method_.name().c_str(),
+                 grouped(trainable_elements(*adapter_)).c_str());
     if (job_.held_out.empty()) {
       std::fprintf(stderr,
                    "graft: note: every row trains, nothing is held out, so there will be no score; --shots 8 trains on "
@@ -277,11 +278,9 @@ class Tune {
       return;
     }
     Manifest manifest;
-    manifest.fields = {{"recipe", write_run_config(job_.config)},
-                       {"task", job_.task.text},
-                       {"data_hash", job_.data_hash},
-                       {"tokenizer_hash", job_.tokenizer->hash()},
-                       {"seed", std::to_string(settings_.seed)}};
+    manifest.fields = {{"recipe", write_run_config(job_.config)},  {"task", job_.task.text},
+                       {"weights", job_.config.model.weights},     {"data_hash", job_.data_hash},
+                       {"tokenizer_hash", job_.tokenizer->hash()}, {"seed", std::to_string(settings_.seed)}};
     if (after_) manifest.fields["accuracy"] = fmt::format("{:.6f}", after_->accuracy());
     save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
   }
@@ -292,6 +291,8 @@ class Tune {
                              {"train_tokens", trained_.tokens},
                              {"load_seconds", job_.load_seconds},
                              {"trainable_parameters", trainable_elements(*adapter_)},
+                             {"base_weights", job_.model->parameters().storage()},
+                             {"base_bytes", job_.model->parameters().bytes()},
                              {"peak_memory_bytes", peak_memory()}};
     if (before_) {
       result["before"] = summary_of(*before_);
@@ -331,7 +332,9 @@ class Tune {
     const std::string model = has_adapter_file() ? fmt::format("{} --adapter {}", shell_word(job_.config.model.path),
                                                                shell_word(folder_.adapter().string()))
                                                  : shell_word(folder_.model().string());
-    return fmt::format("graft generate --model {} --prompt \"…\"", model);
+    const std::string& weights = job_.config.model.weights;
+    return fmt::format("graft generate --model {}{} --prompt \"…\"", model,
+                       weights == "dense" ? "" : " --weights " + weights);
   }
 
   void close() const {

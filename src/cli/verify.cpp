@@ -25,7 +25,7 @@ constexpr int kDisagree = 1;  // exit code: everything was read, and the paths d
 constexpr double kRecordedTolerance = 0.05;
 
 struct Arguments {
-  std::string run, model, adapter, task, data, text_column, label_column, dtype = "float32";
+  std::string run, model, adapter, task, data, text_column, label_column, dtype = "float32", weights;
   std::int64_t rows = 16, shots = -1, seed = -1;
   std::optional<double> tolerance;
   bool json = false;
@@ -51,6 +51,7 @@ RunConfig resolve() {
     config = parse_run_config(read_file(file), file.string());
   }
   if (!a.model.empty()) config.model.path = a.model;
+  if (!a.weights.empty()) config.model.weights = a.weights;
   if (!a.data.empty()) config.data.path = a.data;
   if (!a.task.empty()) config.task.name = a.task;
   if (!a.text_column.empty()) config.data.text_column = a.text_column;
@@ -194,6 +195,7 @@ int run() {
   const Json what = {{"model", job.config.model.path},
                      {"adapter", folder.empty() ? Json() : Json(folder)},
                      {"dtype", arguments.dtype},
+                     {"weights", job.config.model.weights},
                      {"examples", examples.size()},
                      {"tolerance", options.tolerance}};
   if (arguments.json) {
@@ -223,6 +225,9 @@ void declare(CLI::App& app) {
                  "float32, or bfloat16 (in a run's own dtype its predictions.jsonl is compared too)")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
+  app.add_option("--weights", a.weights,
+                 "dense, packed, q8_0 or q4_0: how matrices are kept (default: as in the run, or dense)")
+      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
   app.add_option("--tolerance", a.tolerance,
                  fmt::format("largest gap allowed (default: {} in float32, {} in bfloat16)",
                              verify_tolerance(at::kFloat), verify_tolerance(at::kBFloat16)));

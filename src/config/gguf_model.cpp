@@ -174,6 +174,7 @@ class Renamed : public TensorSource {
   const json& metadata() const override { return inner_->metadata(); }
   // GGUF bytes are found by offset, whatever the name.
   std::span<const std::byte> bytes(const TensorInfo& info) const override { return inner_->bytes(info); }
+  void release(const TensorInfo& info) const override { inner_->release(info); }
 
  private:
   std::unique_ptr<TensorSource> inner_;

@@ -15,6 +15,7 @@ struct RunConfig {
   struct Model {
     std::string path;
     std::string dtype = "auto";
+    std::string weights = "dense";
   } model;
 
   struct Method {

@@ -90,9 +90,10 @@ MergeReport write(const Model& model, const ModelFiles& files, const std::filesy
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     const TensorInfo& stored = files.weights->at(parameters[i].name);
     const at::ScalarType type = options.dtype.empty() ? scalar_type(stored.dtype) : scalar_type(options.dtype);
-    const at::Tensor merged = adapter.merged(static_cast<std::int64_t>(i), parameters[i].value);
+    const at::Tensor base = parameters[i].value();
+    const at::Tensor merged = adapter.merged(static_cast<std::int64_t>(i), base);
     if (merged.defined()) ++report.changed;
-    tensors.emplace_back(parameters[i].name, (merged.defined() ? merged : parameters[i].value).detach().to(type));
+    tensors.emplace_back(parameters[i].name, (merged.defined() ? merged : base).detach().to(type));
     elements[type] += tensors.back().second.numel();
     report.bytes += tensors.back().second.nbytes();
   }
@@ -121,9 +122,12 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
                   const std::filesystem::path& output, const MergeOptions& options) {
   refuse_occupied(output);
   if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
+  const WeightFormat weights = weight_format(options.weights);
   const ModelFiles files = open_model_files(model_path);
   config_of(files);
-  const auto model = load_model(model_path.string(), {lossless_dtype(*files.weights), compute_device()});
+  // What blocks hold is exact in fp32 alone.
+  const at::ScalarType dtype = weights == WeightFormat::Dense ? lossless_dtype(*files.weights) : at::kFloat;
+  const auto model = load_model(model_path.string(), {dtype, compute_device(), weights});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
   MergeReport report = write(*model, files, model_path, *loaded.adapter, output, options);
   report.method = loaded.method;

@@ -12,6 +12,7 @@ namespace graft {
 struct MergeOptions {
   std::string
       dtype;  ///< "float32", "bfloat16", "float16"; empty: each tensor as the base stores it, bfloat16 where quantised
+  std::string weights = "dense";  ///< a weight_format(): that of the adapter's run, where it quantised its base
 };
 
 struct MergeReport {

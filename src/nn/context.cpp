@@ -60,11 +60,19 @@ Context::Context(const ParameterTable& parameters, std::vector<const SiteHooks*>
   }
 }
 
+// Undefined where the base's own parameter is in use.
+at::Tensor Context::replacement(std::int64_t index) const {
+  return graft::replacement(replacing_, index, parameters_.dtype());
+}
+
 at::Tensor Context::parameter(std::int64_t index) const {
-  const at::Tensor& base = parameters_.value(index);
-  if (replacing_ == nullptr) return base;
-  const at::Tensor replaced = replacing_->parameter(index);
-  return replaced.defined() ? replaced.to(base.scalar_type()) : base;
+  const at::Tensor replaced = replacement(index);
+  return replaced.defined() ? replaced : parameters_.value(index);
+}
+
+at::Tensor Context::rows(std::int64_t index, const at::Tensor& ids) const {
+  const at::Tensor replaced = replacement(index);
+  return replaced.defined() ? at::embedding(replaced, ids) : parameters_.store(index).rows(ids);
 }
 
 bool Context::acts_on(const Site& site) const {
@@ -128,8 +136,8 @@ at::Tensor Context::sublayer(const Site& last, const at::Tensor& x, const at::Te
 }
 
 at::Tensor Context::embed(Stack stack, std::int64_t index, double scale) const {
-  const at::Tensor rows = at::embedding(parameter(index), plan_.tokens).to(at::kFloat);
-  return replaced(plan_.virtual_tokens, scale == 1 ? rows : rows * scale,
+  const at::Tensor embedded = rows(index, plan_.tokens).to(at::kFloat);
+  return replaced(plan_.virtual_tokens, scale == 1 ? embedded : embedded * scale,
                   [&](std::int32_t slot) { return hooks(slot)->prompt(stack); });
 }
 
@@ -148,7 +156,7 @@ at::Tensor Context::norm_vector(std::int32_t slot, std::int64_t index) const {
   if (index < 0) return {};
   const SiteHooks* here = hooks(slot);
   const at::Tensor replaced = here == nullptr ? at::Tensor() : here->norm(index);
-  return replaced.defined() ? replaced.to(parameters_.value(index).scalar_type()) : parameter(index);
+  return replaced.defined() ? replaced.to(parameters_.dtype()) : parameter(index);
 }
 
 template <typename Apply>
@@ -179,10 +187,11 @@ at::Tensor Context::layer_norm(const Norm& norm, const at::Tensor& x, double eps
 }
 
 at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
-  const at::Tensor weight = parameter(map.weight);
+  const at::Tensor weight = replacement(map.weight);
   const auto bias = map.bias < 0 ? std::optional<at::Tensor>() : std::optional<at::Tensor>(parameter(map.bias));
   const at::Tensor adapted = adapt_input(map.site, x);
-  const at::Tensor y = at::linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias);
+  const at::Tensor y = weight.defined() ? at::linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias)
+                                        : parameters_.store(map.weight).linear(adapted, map.layout, bias);
   return adapt_output(map.site, x, y);
 }
 

@@ -44,6 +44,8 @@ class Context {
 
   /// Base parameter, or its trained replacement (in the compute dtype).
   at::Tensor parameter(std::int64_t index) const;
+  /// Rows [n, C] of table `index` by ids [n].
+  at::Tensor rows(std::int64_t index, const at::Tensor& ids) const;
   /// y [N, out] = x [N, in] through the map and every adapter that acts on its site.
   at::Tensor linear(const Linear& map, const at::Tensor& x) const;
   /// Adapters' output hooks alone, for roles that are slices of a fused map: x is the fused map's input.
@@ -66,6 +68,7 @@ class Context {
  private:
   template <typename Apply>
   at::Tensor normalised(const Norm& norm, const at::Tensor& x, const Apply& apply) const;
+  at::Tensor replacement(std::int64_t index) const;
   at::Tensor norm_vector(std::int32_t slot, std::int64_t index) const;
   bool acts_on(const Site& site) const;
   template <typename ScaleOf>

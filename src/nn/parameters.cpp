@@ -1,11 +1,15 @@
 #include "nn/parameters.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 
 #include "base/error.h"
+#include "base/progress.h"
 
 namespace graft {
 namespace {
@@ -26,10 +30,20 @@ std::optional<at::ScalarType> scalar_type(DType dtype) {
 }
 
 // The mapped pages are read-only; LibTorch has no such notion, and parameters are never written in place.
-at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const TensorInfo& info, at::ScalarType type) {
+at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const TensorInfo& info, at::IntArrayRef shape,
+                         at::ScalarType type) {
   auto* data = const_cast<std::byte*>(source->bytes(info).data());
   return at::from_blob(
-      data, info.shape, [source](void*) {}, at::TensorOptions().dtype(type));
+      data, shape, [source](void*) {}, at::TensorOptions().dtype(type));
+}
+
+at::Tensor with_rows(const at::Tensor& values, const std::vector<std::int64_t>& rows) {
+  return rows.empty() ? values : values.index_select(0, at::tensor(rows, at::kLong).to(values.device()));
+}
+
+const char* name(WeightFormat format) {
+  constexpr const char* kNames[] = {"dense", "packed", "q8_0", "q4_0"};
+  return kNames[static_cast<std::size_t>(format)];
 }
 
 bool aligned(const std::byte* data, at::ScalarType type) {
@@ -45,12 +59,47 @@ std::int64_t ParameterTable::index(const std::string& name) const {
 
 std::int64_t ParameterTable::elements() const {
   std::int64_t total = 0;
-  for (const auto& parameter : parameters_) total += parameter.value.numel();
+  for (const auto& parameter : parameters_) total += parameter.store->elements();
   return total;
 }
 
-ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device)
-    : source_(std::move(source)), dtype_(dtype), device_(device) {}
+std::int64_t ParameterTable::bytes() const {
+  std::int64_t total = 0;
+  for (const auto& parameter : parameters_) total += parameter.store->bytes();
+  return total;
+}
+
+bool ParameterTable::packed() const {
+  return std::any_of(parameters_.begin(), parameters_.end(), [](const auto& p) { return p.store->packed(); });
+}
+
+std::string ParameterTable::storage() const {
+  std::map<std::string, std::int64_t> by_kind;
+  for (const auto& parameter : parameters_) by_kind[parameter.store->kind()] += parameter.store->bytes();
+  std::vector<std::pair<std::int64_t, std::string>> most;
+  for (const auto& [kind, bytes] : by_kind) most.emplace_back(bytes, kind);
+  std::sort(most.rbegin(), most.rend());
+  std::string text;
+  for (const auto& [bytes, kind] : most)
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", kind, human_bytes(static_cast<double>(bytes)));
+  return text;
+}
+
+WeightFormat weight_format(const std::string& text) {
+  for (const auto format : {WeightFormat::Dense, WeightFormat::Packed, WeightFormat::Q8_0, WeightFormat::Q4_0}) {
+    if (text == name(format)) return format;
+  }
+  fail(Category::InvalidArgument, "model.weights", "'{}' is none of dense, packed, q8_0, q4_0", text);
+}
+
+ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device,
+                                 WeightFormat format)
+    : source_(std::move(source)), dtype_(dtype), device_(device), format_(format) {
+  if (format != WeightFormat::Dense && !device.is_cpu())
+    fail(Category::Unsupported, "model.weights", "{} computes on the CPU only; choose dense for the GPU", name(format));
+  table_.dtype_ = dtype;
+  table_.device_ = device;
+}
 
 bool ParameterLoader::has(const std::string& name) const {
   return source_ == nullptr || source_->find(name) != nullptr;
@@ -60,33 +109,86 @@ at::Tensor ParameterLoader::load(const TensorInfo& info) const {
   const auto bytes = source_->bytes(info);
   const auto type = scalar_type(info.dtype);
   if (type && aligned(bytes.data(), *type)) {
-    const at::Tensor mapped = mapped_tensor(source_, info, *type);
-    return *type == dtype_ && device_.is_cpu() ? mapped : mapped.to(device_, dtype_);
+    const at::Tensor mapped = mapped_tensor(source_, info, info.shape, *type);
+    if (*type == dtype_ && device_.is_cpu()) return mapped;
+    const at::Tensor converted = mapped.to(device_, dtype_);
+    source_->release(info);
+    return converted;
   }
   at::Tensor values = at::empty(info.shape, at::kFloat);
   to_float(info.dtype, bytes, {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())});
+  source_->release(info);
   return values.to(device_, dtype_);
+}
+
+std::optional<DType> ParameterLoader::blocks_of(const TensorInfo& info) const {
+  if (format_ == WeightFormat::Packed) return is_quantised(info.dtype) ? std::optional(info.dtype) : std::nullopt;
+  const DType wanted = format_ == WeightFormat::Q8_0 ? DType::Q8_0 : DType::Q4_0;
+  return info.shape.back() % block_elements(wanted) == 0 ? std::optional(wanted) : std::nullopt;
+}
+
+// A few rows at a time, so that no more than they are ever in memory as fp32.
+at::Tensor ParameterLoader::quantised(const TensorInfo& info, DType type) const {
+  constexpr std::int64_t kValues = 1 << 18;
+  const std::int64_t rows = info.shape[0], columns = info.shape[1], step = std::max<std::int64_t>(1, kValues / columns);
+  const std::int64_t row_bytes = columns / block_elements(type) * block_bytes(type);
+  const auto stored = source_->bytes(info);
+  const std::size_t stored_row = stored.size() / static_cast<std::size_t>(rows);
+  at::Tensor packed = at::empty({rows, row_bytes}, at::kByte);
+  auto* out = reinterpret_cast<std::byte*>(packed.data_ptr<std::uint8_t>());
+  at::parallel_for(0, (rows + step - 1) / step, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin * step; first < std::min(end * step, rows); first += step) {
+      const auto count = static_cast<std::size_t>(std::min(step, rows - first)), from = static_cast<std::size_t>(first);
+      std::vector<float> values(count * static_cast<std::size_t>(columns));
+      to_float(info.dtype, stored.subspan(from * stored_row, count * stored_row), values);
+      if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
+        fail(Category::Corruption, source_->files()[info.file].string(),
+             "tensor {} holds NaN or infinity, which cannot be quantised; fetch the model again", info.name);
+      const auto row = static_cast<std::size_t>(row_bytes);
+      quantise(type, values, {out + from * row, count * row});
+    }
+  });
+  source_->release(info);
+  return packed;
 }
 
 std::int64_t ParameterLoader::take(const std::string& name, const std::vector<std::int64_t>& shape,
                                    const std::vector<std::int64_t>& rows) {
-  at::Tensor value = stored(name, shape);
-  if (!rows.empty()) value = value.index_select(0, at::tensor(rows, at::kLong).to(device_));
+  return add(name, dense_store(with_rows(stored(name, shape), rows)));
+}
+
+std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::vector<std::int64_t>& shape,
+                                          const std::vector<std::int64_t>& rows) {
+  if (format_ == WeightFormat::Dense) return take(name, shape, rows);
+  const TensorInfo& info = checked(name, shape);
+  const auto type = blocks_of(info);
+  if (!type) return take(name, shape, rows);
+  const std::int64_t row_bytes = info.shape[1] / block_elements(*type) * block_bytes(*type);
+  const at::Tensor bytes = info.dtype == *type ? mapped_tensor(source_, info, {info.shape[0], row_bytes}, at::kByte)
+                                               : quantised(info, *type);
+  return add(name, block_store(*type, with_rows(bytes, rows), dtype_));
+}
+
+std::int64_t ParameterLoader::add(const std::string& name, std::shared_ptr<const WeightStore> store) {
   const auto index = static_cast<std::int64_t>(table_.parameters_.size());
-  table_.parameters_.push_back({name, value});
+  table_.parameters_.push_back({name, std::move(store)});
   table_.index_.emplace(name, index);
   return index;
 }
 
-at::Tensor ParameterLoader::stored(const std::string& name, const std::vector<std::int64_t>& shape) const {
-  if (source_ == nullptr) return at::empty(shape, at::TensorOptions(device_).dtype(dtype_));
+const TensorInfo& ParameterLoader::checked(const std::string& name, const std::vector<std::int64_t>& shape) const {
   const TensorInfo& info = source_->at(name);
   if (info.shape != shape) {
     fail(Category::Corruption, source_->files()[info.file].string(),
          "tensor {} has shape [{}], the config asks for [{}]", name, fmt::join(info.shape, ", "),
          fmt::join(shape, ", "));
   }
-  return load(info);
+  return info;
+}
+
+at::Tensor ParameterLoader::stored(const std::string& name, const std::vector<std::int64_t>& shape) const {
+  if (source_ == nullptr) return at::empty(shape, at::TensorOptions(device_).dtype(dtype_));
+  return load(checked(name, shape));
 }
 
 std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vector<std::int64_t>& shape) {
@@ -95,8 +197,19 @@ std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vec
   return index;
 }
 
+void ParameterLoader::refuse_without_blocks() const {
+  if (format_ == WeightFormat::Dense || table_.packed()) return;
+  if (format_ == WeightFormat::Packed)
+    fail(Category::InvalidArgument, "model.weights",
+         "{} has no quantised tensor to keep packed; choose q8_0 or q4_0 to quantise while loading, or dense",
+         source_->files().front().string());
+  fail(Category::InvalidArgument, "model.weights",
+       "no matrix of {} has rows of whole blocks of 32 values; choose dense", source_->files().front().string());
+}
+
 ParameterTable ParameterLoader::finish() {
   if (source_ == nullptr) return std::move(table_);
+  refuse_without_blocks();
   std::vector<std::string> left;
   for (const auto& info : source_->tensors()) {
     const bool ignored =

@@ -6,40 +6,65 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "checkpoint/source.h"
+#include "nn/stores/store.h"
 
 namespace graft {
 
+/// How the matrices of linear maps, embeddings and the head are kept (the setting model.weights). Dense: in the compute
+/// dtype. Packed: in the GGML blocks in which the file has them. Q8_0, Q4_0: in these, quantised while loading where
+/// the file has others. A matrix whose rows are no whole blocks stays dense, as everything else does.
+enum class WeightFormat { Dense, Packed, Q8_0, Q4_0 };
+
+/// "dense", "packed", "q8_0" or "q4_0". Throws InvalidArgument for another name.
+WeightFormat weight_format(const std::string& name);
+
 struct Parameter {
   std::string name;
-  at::Tensor value;    ///< in the compute dtype; never requires grad
+  std::shared_ptr<const WeightStore> store;
   bool fixed = false;  ///< a constant of the checkpoint that the reference never trains
+  /// In the compute dtype; never requires grad. Made anew by each call where the store is packed.
+  at::Tensor value() const { return store->dense(); }
 };
 
 /// Immutable after loading.
 class ParameterTable {
  public:
   const std::vector<Parameter>& all() const { return parameters_; }
-  const at::Tensor& value(std::int64_t index) const { return parameters_[static_cast<std::size_t>(index)].value; }
+  const WeightStore& store(std::int64_t index) const { return *parameters_[static_cast<std::size_t>(index)].store; }
+  at::Tensor value(std::int64_t index) const { return store(index).dense(); }
   /// Index of a name, or -1.
   std::int64_t index(const std::string& name) const;
   std::int64_t elements() const;
+  /// In memory or in mapped files, whatever the stores.
+  std::int64_t bytes() const;
+  /// True where any parameter is kept in blocks.
+  bool packed() const;
+  /// How many bytes of what: "Q4_1 72.6 MB, BF16 0.1 MB".
+  std::string storage() const;
+  at::ScalarType dtype() const { return dtype_; }
+  at::Device device() const { return device_; }
 
  private:
   friend class ParameterLoader;
   std::vector<Parameter> parameters_;
   std::unordered_map<std::string, std::int64_t> index_;
+  at::ScalarType dtype_ = at::kFloat;
+  at::Device device_ = at::kCPU;
 };
 
-/// Takes tensors out of a checkpoint one by one and tells at the end what was not taken. A tensor whose dtype is
-/// already the compute dtype stays in the mapped file; others are converted (GGML blocks dequantised) into memory.
+/// Takes tensors out of a checkpoint one by one and tells at the end what was not taken. A tensor that is already in
+/// the wanted dtype or block type stays in the mapped file; others are converted into memory.
 class ParameterLoader {
  public:
-  ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device);
+  /// Throws Unsupported for blocks on a device that is not the CPU.
+  ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device,
+                  WeightFormat format = WeightFormat::Dense);
   /// Of a checkpoint that is not there: has every name, in the shape that is asked for, without values (device meta).
   static ParameterLoader outline(at::ScalarType dtype) { return {nullptr, dtype, at::kMeta}; }
 
@@ -48,20 +73,31 @@ class ParameterLoader {
   /// shape the config asks for). `rows`, if not empty, gives for each row the stored row it comes from.
   std::int64_t take(const std::string& name, const std::vector<std::int64_t>& shape,
                     const std::vector<std::int64_t>& rows = {});
+  /// The same for the matrix of a linear map, an embedding or the head, which the wanted format may keep in blocks.
+  /// Also throws Corruption for NaN and infinity in a matrix to be quantised.
+  std::int64_t take_matrix(const std::string& name, const std::vector<std::int64_t>& shape,
+                           const std::vector<std::int64_t>& rows = {});
   /// The same for a constant, which no method trains.
   std::int64_t take_fixed(const std::string& name, const std::vector<std::int64_t>& shape);
   /// Tensors that may be there without being parameters (buffers, tied copies): a name suffix or a whole name.
   void ignore(const std::string& suffix) { ignored_.push_back(suffix); }
-  /// Throws Corruption that names the tensors that found no place.
+  /// Throws Corruption that names the tensors that found no place, InvalidArgument where blocks were wanted and no
+  /// matrix could be kept in any.
   ParameterTable finish();
 
  private:
+  const TensorInfo& checked(const std::string& name, const std::vector<std::int64_t>& shape) const;
   at::Tensor stored(const std::string& name, const std::vector<std::int64_t>& shape) const;
   at::Tensor load(const TensorInfo& info) const;
+  std::optional<DType> blocks_of(const TensorInfo& info) const;
+  at::Tensor quantised(const TensorInfo& info, DType type) const;
+  std::int64_t add(const std::string& name, std::shared_ptr<const WeightStore> store);
+  void refuse_without_blocks() const;
 
   std::shared_ptr<const TensorSource> source_;
   at::ScalarType dtype_;
   at::Device device_;
+  WeightFormat format_ = WeightFormat::Dense;
   ParameterTable table_;
   std::vector<std::string> ignored_;
 };

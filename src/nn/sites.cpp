@@ -1,5 +1,7 @@
 #include "nn/sites.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -60,6 +62,11 @@ const SiteHooks* replacing(const std::vector<const SiteHooks*>& slots) {
     return hooks != nullptr && hooks->replaces_parameters();
   });
   return found == slots.end() ? nullptr : *found;
+}
+
+at::Tensor replacement(const SiteHooks* replacing, std::int64_t index, at::ScalarType dtype) {
+  const at::Tensor replaced = replacing == nullptr ? at::Tensor() : replacing->parameter(index);
+  return replaced.defined() ? replaced.to(dtype) : replaced;
 }
 
 const RoleEntry* find(const RoleMap& roles, const Site& site) {

@@ -118,5 +118,7 @@ class SiteHooks {
 
 /// The first of the adapters (null where a slot is empty) that replaces parameters, or nullptr.
 const SiteHooks* replacing(const std::vector<const SiteHooks*>& slots);
+/// What it has in place of parameter `index`, in `dtype`; undefined where that is nothing, or there is no adapter.
+at::Tensor replacement(const SiteHooks* replacing, std::int64_t index, at::ScalarType dtype);
 
 }  // namespace graft

@@ -34,10 +34,10 @@ class Flops : public ::testing::Test {
   static double weights(const Model& model, const std::vector<std::string>& words) {
     double total = 0;
     for (const auto& parameter : model.parameters().all()) {
-      bool counts = parameter.value.dim() == 2;
+      bool counts = parameter.store->shape().size() == 2;
       bool named = false;
       for (const auto& word : words) named = named || parameter.name.find(word) != std::string::npos;
-      if (counts && named) total += static_cast<double>(parameter.value.numel());
+      if (counts && named) total += static_cast<double>(parameter.store->elements());
     }
     return total;
   }

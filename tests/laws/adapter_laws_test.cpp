@@ -37,7 +37,7 @@ class AdapterLaw : public Law {
 
   NamedTensors base_tensors() const {
     NamedTensors tensors;
-    for (const auto& parameter : model().parameters().all()) tensors.emplace_back(parameter.name, parameter.value);
+    for (const auto& parameter : model().parameters().all()) tensors.emplace_back(parameter.name, parameter.value());
     return tensors;
   }
 
@@ -156,8 +156,8 @@ TEST_P(AdapterLaw, GradientsReachEveryAdapterTensorAndNoBaseTensor) {
     }
     EXPECT_GT(largest, 0);
     for (const auto& parameter : model().parameters().all()) {
-      EXPECT_FALSE(parameter.value.requires_grad()) << parameter.name;
-      EXPECT_FALSE(parameter.value.grad().defined()) << parameter.name;
+      EXPECT_FALSE(parameter.value().requires_grad()) << parameter.name;
+      EXPECT_FALSE(parameter.value().grad().defined()) << parameter.name;
     }
   });
 }

@@ -14,8 +14,8 @@ class CombinationLaw : public Law {
     NamedTensors tensors;
     for (std::size_t i = 0; i < model().parameters().all().size(); ++i) {
       const Parameter& parameter = model().parameters().all()[i];
-      const at::Tensor value = adapter.merged(static_cast<std::int64_t>(i), parameter.value);
-      tensors.emplace_back(parameter.name, value.defined() ? value : parameter.value);
+      const at::Tensor value = adapter.merged(static_cast<std::int64_t>(i), parameter.value());
+      tensors.emplace_back(parameter.name, value.defined() ? value : parameter.value());
     }
     fs::create_directories(folder() / "merged");
     fs::copy_file(model_folder() / "config.json", folder() / "merged/config.json",

@@ -16,7 +16,7 @@ class LoraLaw : public Law {
 
   // [out, in] of a whole map.
   at::Tensor weight(const RoleEntry& entry) const {
-    const at::Tensor& stored = model().parameters().value(model().parameters().index(entry.weight));
+    const at::Tensor stored = model().parameters().value(model().parameters().index(entry.weight));
     return entry.layout == Layout::OutIn ? stored : stored.t();
   }
 };

@@ -28,6 +28,15 @@ const Method& find_peft(const std::string& peft_type) {
        did_you_mean(peft_type, known));
 }
 
+void refuse_packed(const std::string& method, const Model& model) {
+  if (!model.parameters().packed()) return;
+  fail(
+      Category::InvalidArgument, "model.weights",
+      "{} changes the base's own weights, which are frozen in blocks here; choose dense, or a method beside them (ia3, "
+      "lora)",
+      method);
+}
+
 }  // namespace adapters
 
 at::Tensor trainable(const at::Tensor& value, const Model& model) {

@@ -79,6 +79,8 @@ const std::vector<const Method*>& registry();
 const Method& find(const std::string& name);
 /// The method of a PEFT type. Throws Unsupported that lists the known types.
 const Method& find_peft(const std::string& peft_type);
+/// For a method that changes the base's own parameters: throws InvalidArgument where the model keeps them in blocks.
+void refuse_packed(const std::string& method, const Model& model);
 }  // namespace adapters
 
 /// A trainable copy of `value`: fp32, on the model's device, requires grad.

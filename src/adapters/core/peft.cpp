@@ -28,20 +28,24 @@ nlohmann::json read_json(const std::filesystem::path& file) {
 
 std::string tensor_line(const Parameter& parameter) {
   constexpr std::int64_t kSample = 1 << 14;
-  const at::Tensor flat = parameter.value.detach().reshape({-1});
-  const std::int64_t count = std::min(kSample, flat.size(0));
+  const auto shape = parameter.store->shape();
+  const std::int64_t count = std::min(kSample, parameter.store->elements()),
+                     width = parameter.store->elements() / shape[0], rows = (count + width - 1) / width;
+  const at::Tensor head = parameter.store->part(0, rows).reshape({-1}),
+                   tail = parameter.store->part(shape[0] - rows, rows).reshape({-1});
   Sha256 hash;
-  for (const auto& part : {flat.narrow(0, 0, count), flat.narrow(0, flat.size(0) - count, count)}) {
+  for (const auto& part : {head.narrow(0, 0, count), tail.narrow(0, tail.size(0) - count, count)}) {
     // bfloat16 is what every compute dtype rounds to, so an fp32 run and a bf16 run see the same base.
     const at::Tensor bytes = part.to(at::kCPU, at::kBFloat16).contiguous();
     hash.update({static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()});
   }
   std::string line = parameter.name;
-  for (const auto size : parameter.value.sizes()) line += fmt::format(" {}", size);
+  for (const auto size : shape) line += fmt::format(" {}", size);
   return line + " " + hash.finish().substr(0, 16) + "\n";
 }
 
-void refuse_other_base(const std::string& here, const std::string& stored, const std::string& folder) {
+void refuse_other_base(const std::string& here, const std::string& stored, const std::string& folder,
+                       const std::string& hint) {
   if (stored.empty() || stored == here) return;
   std::istringstream mine(here), theirs(stored);
   std::string a, b;
@@ -49,11 +53,18 @@ void refuse_other_base(const std::string& here, const std::string& stored, const
     if (!std::getline(theirs, b)) b = "(none)";
     if (a == b) continue;
     fail(Category::InvalidArgument, folder,
-         "this adapter was trained on another base model: the first tensor that differs is '{}' here, '{}' there", a,
-         b);
+         "this adapter was trained on another base model: the first tensor that differs is '{}' here, '{}' there{}", a,
+         b, hint);
   }
   fail(Category::InvalidArgument, folder,
        "this adapter was trained on another base model with more tensors than this one");
+}
+
+// A base that a run quantised has other values than its file.
+std::string quantised_hint(const nlohmann::json& manifest) {
+  const std::string weights = manifest.value("weights", std::string());
+  if (weights != "q8_0" && weights != "q4_0") return "";
+  return fmt::format("; its run had model.weights={0}: give --weights {0}", weights);
 }
 
 std::filesystem::path weights_file(const std::filesystem::path& folder) {
@@ -88,7 +99,8 @@ nlohmann::json read_manifest(const std::filesystem::path& file, const Model& mod
   if (!source->metadata().contains(kManifestKey)) return nullptr;
   auto manifest = nlohmann::json::parse(source->metadata().at(kManifestKey).get<std::string>(), nullptr, false);
   if (!manifest.is_object()) fail(Category::Corruption, file.string(), "the manifest in the header is damaged");
-  refuse_other_base(base_fingerprint(model), manifest.value("base", std::string()), file.parent_path().string());
+  refuse_other_base(base_fingerprint(model), manifest.value("base", std::string()), file.parent_path().string(),
+                    quantised_hint(manifest));
   return manifest;
 }
 

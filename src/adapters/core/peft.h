@@ -17,7 +17,7 @@ inline constexpr const char* kPromptEmbeddings = "prompt_embeddings";
 /// Where an adapter comes from. Values are plain text; absent ones are empty.
 struct Manifest {
   std::map<std::string, std::string>
-      fields;  ///< "recipe", "data_hash", "seed", "score", "template", "tokenizer_hash", …
+      fields;  ///< "recipe", "data_hash", "seed", "score", "weights", "tokenizer_hash", …
 };
 
 /// Hash of the base weights an adapter belongs to, a line per tensor: "name shape sha256-prefix" of its first and last

@@ -110,7 +110,7 @@ PlanOptions Model::plan_options(const ForwardOptions& options) const {
 }
 
 at::Tensor Model::embeddings(const std::vector<std::int64_t>& ids) const {
-  return at::embedding(parameters_.value(embedding_), at::tensor(ids, at::kLong).to(device())).to(at::kFloat) *
+  return parameters_.store(embedding_).rows(at::tensor(ids, at::kLong).to(device())).to(at::kFloat) *
          config_.embedding_scale;
 }
 
@@ -123,10 +123,14 @@ Norm Model::take_norm(ParameterLoader& loader, const std::string& module, std::i
 }
 
 at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) const {
-  const at::Tensor& base = parameters_.value(index);
-  const SiteHooks* hooks = replacing(options.slots);
-  const at::Tensor replaced = hooks == nullptr ? at::Tensor() : hooks->parameter(index);
-  return replaced.defined() ? replaced.to(base.scalar_type()) : base;
+  const at::Tensor replaced = replacement(replacing(options.slots), index, dtype());
+  return replaced.defined() ? replaced : parameters_.value(index);
+}
+
+at::Tensor Model::project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const {
+  const at::Tensor replaced = replacement(replacing(options.slots), index, dtype());
+  return replaced.defined() ? at::linear(hidden, replaced)
+                            : parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt);
 }
 
 at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options) const {
@@ -142,7 +146,8 @@ at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options)
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options) {
   ModelFiles files = open_model_files(path);
   const Architecture& architecture = architecture_of(files.config, path);
-  ParameterLoader loader(std::shared_ptr<const TensorSource>(std::move(files.weights)), options.dtype, options.device);
+  ParameterLoader loader(std::shared_ptr<const TensorSource>(std::move(files.weights)), options.dtype, options.device,
+                         options.weights);
   try {
     return architecture.create(files.config, loader);
   } catch (const Error& error) {
@@ -165,7 +170,7 @@ void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::
 
 void fail_not_finite(const Model& model, const std::string& where) {
   for (const auto& parameter : model.parameters().all()) {
-    if (parameter.value.isfinite().all().item<bool>()) continue;
+    if (parameter.value().isfinite().all().item<bool>()) continue;
     fail(Category::Corruption, where, "the model's tensor {} holds NaN or infinity; fetch the model again",
          parameter.name);
   }

@@ -47,8 +47,8 @@ class Model {
   const ModelConfig& config() const { return config_; }
   const ParameterTable& parameters() const { return parameters_; }
   bool encoder_decoder() const { return config_.encoder_decoder(); }
-  at::Device device() const { return parameters_.all().front().value.device(); }
-  at::ScalarType dtype() const { return parameters_.all().front().value.scalar_type(); }
+  at::Device device() const { return parameters_.device(); }
+  at::ScalarType dtype() const { return parameters_.dtype(); }
 
  protected:
   explicit Model(ModelConfig config) : config_(std::move(config)) {}
@@ -58,6 +58,8 @@ class Model {
   PlanOptions plan_options(const ForwardOptions& options) const;
   /// Parameter `index` or its replacement by a method that trains base parameters.
   at::Tensor parameter(std::int64_t index, const ForwardOptions& options) const;
+  /// Logits [K, V] of hidden rows [K, C] through table `index` [V, C] or its replacement.
+  at::Tensor project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const;
 
   /// Loads `module`.weight and, where the norm has one, `module`.bias, [size] each. `hidden_prefix` is what the
   /// module's name has in front where the checkpoint leaves it out.
@@ -73,6 +75,7 @@ class Model {
 struct ModelOptions {
   at::ScalarType dtype = at::kFloat;  ///< of parameters and activations
   at::Device device = at::kCPU;
+  WeightFormat weights = WeightFormat::Dense;
 };
 
 /// Opens a model folder or .gguf file with the architecture its config names. Throws NotFound, Corruption, Unsupported.

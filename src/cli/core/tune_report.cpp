@@ -124,6 +124,7 @@ ReportData tune_report(const TuneResult& run, const std::string& next) {
   add_cost(data, run);
   data.config = write_run_config(run.job.config);
   data.reproducibility = {{"base weights", "sha256 " + base_hash(*run.job.model)},
+                          {"kept as", run.job.model->parameters().storage()},
                           {"tokenizer", "sha256 " + run.job.tokenizer->hash()},
                           {"training data", "sha256 " + run.job.data_hash},
                           {"seed", std::to_string(run.settings.seed)},

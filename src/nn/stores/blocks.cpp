@@ -1,0 +1,136 @@
+// Weights that stay in GGML blocks. The plain reference of this store is dense_store(block_store(…)->dense()), which
+// its tests and laws hold it to.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "nn/stores/store.h"
+
+namespace graft {
+namespace {
+
+// Values that are dequantised at a time: every map of a layer at once, the table of a large vocabulary by parts.
+constexpr std::int64_t kTile = 1 << 24;
+constexpr std::int64_t kLeastPerThread = 1 << 16;  // values
+
+class BlockStore : public WeightStore {
+ public:
+  BlockStore(DType type, const at::Tensor& bytes, at::ScalarType compute)
+      : type_(type),
+        bytes_(bytes),
+        compute_(compute),
+        columns_(bytes.size(1) / block_bytes(type) * block_elements(type)) {}
+
+  std::string kind() const override { return name(type_); }
+  std::vector<std::int64_t> shape() const override { return {rows(), columns_}; }
+  std::int64_t bytes() const override { return static_cast<std::int64_t>(bytes_.nbytes()); }
+  bool packed() const override { return true; }
+  at::Tensor dense() const override { return part(0, rows()); }
+  at::Tensor rows(const at::Tensor& ids) const override {
+    return BlockStore(type_, bytes_.index_select(0, ids), compute_).dense();
+  }
+
+  at::Tensor part(std::int64_t first, std::int64_t count) const override {
+    at::Tensor out = at::empty({count, columns_}, at::TensorOptions().dtype(compute_));
+    const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / columns_);
+    at::parallel_for(0, count, least, [&](std::int64_t begin, std::int64_t end) {
+      if (compute_ == at::kFloat) {
+        fill(out.data_ptr<float>(), first, begin, end);
+      } else {
+        fill(reinterpret_cast<std::uint16_t*>(out.data_ptr<at::BFloat16>()), first, begin, end);
+      }
+    });
+    return out;
+  }
+
+  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override;
+
+  at::Tensor forward(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
+    if (layout == Layout::InOut) return at::linear(x, dense().t(), bias);
+    if (rows() <= tile_rows()) return at::linear(x, dense(), bias);
+    std::vector<at::Tensor> parts;
+    for (std::int64_t first = 0; first < rows(); first += tile_rows()) {
+      const std::int64_t count = std::min(tile_rows(), rows() - first);
+      parts.push_back(at::linear(x, part(first, count),
+                                 bias ? std::optional<at::Tensor>(bias->narrow(0, first, count)) : std::nullopt));
+    }
+    return at::cat(parts, -1);
+  }
+
+  /// Gradient of x from the gradient of y.
+  at::Tensor backward(const at::Tensor& grad, Layout layout) const {
+    if (layout == Layout::InOut) return at::matmul(grad, dense().t());
+    if (rows() <= tile_rows()) return at::matmul(grad, dense());
+    at::Tensor sum;
+    for (std::int64_t first = 0; first < rows(); first += tile_rows()) {
+      const std::int64_t count = std::min(tile_rows(), rows() - first);
+      const at::Tensor share = at::matmul(grad.narrow(-1, first, count), part(first, count)).to(at::kFloat);
+      sum = sum.defined() ? sum.add_(share) : share;
+    }
+    return sum.to(grad.scalar_type());
+  }
+
+  DType type() const { return type_; }
+  const at::Tensor& packed_bytes() const { return bytes_; }
+  at::ScalarType compute() const { return compute_; }
+
+ private:
+  std::int64_t rows() const { return bytes_.size(0); }
+  std::int64_t tile_rows() const { return std::max<std::int64_t>(1, kTile / columns_); }
+
+  template <typename Value>
+  void fill(Value* out, std::int64_t first, std::int64_t begin, std::int64_t end) const {
+    const auto row = static_cast<std::size_t>(bytes_.size(1)), count = static_cast<std::size_t>(end - begin);
+    const auto* in =
+        static_cast<const std::byte*>(bytes_.const_data_ptr()) + static_cast<std::size_t>(first + begin) * row;
+    dequantise(type_, {in, count * row}, {out + begin * columns_, count * static_cast<std::size_t>(columns_)});
+  }
+
+  DType type_;
+  at::Tensor bytes_;
+  at::ScalarType compute_;
+  std::int64_t columns_;
+};
+
+// Keeps the blocks alone, which the model holds anyway: plain autograd would keep the dequantised matrix of every map
+// until the backward pass has been there.
+class BlockLinear : public torch::autograd::Function<BlockLinear> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const BlockStore* store,
+                            Layout layout, const std::optional<at::Tensor>* bias) {
+    ctx->save_for_backward({store->packed_bytes()});
+    ctx->saved_data["type"] = static_cast<std::int64_t>(store->type());
+    ctx->saved_data["compute"] = static_cast<std::int64_t>(store->compute());
+    ctx->saved_data["layout"] = static_cast<std::int64_t>(layout);
+    return store->forward(x, layout, *bias);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const BlockStore store(static_cast<DType>(ctx->saved_data["type"].toInt()), ctx->get_saved_variables()[0],
+                           static_cast<at::ScalarType>(ctx->saved_data["compute"].toInt()));
+    return {store.backward(grads[0], static_cast<Layout>(ctx->saved_data["layout"].toInt())), {}, {}, {}};
+  }
+};
+
+at::Tensor BlockStore::linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
+  if (!at::GradMode::is_enabled() || !x.requires_grad()) return forward(x, layout, bias);
+  return BlockLinear::apply(x, this, layout, &bias);
+}
+
+}  // namespace
+
+std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute) {
+  if (compute != at::kFloat && compute != at::kBFloat16)
+    fail(Category::Unsupported, "dtype", "weights in blocks are computed with in float32 or bfloat16, not {}",
+         toString(compute));
+  if (bytes.dim() != 2 || bytes.size(1) == 0 || bytes.size(1) % block_bytes(type) != 0)
+    fail(Category::InvalidArgument, "", "rows of {} bytes are no whole blocks of {}", bytes.size(-1), name(type));
+  return std::make_shared<BlockStore>(type, bytes.contiguous(), compute);
+}
+
+}  // namespace graft

@@ -1,0 +1,54 @@
+#include <ATen/ATen.h>
+
+#include "nn/stores/store.h"
+
+namespace graft {
+namespace {
+
+std::string dtype_name(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+      return name(DType::F64);
+    case at::kFloat:
+      return name(DType::F32);
+    case at::kHalf:
+      return name(DType::F16);
+    case at::kBFloat16:
+      return name(DType::BF16);
+    default:
+      return toString(type);
+  }
+}
+
+class DenseStore : public WeightStore {
+ public:
+  explicit DenseStore(const at::Tensor& values) : values_(values) {}
+
+  std::string kind() const override { return dtype_name(values_.scalar_type()); }
+  std::vector<std::int64_t> shape() const override { return values_.sizes().vec(); }
+  std::int64_t bytes() const override { return static_cast<std::int64_t>(values_.nbytes()); }
+  bool packed() const override { return false; }
+  at::Tensor dense() const override { return values_; }
+  at::Tensor part(std::int64_t first, std::int64_t count) const override { return values_.narrow(0, first, count); }
+  at::Tensor rows(const at::Tensor& ids) const override { return at::embedding(values_, ids); }
+  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override {
+    return at::linear(x, layout == Layout::OutIn ? values_ : values_.t(), bias);
+  }
+
+ private:
+  at::Tensor values_;
+};
+
+}  // namespace
+
+std::int64_t WeightStore::elements() const {
+  std::int64_t product = 1;
+  for (const std::int64_t size : shape()) product *= size;
+  return product;
+}
+
+std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values) {
+  return std::make_shared<DenseStore>(values);
+}
+
+}  // namespace graft

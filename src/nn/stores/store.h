@@ -1,0 +1,51 @@
+// How the values of one parameter are kept in memory, and what a model computes with them (docs/design.md, idea 4).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/source.h"
+#include "nn/sites.h"
+
+namespace graft {
+
+/// Immutable; one parameter in the compute dtype, however it is kept. None of it requires grad.
+class WeightStore {
+ public:
+  virtual ~WeightStore() = default;
+
+  /// "BF16", "Q4_0": as DType's name().
+  virtual std::string kind() const = 0;
+  virtual std::vector<std::int64_t> shape() const = 0;
+  /// In memory, or in the mapped file.
+  virtual std::int64_t bytes() const = 0;
+  /// True where values are made anew by each call of dense(), part() and rows().
+  virtual bool packed() const = 0;
+  /// Every value, in the parameter's shape.
+  virtual at::Tensor dense() const = 0;
+  /// Entries [first, first + count) of the first dimension.
+  virtual at::Tensor part(std::int64_t first, std::int64_t count) const = 0;
+  /// Rows [n, in] of a table [rows, in], by ids [n] int64.
+  virtual at::Tensor rows(const at::Tensor& ids) const = 0;
+  /// y [N, out] = x [N, in] through the matrix of this layout, in x's dtype, plus a bias [out] that is not trained.
+  /// Goes backward to x alone, and keeps no value of the matrix for that beyond what the store holds.
+  virtual at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const = 0;
+
+  std::int64_t elements() const;
+};
+
+/// The tensor itself; it may be mapped.
+std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values);
+
+/// GGML blocks: `bytes` [rows, bytes of a row] uint8 on the CPU, mapped or not, of a matrix [rows, in] whose rows are
+/// whole blocks. Each use dequantises to `compute` (float32 or bfloat16): the same values, and for matrices of up to
+/// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. Throws Unsupported for
+/// another dtype, InvalidArgument where the bytes are no whole blocks.
+std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute);
+
+}  // namespace graft
