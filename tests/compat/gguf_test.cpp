@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "../golden/folder.h"
+#include "adapters/core/peft.h"
 #include "arch/core/model.h"
 #include "checkpoint/writer.h"
 #include "nn/tensor_file.h"
@@ -86,14 +87,26 @@ at::Tensor laid_out(const std::string& name, const at::Tensor& value, const Mode
   return (map ? value.t() : value).contiguous();
 }
 
-void write_as_gguf(const fs::path& folder, const fs::path& file, const std::string& architecture) {
+at::Tensor quantised(const at::Tensor& values, DType type) {
+  at::Tensor blocks = at::empty({values.numel() / block_elements(type) * block_bytes(type)}, at::kByte);
+  quantise(type, {values.const_data_ptr<float>(), static_cast<std::size_t>(values.numel())},
+           {static_cast<std::byte*>(blocks.data_ptr()), blocks.nbytes()});
+  return blocks;
+}
+
+// `type`: of matrices whose rows are whole blocks.
+void write_as_gguf(const fs::path& folder, const fs::path& file, const std::string& architecture,
+                   DType type = DType::F32) {
   const ModelConfig config = read_model_config(folder);
   std::vector<TensorPlan> plan;
   std::vector<at::Tensor> values;
   for (const auto& [name, value] : read_tensors(folder / "model.safetensors")) {
     const std::string stored = gguf_name(name);
     values.push_back(laid_out(stored, value, config, architecture));
-    plan.push_back({stored, DType::F32, values.back().sizes().vec()});
+    const auto shape = values.back().sizes().vec();
+    const bool blocks = is_quantised(type) && shape.size() == 2 && shape[1] % block_elements(type) == 0;
+    plan.push_back({stored, blocks ? type : DType::F32, shape});
+    if (blocks) values.back() = quantised(values.back(), type);
   }
   const auto writer = write_gguf(file, plan, metadata_of(config, architecture));
   for (const auto& value : values)
@@ -115,6 +128,27 @@ TEST_P(GgufParity, ComputesWhatTheFolderComputes) {
   input.decoder.add({5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1});
   const at::Tensor expected = want->logits(want->forward(input)), logits = got->logits(got->forward(input));
   EXPECT_LE((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
+}
+
+// Rows of q and k are put back in their places as whole rows of blocks.
+TEST_P(GgufParity, PackedComputesWhatTheDequantisedFileComputes) {
+  const auto& [golden, architecture] = GetParam();
+  const fs::path folder = goldens() / golden / "model";
+  if (!fs::exists(folder)) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
+  const fs::path file = fs::temp_directory_path() / ("graft-packed-" + std::to_string(::getpid()) + ".gguf");
+  write_as_gguf(folder, file, architecture, DType::Q8_0);
+  const auto want = load_model(file.string());
+  const auto got = load_model(file.string(), {at::kFloat, at::kCPU, WeightFormat::Packed});
+  const auto again = load_model(file.string(), {at::kFloat, at::kCPU, WeightFormat::Q4_0});
+  fs::remove(file);
+  EXPECT_NE(got->parameters().storage().find("Q8_0"), std::string::npos) << got->parameters().storage();
+  EXPECT_NE(again->parameters().storage().find("Q4_0"), std::string::npos) << again->parameters().storage();
+  EXPECT_EQ(base_fingerprint(*got), base_fingerprint(*want));
+  EXPECT_NE(base_fingerprint(*again), base_fingerprint(*want));
+  StepInput input;
+  input.decoder.add({5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1});
+  const at::Tensor expected = want->logits(want->forward(input)), logits = got->logits(got->forward(input));
+  EXPECT_LE((logits - expected).abs().max().item<double>(), 1e-6 * expected.abs().max().item<double>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, GgufParity,

@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::int64_t kVocabulary = 260, kModel = 16, kInner = 24, kLayers = 2, kHeads = 2, kContext = 128;
+constexpr std::int64_t kVocabulary = 260, kModel = 32, kInner = 64, kLayers = 2, kHeads = 2, kContext = 128;
 
 // 256 bytes, one merge, and what begins and ends a text; one id is left free.
 std::vector<std::string> tokens() {
@@ -93,7 +93,14 @@ void write_weights(CheckpointWriter& writer, const std::vector<TensorPlan>& tens
     }
     if (weights == Weights::WithNaN && tensor.name.find("1.mlp.up_proj") != std::string::npos)
       values[5] = std::numeric_limits<float>::quiet_NaN();
-    writer.write(std::as_bytes(std::span(values)));
+    if (tensor.dtype == DType::F32) {
+      writer.write(std::as_bytes(std::span(values)));
+      continue;
+    }
+    std::vector<std::byte> blocks(count / static_cast<std::size_t>(block_elements(tensor.dtype)) *
+                                  static_cast<std::size_t>(block_bytes(tensor.dtype)));
+    quantise(tensor.dtype, values, blocks);
+    writer.write(blocks);
   }
   writer.finish();
 }
@@ -117,7 +124,7 @@ void write_model(const fs::path& folder, Weights weights) {
   write_weights(*write_safetensors(folder / "model.safetensors", tensors), tensors, weights);
 }
 
-void write_gguf_model(const fs::path& file) {
+void write_gguf_model(const fs::path& file, DType type) {
   std::vector<int> types(259, 1);
   types[257] = types[258] = 3;
   const Json metadata = {{"general.architecture", "llama"},      {"llama.embedding_length", kModel},
@@ -127,7 +134,10 @@ void write_gguf_model(const fs::path& file) {
                          {"tokenizer.ggml.pre", "gpt-2"},        {"tokenizer.ggml.tokens", tokens()},
                          {"tokenizer.ggml.token_type", types},   {"tokenizer.ggml.merges", {"h e"}},
                          {"tokenizer.ggml.bos_token_id", 257},   {"tokenizer.ggml.eos_token_id", 258}};
-  const auto tensors = plan(kGguf);
+  auto tensors = plan(kGguf);
+  for (TensorPlan& tensor : tensors) {
+    if (tensor.shape.size() > 1) tensor.dtype = type;
+  }
   write_weights(*write_gguf(file, tensors, metadata), tensors, Weights::Sound);
 }
 

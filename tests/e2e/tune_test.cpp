@@ -150,6 +150,52 @@ TEST_F(Tune, FullFineTuningLeavesAModelToUse) {
   run({"generate", "--model", "full/model", "--prompt", "word", "--max-new-tokens", "3"});
 }
 
+// The blocks of a file, kept as they are, hold the values that it has when it is dequantised.
+TEST_F(Tune, OverPackedWeightsIsTuningOverTheirValues) {
+  write_gguf_model(folder() / "model.gguf", DType::Q4_0);
+  for (const std::string weights : {"dense", "packed"}) {
+    auto given = arguments(weights, "topics.yaml");
+    given.insert(given.end(), {"--set", "model.weights=" + weights});
+    given[2] = "model.gguf";
+    const Outcome end = run(given);
+    EXPECT_EQ(end.err.find("Q4_0 ") != std::string::npos, weights == "packed") << end.err;
+    EXPECT_EQ(end.out.find("--weights packed") != std::string::npos, weights == "packed") << end.out;
+    run({"verify", "--run", weights, "--rows", "6"});
+  }
+  EXPECT_LT(summary("packed").at("base_bytes").get<double>(), summary("dense").at("base_bytes").get<double>() / 4);
+  const json dense = summary("dense").at("after"), packed = summary("packed").at("after");
+  EXPECT_NEAR(packed.at("accuracy").get<double>(), dense.at("accuracy").get<double>(), 0.1);
+  for (const std::string weights : {"dense", "packed"}) {
+    run({"generate", "--model", "model.gguf", "--weights", weights, "--adapter", "packed/adapter", "--prompt", "word",
+         "--max-new-tokens", "3"});
+  }
+}
+
+TEST_F(Tune, ABaseQuantisedWhileLoadingIsAnotherBase) {
+  auto given = arguments("run", "topics.yaml");
+  given.insert(given.end(), {"--set", "model.weights=q8_0"});
+  run(given);
+  run({"verify", "--run", "run", "--rows", "6"});
+  std::vector<std::string> generate = {"generate", "--model",          "model", "--adapter", "run/adapter", "--prompt",
+                                       "word",     "--max-new-tokens", "3"};
+  expect_refused(graft(folder(), generate), 2, {"another base model", "give --weights q8_0"});
+  expect_refused(graft(folder(), {"merge", "--model", "model", "--adapter", "run/adapter", "--output", "merged"}), 2,
+                 {"give --weights q8_0"});
+  generate.insert(generate.end(), {"--weights", "q8_0"});
+  const Outcome direct = run(generate);
+  run({"merge", "--model", "model", "--adapter", "run/adapter", "--output", "merged", "--weights", "q8_0"});
+  EXPECT_EQ(run({"generate", "--model", "merged", "--prompt", "word", "--max-new-tokens", "3"}).out, direct.out);
+}
+
+TEST_F(Tune, BlocksThatCannotBeTrainedOrHadAreRefused) {
+  auto full = arguments("full", "topics.yaml");
+  full.insert(full.end(), {"--method", "full", "--set", "model.weights=q4_0"});
+  expect_refused(graft(folder(), full), 2, {"model.weights", "full changes the base's own weights", "choose dense"});
+  auto packed = arguments("packed", "topics.yaml");
+  packed.insert(packed.end(), {"--set", "model.weights=packed"});
+  expect_refused(graft(folder(), packed), 2, {"model.weights", "no quantised tensor", "q8_0 or q4_0"});
+}
+
 TEST_F(Tune, AListThatCannotBeWrittenIsANote) {
   write_file(folder() / "runs.db", std::string(4096, 'x'));
   const Outcome end = run(arguments("one", "topics.yaml"));

@@ -15,39 +15,6 @@ namespace {
 
 class AdapterLaw : public Law {
  protected:
-  // Mean cross-entropy of the text's own next tokens.
-  static at::Tensor loss(const Model& of, const Text& text, const Adapter& adapter, bool checkpoint_layers = false) {
-    const at::Tensor log_p = at::log_softmax(logits(of, text, &adapter, checkpoint_layers), -1);
-    const at::Tensor targets = at::tensor(text.tokens).roll(-1);
-    return log_p.gather(1, targets.unsqueeze(1)).mean().neg();
-  }
-
-  std::map<std::string, at::Tensor> gradients(const Text& text, Adapter& adapter, bool checkpoint_layers) const {
-    adapter.set_training(true);
-    adapter.begin_step(7);
-    loss(model(), text, adapter, checkpoint_layers).backward();
-    std::map<std::string, at::Tensor> found;
-    for (const auto& parameter : adapter.parameters()) {
-      at::Tensor value = parameter.value;
-      found[parameter.name] = value.grad().defined() ? value.grad().clone() : at::Tensor();
-      value.mutable_grad() = at::Tensor();
-    }
-    return found;
-  }
-
-  NamedTensors base_tensors() const {
-    NamedTensors tensors;
-    for (const auto& parameter : model().parameters().all()) tensors.emplace_back(parameter.name, parameter.value());
-    return tensors;
-  }
-
-  std::unique_ptr<Model> written(const std::string& name, const NamedTensors& tensors) const {
-    fs::create_directories(folder() / name);
-    fs::copy_file(model_folder() / "config.json", folder() / name / "config.json");
-    write_tensors(folder() / name / "model.safetensors", tensors);
-    return load_model((folder() / name).string());
-  }
-
   bool mergeable(const Adapter& adapter) const {
     try {
       adapter.merged(0, model().parameters().value(0));
@@ -67,7 +34,7 @@ class AdapterLaw : public Law {
   }
 
   std::unique_ptr<Model> merged(const MethodChoice& method, const Adapter& adapter) const {
-    NamedTensors tensors = base_tensors();
+    NamedTensors tensors = tensors_of(model());
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const at::Tensor value = adapter.merged(static_cast<std::int64_t>(i), tensors[i].second);
       if (value.defined()) tensors[i].second = value;
@@ -145,7 +112,7 @@ TEST_P(AdapterLaw, GradientsReachEveryAdapterTensorAndNoBaseTensor) {
   for_every_method([&](const MethodChoice& method) {
     const auto adapter = stirred(method);
     double largest = 0;
-    for (const auto& [name, gradient] : gradients(text(12), *adapter, false)) {
+    for (const auto& [name, gradient] : gradients(model(), text(12), *adapter, false)) {
       ASSERT_TRUE(gradient.defined()) << name;
       EXPECT_TRUE(gradient.isfinite().all().item<bool>()) << name;
       largest = std::max(largest, gradient.abs().max().item<double>());
@@ -166,7 +133,8 @@ TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
   for_every_method([&](const MethodChoice& method) {
     const Text input = text(12);
     const auto adapter = stirred(method);
-    const auto kept = gradients(input, *adapter, false), recomputed = gradients(input, *adapter, true);
+    const auto kept = gradients(model(), input, *adapter, false),
+               recomputed = gradients(model(), input, *adapter, true);
     double largest = 0;
     for (const auto& [name, gradient] : kept) largest = std::max(largest, gradient.abs().max().item<double>());
     for (const auto& [name, gradient] : kept) {
@@ -194,8 +162,8 @@ TEST_P(AdapterLaw, OneOptimiserStepChangesTheLogitsAndNotTheBase) {
 }
 
 TEST_P(AdapterLaw, AnotherBaseIsRefused) {
-  const auto copy = written("copy", base_tensors());
-  NamedTensors tensors = base_tensors();
+  const auto copy = written("copy", tensors_of(model()));
+  NamedTensors tensors = tensors_of(model());
   tensors.back().second = tensors.back().second.clone();
   tensors.back().second.view({-1})[0] += 1;
   const auto other = written("other", tensors);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "checkpoint/fixture_test.h"
+#include "nn/tensor_file.h"
 
 namespace graft::laws {
 
@@ -85,7 +87,12 @@ class Law : public ::testing::TestWithParam<std::string> {
   /// An adapter that is away from its initial value in every tensor.
   std::unique_ptr<Adapter> stirred(const MethodChoice& method, std::uint64_t seed = 11,
                                    const nlohmann::json& options = nlohmann::json::object()) const {
-    auto adapter = fresh(method, model(), options);
+    return stirred(method, model(), seed, options);
+  }
+
+  static std::unique_ptr<Adapter> stirred(const MethodChoice& method, const Model& of, std::uint64_t seed = 11,
+                                          const nlohmann::json& options = nlohmann::json::object()) {
+    auto adapter = fresh(method, of, options);
     const at::NoGradGuard no_grad;
     const auto generator = at::detail::createCPUGenerator(seed);
     for (const auto& parameter : adapter->parameters())
@@ -127,6 +134,42 @@ class Law : public ::testing::TestWithParam<std::string> {
     if (adapter != nullptr) options.slots = {adapter};
     options.checkpoint_layers = checkpoint_layers;
     return logits(of, input, options);
+  }
+
+  /// Mean cross-entropy of the text's own next tokens.
+  static at::Tensor loss(const Model& of, const Text& text, const Adapter& adapter, bool checkpoint_layers = false) {
+    const at::Tensor log_p = at::log_softmax(logits(of, text, &adapter, checkpoint_layers), -1);
+    const at::Tensor targets = at::tensor(text.tokens).roll(-1);
+    return log_p.gather(1, targets.unsqueeze(1)).mean().neg();
+  }
+
+  static std::map<std::string, at::Tensor> gradients(const Model& of, const Text& text, Adapter& adapter,
+                                                     bool checkpoint_layers) {
+    adapter.set_training(true);
+    adapter.begin_step(7);
+    loss(of, text, adapter, checkpoint_layers).backward();
+    std::map<std::string, at::Tensor> found;
+    for (const auto& parameter : adapter.parameters()) {
+      at::Tensor value = parameter.value;
+      found[parameter.name] = value.grad().defined() ? value.grad().clone() : at::Tensor();
+      value.mutable_grad() = at::Tensor();
+    }
+    return found;
+  }
+
+  static NamedTensors tensors_of(const Model& model) {
+    NamedTensors tensors;
+    for (const auto& parameter : model.parameters().all()) tensors.emplace_back(parameter.name, parameter.value());
+    return tensors;
+  }
+
+  /// A model of this configuration with other values.
+  std::unique_ptr<Model> written(const std::string& name, const NamedTensors& tensors,
+                                 const ModelOptions& options = {}) const {
+    fs::create_directories(folder() / name);
+    fs::copy_file(model_folder() / "config.json", folder() / name / "config.json");
+    write_tensors(folder() / name / "model.safetensors", tensors);
+    return load_model((folder() / name).string(), options);
   }
 
   /// Every method of the registry, and some of them together.

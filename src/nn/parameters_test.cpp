@@ -1,0 +1,107 @@
+// How a checkpoint's matrices are kept in memory, by the setting model.weights.
+#include "nn/parameters.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "checkpoint/fixture_test.h"
+#include "nn/tensor_file.h"
+
+namespace graft {
+namespace {
+
+using testing::expect_error;
+using testing::Folder;
+
+// A matrix of whole blocks with more rows than are quantised at a time, one of none, a vector.
+class Weights : public ::testing::Test {
+ protected:
+  Weights() {
+    const auto generator = at::detail::createCPUGenerator(1);
+    wide_ = at::randn({9001, 64}, generator);
+    write("model.safetensors", wide_);
+  }
+
+  void write(const char* file, const at::Tensor& wide) const {
+    write_tensors(folder_.path() / file, {{"wide", wide}, {"narrow", at::ones({3, 31})}, {"vector", at::ones({64})}});
+  }
+
+  ParameterTable load(WeightFormat format, const std::vector<std::int64_t>& rows = {},
+                      const char* file = "model.safetensors", at::ScalarType dtype = at::kFloat) const {
+    ParameterLoader loader(open_checkpoint(folder_.path() / file), dtype, at::kCPU, format);
+    loader.take_matrix("wide", {wide_.size(0), 64}, rows);
+    loader.take_matrix("narrow", {3, 31});
+    loader.take("vector", {64});
+    return loader.finish();
+  }
+
+  Folder folder_;
+  at::Tensor wide_;
+};
+
+TEST_F(Weights, DenseOnesStayAsTheyAre) {
+  const ParameterTable table = load(WeightFormat::Dense);
+  EXPECT_FALSE(table.packed());
+  EXPECT_TRUE(at::equal(table.value(0), wide_));
+  EXPECT_EQ(table.elements(), 9001 * 64 + 93 + 64);
+  EXPECT_EQ(table.bytes(), 4 * table.elements());
+}
+
+TEST_F(Weights, MatricesOfWholeBlocksAreQuantisedAndNothingElse) {
+  for (const auto [format, type, step] :
+       {std::tuple(WeightFormat::Q8_0, DType::Q8_0, 1.0 / 127), std::tuple(WeightFormat::Q4_0, DType::Q4_0, 1.0 / 8)}) {
+    const ParameterTable table = load(format);
+    EXPECT_TRUE(table.packed());
+    EXPECT_EQ(table.store(0).kind(), name(type));
+    EXPECT_EQ(table.store(1).kind(), "F32");
+    EXPECT_EQ(table.store(2).kind(), "F32");
+    EXPECT_EQ(table.elements(), 9001 * 64 + 93 + 64);
+    EXPECT_EQ(table.bytes(), 9001 * 2 * block_bytes(type) + 4 * (93 + 64));
+    EXPECT_NE(table.storage().find(std::string(name(type)) + " "), std::string::npos) << table.storage();
+    // At the end of the range that the extreme value leaves short, Q4_0 is a whole step away.
+    const at::Tensor largest = wide_.view({-1, 32}).abs().amax(1, true);
+    const at::Tensor error = (table.value(0) - wide_).view({-1, 32}).abs();
+    EXPECT_TRUE((error <= largest * step * 1.01).all().item<bool>());
+    EXPECT_GT(error.max().item<double>(), 0);
+  }
+}
+
+TEST_F(Weights, RowsChangePlacesAsWholeRowsOfBlocks) {
+  std::vector<std::int64_t> reversed(9001);
+  for (std::size_t row = 0; row < reversed.size(); ++row) reversed[row] = 9000 - static_cast<std::int64_t>(row);
+  EXPECT_TRUE(at::equal(load(WeightFormat::Q4_0, reversed).value(0), load(WeightFormat::Q4_0).value(0).flip({0})));
+}
+
+TEST_F(Weights, TheSameBlocksServeBothDtypes) {
+  const ParameterTable rounded = load(WeightFormat::Q8_0, {}, "model.safetensors", at::kBFloat16);
+  EXPECT_EQ(rounded.dtype(), at::kBFloat16);
+  EXPECT_TRUE(at::equal(rounded.value(0), load(WeightFormat::Q8_0).value(0).to(at::kBFloat16)));
+}
+
+TEST_F(Weights, NaNIsToldWithItsTensor) {
+  at::Tensor broken = wide_.clone();
+  broken[8000][3] = std::numeric_limits<float>::quiet_NaN();
+  write("broken.safetensors", broken);
+  expect_error(Category::Corruption, "tensor wide holds NaN",
+               [&] { load(WeightFormat::Q8_0, {}, "broken.safetensors"); });
+  broken[8000][3] = std::numeric_limits<float>::infinity();
+  write("broken.safetensors", broken);
+  expect_error(Category::Corruption, "tensor wide holds NaN",
+               [&] { load(WeightFormat::Q4_0, {}, "broken.safetensors"); });
+}
+
+TEST_F(Weights, BlocksThatCannotBeHadAreRefused) {
+  expect_error(Category::InvalidArgument, "choose q8_0 or q4_0", [&] { load(WeightFormat::Packed); });
+  ParameterLoader loader(open_checkpoint(folder_.path() / "model.safetensors"), at::kFloat, at::kCPU,
+                         WeightFormat::Q8_0);
+  loader.take_matrix("narrow", {3, 31});
+  expect_error(Category::InvalidArgument, "choose dense", [&] { loader.finish(); });
+  expect_error(Category::Unsupported, "on the CPU only",
+               [] { ParameterLoader(nullptr, at::kFloat, at::Device(at::kCUDA), WeightFormat::Q4_0); });
+  expect_error(Category::InvalidArgument, "q5_0", [] { weight_format("q5_0"); });
+}
+
+}  // namespace
+}  // namespace graft

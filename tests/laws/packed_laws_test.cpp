@@ -1,0 +1,108 @@
+// A model whose matrices are kept in blocks is the dense model of the same values, for every method, on every golden
+// model.
+#include <set>
+
+#include "adapters/core/peft.h"
+#include "convert/merged_weights.h"
+#include "law_model.h"
+
+namespace graft::laws {
+namespace {
+
+constexpr double kSame = 1e-6;
+
+class PackedLaw : public Law {
+ protected:
+  void SetUp() override {
+    Law::SetUp();
+    packed_ = load_model(model_folder().string(), {at::kFloat, at::kCPU, WeightFormat::Q8_0});
+    twin_ = written("twin", tensors_of(*packed_));
+  }
+
+  const Model& packed() const { return *packed_; }
+  const Model& twin() const { return *twin_; }
+
+  void expect_same(const MethodChoice& method, const nlohmann::json& options = nlohmann::json::object()) {
+    const Text input = text(12);
+    const auto over_packed = stirred(method, packed(), 11, options), over_twin = stirred(method, twin(), 11, options);
+    EXPECT_LE(relative_gap(logits(packed(), input, over_packed.get()), logits(twin(), input, over_twin.get())), kSame);
+    for (const bool checkpoint_layers : {false, true}) {
+      const auto got = gradients(packed(), input, *over_packed, checkpoint_layers),
+                 want = gradients(twin(), input, *over_twin, false);
+      double largest = 0;
+      for (const auto& [name, gradient] : want) largest = std::max(largest, gradient.abs().max().item<double>());
+      for (const auto& [name, gradient] : want) {
+        ASSERT_TRUE(got.at(name).defined()) << name;
+        EXPECT_LE((got.at(name) - gradient).abs().max().item<double>(), kRounding * largest) << name;
+      }
+    }
+  }
+
+ private:
+  std::unique_ptr<Model> packed_, twin_;
+};
+
+TEST_P(PackedLaw, ItIsTheDenseModelOfItsValues) {
+  const Text input = text(12);
+  EXPECT_TRUE(packed().parameters().packed());
+  EXPECT_FALSE(twin().parameters().packed());
+  EXPECT_EQ(packed().parameters().elements(), model().parameters().elements());
+  EXPECT_LT(packed().parameters().bytes(), model().parameters().bytes() / 2);
+  EXPECT_EQ(base_fingerprint(packed()), base_fingerprint(twin()));
+  EXPECT_NE(base_fingerprint(packed()), base_fingerprint(model()));
+  EXPECT_LE(relative_gap(logits(packed(), input), logits(twin(), input)), kSame);
+  EXPECT_GT(relative_gap(logits(packed(), input), logits(model(), input)), 1e-5) << "nothing was rounded";
+  EXPECT_TRUE(at::equal(packed().embeddings(input.tokens), twin().embeddings(input.tokens)));
+}
+
+TEST_P(PackedLaw, InBfloat16ItGivesTheSameBits) {
+  for (const auto format : {WeightFormat::Q8_0, WeightFormat::Q4_0}) {
+    const ModelOptions dense{at::kBFloat16, at::kCPU};
+    const auto here = load_model(model_folder().string(), {at::kBFloat16, at::kCPU, format});
+    const auto name = format == WeightFormat::Q8_0 ? "q8_0" : "q4_0";
+    const auto there =
+        written(name, tensors_of(*load_model(model_folder().string(), {at::kFloat, at::kCPU, format})), dense);
+    const Text input = text(12);
+    EXPECT_TRUE(at::equal(logits(*here, input), logits(*there, input))) << name;
+  }
+}
+
+TEST_P(PackedLaw, EveryMethodBesideTheWeightsTrainsAsOverTheDenseModel) {
+  for_every_method([&](const MethodChoice& method) {
+    if (fresh(method, twin())->replaces_parameters()) {
+      expect_error(Category::InvalidArgument, "model.weights", [&] { fresh(method, packed()); });
+    } else {
+      expect_same(method);
+    }
+  });
+}
+
+TEST_P(PackedLaw, SoDoVariantsThatReadTheWeights) {
+  const MethodChoice lora("lora");
+  expect_same(lora, {{"dora", true}});
+  expect_same(lora, {{"init", "pissa"}, {"rank", 4}});
+}
+
+TEST_P(PackedLaw, AnAdapterGoesFromOneToTheOther) {
+  const Text input = text(12);
+  const auto adapter = stirred(MethodChoice("ia3"), packed());
+  save_adapter(folder() / "adapter", *adapter, packed(), {{{"weights", "q8_0"}}});
+  const auto loaded = load_adapter(folder() / "adapter", twin());
+  EXPECT_LE(relative_gap(logits(twin(), input, loaded.adapter.get()), logits(packed(), input, adapter.get())), kSame);
+  expect_error(Category::InvalidArgument, "--weights q8_0", [&] { load_adapter(folder() / "adapter", model()); });
+}
+
+TEST_P(PackedLaw, MergedWeightsStandInTheirPlace) {
+  const Text input = text(12);
+  const auto adapter = stirred(MethodChoice("lora"), packed());
+  const at::Tensor want = logits(packed(), input, adapter.get());
+  EXPECT_GT(relative_gap(logits(packed(), input), want), 1e-3);
+  const MergedWeights merged(packed(), *adapter);
+  EXPECT_LE(relative_gap(logits(packed(), input, &merged), want), 1e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, PackedLaw, ::testing::ValuesIn(models()), title);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PackedLaw);
+
+}  // namespace
+}  // namespace graft::laws
