@@ -50,7 +50,7 @@ TEST_F(Weights, DenseOnesStayAsTheyAre) {
 }
 
 TEST_F(Weights, MatricesOfWholeBlocksAreQuantisedAndNothingElse) {
-  for (const auto [format, type, step] :
+  for (const auto& [format, type, step] :
        {std::tuple(WeightFormat::Q8_0, DType::Q8_0, 1.0 / 127), std::tuple(WeightFormat::Q4_0, DType::Q4_0, 1.0 / 8)}) {
     const ParameterTable table = load(format);
     EXPECT_TRUE(table.packed());
