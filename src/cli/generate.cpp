@@ -211,9 +211,8 @@ int run() {
   GenerateOptions options = options_of(*tokenizer);
   const bool conversation = arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
   const auto requests = conversation ? std::vector<Request>() : read_requests(*tokenizer);
-  const auto model = load_model(arguments.model,
-                                {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), compute_device(),
-                                 weight_format(arguments.weights)});
+  const auto model = load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype),
+                                                  compute_device(), weight_format(arguments.weights)});
   refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
   check(requests, model->config().vocab_size);
   LoadedAdapter loaded;

@@ -37,8 +37,9 @@ void declare(CLI::App& app) {
   app.add_option("--output", arguments.output, "new folder for the merged model")->required();
   app.add_option("--dtype", arguments.options.dtype,
                  "float32, bfloat16 or float16 (default: as the base, bfloat16 where it is quantised)");
-  app.add_option("--weights", arguments.options.weights,
-                 "q8_0 or q4_0 for an adapter whose run quantised its base (model.weights): it is merged into those values")
+  app.add_option(
+         "--weights", arguments.options.weights,
+         "q8_0 or q4_0 for an adapter whose run quantised its base (model.weights): it is merged into those values")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
 }

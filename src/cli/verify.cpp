@@ -192,12 +192,9 @@ int run() {
   const bool recorded_passed =
       !recorded || recorded->probability_gap <= std::min(options.tolerance, kRecordedTolerance);
   const bool passed = report.passed() && recorded_passed;
-  const Json what = {{"model", job.config.model.path},
-                     {"adapter", folder.empty() ? Json() : Json(folder)},
-                     {"dtype", arguments.dtype},
-                     {"weights", job.config.model.weights},
-                     {"examples", examples.size()},
-                     {"tolerance", options.tolerance}};
+  const Json what = {{"model", job.config.model.path}, {"adapter", folder.empty() ? Json() : Json(folder)},
+                     {"dtype", arguments.dtype},       {"weights", job.config.model.weights},
+                     {"examples", examples.size()},    {"tolerance", options.tolerance}};
   if (arguments.json) {
     fmt::print("{}\n", json_of(report, recorded, what, passed).dump(2));
     return passed ? 0 : kDisagree;

@@ -142,7 +142,8 @@ TEST(RunConfig, SetReadsAListAsAFileDoes) {
 }
 
 TEST(RunConfig, SeveralMethodsAreAListWithOptionsByMethod) {
-  const auto config = parse_run_config("method: {name: [lora, bitfit], options: {lora: {ranks: {q: 4}}}}", "r.yaml", {});
+  const auto config =
+      parse_run_config("method: {name: [lora, bitfit], options: {lora: {ranks: {q: 4}}}}", "r.yaml", {});
   EXPECT_EQ(config.method.name, "lora+bitfit");
   EXPECT_EQ(config.method.options.at("lora.ranks.q"), "4");
   RunConfig set;

@@ -24,7 +24,7 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor& weight = saved[1];
     const at::Tensor& scale = saved[2];
-    const at::Tensor normalised = saved[0].to(at::kFloat).mul_(scale);
+    const at::Tensor normalised = saved[0].to(at::kFloat).mul(scale);  // not in place: it may be x itself
     const at::Tensor grad = grads[0].to(at::kFloat);
     at::Tensor grad_weight;
     if (ctx->needs_input_grad(1)) grad_weight = (grad * normalised).flatten(0, -2).sum(0).to(weight.scalar_type());

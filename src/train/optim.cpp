@@ -131,8 +131,7 @@ class Adafactor : public Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters,
                                           std::vector<double> lr_ratios) {
   lr_ratios.resize(parameters.size(), 1);
-  if (settings.name == "adamw")
-    return std::make_unique<AdamW>(settings, std::move(parameters), std::move(lr_ratios));
+  if (settings.name == "adamw") return std::make_unique<AdamW>(settings, std::move(parameters), std::move(lr_ratios));
   if (settings.name == "adafactor")
     return std::make_unique<Adafactor>(settings, std::move(parameters), std::move(lr_ratios));
   fail(Category::InvalidArgument, "optimizer.name", "unknown optimiser '{}'{}", settings.name,

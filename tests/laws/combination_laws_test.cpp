@@ -54,10 +54,10 @@ TEST_P(CombinationLaw, OneOfTwoAtItsStartChangesNothing) {
 }
 
 TEST_P(CombinationLaw, APartsFolderIsAnAdapterOfItsOwn) {
-  const auto adapter = stirred(MethodChoice("ia3+lora"));
+  const auto adapter = stirred(MethodChoice("lora+ia3"));
   save_adapter(folder() / "both", *adapter, model(), {});
   EXPECT_EQ(load_adapter(folder() / "both/lora", model()).method, "lora");
-  EXPECT_EQ(load_adapter(folder() / "both", model()).method, "ia3+lora");
+  EXPECT_EQ(load_adapter(folder() / "both", model()).method, "lora+ia3");
   fs::remove(folder() / "both/lora/adapter_model.safetensors");
   expect_error(Category::NotFound, "both/lora", [&] { load_adapter(folder() / "both", model()); });
 }
@@ -74,6 +74,9 @@ TEST_P(CombinationLaw, MethodsThatDoNotGoTogetherAreRefused) {
   refused("prompt_tuning+prefix_tuning", "virtual tokens");
   refused("lora+ia3", "method.options.lora.rank", {{"rank", 4}});
   refused("lora+ia3", "no map", {{"lora", 4}});
+  const auto& roles = model().roles();
+  if (std::any_of(roles.begin(), roles.end(), [](const RoleEntry& entry) { return entry.site.role == Role::Qkv; }))
+    refused("ia3+lora", "lora has to come first");
   const auto& norms = model().norms();
   if (std::any_of(norms.begin(), norms.end(), [](const NormEntry& norm) { return norm.bias >= 0; })) {
     refused("layernorm+bitfit", "both train");

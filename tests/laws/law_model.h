@@ -175,7 +175,7 @@ class Law : public ::testing::TestWithParam<std::string> {
   /// Every method of the registry, and some of them together.
   template <typename Rule>
   static void for_every_method(Rule&& rule) {
-    std::vector<std::string> names = {"lora+bitfit", "bitfit+ia3", "ia3+lora+layernorm", "prefix_tuning+adapter"};
+    std::vector<std::string> names = {"lora+bitfit", "bitfit+ia3", "lora+ia3+layernorm", "prefix_tuning+adapter"};
     for (const Method* method : adapters::registry()) names.emplace_back(method->name);
     for (const auto& name : names) {
       SCOPED_TRACE(name);

@@ -59,7 +59,7 @@ TEST_P(LoraLaw, PissaOfMoreThanThereIsIsRefused) {
 
 // Hayou et al. 2024: B alone learns faster.
 TEST_P(LoraLaw, TheRatioOfLearningRatesIsOfBAlone) {
-  const auto adapter = fresh(MethodChoice("ia3+lora"), model(), {{"lora", {{"lr_ratio", 16}}}});
+  const auto adapter = fresh(MethodChoice("lora+ia3"), model(), {{"lora", {{"lr_ratio", 16}}}});
   for (const auto& tensor : adapter->parameters())
     EXPECT_EQ(tensor.lr_ratio, tensor.name.ends_with(".b") ? 16 : 1) << tensor.name;
 }

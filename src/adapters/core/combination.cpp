@@ -77,6 +77,26 @@ void refuse_replacing(const std::vector<Combination::Part>& parts) {
   }
 }
 
+// A map and the slices of it are two sites, and the map's comes first whatever the order of the methods.
+void refuse_slices_before_maps(const Model& model, const std::vector<Combination::Part>& parts) {
+  const auto whole_of = [&](const RoleEntry& slice) {
+    return std::find_if(model.roles().begin(), model.roles().end(),
+                        [&](const RoleEntry& entry) { return entry.weight == slice.weight && !entry.fused(); });
+  };
+  for (const auto& slice : model.roles()) {
+    const auto whole = slice.fused() ? whole_of(slice) : model.roles().end();
+    if (whole == model.roles().end()) continue;
+    const Method* first = nullptr;
+    for (const auto& part : parts) {
+      if (first != nullptr && part.adapter->acts_on(whole->site))
+        fail(Category::InvalidArgument, "method",
+             "on this model {} acts on parts of {}, all of which {} acts on: {} has to come first", first->name,
+             whole->module(), part.method->name, part.method->name);
+      if (first == nullptr && part.adapter->acts_on(slice.site)) first = part.method;
+    }
+  }
+}
+
 }  // namespace
 
 MethodChoice::MethodChoice(const std::string& names) {
@@ -115,6 +135,7 @@ Combination::Combination(const Model& model, std::vector<Part> parts) : parts_(s
   refuse_replacing(parts_);
   refuse_shared_norms(model, parts_);
   refuse_shared_fronts(parts_);
+  refuse_slices_before_maps(model, parts_);
 }
 
 bool Combination::acts_on(const Site& site) const {

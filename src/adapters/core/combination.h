@@ -41,7 +41,8 @@ class Combination : public Adapter {
     std::unique_ptr<Adapter> adapter;
   };
 
-  /// Throws InvalidArgument where two parts train one vector of a norm, or put virtual tokens in front of one stack.
+  /// Throws InvalidArgument where two parts train one vector of a norm, put virtual tokens in front of one stack, or
+  /// stand in an order that the model cannot follow.
   Combination(const Model& model, std::vector<Part> parts);
 
   const std::vector<Part>& parts() const { return parts_; }

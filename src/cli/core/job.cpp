@@ -245,8 +245,8 @@ Job open_job(const RunConfig& config) {
   job.task = task_of(config);
   templates_of(config, job.task);  // a slip is told before the model is read
   job.tokenizer = open_tokenizer(config.model.path);
-  job.model = load_model(config.model.path,
-                         {compute_dtype(config), compute_device(), weight_format(config.model.weights)});
+  job.model =
+      load_model(config.model.path, {compute_dtype(config), compute_device(), weight_format(config.model.weights)});
   refuse_other_tokenizer(*job.model, job.tokenizer->vocab_size(), config.model.path);
   read_data(job);
   job.load_seconds = seconds_since(start);
