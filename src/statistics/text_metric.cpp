@@ -1,0 +1,46 @@
+#include "statistics/text_metric.h"
+
+#include "base/error.h"
+#include "base/suggest.h"
+#include "statistics/bleu.h"
+#include "statistics/chrf.h"
+#include "statistics/cider.h"
+#include "statistics/meteor.h"
+#include "statistics/nist.h"
+#include "statistics/rouge.h"
+#include "statistics/ter.h"
+
+namespace graft {
+
+const std::vector<TextMetric>& text_metrics() {
+  static const std::string kPercent = "0 to 100, higher is better";
+  static const std::string kPart = "0 to 1, higher is better";
+  static const std::vector<TextMetric> metrics = {
+      {"bleu", kPercent, true, [](const TextCases& cases) { return corpus_bleu(cases).score; }},
+      {"bleu_e2e", kPercent, true, [](const TextCases& cases) { return corpus_bleu(cases, e2e_bleu()).score; }},
+      {"nist", "from 0, higher is better", true, [](const TextCases& cases) { return corpus_nist(cases); }},
+      {"ter", "from 0 (100: as many edits as words), lower is better", false,
+       [](const TextCases& cases) { return corpus_ter(cases).score; }},
+      {"chrf", kPercent, true, [](const TextCases& cases) { return corpus_chrf(cases); }},
+      {"chrf++", kPercent, true, [](const TextCases& cases) { return corpus_chrf(cases, {.word_order = 2}); }},
+      {"rouge1", kPart, true, [](const TextCases& cases) { return rouge_n(cases, 1).mean.f1; }},
+      {"rouge2", kPart, true, [](const TextCases& cases) { return rouge_n(cases, 2).mean.f1; }},
+      {"rougeL", kPart, true, [](const TextCases& cases) { return rouge_l(cases).mean.f1; }},
+      {"rougeLsum", kPart, true, [](const TextCases& cases) { return rouge_l_sum(cases).mean.f1; }},
+      {"rougeL_coco", kPart, true, [](const TextCases& cases) { return rouge_l_coco(cases).mean; }},
+      {"meteor", kPart, true, [](const TextCases& cases) { return meteor(cases).mean; }},
+      {"cider", "0 to 10, higher is better", true, [](const TextCases& cases) { return cider(cases).mean; }},
+  };
+  return metrics;
+}
+
+const TextMetric& text_metric(const std::string& name) {
+  std::vector<std::string> known;
+  for (const TextMetric& metric : text_metrics()) {
+    if (metric.name == name) return metric;
+    known.push_back(metric.name);
+  }
+  fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", name, did_you_mean(name, known));
+}
+
+}  // namespace graft

@@ -1,0 +1,204 @@
+"""Compares graft's generation metrics with their references, value by value: of the corpus, and of each case where the
+reference has one.
+
+python metrics_parity.py --dump build/core/graft_metrics_dump [--data DATA] [--cases 1000] [--e2e FOLDER] [--cider FOLDER]
+
+Needs sacrebleu 2.6.0, nltk 3.10.4, rouge_score 0.1.2 and pycocoevalcap 1.2. --e2e is a copy of github.com/tuetschek/e2e-metrics
+(and needs perl and the package `future`), --cider one of github.com/vrama91/cider; without them what they define is left out.
+Ends with status 1 where a value differs by more than --tolerance.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import types
+
+import metrics_corpus
+from nltk.translate.meteor_score import meteor_score
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU, CHRF, TER
+
+
+class NoSynonyms:
+    """A WordNet that has none."""
+
+    def synsets(self, word):
+        return []
+
+
+def graft(dump, cases, mode="scores", *arguments):
+    lines = "".join(json.dumps(case) + "\n" for case in cases)
+    done = subprocess.run([dump, mode, *arguments], input=lines.encode(), capture_output=True)
+    if done.returncode != 0:
+        sys.exit(f"graft_metrics_dump: {done.stderr.decode()}")
+    return json.loads(done.stdout)
+
+
+def sacrebleu_scores(metric, sentence, cases):
+    most = max(len(references) for _, references in cases)
+    columns = [[references[i] if i < len(references) else None for _, references in cases] for i in range(most)]
+    return {"corpus": metric.corpus_score([text for text, _ in cases], columns).score,
+            "each": [sentence.sentence_score(text, references).score for text, references in cases]}
+
+
+def bleu(cases, **settings):
+    return sacrebleu_scores(BLEU(force=True, **settings), BLEU(force=True, effective_order=True, **settings), cases)
+
+
+def same(metric, cases):
+    return sacrebleu_scores(metric, metric, cases)
+
+
+def mean(values):
+    return {"corpus": sum(values) / len(values), "each": values}
+
+
+def rouge(kind, stem, cases):
+    scorer = RougeScorer([kind], use_stemmer=stem)
+    found = [scorer.score_multi(references, text)[kind] for text, references in cases]
+    return {"corpus": sum(score.fmeasure for score in found) / len(found), "each": [value for score in found for value in score]}
+
+
+def coco(scorer, cases):
+    hypotheses = {i: [text] for i, (text, _) in enumerate(cases)}
+    references = {i: list(texts) for i, (_, texts) in enumerate(cases)}
+    score, each = scorer.compute_score(references, hypotheses)
+    return {"corpus": float(score), "each": [float(value) for value in each]}
+
+
+def meteor(cases, *parameters):
+    names = dict(zip(("alpha", "beta", "gamma"), parameters))
+    return mean([meteor_score([t.split() for t in references], text.split(), wordnet=NoSynonyms(), **names) for text, references in cases])
+
+
+def plain_cider(folder):
+    """The scorer of the paper's authors, which is written in Python 2."""
+    text = (pathlib.Path(folder) / "pyciderevalcap" / "cider" / "cider_scorer.py").read_text()
+    module = types.ModuleType("cider_scorer")
+    exec(text.replace("iteritems", "items").replace("import cPickle as pickle", "import pickle").replace("\t", "    "), module.__dict__)
+
+    class Scorer:
+        def compute_score(self, references, hypotheses):
+            scorer = module.CiderScorer(n=4)
+            for i in references:
+                scorer += (hypotheses[i][0], references[i])
+            return scorer.compute_score("corpus")
+
+    return Scorer()
+
+
+def references_of(args):
+    metrics = {
+        "bleu none": lambda c: bleu(c, tokenize="none"),
+        "bleu 13a": lambda c: bleu(c),
+        "bleu intl": lambda c: bleu(c, tokenize="intl"),
+        "bleu lower": lambda c: bleu(c, lowercase=True),
+        "bleu smooth none": lambda c: bleu(c, smooth_method="none"),
+        "bleu smooth floor": lambda c: bleu(c, smooth_method="floor"),
+        "bleu smooth floor 0.5": lambda c: bleu(c, smooth_method="floor", smooth_value=0.5),
+        "bleu smooth add-k": lambda c: bleu(c, smooth_method="add-k"),
+        "bleu order 2": lambda c: bleu(c, max_ngram_order=2),
+        "chrf": lambda c: same(CHRF(), c),
+        "chrf++": lambda c: same(CHRF(word_order=2), c),
+        "chrf lower whitespace beta 3": lambda c: same(CHRF(beta=3, lowercase=True, whitespace=True), c),
+        "chrf eps": lambda c: same(CHRF(word_order=1, eps_smoothing=True), c),
+        "ter": lambda c: same(TER(), c),
+        "ter case": lambda c: same(TER(case_sensitive=True), c),
+        "ter normalised": lambda c: same(TER(normalized=True), c),
+        "ter no punctuation": lambda c: same(TER(no_punct=True), c),
+        "rougeL_coco": lambda c: coco(Rouge(), c),
+        "meteor": meteor,
+        "meteor 0.8 1.5 0.3": lambda c: meteor(c, 0.8, 1.5, 0.3),
+        "cider": lambda c: coco(Cider(), c),
+    }
+    for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
+        metrics[kind] = lambda c, kind=kind: rouge(kind, False, c)
+        metrics[kind + " stem"] = lambda c, kind=kind: rouge(kind, True, c)
+    if args.cider:
+        metrics["cider plain"] = lambda c: coco(plain_cider(args.cider), c)
+    return metrics
+
+
+def sgml(kind, rows):
+    """As the E2E script writes it: of each column one document; missing references are empty."""
+    text = f'<{kind}set setid="e2e" srclang="any" trglang="en">\n'
+    for column in range(max(map(len, rows))):
+        text += f'<doc docid="test" genre="news" origlang="any" sysid="{kind}_{column}">\n<p>\n'
+        text += "".join(f'<seg id="{i}">{row[column] if column < len(row) else ""}</seg>\n' for i, row in enumerate(rows, 1))
+        text += "</p>\n</doc>\n"
+    return text + f"</{kind}set>"
+
+
+def mteval(folder, cases):
+    """BLEU (times 100) and NIST of the Perl script, with more digits than it prints by itself."""
+    with tempfile.TemporaryDirectory() as scratch:
+        place = pathlib.Path(scratch)
+        script = (pathlib.Path(folder) / "mteval" / "mteval-v13a-sig.pl").read_text()
+        (place / "mteval.pl").write_text(script.replace("%2.4f  BLEU score = %.4f", "%.12f  BLEU score = %.12f"))
+        (place / "XML").mkdir()
+        (place / "XML" / "Twig.pm").write_text("package XML::Twig; 1;\n")  # only .xml files need it
+        (place / "ref.sgm").write_text(sgml("ref", [references for _, references in cases]))
+        (place / "tst.sgm").write_text(sgml("tst", [[text] for text, _ in cases]))
+        (place / "src.sgm").write_text(sgml("src", [["x"] for _ in cases]))
+        command = ["perl", "-I", scratch, "mteval.pl", "-r", "ref.sgm", "-s", "src.sgm", "-t", "tst.sgm", "-f", "log"]
+        out = subprocess.run(command, cwd=scratch, capture_output=True, check=True).stdout.decode()
+    nist, bleu = re.search(r"NIST score = ([0-9.]+)\s+BLEU score = ([0-9.]+)", out).groups()
+    return {"bleu_e2e": {"corpus": 100 * float(bleu)}, "nist": {"corpus": float(nist)}}
+
+
+def e2e_scores(folder, cases):
+    sys.path.insert(0, str(folder))
+    from metrics.pymteval import NISTScore
+    scorer = NISTScore()
+    for text, references in cases:
+        scorer.append(text, references)
+    return {**mteval(folder, cases), "nist pymteval": {"corpus": scorer.score()}}
+
+
+def compare(name, expected, found, cases, args):
+    per_case = len(expected.get("each", [])) // len(cases)
+    pairs = list(zip([expected["corpus"]] + expected.get("each", []), [found["corpus"]] + found.get("each", [])))
+    gaps = [abs(a - b) for a, b in pairs]
+    wrong = [i for i, gap in enumerate(gaps) if not gap <= args.tolerance]
+    for i in wrong[:args.show]:
+        where = "corpus" if i == 0 else repr(cases[(i - 1) // per_case])[:300]
+        print(f"  {name}: expected {pairs[i][0]}, found {pairs[i][1]}: {where}")
+    print(f"{name:30} corpus {expected['corpus']:12.6f}, {len(pairs)} values, largest gap {max(gaps):.1e}, {len(wrong)} differ", flush=True)
+    return not wrong and len(found.get("each", [])) >= len(expected.get("each", []))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dump", required=True)
+    parser.add_argument("--data", default=os.environ.get("GRAFT_DATA", "../shared/data"))
+    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--e2e")
+    parser.add_argument("--cider")
+    parser.add_argument("--show", type=int, default=3)
+    parser.add_argument("--tolerance", type=float, default=1e-6)
+    args = parser.parse_args()
+    cases = metrics_corpus.cases(args.data, args.cases, args.seed)
+    found = graft(args.dump, cases)
+    good = [compare(name, reference(cases), found[name], cases, args) for name, reference in references_of(args).items()]
+    raw = [b"caf\xc3 \xff\xfe bar", b"\xed\xa0\x80 x \xf0\x9f\x99"]
+    broken = [("hex:" + text.hex(), ["hex:" + b"caf\xc3\xa9 bar \x80".hex(), "x"]) for text in raw]
+    decoded = [(text.decode(errors="replace"), [b"caf\xc3\xa9 bar \x80".decode(errors="replace"), "x"]) for text in raw]
+    found = graft(args.dump, broken)
+    good += [compare("not UTF-8: " + name, same(metric, decoded), found[name], decoded, args) for name, metric in (("chrf", CHRF()), ("ter", TER()))]
+    if args.e2e:
+        plain = metrics_corpus.plain_cases(args.data, args.cases, args.seed)
+        found = graft(args.dump, plain)
+        good += [compare(name, expected, found[name], plain, args) for name, expected in e2e_scores(args.e2e, plain).items()]
+    return 0 if all(good) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
