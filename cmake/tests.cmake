@@ -28,6 +28,9 @@ graft_test_binary(graft_core_tests SOURCES ${core_tests} ${hygiene_tests} LIBRAR
 # Reads texts and writes ids: what the parity test and the benchmark compare with the reference.
 add_executable(graft_tokenizer_dump ${CMAKE_SOURCE_DIR}/tests/compat/tokenizer_dump.cpp)
 target_link_libraries(graft_tokenizer_dump PRIVATE graft_core)
+# Reads generated texts with their references and writes scores, likewise.
+add_executable(graft_metrics_dump ${CMAKE_SOURCE_DIR}/tests/compat/metrics_dump.cpp)
+target_link_libraries(graft_metrics_dump PRIVATE graft_core)
 
 if(GRAFT_TORCH)
   file(GLOB law_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/laws/*_test.cpp ${CMAKE_SOURCE_DIR}/tests/compat/*_test.cpp)

@@ -1,5 +1,6 @@
 #include "statistics/words.h"
 
+#include <fmt/format.h>
 #include <unicode/locid.h>
 #include <unicode/uchar.h>
 #include <unicode/unistr.h>
@@ -94,9 +95,14 @@ std::string punctuation_apart(const std::string& text) {
   return apart(text, [](unsigned char unit) { return stands_alone(unit); });
 }
 
+// Every word has a space on both sides, so that rules need none for the ends of a line.
+std::string padded(const std::string& text) {
+  return fmt::format(" {} ", text);
+}
+
 std::string mteval_13a(std::string_view text) {
   const std::string line = replaced(replaced(replaced(text, "<skipped>", ""), "-\n", ""), "\n", " ");
-  return numbers_apart(punctuation_apart(" " + entities_resolved(line) + " "));
+  return numbers_apart(punctuation_apart(padded(entities_resolved(line))));
 }
 
 char lower_ascii(char unit) {
@@ -165,7 +171,7 @@ std::string tokenise_tercom(std::string_view text, const TercomTokens& settings)
   std::string line(text);
   if (settings.normalised && !line.empty()) {
     line = entities_resolved(replaced(replaced(line, "\n-", ""), "\n", " "));
-    line = replaced(punctuation_apart(" " + line + " "), "'s ", " 's ");
+    line = replaced(punctuation_apart(padded(line)), "'s ", " 's ");
     line = numbers_apart(line);
   }
   if (settings.no_punctuation)

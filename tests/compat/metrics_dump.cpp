@@ -1,7 +1,7 @@
 // graft_metrics_dump scores|time [REPEATS] < cases
-// One case a line: a JSON list of two, the hypothesis and the list of its references. A string of the form "hex:…" stands
-// for those bytes. scores: one JSON object, of each variant the corpus value and those of the cases. time: of each metric
-// the best run's seconds.
+// One case a line: a JSON list of two, the hypothesis and the list of its references. A string of the form "hex:…"
+// stands for those bytes. scores: one JSON object, of each variant the corpus value and those of the cases. time: of
+// each metric the best run's seconds.
 #include <chrono>
 #include <functional>
 #include <iostream>

@@ -82,7 +82,7 @@ def plain_cider(folder):
     """The scorer of the paper's authors, which is written in Python 2."""
     text = (pathlib.Path(folder) / "pyciderevalcap" / "cider" / "cider_scorer.py").read_text()
     module = types.ModuleType("cider_scorer")
-    exec(text.replace("iteritems", "items").replace("import cPickle as pickle", "import pickle").replace("\t", "    "), module.__dict__)
+    exec(text.replace("iteritems", "items").replace("xrange", "range"), module.__dict__)
 
     class Scorer:
         def compute_score(self, references, hypotheses):
