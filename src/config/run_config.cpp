@@ -70,17 +70,27 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.data.path, "data.path", any(), "file or folder with the rows");
   visit(c.data.text_column, "data.text_column", any(), "column with the text, for data without a task YAML");
   visit(c.data.label_column, "data.label_column", any(), "column with the label, for data without a task YAML");
+  visit(c.data.prompt_column, "data.prompt_column", any(), "column with the prompt, for data without a task YAML");
+  visit(c.data.target_column, "data.target_column", any(), "column with the text to write after it");
+  visit(c.data.train_split, "data.train_split", one_of({"train", "validation", "test"}), "split of the task that trains");
+  visit(c.data.held_out_split, "data.held_out_split", one_of({"", "train", "validation", "test"}),
+        "split that is held out; empty: validation, else test");
   visit(c.data.shots, "data.shots", between(0, kMaxCount),
         "training examples of each class (in total where the task has no classes); 0: all rows");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
-  visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount), "held-out rows to evaluate; 0: all");
+  visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount),
+        "held-out rows to evaluate, of a generation task held-out prompts; 0: all");
   visit(c.data.max_prompt_tokens, "data.max_prompt_tokens", between(0, kMaxCount),
         "longer prompts lose their beginning; 0: the model's context, or 1024 for a model without one (T5)");
   visit(c.data.prompt_template, "data.template", any(),
         "prompt template of the task: its number from 0 or its name; all: drawn anew for each example and epoch, "
         "evaluated in each");
-  visit(c.objective.name, "objective.name", one_of({"tfew"}), "what is minimised");
-  visit(c.objective.lm, "objective.lm", any(), "language model loss of the right choice");
+  visit(c.objective.name, "objective.name", one_of({"auto", "tfew", "lm"}),
+        "what is minimised: tfew, the T-Few losses below over choices; lm, the mean cross-entropy of the right text's "
+        "tokens; auto: lm for a generation task, else tfew");
+  visit(c.objective.label_smoothing, "objective.label_smoothing", from_below(0, 1),
+        "lm: share of each target that is spread over the vocabulary");
+  visit(c.objective.lm, "objective.lm", any(), "tfew: language model loss of the right choice");
   visit(c.objective.lm_weight, "objective.lm_weight", between(0, 1e6), "its weight");
   visit(c.objective.unlikelihood, "objective.unlikelihood", any(), "unlikelihood loss of the wrong choices");
   visit(c.objective.unlikelihood_weight, "objective.unlikelihood_weight", between(0, 1e6), "its weight");
@@ -107,11 +117,20 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.train.eval_every, "train.eval_every", between(0, kMaxCount), "steps between evaluations; 0: only at the end");
   visit(c.train.save_every, "train.save_every", between(0, kMaxCount),
         "steps between states to resume from; 0: every 10");
-  visit(c.train.best_metric, "train.best_metric", one_of({"accuracy", "balanced_accuracy", "macro_f1", "loss", "last"}),
-        "which checkpoint becomes the adapter; last: the newest");
+  visit(c.train.best_metric, "train.best_metric", one_of({"auto", "accuracy", "balanced_accuracy", "macro_f1", "loss", "last"}),
+        "which checkpoint becomes the adapter; last: the newest; auto: accuracy, for a generation task loss");
   visit(c.train.seed, "train.seed", between(0, kMaxCount), "seed of initialisation, order and dropout");
   visit(c.train.checkpoint_layers, "train.checkpoint_layers", any(),
         "compute layers again in the backward pass: less memory");
+  visit(c.generation.max_new_tokens, "generation.max_new_tokens", between(1, 1e6),
+        "generation task: longest text of a held-out prompt, in tokens");
+  visit(c.generation.beams, "generation.beams", between(1, 1000), "beams of the search; 1: greedy");
+  visit(c.generation.length_penalty, "generation.length_penalty", between(-100, 100),
+        "beams: scores are divided by length to this power; above 0 favours longer texts");
+  visit(c.generation.no_repeat_ngram, "generation.no_repeat_ngram", between(0, 1000),
+        "no n-gram of so many tokens twice in a text (in a decoder, its prompt included); 0: no rule");
+  visit(c.generation.early_stopping, "generation.early_stopping", one_of({"false", "true", "never"}),
+        "beams: true: stop at as many texts as beams; false: when better ones are unlikely; never: when impossible");
   visit(c.run.output, "run.output", any(), "the run folder");
   visit(c.run.threads, "run.threads", between(0, 4096), "processor threads; 0: all cores");
 }

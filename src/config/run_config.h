@@ -31,6 +31,10 @@ struct RunConfig {
     std::string path;
     std::string text_column;
     std::string label_column;
+    std::string prompt_column;
+    std::string target_column;
+    std::string train_split = "train";
+    std::string held_out_split;
     std::int64_t shots = 0;
     std::int64_t seed = 0;
     std::int64_t eval_rows = 0;
@@ -39,7 +43,8 @@ struct RunConfig {
   } data;
 
   struct Objective {
-    std::string name = "tfew";
+    std::string name = "auto";
+    double label_smoothing = 0;
     bool lm = true;
     double lm_weight = 1;
     bool unlikelihood = true;
@@ -68,10 +73,18 @@ struct RunConfig {
     std::string precision = "float32";
     std::int64_t eval_every = 0;
     std::int64_t save_every = 0;
-    std::string best_metric = "accuracy";
+    std::string best_metric = "auto";
     std::int64_t seed = 0;
     bool checkpoint_layers = false;
   } train;
+
+  struct Generation {
+    std::int64_t max_new_tokens = 100;
+    std::int64_t beams = 1;
+    double length_penalty = 1;
+    std::int64_t no_repeat_ngram = 0;
+    std::string early_stopping = "false";
+  } generation;
 
   struct Run {
     std::string output = "runs";

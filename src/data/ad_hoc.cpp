@@ -55,14 +55,31 @@ void check_name(const std::string& column, const fs::path& data) {
   }
 }
 
+std::vector<Row> rows_with(const std::string& format, const fs::path& data, const std::vector<std::string>& columns) {
+  Task task;
+  task.format = format;
+  auto rows = read_rows(task, data);
+  for (const auto& column : columns) require_field(rows.front(), column, format);
+  return rows;
+}
+
 }  // namespace
+
+Task ad_hoc_generation_task(const fs::path& data, const std::string& prompt_column, const std::string& target_column) {
+  const std::string format = format_of(data);
+  for (const auto& column : {prompt_column, target_column}) check_name(column, data);
+  rows_with(format, data, {prompt_column, target_column});
+  const std::string yaml =
+      fmt::format("name: {}\nformat: {}\nsplits: {{pool: .}}\ntemplates:\n  - prompt: {}\n    target: {}\n",
+                  yaml_quoted(data.stem().string()), format, yaml_quoted("{" + prompt_column + "}\n"),
+                  yaml_quoted("{" + target_column + "}"));
+  return parse_task(yaml, "task made for " + data.string());
+}
 
 Task ad_hoc_task(const fs::path& data, const std::string& text_column, const std::string& label_column) {
   const std::string format = format_of(data);
-  const auto rows = read_rows(format, data);
+  const auto rows = rows_with(format, data, {text_column, label_column});
   check_name(text_column, data);
-  require_field(rows.front(), text_column, format);
-  require_field(rows.front(), label_column, format);
   std::vector<std::string> labels;
   for (const auto& label : distinct_labels(rows, label_column, data)) labels.push_back(yaml_quoted(label));
   const std::string yaml = fmt::format(

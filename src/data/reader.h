@@ -22,6 +22,22 @@ std::vector<Row> read_csv(std::string_view bytes, const std::string& name);
 /// Tab-separated values as registered with IANA: a header line, no quoting; LF or CRLF. Throws as read_csv.
 std::vector<Row> read_tsv(std::string_view bytes, const std::string& name);
 
+/// A row a line: as many fields as `fields`, with `separator` between them, without white space around; blank lines at the
+/// end are passed over. Throws InvalidArgument (another number of fields, blank line, UTF-16).
+std::vector<Row> read_lines(std::string_view bytes, const std::string& name, const std::string& separator,
+                            const std::vector<std::string>& fields);
+
+/// WebNLG 2017 as JSON: one row for each lexicalisation whose comment is "good", with the fields `triples`, `text` and
+/// `category`. The triples of an entry's modifiedtripleset are written as Prefix-Tuning's code does, each as
+/// " | subject : property : object" (Li and Liang 2021, section 5.1). Throws Corruption (invalid JSON), InvalidArgument
+/// (another shape: file, entry and field).
+std::vector<Row> read_webnlg(std::string_view bytes, const std::string& name);
+
+/// DART as JSON: one row for each annotation, with the fields `triples`, `text` and `source`. The triples are written
+/// as Prefix-Tuning's code does, "subject : relation : object" with " | " between them and the relation in
+/// lower case. Throws as read_webnlg.
+std::vector<Row> read_dart(std::string_view bytes, const std::string& name);
+
 /// One row per FOLDER/CLASS/*.txt with the fields `text` and `label` (the name CLASS), sorted by path. Folders whose
 /// name begins with "." or "_" are passed over. Throws NotFound (no folder, no subfolder, a subfolder without .txt
 /// files).

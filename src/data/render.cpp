@@ -117,6 +117,13 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   example.id = content_hash(row).substr(0, kIdDigits);
   example.where = row.where;
   example.prompt = values.text(made.prompt);
+  if (task.generates()) {
+    example.writes = true;
+    if (!has_target(task, row)) return example;
+    example.choices = {values.text(made.target)};
+    example.label = 0;
+    return example;
+  }
   example.choices = choices_of(task, made, row, values);
   if (task.normalisation == "pmi") example.neutral = values.text(task.neutral_prompt);
   example.label = label_of(task, row);
@@ -128,7 +135,17 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   return example;
 }
 
+bool has_target(const Task& task, const Row& row) {
+  const auto fields = TextTemplate(task.templates.front().target, task.name).fields();
+  return std::any_of(fields.begin(), fields.end(), [&](const std::string& name) {
+    const auto table = task.words.find(name);
+    const auto field = row.fields.find(table == task.words.end() ? name : table->second.field);
+    return field != row.fields.end() && !is_blank(field->second);
+  });
+}
+
 std::int64_t label_of(const Task& task, const Row& row) {
+  if (task.generates()) return -1;
   const auto field = row.fields.find(task.label_field);
   if (field == row.fields.end() || is_blank(field->second)) return -1;
   const std::string& value = field->second;

@@ -102,16 +102,28 @@ std::vector<std::size_t> everything(std::size_t count) {
   return all;
 }
 
+// A text to write is no part of what is told: a prompt that trained is known, whichever text is its reference.
 void drop_trained(FewShot& sample, const Task& task) {
-  const auto used = used_fields(task);
+  const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
   std::unordered_set<std::string> trained;
   for (const auto& row : sample.train) trained.insert(content_key(row, task, used));
   const std::size_t before = sample.held_out.size();
   std::erase_if(sample.held_out, [&](const Row& row) { return trained.count(content_key(row, task, used)) > 0; });
   if (sample.held_out.size() < before) {
-    sample.notices.push_back(fmt::format("{} of {} held-out rows repeat a training row and were left out",
-                                         before - sample.held_out.size(), before));
+    sample.notices.push_back(fmt::format("{} of {} held-out rows repeat {} and were left out", before - sample.held_out.size(),
+                                         before, task.generates() ? "the prompt of a training row" : "a training row"));
   }
+}
+
+// Empty where the task has none.
+std::string held_out_split(const Task& task, const SplitChoice& splits) {
+  if (splits.held_out == splits.train)
+    fail(Category::InvalidArgument, "data.held_out_split", "'{}' is the split that trains; name another", splits.train);
+  if (!splits.held_out.empty()) return splits.held_out;
+  for (const char* split : {"validation", "test"}) {
+    if (split != splits.train && task.splits.count(split) > 0) return split;
+  }
+  return "";
 }
 
 }  // namespace
@@ -121,6 +133,7 @@ FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int
   check_count(task, shots_per_class);
   if (!task.has_classes() && shots_per_class > 0) {
     FewShot sample = sample_total(rows, task, shots_per_class, seed);
+    if (task.generates()) return sample;
     sample.notices.push_back(fmt::format(
         "the choices differ from row to row, so there are no classes: {} rows in total train", shots_per_class));
     return sample;
@@ -145,19 +158,20 @@ FewShot sample_total(const std::vector<Row>& rows, const Task& task, std::int64_
   Rng(seed, kClassStream).shuffle(chosen);
   if (total > 0) chosen.resize(static_cast<std::size_t>(total));
   divide(unique, chosen, seed, sample);
+  if (task.generates()) drop_trained(sample, task);
   return sample;
 }
 
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
-                      std::uint64_t seed) {
+                      std::uint64_t seed, const SplitChoice& splits) {
   std::error_code ignored;
   if (task.is_pool() || !std::filesystem::is_directory(data, ignored)) {
     return sample_few_shot(read_split(task, data, "pool"), task, shots_per_class, seed);
   }
-  FewShot sample = sample_few_shot(read_split(task, data, "train"), task, shots_per_class, seed);
-  const bool has_validation = task.splits.count("validation") > 0;
-  if (!has_validation && task.splits.count("test") == 0) return sample;
-  sample.held_out = read_split(task, data, has_validation ? "validation" : "test");
+  FewShot sample = sample_few_shot(read_split(task, data, splits.train), task, shots_per_class, seed);
+  const std::string held_out = held_out_split(task, splits);
+  if (held_out.empty()) return sample;
+  sample.held_out = read_split(task, data, held_out);
   drop_trained(sample, task);
   Rng(seed, kHeldOutStream).shuffle(sample.held_out);
   return sample;

@@ -21,7 +21,7 @@ struct FewShot {
 /// `shots_per_class` rows of each label for training (0: all rows), everything else held out; where the task has no
 /// classes, that many in total, with a notice. Rows whose used fields
 /// repeat an earlier row's (whitespace aside) are left out first, with a notice, so that no held-out row was trained
-/// on. The same rows in the same order and the same seed give the same sample on every machine. Throws InvalidArgument:
+/// on; of a generation task, held-out rows whose prompt trains are left out too. The same rows in the same order and the same seed give the same sample on every machine. Throws InvalidArgument:
 /// a row without label, a class with too few rows, a negative count.
 FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int64_t shots_per_class,
                         std::uint64_t seed);
@@ -29,11 +29,17 @@ FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int
 /// The same with `total` rows drawn without regard to their labels, as the T-Few paper does. Throws InvalidArgument.
 FewShot sample_total(const std::vector<Row>& rows, const Task& task, std::int64_t total, std::uint64_t seed);
 
+/// Which splits of a task a run uses. Empty held_out: validation, else test.
+struct SplitChoice {
+  std::string train = "train";
+  std::string held_out;
+};
+
 /// Reads and samples what `graft tune` needs. One pool, or a single file: sample_few_shot of it. Otherwise `train` is
-/// sampled from the train split and `held_out` is the validation split (else the test split), without rows that train.
-/// Throws as read_split and sample_few_shot.
+/// sampled from one split and `held_out` is another, without rows that train; of a generation task, without rows whose
+/// prompt trains. Throws as read_split and sample_few_shot, and InvalidArgument for the same split twice.
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
-                      std::uint64_t seed);
+                      std::uint64_t seed, const SplitChoice& splits = {});
 
 /// SHA-256 of a row's field names and values.
 std::string content_hash(const Row& row);

@@ -64,12 +64,12 @@ std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::stri
   if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
   if (task.format == "folder") {
     const fs::path folder = data / pattern_of(task, split);
-    return read_rows(task.format, folder.lexically_normal());
+    return read_rows(task, folder.lexically_normal());
   }
-  if (!fs::is_directory(data, ignored)) return read_rows(task.format, data);
+  if (!fs::is_directory(data, ignored)) return read_rows(task, data);
   std::vector<Row> rows;
   for (const auto& file : matching_files(data, pattern_of(task, split))) {
-    auto more = read_rows(task.format, file);
+    auto more = read_rows(task, file);
     rows.insert(rows.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
   return rows;
@@ -85,6 +85,13 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
     fail(Category::InvalidArgument, row.where, "empty row: no text in {}; fill it in or remove the row",
          fmt::join(used, ", "));
   }
+  if (task.generates()) {
+    if (needs_label && !has_target(task, row)) {
+      fail(Category::InvalidArgument, row.where, "the target '{}' is empty; fill its fields in or remove the row",
+           task.templates.front().target);
+    }
+    return;
+  }
   if (needs_label) require_field(row, task.label_field, task.format);
   if (label_of(task, row) < 0 && needs_label) {
     fail(Category::InvalidArgument, row.where, "the label '{}' is empty; fill it in or remove the row",
@@ -94,13 +101,17 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
 
 }  // namespace
 
-std::vector<Row> read_rows(const std::string& format, const fs::path& path) {
+std::vector<Row> read_rows(const Task& task, const fs::path& path) {
   std::vector<Row> rows;
+  const std::string& format = task.format;
   if (format == "folder") return read_folder(path);
   const MappedFile file(path);
   if (format == "jsonl") rows = read_jsonl(file.text(), path.string());
   if (format == "csv") rows = read_csv(file.text(), path.string());
   if (format == "tsv") rows = read_tsv(file.text(), path.string());
+  if (format == "lines") rows = read_lines(file.text(), path.string(), task.separator, task.fields);
+  if (format == "webnlg") rows = read_webnlg(file.text(), path.string());
+  if (format == "dart") rows = read_dart(file.text(), path.string());
   if (rows.empty()) fail(Category::InvalidArgument, path.string(), "has no rows");
   return rows;
 }

@@ -9,9 +9,9 @@
 
 namespace graft {
 
-/// Rows of one file (or of one folder of class folders) in `format`. Throws as the readers do, and InvalidArgument for
-/// no rows.
-std::vector<Row> read_rows(const std::string& format, const std::filesystem::path& path);
+/// Rows of one file (or of one folder of class folders) in the task's format. Throws as the readers do, and
+/// InvalidArgument for no rows.
+std::vector<Row> read_rows(const Task& task, const std::filesystem::path& path);
 
 /// Throws InvalidArgument if `row` lacks `field`: names the fields it has and the nearest. The complaint is about the
 /// header for csv and tsv, about the row otherwise.

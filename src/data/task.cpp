@@ -10,11 +10,12 @@
 #include "config/shipped.h"
 #include "config/yaml.h"
 #include "data/template.h"
+#include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
 
-const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder"};
+const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder", "lines", "webnlg", "dart"};
 const std::vector<std::string> kSplits = {"train", "validation", "test", "pool"};
 const std::vector<std::string> kMetrics = {"accuracy", "balanced_accuracy", "macro_f1"};
 const std::vector<std::string> kNormalisations = {"none", "tokens", "chars", "bytes", "pmi"};
@@ -30,17 +31,18 @@ void check_known(const std::string& what, const std::string& value, const std::v
   }
 }
 
-// What other tools call the text to learn, in the task or in a template.
-void refuse_target(const YamlNode& node) {
-  for (std::size_t i = 0; i < node.items.size(); ++i) {
-    if (i < node.keys.size() && node.keys[i] == "target") {
-      fail(
-          Category::InvalidArgument, node.items[i].where(),
-          "there are no free-text targets: a model learns to pick one of several choices; name the field of the answer "
-          "with 'label', and the answers with 'labels', or with 'choices' or 'choices_from' in a template");
-    }
-    if (i >= node.keys.size() || node.keys[i] == "templates") refuse_target(node.items[i]);
-  }
+bool has_key(const YamlNode& map, const std::string& key) {
+  return contains(map.keys, key);
+}
+
+void refuse_key(YamlMap& map, const std::string& key, const std::string& why) {
+  if (const YamlNode* node = map.find(key)) fail(Category::InvalidArgument, node->where(), "'{}' {}", key, why);
+}
+
+// A target in one template makes it a generation task.
+bool has_target(const YamlNode& templates) {
+  return std::any_of(templates.items.begin(), templates.items.end(),
+                     [](const YamlNode& made) { return has_key(made, "target"); });
 }
 
 const YamlNode& map_of(const YamlNode& node, const std::string& key) {
@@ -104,6 +106,15 @@ std::map<std::string, WordTable> read_words(const YamlNode& node) {
   return words;
 }
 
+void check_target(const PromptTemplate& made, const std::string& where) {
+  if (!made.choices.empty() || !made.choices_from.empty())
+    fail(Category::InvalidArgument, where, "has a target and choices; keep one of them");
+  if (TextTemplate(made.target, where + ": target").fields().empty()) {
+    fail(Category::InvalidArgument, where,
+         "its target holds no field, so every row would have the same text to write; write target: \"{{field}}\"");
+  }
+}
+
 void check_choices(const PromptTemplate& made, const Task& task, const std::string& where) {
   const std::size_t count = made.choices.size();
   if (!made.choices_from.empty() && count > 0) {
@@ -119,16 +130,17 @@ void check_choices(const PromptTemplate& made, const Task& task, const std::stri
   }
 }
 
-PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task& task) {
+PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task& task, bool generates) {
   YamlMap map(node, fmt::format("template {}", index));
   PromptTemplate made;
   made.name = map.text("name", std::to_string(index));
   made.prompt = yaml_text(map.at("prompt"), "prompt");
   made.choices = map.texts("choices");
   made.choices_from = map.text("choices_from", "");
+  made.target = generates ? yaml_text(map.at("target"), "target") : "";
   map.finish();
   const std::string where = fmt::format("{}: template '{}'", node.where(), made.name);
-  check_choices(made, task, where);
+  generates ? check_target(made, where) : check_choices(made, task, where);
   TextTemplate(made.prompt, where + ": prompt");
   for (const auto& choice : made.choices) TextTemplate(choice, where + ": choice '" + choice + "'");
   return made;
@@ -140,7 +152,7 @@ void read_templates(const YamlNode& node, Task& task) {
   }
   std::set<std::string> names;
   for (std::size_t i = 0; i < node.items.size(); ++i) {
-    task.templates.push_back(read_template(node.items[i], i, task));
+    task.templates.push_back(read_template(node.items[i], i, task, has_target(node)));
     if (!names.insert(task.templates.back().name).second) {
       fail(Category::InvalidArgument, node.items[i].where(), "a second template is named '{}'",
            task.templates.back().name);
@@ -159,10 +171,12 @@ void read_labels(YamlMap& map, Task& task) {
     fail(Category::InvalidArgument, map.at("labels").where(), "'labels' needs at least two labels");
 }
 
-void read_metrics(YamlMap& map, Task& task) {
+void read_metrics(YamlMap& map, Task& task, const std::vector<std::string>& known) {
   task.metrics = map.texts("metrics");
-  for (const auto& metric : task.metrics) check_known("metric", metric, kMetrics, map.at("metrics").where());
-  if (task.metrics.empty()) task.metrics = {"accuracy"};
+  for (const auto& metric : task.metrics) check_known("metric", metric, known, map.at("metrics").where());
+}
+
+void read_normalisation(YamlMap& map, Task& task) {
   task.normalisation = map.text("normalisation", task.normalisation);
   if (!contains(kNormalisations, task.normalisation)) {
     check_known("normalisation", task.normalisation, kNormalisations, map.at("normalisation").where());
@@ -175,29 +189,81 @@ void read_metrics(YamlMap& map, Task& task) {
   }
 }
 
+void read_classification(YamlMap& map, Task& task) {
+  read_labels(map, task);
+  refuse_key(map, "group_by", "is for tasks whose templates have a target; leave it out");
+  read_metrics(map, task, kMetrics);
+  if (task.metrics.empty()) task.metrics = {"accuracy"};
+  read_normalisation(map, task);
+}
+
+void read_generation(YamlMap& map, Task& task) {
+  for (const char* key : {"label", "labels", "normalisation", "neutral_prompt"})
+    refuse_key(map, key, "is for tasks with choices, the templates have a target; leave it out");
+  task.group_by = map.text("group_by", "");
+  std::vector<std::string> known;
+  for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
+  read_metrics(map, task, known);
+  if (task.metrics.empty()) task.metrics = {"bleu", "rougeL"};
+}
+
+void read_line_format(YamlMap& map, Task& task) {
+  if (task.format != "lines") {
+    for (const char* key : {"separator", "fields"}) refuse_key(map, key, "is for 'format: lines'; leave it out");
+    return;
+  }
+  task.separator = yaml_text(map.at("separator"), "separator");
+  const YamlNode& fields = map.at("fields");
+  task.fields = yaml_texts(fields, "fields");
+  const std::set<std::string> distinct(task.fields.begin(), task.fields.end());
+  if (task.separator.empty() || task.fields.size() < 2 || distinct.size() != task.fields.size()) {
+    fail(Category::InvalidArgument, fields.where(),
+         "lines need a separator and two or more fields with different names, e.g. separator: \"||\" and fields: "
+         "[source, text]");
+  }
+}
+
 void read_field_rules(YamlMap& map, Task& task) {
   if (const YamlNode* node = map.find("max_tokens")) task.max_tokens = read_max_tokens(*node);
   task.collapse_whitespace = map.texts("collapse_whitespace");
   const auto used = used_fields(task);
   for (const auto& [field, limit] : task.max_tokens) {
     check_known("field in max_tokens", field, used, map.at("max_tokens").where());
+    for (const auto& made : task.templates) {
+      if (contains(TextTemplate(made.target, task.name).fields(), field)) {
+        fail(Category::InvalidArgument, map.at("max_tokens").where(),
+             "'{}' is part of a target, which is not cut: its end would be learnt in the wrong place; leave it out",
+             field);
+      }
+    }
   }
   for (const auto& field : task.collapse_whitespace) {
     check_known("field in collapse_whitespace", field, used, map.at("collapse_whitespace").where());
   }
 }
 
+std::vector<std::string> fields_of(const Task& task, const std::vector<std::string>& sources) {
+  std::set<std::string> used;
+  for (const auto& source : sources) {
+    for (const auto& field : TextTemplate(source, task.name).fields()) {
+      const auto table = task.words.find(field);
+      used.insert(table == task.words.end() ? field : table->second.field);
+    }
+  }
+  return {used.begin(), used.end()};
+}
+
 }  // namespace
 
 bool Task::has_classes() const {
-  return std::all_of(templates.begin(), templates.end(),
+  return !generates() && std::all_of(templates.begin(), templates.end(),
                      [](const PromptTemplate& made) { return made.choices_from.empty(); });
 }
 
 Task parse_task(std::string_view yaml, const std::string& file) {
   const YamlNode root = parse_yaml(yaml, file);
   YamlMap map(root, "the task");
-  refuse_target(root);
+  refuse_key(map, "target", "belongs to a template, beside its prompt: - {prompt: …, target: \"{field}\"}");
   Task task;
   task.text = std::string(yaml);
   task.name = yaml_text(map.at("name"), "name");
@@ -206,11 +272,11 @@ Task parse_task(std::string_view yaml, const std::string& file) {
   const YamlNode& format = map.at("format");
   task.format = yaml_text(format, "format");
   check_known("format", task.format, kFormats, format.where());
+  read_line_format(map, task);
   task.splits = read_splits(map.at("splits"));
-  read_labels(map, task);
-  if (const YamlNode* node = map.find("words")) task.words = read_words(*node);
   const YamlNode& templates = map.at("templates");
-  read_metrics(map, task);
+  has_target(templates) ? read_generation(map, task) : read_classification(map, task);
+  if (const YamlNode* node = map.find("words")) task.words = read_words(*node);
   for (const char* later : {"max_tokens", "collapse_whitespace"}) map.find(later);
   // Misspelt keys first: what they were meant to say may be what the templates lack.
   map.finish();
@@ -229,20 +295,25 @@ std::vector<std::string> shipped_tasks() {
 }
 
 std::vector<std::string> used_fields(const Task& task) {
-  std::set<std::string> used;
-  const auto add = [&](const std::string& source) {
-    for (const auto& field : TextTemplate(source, task.name).fields()) {
-      const auto table = task.words.find(field);
-      used.insert(table == task.words.end() ? field : table->second.field);
-    }
-  };
-  if (task.normalisation == "pmi") add(task.neutral_prompt);
+  std::vector<std::string> sources;
+  if (task.normalisation == "pmi") sources.push_back(task.neutral_prompt);
   for (const auto& made : task.templates) {
-    add(made.prompt);
-    for (const auto& choice : made.choices) add(choice);
+    sources.insert(sources.end(), {made.prompt, made.target});
+    sources.insert(sources.end(), made.choices.begin(), made.choices.end());
+  }
+  const auto named = fields_of(task, sources);
+  std::set<std::string> used(named.begin(), named.end());
+  for (const auto& made : task.templates) {
     if (!made.choices_from.empty()) used.insert(made.choices_from + ".0");
   }
+  if (!task.group_by.empty()) used.insert(task.group_by);
   return {used.begin(), used.end()};
+}
+
+std::vector<std::string> prompt_fields(const Task& task) {
+  std::vector<std::string> sources;
+  for (const auto& made : task.templates) sources.push_back(made.prompt);
+  return fields_of(task, sources);
 }
 
 }  // namespace graft

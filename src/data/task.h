@@ -19,22 +19,26 @@ struct Row {
   std::string where;  ///< "mine.csv:17" or the path of the text file
 };
 
-/// A row through one template: what the model sees. `label` is -1 where the row carries none.
+/// A row through one template: what the model sees. `label` is -1 where the row carries none. Of a generation task the
+/// only choice is the text to write.
 struct Example {
   std::string id;                    ///< stable: SHA-256 prefix of the row's content
   std::string prompt;                ///< ends where the choice begins, e.g. "…\n\nTopic:"
   std::vector<std::string> choices;  ///< as appended to the prompt, e.g. " business" (leading space included)
   std::int64_t label = -1;           ///< index into choices
   std::string neutral;               ///< prompt without the row's content, where the task's normalisation is pmi
+  bool writes = false;               ///< of a generation task: the text is learnt with the end-of-text token behind it
+  std::vector<std::string> references;  ///< of a held-out prompt of a generation task, without white space around
   std::string where;
 };
 
-/// A prompt template of a task: `prompt` and `choices` may hold {field}; {{ and }} stand for literal braces.
+/// A prompt template of a task: `prompt`, `choices` and `target` may hold {field}; {{ and }} stand for literal braces.
 struct PromptTemplate {
   std::string name;
   std::string prompt;
   std::vector<std::string> choices;  ///< in label order; may hold {field} (COPA); empty: " " + label, "_" read as " "
   std::string choices_from;          ///< list field of the data with this row's choices, instead of `choices`
+  std::string target;                ///< of a generation task: the text to write, instead of choices
 };
 
 /// A field made from another one by looking its value up, e.g. COPA's "cause" → "because".
@@ -50,7 +54,10 @@ struct Task {
   /// "train", "validation", "test" → path relative to the data folder, whose last part may be a glob. Data that is one
   /// pool has the single entry "pool".
   std::map<std::string, std::string> splits;
-  std::string format;  ///< jsonl, csv, tsv, folder (one .txt file per row, one subfolder per class)
+  /// jsonl, csv, tsv, folder (one .txt file per row, one subfolder per class), lines, webnlg, dart.
+  std::string format;
+  std::string separator;            ///< lines: what stands between the fields of a line
+  std::vector<std::string> fields;  ///< lines: their names, in order
   std::map<std::string, std::int64_t> max_tokens;  ///< field → keep the first N tokens
   std::vector<std::string>
       collapse_whitespace;                 ///< fields whose runs of whitespace become one space, before max_tokens
@@ -58,7 +65,8 @@ struct Task {
   std::string label_field;                 ///< field that holds the label
   std::vector<std::string> labels;         ///< label values as in the data, in index order; empty: integers
   std::vector<PromptTemplate> templates;   ///< template 0 is the default
-  std::vector<std::string> metrics;        ///< told of a run: "accuracy", "balanced_accuracy", "macro_f1"
+  std::string group_by;                    ///< generation: held-out rows with the same value are one prompt's references
+  std::vector<std::string> metrics;        ///< told of a run: "accuracy", …; of a generation task text_metrics()
   std::string normalisation = "tokens";    ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
   std::string text;                        ///< the YAML it came from, kept in the adapter's manifest
@@ -68,6 +76,8 @@ struct Task {
   /// False where a template takes the choices from the row (choices_from): the label is a place in that row's own list,
   /// and rows with the same label have nothing in common.
   bool has_classes() const;
+  /// True where the templates have a target: the model learns to write it. There are no labels then.
+  bool generates() const { return !templates.empty() && !templates.front().target.empty(); }
 };
 
 /// Reads a task by file path or by the name of a shipped one ("bbc_news"). Throws NotFound (with the nearest name),
@@ -84,15 +94,31 @@ std::vector<std::string> shipped_tasks();
 /// Throws NotFound, InvalidArgument (unknown column, fewer than two labels, labels that look like free text).
 Task ad_hoc_task(const std::filesystem::path& data, const std::string& text_column, const std::string& label_column);
 
+/// The task of `graft tune --data mine.csv --prompt-column a --target-column b`. Throws NotFound, InvalidArgument (unknown
+/// column).
+Task ad_hoc_generation_task(const std::filesystem::path& data, const std::string& prompt_column,
+                            const std::string& target_column);
+
 /// Rows of one split. `data` is the user's folder, or one file that is then the whole split whatever its name is.
 /// Nested JSON becomes dotted fields ("answer.text", "options.0"). Invalid UTF-8 becomes U+FFFD as Python's
 /// errors="replace" does it. Throws NotFound (no such split, file or class folder), InvalidArgument (missing column,
-/// unknown label, empty row: file and line), Corruption (an open quote, invalid JSON).
+/// unknown label, empty row, no text to learn: file and line), Corruption (an open quote, invalid JSON).
 std::vector<Row> read_split(const Task& task, const std::filesystem::path& data, const std::string& split);
 
 /// Applies template `index` to a row; fields named in max_tokens are cut with `tokenizer`. Throws InvalidArgument that
 /// names the row, the field and the template.
 Example render(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer);
+
+/// Generation: the rows of each prompt, in the order of their first ones; rows with the same value of `group_by`, or
+/// without that of the prompt's fields, belong together. Else each row alone.
+std::vector<std::vector<Row>> prompt_groups(const Task& task, const std::vector<Row>& rows);
+
+/// Generation: a held-out prompt, which is that of the group's first row, with the targets of all of its rows as
+/// references. Throws as render, and InvalidArgument where no row of the group has one.
+Example render_group(const Task& task, const std::vector<Row>& group, std::size_t index, const Tokenizer& tokenizer);
+
+/// Generation: whether a field of the target says anything in this row.
+bool has_target(const Task& task, const Row& row);
 
 /// Label index of a row, -1 where it carries none. A label is one of task.labels or, where these are no numbers, also
 /// its index. Throws InvalidArgument with the nearest label.
@@ -100,5 +126,8 @@ std::int64_t label_of(const Task& task, const Row& row);
 
 /// Fields of the data that the templates and word tables of a task use, sorted.
 std::vector<std::string> used_fields(const Task& task);
+
+/// Those of them that the prompts use: all that a model is told before it writes.
+std::vector<std::string> prompt_fields(const Task& task);
 
 }  // namespace graft

@@ -1,5 +1,6 @@
 #include "data/unicode.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace graft {
@@ -74,6 +75,20 @@ std::string collapse_whitespace(std::string_view text) {
     at += bytes;
   }
   return words;
+}
+
+std::string without_space_around(std::string_view text) {
+  std::size_t first = text.size(), last = 0;  // [first, last) is what stays
+  for (std::size_t at = 0; at < text.size();) {
+    const int length = sequence(text, at);
+    const auto next = at + static_cast<std::size_t>(length > 0 ? length : -length);
+    if (length < 0 || !is_space(code_point(text, at, length))) {
+      first = std::min(first, at);
+      last = next;
+    }
+    at = next;
+  }
+  return first < last ? std::string(text.substr(first, last - first)) : "";
 }
 
 bool is_blank(std::string_view text) {

@@ -13,6 +13,9 @@ std::string replace_invalid_utf8(std::string_view text);
 /// Words of valid UTF-8 `text` joined by one space, as Python's " ".join(text.split()).
 std::string collapse_whitespace(std::string_view text);
 
+/// Valid UTF-8 `text` without white space at its ends, as Python's str.strip().
+std::string without_space_around(std::string_view text);
+
 /// True if the text is empty or only whitespace as Python's str.isspace has it.
 bool is_blank(std::string_view text);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "data/unicode.h"
 #include "nn/layer_checkpoint.h"
 
 namespace graft {
@@ -57,10 +58,41 @@ void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, C
     out.choices[c].tokens.assign(joint[c].begin() + static_cast<std::ptrdiff_t>(shared), joint[c].end());
 }
 
+// The tokens that a generating model would have to write: the prompt's own are never merged with the text's.
+void tokenize_text(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
+  out.prompt = prompt_tokens(example, tokenizer);
+  const auto whole = ids(tokenizer.encode(example.prompt + example.choices.front(), true));
+  auto& text = out.choices.front().tokens;
+  if (common_prefix(whole, out.prompt) == out.prompt.size()) {
+    text.assign(whole.begin() + static_cast<std::ptrdiff_t>(out.prompt.size()), whole.end());
+  } else {
+    text = ids(tokenizer.encode(example.choices.front(), false));
+  }
+}
+
+// The tokenizer's own token where the model ends at it, else the first at which the model does.
+std::int64_t end_of_text(const ModelConfig& config, const Tokenizer& tokenizer) {
+  const auto own = tokenizer.eos();
+  if (own && (config.eos.empty() || std::find(config.eos.begin(), config.eos.end(), *own) != config.eos.end()))
+    return *own;
+  if (config.eos.empty()) {
+    fail(Category::InvalidArgument, "eos_token_id",
+         "the model names no end-of-text token, so the end of a text cannot be learnt; add it to its config.json");
+  }
+  return config.eos.front();
+}
+
+void end_text(ChoiceTokens& out, std::int64_t end) {
+  auto& text = out.choices.front().tokens;
+  if (text.empty() || text.back() != end) text.push_back(end);
+}
+
 void tokenize_encoder_decoder(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
   out.prompt = ids(tokenizer.encode(example.prompt, true));
-  for (std::size_t c = 0; c < example.choices.size(); ++c)
-    out.choices[c].tokens = ids(tokenizer.encode(example.choices[c], true));
+  for (std::size_t c = 0; c < example.choices.size(); ++c) {
+    const std::string& choice = example.choices[c];
+    out.choices[c].tokens = ids(tokenizer.encode(example.writes ? without_space_around(choice) : choice, true));
+  }
 }
 
 // Choices of a decoder-only model go on the prompt; those of an encoder–decoder have positions of their own.
@@ -166,9 +198,12 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   }
   if (config.encoder_decoder()) {
     tokenize_encoder_decoder(example, tokenizer, tokens);
+  } else if (example.writes) {
+    tokenize_text(example, tokenizer, tokens);
   } else {
     tokenize_decoder_only(example, tokenizer, tokens);
   }
+  if (example.writes) end_text(tokens, end_of_text(config, tokenizer));
   cut_to_fit(tokens, longest_prompt(tokens, config, max_prompt), tokenizer.bos());
   return tokens;
 }
@@ -208,7 +243,7 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
 }
 
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
-                        const ForwardOptions& options) {
+                        const ForwardOptions& options, double smoothing) {
   const auto blocks = blocks_of(scored);
   std::vector<at::Tensor> parts;
   std::vector<std::int64_t> order;
@@ -216,9 +251,11 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
     const auto device = hidden.device();
     const at::Tensor local = at::tensor(block.local, at::kLong).to(device),
                      targets = at::tensor(block.targets, at::kLong).to(device);
-    const LayerFunction score = [&model, options, local, targets](const std::vector<at::Tensor>& inputs) {
+    const LayerFunction score = [&model, options, local, targets, smoothing](const std::vector<at::Tensor>& inputs) {
       const at::Tensor log_p = at::log_softmax(model.logits(inputs[0], options), -1, at::kFloat);
-      return log_p.index({local, targets});
+      const at::Tensor chosen = log_p.index({local, targets});
+      if (smoothing == 0) return chosen;
+      return chosen * (1 - smoothing) + log_p.mean(-1).index_select(0, local) * smoothing;
     };
     const at::Tensor rows = hidden.index_select(0, at::tensor(block.rows, at::kLong).to(device));
     parts.push_back(blocks.size() > 1 ? checkpointed(score, {rows}) : score({rows}));
@@ -230,8 +267,9 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
   return at::cat(parts).index_select(0, at::tensor(place, at::kLong).to(hidden.device()));
 }
 
-at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options) {
-  return score_tokens(model, batch.scored, model.forward(batch.input, options), options);
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
+                                   double smoothing) {
+  return score_tokens(model, batch.scored, model.forward(batch.input, options), options, smoothing);
 }
 
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {

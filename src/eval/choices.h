@@ -39,7 +39,9 @@ constexpr std::int64_t kUnboundedPrompt = 1024;
 
 /// Tokenises an example for a model. The prompt is cut from the left, behind its start token, where prompt and choices
 /// would not fit `max_positions`, or where it is longer than `max_prompt`; 0: no limit but the model's context, or
-/// kUnboundedPrompt where it has none. Throws InvalidArgument for an example without choices.
+/// kUnboundedPrompt where it has none. The choice of an example that `writes` follows the prompt's own tokens, as when
+/// it is generated, and ends with the end-of-text token. Throws InvalidArgument for an example without choices, or a
+/// model without an end-of-text token where one is needed.
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
                       std::int64_t max_prompt = 0);
 
@@ -74,12 +76,14 @@ void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot);
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
-/// exist for a block of rows at a time.
+/// exist for a block of rows at a time. `smoothing` of each value is replaced by the mean log p of the vocabulary (label
+/// smoothing, Szegedy et al. 2016).
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
-                        const ForwardOptions& options);
+                        const ForwardOptions& options, double smoothing = 0);
 
 /// score_tokens() of a forward pass of the batch.
-at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options);
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
+                                   double smoothing = 0);
 
 /// Sum over the tokens of each choice, [choices] fp32.
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch);

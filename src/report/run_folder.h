@@ -45,6 +45,8 @@ struct Prediction {
   std::vector<double> probabilities;  ///< of every choice, same order
   std::int64_t truth = -1;            ///< index into choices, -1: unknown
   std::int64_t prediction = -1;
+  std::vector<std::string> references;  ///< generation: instead of the four above
+  std::string output;                   ///< generation: what the model wrote
 };
 
 /// Holds the folder's advisory lock (flock on `.graft-run`, which also marks the folder as ours) until destroyed: two

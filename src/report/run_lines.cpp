@@ -60,6 +60,14 @@ std::string to_line(const TrainingExample& example) {
 }
 
 std::string to_line(const Prediction& prediction) {
+  if (!prediction.references.empty()) {
+    return line_of(Json{{"phase", prediction.phase},
+                        {"id", prediction.id},
+                        {"where", prediction.where},
+                        {"prompt", prediction.text},
+                        {"output", prediction.output},
+                        {"references", prediction.references}});
+  }
   return line_of(Json{{"phase", prediction.phase},
                       {"id", prediction.id},
                       {"where", prediction.where},
@@ -88,6 +96,12 @@ Prediction prediction_of(const nlohmann::json& line) {
   line.at("phase").get_to(prediction.phase);
   line.at("id").get_to(prediction.id);
   line.at("where").get_to(prediction.where);
+  if (line.contains("references")) {
+    line.at("prompt").get_to(prediction.text);
+    line.at("output").get_to(prediction.output);
+    line.at("references").get_to(prediction.references);
+    return prediction;
+  }
   line.at("text").get_to(prediction.text);
   line.at("choices").get_to(prediction.choices);
   for (const auto& value : line.at("probabilities")) prediction.probabilities.push_back(number(value));

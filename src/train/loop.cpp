@@ -21,6 +21,11 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Of the labels, which is part of how tokens are scored.
+double smoothing_of(const TrainSettings& settings) {
+  return settings.lm ? settings.lm->label_smoothing : 0;
+}
+
 // One adapter on its way.
 class Trainee {
  public:
@@ -76,12 +81,14 @@ class Trainee {
 
   /// Loss to go backward from, of a batch whose tokens have these log-probabilities.
   at::Tensor loss(const at::Tensor& log_p, const ChoiceBatch& batch) {
-    const TfewLoss loss = tfew_loss(log_p, batch, settings_.loss);
+    const TfewLoss loss = loss_of(log_p, batch);
     const double share = 1.0 / static_cast<double>(settings_.accumulation);
     report_.loss += loss.total.item<double>() * share;
-    report_.parts["lm"] += loss.lm * share;
-    report_.parts["unlikelihood"] += loss.unlikelihood * share;
-    report_.parts["length_norm"] += loss.length_norm * share;
+    if (!settings_.lm) {
+      report_.parts["lm"] += loss.lm * share;
+      report_.parts["unlikelihood"] += loss.unlikelihood * share;
+      report_.parts["length_norm"] += loss.length_norm * share;
+    }
     report_.tokens += batch.input.decoder.size() + batch.input.encoder.size();
     return loss.total * share;
   }
@@ -109,9 +116,13 @@ class Trainee {
   }
 
  private:
+  TfewLoss loss_of(const at::Tensor& log_p, const ChoiceBatch& batch) const {
+    return settings_.lm ? TfewLoss{lm_loss(log_p, batch)} : tfew_loss(log_p, batch, settings_.loss);
+  }
+
   at::Tensor loss_of(std::size_t example) const {
     const ChoiceBatch batch = pack({&given_.examples[example]}, model_.config(), 0);
-    return tfew_loss(token_log_probabilities(model_, batch, alone_), batch, settings_.loss).total;
+    return loss_of(token_log_probabilities(model_, batch, alone_, smoothing_of(settings_)), batch).total;
   }
 
   void evaluate() {
@@ -145,6 +156,8 @@ class Trainer {
   Trainer(const Model& model, const std::vector<Training>& trainings) : model_(model) {
     for (const auto& training : trainings) {
       forward_.checkpoint_layers = forward_.checkpoint_layers || training.settings.checkpoint_layers;
+      if (smoothing_of(training.settings) != smoothing_of(trainings.front().settings))
+        fail(Category::InvalidArgument, "objective.label_smoothing", "adapters that train together share one");
       forward_.slots.push_back(&training.adapter);
       trainees_.push_back(
           std::make_unique<Trainee>(model, training, static_cast<std::int32_t>(forward_.slots.size()) - 1));
@@ -200,7 +213,8 @@ class Trainer {
       append(all, examples, model_.config(), trainee->slot());
       own.emplace_back(trainee, pack(examples, model_.config(), trainee->slot()));
     }
-    const at::Tensor log_p = token_log_probabilities(model_, all, forward_);
+    const at::Tensor log_p =
+        token_log_probabilities(model_, all, forward_, smoothing_of(active.front()->settings()));
     at::Tensor total = at::zeros({}, log_p.options());
     std::int64_t first = 0;
     for (auto& [trainee, batch] : own) {

@@ -11,6 +11,7 @@
 
 #include "adapters/core/method.h"
 #include "eval/choices.h"
+#include "objectives/lm.h"
 #include "objectives/tfew.h"
 #include "train/optim.h"
 
@@ -18,6 +19,7 @@ namespace graft {
 
 struct TrainSettings {
   TfewSettings loss;
+  std::optional<LmSettings> lm;  ///< minimised instead of the T-Few losses
   OptimizerSettings optimizer;
   double lr = 3e-3;
   std::string schedule = "linear";

@@ -1,0 +1,52 @@
+// Held-out rows of a generation task, by the prompt that they answer.
+#include <map>
+
+#include "base/error.h"
+#include "data/task.h"
+#include "data/unicode.h"
+
+namespace graft {
+namespace {
+
+std::vector<std::string> group_key(const Task& task, const Row& row) {
+  const auto fields = task.group_by.empty() ? prompt_fields(task) : std::vector<std::string>{task.group_by};
+  std::vector<std::string> key;
+  for (const auto& field : fields) {
+    const auto found = row.fields.find(field);
+    key.push_back(found == row.fields.end() ? "" : collapse_whitespace(found->second));
+  }
+  return key;
+}
+
+}  // namespace
+
+std::vector<std::vector<Row>> prompt_groups(const Task& task, const std::vector<Row>& rows) {
+  std::vector<std::vector<Row>> groups;
+  std::map<std::vector<std::string>, std::size_t> places;
+  for (const auto& row : rows) {
+    const auto place = task.generates() ? places.emplace(group_key(task, row), groups.size()).first->second : groups.size();
+    if (place == groups.size()) groups.emplace_back();
+    groups[place].push_back(row);
+  }
+  return groups;
+}
+
+Example render_group(const Task& task, const std::vector<Row>& group, std::size_t index, const Tokenizer& tokenizer) {
+  Example example;
+  std::vector<std::string> references;
+  for (const auto& row : group) {
+    Example one = render(task, row, index, tokenizer);
+    if (one.choices.empty()) continue;
+    references.push_back(without_space_around(one.choices.front()));
+    if (references.size() == 1) example = std::move(one);
+  }
+  if (references.empty()) {
+    fail(Category::InvalidArgument, group.front().where,
+         "there is no reference: the target '{}' is empty in every row of this prompt; fill it in or remove the rows",
+         task.templates[index].target);
+  }
+  example.references = std::move(references);
+  return example;
+}
+
+}  // namespace graft
