@@ -31,6 +31,8 @@ struct Arguments {
   std::string model, adapter, prompt, prompt_file, prompts, system, dtype, weights = "dense", logits;
   std::vector<std::string> stop;
   SamplingOptions sampling;
+  BeamOptions beam;
+  std::string early_stopping = "false";
   std::int64_t max_new_tokens = 256, samples = 1;
   std::uint64_t seed = 0;
   bool json = false, ignore_eos = false, chat = false;
@@ -168,7 +170,7 @@ int converse(const Model& model, const Tokenizer& tokenizer, const GenerateOptio
     const auto answer = generate(model, prompt, options, [](std::size_t, std::int64_t, const std::string& text) {
                           return write_out(text);
                         }).front();
-    write_out("\n");
+    write_out((options.beam.beams > 1 ? answer.text : "") + "\n");
     if (answer.reason == StopReason::Cancelled) return exit_code_of(answer);
     chat.answer(answer.text);
   }
@@ -178,7 +180,7 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
              std::int32_t slot) {
   if (!arguments.logits.empty()) write_logits(model, requests, options, slot);
   const auto prompts = prompts_of(requests, slot);
-  const bool streaming = prompts.size() == 1 && !arguments.json;
+  const bool streaming = prompts.size() == 1 && !arguments.json && options.beam.beams == 1;
   const auto started = std::chrono::steady_clock::now();
   const auto results = generate(
       model, prompts, options,
@@ -188,6 +190,8 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
     print_json(requests, prompts, results);
   } else if (streaming) {
     write_out("\n");
+  } else if (results.size() == 1) {
+    write_out(results.front().text + "\n");
   } else {
     print_texts(results);
   }
@@ -198,6 +202,8 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
 GenerateOptions options_of(const Tokenizer& tokenizer) {
   GenerateOptions options;
   options.sampling = arguments.sampling;
+  options.beam = arguments.beam;
+  options.beam.early_stopping = early_stopping_of(arguments.early_stopping);
   options.max_new_tokens = arguments.max_new_tokens;
   options.ignore_eos = arguments.ignore_eos;
   options.stop = arguments.stop;
@@ -251,6 +257,21 @@ void declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--repetition-penalty", arguments.sampling.repetition_penalty, "above 1: avoid tokens already there")
       ->capture_default_str();
+  app.add_option("--no-repeat-ngram", arguments.sampling.no_repeat_ngram,
+                 "no sequence of so many tokens twice, the prompt included; 0: no rule")
+      ->capture_default_str();
+  app.add_option("--beams", arguments.beam.beams, "keep so many texts and give the most probable; 1: no search")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--length-penalty", arguments.beam.length_penalty,
+                 "with --beams: scores are divided by length to this power; above 0 favours longer texts")
+      ->capture_default_str();
+  app.add_option(
+         "--early-stopping", arguments.early_stopping,
+         "with --beams: true: stop at as many texts as beams; false: when better ones are unlikely; never: when "
+         "impossible")
+      ->check(CLI::IsMember({"true", "false", "never"}))
+      ->capture_default_str();
   app.add_option("--stop", arguments.stop, "end before this text; may be given several times")->allow_extra_args(false);
   app.add_flag("--ignore-eos", arguments.ignore_eos, "go on behind the end-of-text token");
   app.add_option("--samples", arguments.samples, "texts for each prompt; their seeds count up from --seed")
@@ -276,6 +297,7 @@ const Verb generate{
     "  graft generate --model SmolLM2.gguf --prompt \"The capital of France is\"\n"
     "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop $'\\n'\n"
     "  graft generate --model my-model --prompt \"Once\" --temperature 0.8 --top-p 0.95 --samples 4 --seed 1\n"
+    "  graft generate --model my-model --prompt-file facts.txt --beams 5 --length-penalty 0.9 --no-repeat-ngram 3\n"
     "  graft generate --model SmolLM2.gguf --chat --prompt \"What is the capital of France?\"\n"
     "  graft generate --model SmolLM2.gguf --chat --system \"You answer in rhymes.\"\n"
     "  echo \"Dear\" | graft generate --model my-model --json\n",

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
-#include "cli/core/job.h"
+#include "cli/core/evaluation.h"
 #include "cli/core/tune_report.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
@@ -23,7 +23,8 @@ namespace graft {
 namespace {
 
 struct Arguments {
-  std::string model, task, data, recipe = "tfew", output, text_column, label_column, method;
+  std::string model, task, data, recipe = "tfew", output, text_column, label_column, prompt_column, target_column,
+                                 method;
   std::vector<std::string> sets;
   std::int64_t shots = -1, eval_rows = -1, seed = -1, steps = -1;
 };
@@ -40,14 +41,18 @@ void declare(CLI::App& app) {
   app.add_option("--task", a.task, "a shipped task or a task YAML (graft list shows them)");
   app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
   app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
-  app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
+  app.add_option("--prompt-column", a.prompt_column, "without --task: the column that holds what the model reads …");
+  app.add_option("--target-column", a.target_column, "… and the one with the text that it learns to write");
+  app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, lora-e2e, prefix-tuning-e2e, e2e-cpu, or a YAML file")
+      ->capture_default_str();
   app.add_option("--method", a.method, "one that graft list shows, or several: lora+bitfit (default: the recipe's)");
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
   app.add_option(
          "--shots", a.shots,
          "training examples per class (in total where the task has no classes); 0, which is the default: all rows")
       ->check(count_from(0));
-  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
+  app.add_option("--eval-rows", a.eval_rows, "held-out examples (prompts, where texts are written) to score, 0: all")
+      ->check(count_from(0));
   app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
   app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
   app.add_option("--set", a.sets, "any setting below, e.g. --set optimizer.lr=1e-3");
@@ -62,6 +67,8 @@ RunConfig resolve() {
   config.task.name = a.task;
   config.data.text_column = a.text_column;
   config.data.label_column = a.label_column;
+  config.data.prompt_column = a.prompt_column;
+  config.data.target_column = a.target_column;
   config.run.output = a.output;
   choose_method(config, a.method);
   if (a.shots >= 0) config.data.shots = a.shots;
@@ -92,12 +99,13 @@ nlohmann::json options_of(const RunConfig& config, const MethodChoice& method, c
   return options;
 }
 
-TrainSettings train_settings(const RunConfig& config) {
+TrainSettings train_settings(const RunConfig& config, const Task& task) {
   TrainSettings settings;
   const auto& objective = config.objective;
   settings.loss.lm_weight = objective.lm ? objective.lm_weight : 0;
   settings.loss.unlikelihood_weight = objective.unlikelihood ? objective.unlikelihood_weight : 0;
   settings.loss.length_norm_weight = objective.length_norm ? objective.length_norm_weight : 0;
+  if (objective_of(config, task) == "lm") settings.lm = LmSettings{objective.label_smoothing};
   settings.loss.authors_unlikelihood = objective.unlikelihood_variant == "authors";
   settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1,
                         config.optimizer.beta2, config.optimizer.eps};
@@ -109,7 +117,7 @@ TrainSettings train_settings(const RunConfig& config) {
   settings.batch_size = config.train.batch_size;
   settings.accumulation = config.train.accumulation;
   settings.eval_every = config.train.eval_every;
-  settings.keep_best = config.train.best_metric != "last";
+  settings.keep_best = best_metric_of(config, task) != "last";
   settings.save_every = config.train.save_every > 0 ? config.train.save_every : 10;
   settings.seed = static_cast<std::uint64_t>(config.train.seed);
   settings.checkpoint_layers = config.train.checkpoint_layers;
@@ -137,7 +145,7 @@ class Tune {
  public:
   explicit Tune(const RunConfig& config)
       : job_((check_folder(config), open_job(config))),
-        settings_(train_settings(config)),
+        settings_(train_settings(config, job_.task)),
         method_(config.method.name),
         adapter_(new_adapter()),
         // Last, so that a slip in anything above leaves no folder behind.
@@ -183,7 +191,8 @@ class Tune {
       folder_.write_predictions("before", predictions_of(job_, *before_));
       folder_.write_summary({{"before", summary_of(*before_)}, {"before_key", key}});
     }
-    std::fprintf(stderr, "before: accuracy %s\n", percent_with_interval(before_->scores.accuracy).c_str());
+    const std::string metric = job_.task.generates() ? job_.task.metrics.front() : "accuracy";
+    std::fprintf(stderr, "before: %s %s\n", metric.c_str(), told(job_, *before_, metric).c_str());
   }
 
   std::optional<Evaluation> recorded_before(const std::string& key) const {
@@ -248,12 +257,15 @@ class Tune {
       progress = std::make_unique<Progress>("tune", settings_.steps, step);
     };
     callbacks.evaluate = [&](std::int64_t step) {
-      const Evaluation evaluation = evaluate(job_, adapter_.get(), "evaluate");
+      const bool texts = job_.task.generates();
+      const Evaluation evaluation =
+          texts ? evaluate_references(job_, adapter_.get(), "evaluate") : evaluate(job_, adapter_.get(), "evaluate");
       Metrics line;
       line.step = step;
-      line.scores = {{"accuracy", evaluation.accuracy()}};
+      line.scores = {{texts ? "log_likelihood" : "accuracy", evaluation.metric(texts ? "loss" : "accuracy")}};
       folder_.append(line);
-      return evaluation.metric(job_.config.train.best_metric);
+      const std::string best = best_metric_of(job_.config, job_.task);
+      return evaluation.metric(best == "last" ? "loss" : best);
     };
     callbacks.on_step = [&](const StepReport& step) {
       trained_.seconds += step.seconds;
@@ -281,7 +293,8 @@ class Tune {
     manifest.fields = {{"recipe", write_run_config(job_.config)},  {"task", job_.task.text},
                        {"weights", job_.config.model.weights},     {"data_hash", job_.data_hash},
                        {"tokenizer_hash", job_.tokenizer->hash()}, {"seed", std::to_string(settings_.seed)}};
-    if (after_) manifest.fields["accuracy"] = fmt::format("{:.6f}", after_->accuracy());
+    const std::string metric = job_.task.generates() ? job_.task.metrics.front() : "accuracy";
+    if (after_) manifest.fields[metric] = fmt::format("{:.6f}", after_->metric(metric));
     save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
   }
 
@@ -303,7 +316,8 @@ class Tune {
   }
 
   nlohmann::json summary_of(const Evaluation& evaluation) const {
-    nlohmann::json result = {{"accuracy", evaluation.accuracy()}, {"seconds", evaluation.seconds}};
+    nlohmann::json result = {{"seconds", evaluation.seconds}};
+    if (!job_.task.generates()) result["accuracy"] = evaluation.accuracy();
     for (const auto& metric : job_.task.metrics) result[metric] = evaluation.metric(metric);
     if (evaluation.by_template.empty()) return result;
     const Spread spread = evaluation.spread();
@@ -340,10 +354,11 @@ class Tune {
   void close() const {
     if (after_) {
       for (const auto& metric : job_.task.metrics) {
-        std::printf("%s before %s, after %s on %lld held-out examples\n", metric.c_str(),
-                    percent_with_interval(before_->score(metric)).c_str(),
-                    percent_with_interval(after_->score(metric)).c_str(),
-                    static_cast<long long>(after_->scores.examples));
+        const auto count =
+            job_.task.generates() ? static_cast<std::int64_t>(job_.held_out.size()) : after_->scores.examples;
+        std::printf("%s before %s, after %s on %lld held-out %s\n", metric.c_str(),
+                    told(job_, *before_, metric).c_str(), told(job_, *after_, metric).c_str(),
+                    static_cast<long long>(count), job_.task.generates() ? "prompts" : "examples");
       }
     }
     if (after_ && !after_->by_template.empty()) {
@@ -395,6 +410,10 @@ const Verb tune{
     "  graft tune --model SmolLM2.gguf --task bbc_news --data articles/ --shots 8 --eval-rows 200 --recipe tfew-cpu "
     "--output runs/bbc\n"
     "  graft tune --model ./smollm2 --data mine.csv --text-column text --label-column label --output runs/mine\n"
+    "  graft tune --model SmolLM2.gguf --task e2e --data e2e/ --shots 100 --recipe e2e-cpu --method prefix_tuning "
+    "--output runs/e2e\n"
+    "  graft tune --model ./smollm2 --data pairs.csv --prompt-column question --target-column answer --output "
+    "runs/pairs\n"
     "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n",
     declare, run};
 }  // namespace cli

@@ -10,7 +10,7 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "cli/core/job.h"
+#include "cli/core/evaluation.h"
 #include "cli/core/verb.h"
 #include "eval/verify.h"
 
@@ -85,6 +85,8 @@ const std::vector<ChoiceTokens>& examples_of(Job& job) {
 // other ones with nothing wrong.
 std::string not_comparable(const Job& job, at::ScalarType run_dtype) {
   if (job.held_out.empty()) return "the run held nothing out";
+  if (job.task.generates())
+    return "they are texts, which have no probabilities; graft tune on the run writes them again";
   if (job.task.normalisation == "pmi") return "they have the neutral prompt taken off, which is not replayed";
   if (job.model->dtype() == run_dtype) return "";
   const char* recorded_in = run_dtype == at::kBFloat16 ? "bfloat16" : "float32";

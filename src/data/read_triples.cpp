@@ -16,19 +16,20 @@ using Json = nlohmann::json;
 // A value that knows where in the file it is: "dev.json: entries[3].modifiedtripleset[0]".
 class Place {
  public:
-  Place(const Json& value, std::string where) : value_(value), where_(std::move(where)) {}
+  Place(const Json& value, const std::string& file, std::string path = "")
+      : value_(value), file_(file), path_(std::move(path)) {}
 
   Place at(const std::string& key) const {
     if (!value_.is_object()) refuse("an object");
     const auto found = value_.find(key);
-    if (found == value_.end()) fail(Category::InvalidArgument, where_, "has no field '{}'", key);
-    return {*found, where_.ends_with(": ") ? where_ + key : where_ + "." + key};
+    if (found == value_.end()) fail(Category::InvalidArgument, where(), "has no field '{}'", key);
+    return {*found, file_, path_.empty() ? key : path_ + "." + key};
   }
 
   std::vector<Place> items() const {
     if (!value_.is_array()) refuse("a list");
     std::vector<Place> all;
-    for (std::size_t i = 0; i < value_.size(); ++i) all.push_back({value_[i], fmt::format("{}[{}]", where_, i)});
+    for (std::size_t i = 0; i < value_.size(); ++i) all.push_back({value_[i], file_, fmt::format("{}[{}]", path_, i)});
     return all;
   }
 
@@ -40,18 +41,19 @@ class Place {
   // The value of a map with one key, whatever that is called.
   Place only() const {
     if (!value_.is_object() || value_.size() != 1) refuse("an object with one entry");
-    return {*value_.begin(), where_};
+    return {*value_.begin(), file_, path_};
   }
 
-  const std::string& where() const { return where_; }
+  std::string where() const { return path_.empty() ? file_ : file_ + ": " + path_; }
 
  private:
   [[noreturn]] void refuse(const char* wanted) const {
-    fail(Category::InvalidArgument, where_, "must be {}, it is {}", wanted, value_.type_name());
+    fail(Category::InvalidArgument, where(), "must be {}, it is {}", wanted, value_.type_name());
   }
 
   const Json& value_;
-  std::string where_;
+  const std::string& file_;
+  std::string path_;
 };
 
 Json parse(std::string_view bytes, const std::string& name) {
@@ -63,7 +65,8 @@ Json parse(std::string_view bytes, const std::string& name) {
 }
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; });
   return text;
 }
 
@@ -75,9 +78,7 @@ void read_entry(const Place& entry, std::vector<Row>& rows) {
   }
   for (const Place& said : entry.at("lexicalisations").items()) {
     if (said.at("comment").text() != "good") continue;
-    rows.push_back({{{"triples", triples},
-                     {"text", said.at("lex").text()},
-                     {"category", entry.at("category").text()}},
+    rows.push_back({{{"triples", triples}, {"text", said.at("lex").text()}, {"category", entry.at("category").text()}},
                     said.where()});
   }
 }
@@ -87,7 +88,8 @@ std::string dart_triples(const Place& example) {
   for (const Place& triple : example.at("tripleset").items()) {
     const auto parts = triple.items();
     if (parts.size() != 3)
-      fail(Category::InvalidArgument, triple.where(), "has {} parts, a triple has subject, relation, object", parts.size());
+      fail(Category::InvalidArgument, triple.where(), "has {} parts, a triple has subject, relation, object",
+           parts.size());
     if (!triples.empty()) triples += " | ";
     triples += fmt::format("{} : {} : {}", parts[0].text(), lower(parts[1].text()), parts[2].text());
   }
@@ -99,18 +101,18 @@ std::string dart_triples(const Place& example) {
 std::vector<Row> read_webnlg(std::string_view bytes, const std::string& name) {
   const Json file = parse(bytes, name);
   std::vector<Row> rows;
-  for (const Place& entry : Place(file, name + ": ").at("entries").items()) read_entry(entry.only(), rows);
+  for (const Place& entry : Place(file, name).at("entries").items()) read_entry(entry.only(), rows);
   return rows;
 }
 
 std::vector<Row> read_dart(std::string_view bytes, const std::string& name) {
   const Json file = parse(bytes, name);
   std::vector<Row> rows;
-  for (const Place& example : Place(file, name + ": ").items()) {
+  for (const Place& example : Place(file, name).items()) {
     const std::string triples = dart_triples(example);
     for (const Place& said : example.at("annotations").items()) {
-      rows.push_back(
-          {{{"triples", triples}, {"text", said.at("text").text()}, {"source", said.at("source").text()}}, said.where()});
+      rows.push_back({{{"triples", triples}, {"text", said.at("text").text()}, {"source", said.at("source").text()}},
+                      said.where()});
     }
   }
   return rows;

@@ -134,5 +134,63 @@ TEST(FolderReader, MissingPartsAreNamed) {
   EXPECT_THAT(error_of([&] { read_folder(folder.path() / "none"); }), StartsWith("NotFound"));
 }
 
+TEST(Lines, AreCutAtTheSeparator) {
+  const auto rows = read_lines("a : b || Said so . \r\nc||d\n\n", "e2e.txt", "||", {"mr", "text"});
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].fields.at("mr"), "a : b");
+  EXPECT_EQ(rows[0].fields.at("text"), "Said so .");
+  EXPECT_EQ(rows[1].where, "e2e.txt:2");
+  EXPECT_EQ(error_of([] {
+              read_lines("a||b\nc\n", "e2e.txt", "||", {"mr", "text"});
+            }),
+            "InvalidArgument e2e.txt:2: has 1 fields, the task names 2 (mr, text); is a '||' missing or too many?");
+  EXPECT_THAT(error_of([] { read_lines("a||b||c\n", "e2e.txt", "||", {"mr", "text"}); }), HasSubstr("has 3 fields"));
+  EXPECT_THAT(error_of([] {
+                read_lines("a||b\n\nc||d\n", "e2e.txt", "||", {"mr", "text"});
+              }),
+              HasSubstr("e2e.txt:2: empty row"));
+}
+
+const std::string kWebnlg = R"({"entries": [{"1": {"category": "Airport",
+  "modifiedtripleset": [{"subject": "A_B", "property": "isIn", "object": "C"}, {"subject": "C", "property": "p", "object": "D"}],
+  "lexicalisations": [{"comment": "good", "lex": "A B is in C."}, {"comment": "toFix", "lex": "x"}]}}]})";
+
+TEST(Triples, WebnlgIsLinearisedAsThePaperDoes) {
+  const auto rows = read_webnlg(kWebnlg, "dev.json");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].fields.at("triples"), " | A_B : isIn : C | C : p : D");
+  EXPECT_EQ(rows[0].fields.at("text"), "A B is in C.");
+  EXPECT_EQ(rows[0].fields.at("category"), "Airport");
+  EXPECT_EQ(rows[0].where, "dev.json: entries[0].lexicalisations[0]");
+}
+
+TEST(Triples, WhatIsWrongIsNamedByItsPlace) {
+  const auto changed = [](std::string from, const std::string& to) {
+    std::string text = kWebnlg;
+    text.replace(text.find(from), from.size(), to);
+    return error_of([&] { read_webnlg(text, "dev.json"); });
+  };
+  EXPECT_EQ(changed("\"A_B\"", "7"),
+            "InvalidArgument dev.json: entries[0].modifiedtripleset[0].subject: must be a text, it is number");
+  EXPECT_EQ(changed("\"lex\"", "\"lx\""),
+            "InvalidArgument dev.json: entries[0].lexicalisations[0]: has no field 'lex'");
+  EXPECT_THAT(changed("\"entries\"", "\"entry\""), HasSubstr("dev.json: has no field 'entries'"));
+  EXPECT_THAT(changed("]}}]}", "]}}]"), HasSubstr("Corruption dev.json: is not valid JSON"));
+  EXPECT_THAT(error_of([] { read_webnlg("[]", "dev.json"); }), HasSubstr("must be an object, it is array"));
+  EXPECT_THAT(error_of([] { read_dart("[{\"tripleset\": [[\"a\", \"b\"]], \"annotations\": []}]", "d.json"); }),
+              HasSubstr("d.json: [0].tripleset[0]: has 2 parts"));
+}
+
+TEST(Triples, DartIsLinearisedAsThePaperDoes) {
+  const auto rows = read_dart(
+      R"([{"tripleset": [["Ben", "BIRTH_Year", "1970"], ["Ben", "IN", "Rome"]], "annotations": [
+         {"source": "x", "text": "One."}, {"source": "y", "text": "Two."}]}])",
+      "dart.json");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[1].fields.at("triples"), "Ben : birth_year : 1970 | Ben : in : Rome");
+  EXPECT_EQ(rows[1].fields.at("text"), "Two.");
+  EXPECT_EQ(rows[1].fields.at("source"), "y");
+}
+
 }  // namespace
 }  // namespace graft

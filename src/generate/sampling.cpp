@@ -53,6 +53,8 @@ void check(const SamplingOptions& options) {
   require(options.top_k >= 0, "top-k", static_cast<double>(options.top_k), "0 (all) or more");
   require(options.top_p > 0.0 && options.top_p <= 1.0, "top-p", options.top_p, "more than 0 and at most 1");
   require(options.min_p >= 0.0 && options.min_p <= 1.0, "min-p", options.min_p, "between 0 and 1");
+  require(options.no_repeat_ngram >= 0, "no-repeat-ngram", static_cast<double>(options.no_repeat_ngram),
+          "0 (no rule) or more");
   require(options.repetition_penalty > 0.0 && std::isfinite(options.repetition_penalty), "repetition-penalty",
           options.repetition_penalty, "more than 0 (1 changes nothing)");
 }
@@ -65,6 +67,18 @@ void penalise_repetition(std::span<float> logits, std::span<const std::int64_t> 
     if (token < 0 || token >= static_cast<std::int64_t>(logits.size())) continue;
     float& logit = logits[static_cast<std::size_t>(token)];
     logit = logit < 0 ? logit * factor : logit / factor;
+  }
+}
+
+void ban_repeated_ngrams(std::span<float> logits, std::span<const std::int64_t> history, std::int64_t n) {
+  const auto length = static_cast<std::int64_t>(history.size());
+  if (n <= 0 || length < n) return;
+  const auto last = history.end() - (n - 1);  // the beginning of the n-gram that comes now
+  for (auto begin = history.begin(); begin + (n - 1) < history.end(); ++begin) {
+    const std::int64_t token = *(begin + (n - 1));
+    if (token < 0 || token >= static_cast<std::int64_t>(logits.size())) continue;
+    if (std::equal(last, history.end(), begin))
+      logits[static_cast<std::size_t>(token)] = -std::numeric_limits<float>::infinity();
   }
 }
 
@@ -100,6 +114,7 @@ std::vector<Candidate> candidates(std::span<const float> logits, const SamplingO
 std::int64_t next_token(std::span<float> logits, std::span<const std::int64_t> history, const SamplingOptions& options,
                         Rng& rng) {
   penalise_repetition(logits, history, options.repetition_penalty);
+  ban_repeated_ngrams(logits, history, options.no_repeat_ngram);
   if (options.greedy()) return best_token(logits);
   const auto kept = candidates(logits, options);
   double left = rng.uniform();

@@ -51,6 +51,21 @@ void KvCache::truncate(std::int32_t sequence, std::int64_t length) {
   here.length = std::min(here.length, length);
 }
 
+void KvCache::copy(std::int32_t source, std::int32_t target, std::int64_t same) {
+  const std::int64_t more = length(source) - same;
+  for (std::int64_t layer = 0; layer < layers_; ++layer) {
+    const Layer& from = at(source, layer);
+    Layer& to = at(target, layer);
+    to.cross = from.cross;
+    for (const auto part : {&Layer::keys, &Layer::values}) {
+      const at::Tensor& rows = from.*part;
+      reserve(to.*part, rows, same, length(source));
+      (to.*part).narrow(0, same, more).copy_(rows.narrow(0, same, more));
+    }
+  }
+  sequences_[static_cast<std::size_t>(target)].length = length(source);
+}
+
 std::pair<at::Tensor, at::Tensor>& KvCache::cross(std::int32_t sequence, std::int64_t layer) {
   return at(sequence, layer).cross;
 }

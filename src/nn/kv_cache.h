@@ -25,6 +25,8 @@ class KvCache {
   std::pair<at::Tensor, at::Tensor> visible(std::int32_t sequence, std::int64_t layer) const;
   /// Makes `tokens` appended tokens visible, after every layer has written them.
   void advance(std::int32_t sequence, std::int64_t tokens);
+  /// Makes `target` the same as `source`; its first `same` visible tokens are so already and are not copied.
+  void copy(std::int32_t source, std::int32_t target, std::int64_t same);
   /// Forgets everything behind the first `length` tokens.
   void truncate(std::int32_t sequence, std::int64_t length);
 

@@ -54,11 +54,15 @@ std::string figure(std::string_view drawing, std::string_view caption) {
 }
 
 std::string render_report(const ReportData& data) {
-  const std::vector<std::pair<const char*, std::string>> sections = {
-      {"Result", headline_section(data)},   {"Templates", templates_section(data)},
-      {"Training", training_section(data)}, {"Confusion", confusion_section(data)},
-      {"Mistakes", mistakes_section(data)}, {"Cost", cost_section(data)},
-      {"Try it", commands_section(data)},   {"Reproduce", reproducibility_section(data)}};
+  const std::vector<std::pair<const char*, std::string>> sections = {{"Result", headline_section(data)},
+                                                                     {"Templates", templates_section(data)},
+                                                                     {"Training", training_section(data)},
+                                                                     {"Confusion", confusion_section(data)},
+                                                                     {"Samples", samples_section(data)},
+                                                                     {"Mistakes", mistakes_section(data)},
+                                                                     {"Cost", cost_section(data)},
+                                                                     {"Try it", commands_section(data)},
+                                                                     {"Reproduce", reproducibility_section(data)}};
   std::string body;
   for (const auto& [name, text] : sections) body += text;
   const std::string title =

@@ -51,6 +51,23 @@ struct ReportMistake {
   std::int64_t prediction_before = -1;
 };
 
+/// A metric of written texts, in its own unit.
+struct ReportTextScore {
+  std::string metric;
+  std::string unit;  ///< "0 to 100, higher is better"
+  double before = 0;
+  double after = 0;
+};
+
+/// A held-out prompt of a generation task.
+struct ReportSample {
+  std::string where;  ///< "test.txt:17"
+  std::string prompt;
+  std::vector<std::string> references;
+  std::string before;
+  std::string after;
+};
+
 struct ReportCost {
   std::vector<std::pair<std::string, double>> seconds;  ///< by phase, in order: "load", "evaluate before", "train", …
   std::optional<std::int64_t> tokens;                   ///< trained on
@@ -81,6 +98,10 @@ struct ReportData {
   std::optional<ReportEvaluation> after;
   std::optional<ReportScore> improvement;  ///< accuracy after minus before, paired, -1…1
   std::optional<double> chance;            ///< accuracy of guessing
+
+  std::vector<ReportTextScore> text_scores;  ///< of a generation task, instead of all before and after this
+  std::vector<ReportSample> samples;         ///< the first of `prompts`
+  std::int64_t prompts = 0;                  ///< held-out prompts that were scored
 
   std::vector<ReportTemplate> templates;        ///< empty where one template is in use
   std::optional<ReportScore> templates_before;  ///< median over them, and quartiles

@@ -9,6 +9,9 @@
 namespace graft {
 
 std::string headline_section(const ReportData& data);
+/// Of a generation task: its metrics, and what was written for some prompts.
+std::string written_section(const ReportData& data);
+std::string samples_section(const ReportData& data);
 std::string templates_section(const ReportData& data);
 std::string training_section(const ReportData& data);
 std::string confusion_section(const ReportData& data);

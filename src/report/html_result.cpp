@@ -113,6 +113,7 @@ LineChart chart_of(const char* title, const std::vector<ReportCurve>& curves) {
 }  // namespace
 
 std::string headline_section(const ReportData& data) {
+  if (!data.text_scores.empty()) return written_section(data);
   if (!data.before && !data.after) {
     return section(
         "result", "Result",

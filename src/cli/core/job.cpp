@@ -8,18 +8,11 @@
 #include <cstdio>
 #include <numeric>
 #include <set>
-#include <span>
 #include <sstream>
 
 #include "base/error.h"
-#include "base/hash.h"
-#include "base/progress.h"
 #include "base/suggest.h"
-#include "convert/merged_weights.h"
 #include "nn/compute_dtype.h"
-#include "statistics/bootstrap.h"
-#include "statistics/metrics.h"
-#include "train/state.h"
 
 namespace graft {
 namespace {
@@ -58,13 +51,19 @@ struct HeldOut {
   std::vector<ChoiceTokens> tokens;
 };
 
-HeldOut held_out_of(const Job& job, const std::vector<std::size_t>& templates, const Row& row) {
+HeldOut held_out_of(const Job& job, const std::vector<std::size_t>& templates, const std::vector<Row>& group) {
   HeldOut made;
   for (const auto index : templates) {
-    made.examples.push_back(render(job.task, row, index, *job.tokenizer));
+    made.examples.push_back(job.task.generates() ? render_group(job.task, group, index, *job.tokenizer)
+                                                 : render(job.task, group.front(), index, *job.tokenizer));
     made.tokens.push_back(tokenize_for(job, made.examples.back()));
   }
   return made;
+}
+
+// What tells a held-out example from one that trained: not the text to write.
+std::vector<std::vector<std::int64_t>> told_by(const Task& task, const ChoiceTokens& tokens) {
+  return task.generates() ? std::vector{tokens.prompt} : tokens.reading();
 }
 
 void hold_out(Job& job, HeldOut made) {
@@ -81,14 +80,15 @@ void hold_out(Job& job, HeldOut made) {
 // Rows that differ may read the same once the task or the context has cut them: such a row has been trained on.
 void hold_out_unseen(Job& job, const std::vector<std::size_t>& templates, const std::vector<Row>& rows) {
   std::set<std::vector<std::vector<std::int64_t>>> trained;
-  for (const auto& tokens : job.train_tokens) trained.insert(tokens.reading());
+  for (const auto& tokens : job.train_tokens) trained.insert(told_by(job.task, tokens));
   const std::int64_t wanted = job.config.data.eval_rows;
   std::size_t dropped = 0;
-  for (const auto& row : rows) {
+  for (const auto& group : prompt_groups(job.task, rows)) {
     if (wanted > 0 && static_cast<std::int64_t>(job.held_out.size()) == wanted) break;
-    HeldOut made = held_out_of(job, templates, row);
-    const bool seen = std::any_of(made.tokens.begin(), made.tokens.end(),
-                                  [&](const ChoiceTokens& tokens) { return trained.count(tokens.reading()) > 0; });
+    HeldOut made = held_out_of(job, templates, group);
+    const bool seen = std::any_of(made.tokens.begin(), made.tokens.end(), [&](const ChoiceTokens& tokens) {
+      return trained.count(told_by(job.task, tokens)) > 0;
+    });
     if (seen) {
       ++dropped;
     } else {
@@ -132,58 +132,17 @@ void render_templates(Job& job, const FewShot& data) {
 void read_data(Job& job) {
   const RunConfig& config = job.config;
   const FewShot data =
-      few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed));
+      few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
+                    {config.data.train_split, config.data.held_out_split});
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   job.data_hash = data_hash(data.train);
   render_templates(job, data);
+  if (job.task.generates()) return;
   job.labels = job.task.labels;
   std::size_t most = 0;
   for (const auto* examples : {&job.train, &job.held_out})
     for (const auto& example : *examples) most = std::max(most, example.choices.size());
   for (std::size_t c = job.labels.size(); c < most; ++c) job.labels.push_back(fmt::format("choice {}", c));
-}
-
-ReportScore score(const std::string& metric, const std::vector<std::int64_t>& truth,
-                  const std::vector<std::int64_t>& predicted, std::size_t classes) {
-  const Interval interval = bootstrap_metric(metric, truth, predicted, classes);
-  return {metric_value(metric, confusion_matrix(truth, predicted, classes)), interval.low, interval.high};
-}
-
-ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t classes) {
-  std::vector<std::int64_t> truth, predicted;
-  for (const auto& example : ranked) {
-    if (example.label < 0) continue;
-    truth.push_back(example.label);
-    predicted.push_back(example.prediction);
-    classes = std::max(classes, example.probabilities.size());
-  }
-  ReportEvaluation scores;
-  scores.examples = static_cast<std::int64_t>(truth.size());
-  if (truth.empty()) fail(Category::InvalidArgument, "data", "no held-out row carries a label; nothing can be scored");
-  scores.accuracy = score("accuracy", truth, predicted, classes);
-  scores.balanced_accuracy = score("balanced_accuracy", truth, predicted, classes);
-  scores.macro_f1 = score("macro_f1", truth, predicted, classes);
-  const ConfusionMatrix matrix = confusion_matrix(truth, predicted, classes);
-  for (std::size_t t = 0; t < classes; ++t) {
-    scores.confusion.emplace_back();
-    for (std::size_t p = 0; p < classes; ++p) scores.confusion.back().push_back(matrix.at(t, p));
-  }
-  return scores;
-}
-
-Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
-  const auto start = std::chrono::steady_clock::now();
-  RankOptions options;
-  options.normalisation = normalisation_of(job.task.normalisation);
-  options.neutral = &made.neutral;
-  options.what = what;
-  const FrozenAdapter frozen(*job.model, adapter);
-  options.forward.slots = frozen.slots();
-  Evaluation evaluation;
-  evaluation.ranked = rank(*job.model, made.held_out, options);
-  evaluation.seconds = seconds_since(start);
-  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
-  return evaluation;
 }
 
 // Where "lora.rank" stands: options["lora"]["rank"].
@@ -202,9 +161,12 @@ nlohmann::json& option_place(nlohmann::json& options, const std::string& key) {
 
 Task task_of(const RunConfig& config) {
   if (!config.task.name.empty()) return load_task(config.task.name);
+  if (!config.data.prompt_column.empty() && !config.data.target_column.empty())
+    return ad_hoc_generation_task(config.data.path, config.data.prompt_column, config.data.target_column);
   if (config.data.text_column.empty() || config.data.label_column.empty()) {
     fail(Category::InvalidArgument, "--task",
-         "name a task (graft list shows them), or give --text-column and --label-column");
+         "name a task (graft list shows them), or give --text-column and --label-column, or --prompt-column and "
+         "--target-column");
   }
   return ad_hoc_task(config.data.path, config.data.text_column, config.data.label_column);
 }
@@ -253,7 +215,28 @@ Job open_job(const RunConfig& config) {
   return job;
 }
 
+std::string objective_of(const RunConfig& config, const Task& task) {
+  if (config.objective.name == "auto") return task.generates() ? "lm" : "tfew";
+  if (config.objective.name == "tfew" && task.generates()) {
+    fail(Category::InvalidArgument, "objective.name",
+         "tfew compares choices, and the task {} has a text to write; set lm, or auto", task.name);
+  }
+  return config.objective.name;
+}
+
+std::string best_metric_of(const RunConfig& config, const Task& task) {
+  const std::string& wanted = config.train.best_metric;
+  if (wanted == "auto") return task.generates() ? "loss" : "accuracy";
+  if (task.generates() && wanted != "loss" && wanted != "last") {
+    fail(Category::InvalidArgument, "train.best_metric",
+         "{} compares choices, and the task {} has a text to write; set loss or last", wanted, task.name);
+  }
+  return wanted;
+}
+
 void refuse_unscorable(const Job& job) {
+  objective_of(job.config, job.task);
+  best_metric_of(job.config, job.task);
   if (job.held_out.empty()) {
     if (job.config.train.eval_every == 0) return;
     fail(Category::InvalidArgument, "train.eval_every",
@@ -265,117 +248,10 @@ void refuse_unscorable(const Job& job) {
        "no held-out row carries a label, nothing can be scored; name a split with labels in the task");
 }
 
-std::vector<std::int64_t> Evaluation::predictions() const {
-  std::vector<std::int64_t> result;
-  for (const auto& example : ranked) result.push_back(example.prediction);
-  return result;
-}
-
-double Evaluation::chance() const {
-  double total = 0;
-  for (const auto& example : ranked)
-    total += example.label < 0 ? 0 : 1.0 / static_cast<double>(example.probabilities.size());
-  return total / static_cast<double>(scores.examples);
-}
-
-const ReportScore& Evaluation::score(const std::string& metric) const {
-  if (metric == "balanced_accuracy") return *scores.balanced_accuracy;
-  return metric == "macro_f1" ? *scores.macro_f1 : scores.accuracy;
-}
-
-double Evaluation::metric(const std::string& name) const {
-  if (name != "loss") return score(name).value;
-  double total = 0;
-  for (const auto& example : ranked) {
-    if (example.label >= 0) total += example.scores[static_cast<std::size_t>(example.label)];
-  }
-  return total / static_cast<double>(scores.examples);
-}
-
-Spread Evaluation::spread() const {
-  std::vector<double> sorted;
-  for (const auto& [name, value] : by_template) sorted.push_back(value);
-  std::sort(sorted.begin(), sorted.end());
-  return {quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)};
-}
-
-Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what) {
-  return evaluate_in(job, job.templates.front(), adapter, what);
-}
-
-Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what) {
-  Evaluation first = evaluate(job, adapter, what);
-  if (job.templates.size() == 1) return first;
-  first.by_template[job.templates.front().name] = first.accuracy();
-  for (std::size_t t = 1; t < job.templates.size(); ++t) {
-    const Evaluation other = evaluate_in(job, job.templates[t], adapter, what + " in " + job.templates[t].name);
-    first.by_template[job.templates[t].name] = other.accuracy();
-    first.seconds += other.seconds;
-  }
-  return first;
-}
-
 std::vector<TrainingExample> training_examples(const Job& job) {
   std::vector<TrainingExample> examples;
   for (const Example& e : job.train) examples.push_back({e.id, e.where, e.prompt, e.choices, e.label});
   return examples;
-}
-
-std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {
-  std::vector<Prediction> predictions;
-  for (std::size_t i = 0; i < evaluation.ranked.size(); ++i) {
-    const Example& example = job.held_out[i];
-    Prediction prediction;
-    prediction.id = example.id;
-    prediction.where = example.where;
-    prediction.text = example.prompt;
-    prediction.choices = example.choices;
-    prediction.probabilities = evaluation.ranked[i].probabilities;
-    prediction.truth = example.label;
-    prediction.prediction = evaluation.ranked[i].prediction;
-    predictions.push_back(std::move(prediction));
-  }
-  return predictions;
-}
-
-std::string evaluation_key(const Job& job) {
-  Sha256 key;
-  key.update(base_hash(*job.model) + toString(job.model->dtype()) + job.task.normalisation + GRAFT_VERSION);
-  const auto add = [&key](const std::vector<ChoiceTokens>& examples) {
-    for (const auto& example : examples) {
-      key.update(fmt::format("\n{}", example.label));
-      for (const auto& tokens : example.reading()) {
-        key.update(std::to_string(tokens.size()) + ":");
-        key.update(std::as_bytes(std::span(tokens)));
-      }
-    }
-  };
-  for (const auto& made : job.templates) {
-    key.update("\n" + made.name);
-    add(made.held_out);
-    add(made.neutral);
-  }
-  return key.finish();
-}
-
-std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Prediction>& predictions) {
-  if (predictions.size() != job.held_out.size()) return std::nullopt;
-  Evaluation evaluation;
-  for (std::size_t i = 0; i < predictions.size(); ++i) {
-    const Prediction& then = predictions[i];
-    const auto& example = job.held_out[i];
-    const auto choices = static_cast<std::int64_t>(example.choices.size());
-    if (then.id != example.id || then.probabilities.size() != example.choices.size() || then.prediction < 0 ||
-        then.prediction >= choices)
-      return std::nullopt;
-    evaluation.ranked.push_back({example.label, then.prediction, {}, then.probabilities});
-  }
-  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
-  return evaluation;
-}
-
-std::string percent_with_interval(const ReportScore& score) {
-  return fmt::format("{:.1f}% ({:.1f}–{:.1f})", 100 * score.value, 100 * score.low, 100 * score.high);
 }
 
 }  // namespace graft

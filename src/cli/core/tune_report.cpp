@@ -8,6 +8,7 @@
 #include <map>
 
 #include "statistics/bootstrap.h"
+#include "statistics/text_metric.h"
 #include "train/flops.h"
 #include "train/state.h"
 
@@ -88,7 +89,22 @@ void add_templates(ReportData& data, const TuneResult& run) {
   data.templates_after = score(run.after->spread());
 }
 
+constexpr std::size_t kSamples = 20;
+
+void add_texts(ReportData& data, const TuneResult& run) {
+  for (const auto& metric : run.job.task.metrics)
+    data.text_scores.push_back(
+        {metric, text_metric(metric).unit, run.before->metric(metric), run.after->metric(metric)});
+  data.prompts = static_cast<std::int64_t>(run.job.held_out.size());
+  for (std::size_t i = 0; i < std::min(kSamples, run.job.held_out.size()); ++i) {
+    const Example& example = run.job.held_out[i];
+    data.samples.push_back(
+        {example.where, example.prompt, example.references, run.before->written[i], run.after->written[i]});
+  }
+}
+
 void add_comparison(ReportData& data, const TuneResult& run) {
+  if (run.job.task.generates()) return add_texts(data, run);
   data.before = run.before->scores;
   data.after = run.after->scores;
   data.chance = run.after->chance();

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "adapters/core/method.h"
-#include "cli/core/job.h"
+#include "cli/core/evaluation.h"
 #include "report/html.h"
 #include "report/run_folder.h"
 #include "train/loop.h"

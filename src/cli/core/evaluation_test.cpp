@@ -1,4 +1,4 @@
-#include "cli/core/job.h"
+#include "cli/core/evaluation.h"
 
 #include <gtest/gtest.h>
 

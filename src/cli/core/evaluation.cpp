@@ -1,0 +1,246 @@
+#include "cli/core/evaluation.h"
+
+#include <algorithm>
+#include <chrono>
+#include <span>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "convert/merged_weights.h"
+#include "eval/write.h"
+#include "statistics/bootstrap.h"
+#include "statistics/metrics.h"
+#include "statistics/text_metric.h"
+#include "train/state.h"
+
+namespace graft {
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+ReportScore score(const std::string& metric, const std::vector<std::int64_t>& truth,
+                  const std::vector<std::int64_t>& predicted, std::size_t classes) {
+  const Interval interval = bootstrap_metric(metric, truth, predicted, classes);
+  return {metric_value(metric, confusion_matrix(truth, predicted, classes)), interval.low, interval.high};
+}
+
+ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t classes) {
+  std::vector<std::int64_t> truth, predicted;
+  for (const auto& example : ranked) {
+    if (example.label < 0) continue;
+    truth.push_back(example.label);
+    predicted.push_back(example.prediction);
+    classes = std::max(classes, example.probabilities.size());
+  }
+  ReportEvaluation scores;
+  scores.examples = static_cast<std::int64_t>(truth.size());
+  if (truth.empty()) fail(Category::InvalidArgument, "data", "no held-out row carries a label; nothing can be scored");
+  scores.accuracy = score("accuracy", truth, predicted, classes);
+  scores.balanced_accuracy = score("balanced_accuracy", truth, predicted, classes);
+  scores.macro_f1 = score("macro_f1", truth, predicted, classes);
+  const ConfusionMatrix matrix = confusion_matrix(truth, predicted, classes);
+  for (std::size_t t = 0; t < classes; ++t) {
+    scores.confusion.emplace_back();
+    for (std::size_t p = 0; p < classes; ++p) scores.confusion.back().push_back(matrix.at(t, p));
+  }
+  return scores;
+}
+
+std::map<std::string, double> text_scores_of(const Job& job, const std::vector<std::string>& texts) {
+  std::vector<std::vector<std::string>> references;
+  for (const auto& example : job.held_out) references.push_back(example.references);
+  std::map<std::string, double> scores;
+  for (const auto& metric : job.task.metrics) scores[metric] = text_metric(metric).score({texts, references});
+  return scores;
+}
+
+GenerateOptions generate_options(const Job& job) {
+  const auto& generation = job.config.generation;
+  GenerateOptions options;
+  options.max_new_tokens = generation.max_new_tokens;
+  options.sampling.no_repeat_ngram = generation.no_repeat_ngram;
+  options.beam = {generation.beams, generation.length_penalty, early_stopping_of(generation.early_stopping)};
+  options.tokenizer = job.tokenizer.get();
+  return options;
+}
+
+Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::string& what) {
+  const auto start = std::chrono::steady_clock::now();
+  WriteOptions options;
+  options.generate = generate_options(job);
+  options.what = what;
+  const FrozenAdapter frozen(*job.model, adapter);
+  options.generate.slots = frozen.slots();
+  Evaluation evaluation;
+  evaluation.written = write_texts(*job.model, job.templates.front().held_out, options);
+  evaluation.seconds = seconds_since(start);
+  evaluation.text_scores = text_scores_of(job, evaluation.written);
+  return evaluation;
+}
+
+Evaluation rank_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
+  const auto start = std::chrono::steady_clock::now();
+  RankOptions options;
+  options.normalisation = normalisation_of(job.task.normalisation);
+  options.neutral = &made.neutral;
+  options.what = what;
+  const FrozenAdapter frozen(*job.model, adapter);
+  options.forward.slots = frozen.slots();
+  Evaluation evaluation;
+  evaluation.ranked = rank(*job.model, made.held_out, options);
+  evaluation.seconds = seconds_since(start);
+  return evaluation;
+}
+
+Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
+  Evaluation evaluation = rank_in(job, made, adapter, what);
+  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+  return evaluation;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> Evaluation::predictions() const {
+  std::vector<std::int64_t> result;
+  for (const auto& example : ranked) result.push_back(example.prediction);
+  return result;
+}
+
+double Evaluation::chance() const {
+  double total = 0;
+  for (const auto& example : ranked)
+    total += example.label < 0 ? 0 : 1.0 / static_cast<double>(example.probabilities.size());
+  return total / static_cast<double>(scores.examples);
+}
+
+const ReportScore& Evaluation::score(const std::string& metric) const {
+  if (metric == "balanced_accuracy") return *scores.balanced_accuracy;
+  return metric == "macro_f1" ? *scores.macro_f1 : scores.accuracy;
+}
+
+double Evaluation::metric(const std::string& name) const {
+  if (const auto found = text_scores.find(name); found != text_scores.end()) return found->second;
+  if (name != "loss") return score(name).value;
+  double total = 0;
+  std::int64_t labelled = 0;
+  for (const auto& example : ranked) {
+    if (example.label < 0) continue;
+    total += example.scores[static_cast<std::size_t>(example.label)];
+    ++labelled;
+  }
+  return total / static_cast<double>(labelled);
+}
+
+Spread Evaluation::spread() const {
+  std::vector<double> sorted;
+  for (const auto& [name, value] : by_template) sorted.push_back(value);
+  std::sort(sorted.begin(), sorted.end());
+  return {quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)};
+}
+
+Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what) {
+  return job.task.generates() ? evaluate_written(job, adapter, what)
+                              : evaluate_in(job, job.templates.front(), adapter, what);
+}
+
+Evaluation evaluate_references(const Job& job, const Adapter* adapter, const std::string& what) {
+  return rank_in(job, job.templates.front(), adapter, what);
+}
+
+Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what) {
+  Evaluation first = evaluate(job, adapter, what);
+  if (job.templates.size() == 1 || job.task.generates()) return first;
+  first.by_template[job.templates.front().name] = first.accuracy();
+  for (std::size_t t = 1; t < job.templates.size(); ++t) {
+    const Evaluation other = evaluate_in(job, job.templates[t], adapter, what + " in " + job.templates[t].name);
+    first.by_template[job.templates[t].name] = other.accuracy();
+    first.seconds += other.seconds;
+  }
+  return first;
+}
+
+std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {
+  std::vector<Prediction> predictions;
+  for (std::size_t i = 0; i < job.held_out.size(); ++i) {
+    const Example& example = job.held_out[i];
+    Prediction prediction;
+    prediction.id = example.id;
+    prediction.where = example.where;
+    prediction.text = example.prompt;
+    if (job.task.generates()) {
+      prediction.references = example.references;
+      prediction.output = evaluation.written[i];
+      predictions.push_back(std::move(prediction));
+      continue;
+    }
+    prediction.choices = example.choices;
+    prediction.probabilities = evaluation.ranked[i].probabilities;
+    prediction.truth = example.label;
+    prediction.prediction = evaluation.ranked[i].prediction;
+    predictions.push_back(std::move(prediction));
+  }
+  return predictions;
+}
+
+std::string evaluation_key(const Job& job) {
+  Sha256 key;
+  key.update(base_hash(*job.model) + toString(job.model->dtype()) + job.task.normalisation + GRAFT_VERSION);
+  const auto add = [&key](const std::vector<ChoiceTokens>& examples) {
+    for (const auto& example : examples) {
+      key.update(fmt::format("\n{}", example.label));
+      for (const auto& tokens : example.reading()) {
+        key.update(std::to_string(tokens.size()) + ":");
+        key.update(std::as_bytes(std::span(tokens)));
+      }
+    }
+  };
+  if (job.task.generates()) {
+    const auto& how = job.config.generation;
+    key.update(fmt::format("\n{} {} {} {} {}", how.max_new_tokens, how.beams, how.length_penalty, how.no_repeat_ngram,
+                           how.early_stopping));
+  }
+  for (const auto& made : job.templates) {
+    key.update("\n" + made.name);
+    add(made.held_out);
+    add(made.neutral);
+  }
+  return key.finish();
+}
+
+std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Prediction>& predictions) {
+  if (predictions.size() != job.held_out.size()) return std::nullopt;
+  Evaluation evaluation;
+  for (std::size_t i = 0; i < predictions.size(); ++i) {
+    const Prediction& then = predictions[i];
+    const auto& example = job.held_out[i];
+    const auto choices = static_cast<std::int64_t>(example.choices.size());
+    if (job.task.generates()) {
+      if (then.id != example.id || then.references != example.references) return std::nullopt;
+      evaluation.written.push_back(then.output);
+      continue;
+    }
+    if (then.id != example.id || then.probabilities.size() != example.choices.size() || then.prediction < 0 ||
+        then.prediction >= choices)
+      return std::nullopt;
+    evaluation.ranked.push_back({example.label, then.prediction, {}, then.probabilities});
+  }
+  if (job.task.generates()) {
+    evaluation.text_scores = text_scores_of(job, evaluation.written);
+  } else {
+    evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+  }
+  return evaluation;
+}
+
+std::string told(const Job& job, const Evaluation& evaluation, const std::string& metric) {
+  return job.task.generates() ? fmt::format("{:.4g}", evaluation.metric(metric))
+                              : percent_with_interval(evaluation.score(metric));
+}
+
+std::string percent_with_interval(const ReportScore& score) {
+  return fmt::format("{:.1f}% ({:.1f}–{:.1f})", 100 * score.value, 100 * score.low, 100 * score.high);
+}
+
+}  // namespace graft

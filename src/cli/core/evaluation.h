@@ -1,0 +1,65 @@
+// The held-out examples of a job, scored.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/core/job.h"
+#include "eval/rank.h"
+#include "report/html.h"
+#include "report/run_folder.h"
+
+namespace graft {
+
+struct Spread {
+  double median = 0, low = 0, high = 0;  ///< low and high: quartiles
+};
+
+struct Evaluation {
+  std::vector<RankedExample> ranked;  ///< without scores where they were read from a run folder
+  ReportEvaluation scores;
+  std::vector<std::string> written;           ///< generation: the text of each held-out prompt
+  std::map<std::string, double> text_scores;  ///< generation: by metric
+  double seconds = 0;
+  std::map<std::string, double> by_template;  ///< accuracy; empty where one template is in use
+  double accuracy() const { return scores.accuracy.value; }
+  /// "accuracy", "balanced_accuracy" or "macro_f1", with its interval.
+  const ReportScore& score(const std::string& metric) const;
+  /// A metric of the task; or "loss", larger is better, the mean normalised log-probability of the right choice.
+  double metric(const std::string& name) const;
+  std::vector<std::int64_t> predictions() const;
+  /// Expected accuracy of a guess: examples may have different numbers of choices.
+  double chance() const;
+  /// Of the accuracies by template, which must not be empty.
+  Spread spread() const;
+};
+
+/// The held-out examples in the first template, by rank classification or, of a generation task, by writing and scoring
+/// against the references; `adapter` may be null.
+Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what);
+
+/// Generation: how probable the first reference of each held-out prompt is; for metric("loss") alone, at a small part
+/// of the time that writing takes.
+Evaluation evaluate_references(const Job& job, const Adapter* adapter, const std::string& what);
+
+/// evaluate(), and for choices the accuracy in every other template: T-Few reports the median over all of them.
+Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what);
+
+std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
+
+/// SHA-256 of all that the base model's own answers follow from: weights, dtype, what it reads and how it is scored.
+std::string evaluation_key(const Job& job);
+
+/// The evaluation that predictions_of() was written of, without scores. Nothing where they are not the held-out
+/// examples.
+std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Prediction>& predictions);
+
+/// A metric of the task as it is told: "86.5% (81.5–91.0)", or "41.27" for one of texts.
+std::string told(const Job& job, const Evaluation& evaluation, const std::string& metric);
+
+/// "86.5% (81.5–91.0)"
+std::string percent_with_interval(const ReportScore& score);
+
+}  // namespace graft

@@ -1,0 +1,33 @@
+#include "generate/cached_step.h"
+
+#include <ATen/ATen.h>
+
+namespace graft {
+
+std::vector<std::int64_t> first_tokens(const Model& model, const Prompt& prompt) {
+  return model.encoder_decoder() ? std::vector<std::int64_t>{decoder_start_of(model.config())} : prompt.tokens;
+}
+
+void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache) {
+  const std::int32_t source = model.encoder_decoder() ? input.encoder.add(prompt.tokens, -1, prompt.slot) : -1;
+  const auto segment = input.decoder.add(first_tokens(model, prompt), -1, prompt.slot, source);
+  input.decoder.segments[static_cast<std::size_t>(segment)].cache = cache;
+}
+
+void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache) {
+  const auto segment = input.decoder.add({token}, -1, slot);
+  input.decoder.segments[static_cast<std::size_t>(segment)].cache = cache;
+}
+
+at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options) {
+  std::vector<std::int64_t> rows;
+  for (const auto& segment : input.decoder.segments) rows.push_back(segment.begin + segment.length - 1);
+  at::Tensor hidden = model.forward(input, options);
+  if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
+    hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
+  const at::Tensor logits = model.logits(hidden, options).to(at::kCPU, at::kFloat).contiguous();
+  if (!logits.sum().isfinite().item<bool>()) fail_not_finite(model, "logits");
+  return logits;
+}
+
+}  // namespace graft

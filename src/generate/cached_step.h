@@ -1,0 +1,30 @@
+// Reading through the KV cache: what greedy decoding, sampling and beam search share.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "arch/core/model.h"
+#include "generate/decode.h"
+
+namespace graft {
+
+/// Prompts are read together up to this many tokens: enough for full speed, bounded in memory.
+constexpr std::int64_t kPrefillTokens = 2048;
+
+/// What the decoder reads first: the prompt, or an encoder–decoder's start token.
+std::vector<std::int64_t> first_tokens(const Model& model, const Prompt& prompt);
+
+/// Adds a prompt as the beginning of sequence `cache`.
+void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache);
+
+/// Adds one more token of sequence `cache`.
+void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache);
+
+/// Logits [S, V] fp32 on the CPU behind the last token of each decoder segment. Throws Corruption where they are not
+/// finite.
+at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options);
+
+}  // namespace graft
