@@ -128,5 +128,32 @@ TEST(Choices, ADecoderMustKnowWhatItBeginsWith) {
   EXPECT_EQ(pack({&tokens}, config, -1).input.decoder.tokens.front(), 7);
 }
 
+Example text_to_write(const std::string& prompt, const std::string& text) {
+  Example made = example(prompt, {text});
+  made.writes = true;
+  return made;
+}
+
+// A generating model has read "a1" when it writes on: the text's tokens are those that may follow.
+TEST(Choices, ATextToWriteFollowsThePromptsOwnTokensAndEnds) {
+  ModelConfig config;
+  config.eos = {9, 256};
+  const auto tokens = tokenize(text_to_write("a1", "0x"), MergingTokenizer(), config);
+  EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'a', '1'}));
+  EXPECT_EQ(tokens.choices[0].tokens, (std::vector<std::int64_t>{'0', 'x', 256})) << "the tokenizer's own end token";
+  config.eos = {9};
+  EXPECT_EQ(tokenize(text_to_write("a\n", "10"), MergingTokenizer(), config).choices[0].tokens,
+            (std::vector<std::int64_t>{MergingTokenizer::kTen, 9}));
+  EXPECT_EQ(tokenize(example("a", {"x", "y"}), MergingTokenizer(), config).choices[0].tokens, bytes("x"));
+}
+
+TEST(Choices, AnEncoderDecodersTextStandsAlone) {
+  ModelConfig config;
+  config.decoder_layers = 1;
+  config.eos = {256};
+  const auto tokens = tokenize(text_to_write("ab", " xy"), ByteTokenizer(), config);
+  EXPECT_EQ(tokens.choices[0].tokens, (std::vector<std::int64_t>{'x', 'y', 256}));
+}
+
 }  // namespace
 }  // namespace graft

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -119,8 +120,9 @@ class BeamDecoder {
   BeamDecoder(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options)
       : model_(model), options_(options), cache_(model.cache_layers()) {
     if (!options.ignore_eos) {
-      ends_ = model.config().eos;
-      ends_.insert(ends_.end(), options.end_tokens.begin(), options.end_tokens.end());
+      std::set<std::int64_t> ends(model.config().eos.begin(), model.config().eos.end());
+      ends.insert(options.end_tokens.begin(), options.end_tokens.end());
+      ends_.assign(ends.begin(), ends.end());
     }
     const bool adapted = std::any_of(prompts.begin(), prompts.end(), [](const Prompt& p) { return p.slot >= 0; });
     if (adapted) forward_.slots = options.slots;

@@ -17,6 +17,7 @@
 #include "eval/choices.h"
 #include "generate/decode.h"
 #include "nn/tensor_file.h"
+#include "objectives/lm.h"
 #include "objectives/tfew.h"
 #include "train/optim.h"
 
@@ -118,9 +119,9 @@ class Subject {
 
   at::Tensor logits() const { return model->logits(model->forward(input_, options_), options_); }
 
-  at::Tensor loss() const {
-    const at::Tensor log_p = at::log_softmax(logits(), -1, at::kFloat);
-    return log_p.index({at::tensor(rows_, at::kLong), at::tensor(targets_, at::kLong)}).mean().neg();
+  at::Tensor loss(double smoothing = 0) const {
+    const at::Tensor rows = logits().index_select(0, at::tensor(rows_, at::kLong)).to(at::kFloat);
+    return at::cross_entropy_loss(rows, at::tensor(targets_, at::kLong), {}, at::Reduction::Mean, -100, smoothing);
   }
 
   const std::vector<Segment>& sequences() const { return input_.decoder.segments; }
@@ -340,6 +341,36 @@ TEST_P(GoldenParity, TfewLossesAndTheirGradients) {
     loss.total.backward();
     subject.expect_near(subject.golden.below(fmt::format("tfew.{}.grad.", part.key)), true, kFloat32);
   }
+}
+
+// The golden's sequences as texts to write: after their first token, or after the encoder's whole text.
+std::vector<ChoiceTokens> texts_to_write(const Subject& subject) {
+  std::vector<ChoiceTokens> examples;
+  for (int i = 0; subject.golden.has(fmt::format("input_ids.{}", i)); ++i) {
+    const auto ids = subject.golden.ids(fmt::format("input_ids.{}", i));
+    ChoiceTokens example;
+    example.prompt = subject.model->encoder_decoder() ? ids : std::vector<std::int64_t>{ids.front()};
+    example.choices = {{subject.golden.ids(fmt::format("targets.{}", i)), 1, 1}};
+    example.label = 0;
+    examples.push_back(example);
+  }
+  return examples;
+}
+
+TEST_P(GoldenParity, LmObjectiveIsTheReferencesLoss) {
+  const Subject subject(GetParam(), at::kFloat);
+  const auto examples = texts_to_write(subject);
+  std::vector<const ChoiceTokens*> chosen;
+  for (const auto& example : examples) chosen.push_back(&example);
+  const ChoiceBatch batch = pack(chosen, subject.model->config(), 0);
+  const auto loss_with = [&](double smoothing) {
+    return lm_loss(token_log_probabilities(*subject.model, batch, subject.options(), smoothing), batch);
+  };
+  const at::Tensor loss = loss_with(0);
+  EXPECT_LE(relative_gap(loss.detach(), subject.golden.at("loss")), kFloat32);
+  EXPECT_LE(relative_gap(loss_with(0.1).detach(), subject.loss(0.1).detach()), kFloat32);
+  loss.backward();
+  subject.expect_near(subject.golden.below("grad."), true, kFloat32, "unstable.grad.");
 }
 
 INSTANTIATE_TEST_SUITE_P(Reference, GoldenParity, testing::ValuesIn(cases()), [](const auto& info) {

@@ -138,9 +138,11 @@ def main():
         return
     import torch
     import transformers
+    from safetensors.torch import save_file
 
+    import beams
     import reference
-    from cases import CASES, write_model
+    from cases import CASES, load_model, write_model
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
@@ -150,6 +152,8 @@ def main():
     shutil.rmtree(out, ignore_errors=True)
     for number, name in enumerate(CASES):
         write_model(name, out / name / "model", seed=100 + number)
+        model = load_model(name, out / name / "model", torch.float32)
+        save_file(beams.golden(model, name, torch.Generator().manual_seed(7000 + number)), out / name / "beams.safetensors")
         for method in reference.METHODS:
             line = golden(name, method, out / name / "model", out / name / method, seed=1000 * (number + 1))
             print(f"{name:14} {method:5} {line}", flush=True)

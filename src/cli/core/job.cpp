@@ -63,7 +63,8 @@ HeldOut held_out_of(const Job& job, const std::vector<std::size_t>& templates, c
 
 // What tells a held-out example from one that trained: not the text to write.
 std::vector<std::vector<std::int64_t>> told_by(const Task& task, const ChoiceTokens& tokens) {
-  return task.generates() ? std::vector{tokens.prompt} : tokens.reading();
+  if (task.generates()) return {tokens.prompt};
+  return tokens.reading();
 }
 
 void hold_out(Job& job, HeldOut made) {

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""E2E with few examples by graft and by transformers + PEFT, one after the other, on the same examples, batches,
+learning rates and held-out prompts. Both systems' texts are scored by the same code, graft's. Prints a line for each
+method, size, seed and system, then the ratio of the times of a step (the bar: at most a third of the peer's);
+--output keeps all figures as JSON.
+
+  bench/setup_peers
+  bench/e2e.py --model SmolLM2-135M-Instruct.Q4_1.gguf --data e2e/ --methods lora prefix_tuning --sizes 100 --seeds 3
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HOUSE = pathlib.Path(__file__).resolve().parent.parent
+METRICS = ["bleu_e2e", "nist", "meteor", "rougeL_coco", "cider"]
+# What the methods need beside the recipe e2e-cpu; learning rates of the sizes of the papers'.
+SETTINGS = {
+    "lora": ["method.options.rank=4", "method.options.alpha=32", "optimizer.lr=1e-3"],
+    "prefix_tuning": ["method.options.length=10", "method.options.hidden=512", "optimizer.lr=1e-3"],
+    "ia3": ["optimizer.lr=1e-2"],
+    "full": ["optimizer.lr=5e-5"],
+}
+NO_PEER = {"full", "ia3"}  # asked of graft alone
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="for graft: .gguf file or folder")
+    parser.add_argument("--data", required=True, help="folder with E2E's valid.txt and test.txt")
+    parser.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
+    parser.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
+    parser.add_argument("--graft", default=HOUSE / "build/dev/bin/graft")
+    parser.add_argument("--metrics", default=HOUSE / "build/dev/graft_metrics_dump", help="scores the texts of both")
+    parser.add_argument("--methods", nargs="+", default=["lora", "prefix_tuning"], choices=sorted(SETTINGS))
+    parser.add_argument("--sizes", nargs="+", type=int, default=[100], help="training examples")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--prompts", type=int, default=0, help="held-out prompts, 0: all 630")
+    parser.add_argument("--without-peer", action="store_true", help="graft alone")
+    parser.add_argument("--keep", type=pathlib.Path, help="leave the run folders here")
+    parser.add_argument("--output", type=pathlib.Path, help="write all figures to this JSON file")
+    return parser.parse_args()
+
+
+def lines(file):
+    return [json.loads(line) for line in open(file, encoding="utf-8")]
+
+
+def scored(options, texts, references):
+    cases = "".join(json.dumps([text, references[key]]) + "\n" for key, text in texts.items())
+    done = subprocess.run([options.metrics, "scores"], input=cases, check=True, stdout=subprocess.PIPE, text=True)
+    values = json.loads(done.stdout)
+    return {metric: values[metric]["corpus"] for metric in METRICS}
+
+
+def run_graft(options, method, size, seed, folder):
+    command = [options.graft, "--quiet", "tune", "--model", options.model, "--task", "e2e", "--data", options.data,
+               "--recipe", "e2e-cpu", "--method", method, "--shots", str(size), "--seed", str(seed), "--steps",
+               str(options.steps), "--eval-rows", str(options.prompts), "--output", folder]
+    for setting in SETTINGS[method]:
+        command += ["--set", setting]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    summary = json.loads((folder / "summary.json").read_text())
+    clock = [0.0] + [line["seconds"] for line in lines(folder / "metrics.jsonl")]
+    predictions = lines(folder / "predictions.jsonl")
+    references = {row["id"]: row["references"] for row in predictions}
+    of = lambda phase: scored(options, {row["id"]: row["output"] for row in predictions if row["phase"] == phase}, references)
+    return {"scores": of("after"), "before": of("before"), "write_seconds": summary["after"]["seconds"],
+            "step_seconds": statistics.median(b - a for a, b in zip(clock, clock[1:])),
+            "peak_memory_bytes": summary["peak_memory_bytes"]}
+
+
+def run_peer(options, folder):
+    texts = folder / "peer.jsonl"
+    done = subprocess.run([options.peer_python, HOUSE / "bench/peers/e2e_peer.py", "--model", options.peer_model, "--run",
+                           folder, "--output", texts], check=True, stdout=subprocess.PIPE, text=True)
+    summary = json.loads(done.stdout.splitlines()[-1])
+    references = {row["id"]: row["references"] for row in lines(folder / "predictions.jsonl")}
+    return {"scores": scored(options, {row["id"]: row["output"] for row in lines(texts)}, references),
+            **{key: summary[key] for key in ("step_seconds", "write_seconds", "peak_memory_bytes")}}
+
+
+def show(case, system, figures):
+    values = "  ".join(f"{metric} {figures['scores'][metric]:.4g}" for metric in METRICS)
+    print(f"{case['method']:13} {case['size']:4} examples  seed {case['seed']}  {system:5}  {values}  "
+          f"{figures['step_seconds']:.2f} s/step  {figures['write_seconds']:.0f} s to write  "
+          f"{figures['peak_memory_bytes'] / 2**30:.2f} GiB", flush=True)
+
+
+def close(results):
+    for method in sorted({row["method"] for row in results if "peer" in row}):
+        ratios = [row["graft"]["step_seconds"] / row["peer"]["step_seconds"] for row in results
+                  if row["method"] == method and "peer" in row]
+        print(f"{method}: a step takes {statistics.median(ratios):.2f} of the peer's time (the bar: 0.33)")
+
+
+def measure(options, case, work):
+    folder = work / f"{case['method']}-{case['size']}-{case['seed']}"
+    row = {**case, "graft": run_graft(options, case["method"], case["size"], case["seed"], folder)}
+    show(case, "graft", row["graft"])
+    if not options.without_peer and case["method"] not in NO_PEER:
+        row["peer"] = run_peer(options, folder)
+        show(case, "peer", row["peer"])
+    return row
+
+
+def main():
+    options = arguments()
+    work = options.keep or pathlib.Path(tempfile.mkdtemp(prefix="graft-bench-"))
+    results = []
+    try:
+        for method in options.methods:
+            for size in options.sizes:
+                for seed in range(options.first_seed, options.first_seed + options.seeds):
+                    results.append(measure(options, {"method": method, "size": size, "seed": seed}, work))
+                    if options.output:
+                        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    finally:
+        if not options.keep:
+            shutil.rmtree(work)
+    close(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
