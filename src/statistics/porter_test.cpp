@@ -1,0 +1,118 @@
+#include "statistics/porter.h"
+
+#include <gtest/gtest.h>
+
+#include <utility>
+
+namespace graft {
+namespace {
+
+TEST(Porter, AgreesWithNltk) {
+  const std::pair<const char*, const char*> words[] = {{"caresses", "caress"},
+                                                       {"ponies", "poni"},
+                                                       {"ties", "tie"},
+                                                       {"cats", "cat"},
+                                                       {"feed", "feed"},
+                                                       {"agreed", "agre"},
+                                                       {"plastered", "plaster"},
+                                                       {"bled", "bled"},
+                                                       {"motoring", "motor"},
+                                                       {"sing", "sing"},
+                                                       {"conflated", "conflat"},
+                                                       {"troubled", "troubl"},
+                                                       {"sized", "size"},
+                                                       {"hopping", "hop"},
+                                                       {"tanned", "tan"},
+                                                       {"falling", "fall"},
+                                                       {"hissing", "hiss"},
+                                                       {"fizzed", "fizz"},
+                                                       {"failing", "fail"},
+                                                       {"filing", "file"},
+                                                       {"happy", "happi"},
+                                                       {"sky", "sky"},
+                                                       {"enjoy", "enjoy"},
+                                                       {"try", "tri"},
+                                                       {"relational", "relat"},
+                                                       {"conditional", "condit"},
+                                                       {"rational", "ration"},
+                                                       {"valenci", "valenc"},
+                                                       {"digitizer", "digit"},
+                                                       {"conformabli", "conform"},
+                                                       {"radically", "radic"},
+                                                       {"differently", "differ"},
+                                                       {"vileli", "vile"},
+                                                       {"analogously", "analog"},
+                                                       {"vietnamization", "vietnam"},
+                                                       {"predication", "predic"},
+                                                       {"operator", "oper"},
+                                                       {"feudalism", "feudal"},
+                                                       {"decisiveness", "decis"},
+                                                       {"hopefulness", "hope"},
+                                                       {"callousness", "callous"},
+                                                       {"formality", "formal"},
+                                                       {"sensitivity", "sensit"},
+                                                       {"sensibility", "sensibl"},
+                                                       {"triplicate", "triplic"},
+                                                       {"formative", "form"},
+                                                       {"formalize", "formal"},
+                                                       {"electricity", "electr"},
+                                                       {"electrical", "electr"},
+                                                       {"hopeful", "hope"},
+                                                       {"goodness", "good"},
+                                                       {"revival", "reviv"},
+                                                       {"allowance", "allow"},
+                                                       {"inference", "infer"},
+                                                       {"airliner", "airlin"},
+                                                       {"gyroscopic", "gyroscop"},
+                                                       {"adjustable", "adjust"},
+                                                       {"defensible", "defens"},
+                                                       {"irritant", "irrit"},
+                                                       {"replacement", "replac"},
+                                                       {"adjustment", "adjust"},
+                                                       {"dependent", "depend"},
+                                                       {"adoption", "adopt"},
+                                                       {"homologou", "homolog"},
+                                                       {"communism", "commun"},
+                                                       {"activate", "activ"},
+                                                       {"angulariti", "angular"},
+                                                       {"homologous", "homolog"},
+                                                       {"effective", "effect"},
+                                                       {"bowdlerize", "bowdler"},
+                                                       {"probate", "probat"},
+                                                       {"rate", "rate"},
+                                                       {"cease", "ceas"},
+                                                       {"controll", "control"},
+                                                       {"roll", "roll"},
+                                                       {"dying", "die"},
+                                                       {"news", "news"},
+                                                       {"innings", "inning"},
+                                                       {"skies", "sky"},
+                                                       {"died", "die"},
+                                                       {"spied", "spi"},
+                                                       {"dies", "die"},
+                                                       {"geology", "geolog"},
+                                                       {"theology", "theolog"},
+                                                       {"archaeology", "archaeolog"},
+                                                       {"apology", "apolog"},
+                                                       {"hopefully", "hope"},
+                                                       {"vision", "vision"},
+                                                       {"opinion", "opinion"},
+                                                       {"ion", "ion"},
+                                                       {"as", "as"},
+                                                       {"is", "is"},
+                                                       {"yyyy", "yyyi"},
+                                                       {"naïve", "naïv"},
+                                                       {"cafés", "café"},
+                                                       {"sky", "sky"},
+                                                       {"proceed", "proceed"}};
+  for (const auto& [word, stem] : words) EXPECT_EQ(porter_stem(word), stem) << word;
+}
+
+TEST(Porter, ShortWordsStay) {
+  EXPECT_EQ(porter_stem(""), "");
+  EXPECT_EQ(porter_stem("s"), "s");
+  EXPECT_EQ(porter_stem("és"), "és");
+}
+
+}  // namespace
+}  // namespace graft
