@@ -1,4 +1,4 @@
-// graft_metrics_dump scores|time [REPEATS] < cases
+// graft_metrics_dump scores|time [REPEATS] < cases, graft_metrics_dump stems < words
 // One case a line: a JSON list of two, the hypothesis and the list of its references. A string of the form "hex:…"
 // stands for those bytes. scores: one JSON object, of each variant the corpus value and those of the cases. time: of
 // each metric the best run's seconds.
@@ -14,6 +14,7 @@
 #include "statistics/cider.h"
 #include "statistics/meteor.h"
 #include "statistics/nist.h"
+#include "statistics/porter.h"
 #include "statistics/rouge.h"
 #include "statistics/ter.h"
 #include "statistics/text_metric.h"
@@ -144,12 +145,17 @@ void time(const TextCases& cases, int repeats) {
   std::cout << all.dump() << '\n';
 }
 
+void stems() {
+  for (std::string word; std::getline(std::cin, word);) std::cout << graft::porter_stem(word) << '\n';
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
   const std::string mode = argv[1];
   try {
+    if (mode == "stems") return stems(), 0;
     const Cases cases = read();
     if (mode == "scores") scores({cases.hypotheses, cases.references});
     if (mode == "time") time({cases.hypotheses, cases.references}, argc > 2 ? std::stoi(argv[2]) : 3);

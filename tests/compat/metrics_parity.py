@@ -19,6 +19,7 @@ import tempfile
 import types
 
 import metrics_corpus
+from nltk.stem.porter import PorterStemmer
 from nltk.translate.meteor_score import meteor_score
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
@@ -174,6 +175,21 @@ def compare(name, expected, found, cases, args):
     return not wrong and len(found.get("each", [])) >= len(expected.get("each", []))
 
 
+def compare_stems(args):
+    """Every word of the cases, and as many endings of the stemmer's rules on beginnings of words."""
+    words = {word.lower() for group in metrics_corpus.grouped(args.data) for text in group for word in text.split()}
+    endings = ("sses ies ss s eed ed ing ated bled ized y ational tional enci anci izer bli abli alli entli eli ousli ization ation ator alism "
+               "iveness fulness ousness aliti iviti biliti fulli logi icate ative alize iciti ical ful ness al ance ence er ic able ible ant "
+               "ement ment ent sion tion ion ou ism ate iti ous ive ize e ll lly ied yed ying").split()
+    words |= {word[:cut] + ending for word in sorted(words) for cut in range(1, 6) for ending in endings}
+    words = sorted(words)
+    done = subprocess.run([args.dump, "stems"], input="\n".join(words).encode(), capture_output=True, check=True)
+    stemmer = PorterStemmer()
+    wrong = [(word, stem) for word, stem in zip(words, done.stdout.decode().split("\n")) if stemmer.stem(word) != stem]
+    print(f"{'stems':30} {len(words)} words, {len(wrong)} differ {wrong[:args.show]}", flush=True)
+    return not wrong
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--dump", required=True)
@@ -193,6 +209,7 @@ def main():
     decoded = [(text.decode(errors="replace"), [b"caf\xc3\xa9 bar \x80".decode(errors="replace"), "x"]) for text in raw]
     found = graft(args.dump, broken)
     good += [compare("not UTF-8: " + name, same(metric, decoded), found[name], decoded, args) for name, metric in (("chrf", CHRF()), ("ter", TER()))]
+    good.append(compare_stems(args))
     if args.e2e:
         plain = metrics_corpus.plain_cases(args.data, args.cases, args.seed)
         found = graft(args.dump, plain)
