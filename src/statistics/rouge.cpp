@@ -106,7 +106,7 @@ class Subsequences {
 
   std::size_t longest() { return at(first_.size(), second_.size()); }
 
-  // Marks the words of `first` in one longest common subsequence: of several, that which ends first in `second`.
+  // Marks the words of `first` in one longest common subsequence: of several, that with the earliest words of `first`.
   void mark(std::vector<bool>& marks) {
     std::size_t i = first_.size();
     std::size_t j = second_.size();

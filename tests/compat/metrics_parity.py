@@ -3,8 +3,8 @@ reference has one.
 
 python metrics_parity.py --dump build/core/graft_metrics_dump [--data DATA] [--cases 1000] [--e2e FOLDER] [--cider FOLDER]
 
-Needs sacrebleu 2.6.0, nltk 3.10.4, rouge_score 0.1.2 and pycocoevalcap 1.2. --e2e is a copy of github.com/tuetschek/e2e-metrics
-(and needs perl and the package `future`), --cider one of github.com/vrama91/cider; without them what they define is left out.
+Needs the packages of metrics_requirements.txt. --e2e is a copy of github.com/tuetschek/e2e-metrics (and needs perl), --cider one
+of github.com/vrama91/cider; without them what they define is left out. TER takes most of the time, half an hour or so.
 Ends with status 1 where a value differs by more than --tolerance.
 """
 
