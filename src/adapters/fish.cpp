@@ -61,13 +61,14 @@ class Fish : public Adapter {
   /// The mask is provisional (the largest weights) until prepare() is given losses.
   Fish(const Model& model, double ratio, std::int64_t samples) : model_(model), samples_(samples) {
     std::int64_t elements = 0;
+    const bool outline = model.device().is_meta();
     std::vector<at::Tensor> sizes;
     for (const auto& parameter : model.parameters().all()) {
-      sizes.push_back(parameter.fixed ? at::Tensor() : parameter.value().abs());
+      sizes.push_back(parameter.fixed ? at::Tensor() : outline ? parameter.value() : parameter.value().abs());
       elements += parameter.fixed ? 0 : parameter.store->elements();
     }
     count_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(elements) * ratio));
-    take(model.device().is_meta() ? shares(sizes, elements, count_) : largest(sizes, count_));
+    take(outline ? shares(sizes, elements, count_) : largest(sizes, count_));
   }
 
   bool replaces_parameters() const override { return true; }
@@ -130,7 +131,7 @@ class Fish : public Adapter {
     entries_.clear();
     for (const auto& [index, indices] : places) {
       const at::Tensor flat = model_.parameters().value(index).reshape({-1});
-      entries_[index] = {indices, trainable(flat.index_select(0, indices), model_)};
+      entries_[index] = {indices, trainable(flat.gather(0, indices), model_)};
     }
   }
 

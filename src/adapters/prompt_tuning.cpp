@@ -76,7 +76,9 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   const std::string init = options.choice("init", {"vocabulary", "random"});
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const auto prompt = [&] {
-    if (ids.empty() && init == "random") return normal({length, model.config().hidden_size}, 0.5, rng);
+    // A model without values has no embeddings to begin from.
+    const bool random = init == "random" || model.device().is_meta();
+    if (ids.empty() && random) return normal({length, model.config().hidden_size}, 0.5, rng);
     const auto chosen = ids.empty() ? drawn(length, model.config().vocab_size, rng) : ids;
     return model.embeddings(chosen);
   };

@@ -110,7 +110,7 @@ bool is_json(const fs::path& path) {
 CostModel model_of(const std::string& path, double parameters, bool encoder_decoder) {
   CostModel model{path, {parameters, encoder_decoder}, nullptr};
   if (path.empty()) {
-    model.name = fmt::format("{:g} parameters", parameters);
+    model.name = "by hand";
     return model;
   }
   const bool config_only = is_json(path) || fs::exists(fs::path(path) / "config.json");
