@@ -72,7 +72,8 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.data.label_column, "data.label_column", any(), "column with the label, for data without a task YAML");
   visit(c.data.prompt_column, "data.prompt_column", any(), "column with the prompt, for data without a task YAML");
   visit(c.data.target_column, "data.target_column", any(), "column with the text to write after it");
-  visit(c.data.train_split, "data.train_split", one_of({"train", "validation", "test"}), "split of the task that trains");
+  visit(c.data.train_split, "data.train_split", one_of({"train", "validation", "test"}),
+        "split of the task that trains");
   visit(c.data.held_out_split, "data.held_out_split", one_of({"", "train", "validation", "test"}),
         "split that is held out; empty: validation, else test");
   visit(c.data.shots, "data.shots", between(0, kMaxCount),
@@ -117,7 +118,8 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.train.eval_every, "train.eval_every", between(0, kMaxCount), "steps between evaluations; 0: only at the end");
   visit(c.train.save_every, "train.save_every", between(0, kMaxCount),
         "steps between states to resume from; 0: every 10");
-  visit(c.train.best_metric, "train.best_metric", one_of({"auto", "accuracy", "balanced_accuracy", "macro_f1", "loss", "last"}),
+  visit(c.train.best_metric, "train.best_metric",
+        one_of({"auto", "accuracy", "balanced_accuracy", "macro_f1", "loss", "last"}),
         "which checkpoint becomes the adapter; last: the newest; auto: accuracy, for a generation task loss");
   visit(c.train.seed, "train.seed", between(0, kMaxCount), "seed of initialisation, order and dropout");
   visit(c.train.checkpoint_layers, "train.checkpoint_layers", any(),

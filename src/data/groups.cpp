@@ -24,7 +24,8 @@ std::vector<std::vector<Row>> prompt_groups(const Task& task, const std::vector<
   std::vector<std::vector<Row>> groups;
   std::map<std::vector<std::string>, std::size_t> places;
   for (const auto& row : rows) {
-    const auto place = task.generates() ? places.emplace(group_key(task, row), groups.size()).first->second : groups.size();
+    const auto place =
+        task.generates() ? places.emplace(group_key(task, row), groups.size()).first->second : groups.size();
     if (place == groups.size()) groups.emplace_back();
     groups[place].push_back(row);
   }

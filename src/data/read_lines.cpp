@@ -35,8 +35,9 @@ std::vector<Row> read_lines(std::string_view bytes, const std::string& name, con
     }
     auto parts = parts_of(line, separator);
     if (parts.size() != fields.size()) {
-      fail(Category::InvalidArgument, row.where, "has {} fields, the task names {} ({}); is a '{}' missing or too many?",
-           parts.size(), fields.size(), fmt::join(fields, ", "), separator);
+      fail(Category::InvalidArgument, row.where,
+           "has {} fields, the task names {} ({}); is a '{}' missing or too many?", parts.size(), fields.size(),
+           fmt::join(fields, ", "), separator);
     }
     for (std::size_t i = 0; i < fields.size(); ++i) row.fields[fields[i]] = std::move(parts[i]);
     rows.push_back(std::move(row));

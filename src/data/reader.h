@@ -22,8 +22,8 @@ std::vector<Row> read_csv(std::string_view bytes, const std::string& name);
 /// Tab-separated values as registered with IANA: a header line, no quoting; LF or CRLF. Throws as read_csv.
 std::vector<Row> read_tsv(std::string_view bytes, const std::string& name);
 
-/// A row a line: as many fields as `fields`, with `separator` between them, without white space around; blank lines at the
-/// end are passed over. Throws InvalidArgument (another number of fields, blank line, UTF-16).
+/// A row a line: as many fields as `fields`, with `separator` between them, without white space around; blank lines at
+/// the end are passed over. Throws InvalidArgument (another number of fields, blank line, UTF-16).
 std::vector<Row> read_lines(std::string_view bytes, const std::string& name, const std::string& separator,
                             const std::vector<std::string>& fields);
 

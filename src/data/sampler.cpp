@@ -110,8 +110,9 @@ void drop_trained(FewShot& sample, const Task& task) {
   const std::size_t before = sample.held_out.size();
   std::erase_if(sample.held_out, [&](const Row& row) { return trained.count(content_key(row, task, used)) > 0; });
   if (sample.held_out.size() < before) {
-    sample.notices.push_back(fmt::format("{} of {} held-out rows repeat {} and were left out", before - sample.held_out.size(),
-                                         before, task.generates() ? "the prompt of a training row" : "a training row"));
+    sample.notices.push_back(fmt::format("{} of {} held-out rows repeat {} and were left out",
+                                         before - sample.held_out.size(), before,
+                                         task.generates() ? "the prompt of a training row" : "a training row"));
   }
 }
 

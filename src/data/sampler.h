@@ -21,8 +21,9 @@ struct FewShot {
 /// `shots_per_class` rows of each label for training (0: all rows), everything else held out; where the task has no
 /// classes, that many in total, with a notice. Rows whose used fields
 /// repeat an earlier row's (whitespace aside) are left out first, with a notice, so that no held-out row was trained
-/// on; of a generation task, held-out rows whose prompt trains are left out too. The same rows in the same order and the same seed give the same sample on every machine. Throws InvalidArgument:
-/// a row without label, a class with too few rows, a negative count.
+/// on; of a generation task, held-out rows whose prompt trains are left out too. The same rows in the same order and
+/// the same seed give the same sample on every machine. Throws InvalidArgument: a row without label, a class with too
+/// few rows, a negative count.
 FewShot sample_few_shot(const std::vector<Row>& rows, const Task& task, std::int64_t shots_per_class,
                         std::uint64_t seed);
 

@@ -257,7 +257,7 @@ std::vector<std::string> fields_of(const Task& task, const std::vector<std::stri
 
 bool Task::has_classes() const {
   return !generates() && std::all_of(templates.begin(), templates.end(),
-                     [](const PromptTemplate& made) { return made.choices_from.empty(); });
+                                     [](const PromptTemplate& made) { return made.choices_from.empty(); });
 }
 
 Task parse_task(std::string_view yaml, const std::string& file) {

@@ -56,8 +56,8 @@ struct Task {
   std::map<std::string, std::string> splits;
   /// jsonl, csv, tsv, folder (one .txt file per row, one subfolder per class), lines, webnlg, dart.
   std::string format;
-  std::string separator;            ///< lines: what stands between the fields of a line
-  std::vector<std::string> fields;  ///< lines: their names, in order
+  std::string separator;                           ///< lines: what stands between the fields of a line
+  std::vector<std::string> fields;                 ///< lines: their names, in order
   std::map<std::string, std::int64_t> max_tokens;  ///< field → keep the first N tokens
   std::vector<std::string>
       collapse_whitespace;                 ///< fields whose runs of whitespace become one space, before max_tokens
@@ -65,9 +65,9 @@ struct Task {
   std::string label_field;                 ///< field that holds the label
   std::vector<std::string> labels;         ///< label values as in the data, in index order; empty: integers
   std::vector<PromptTemplate> templates;   ///< template 0 is the default
-  std::string group_by;                    ///< generation: held-out rows with the same value are one prompt's references
-  std::vector<std::string> metrics;        ///< told of a run: "accuracy", …; of a generation task text_metrics()
-  std::string normalisation = "tokens";    ///< of the rank classification
+  std::string group_by;                  ///< generation: held-out rows with the same value are one prompt's references
+  std::vector<std::string> metrics;      ///< told of a run: "accuracy", …; of a generation task text_metrics()
+  std::string normalisation = "tokens";  ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
   std::string text;                        ///< the YAML it came from, kept in the adapter's manifest
 
@@ -94,8 +94,8 @@ std::vector<std::string> shipped_tasks();
 /// Throws NotFound, InvalidArgument (unknown column, fewer than two labels, labels that look like free text).
 Task ad_hoc_task(const std::filesystem::path& data, const std::string& text_column, const std::string& label_column);
 
-/// The task of `graft tune --data mine.csv --prompt-column a --target-column b`. Throws NotFound, InvalidArgument (unknown
-/// column).
+/// The task of `graft tune --data mine.csv --prompt-column a --target-column b`. Throws NotFound, InvalidArgument
+/// (unknown column).
 Task ad_hoc_generation_task(const std::filesystem::path& data, const std::string& prompt_column,
                             const std::string& target_column);
 

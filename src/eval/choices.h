@@ -76,8 +76,8 @@ void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot);
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
-/// exist for a block of rows at a time. `smoothing` of each value is replaced by the mean log p of the vocabulary (label
-/// smoothing, Szegedy et al. 2016).
+/// exist for a block of rows at a time. `smoothing` of each value is replaced by the mean log p of the vocabulary
+/// (label smoothing, Szegedy et al. 2016).
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                         const ForwardOptions& options, double smoothing = 0);
 

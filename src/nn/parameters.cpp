@@ -38,7 +38,8 @@ at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const Tenso
 }
 
 at::Tensor with_rows(const at::Tensor& values, const std::vector<std::int64_t>& rows) {
-  return rows.empty() ? values : values.index_select(0, at::tensor(rows, at::kLong).to(values.device()));
+  return rows.empty() || values.is_meta() ? values
+                                          : values.index_select(0, at::tensor(rows, at::kLong).to(values.device()));
 }
 
 const char* name(WeightFormat format) {

@@ -213,8 +213,7 @@ class Trainer {
       append(all, examples, model_.config(), trainee->slot());
       own.emplace_back(trainee, pack(examples, model_.config(), trainee->slot()));
     }
-    const at::Tensor log_p =
-        token_log_probabilities(model_, all, forward_, smoothing_of(active.front()->settings()));
+    const at::Tensor log_p = token_log_probabilities(model_, all, forward_, smoothing_of(active.front()->settings()));
     at::Tensor total = at::zeros({}, log_p.options());
     std::int64_t first = 0;
     for (auto& [trainee, batch] : own) {
