@@ -362,9 +362,9 @@ TEST_P(GoldenParity, LmObjectiveIsTheReferencesLoss) {
   const auto examples = texts_to_write(subject);
   std::vector<const ChoiceTokens*> chosen;
   for (const auto& example : examples) chosen.push_back(&example);
-  const ChoiceBatch batch = pack(chosen, subject.model->config(), 0);
   const auto loss_with = [&](double smoothing) {
-    return lm_loss(token_log_probabilities(*subject.model, batch, subject.options(), smoothing), batch);
+    const ChoiceBatch batch = pack(chosen, subject.model->config(), 0, smoothing);
+    return lm_loss(token_log_probabilities(*subject.model, batch, subject.options()), batch);
   };
   const at::Tensor loss = loss_with(0);
   EXPECT_LE(relative_gap(loss.detach(), subject.golden.at("loss")), kFloat32);
