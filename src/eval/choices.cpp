@@ -171,6 +171,14 @@ std::vector<Block> blocks_of(const std::vector<ScoredToken>& scored) {
   return blocks;
 }
 
+// [scored tokens of the block]; empty where none is smoothed.
+at::Tensor smoothing_of(const std::vector<ScoredToken>& scored, const Block& block) {
+  std::vector<float> values;
+  for (const auto i : block.order) values.push_back(static_cast<float>(scored[static_cast<std::size_t>(i)].smoothing));
+  const bool any = std::any_of(values.begin(), values.end(), [](float value) { return value != 0; });
+  return at::tensor(any ? values : std::vector<float>(), at::kFloat);
+}
+
 }  // namespace
 
 std::int64_t ChoiceTokens::tokens() const {
@@ -224,7 +232,8 @@ std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<Choice
 }
 
 void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config,
-            std::int32_t slot) {
+            std::int32_t slot, double smoothing) {
+  const std::size_t before = batch.scored.size();
   for (const ChoiceTokens* example : examples) {
     batch.first_choice.push_back(batch.first_choice.back());
     batch.labels.push_back(example->label);
@@ -234,16 +243,18 @@ void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples
       pack_decoder_only(*example, slot, batch);
     }
   }
+  for (std::size_t t = before; t < batch.scored.size(); ++t) batch.scored[t].smoothing = smoothing;
 }
 
-ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot) {
+ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot,
+                 double smoothing) {
   ChoiceBatch batch;
-  append(batch, examples, config, slot);
+  append(batch, examples, config, slot, smoothing);
   return batch;
 }
 
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
-                        const ForwardOptions& options, double smoothing) {
+                        const ForwardOptions& options) {
   const auto blocks = blocks_of(scored);
   std::vector<at::Tensor> parts;
   std::vector<std::int64_t> order;
@@ -251,10 +262,11 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
     const auto device = hidden.device();
     const at::Tensor local = at::tensor(block.local, at::kLong).to(device),
                      targets = at::tensor(block.targets, at::kLong).to(device);
+    const at::Tensor smoothing = smoothing_of(scored, block).to(device);
     const LayerFunction score = [&model, options, local, targets, smoothing](const std::vector<at::Tensor>& inputs) {
       const at::Tensor log_p = at::log_softmax(model.logits(inputs[0], options), -1, at::kFloat);
       const at::Tensor chosen = log_p.index({local, targets});
-      if (smoothing == 0) return chosen;
+      if (smoothing.numel() == 0) return chosen;
       return chosen * (1 - smoothing) + log_p.mean(-1).index_select(0, local) * smoothing;
     };
     const at::Tensor rows = hidden.index_select(0, at::tensor(block.rows, at::kLong).to(device));
@@ -267,9 +279,8 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
   return at::cat(parts).index_select(0, at::tensor(place, at::kLong).to(hidden.device()));
 }
 
-at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
-                                   double smoothing) {
-  return score_tokens(model, batch.scored, model.forward(batch.input, options), options, smoothing);
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options) {
+  return score_tokens(model, batch.scored, model.forward(batch.input, options), options);
 }
 
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {

@@ -50,6 +50,7 @@ struct ScoredToken {
   std::int64_t row = 0;
   std::int64_t target = 0;
   std::int64_t choice = 0;  ///< index over all choices of the batch
+  double smoothing = 0;     ///< share of the target that is spread over the vocabulary
 };
 
 struct ChoiceBatch {
@@ -68,22 +69,23 @@ struct ChoiceBatch {
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
                                                         std::int64_t batch_tokens);
 
-/// Adds examples to a batch; all of their segments use adapter `slot`. Throws as decoder_start_of().
+/// Adds examples to a batch; all of their segments use adapter `slot`, all of their tokens are scored with `smoothing`.
+/// Throws as decoder_start_of().
 void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config,
-            std::int32_t slot);
+            std::int32_t slot, double smoothing = 0);
 
 /// append() to a batch without examples.
-ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot);
+ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot,
+                 double smoothing = 0);
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
-/// exist for a block of rows at a time. `smoothing` of each value is replaced by the mean log p of the vocabulary
-/// (label smoothing, Szegedy et al. 2016).
+/// exist for a block of rows at a time. Of a token with smoothing s it is (1 - s) log p + s times the mean log p of the
+/// vocabulary (Szegedy et al. 2016, section 7).
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
-                        const ForwardOptions& options, double smoothing = 0);
+                        const ForwardOptions& options);
 
 /// score_tokens() of a forward pass of the batch.
-at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
-                                   double smoothing = 0);
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options);
 
 /// Sum over the tokens of each choice, [choices] fp32.
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch);

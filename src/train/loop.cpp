@@ -21,11 +21,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// Of the labels, which is part of how tokens are scored.
-double smoothing_of(const TrainSettings& settings) {
-  return settings.lm ? settings.lm->label_smoothing : 0;
-}
-
 // One adapter on its way.
 class Trainee {
  public:
@@ -48,6 +43,7 @@ class Trainee {
   const TrainSettings& settings() const { return settings_; }
   bool done() const { return state_.step >= settings_.steps; }
   std::int64_t tokens() const { return report_.tokens; }
+  double smoothing() const { return settings_.lm ? settings_.lm->label_smoothing : 0; }
 
   void resume(const std::string& base) {
     state_.base = base;
@@ -81,16 +77,11 @@ class Trainee {
 
   /// Loss to go backward from, of a batch whose tokens have these log-probabilities.
   at::Tensor loss(const at::Tensor& log_p, const ChoiceBatch& batch) {
-    const TfewLoss loss = loss_of(log_p, batch);
     const double share = 1.0 / static_cast<double>(settings_.accumulation);
-    report_.loss += loss.total.item<double>() * share;
-    if (!settings_.lm) {
-      report_.parts["lm"] += loss.lm * share;
-      report_.parts["unlikelihood"] += loss.unlikelihood * share;
-      report_.parts["length_norm"] += loss.length_norm * share;
-    }
+    const at::Tensor total = settings_.lm ? lm_loss(log_p, batch) : tfew(log_p, batch, share);
+    report_.loss += total.item<double>() * share;
     report_.tokens += batch.input.decoder.size() + batch.input.encoder.size();
-    return loss.total * share;
+    return total * share;
   }
 
   void end_step(double seconds) {
@@ -116,13 +107,18 @@ class Trainee {
   }
 
  private:
-  TfewLoss loss_of(const at::Tensor& log_p, const ChoiceBatch& batch) const {
-    return settings_.lm ? TfewLoss{lm_loss(log_p, batch)} : tfew_loss(log_p, batch, settings_.loss);
+  at::Tensor tfew(const at::Tensor& log_p, const ChoiceBatch& batch, double share) {
+    const TfewLoss loss = tfew_loss(log_p, batch, settings_.loss);
+    report_.parts["lm"] += loss.lm * share;
+    report_.parts["unlikelihood"] += loss.unlikelihood * share;
+    report_.parts["length_norm"] += loss.length_norm * share;
+    return loss.total;
   }
 
   at::Tensor loss_of(std::size_t example) const {
-    const ChoiceBatch batch = pack({&given_.examples[example]}, model_.config(), 0);
-    return loss_of(token_log_probabilities(model_, batch, alone_, smoothing_of(settings_)), batch).total;
+    const ChoiceBatch batch = pack({&given_.examples[example]}, model_.config(), 0, smoothing());
+    const at::Tensor log_p = token_log_probabilities(model_, batch, alone_);
+    return settings_.lm ? lm_loss(log_p, batch) : tfew_loss(log_p, batch, settings_.loss).total;
   }
 
   void evaluate() {
@@ -156,8 +152,6 @@ class Trainer {
   Trainer(const Model& model, const std::vector<Training>& trainings) : model_(model) {
     for (const auto& training : trainings) {
       forward_.checkpoint_layers = forward_.checkpoint_layers || training.settings.checkpoint_layers;
-      if (smoothing_of(training.settings) != smoothing_of(trainings.front().settings))
-        fail(Category::InvalidArgument, "objective.label_smoothing", "adapters that train together share one");
       forward_.slots.push_back(&training.adapter);
       trainees_.push_back(
           std::make_unique<Trainee>(model, training, static_cast<std::int32_t>(forward_.slots.size()) - 1));
@@ -210,10 +204,10 @@ class Trainer {
     for (Trainee* trainee : active) {
       if (part >= trainee->settings().accumulation) continue;
       const auto examples = trainee->draw(part);
-      append(all, examples, model_.config(), trainee->slot());
+      append(all, examples, model_.config(), trainee->slot(), trainee->smoothing());
       own.emplace_back(trainee, pack(examples, model_.config(), trainee->slot()));
     }
-    const at::Tensor log_p = token_log_probabilities(model_, all, forward_, smoothing_of(active.front()->settings()));
+    const at::Tensor log_p = token_log_probabilities(model_, all, forward_);
     at::Tensor total = at::zeros({}, log_p.options());
     std::int64_t first = 0;
     for (auto& [trainee, batch] : own) {

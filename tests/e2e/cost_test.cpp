@@ -79,8 +79,8 @@ TEST_F(Cost, AConfigurationAloneIsEnough) {
     if (first.is_null()) first = all;
     EXPECT_EQ(all, first) << model;
   }
-  EXPECT_EQ(first.at("trained_parameters"), 2 * 2 * 4 * (16 + 16));  // two layers, q and v, rank 4
-  EXPECT_EQ(first.at("rows")[0].at("disk_bytes"), 4 * 2 * 2 * 4 * (16 + 16));
+  EXPECT_EQ(first.at("trained_parameters"), 2 * 2 * 4 * (32 + 32));  // two layers, q and v, rank 4
+  EXPECT_EQ(first.at("rows")[0].at("disk_bytes"), 4 * 2 * 2 * 4 * (32 + 32));
 }
 
 // The adapter is what tune would train, its file what tune would write.

@@ -60,7 +60,7 @@ TEST_P(AdapterLaw, AFreshAdapterChangesNothing) {
 // What `graft cost` counts before any weight is there.
 TEST_P(AdapterLaw, AModelWithoutWeightsHasTheSameAdapter) {
   const auto outline = outline_model(model().config());
-  for_every_method([&](const Method& method) {
+  for_every_method([&](const MethodChoice& method) {
     Rng rng(0);
     const auto counted = method.create(*outline, nlohmann::json::object(), rng);
     const auto adapter = fresh(method, model());
@@ -71,7 +71,7 @@ TEST_P(AdapterLaw, AModelWithoutWeightsHasTheSameAdapter) {
       // A mask may lie over other parameters, with as many values.
       EXPECT_NEAR(static_cast<double>(there.total()) / static_cast<double>(here.total()), 1, 1e-9);
     }
-    if (has_file(method)) EXPECT_EQ(adapter_file_bytes(*counted), adapter_file_bytes(*adapter));
+    if (method.has_adapter_file()) EXPECT_EQ(adapter_file_bytes(*counted), adapter_file_bytes(*adapter));
   });
 }
 

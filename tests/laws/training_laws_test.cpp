@@ -5,6 +5,9 @@
 namespace graft::laws {
 namespace {
 
+// Sums in another order, and some steps of an optimiser after them.
+constexpr double kTogether = 1e-3;
+
 class TrainingLaw : public Law {
  protected:
   struct Trained {
@@ -81,11 +84,11 @@ TEST_P(TrainingLaw, AdaptersTrainedTogetherComeOutAsAlone) {
   for (std::size_t i = 0; i < alone.size(); ++i) {
     ASSERT_EQ(together[i].losses.size(), alone[i].losses.size());
     for (std::size_t step = 0; step < alone[i].losses.size(); ++step)
-      EXPECT_NEAR(together[i].losses[step], alone[i].losses[step], 1e-4 * std::abs(alone[i].losses[step])) << i;
+      EXPECT_NEAR(together[i].losses[step], alone[i].losses[step], 1e-3 * std::abs(alone[i].losses[step])) << i;
     EXPECT_NE(alone[i].losses.front(), alone[i].losses.back()) << i;
     EXPECT_LE(
         relative_gap(logits(model(), input, together[i].adapter.get()), logits(model(), input, alone[i].adapter.get())),
-        1e-4)
+        kTogether)
         << i;
   }
 }
@@ -112,7 +115,7 @@ TEST_P(TrainingLaw, OneThatStoppedEarlierGoesOnBesideTheOthers) {
   for (const std::size_t i : {0, 1}) {
     EXPECT_LE(
         relative_gap(logits(model(), input, together[i].adapter.get()), logits(model(), input, alone[i].adapter.get())),
-        1e-4)
+        kTogether)
         << i;
   }
 }
