@@ -169,8 +169,8 @@ FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::
   if (task.is_pool() || !std::filesystem::is_directory(data, ignored)) {
     return sample_few_shot(read_split(task, data, "pool"), task, shots_per_class, seed);
   }
-  FewShot sample = sample_few_shot(read_split(task, data, splits.train, true), task, shots_per_class, seed);
   const std::string held_out = held_out_split(task, splits);
+  FewShot sample = sample_few_shot(read_split(task, data, splits.train, true), task, shots_per_class, seed);
   if (held_out.empty()) return sample;
   sample.held_out = read_split(task, data, held_out);
   drop_trained(sample, task);

@@ -131,8 +131,9 @@ TEST_F(Texts, EvalRowsCountPrompts) {
 }
 
 TEST_F(Texts, TheEndOfATextIsLearnt) {
-  auto given = tune("long", {"optimizer.lr=2e-2", "method.options.rank=16", "train.batch_size=8"});
-  *(std::find(given.begin(), given.end(), "--steps") + 1) = "150";
+  auto given = tune("long", {"optimizer.lr=1e-2", "method.options.rank=16",
+                             "method.options.roles=[q,k,v,o,gate,up,down]", "train.batch_size=8"});
+  *(std::find(given.begin(), given.end(), "--steps") + 1) = "300";
   run(given);
   std::size_t ended = 0;
   for (const json& one : lines("long/predictions.jsonl")) {
