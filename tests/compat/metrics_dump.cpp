@@ -107,6 +107,7 @@ void scores(const TextCases& cases) {
   all["nist"] = {{"corpus", graft::corpus_nist(cases)}};
   all["nist pymteval"] = {{"corpus", graft::corpus_nist(cases, {.letters = graft::LetterCase::Lower,
                                                                 .length = graft::NistLength::Pymteval})}};
+  for (const auto* name : {"rougeL_e2e", "cider_e2e"}) all[name] = {{"corpus", graft::text_metric(name).score(cases)}};
   all["chrf"] = chrf(cases, {});
   all["chrf++"] = chrf(cases, {.word_order = 2});
   all["chrf lower whitespace beta 3"] = chrf(cases, {.beta = 3, .lowercase = true, .whitespace = true});

@@ -4,7 +4,7 @@ reference has one.
 python metrics_parity.py --dump build/core/graft_metrics_dump [--data DATA] [--cases 1000] [--e2e FOLDER] [--cider FOLDER]
 
 Needs the packages of metrics_requirements.txt. --e2e is a copy of github.com/tuetschek/e2e-metrics (and needs perl), --cider one
-of github.com/vrama91/cider; without them what they define is left out. TER takes most of the time, half an hour or so.
+of github.com/vrama91/cider, and Stanford's tokenizer needs java; what is missing is left out. TER takes most of the time, half an hour or so.
 Ends with status 1 where a value differs by more than --tolerance.
 """
 
@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from nltk.stem.porter import PorterStemmer
 from nltk.translate.meteor_score import meteor_score
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
+from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF, TER
 
@@ -169,6 +171,14 @@ def e2e_scores(folder, cases):
     return {**mteval(folder, cases), "nist pymteval": {"corpus": scorer.score()}}
 
 
+def ptb_scores(cases):
+    """ROUGE-L and CIDEr as the E2E script computes them, on the words of Stanford's tokenizer."""
+    texts = PTBTokenizer().tokenize({i: [{"caption": text}] for i, (text, _) in enumerate(cases)})
+    references = PTBTokenizer().tokenize({i: [{"caption": text} for text in texts] for i, (_, texts) in enumerate(cases)})
+    words = [(texts[i][0], references[i]) for i in range(len(cases))]
+    return {"rougeL_e2e": {"corpus": coco(Rouge(), words)["corpus"]}, "cider_e2e": {"corpus": coco(Cider(), words)["corpus"]}}
+
+
 def compare(name, expected, found, cases, args):
     per_case = len(expected.get("each", [])) // len(cases)
     pairs = list(zip([expected["corpus"]] + expected.get("each", []), [found["corpus"]] + found.get("each", [])))
@@ -213,10 +223,10 @@ def main():
     decoded = [(text.decode(errors="replace"), [b"caf\xc3\xa9 bar \x80".decode(errors="replace"), "x"]) for text in raw]
     found = graft(args.dump, broken)
     good += [compare("not UTF-8: " + name, same(metric, decoded), found[name], decoded, args) for name, metric in (("chrf", CHRF()), ("ter", TER()))]
-    if args.e2e:
-        plain = metrics_corpus.plain_cases(args.data, args.cases, args.seed)
-        found = graft(args.dump, plain)
-        good += [compare(name, expected, found[name], plain, args) for name, expected in e2e_scores(args.e2e, plain).items()]
+    plain = metrics_corpus.plain_cases(args.data, args.cases, args.seed)
+    found = graft(args.dump, plain)
+    expected = {**(e2e_scores(args.e2e, plain) if args.e2e else {}), **(ptb_scores(plain) if shutil.which("java") else {})}
+    good += [compare(name, values, found[name], plain, args) for name, values in expected.items()]
     cases = metrics_corpus.cases(args.data, args.cases, args.seed)
     found = graft(args.dump, cases)
     good += [compare(name, reference(cases), found[name], cases, args) for name, reference in references_of(args).items()]
