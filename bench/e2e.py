@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 HOUSE = pathlib.Path(__file__).resolve().parent.parent
-METRICS = ["bleu_e2e", "nist", "meteor", "rougeL_coco", "cider"]
+METRICS = ["bleu_e2e", "nist", "meteor", "rougeL_e2e", "cider_e2e"]
 # What the methods need beside the recipe e2e-cpu; learning rates of the sizes of the papers'.
 SETTINGS = {
     "lora": ["method.options.rank=4", "method.options.alpha=32", "optimizer.lr=1e-3"],
