@@ -6,6 +6,7 @@
 #include <map>
 
 #include "../golden/folder.h"
+#include "base/error.h"
 #include "generate/decode.h"
 #include "nn/tensor_file.h"
 
