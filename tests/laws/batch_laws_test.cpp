@@ -87,10 +87,10 @@ TEST_P(BatchLaw, TwoHundredAndFiftySixAdaptersOfSixMethodsGiveEachRowItsOwn) {
   const at::Tensor all = logits(model(), mixed, owned.options);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const at::Tensor alone = logits(model(), texts[i], owned.options.slots[i]);
-    ASSERT_LE(relative_gap(rows(all, places[i]), alone), kRounding) << "adapter " << i;
+    ASSERT_LE(relative_gap(rows(all, places[i]), alone), kCoarseRounding) << "adapter " << i;
     // Another adapter of its method gives something else: the row is not served by chance.
     const SiteHooks* other = owned.options.slots[i < 6 ? i + 6 : i - 6];
-    ASSERT_GT(relative_gap(logits(model(), texts[i], other), alone), kRounding) << "adapter " << i;
+    ASSERT_GT(relative_gap(logits(model(), texts[i], other), alone), 10 * kCoarseRounding) << "adapter " << i;
   }
 }
 

@@ -32,6 +32,9 @@ namespace fs = std::filesystem;
 /// matrix product may add up a row differently when the batch has another number of rows.
 constexpr double kRounding = 1e-5;
 
+/// The same where sums of quite another length meet: singular vectors, a batch of hundreds of rows beside one.
+constexpr double kCoarseRounding = 1e-4;
+
 /// Paths of the laws' inputs, virtual tokens before them, stay below the shortest context and the first stretch
 /// of dynamic RoPE of the goldens.
 constexpr std::int64_t kLongestPath = 31;

@@ -27,7 +27,7 @@ TEST_P(LoraLaw, PissaBeginsAtTheBaseWithItsLargestSingularVectors) {
   constexpr double kAlpha = 6;
   const Text input = text(12);
   const auto adapter = fresh(MethodChoice("lora"), model(), {{"init", "pissa"}, {"rank", kRank}, {"alpha", kAlpha}});
-  EXPECT_LE(relative_gap(logits(model(), input, adapter.get()), logits(model(), input)), kRounding);
+  EXPECT_LE(relative_gap(logits(model(), input, adapter.get()), logits(model(), input)), kCoarseRounding);
   const auto trained = tensors(*adapter);
   for (const auto& entry : model().roles()) {
     const auto a = trained.find(name(entry.site) + ".a");
@@ -47,7 +47,7 @@ TEST_P(LoraLaw, PissaIsSavedAsPlainLora) {
     const at::Tensor want = logits(model(), input, adapter.get());
     EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3);
     EXPECT_LE(relative_gap(logits(model(), input, load_adapter(folder() / "pissa", model()).adapter.get()), want),
-              kRounding);
+              kCoarseRounding);
   }
 }
 
