@@ -2,13 +2,12 @@
 """E2E with few examples by graft and by transformers + PEFT, one after the other, on the same examples, batches,
 learning rates and held-out prompts. Both systems' texts are scored by the same code, graft's. Prints a line for each
 method, size, seed and system, then the ratio of the times of a step (the bar: at most a third of the peer's);
---output keeps all figures as JSON.
+--output keeps all figures as JSON, and goes on from there when the benchmark was interrupted.
 
   bench/setup_peers
   bench/e2e.py --model SmolLM2-135M-Instruct.Q4_1.gguf --data e2e/ --methods lora prefix_tuning --sizes 100 --seeds 3
 """
 
-import argparse
 import json
 import pathlib
 import shutil
@@ -17,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 
-HOUSE = pathlib.Path(__file__).resolve().parent.parent
+import both_sides
+
 METRICS = ["bleu_e2e", "nist", "meteor", "rougeL_e2e", "cider_e2e"]
 # What the methods need beside the recipe e2e-cpu; learning rates of the sizes of the papers'.
 SETTINGS = {
@@ -30,27 +30,14 @@ NO_PEER = {"full", "ia3"}  # asked of graft alone
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="for graft: .gguf file or folder")
-    parser.add_argument("--data", required=True, help="folder with E2E's valid.txt and test.txt")
-    parser.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
-    parser.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
-    parser.add_argument("--graft", default=HOUSE / "build/dev/bin/graft")
-    parser.add_argument("--metrics", default=HOUSE / "build/dev/graft_metrics_dump", help="scores the texts of both")
+    parser = both_sides.parser(__doc__, "folder with E2E's valid.txt and test.txt", steps=200)
+    parser.add_argument("--metrics", default=both_sides.HOUSE / "build/dev/graft_metrics_dump", help="scores the texts of both")
     parser.add_argument("--methods", nargs="+", default=["lora", "prefix_tuning"], choices=sorted(SETTINGS))
     parser.add_argument("--sizes", nargs="+", type=int, default=[100], help="training examples")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--prompts", type=int, default=0, help="held-out prompts, 0: all 630")
     parser.add_argument("--without-peer", action="store_true", help="graft alone")
     parser.add_argument("--keep", type=pathlib.Path, help="leave the run folders here")
-    parser.add_argument("--output", type=pathlib.Path, help="write all figures to this JSON file")
     return parser.parse_args()
-
-
-def lines(file):
-    return [json.loads(line) for line in open(file, encoding="utf-8")]
 
 
 def scored(options, texts, references):
@@ -61,29 +48,21 @@ def scored(options, texts, references):
 
 
 def run_graft(options, method, size, seed, folder):
-    command = [options.graft, "--quiet", "tune", "--model", options.model, "--task", "e2e", "--data", options.data,
-               "--recipe", "e2e-cpu", "--method", method, "--shots", str(size), "--seed", str(seed), "--steps",
-               str(options.steps), "--eval-rows", str(options.prompts), "--output", folder]
-    for setting in SETTINGS[method]:
-        command += ["--set", setting]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    summary = json.loads((folder / "summary.json").read_text())
-    clock = [0.0] + [line["seconds"] for line in lines(folder / "metrics.jsonl")]
-    predictions = lines(folder / "predictions.jsonl")
+    settings = [word for setting in SETTINGS[method] for word in ("--set", setting)]
+    summary = both_sides.tune(options, folder, seed, "--task", "e2e", "--recipe", "e2e-cpu", "--method", method, "--shots",
+                              str(size), "--eval-rows", str(options.prompts), *settings)
+    predictions = both_sides.lines(folder / "predictions.jsonl")
     references = {row["id"]: row["references"] for row in predictions}
     of = lambda phase: scored(options, {row["id"]: row["output"] for row in predictions if row["phase"] == phase}, references)
     return {"scores": of("after"), "before": of("before"), "write_seconds": summary["after"]["seconds"],
-            "step_seconds": statistics.median(b - a for a, b in zip(clock, clock[1:])),
-            "peak_memory_bytes": summary["peak_memory_bytes"]}
+            "step_seconds": summary["step_seconds"], "peak_memory_bytes": summary["peak_memory_bytes"]}
 
 
 def run_peer(options, folder):
     texts = folder / "peer.jsonl"
-    done = subprocess.run([options.peer_python, HOUSE / "bench/peers/e2e_peer.py", "--model", options.peer_model, "--run",
-                           folder, "--output", texts], check=True, stdout=subprocess.PIPE, text=True)
-    summary = json.loads(done.stdout.splitlines()[-1])
-    references = {row["id"]: row["references"] for row in lines(folder / "predictions.jsonl")}
-    return {"scores": scored(options, {row["id"]: row["output"] for row in lines(texts)}, references),
+    summary = both_sides.peer(options, "e2e_peer.py", folder, "--output", texts)["summary"]
+    references = {row["id"]: row["references"] for row in both_sides.lines(folder / "predictions.jsonl")}
+    return {"scores": scored(options, {row["id"]: row["output"] for row in both_sides.lines(texts)}, references),
             **{key: summary[key] for key in ("step_seconds", "write_seconds", "peak_memory_bytes")}}
 
 
@@ -111,21 +90,25 @@ def measure(options, case, work):
     return row
 
 
+def cases(options):
+    return [{"method": method, "size": size, "seed": seed}
+            for method in options.methods for size in options.sizes for seed in both_sides.seeds(options)]
+
+
 def main():
     options = arguments()
     work = options.keep or pathlib.Path(tempfile.mkdtemp(prefix="graft-bench-"))
-    results = []
+    rows = both_sides.kept(options)
     try:
-        for method in options.methods:
-            for size in options.sizes:
-                for seed in range(options.first_seed, options.first_seed + options.seeds):
-                    results.append(measure(options, {"method": method, "size": size, "seed": seed}, work))
-                    if options.output:
-                        options.output.write_text(json.dumps(results, indent=1) + "\n")
+        for case in cases(options):
+            if any(case.items() <= row.items() for row in rows):
+                continue
+            rows.append(measure(options, case, work))
+            both_sides.keep(options, rows)
     finally:
         if not options.keep:
             shutil.rmtree(work)
-    close(results)
+    close(rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ examples and the learning rate of every step (metrics.jsonl), the held-out promp
 (config.yaml). Prints one JSON object a line; --output takes what was written for each held-out prompt, one JSON line each.
 """
 
-import argparse
 import json
 import pathlib
 import resource
@@ -19,25 +18,15 @@ import yaml
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+import peer
+
 WRITTEN_AT_A_TIME = 32
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="safetensors folder")
-    parser.add_argument("--run", required=True, type=pathlib.Path, help="graft's run folder")
+    parser = peer.parser(__doc__)
     parser.add_argument("--output", required=True, type=pathlib.Path, help="JSON lines: id, output")
-    parser.add_argument("--threads", type=int, default=0)
     return parser.parse_args()
-
-
-def say(**values):
-    print(json.dumps(values), flush=True)
-
-
-def lines(file):
-    with open(file, encoding="utf-8") as opened:
-        return [json.loads(line) for line in opened]
 
 
 def adapted(model, method):
@@ -110,7 +99,7 @@ def train(model, run, examples, config, pad):
     clip, smoothing = float(config["optimizer"]["clip_norm"]), float(config["objective"]["label_smoothing"])
     model.train()
     times = []
-    for step in lines(run / "metrics.jsonl"):
+    for step in peer.lines(run / "metrics.jsonl"):
         if "examples" not in step:
             continue
         for group in optimiser.param_groups:
@@ -124,7 +113,7 @@ def train(model, run, examples, config, pad):
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - began)
-        say(event="step", step=step["step"], loss=loss.item(), seconds=times[-1])
+        peer.say(event="step", step=step["step"], loss=loss.item(), seconds=times[-1])
     return times
 
 
@@ -138,8 +127,8 @@ def main():
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     dtype = torch.bfloat16 if config["train"]["precision"] == "bfloat16" else torch.float32
     model = adapted(AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype), config["method"])
-    examples = [encoded(tokenizer, row["prompt"], row["choices"][0]) for row in lines(options.run / "train.jsonl")]
-    held_out = [row for row in lines(options.run / "predictions.jsonl") if row["phase"] == "after"]
+    examples = [encoded(tokenizer, row["prompt"], row["choices"][0]) for row in peer.lines(options.run / "train.jsonl")]
+    held_out = [row for row in peer.lines(options.run / "predictions.jsonl") if row["phase"] == "after"]
 
     times = train(model, options.run, examples, config, pad)
     texts, seconds = write(model, tokenizer, [row["prompt"] for row in held_out], config["generation"], pad)
@@ -147,8 +136,8 @@ def main():
         for row, text in zip(held_out, texts):
             out.write(json.dumps({"id": row["id"], "output": text}) + "\n")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    say(event="summary", step_seconds=statistics.median(times), write_seconds=seconds, peak_memory_bytes=peak,
-        torch=torch.__version__, threads=torch.get_num_threads())
+    peer.say(event="summary", step_seconds=statistics.median(times), write_seconds=seconds, peak_memory_bytes=peak,
+             torch=torch.__version__, threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

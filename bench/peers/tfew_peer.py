@@ -7,9 +7,6 @@ examples and the learning rate of every step (metrics.jsonl), the held-out examp
 settings (config.yaml). Prints one JSON object a line.
 """
 
-import argparse
-import json
-import pathlib
 import resource
 import statistics
 import time
@@ -20,22 +17,7 @@ import yaml
 from peft import IA3Config, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", required=True, help="safetensors folder")
-    parser.add_argument("--run", required=True, type=pathlib.Path, help="graft's run folder")
-    parser.add_argument("--threads", type=int, default=0)
-    return parser.parse_args()
-
-
-def say(**values):
-    print(json.dumps(values), flush=True)
-
-
-def lines(file):
-    with open(file, encoding="utf-8") as opened:
-        return [json.loads(line) for line in opened]
+import peer
 
 
 def encoded(tokenizer, prompt, choices, label):
@@ -96,7 +78,7 @@ def make_optimiser(settings, parameters):
 
 
 def main():
-    options = arguments()
+    options = peer.parser(__doc__).parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -107,15 +89,15 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype)
     targets = ["k_proj", "v_proj", "down_proj"]
     model = get_peft_model(model, IA3Config(target_modules=targets, feedforward_modules=["down_proj"]))
-    train = [encoded(tokenizer, row["prompt"], row["choices"], row["label"]) for row in lines(options.run / "train.jsonl")]
+    train = [encoded(tokenizer, row["prompt"], row["choices"], row["label"]) for row in peer.lines(options.run / "train.jsonl")]
     held_out = [encoded(tokenizer, row["text"], row["choices"], row["truth"])
-                for row in lines(options.run / "predictions.jsonl") if row["phase"] == "before"]
+                for row in peer.lines(options.run / "predictions.jsonl") if row["phase"] == "before"]
 
-    say(event="before", **evaluate(model, held_out, size, pad))
+    peer.say(event="before", **evaluate(model, held_out, size, pad))
     optimiser = make_optimiser(config["optimizer"], [p for p in model.parameters() if p.requires_grad])
     model.train()
     times = []
-    for step in lines(options.run / "metrics.jsonl"):
+    for step in peer.lines(options.run / "metrics.jsonl"):
         if "examples" not in step:
             continue
         for group in optimiser.param_groups:
@@ -127,10 +109,10 @@ def main():
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - began)
-        say(event="step", step=step["step"], loss=loss.item(), seconds=times[-1])
-    say(event="after", **evaluate(model, held_out, size, pad))
+        peer.say(event="step", step=step["step"], loss=loss.item(), seconds=times[-1])
+    peer.say(event="after", **evaluate(model, held_out, size, pad))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    say(event="summary", step_seconds=statistics.median(times), peak_memory_bytes=peak, torch=torch.__version__,
+    peer.say(event="summary", step_seconds=statistics.median(times), peak_memory_bytes=peak, torch=torch.__version__,
         threads=torch.get_num_threads())
 
 

@@ -71,7 +71,7 @@ class BitFit : public Adapter {
   }
 
   const std::string& parameter_name(std::int64_t index) const {
-    return model_.parameters().all()[static_cast<std::size_t>(index)].name;
+    return model_.parameters().name(index);
   }
 
   void refuse_without_room() const {

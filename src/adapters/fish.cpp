@@ -141,7 +141,7 @@ class Fish : public Adapter {
   }
 
   const std::string& parameter_name(std::int64_t index) const {
-    return model_.parameters().all()[static_cast<std::size_t>(index)].name;
+    return model_.parameters().name(index);
   }
 
   const Model& model_;

@@ -81,7 +81,7 @@ class Ia3 : public Adapter {
   }
 
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override {
-    const std::string& parameter = model_.parameters().all()[static_cast<std::size_t>(index)].name;
+    const std::string& parameter = model_.parameters().name(index);
     at::Tensor result;
     for (const auto& [site, target] : targets_) {
       const RoleEntry& entry = target.entry;

@@ -25,7 +25,7 @@ class LayerNormTuning : public Adapter {
   std::vector<AdapterTensor> parameters() const override {
     std::vector<AdapterTensor> result;
     for (const auto& [index, vector] : vectors_)
-      result.push_back({model_.parameters().all()[static_cast<std::size_t>(index)].name, vector});
+      result.push_back({model_.parameters().name(index), vector});
     return result;
   }
 

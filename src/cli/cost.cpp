@@ -10,6 +10,7 @@
 #include "adapters/core/combination.h"
 #include "base/error.h"
 #include "base/progress.h"
+#include "cli/core/columns.h"
 #include "cli/core/job.h"
 #include "cli/core/verb.h"
 #include "train/cost_table.h"
@@ -22,11 +23,10 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-struct Arguments {
-  std::string model, icl_model, method, recipe = "tfew", task, data, text_column, label_column;
-  std::vector<std::string> sets;
+struct Arguments : JobArguments {
+  std::string icl_model;
   double parameters = 0, icl_parameters = 0, tokens = 0, shot_tokens = 0;
-  std::int64_t choices = 2, shots = 0, steps = -1, batch_size = -1, seed = -1;
+  std::int64_t choices = 2;
   bool encoder_decoder = false, json = false;
 };
 
@@ -84,23 +84,6 @@ void declare(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
   app.add_flag("--json", a.json, "as one JSON object, exact figures");
   app.footer(kExplanation + app.get_footer());
-}
-
-RunConfig resolve() {
-  const Arguments& a = arguments;
-  RunConfig config = load_recipe(a.recipe);
-  config.model.path = a.model;
-  config.data.path = a.data;
-  config.task.name = a.task;
-  config.data.text_column = a.text_column;
-  config.data.label_column = a.label_column;
-  choose_method(config, a.method);
-  config.data.shots = a.shots;
-  if (a.seed >= 0) config.data.seed = a.seed;
-  if (a.steps > 0) config.train.steps = a.steps;
-  if (a.batch_size > 0) config.train.batch_size = a.batch_size;
-  for (const auto& set : a.sets) set_run_field(config, set);
-  return config;
 }
 
 bool is_json(const fs::path& path) {
@@ -198,9 +181,10 @@ Tokens given_tokens() {
   if (a.tokens == 0)
     fail(Category::InvalidArgument, "--tokens", "give the mean tokens of an example, or --task and --data");
   const auto choices = static_cast<double>(a.choices);
+  const auto shots = static_cast<double>(std::max<std::int64_t>(0, a.shots));
   const double shot_tokens = a.shot_tokens > 0 ? a.shot_tokens : a.tokens - (choices - 1);
   const ExampleTokens example = example_tokens(a.tokens, shot_tokens, choices);
-  return {example, example, {static_cast<double>(a.shots), shot_tokens}};
+  return {example, example, {shots, shot_tokens}};
 }
 
 std::unique_ptr<Adapter> adapter_of(const RunConfig& config, const Model& model) {
@@ -318,14 +302,7 @@ void print_table(const std::vector<CostRow>& rows) {
                      flops_text(row.training.paper), flops_text(row.training.graft), bytes_text(row.disk),
                      bytes_text(row.memory), bytes_text(row.training_memory)});
   }
-  std::vector<std::size_t> widths(lines.front().size(), 0);
-  for (const auto& line : lines)
-    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], line[c].size());
-  for (const auto& line : lines) {
-    fmt::print("{:<{}}", line[0], widths[0]);
-    for (std::size_t c = 1; c < line.size(); ++c) fmt::print("  {:>{}}", line[c], widths[c]);
-    fmt::print("\n");
-  }
+  print_columns(lines);
 }
 
 void print_answer(const CostQuestion& q, const std::vector<CostRow>& rows, const RunConfig& config) {
@@ -343,7 +320,7 @@ void print_answer(const CostQuestion& q, const std::vector<CostRow>& rows, const
 }
 
 int run() {
-  const RunConfig config = resolve();
+  const RunConfig config = run_config_of(arguments);
   CostQuestion question;
   question.model = main_model();
   question.icl_model = icl_model(question.model);

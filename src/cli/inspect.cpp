@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "adapters/core/method.h"
+#include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "checkpoint/describe.h"
@@ -92,7 +92,7 @@ std::string targets_of(const Json& config) {
 Json manifest_part() {
   const auto source = open_checkpoint(arguments.path);
   const Json& metadata = source->metadata();
-  const auto found = metadata.is_object() ? metadata.find("graft_manifest") : metadata.end();
+  const auto found = metadata.is_object() ? metadata.find(kManifestKey) : metadata.end();
   if (found == metadata.end() || !found->is_string()) return {};
   Json manifest = Json::parse(found->get<std::string>(), nullptr, /*allow_exceptions=*/false);
   if (!manifest.is_object()) fail(Category::Corruption, arguments.path, "the manifest in the header is damaged");

@@ -7,6 +7,8 @@
 #include "adapters/core/method.h"
 #include "arch/core/architecture.h"
 #include "cli/core/verb.h"
+#include "config/comparison.h"
+#include "config/shipped.h"
 #include "data/task.h"
 
 namespace graft {
@@ -39,6 +41,7 @@ Json catalogue() {
   Json all = {{"architectures", Json::array()},
               {"methods", Json::array()},
               {"tasks", Json::array()},
+              {"comparisons", Json::array()},
               {"formats", Json::array()}};
   for (const Architecture* a : arch::registry())
     all["architectures"].push_back({{"name", a->name}, {"summary", a->summary}});
@@ -48,6 +51,8 @@ Json catalogue() {
   }
   for (const auto& name : shipped_tasks())
     all["tasks"].push_back({{"name", name}, {"summary", load_task(name).description}});
+  for (const auto& name : shipped_names("comparisons"))
+    all["comparisons"].push_back({{"name", name}, {"summary", load_comparison(name).description}});
   for (const auto& format : kFormats) all["formats"].push_back({{"name", format.name}, {"summary", format.summary}});
   return all;
 }
@@ -78,7 +83,7 @@ void declare(CLI::App& app) {
 
 namespace cli {
 extern const Verb list;
-const Verb list{"list", "the architectures, methods, tasks and formats of this build",
+const Verb list{"list", "the architectures, methods, tasks, comparisons and formats of this build",
                 "  graft list\n"
                 "  graft list --json\n",
                 declare, run};

@@ -43,13 +43,7 @@ struct Recorded {
 
 RunConfig resolve() {
   const Arguments& a = arguments;
-  RunConfig config;
-  if (!a.run.empty()) {
-    const fs::path file = fs::path(a.run) / "config.yaml";
-    if (!fs::exists(file))
-      fail(Category::NotFound, a.run, "holds no config.yaml; give the folder that graft tune --output named");
-    config = parse_run_config(read_file(file), file.string());
-  }
+  RunConfig config = a.run.empty() ? RunConfig{} : config_of_run(a.run);
   if (!a.model.empty()) config.model.path = a.model;
   if (!a.weights.empty()) config.model.weights = a.weights;
   if (!a.data.empty()) config.data.path = a.data;
@@ -65,12 +59,7 @@ RunConfig resolve() {
 
 std::string adapter_folder() {
   if (!arguments.adapter.empty() || arguments.run.empty()) return arguments.adapter;
-  const fs::path folder = fs::path(arguments.run) / "adapter";
-  if (!fs::exists(folder)) {
-    fail(Category::NotFound, arguments.run,
-         "holds no adapter: the run did not end (start graft tune again, it goes on), or its method writes none");
-  }
-  return folder.string();
+  return adapter_of_run(arguments.run).string();
 }
 
 // With all rows in training there is nothing held out; the paths can be compared on any examples.

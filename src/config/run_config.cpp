@@ -298,16 +298,29 @@ std::vector<RunField> run_fields() {
 
 RunConfig parse_run_config(std::string_view yaml, const std::string& file, RunConfig base) {
   const YamlNode root = parse_yaml(yaml, file);
-  if (root.kind == YamlNode::Kind::Null) return base;
-  if (root.kind != YamlNode::Kind::Map)
-    fail(Category::InvalidArgument, root.where(), "a recipe must be a map of settings");
-  assign_tree(base, "", root);
-  return base;
+  return with_settings(root, std::move(base));
 }
 
 RunConfig load_recipe(const std::string& path_or_name, RunConfig base) {
   const auto path = find_yaml("recipes", path_or_name);
   return parse_run_config(read_file(path), path.string(), std::move(base));
+}
+
+RunConfig with_settings(const YamlNode& settings, RunConfig base) {
+  if (settings.kind == YamlNode::Kind::Null) return base;
+  if (settings.kind != YamlNode::Kind::Map)
+    fail(Category::InvalidArgument, settings.where(), "must be a map of settings, as in a recipe");
+  RunConfig named = base;
+  assign_tree(named, "", settings);
+  choose_method(base, named.method.name);
+  assign_tree(base, "", settings);
+  return base;
+}
+
+void choose_method(RunConfig& config, const std::string& name) {
+  if (name.empty() || name == config.method.name) return;
+  config.method.name = name;
+  config.method.options.clear();
 }
 
 void set_run_field(RunConfig& config, const std::string& assignment) {

@@ -11,6 +11,8 @@
 
 namespace graft {
 
+struct YamlNode;
+
 struct RunConfig {
   struct Model {
     std::string path;
@@ -111,6 +113,13 @@ RunConfig parse_run_config(std::string_view yaml, const std::string& file, RunCo
 
 /// Reads a recipe by path or by the name of a shipped one ("tfew-cpu"). Also throws NotFound with the nearest name.
 RunConfig load_recipe(const std::string& path_or_name, RunConfig base = {});
+
+/// What a map of settings in another file says, over `base`; another method than the base's begins without its options.
+/// Throws as parse_run_config.
+RunConfig with_settings(const YamlNode& settings, RunConfig base);
+
+/// Makes `name` the method; another one than the configuration's begins without its options. Empty: no change.
+void choose_method(RunConfig& config, const std::string& name);
 
 /// Sets one value: "optimizer.lr=1e-3", "method.options.roles=[q, v]". Throws InvalidArgument as above.
 void set_run_field(RunConfig& config, const std::string& assignment);

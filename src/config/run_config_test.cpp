@@ -62,7 +62,7 @@ TEST(RunConfig, WrongTypeOrRangeSaysWhatWasExpected) {
   EXPECT_THAT(parse_error("model: {path: [a]}\n"), HasSubstr("must be text, it is a list"));
   EXPECT_THAT(parse_error("train: {steps: 99999999999999999999}\n"), HasSubstr("must be a whole number"));
   EXPECT_THAT(parse_error("method: {options: 8}\n"), HasSubstr("a map of names and values"));
-  EXPECT_THAT(parse_error("- a\n"), HasSubstr("a recipe must be a map"));
+  EXPECT_THAT(parse_error("- a\n"), HasSubstr("must be a map of settings"));
 }
 
 TEST(RunConfig, WrittenAndReadAgainIsEqual) {

@@ -17,18 +17,6 @@ namespace {
 
 constexpr std::size_t kManyLabels = 20;
 
-std::string format_of(const fs::path& data) {
-  std::error_code ignored;
-  if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
-  if (fs::is_directory(data, ignored)) return "folder";
-  const std::string suffix = data.extension().string();
-  if (suffix == ".csv") return "csv";
-  if (suffix == ".tsv" || suffix == ".tab") return "tsv";
-  if (suffix == ".jsonl" || suffix == ".ndjson" || suffix == ".json") return "jsonl";
-  fail(Category::InvalidArgument, data.string(),
-       "cannot tell the format from '{}'; name it .csv, .tsv or .jsonl, or write a task YAML", suffix);
-}
-
 std::set<std::string> distinct_labels(const std::vector<Row>& rows, const std::string& column, const fs::path& data) {
   std::set<std::string> labels;
   for (const auto& row : rows) {

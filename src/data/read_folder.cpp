@@ -25,14 +25,9 @@ bool is_class_folder(const fs::path& path) {
 }
 
 void read_class(const fs::path& folder, std::vector<Row>& rows) {
-  const std::size_t before = rows.size();
-  for (const auto& file : sorted_entries(folder)) {
-    if (file.extension() != ".txt" || !fs::is_regular_file(file)) continue;
-    const std::string where = file.string();
-    rows.push_back({{{"text", decode_text(read_file(file), where)}, {"label", folder.filename().string()}}, where});
-  }
-  if (rows.size() == before) {
-    fail(Category::NotFound, folder.string(), "holds no .txt file; a class folder has one text file for each row");
+  for (auto& row : read_texts(folder)) {
+    row.fields["label"] = folder.filename().string();
+    rows.push_back(std::move(row));
   }
 }
 
@@ -48,6 +43,16 @@ std::vector<Row> read_folder(const fs::path& folder) {
   if (rows.empty()) {
     fail(Category::NotFound, folder.string(), "has no subfolders; make one for each class, with .txt files in it");
   }
+  return rows;
+}
+
+std::vector<Row> read_texts(const fs::path& folder) {
+  std::vector<Row> rows;
+  for (const auto& file : sorted_entries(folder)) {
+    if (file.extension() != ".txt" || !fs::is_regular_file(file)) continue;
+    rows.push_back({{{"text", decode_text(read_file(file), file.string())}}, file.string()});
+  }
+  if (rows.empty()) fail(Category::NotFound, folder.string(), "holds no .txt file; it has one text file for each row");
   return rows;
 }
 

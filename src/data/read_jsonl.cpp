@@ -93,20 +93,13 @@ class RowBuilder : public nlohmann::json_sax<Json> {
 }  // namespace
 
 std::vector<Row> read_jsonl(std::string_view bytes, const std::string& name) {
-  const std::string text = decode_text(bytes, name);
   std::vector<Row> rows;
-  LineCursor lines(text);
-  for (std::string_view line; lines.next(line);) {
-    Row row;
-    row.where = fmt::format("{}:{}", name, lines.number());
-    if (is_blank(line)) {
-      if (lines.only_blank_left()) break;
-      fail(Category::InvalidArgument, row.where, "empty row; remove the blank line");
-    }
+  each_row(bytes, name, [&](std::string_view line, const std::string& where) {
+    Row row{{}, where};
     RowBuilder builder(row);
     Json::sax_parse(line.begin(), line.end(), &builder);
     rows.push_back(std::move(row));
-  }
+  });
   return rows;
 }
 

@@ -23,16 +23,9 @@ std::vector<std::string> parts_of(std::string_view line, const std::string& sepa
 
 std::vector<Row> read_lines(std::string_view bytes, const std::string& name, const std::string& separator,
                             const std::vector<std::string>& fields) {
-  const std::string text = decode_text(bytes, name);
   std::vector<Row> rows;
-  LineCursor lines(text);
-  for (std::string_view line; lines.next(line);) {
-    Row row;
-    row.where = fmt::format("{}:{}", name, lines.number());
-    if (is_blank(line)) {
-      if (lines.only_blank_left()) break;
-      fail(Category::InvalidArgument, row.where, "empty row; remove the blank line");
-    }
+  each_row(bytes, name, [&](std::string_view line, const std::string& where) {
+    Row row{{}, where};
     auto parts = parts_of(line, separator);
     if (parts.size() != fields.size()) {
       fail(Category::InvalidArgument, row.where,
@@ -41,7 +34,7 @@ std::vector<Row> read_lines(std::string_view bytes, const std::string& name, con
     }
     for (std::size_t i = 0; i < fields.size(); ++i) row.fields[fields[i]] = std::move(parts[i]);
     rows.push_back(std::move(row));
-  }
+  });
   return rows;
 }
 

@@ -43,4 +43,7 @@ std::vector<Row> read_dart(std::string_view bytes, const std::string& name);
 /// files).
 std::vector<Row> read_folder(const std::filesystem::path& folder);
 
+/// One row per FOLDER/*.txt with the field `text`, sorted by path. Throws NotFound (no folder, no .txt file).
+std::vector<Row> read_texts(const std::filesystem::path& folder);
+
 }  // namespace graft

@@ -13,8 +13,13 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(ShippedTasks, AreTheAnnouncedOnes) {
-  EXPECT_THAT(shipped_tasks(), ElementsAre("banking77", "bbc_news", "boolq", "cb", "copa", "dart", "e2e", "rte", "sst2",
-                                           "webnlg", "wic"));
+  EXPECT_THAT(shipped_tasks(), ElementsAre("anli_r1", "anli_r2", "anli_r3", "banking77", "bbc_news", "boolq", "cb",
+                                           "copa", "dart", "e2e", "hellaswag", "raft_ade_corpus_v2", "raft_banking_77",
+                                           "raft_neurips_impact_statement_risks", "raft_one_stop_english",
+                                           "raft_overruling", "raft_semiconductor_org_types",
+                                           "raft_systematic_review_inclusion", "raft_tai_safety_research",
+                                           "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints",
+                                           "rte", "sst2", "storycloze", "webnlg", "wic", "winogrande", "wsc"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -37,6 +42,48 @@ TEST(ShippedTasks, ChoicesDifferInEveryTemplate) {
     for (const auto& made : load_task(name).templates) {
       const std::set<std::string> distinct(made.choices.begin(), made.choices.end());
       EXPECT_EQ(distinct.size(), made.choices.size()) << name << " " << made.name;
+    }
+  }
+}
+
+// One row as the data sets' own files have it, made here: most of them may not be passed on.
+TEST(ShippedTasks, ReadTheirFilesLayout) {
+  struct Case {
+    const char* task;
+    const char* split;
+    const char* file;
+    const char* text;
+    const char* choice;  ///< the right one, in the first template
+  };
+  const std::vector<Case> cases = {
+      {"anli_r2", "validation", "R2/dev.jsonl",
+       R"({"uid": "x", "context": "Ann sleeps.", "hypothesis": "Ann runs.", "label": "c"})", " No"},
+      {"wsc", "validation", "val.jsonl",
+       R"({"text": "Ann saw Eve, so she left.", "label": true, "target": {"span1_text": "Ann", "span2_text": "she"}})",
+       " Yes"},
+      {"winogrande", "validation", "dev.jsonl",
+       R"({"sentence": "The box is in the bag as _ is big.", "option1": "box", "option2": "bag", "answer": "2"})",
+       " bag"},
+      {"hellaswag", "validation", "hellaswag_val.jsonl",
+       R"({"ctx": "A man", "activity_label": "Rest", "endings": ["sits.", "flies.", "ends.", "is."], "label": 1})",
+       " flies."},
+      {"storycloze", "test", "cloze_test.csv",
+       "InputStoryid,InputSentence1,InputSentence2,InputSentence3,InputSentence4,RandomFifthSentenceQuiz1,"
+       "RandomFifthSentenceQuiz2,AnswerRightEnding\n1,A.,B.,C.,D.,E.,F.,2\n",
+       " F."},
+      {"raft_semiconductor_org_types", "train", "train.csv",
+       "ID,Paper title,Organization name,Label\n7,On chips,\"Chips, Inc.\",company\n", " company"},
+      {"raft_overruling", "train", "train.csv", "ID,Sentence,Label\n7,We overrule it.,overruling\n", " Yes"}};
+  for (const Case& one : cases) {
+    const Folder folder;
+    folder.file(one.file, one.text);
+    const Task task = load_task(one.task);
+    const auto rows = read_split(task, folder.path(), one.split, true);
+    ASSERT_EQ(rows.size(), 1u) << one.task;
+    for (std::size_t i = 0; i < task.templates.size(); ++i) {
+      const Example example = render(task, rows[0], i, ByteTokenizer());
+      ASSERT_GE(example.label, 0) << one.task;
+      if (i == 0) EXPECT_EQ(example.choices[static_cast<std::size_t>(example.label)], one.choice) << one.task;
     }
   }
 }

@@ -28,8 +28,7 @@ std::vector<std::string> file_names(const fs::path& folder) {
 }
 
 // Only the last part of the pattern may be a glob, so that the user's own folder names are never read as one.
-std::vector<fs::path> matching_files(const fs::path& data, const std::string& pattern) {
-  const fs::path wanted = data / pattern;
+std::vector<fs::path> matching_files(const fs::path& wanted) {
   const auto names = file_names(wanted.parent_path());
   std::vector<fs::path> files;
   for (const auto& name : names) {
@@ -59,20 +58,35 @@ void check_class_folders(const Task& task, const fs::path& folder, const std::ve
   }
 }
 
+std::vector<Row> rows_of_files(const Task& task, const std::vector<fs::path>& files) {
+  std::vector<Row> rows;
+  for (const auto& file : files) {
+    auto more = read_rows(task, file);
+    rows.insert(rows.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  }
+  return rows;
+}
+
+bool is_pattern(const fs::path& path) {
+  return path.filename().string().find_first_of("*?[") != std::string::npos;
+}
+
 std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::string& split) {
   std::error_code ignored;
-  if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
+  if (!fs::exists(data, ignored)) {
+    if (is_pattern(data) && task.format != "folder") return rows_of_files(task, matching_files(data));
+    fail(Category::NotFound, data.string(), "no such file or folder");
+  }
   if (task.format == "folder") {
     const fs::path folder = data / pattern_of(task, split);
     return read_rows(task, folder.lexically_normal());
   }
   if (!fs::is_directory(data, ignored)) return read_rows(task, data);
-  std::vector<Row> rows;
-  for (const auto& file : matching_files(data, pattern_of(task, split))) {
-    auto more = read_rows(task, file);
-    rows.insert(rows.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-  }
-  return rows;
+  return rows_of_files(task, matching_files(data / pattern_of(task, split)));
+}
+
+bool format_is_told_by_name(const std::string& format) {
+  return format != "lines" && format != "webnlg" && format != "dart";
 }
 
 void check_row(const Task& task, const Row& row, const std::vector<std::string>& used, bool needs_label) {
@@ -116,6 +130,18 @@ std::vector<Row> read_rows(const Task& task, const fs::path& path) {
   return rows;
 }
 
+std::string format_of(const fs::path& data) {
+  std::error_code ignored;
+  if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
+  if (fs::is_directory(data, ignored)) return "folder";
+  const std::string suffix = data.extension().string();
+  if (suffix == ".csv") return "csv";
+  if (suffix == ".tsv" || suffix == ".tab") return "tsv";
+  if (suffix == ".jsonl" || suffix == ".ndjson" || suffix == ".json") return "jsonl";
+  fail(Category::InvalidArgument, data.string(),
+       "cannot tell the format from '{}'; name it .csv, .tsv or .jsonl, or write a task YAML", suffix);
+}
+
 void require_field(const Row& row, const std::string& field, const std::string& format) {
   if (row.fields.count(field) > 0) return;
   std::vector<std::string> known;
@@ -132,6 +158,18 @@ std::vector<Row> read_split(const Task& task, const fs::path& data, const std::s
   const auto used = used_fields(task);
   for (const auto& row : rows) check_row(task, row, used, trains || split != "test");
   if (task.format == "folder") check_class_folders(task, data, rows);
+  return rows;
+}
+
+std::vector<Row> read_unlabelled(const Task& task, const fs::path& data) {
+  Task asked = task;
+  if (format_is_told_by_name(task.format)) asked.format = format_of(data);
+  std::vector<Row> rows = asked.format == "folder" ? read_texts(data) : read_rows(asked, data);
+  const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
+  for (auto& row : rows) {
+    if (!task.label_field.empty()) row.fields.erase(task.label_field);
+    check_row(asked, row, used, false);
+  }
   return rows;
 }
 

@@ -13,6 +13,9 @@ namespace graft {
 /// InvalidArgument for no rows.
 std::vector<Row> read_rows(const Task& task, const std::filesystem::path& path);
 
+/// The format that a file's name tells, or "folder". Throws NotFound, InvalidArgument for another name.
+std::string format_of(const std::filesystem::path& data);
+
 /// Throws InvalidArgument if `row` lacks `field`: names the fields it has and the nearest. The complaint is about the
 /// header for csv and tsv, about the row otherwise.
 void require_field(const Row& row, const std::string& field, const std::string& format);

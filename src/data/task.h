@@ -107,6 +107,11 @@ Task ad_hoc_generation_task(const std::filesystem::path& data, const std::string
 std::vector<Row> read_split(const Task& task, const std::filesystem::path& data, const std::string& split,
                             bool trains = false);
 
+/// Rows to answer: a .csv, .tsv or .jsonl file by its name, whatever format the task's own files have (that of `lines`,
+/// `webnlg` and `dart` stays), or a folder of .txt files, each a row with the field `text`. What they say of a label or
+/// a text to write is left out. Throws as read_split.
+std::vector<Row> read_unlabelled(const Task& task, const std::filesystem::path& data);
+
 /// Applies template `index` to a row; fields named in max_tokens are cut with `tokenizer`. Throws InvalidArgument that
 /// names the row, the field and the template.
 Example render(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer);

@@ -1,5 +1,7 @@
 #include "data/text_lines.h"
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "data/unicode.h"
 
@@ -28,6 +30,21 @@ bool LineCursor::next(std::string_view& line) {
 
 bool LineCursor::only_blank_left() const {
   return text_.find_first_not_of(" \t\r\n", at_) == std::string_view::npos;
+}
+
+void each_row(std::string_view bytes, const std::string& name,
+              const std::function<void(std::string_view line, const std::string& where)>& row) {
+  const std::string text = decode_text(bytes, name);
+  LineCursor lines(text);
+  for (std::string_view line; lines.next(line);) {
+    const std::string where = fmt::format("{}:{}", name, lines.number());
+    if (!is_blank(line)) {
+      row(line, where);
+      continue;
+    }
+    if (lines.only_blank_left()) return;
+    fail(Category::InvalidArgument, where, "empty row; remove the blank line");
+  }
 }
 
 }  // namespace graft

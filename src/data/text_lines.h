@@ -1,6 +1,7 @@
 // What the line-based readers share.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -9,6 +10,11 @@ namespace graft {
 /// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced. Throws InvalidArgument for UTF-16
 /// text and for files with zero bytes near the beginning, which are no text.
 std::string decode_text(std::string_view bytes, const std::string& name);
+
+/// Calls `row` for each line with the line and where it stands ("file.jsonl:3"). Blank lines may end a file. Throws
+/// InvalidArgument as decode_text and for a blank line before another one.
+void each_row(std::string_view bytes, const std::string& name,
+              const std::function<void(std::string_view line, const std::string& where)>& row);
 
 /// Walks over lines that end in LF or CRLF.
 class LineCursor {

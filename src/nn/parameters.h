@@ -37,6 +37,7 @@ class ParameterTable {
  public:
   const std::vector<Parameter>& all() const { return parameters_; }
   const WeightStore& store(std::int64_t index) const { return *parameters_[static_cast<std::size_t>(index)].store; }
+  const std::string& name(std::int64_t index) const { return parameters_[static_cast<std::size_t>(index)].name; }
   at::Tensor value(std::int64_t index) const { return store(index).dense(); }
   /// Index of a name, or -1.
   std::int64_t index(const std::string& name) const;

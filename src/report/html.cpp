@@ -53,32 +53,37 @@ std::string figure(std::string_view drawing, std::string_view caption) {
   return fmt::format("<figure><figcaption>{}</figcaption><div class=\"scroll\">{}</div></figure>", caption, drawing);
 }
 
-std::string render_report(const ReportData& data) {
-  const std::vector<std::pair<const char*, std::string>> sections = {{"Result", headline_section(data)},
-                                                                     {"Templates", templates_section(data)},
-                                                                     {"Training", training_section(data)},
-                                                                     {"Confusion", confusion_section(data)},
-                                                                     {"Samples", samples_section(data)},
-                                                                     {"Mistakes", mistakes_section(data)},
-                                                                     {"Cost", cost_section(data)},
-                                                                     {"Try it", commands_section(data)},
-                                                                     {"Reproduce", reproducibility_section(data)}};
+std::string page(const Page& parts) {
   std::string body;
-  for (const auto& [name, text] : sections) body += text;
-  const std::string title =
-      escape(or_else(data.model, "Unnamed model") + " on " + or_else(data.task, "an unnamed task"));
+  for (const auto& [name, text] : parts.sections) body += text;
+  const std::string script = parts.script.empty() ? "" : "<script>\n" + parts.script + "</script>\n";
   return fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-      "script-src "
-      "'unsafe-inline'\">\n"
+      "script-src 'unsafe-inline'\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>{} – graft "
-      "report</title>\n<style>\n{}{}</style>\n</head>\n"
+      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n<style>\n{}{}</style>\n</head>\n"
       "<body>\n<main>\n{}{}{}</main>\n<footer>Made by graft {}. This file is complete in itself and needs no "
-      "network.</footer>\n"
-      "<script>\n{}</script>\n</body>\n</html>\n",
-      title, chart_css(), page_css(), header(data), navigation(sections), body, escape(data.version), page_script());
+      "network.</footer>\n{}</body>\n</html>\n",
+      escape(parts.title), chart_css(), page_css(), parts.header, navigation(parts.sections), body,
+      escape(parts.version), script);
+}
+
+std::string render_report(const ReportData& data) {
+  return page(
+      {or_else(data.model, "Unnamed model") + " on " + or_else(data.task, "an unnamed task") + " – graft report",
+       header(data),
+       {{"Result", headline_section(data)},
+        {"Templates", templates_section(data)},
+        {"Training", training_section(data)},
+        {"Confusion", confusion_section(data)},
+        {"Samples", samples_section(data)},
+        {"Mistakes", mistakes_section(data)},
+        {"Cost", cost_section(data)},
+        {"Try it", commands_section(data)},
+        {"Reproduce", reproducibility_section(data)}},
+       data.version,
+       page_script()});
 }
 
 }  // namespace graft

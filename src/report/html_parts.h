@@ -3,6 +3,8 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "report/html.h"
 
@@ -19,6 +21,18 @@ std::string mistakes_section(const ReportData& data);
 std::string cost_section(const ReportData& data);
 std::string reproducibility_section(const ReportData& data);
 std::string commands_section(const ReportData& data);
+
+struct Page {
+  std::string title;   ///< text
+  std::string header;  ///< markup, as the sections are
+  std::vector<std::pair<const char*, std::string>>
+      sections;         ///< by their names in the navigation; empty ones are left out
+  std::string version;  ///< of graft
+  std::string script;
+};
+
+/// A whole page that forbids itself any outside resource.
+std::string page(const Page& parts);
 
 /// `<section id="id"><h2>title</h2>body</section>`; title and body are markup. Empty for an empty body.
 std::string section(std::string_view id, std::string_view title, std::string_view body);

@@ -75,6 +75,31 @@ struct ConfusionMatrix {
 /// An empty string for an empty matrix.
 std::string draw(const ConfusionMatrix& matrix);
 
+/// One measured thing in a scatter plot, with the spread of its y.
+struct ScatterPoint {
+  std::string name;
+  double x = 0;  ///< above 0; others are not drawn
+  double y = 0;
+  double low = 0;
+  double high = 0;
+};
+
+/// Points over a logarithmic x of fractions, from 0.001% to 100%, each named beside it.
+struct ScatterPlot {
+  std::string title;  ///< text alternative, not drawn
+  std::string x_label;
+  std::string y_label;
+  std::vector<ScatterPoint> points;
+  bool percent = false;             ///< y is a fraction, drawn as percent
+  std::optional<double> reference;  ///< a dashed line in y
+  std::string reference_name;
+  int width = 720;
+  int height = 400;
+};
+
+/// An empty string without a point that can be drawn.
+std::string draw(const ScatterPlot& plot);
+
 /// Up to `at_most` ticks at 1, 2 or 5 times a power of ten that cover [low, high]; first <= low, last >= high.
 std::vector<double> nice_ticks(double low, double high, int at_most = 6);
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "report/well_formed.h"
 
@@ -140,6 +141,54 @@ TEST(ConfusionMatrix, SmallOnesShowCountsLargeOnesTooltips) {
   EXPECT_EQ(markup_problem(large), "");
   EXPECT_EQ(large.find("class=\"cell\""), std::string::npos);
   EXPECT_NE(large.find("yes → 76: 1"), std::string::npos);
+}
+
+ScatterPlot scatter() {
+  ScatterPlot plot;
+  plot.title = "Score";
+  plot.x_label = "trained";
+  plot.percent = true;
+  plot.points = {{"ia3", 1e-4, 0.7, 0.6, 0.8}, {"lora & co", 1e-3, 0.6, 0.6, 0.6}, {"full", 1, 0.75, 0.7, 0.8}};
+  return plot;
+}
+
+double attribute(const std::string& svg, std::size_t at, const std::string& name) {
+  const std::size_t begin = svg.find(name + "=\"", at) + name.size() + 2;
+  return std::stod(svg.substr(begin, svg.find('"', begin) - begin));
+}
+
+TEST(ScatterPlot, XIsLogarithmic) {
+  const std::string svg = draw(scatter());
+  EXPECT_EQ(markup_problem(svg), "");
+  std::vector<double> x;
+  for (std::size_t at = svg.find("<circle"); at != std::string::npos; at = svg.find("<circle", at + 1))
+    x.push_back(attribute(svg, at, "cx"));
+  ASSERT_EQ(x.size(), 3u);
+  EXPECT_NEAR((x[2] - x[1]) / (x[1] - x[0]), 3, 0.01) << "three decades against one";
+  EXPECT_NE(svg.find(">0.01%</text>"), std::string::npos);
+  EXPECT_NE(svg.find(">100%</text>"), std::string::npos);
+  EXPECT_NE(svg.find("lora &amp; co: 60.0%"), std::string::npos);
+}
+
+TEST(ScatterPlot, NamesDoNotCover) {
+  ScatterPlot plot = scatter();
+  plot.points = {{"one", 1e-3, 0.5, 0.5, 0.5}, {"two", 1e-3, 0.5, 0.5, 0.5}, {"three", 1e-3, 0.501, 0.5, 0.51}};
+  const std::string svg = draw(plot);
+  std::set<std::pair<double, double>> places;
+  for (std::size_t at = svg.find("\"legend\""); at != std::string::npos; at = svg.find("\"legend\"", at + 1))
+    places.insert({attribute(svg, at, "x"), attribute(svg, at, "y")});
+  EXPECT_EQ(places.size(), 3u);
+}
+
+TEST(ScatterPlot, WhatCannotBeDrawnIsLeftOut) {
+  ScatterPlot plot = scatter();
+  plot.points = {{"none", 0, 0.5, 0.5, 0.5}, {"gap", 0.1, kNan, kNan, kNan}};
+  EXPECT_EQ(draw(plot), "");
+  plot.points.push_back({"all", 1, 1, 1, 1});
+  const std::string svg = draw(plot);
+  EXPECT_EQ(markup_problem(svg), "");
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  EXPECT_EQ(svg.find("inf"), std::string::npos);
 }
 
 }  // namespace

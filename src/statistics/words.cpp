@@ -13,11 +13,6 @@
 namespace graft {
 namespace {
 
-// str.split() also splits at the four information separators, which are not White_Space.
-bool is_space(char32_t point) {
-  return (point >= 0x1C && point <= 0x1F) || text::is_white_space(point);
-}
-
 bool is_digit(char32_t point) {
   return point >= '0' && point <= '9';
 }
@@ -139,7 +134,7 @@ std::vector<std::string_view> split_words(std::string_view text) {
   std::size_t begin = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t here = at;
-    if (!is_space(text::next_code_point(text, at))) continue;
+    if (!text::is_python_space(text::next_code_point(text, at))) continue;
     if (here > begin) words.push_back(text.substr(begin, here - begin));
     begin = at;
   }
@@ -148,7 +143,7 @@ std::vector<std::string_view> split_words(std::string_view text) {
 }
 
 std::string_view without_space_at_end(std::string_view text) {
-  for (std::size_t at = text.size(); at > 0 && is_space(text::previous_code_point(text, at));)
+  for (std::size_t at = text.size(); at > 0 && text::is_python_space(text::previous_code_point(text, at));)
     text = text.substr(0, at);
   return text;
 }

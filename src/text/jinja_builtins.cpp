@@ -27,8 +27,7 @@ std::string stripped(const std::string& text, const Value& set, bool left, bool 
   const auto goes = [&](const std::string& character) {
     if (set.string() != nullptr) return set.string()->find(character) != std::string::npos;
     std::size_t at = 0;
-    const char32_t point = next_code_point(character, at);
-    return is_white_space(point) || (point >= 0x1C && point <= 0x1F);
+    return is_python_space(next_code_point(character, at));
   };
   std::size_t begin = 0;
   std::size_t end = all.size();

@@ -4,28 +4,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "config/published_test_support.h"
 #include "train/flops.h"
 #include "train/footprint.h"
 
 namespace graft {
 namespace {
-
-nlohmann::json t5_v11(std::int64_t width, std::int64_t inner, std::int64_t heads) {
-  return {{"model_type", "t5"},
-          {"d_model", width},
-          {"d_kv", 64},
-          {"d_ff", inner},
-          {"num_layers", 24},
-          {"num_heads", heads},
-          {"vocab_size", 32128},
-          {"feed_forward_proj", "gated-gelu"},
-          {"tie_word_embeddings", false}};
-}
-
-nlohmann::json gpt3(std::int64_t width, std::int64_t layers) {
-  return {{"model_type", "gpt2"}, {"vocab_size", 50257},   {"n_embd", width},
-          {"n_layer", layers},    {"n_head", width / 128}, {"n_positions", 2048}};
-}
 
 CostModel model_of(const nlohmann::json& json) {
   CostModel model{"config.json", {}, outline_model(model_config_from_json(json, "config.json"))};
@@ -41,7 +25,7 @@ class Table1 : public ::testing::Test {
  protected:
   Table1() {
     question_.model = model_of(t5_v11(4096, 10240, 64));
-    question_.icl_model = model_of(gpt3(12288, 96));
+    question_.icl_model = model_of(gpt(12288, 96, 96, 2048));
     Rng rng(0);
     adapter_ = adapters::find("ia3").create(*question_.model.outline, nlohmann::json::object(), rng);
     question_.adapter = adapter_.get();
@@ -99,9 +83,9 @@ TEST_F(Table1, InContextLearningWithGpt3) {
 
 // With embeddings and positions; the paper's N of 6.7 and 13 billion are rounded (see paper_rule_test.cpp).
 TEST_F(Table1, InContextLearningWithTheSmallerGpt3) {
-  question_.icl_model = model_of(gpt3(4096, 32));
+  question_.icl_model = model_of(gpt(4096, 32, 32, 2048));
   EXPECT_NEAR(cost_table(question_).at(2).inference.paper / 5.4e13, 1.016, 0.002);
-  question_.icl_model = model_of(gpt3(5120, 40));
+  question_.icl_model = model_of(gpt(5120, 40, 40, 2048));
   EXPECT_NEAR(cost_table(question_).at(2).inference.paper / 1.0e14, 1.06, 0.005);
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "base/error.h"
 #include "nn/context.h"
@@ -40,36 +41,43 @@ void refuse_stray_options(const nlohmann::json& options, const std::vector<const
   }
 }
 
-void refuse_shared_norms(const Model& model, const std::vector<Combination::Part>& parts) {
+using Parts = std::vector<Combination::Part>;
+
+// The first two parts that `take` something; the second is null where it is one, or none.
+std::pair<const Method*, const Method*> takers(const Parts& parts, const std::function<bool(const Adapter&)>& take) {
+  const Method* first = nullptr;
+  for (const auto& part : parts) {
+    if (!take(*part.adapter)) continue;
+    if (first != nullptr) return {first, part.method};
+    first = part.method;
+  }
+  return {first, nullptr};
+}
+
+void refuse_shared_norms(const Model& model, const Parts& parts) {
   for (const auto& entry : model.norms()) {
     for (const std::int64_t index : {entry.weight, entry.bias}) {
-      const Method* first = nullptr;
-      for (const auto& part : parts) {
-        if (index < 0 || !part.adapter->norm(index).defined()) continue;
-        if (first != nullptr)
-          fail(Category::InvalidArgument, "method",
-               "{} and {} both train {}; leave it to one of them (bitfit has norms=false)", first->name,
-               part.method->name, model.parameters().all()[static_cast<std::size_t>(index)].name);
-        first = part.method;
-      }
+      const auto [first, second] = takers(
+          parts, [index = index](const Adapter& adapter) { return index >= 0 && adapter.norm(index).defined(); });
+      if (second == nullptr) continue;
+      fail(Category::InvalidArgument, "method",
+           "{} and {} both train {}; leave it to one of them (bitfit has norms=false)", first->name, second->name,
+           model.parameters().name(index));
     }
   }
 }
 
-void refuse_shared_fronts(const std::vector<Combination::Part>& parts) {
+void refuse_shared_fronts(const Parts& parts) {
   for (const Stack stack : {Stack::Encoder, Stack::Decoder}) {
-    const Method* first = nullptr;
-    for (const auto& part : parts) {
-      if (part.adapter->virtual_tokens(stack) == 0) continue;
-      if (first != nullptr)
-        fail(Category::InvalidArgument, "method", "{} and {} both put virtual tokens in front of a text; use one",
-             first->name, part.method->name);
-      first = part.method;
-    }
+    const auto [first, second] =
+        takers(parts, [stack](const Adapter& adapter) { return adapter.virtual_tokens(stack) > 0; });
+    if (second == nullptr) continue;
+    fail(Category::InvalidArgument, "method", "{} and {} both put virtual tokens in front of a text; use one",
+         first->name, second->name);
   }
 }
 
-void refuse_replacing(const std::vector<Combination::Part>& parts) {
+void refuse_replacing(const Parts& parts) {
   for (const auto& part : parts) {
     if (part.adapter->replaces_parameters())
       fail(Category::InvalidArgument, "method",
@@ -78,7 +86,7 @@ void refuse_replacing(const std::vector<Combination::Part>& parts) {
 }
 
 // A map and the slices of it are two sites, and the map's comes first whatever the order of the methods.
-void refuse_slices_before_maps(const Model& model, const std::vector<Combination::Part>& parts) {
+void refuse_slices_before_maps(const Model& model, const Parts& parts) {
   const auto whole_of = [&](const RoleEntry& slice) {
     return std::find_if(model.roles().begin(), model.roles().end(),
                         [&](const RoleEntry& entry) { return entry.weight == slice.weight && !entry.fused(); });

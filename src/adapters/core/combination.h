@@ -14,7 +14,7 @@ namespace graft {
 /// One method by its name, or several in the order in which each acts on what the ones before it made: "lora+bitfit".
 class MethodChoice {
  public:
-  /// Throws InvalidArgument: an unknown name, a name twice, a method among several that replaces base parameters.
+  /// Throws InvalidArgument: an unknown name, a name twice.
   explicit MethodChoice(const std::string& names);
 
   /// "lora+bitfit"
@@ -26,7 +26,7 @@ class MethodChoice {
   /// A fresh adapter changes nothing.
   bool starts_at_base() const;
   /// A fresh adapter at its initial value. `options` are the method's own, or {"lora": {…}, "bitfit": {…}} where there
-  /// are several. Throws InvalidArgument as Method::create, and where two of them train one vector.
+  /// are several. Throws InvalidArgument as Method::create and Combination.
   std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& options, Rng& rng) const;
 
  private:
@@ -41,8 +41,8 @@ class Combination : public Adapter {
     std::unique_ptr<Adapter> adapter;
   };
 
-  /// Throws InvalidArgument where two parts train one vector of a norm, put virtual tokens in front of one stack, or
-  /// stand in an order that the model cannot follow.
+  /// Throws InvalidArgument where a part replaces base parameters, two parts train one vector of a norm, put virtual
+  /// tokens in front of one stack, or stand in an order that the model cannot follow.
   Combination(const Model& model, std::vector<Part> parts);
 
   const std::vector<Part>& parts() const { return parts_; }

@@ -5,24 +5,10 @@
 
 #include "adapters/core/method.h"
 #include "config/model_config.h"
+#include "config/published_test_support.h"
 
 namespace graft {
 namespace {
-
-nlohmann::json t5_v11(std::int64_t width, std::int64_t inner, std::int64_t heads) {
-  return {{"model_type", "t5"},
-          {"d_model", width},
-          {"d_kv", 64},
-          {"d_ff", inner},
-          {"num_layers", 24},
-          {"num_decoder_layers", 24},
-          {"num_heads", heads},
-          {"vocab_size", 32128},
-          {"feed_forward_proj", "gated-gelu"},
-          {"decoder_start_token_id", 0},
-          {"tie_word_embeddings", false},
-          {"relative_attention_num_buckets", 32}};
-}
 
 class Counts : public ::testing::Test {
  protected:
@@ -90,18 +76,32 @@ TEST_F(T0_11B, Ia3TakesA4MegabyteFile) {
 
 struct Gpt3 : Counts {
   // Of GPT-3's shape: 96 layers of width 12,288.
-  Gpt3()
-      : Counts({{"model_type", "gpt2"},
-                {"vocab_size", 50257},
-                {"n_embd", 12288},
-                {"n_layer", 96},
-                {"n_head", 96},
-                {"n_positions", 2048}}) {}
+  Gpt3() : Counts(gpt(12288, 96, 96, 2048)) {}
 };
 
 TEST_F(Gpt3, LoraIs4700KAnd37700K) {
   EXPECT_EQ(trained("lora", {{"rank", 1}, {"roles", "q,v"}}), 4'718'592);
   EXPECT_EQ(trained("lora", {{"rank", 8}, {"roles", "q,v"}}), 37'748'736);
+}
+
+// Li and Liang 2021 keep 0.1% of GPT-2's parameters for E2E: what is left of prefixes of 5 when the network is dropped.
+struct Gpt2Medium : Counts {
+  Gpt2Medium() : Counts(gpt(1024, 24, 16, 1024)) {}
+};
+struct Gpt2Large : Counts {
+  Gpt2Large() : Counts(gpt(1280, 36, 20, 1024)) {}
+};
+
+TEST_F(Gpt2Medium, PrefixesAreAThousandthOfTheModel) {
+  EXPECT_EQ(model_->parameters().elements(), 354'823'168);
+  EXPECT_EQ(trained("prefix_tuning", {{"length", 5}, {"reparametrise", false}}), 245'760);
+  EXPECT_EQ(trained("prefix_tuning", {{"length", 10}, {"reparametrise", false}}), 491'520);
+}
+
+TEST_F(Gpt2Large, PrefixesAreAThousandthOfTheModel) {
+  EXPECT_EQ(model_->parameters().elements(), 774'030'080);
+  EXPECT_EQ(trained("prefix_tuning", {{"length", 5}, {"reparametrise", false}}), 460'800);
+  EXPECT_EQ(trained("prefix_tuning", {{"length", 10}, {"reparametrise", false}}), 921'600);
 }
 
 }  // namespace

@@ -17,7 +17,6 @@ namespace graft {
 namespace {
 
 constexpr const char* kPrefix = "base_model.model.";
-constexpr const char* kManifestKey = "graft_manifest";
 constexpr const char* kTfewSuffix = ".multi_lora_b";
 
 nlohmann::json read_json(const std::filesystem::path& file) {

@@ -14,6 +14,9 @@ namespace graft {
 /// The one tensor of PEFT's prompt learning methods, which has no place in a module and so no prefix.
 inline constexpr const char* kPromptEmbeddings = "prompt_embeddings";
 
+/// Key of the manifest in the header of an adapter's safetensors file.
+inline constexpr const char* kManifestKey = "graft_manifest";
+
 /// Where an adapter comes from. Values are plain text; absent ones are empty.
 struct Manifest {
   std::map<std::string, std::string>

@@ -68,34 +68,23 @@ GenerateOptions generate_options(const Job& job) {
 
 Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::string& what) {
   const auto start = std::chrono::steady_clock::now();
-  WriteOptions options;
-  options.generate = generate_options(job);
-  options.what = what;
-  const FrozenAdapter frozen(*job.model, adapter);
-  options.generate.slots = frozen.slots();
   Evaluation evaluation;
-  evaluation.written = write_texts(*job.model, job.templates.front().held_out, options);
+  evaluation.written = write_held_out(job, adapter, what);
   evaluation.seconds = seconds_since(start);
   evaluation.text_scores = text_scores_of(job, evaluation.written);
   return evaluation;
 }
 
-Evaluation rank_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
+Evaluation ranked_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
   const auto start = std::chrono::steady_clock::now();
-  RankOptions options;
-  options.normalisation = normalisation_of(job.task.normalisation);
-  options.neutral = &made.neutral;
-  options.what = what;
-  const FrozenAdapter frozen(*job.model, adapter);
-  options.forward.slots = frozen.slots();
   Evaluation evaluation;
-  evaluation.ranked = rank(*job.model, made.held_out, options);
+  evaluation.ranked = rank_in(job, made, adapter, what);
   evaluation.seconds = seconds_since(start);
   return evaluation;
 }
 
 Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
-  Evaluation evaluation = rank_in(job, made, adapter, what);
+  Evaluation evaluation = ranked_in(job, made, adapter, what);
   evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
   return evaluation;
 }
@@ -140,13 +129,33 @@ Spread Evaluation::spread() const {
   return {quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)};
 }
 
+std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, const Adapter* adapter,
+                                   const std::string& what) {
+  RankOptions options;
+  options.normalisation = normalisation_of(job.task.normalisation);
+  options.neutral = &made.neutral;
+  options.what = what;
+  const FrozenAdapter frozen(*job.model, adapter);
+  options.forward.slots = frozen.slots();
+  return rank(*job.model, made.held_out, options);
+}
+
+std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what) {
+  WriteOptions options;
+  options.generate = generate_options(job);
+  options.what = what;
+  const FrozenAdapter frozen(*job.model, adapter);
+  options.generate.slots = frozen.slots();
+  return write_texts(*job.model, job.templates.front().held_out, options);
+}
+
 Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what) {
   return job.task.generates() ? evaluate_written(job, adapter, what)
                               : evaluate_in(job, job.templates.front(), adapter, what);
 }
 
 Evaluation evaluate_references(const Job& job, const Adapter* adapter, const std::string& what) {
-  return rank_in(job, job.templates.front(), adapter, what);
+  return ranked_in(job, job.templates.front(), adapter, what);
 }
 
 Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what) {

@@ -36,8 +36,15 @@ struct Evaluation {
   Spread spread() const;
 };
 
+/// The held-out examples in one template of the job; `adapter` may be null, here and below.
+std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, const Adapter* adapter,
+                                   const std::string& what);
+
+/// Generation: the text of every held-out prompt.
+std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what);
+
 /// The held-out examples in the first template, by rank classification or, of a generation task, by writing and scoring
-/// against the references; `adapter` may be null.
+/// against the references.
 Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what);
 
 /// Generation: how probable the first reference of each held-out prompt is; for metric("loss") alone, at a small part

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/suggest.h"
 #include "nn/compute_dtype.h"
 
@@ -160,6 +161,29 @@ nlohmann::json& option_place(nlohmann::json& options, const std::string& key) {
 
 }  // namespace
 
+RunConfig run_config_of(const JobArguments& a) {
+  return run_config_of(a, load_recipe(a.recipe));
+}
+
+RunConfig run_config_of(const JobArguments& a, RunConfig config) {
+  config.model.path = a.model;
+  config.data.path = a.data;
+  config.task.name = a.task;
+  config.data.text_column = a.text_column;
+  config.data.label_column = a.label_column;
+  config.data.prompt_column = a.prompt_column;
+  config.data.target_column = a.target_column;
+  config.run.output = a.output;
+  choose_method(config, a.method);
+  if (a.shots >= 0) config.data.shots = a.shots;
+  if (a.eval_rows >= 0) config.data.eval_rows = a.eval_rows;
+  if (a.seed >= 0) config.data.seed = config.train.seed = a.seed;
+  if (a.steps >= 0) config.train.steps = a.steps;
+  if (a.batch_size >= 0) config.train.batch_size = a.batch_size;
+  for (const auto& set : a.sets) set_run_field(config, set);
+  return config;
+}
+
 Task task_of(const RunConfig& config) {
   if (!config.task.name.empty()) return load_task(config.task.name);
   if (!config.data.prompt_column.empty() && !config.data.target_column.empty())
@@ -179,12 +203,6 @@ std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task)
   return all;
 }
 
-void choose_method(RunConfig& config, const std::string& name) {
-  if (name.empty() || name == config.method.name) return;
-  config.method.name = name;
-  config.method.options.clear();
-}
-
 nlohmann::json method_options(const RunConfig& config) {
   nlohmann::json options = nlohmann::json::object();
   for (const auto& [key, text] : config.method.options) {
@@ -198,22 +216,71 @@ at::ScalarType compute_dtype(const RunConfig& config) {
   return compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
 }
 
-Job open_job(const RunConfig& config) {
+Base open_base(const RunConfig& config) {
   const auto start = std::chrono::steady_clock::now();
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   if (config.model.path.empty()) fail(Category::InvalidArgument, "--model", "name a model folder or a .gguf file");
+  Base base;
+  base.tokenizer = open_tokenizer(config.model.path);
+  base.model =
+      load_model(config.model.path, {compute_dtype(config), compute_device(), weight_format(config.model.weights)});
+  refuse_other_tokenizer(*base.model, base.tokenizer->vocab_size(), config.model.path);
+  base.load_seconds = seconds_since(start);
+  return base;
+}
+
+Job open_job(const RunConfig& config) {
   if (config.data.path.empty()) fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
+  templates_of(config, task_of(config));  // a slip is told before the model is read
+  return open_job(config, open_base(config));
+}
+
+Job open_job(const RunConfig& config, const Base& base) {
+  const auto start = std::chrono::steady_clock::now();
   Job job;
   job.config = config;
   job.task = task_of(config);
-  templates_of(config, job.task);  // a slip is told before the model is read
-  job.tokenizer = open_tokenizer(config.model.path);
-  job.model =
-      load_model(config.model.path, {compute_dtype(config), compute_device(), weight_format(config.model.weights)});
-  refuse_other_tokenizer(*job.model, job.tokenizer->vocab_size(), config.model.path);
+  job.model = base.model;
+  job.tokenizer = base.tokenizer;
   read_data(job);
-  job.load_seconds = seconds_since(start);
+  job.load_seconds = base.load_seconds + seconds_since(start);
   return job;
+}
+
+Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows) {
+  Job job;
+  job.config = config;
+  job.task = std::move(task);
+  job.model = base.model;
+  job.tokenizer = base.tokenizer;
+  job.labels = job.task.labels;
+  const auto templates = templates_of(config, job.task);
+  for (const auto index : templates) job.templates.push_back({job.task.templates[index].name, {}, {}});
+  for (const auto& row : rows) {
+    HeldOut made;
+    for (const auto index : templates) {
+      made.examples.push_back(render(job.task, row, index, *job.tokenizer));
+      if (job.task.generates()) made.examples.back().choices = {"?"};  // stands for the text, which nobody reads
+      made.tokens.push_back(tokenize_for(job, made.examples.back()));
+    }
+    hold_out(job, std::move(made));
+  }
+  tell_cuts(job);
+  return job;
+}
+
+RunConfig config_of_run(const std::filesystem::path& run) {
+  const auto file = run / "config.yaml";
+  if (!std::filesystem::exists(file)) {
+    fail(Category::NotFound, run.string(), "holds no config.yaml; give the folder that graft tune --output named");
+  }
+  return parse_run_config(read_file(file), file.string());
+}
+
+std::filesystem::path adapter_of_run(const std::filesystem::path& run) {
+  if (std::filesystem::exists(run / "adapter")) return run / "adapter";
+  fail(Category::NotFound, run.string(),
+       "holds no adapter: the run did not end (start graft tune again, it goes on), or its method writes none");
 }
 
 std::string objective_of(const RunConfig& config, const Task& task) {

@@ -1,6 +1,7 @@
 // What `graft tune` and `graft verify` share: a model, its tokenizer and a task's examples. evaluation.h scores them.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,9 +17,33 @@
 
 namespace graft {
 
+/// What the options of a verb say of a job. Empty, or -1: not said, the recipe's holds.
+struct JobArguments {
+  std::string model, data, task, text_column, label_column, prompt_column, target_column, method, output;
+  std::string recipe = "tfew";
+  std::vector<std::string> sets;  ///< "optimizer.lr=1e-3"; they have the last word
+  std::int64_t shots = -1, eval_rows = -1, seed = -1, steps = -1, batch_size = -1;
+};
+
+/// The recipe with what the arguments say. Throws as load_recipe and set_run_field.
+RunConfig run_config_of(const JobArguments& arguments);
+/// The same over `config` instead of the recipe.
+RunConfig run_config_of(const JobArguments& arguments, RunConfig config);
+
+/// What jobs on one model share.
+struct Base {
+  std::shared_ptr<Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  double load_seconds = 0;
+};
+
+/// The model and the tokenizer that a configuration names, in its dtype and weight format. Throws InvalidArgument for
+/// none, and as load_model and open_tokenizer.
+Base open_base(const RunConfig& config);
+
 struct Job {
   RunConfig config;
-  std::unique_ptr<Model> model;
+  std::shared_ptr<Model> model;
   std::shared_ptr<const Tokenizer> tokenizer;
   Task task;
   /// In one template of the task.
@@ -45,15 +70,23 @@ Task task_of(const RunConfig& config);
 /// Indices of the task's templates that a run uses. Throws InvalidArgument for a template the task has not.
 std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task);
 
-/// Makes `name` the method; another one than the recipe's begins without the recipe's options. Empty: no change.
-void choose_method(RunConfig& config, const std::string& name);
-
 /// The method's options: numbers, flags and lists where the text is one, else text; "lora.rank" as {"lora": {"rank"}}.
 /// Throws InvalidArgument where a name is a value and a group.
 nlohmann::json method_options(const RunConfig& config);
 
 /// Opens everything a configuration names and says what it found. Throws as the parts do.
 Job open_job(const RunConfig& config);
+/// The same on a base that is there already.
+Job open_job(const RunConfig& config, const Base& base);
+
+/// Rows that only wait for an answer, as the held-out examples of a job on `task`.
+Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows);
+
+/// What a run folder of graft tune was made with. Throws NotFound for a folder without config.yaml.
+RunConfig config_of_run(const std::filesystem::path& run);
+
+/// The adapter folder of a run folder. Throws NotFound where the run did not end, or its method writes none.
+std::filesystem::path adapter_of_run(const std::filesystem::path& run);
 
 /// Throws InvalidArgument for what only the first evaluation would find out: evaluations during training with nothing
 /// held out, held-out examples without any label; an objective or a measure that the task does not have.

@@ -1,0 +1,22 @@
+"""What the peers' scripts share."""
+
+import argparse
+import json
+import pathlib
+
+
+def parser(description):
+    result = argparse.ArgumentParser(description=description)
+    result.add_argument("--model", required=True, help="safetensors folder")
+    result.add_argument("--run", required=True, type=pathlib.Path, help="graft's run folder")
+    result.add_argument("--threads", type=int, default=0)
+    return result
+
+
+def say(**values):
+    print(json.dumps(values), flush=True)
+
+
+def lines(file):
+    with open(file, encoding="utf-8") as opened:
+        return [json.loads(line) for line in opened]

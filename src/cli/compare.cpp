@@ -1,0 +1,239 @@
+// graft compare: variants × tasks × seeds, each a run of graft tune, in one report.
+#include <fmt/chrono.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <ctime>
+#include <filesystem>
+#include <set>
+
+#include "adapters/core/combination.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/core/columns.h"
+#include "cli/core/comparison_run.h"
+#include "cli/core/job.h"
+#include "cli/core/usage.h"
+#include "cli/core/verb.h"
+#include "config/comparison.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Arguments : JobArguments {
+  std::vector<std::string> tasks, methods, variants;
+  std::string comparison;
+  std::int64_t seeds = 3, first_seed = 0, together = 0;
+};
+
+Arguments arguments;
+
+void declare(CLI::App& app) {
+  Arguments& a = arguments;
+  a.recipe.clear();
+  const CLI::Range count(std::int64_t{0}, std::int64_t{1'000'000'000}),
+      some(std::int64_t{1}, std::int64_t{1'000'000'000});
+  app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
+  app.add_option("--task", a.tasks,
+                 "a shipped task or a task YAML, once for each; rte=FILE names its data, else --data does");
+  app.add_option("--data", a.data,
+                 "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
+  app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
+  app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
+  app.add_option("--comparison", a.comparison, "a shipped comparison (graft list shows them) or a YAML file");
+  app.add_option("--variant", a.variants, "only this variant of the comparison, once for each");
+  app.add_option("--method", a.methods, "without --comparison: a method, once for each, or all");
+  app.add_option("--recipe", a.recipe, "what the variants change (default: the comparison's, else tfew)");
+  app.add_option("--seeds", a.seeds, "seeds, each with its own sample of examples")->check(some)->capture_default_str();
+  app.add_option("--first-seed", a.first_seed, "the first of them")->check(count)->capture_default_str();
+  app.add_option("--shots", a.shots, "training examples per class; 0: all rows")->check(count);
+  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count);
+  app.add_option("--steps", a.steps, "training steps of every variant")->check(some);
+  app.add_option("--together", a.together,
+                 "runs that train in the same passes over the model (default: the seeds of one variant)")
+      ->check(some);
+  app.add_option("--set", a.sets, "a setting of every variant, as in graft tune");
+  app.add_option("--output", a.output, "folder of the comparison; an interrupted one there goes on")->required();
+}
+
+Comparison comparison_of(const Arguments& a) {
+  if (a.comparison.empty() == a.methods.empty())
+    fail(Category::InvalidArgument, "--comparison", "name a comparison, or methods with --method (--method all)");
+  if (a.comparison.empty()) {
+    std::vector<std::string> methods = a.methods;
+    if (methods == std::vector<std::string>{"all"}) {
+      methods.clear();
+      for (const Method* method : adapters::registry()) methods.emplace_back(method->name);
+    }
+    return compare_methods(methods, "tfew");
+  }
+  Comparison comparison = load_comparison(a.comparison);
+  keep_variants(comparison, a.variants);
+  return comparison;
+}
+
+struct TaskData {
+  std::string task;
+  std::string data;
+};
+
+std::string with_task(std::string path, const std::string& task) {
+  const std::string place = "{task}";
+  for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at))
+    path.replace(at, place.size(), task);
+  return path;
+}
+
+std::vector<TaskData> tasks_of(const Arguments& a) {
+  if (a.tasks.empty()) return {{"", a.data}};
+  std::vector<TaskData> tasks;
+  for (const auto& given : a.tasks) {
+    const std::size_t equals = fs::exists(given) ? std::string::npos : given.find('=');
+    const std::string name = given.substr(0, equals);
+    const std::string data =
+        equals == std::string::npos ? with_task(a.data, fs::path(name).stem().string()) : given.substr(equals + 1);
+    if (data.empty())
+      fail(Category::InvalidArgument, "--task " + given, "has no data: write --task {}=FILE, or --data", name);
+    tasks.push_back({name, data});
+  }
+  if (tasks.size() > 1 && a.data.find("{task}") == std::string::npos &&
+      std::all_of(tasks.begin(), tasks.end(), [&](const TaskData& task) { return task.data == a.data; }))
+    fail(Category::InvalidArgument, "--data", "is one place for {} tasks; write {{task}} in it, or --task NAME=FILE",
+         tasks.size());
+  return tasks;
+}
+
+// Part of a folder's name.
+std::string plain(std::string name) {
+  std::replace(name.begin(), name.end(), '/', '-');
+  return name;
+}
+
+std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison) {
+  const RunConfig recipe = load_recipe(a.recipe.empty() ? comparison.recipe : a.recipe);
+  std::vector<PlannedRun> plan;
+  for (const auto& [name, data] : tasks_of(a)) {
+    JobArguments one = a;
+    one.task = name;
+    one.data = data;
+    const std::string task = task_of(run_config_of(one, recipe)).name;
+    for (const auto& variant : comparison.variants) {
+      for (one.seed = a.first_seed; one.seed < a.first_seed + a.seeds; ++one.seed) {
+        const std::string folder = fmt::format("{}.{}.seed{}", plain(task), variant.name, one.seed);
+        one.output = (fs::path(a.output) / "runs" / folder).string();
+        plan.push_back({task, variant.name, one.seed, run_config_of(one, with_settings(variant.settings, recipe))});
+        MethodChoice(plan.back().config.method.name);  // an unknown one is told now
+      }
+    }
+  }
+  return plan;
+}
+
+void refuse_twice(const std::vector<PlannedRun>& plan) {
+  std::set<std::string> folders;
+  for (const auto& run : plan) {
+    if (!folders.insert(run.config.run.output).second)
+      fail(Category::InvalidArgument, "--task", "'{}' is compared twice; name each task once", run.task);
+  }
+}
+
+// What the user typed, for the report.
+std::string command_of(const Arguments& a) {
+  std::string line = "graft compare --model " + shell_word(a.model);
+  const auto add = [&](const char* option, const std::string& value) {
+    if (!value.empty()) line += fmt::format(" {} {}", option, shell_word(value));
+  };
+  const auto add_all = [&](const char* option, const std::vector<std::string>& values) {
+    for (const auto& value : values) add(option, value);
+  };
+  const auto add_count = [&](const char* option, std::int64_t value, std::int64_t unsaid) {
+    if (value != unsaid) add(option, std::to_string(value));
+  };
+  add_all("--task", a.tasks);
+  add("--data", a.data);
+  add("--text-column", a.text_column);
+  add("--label-column", a.label_column);
+  add("--comparison", a.comparison);
+  add_all("--variant", a.variants);
+  add_all("--method", a.methods);
+  add("--recipe", a.recipe);
+  add_count("--seeds", a.seeds, 3);
+  add_count("--first-seed", a.first_seed, 0);
+  add_count("--shots", a.shots, -1);
+  add_count("--eval-rows", a.eval_rows, -1);
+  add_count("--steps", a.steps, -1);
+  add_count("--together", a.together, 0);
+  add_all("--set", a.sets);
+  add("--output", a.output);
+  return line;
+}
+
+void print_table(const ComparisonReport& report) {
+  std::vector<std::vector<std::string>> lines = {{"variant", "trained"}};
+  for (const auto& task : report.tasks) lines[0].push_back(fmt::format("{} {}", task.name, task.metric));
+  const bool mean = report.tasks.size() > 1;
+  if (mean) lines[0].emplace_back("mean");
+  lines[0].emplace_back("s a step");
+  std::vector<std::string> base = {"(base)", "0%"};
+  for (const auto& task : report.tasks) base.push_back(task.before ? compared_value(task, *task.before) : "-");
+  lines.push_back(base);
+  for (const auto& variant : report.variants) {
+    std::vector<std::string> line = {variant.name, fmt::format("{:.3g}%", 100 * variant.fraction)};
+    for (std::size_t i = 0; i < report.tasks.size(); ++i) {
+      const auto& score = variant.scores[i];
+      const ComparedTask& task = report.tasks[i];
+      line.push_back(score ? fmt::format("{} ({}–{})", compared_value(task, score->value),
+                                         compared_value(task, score->low), compared_value(task, score->high))
+                           : "-");
+    }
+    if (mean) line.push_back(variant.mean ? compared_value(report.tasks[0], variant.mean->value) : "-");
+    line.push_back(fmt::format("{:.2f}", variant.step_seconds));
+    lines.push_back(line);
+  }
+  print_columns(lines);
+}
+
+int run() {
+  const Arguments& a = arguments;
+  const std::time_t started = std::time(nullptr);
+  const std::vector<PlannedRun> plan = plan_of(a, comparison_of(a));
+  refuse_twice(plan);
+  const fs::path home = a.output;
+  if (!fs::exists(home / "runs")) refuse_occupied(home);
+  make_folder(home / "runs");
+  const auto failures = run_all(plan, static_cast<std::size_t>(a.together));
+  ComparisonReport report = compared(plan, failures, home);
+  report.model = a.model;
+  if (!a.comparison.empty()) report.description = load_comparison(a.comparison).description;
+  report.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(started));
+  report.version = GRAFT_VERSION;
+  report.reproducibility = {{"Recipe", a.recipe.empty() ? comparison_of(a).recipe : a.recipe}};
+  report.commands = {{"The same comparison", command_of(a)}};
+  write_file(home / "results.csv", comparison_csv(plan));
+  write_file(home / "report.html", render_comparison(report));
+  print_table(report);
+  fmt::print("report:  {}\nfigures: {}\nruns:    {}\n", (home / "report.html").string(),
+             (home / "results.csv").string(), (home / "runs").string());
+  return failures.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+namespace cli {
+extern const Verb compare;
+const Verb compare{
+    "compare", "methods × tasks × seeds: one command, one report",
+    "  graft compare --model SmolLM2.gguf --comparison methods-cpu --task bbc_news --data articles/ --shots 8 "
+    "--eval-rows 200 --seeds 3 --output runs/methods\n"
+    "  graft compare --model ./t0 --comparison tfew-methods --task rte --task cb --task copa --data 'few-shot/{task}' "
+    "--seeds 5 --output runs/paper\n"
+    "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte='tfew/rte/*.jsonl' "
+    "--shots 8 --output runs/two\n"
+    "  graft compare --model ./smollm2 --comparison lora-ranks --data mine.csv --text-column text --label-column label "
+    "--shots 8 --output runs/ranks\n",
+    declare, run};
+}  // namespace cli
+}  // namespace graft

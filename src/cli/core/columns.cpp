@@ -1,0 +1,41 @@
+#include "cli/core/columns.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace graft {
+namespace {
+
+std::size_t code_points(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + "\"";
+}
+
+}  // namespace
+
+std::string csv_line(const std::vector<std::string>& cells) {
+  std::string line;
+  for (std::size_t c = 0; c < cells.size(); ++c) line += (c == 0 ? "" : ",") + csv_field(cells[c]);
+  return line + "\n";
+}
+
+void print_columns(const std::vector<std::vector<std::string>>& lines) {
+  std::vector<std::size_t> widths(lines.front().size(), 0);
+  for (const auto& line : lines)
+    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], code_points(line[c]));
+  for (const auto& line : lines) {
+    fmt::print("{:<{}}", line[0], widths[0]);
+    for (std::size_t c = 1; c < line.size(); ++c) fmt::print("  {:>{}}", line[c], widths[c]);
+    fmt::print("\n");
+  }
+}
+
+}  // namespace graft

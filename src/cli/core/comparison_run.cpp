@@ -1,0 +1,140 @@
+#include "cli/core/comparison_run.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/core/tune_run.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The report is the last file of a run.
+bool finished(const PlannedRun& run) {
+  return fs::exists(fs::path(run.config.run.output) / "report.html");
+}
+
+std::string told(const PlannedRun& run) {
+  return fmt::format("{}, {}, seed {}", run.task, run.variant, run.seed);
+}
+
+class Runner {
+ public:
+  Runner(const std::vector<PlannedRun>& plan, std::size_t together) : plan_(plan), together_(together) {}
+
+  std::map<std::string, std::string> run() {
+    for (const auto& planned : plan_) {
+      if (finished(planned)) continue;
+      if (!pass_.empty() && !shares_pass(planned)) train_pass();
+      auto run = open(planned);
+      if (run->adapter().replaces_parameters()) {
+        train_alone({&planned, std::move(run)});
+      } else {
+        pass_.push_back({&planned, std::move(run)});
+      }
+    }
+    train_pass();
+    return failures_;
+  }
+
+ private:
+  struct Member {
+    const PlannedRun* planned;
+    std::unique_ptr<TuneRun> run;
+  };
+
+  bool shares_pass(const PlannedRun& planned) const {
+    const PlannedRun& first = *pass_.front().planned;
+    if (base_key(planned.config) != base_key(first.config)) return false;
+    if (together_ > 0) return pass_.size() < together_;
+    return planned.task == first.task && planned.variant == first.variant;
+  }
+
+  static std::string base_key(const RunConfig& config) {
+    return fmt::format("{}\n{}\n{}\n{}", config.model.path, config.model.weights, config.model.dtype,
+                       config.train.precision);
+  }
+
+  std::unique_ptr<TuneRun> open(const PlannedRun& planned) {
+    if (base_of_ != base_key(planned.config)) {
+      base_ = {};  // before the next is read: two would not fit
+      base_ = open_base(planned.config);
+      base_of_ = base_key(planned.config);
+    }
+    std::fprintf(stderr, "[%td of %zu] %s\n", &planned - plan_.data() + 1, plan_.size(), told(planned).c_str());
+    auto run = std::make_unique<TuneRun>(open_job(planned.config, base_));
+    run->begin(same_questions(planned));
+    return run;
+  }
+
+  // Folders of runs on the same task and seed, to whose held-out examples the base model has answered already.
+  std::vector<fs::path> same_questions(const PlannedRun& planned) const {
+    std::vector<fs::path> folders;
+    for (const auto& other : plan_) {
+      if (&other != &planned && other.task == planned.task && other.seed == planned.seed)
+        folders.emplace_back(other.config.run.output);
+    }
+    return folders;
+  }
+
+  void train_pass() {
+    if (pass_.empty()) return;
+    std::vector<Member> members = std::move(pass_);
+    pass_.clear();
+    if (members.size() == 1) return train_alone(std::move(members.front()));
+    try {
+      std::vector<Training> trainings;
+      for (const auto& member : members)
+        trainings.push_back(
+            member.run->training(trainings.empty() ? fmt::format("tune {} together", members.size()) : ""));
+      train_together(*base_.model, trainings);
+    } catch (const Error& error) {
+      if (error.category() != Category::Corruption) throw;
+      return train_apart(std::move(members), error.what());
+    }
+    for (auto& member : members) finish(member);
+  }
+
+  // One of several whose loss is no number stops all: each goes on by itself from its last state.
+  void train_apart(std::vector<Member> members, const std::string& why) {
+    std::fprintf(stderr, "graft: note: %s; going on one by one\n", why.c_str());
+    for (auto& member : members) member.run.reset();
+    for (auto& member : members) train_alone({member.planned, open(*member.planned)});
+  }
+
+  void train_alone(Member member) {
+    try {
+      train(*base_.model, member.run->training("tune"));
+    } catch (const Error& error) {
+      if (error.category() != Category::Corruption) throw;
+      std::fprintf(stderr, "graft: note: %s is left out: %s\n", told(*member.planned).c_str(), error.what());
+      failures_[member.planned->config.run.output] = error.what();
+      return;
+    }
+    finish(member);
+  }
+
+  void finish(Member& member) {
+    member.run->finish();
+    member.run.reset();
+  }
+
+  const std::vector<PlannedRun>& plan_;
+  std::size_t together_;
+  Base base_;
+  std::string base_of_;
+  std::vector<Member> pass_;
+  std::map<std::string, std::string> failures_;
+};
+
+}  // namespace
+
+std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together) {
+  for (const auto& planned : plan) refuse_other_run(planned.config);  // before hours of work on others
+  return Runner(plan, together).run();
+}
+
+}  // namespace graft

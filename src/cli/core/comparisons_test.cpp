@@ -1,0 +1,33 @@
+// The shipped comparisons, dry: every variant makes an adapter on a gated T5 of the papers' kind.
+#include <gtest/gtest.h>
+
+#include "adapters/core/combination.h"
+#include "base/error.h"
+#include "cli/core/job.h"
+#include "config/comparison.h"
+#include "config/published_test_support.h"
+#include "config/shipped.h"
+
+namespace graft {
+namespace {
+
+TEST(ShippedComparisons, EveryVariantMakesAnAdapter) {
+  const auto model = outline_model(model_config_from_json(t5_v11(64, 128, 4), "config.json"));
+  for (const auto& name : shipped_names("comparisons")) {
+    const Comparison comparison = load_comparison(name);
+    for (const auto& variant : comparison.variants) {
+      const RunConfig config = with_settings(variant.settings, load_recipe(comparison.recipe));
+      Rng rng(0);
+      try {
+        const MethodChoice method(config.method.name);
+        EXPECT_GT(trainable_elements(*method.create(*model, method_options(config), rng)), 0)
+            << name << ": " << variant.name;
+      } catch (const Error& error) {
+        ADD_FAILURE() << name << ": " << variant.name << ": " << error.what();
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace graft

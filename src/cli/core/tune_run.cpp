@@ -1,0 +1,334 @@
+#include "cli/core/tune_run.h"
+
+#include <fmt/chrono.h>
+
+#include <cstdio>
+
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/core/usage.h"
+#include "convert/merge.h"
+#include "report/runs.h"
+#include "train/state.h"
+
+namespace graft {
+namespace {
+
+// A method sees token ids and no words.
+nlohmann::json with_token_ids(nlohmann::json options, const Method& method, const Tokenizer& tokenizer) {
+  const std::string text = "init_text";
+  if (!options.contains(text) || std::string(method.options).find(text) == std::string::npos) return options;
+  if (!options.at(text).is_string() || options.at(text).get<std::string>().empty())
+    fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", options.at(text).dump());
+  options["init_ids"] = tokenizer.encode(options.at(text).get<std::string>(), false);
+  options.erase(text);
+  return options;
+}
+
+nlohmann::json options_of(const RunConfig& config, const MethodChoice& method, const Tokenizer& tokenizer) {
+  nlohmann::json options = method_options(config);
+  if (method.single()) return with_token_ids(options, *method.parts().front(), tokenizer);
+  for (const Method* part : method.parts()) {
+    if (options.contains(part->name)) options[part->name] = with_token_ids(options[part->name], *part, tokenizer);
+  }
+  return options;
+}
+
+TrainSettings train_settings(const RunConfig& config, const Task& task) {
+  TrainSettings settings;
+  const auto& objective = config.objective;
+  settings.loss.lm_weight = objective.lm ? objective.lm_weight : 0;
+  settings.loss.unlikelihood_weight = objective.unlikelihood ? objective.unlikelihood_weight : 0;
+  settings.loss.length_norm_weight = objective.length_norm ? objective.length_norm_weight : 0;
+  if (objective_of(config, task) == "lm") settings.lm = LmSettings{objective.label_smoothing};
+  settings.loss.authors_unlikelihood = objective.unlikelihood_variant == "authors";
+  settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1,
+                        config.optimizer.beta2, config.optimizer.eps};
+  settings.lr = config.optimizer.lr;
+  settings.schedule = config.optimizer.schedule;
+  settings.warmup_steps = config.optimizer.warmup_steps;
+  settings.clip_norm = config.optimizer.clip_norm;
+  settings.steps = config.train.steps;
+  settings.batch_size = config.train.batch_size;
+  settings.accumulation = config.train.accumulation;
+  settings.eval_every = config.train.eval_every;
+  settings.keep_best = best_metric_of(config, task) != "last";
+  settings.save_every = config.train.save_every > 0 ? config.train.save_every : 10;
+  settings.seed = static_cast<std::uint64_t>(config.train.seed);
+  settings.checkpoint_layers = config.train.checkpoint_layers;
+  return settings;
+}
+
+RunFolder open_folder(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output;
+  RunFolder folder = RunFolder::is_run(path) ? RunFolder::open(path) : RunFolder::create(path);
+  folder.write_config(write_run_config(config));
+  return folder;
+}
+
+std::string percent(const Spread& spread) {
+  return percent_with_interval({spread.median, spread.low, spread.high});
+}
+
+// What runs of choices are told by, and runs that write texts.
+std::string main_metric(const Task& task) {
+  return task.generates() ? task.metrics.front() : "accuracy";
+}
+
+}  // namespace
+
+// A folder with a run of the same configuration goes on; another configuration is refused, before anything is loaded.
+void refuse_other_run(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output, file = path / "config.yaml";
+  if (!RunFolder::is_run(path)) return refuse_occupied(path);
+  if (std::filesystem::exists(file) && read_file(file) != write_run_config(config)) {
+    fail(Category::InvalidArgument, path.string(),
+         "holds a run with other settings (see its config.yaml); choose another --output");
+  }
+}
+
+TuneRun::TuneRun(Job job)
+    : job_(std::move(job)),
+      settings_(train_settings(job_.config, job_.task)),
+      method_(job_.config.method.name),
+      adapter_(new_adapter()),
+      // Last, so that a slip in anything above leaves no folder behind.
+      folder_((refuse_unscorable(job_), open_folder(job_.config))) {
+  settings_.templates = job_.templates.size();
+}
+
+std::unique_ptr<Adapter> TuneRun::new_adapter() const {
+  Rng rng(settings_.seed, 1);
+  auto adapter = method_.create(*job_.model, options_of(job_.config, method_, *job_.tokenizer), rng);
+  // What PEFT's files cannot hold is told now, not when the training is done.
+  if (has_adapter_file()) adapter->peft_tensors();
+  return adapter;
+}
+
+void TuneRun::announce() const {
+  std::fprintf(stderr,
+               "model: %s, %s parameters (%s)\ntask: %s, %zu training examples, %zu held out\nmethod: %s, %s "
+               "trainable parameters\n",
+               job_.config.model.path.c_str(), grouped(job_.model->parameters().elements()).c_str(),
+               job_.model->parameters().storage().c_str(), job_.task.name.c_str(),
+               job_.train.size() / job_.templates.size(), job_.held_out.size(), method_.name().c_str(),
+               grouped(trainable_elements(*adapter_)).c_str());
+  if (job_.held_out.empty()) {
+    std::fprintf(stderr,
+                 "graft: note: every row trains, nothing is held out, so there will be no score; --shots 8 trains on "
+                 "8 rows of each class and holds out the rest\n");
+  }
+  if (settings_.warmup_steps > settings_.steps) {
+    std::fprintf(
+        stderr,
+        "graft: note: the warm-up of %lld steps is longer than the run of %lld, the learning rate ends at "
+        "%.2g of %.2g; set optimizer.warmup_steps\n",
+        static_cast<long long>(settings_.warmup_steps), static_cast<long long>(settings_.steps),
+        learning_rate(settings_.schedule, settings_.lr, settings_.steps - 1, settings_.steps, settings_.warmup_steps),
+        settings_.lr);
+  }
+  if (settings_.eval_every > 0 && settings_.keep_best) {
+    std::fprintf(stderr,
+                 "graft: note: the best adapter is chosen on the held-out examples, so its score there is optimistic; "
+                 "--set train.best_metric=last keeps the last one\n");
+  }
+}
+
+// A run goes on with the model and the examples it began with, or not at all.
+void TuneRun::write_train() {
+  const auto examples = training_examples(job_);
+  if (!std::filesystem::exists(state_file())) return folder_.write_train(examples);
+  refuse_other_base(state_file(), base_hash(*job_.model));
+  if (folder_.has_train(examples)) return;
+  fail(Category::InvalidArgument, folder_.path().string(),
+       "holds a run on other training examples (train.jsonl): the data or the task has changed since it began; choose "
+       "another --output");
+}
+
+void TuneRun::begin(const std::vector<std::filesystem::path>& others) {
+  write_train();
+  if (job_.held_out.empty()) return;
+  // The base model answers once, as long as nothing has changed that its answers follow from.
+  const std::string key = evaluation_key(job_);
+  before_ = recorded_before(folder_.path(), key);
+  if (before_) return;
+  for (const auto& other : others) {
+    if (!before_) before_ = recorded_before(other, key);
+  }
+  if (!before_) before_ = evaluate_templates(job_, nullptr, "evaluate before");
+  folder_.write_predictions("before", predictions_of(job_, *before_));
+  folder_.write_summary({{"before", summary_of(*before_)}, {"before_key", key}});
+}
+
+void TuneRun::tell_before() const {
+  if (!before_) return;
+  const std::string metric = main_metric(job_.task);
+  std::fprintf(stderr, "before: %s %s\n", metric.c_str(), told(job_, *before_, metric).c_str());
+}
+
+std::optional<Evaluation> TuneRun::recorded_before(const std::filesystem::path& folder, const std::string& key) const {
+  const nlohmann::json summary = read_summary(folder);
+  if (!summary.is_object() || summary.value("before_key", "") != key) return std::nullopt;
+  std::vector<Prediction> predictions;
+  for (auto& prediction : read_predictions(folder)) {
+    if (prediction.phase == "before") predictions.push_back(std::move(prediction));
+  }
+  auto evaluation = evaluation_of(job_, predictions);
+  if (!evaluation) return std::nullopt;
+  const nlohmann::json& before = summary.at("before");
+  evaluation->seconds = before.value("seconds", 0.0);
+  if (before.contains("templates")) before.at("templates").at("accuracy").get_to(evaluation->by_template);
+  return evaluation;
+}
+
+void TuneRun::go_on_from(std::int64_t step) {
+  if (!verb_.empty()) {
+    std::fprintf(stderr, "going on from step %lld\n", static_cast<long long>(step));
+    progress_ = std::make_unique<Progress>(verb_, settings_.steps, step);
+  }
+  for (const auto& line : read_metrics(folder_.path())) {
+    if (line.step != step || !line.loss) continue;  // an evaluation has a line of its own
+    trained_.seconds = line.seconds.value_or(0);
+    trained_.tokens = line.tokens.value_or(0);
+  }
+  folder_.drop_metrics_after(step);
+}
+
+double TuneRun::evaluate_during(std::int64_t step) {
+  const bool texts = job_.task.generates();
+  const Evaluation evaluation =
+      texts ? evaluate_references(job_, adapter_.get(), "evaluate") : evaluate(job_, adapter_.get(), "evaluate");
+  Metrics line;
+  line.step = step;
+  line.scores = {{texts ? "log_likelihood" : "accuracy", evaluation.metric(texts ? "loss" : "accuracy")}};
+  folder_.append(line);
+  const std::string best = best_metric_of(job_.config, job_.task);
+  return evaluation.metric(best == "last" ? "loss" : best);
+}
+
+void TuneRun::record_step(const StepReport& step) {
+  trained_.seconds += step.seconds;
+  trained_.tokens += step.tokens;
+  folder_.append({step.step, step.loss, step.parts, step.lr, trained_.seconds, trained_.tokens, {}, step.examples});
+  if (progress_) progress_->update(step.step, fmt::format("loss {:.3f}", step.loss));
+}
+
+Training TuneRun::training(const std::string& progress) {
+  verb_ = progress;
+  trained_ = {};
+  // From before the first step, whose time counts too.
+  if (!verb_.empty()) progress_ = std::make_unique<Progress>(verb_, settings_.steps);
+  callbacks_.on_resume = [this](std::int64_t step) { go_on_from(step); };
+  callbacks_.evaluate = [this](std::int64_t step) { return evaluate_during(step); };
+  callbacks_.on_step = [this](const StepReport& step) { record_step(step); };
+  // Killed before its first state, the run begins anew.
+  if (!std::filesystem::exists(state_file())) folder_.drop_metrics_after(0);
+  return {*adapter_, job_.train_tokens, settings_, state_file(), callbacks_};
+}
+
+void TuneRun::finish() {
+  progress_.reset();
+  if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
+  if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
+  save();
+  folder_.write_summary(summary());
+  const TuneResult result{job_, settings_, method_.name(), *adapter_, folder_, started_, before_, after_, trained_};
+  folder_.write_report(render_report(tune_report(result, generate_command())));
+  record();
+}
+
+// What the run leaves to use: a PEFT folder, or where PEFT does not have the method the whole model.
+void TuneRun::save() {
+  if (!has_adapter_file()) {
+    std::filesystem::remove_all(folder_.model());
+    write_merged(*job_.model, job_.config.model.path, *adapter_, folder_.model());
+    return;
+  }
+  Manifest manifest;
+  manifest.fields = {{"recipe", write_run_config(job_.config)},  {"task", job_.task.text},
+                     {"weights", job_.config.model.weights},     {"data_hash", job_.data_hash},
+                     {"tokenizer_hash", job_.tokenizer->hash()}, {"seed", std::to_string(settings_.seed)}};
+  const std::string metric = main_metric(job_.task);
+  if (after_) manifest.fields[metric] = fmt::format("{:.6f}", after_->metric(metric));
+  save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
+}
+
+nlohmann::json TuneRun::summary() const {
+  nlohmann::json result = {{"steps", settings_.steps},
+                           {"train_seconds", trained_.seconds},
+                           {"train_tokens", trained_.tokens},
+                           {"load_seconds", job_.load_seconds},
+                           {"trainable_parameters", trainable_elements(*adapter_)},
+                           {"base_parameters", job_.model->parameters().elements()},
+                           {"base_weights", job_.model->parameters().storage()},
+                           {"base_bytes", job_.model->parameters().bytes()},
+                           {"peak_memory_bytes", peak_memory()}};
+  if (before_) {
+    result["before"] = summary_of(*before_);
+    result["before_key"] = evaluation_key(job_);
+  }
+  if (after_) result["after"] = summary_of(*after_);
+  return result;
+}
+
+nlohmann::json TuneRun::summary_of(const Evaluation& evaluation) const {
+  nlohmann::json result = {{"seconds", evaluation.seconds}};
+  if (!job_.task.generates()) result["accuracy"] = evaluation.accuracy();
+  for (const auto& metric : job_.task.metrics) result[metric] = evaluation.metric(metric);
+  if (evaluation.by_template.empty()) return result;
+  const Spread spread = evaluation.spread();
+  result["templates"] = {{"median", spread.median},
+                         {"first_quartile", spread.low},
+                         {"third_quartile", spread.high},
+                         {"accuracy", evaluation.by_template}};
+  return result;
+}
+
+// The list of runs stands beside the run folders; a run does not fail because it cannot be written.
+void TuneRun::record() const {
+  const auto folder = std::filesystem::canonical(folder_.path());
+  const std::string started = fmt::format("{:%FT%TZ}", fmt::gmtime(started_));
+  RunRecord run{folder.string(), folder.string(), started,         "done", job_.config.model.path,
+                job_.task.name,  method_.name(),  settings_.steps, {}};
+  for (const auto& metric : job_.task.metrics) {
+    if (before_) run.scores[metric + "_before"] = before_->metric(metric);
+    if (after_) run.scores[metric] = after_->metric(metric);
+  }
+  const std::string why = record_run(folder.parent_path() / "runs.db", run);
+  if (!why.empty()) std::fprintf(stderr, "graft: note: %s\n", why.c_str());
+}
+
+std::string TuneRun::generate_command() const {
+  const std::string model = has_adapter_file() ? fmt::format("{} --adapter {}", shell_word(job_.config.model.path),
+                                                             shell_word(folder_.adapter().string()))
+                                               : shell_word(folder_.model().string());
+  const std::string& weights = job_.config.model.weights;
+  return fmt::format("graft generate --model {}{} --prompt \"…\"", model,
+                     weights == "dense" ? "" : " --weights " + weights);
+}
+
+void TuneRun::close() const {
+  if (after_) {
+    for (const auto& metric : job_.task.metrics) {
+      const auto count =
+          job_.task.generates() ? static_cast<std::int64_t>(job_.held_out.size()) : after_->scores.examples;
+      std::printf("%s before %s, after %s on %lld held-out %s\n", metric.c_str(), told(job_, *before_, metric).c_str(),
+                  told(job_, *after_, metric).c_str(), static_cast<long long>(count),
+                  job_.task.generates() ? "prompts" : "examples");
+    }
+  }
+  if (after_ && !after_->by_template.empty()) {
+    std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),
+                percent(before_->spread()).c_str(), percent(after_->spread()).c_str());
+  }
+  std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\n%s %s\nnext:    %s\n",
+              human_seconds(trained_.seconds).c_str(),
+              trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
+              human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
+              has_adapter_file() ? "adapter:" : "model:  ",
+              (has_adapter_file() ? folder_.adapter() : folder_.model()).c_str(), generate_command().c_str());
+  if (has_adapter_file()) std::printf("         graft verify --run %s\n", shell_word(folder_.path().string()).c_str());
+}
+
+}  // namespace graft

@@ -1,0 +1,75 @@
+// One run of `graft tune`, from its folder's first file to its report; `graft compare` has many of them.
+#pragma once
+
+#include <ctime>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "adapters/core/combination.h"
+#include "base/progress.h"
+#include "cli/core/evaluation.h"
+#include "cli/core/tune_report.h"
+#include "report/run_folder.h"
+#include "train/loop.h"
+
+namespace graft {
+
+/// Throws InvalidArgument where the run folder of `config` holds a run of other settings, or something else.
+void refuse_other_run(const RunConfig& config);
+
+class TuneRun {
+ public:
+  /// Makes the adapter and opens the run folder, new or to go on with. Throws as MethodChoice::create,
+  /// refuse_unscorable and RunFolder do; then there is no new folder.
+  explicit TuneRun(Job job);
+  TuneRun(const TuneRun&) = delete;
+
+  const Job& job() const { return job_; }
+  const Adapter& adapter() const { return *adapter_; }
+
+  /// Says on standard error what will be done, with notes on what may surprise.
+  void announce() const;
+  /// Writes the training examples and lets the base model answer the held-out ones, once: where this run's folder or
+  /// one of `others` has its answers they are read. Throws InvalidArgument where the run began on other examples.
+  void begin(const std::vector<std::filesystem::path>& others = {});
+  /// Says how the base model did, where something is held out.
+  void tell_before() const;
+  /// For train() or train_together(), while this lives. `progress` is the verb of the progress line; empty: no line.
+  Training training(const std::string& progress);
+  /// Evaluates, and leaves the adapter, the summary and the report, in this order.
+  void finish();
+  /// Prints scores, cost and the next commands.
+  void close() const;
+
+ private:
+  void write_train();
+  std::optional<Evaluation> recorded_before(const std::filesystem::path& folder, const std::string& key) const;
+  void go_on_from(std::int64_t step);
+  double evaluate_during(std::int64_t step);
+  void record_step(const StepReport& step);
+  void save();
+  void record() const;
+  bool has_adapter_file() const { return method_.has_adapter_file(); }
+  std::filesystem::path state_file() const { return folder_.state() / "state.safetensors"; }
+  nlohmann::json summary() const;
+  nlohmann::json summary_of(const Evaluation& evaluation) const;
+  std::string generate_command() const;
+  std::unique_ptr<Adapter> new_adapter() const;
+
+  Job job_;
+  TrainSettings settings_;
+  MethodChoice method_;
+  std::unique_ptr<Adapter> adapter_;
+  RunFolder folder_;
+  TrainCallbacks callbacks_;
+  std::string verb_;
+  std::unique_ptr<Progress> progress_;
+  std::time_t started_ = std::time(nullptr);
+  std::optional<Evaluation> before_, after_;
+  Trained trained_;
+};
+
+}  // namespace graft

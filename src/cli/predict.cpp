@@ -1,0 +1,201 @@
+// graft predict: a tuned model answers rows that nobody has labelled.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/core/columns.h"
+#include "cli/core/evaluation.h"
+#include "cli/core/verb.h"
+#include "data/split.h"
+#include "data/unicode.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct Arguments {
+  std::string run, model, adapter, task, data, output, dtype, weights, prompt_template;
+  std::vector<std::string> keep;
+  bool raft = false;
+};
+
+Arguments arguments;
+
+void declare(CLI::App& app) {
+  Arguments& a = arguments;
+  app.add_option("--run", a.run, "a run folder of graft tune: its model, adapter, task and settings");
+  app.add_option("--model", a.model, "model folder or .gguf file (default: the run's)");
+  app.add_option("--adapter", a.adapter, "PEFT adapter folder (default: the run's; without --run: none)");
+  app.add_option("--task", a.task, "a shipped task or a task YAML (default: the one the adapter was tuned on)");
+  app.add_option(
+         "--data", a.data,
+         "rows to answer: a .csv, .tsv or .jsonl file with the fields that the task's prompt names, or a folder of "
+         ".txt files; they need no label")
+      ->required();
+  app.add_option("--output", a.output, "new .csv or .jsonl file")->required();
+  app.add_option("--keep", a.keep, "a column of the rows to copy in front of the answers, once for each");
+  app.add_flag("--raft", a.raft, "as the RAFT benchmark wants its predictions.csv: the columns ID and Label alone");
+  app.add_option("--template", a.prompt_template,
+                 "prompt template by name or number, or all: the mean of their probabilities (default: the run's)");
+  app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: the run's)")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: the run's)")
+      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
+}
+
+// A method without an adapter file leaves a whole model in its run folder.
+bool run_left_model() {
+  return !arguments.run.empty() && fs::exists(fs::path(arguments.run) / "model");
+}
+
+std::string adapter_folder() {
+  if (!arguments.adapter.empty() || arguments.run.empty() || run_left_model()) return arguments.adapter;
+  return adapter_of_run(arguments.run).string();
+}
+
+RunConfig resolve() {
+  const Arguments& a = arguments;
+  RunConfig config = a.run.empty() ? RunConfig{} : config_of_run(a.run);
+  if (run_left_model()) config.model.path = (fs::path(a.run) / "model").string();
+  if (!a.model.empty()) config.model.path = a.model;
+  if (!a.weights.empty()) config.model.weights = a.weights;
+  if (!a.dtype.empty()) config.model.dtype = a.dtype;
+  if (!a.prompt_template.empty()) config.data.prompt_template = a.prompt_template;
+  config.data.eval_rows = 0;
+  return config;
+}
+
+Task task_for(const RunConfig& config, const LoadedAdapter& adapter) {
+  if (!arguments.task.empty()) return load_task(arguments.task);
+  if (adapter.manifest.is_object() && adapter.manifest.contains("task"))
+    return parse_task(adapter.manifest.at("task").get<std::string>(), "task of the adapter");
+  if (config.task.name.empty())
+    fail(Category::InvalidArgument, "--task", "name the task whose prompt the rows are put into");
+  return load_task(config.task.name);
+}
+
+// What is asked of the rows' fields, wherever they come from: columns that are kept beside those of the prompt.
+std::vector<std::string> kept_columns(const std::vector<Row>& rows, const Task& task) {
+  std::vector<std::string> columns = arguments.keep;
+  if (arguments.raft) columns = {"ID"};
+  for (const auto& column : columns) {
+    for (const auto& row : rows) require_field(row, column, task.format);
+  }
+  return columns;
+}
+
+// The label, or where the data has none the choice's own text.
+std::string answer_name(const Job& job, std::size_t row, std::size_t choice) {
+  return choice < job.labels.size() ? job.labels[choice] : without_space_around(job.held_out[row].choices[choice]);
+}
+
+struct Answer {
+  std::string text;
+  std::vector<double> probabilities;  ///< of the choices; empty for texts that were written
+};
+
+std::vector<Answer> choices_made(const Job& job, const Adapter* adapter) {
+  std::vector<Answer> answers(job.held_out.size());
+  for (const auto& made : job.templates) {
+    const auto ranked = rank_in(job, made, adapter, "predict");
+    for (std::size_t row = 0; row < ranked.size(); ++row) {
+      auto& sum = answers[row].probabilities;
+      sum.resize(ranked[row].probabilities.size());
+      for (std::size_t c = 0; c < sum.size(); ++c)
+        sum[c] += ranked[row].probabilities[c] / static_cast<double>(job.templates.size());
+    }
+  }
+  for (std::size_t row = 0; row < answers.size(); ++row) {
+    const auto& p = answers[row].probabilities;
+    answers[row].text =
+        answer_name(job, row, static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin()));
+  }
+  return answers;
+}
+
+std::vector<Answer> answers_of(const Job& job, const Adapter* adapter) {
+  if (!job.task.generates()) return choices_made(job, adapter);
+  std::vector<Answer> answers;
+  for (auto& text : write_held_out(job, adapter, "predict")) answers.push_back({std::move(text), {}});
+  return answers;
+}
+
+std::string as_csv(const std::vector<Row>& rows, const std::vector<Answer>& answers,
+                   const std::vector<std::string>& columns) {
+  const bool choices = !answers.empty() && !answers.front().probabilities.empty();
+  std::vector<std::string> head = columns;
+  if (columns.empty()) head.emplace_back("row");
+  head.emplace_back(arguments.raft ? "Label" : "prediction");
+  if (choices && !arguments.raft) head.emplace_back("probability");
+  std::string text = csv_line(head);
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    std::vector<std::string> cells;
+    for (const auto& column : columns) cells.push_back(rows[row].fields.at(column));
+    if (columns.empty()) cells.push_back(rows[row].where);
+    cells.push_back(answers[row].text);
+    const auto& p = answers[row].probabilities;
+    if (choices && !arguments.raft) cells.push_back(fmt::format("{:.6f}", *std::max_element(p.begin(), p.end())));
+    text += csv_line(cells);
+  }
+  return text;
+}
+
+std::string as_jsonl(const Job& job, const std::vector<Row>& rows, const std::vector<Answer>& answers,
+                     const std::vector<std::string>& columns) {
+  std::string text;
+  for (std::size_t row = 0; row < rows.size(); ++row) {
+    Json line = {{"row", rows[row].where}};
+    for (const auto& column : columns) line[column] = rows[row].fields.at(column);
+    line["prediction"] = answers[row].text;
+    for (std::size_t c = 0; c < answers[row].probabilities.size(); ++c)
+      line["probabilities"][answer_name(job, row, c)] = answers[row].probabilities[c];
+    text += line.dump() + "\n";
+  }
+  return text;
+}
+
+void check_output() {
+  const fs::path output = arguments.output;
+  const std::string suffix = output.extension().string();
+  if (suffix != ".csv" && suffix != ".jsonl")
+    fail(Category::InvalidArgument, "--output", "'{}' must end in .csv or .jsonl", arguments.output);
+  if (arguments.raft && suffix != ".csv") fail(Category::InvalidArgument, "--output", "is a .csv file with --raft");
+  if (fs::exists(output)) fail(Category::InvalidArgument, arguments.output, "exists already; name a new file");
+}
+
+int run() {
+  check_output();
+  const RunConfig config = resolve();
+  const Base base = open_base(config);
+  LoadedAdapter adapter;
+  if (const std::string folder = adapter_folder(); !folder.empty()) adapter = load_adapter(folder, *base.model);
+  Task task = task_for(config, adapter);
+  const std::vector<Row> rows = read_unlabelled(task, arguments.data);
+  const auto columns = kept_columns(rows, task);
+  const Job job = open_unlabelled(config, base, std::move(task), rows);
+  const auto answers = answers_of(job, adapter.adapter.get());
+  const bool csv = fs::path(arguments.output).extension() == ".csv";
+  write_file(arguments.output, csv ? as_csv(rows, answers, columns) : as_jsonl(job, rows, answers, columns));
+  fmt::print("{}: {} rows\n", arguments.output, rows.size());
+  return 0;
+}
+
+}  // namespace
+
+namespace cli {
+extern const Verb predict;
+const Verb predict{
+    "predict", "answer new rows with a tuned model, into a file",
+    "  graft predict --run runs/bbc --data new-articles/ --output topics.csv\n"
+    "  graft predict --run runs/mine --data new.csv --keep id --keep text --output answers.csv\n"
+    "  graft predict --model ./smollm2 --adapter runs/bbc/adapter --data new.jsonl --output topics.jsonl\n"
+    "  graft predict --run runs/raft-ade --data test_unlabeled.csv --raft --output predictions.csv\n",
+    declare, run};
+}  // namespace cli
+}  // namespace graft

@@ -1,0 +1,85 @@
+#include "config/comparison.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "config/shipped.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string error_of(const std::string& yaml) {
+  try {
+    parse_comparison(yaml, "c.yaml");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing";
+}
+
+std::vector<std::string> names(const Comparison& comparison) {
+  std::vector<std::string> result;
+  for (const auto& variant : comparison.variants) result.push_back(variant.name);
+  return result;
+}
+
+constexpr const char* kTwo = R"(recipe: lora
+variants:
+  rank4: {method: {options: {rank: 4}}}
+  ia3: {method: {name: ia3}, optimizer: {lr: 3e-3}}
+)";
+
+TEST(Comparison, AVariantIsARecipeOverTheRecipe) {
+  const Comparison comparison = parse_comparison(kTwo, "c.yaml");
+  EXPECT_THAT(names(comparison), ElementsAre("rank4", "ia3"));
+  const RunConfig recipe = load_recipe(comparison.recipe);
+  const RunConfig rank4 = with_settings(comparison.variants[0].settings, recipe);
+  EXPECT_EQ(rank4.method.name, "lora");
+  EXPECT_EQ(rank4.method.options.at("rank"), "4");
+  EXPECT_EQ(rank4.method.options.at("alpha"), recipe.method.options.at("alpha"));
+  const RunConfig ia3 = with_settings(comparison.variants[1].settings, recipe);
+  EXPECT_EQ(ia3.method.name, "ia3");
+  EXPECT_TRUE(ia3.method.options.empty()) << "LoRA's rank is not (IA)³'s";
+  EXPECT_EQ(ia3.optimizer.lr, 3e-3);
+  EXPECT_EQ(ia3.train.steps, recipe.train.steps);
+}
+
+TEST(Comparison, SlipsNameTheLine) {
+  EXPECT_THAT(error_of("variants:\n  a: {optimiser: {lr: 1}}\n"), HasSubstr("c.yaml:2: unknown setting"));
+  EXPECT_THAT(error_of("variants:\n  a: {optimizer: {lr: 99}}\n"), HasSubstr("c.yaml:2: 'optimizer.lr' must be"));
+  EXPECT_THAT(error_of("variants: {}\n"), HasSubstr("must be a map of names and settings"));
+  EXPECT_THAT(error_of("variant:\n  a: {}\n"), HasSubstr("variants"));
+  EXPECT_THAT(error_of("variants:\n  ../a: {}\n"), HasSubstr("'../a' cannot name a variant"));
+  EXPECT_THAT(error_of("variants:\n  a: 7\n"), HasSubstr("c.yaml:2: must be a map of settings"));
+}
+
+TEST(Comparison, VariantsAreChosenByName) {
+  Comparison comparison = parse_comparison(kTwo, "c.yaml");
+  keep_variants(comparison, {"ia3"});
+  EXPECT_THAT(names(comparison), ElementsAre("ia3"));
+  EXPECT_THROW(keep_variants(comparison, {"rank4"}), Error);
+}
+
+TEST(Comparison, MethodsAreVariants) {
+  const Comparison comparison = compare_methods({"ia3", "lora+bitfit"}, "tfew-cpu");
+  EXPECT_THAT(names(comparison), ElementsAre("ia3", "lora+bitfit"));
+  EXPECT_EQ(with_settings(comparison.variants[1].settings, {}).method.name, "lora+bitfit");
+  EXPECT_THROW(compare_methods({"ia3", "ia3"}, "tfew"), Error);
+}
+
+TEST(Comparison, ShippedOnesFitTheirRecipes) {
+  const auto shipped = shipped_names("comparisons");
+  EXPECT_FALSE(shipped.empty());
+  for (const auto& name : shipped) {
+    const Comparison comparison = load_comparison(name);
+    EXPECT_FALSE(comparison.description.empty()) << name;
+    for (const auto& variant : comparison.variants)
+      EXPECT_NO_THROW(with_settings(variant.settings, load_recipe(comparison.recipe))) << name;
+  }
+}
+
+}  // namespace
+}  // namespace graft

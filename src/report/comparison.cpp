@@ -1,0 +1,165 @@
+#include "report/comparison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/progress.h"
+#include "report/html_parts.h"
+#include "report/markup.h"
+#include "report/svg.h"
+
+namespace graft {
+namespace {
+
+std::string fraction_text(double fraction) {
+  return fmt::format("{:.3g}%", 100 * fraction);
+}
+
+std::string score_text(const ComparedTask& task, const ReportScore& score) {
+  return fmt::format("{} <small>{}–{}</small>", compared_value(task, score.value), compared_value(task, score.low),
+                     compared_value(task, score.high));
+}
+
+ScatterPlot plot_of(const ComparedTask& task) {
+  ScatterPlot plot;
+  plot.title = fmt::format("{} on {} against the fraction of parameters trained", task.metric, task.name);
+  plot.x_label = "parameters trained, of the model's";
+  plot.y_label = task.metric;
+  plot.percent = task.percent;
+  plot.reference = task.before;
+  plot.reference_name = "base model";
+  return plot;
+}
+
+std::string task_plot(const ComparisonReport& report, std::size_t index) {
+  ScatterPlot plot = plot_of(report.tasks[index]);
+  plot.width = 520;
+  plot.height = 320;
+  for (const auto& variant : report.variants) {
+    if (const auto& score = variant.scores[index])
+      plot.points.push_back({variant.name, variant.fraction, score->value, score->low, score->high});
+  }
+  return figure(draw(plot), escape(fmt::format("{}: {}", report.tasks[index].name, report.tasks[index].metric)));
+}
+
+// Of the tasks' means where there are several, which then are all in percent.
+std::string mean_plot(const ComparisonReport& report) {
+  ComparedTask all{"all tasks", "score", true, 0};
+  for (const auto& task : report.tasks) {
+    if (!task.before || !all.before) {
+      all.before = std::nullopt;
+    } else {
+      *all.before += *task.before / static_cast<double>(report.tasks.size());
+    }
+  }
+  ScatterPlot plot = plot_of(all);
+  for (const auto& variant : report.variants) {
+    if (variant.mean)
+      plot.points.push_back(
+          {variant.name, variant.fraction, variant.mean->value, variant.mean->low, variant.mean->high});
+  }
+  return figure(draw(plot), "Mean over tasks of the median over seeds, with quartiles");
+}
+
+std::string result_section(const ComparisonReport& report) {
+  const bool several = report.tasks.size() > 1;
+  std::string plots;
+  for (std::size_t i = 0; i < report.tasks.size(); ++i) plots += task_plot(report, i);
+  std::string body = several ? mean_plot(report) : "";
+  body += several ? "<div class=\"grid2 plots\">" + plots + "</div>" : plots;
+  if (!report.description.empty()) body = "<p class=\"note\">" + escape(report.description) + "</p>" + body;
+  return section("result", "Result", body);
+}
+
+std::string table_section(const ComparisonReport& report) {
+  const bool mean = report.tasks.size() > 1;
+  std::string head =
+      "<th scope=\"col\">variant</th><th scope=\"col\">method</th><th scope=\"col\" class=\"n\">trained</th>";
+  for (const auto& task : report.tasks)
+    head += fmt::format("<th scope=\"col\" class=\"n\">{}<br>{}</th>", escape(task.name), escape(task.metric));
+  if (mean) head += "<th scope=\"col\" class=\"n\">mean</th>";
+  head += "<th scope=\"col\" class=\"n\">s a step</th>";
+  std::string rows;
+  for (const auto& variant : report.variants) {
+    rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"n\">{} <small>{}</small></td>",
+                        escape(variant.name), escape(variant.method), fraction_text(variant.fraction),
+                        grouped(variant.parameters));
+    for (std::size_t i = 0; i < report.tasks.size(); ++i) {
+      const auto& score = variant.scores[i];
+      rows += fmt::format("<td class=\"n\">{}</td>", score ? score_text(report.tasks[i], *score) : "–");
+    }
+    if (mean) rows += fmt::format("<td class=\"n\">{}</td>", variant.mean ? percent(variant.mean->value) : "–");
+    rows += fmt::format("<td class=\"n\">{}</td></tr>", number(variant.step_seconds));
+  }
+  return section("table", "Medians and quartiles over seeds",
+                 fmt::format("<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
+                             head, rows));
+}
+
+std::string run_row(const ComparisonReport& report, const ComparedRun& run) {
+  const auto task = std::find_if(report.tasks.begin(), report.tasks.end(),
+                                 [&](const ComparedTask& one) { return one.name == run.task; });
+  const auto value = [&](const std::optional<double>& score) {
+    return score && task != report.tasks.end() ? compared_value(*task, *score) : std::string("–");
+  };
+  const std::string link =
+      run.report.empty() ? escape(run.note) : fmt::format("<a href=\"{}\">report</a>", escape(run.report));
+  return fmt::format(
+      "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
+      escape(run.task), escape(run.variant), run.seed, value(run.before), value(run.score), link);
+}
+
+std::string runs_section(const ComparisonReport& report) {
+  std::string rows;
+  for (const auto& run : report.runs) rows += run_row(report, run);
+  if (rows.empty()) return "";
+  return section(
+      "runs", "Runs",
+      fmt::format("<details><summary>{} runs</summary><div class=\"scroll\"><table><thead><tr><th "
+                  "scope=\"col\">task</th><th scope=\"col\">variant</th><th scope=\"col\" class=\"n\">seed</th>"
+                  "<th scope=\"col\" class=\"n\">before</th><th scope=\"col\" class=\"n\">after</th><th "
+                  "scope=\"col\"></th></tr></thead><tbody>{}</tbody></table></div></details>",
+                  report.runs.size(), rows));
+}
+
+std::string header(const ComparisonReport& report) {
+  std::string tasks;
+  for (const auto& task : report.tasks) tasks += (tasks.empty() ? "" : ", ") + task.name;
+  std::string facts;
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) facts += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", name, escape(value));
+  };
+  add("Model", report.model);
+  add("Tasks", tasks);
+  add("Variants", std::to_string(report.variants.size()));
+  add("Seeds", std::to_string(report.seeds));
+  add("Started", report.started);
+  return fmt::format(
+      "<header><p class=\"brand\">graft comparison</p><h1>{} variants <span class=\"on\">on</span> {}</h1><dl "
+      "class=\"facts\">{}</dl></header>",
+      report.variants.size(), escape(tasks), facts);
+}
+
+}  // namespace
+
+std::string compared_value(const ComparedTask& task, double value) {
+  return task.percent ? percent(value) : number(value);
+}
+
+std::string render_comparison(const ComparisonReport& report) {
+  ReportData shared;
+  shared.reproducibility = report.reproducibility;
+  shared.commands = report.commands;
+  return page({"graft comparison on " + report.model,
+               header(report),
+               {{"Result", result_section(report)},
+                {"Table", table_section(report)},
+                {"Runs", runs_section(report)},
+                {"Try it", commands_section(shared)},
+                {"Reproduce", reproducibility_section(shared)}},
+               report.version,
+               ""});
+}
+
+}  // namespace graft

@@ -1,0 +1,61 @@
+// The report of `graft compare`: variants × tasks × seeds, in one file that opens offline.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "report/html.h"
+
+namespace graft {
+
+struct ComparedTask {
+  std::string name;
+  std::string metric;            ///< "accuracy", "bleu"
+  bool percent = true;           ///< the metric is a fraction
+  std::optional<double> before;  ///< of the base model: median over seeds
+};
+
+struct ComparedVariant {
+  std::string name;
+  std::string method;
+  std::int64_t parameters = 0;                     ///< trained
+  double fraction = 0;                             ///< of the base's parameters
+  double step_seconds = 0;                         ///< median over runs
+  std::vector<std::optional<ReportScore>> scores;  ///< by task: median and quartiles over seeds
+  std::optional<ReportScore> mean;                 ///< of the above over tasks; where every task has one in percent
+};
+
+struct ComparedRun {
+  std::string task;
+  std::string variant;
+  std::int64_t seed = 0;
+  std::optional<double> before;
+  std::optional<double> score;
+  std::string report;  ///< its report.html, relative to this page; empty: none
+  std::string note;    ///< why there is no score
+};
+
+struct ComparisonReport {
+  std::string model;
+  std::string description;
+  std::string started;  ///< in words
+  std::string version;  ///< of graft
+  std::int64_t seeds = 0;
+  std::vector<ComparedTask> tasks;
+  std::vector<ComparedVariant> variants;  ///< in the order of the comparison
+  std::vector<ComparedRun> runs;
+  std::vector<std::pair<std::string, std::string>> reproducibility;
+  std::vector<ReportCommand> commands;
+};
+
+/// The whole page: a scatter plot of score against the fraction of parameters trained (Liu et al. 2022, figure 2) of
+/// the mean over tasks and of every task, the table, and every run. Every text may be hostile: it is escaped.
+std::string render_comparison(const ComparisonReport& report);
+
+/// "86.5%" where the metric is a fraction, else "41.27".
+std::string compared_value(const ComparedTask& task, double value);
+
+}  // namespace graft

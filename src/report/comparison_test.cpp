@@ -1,0 +1,58 @@
+#include "report/comparison.h"
+
+#include <gtest/gtest.h>
+
+#include "report/well_formed.h"
+
+namespace graft {
+namespace {
+
+ComparisonReport two_tasks() {
+  ComparisonReport report;
+  report.model = "tiny & co";
+  report.seeds = 2;
+  report.tasks = {{"rte", "accuracy", true, 0.5}, {"cb", "accuracy", true, 0.3}};
+  report.variants = {{"ia3", "ia3", 1000, 1e-4, 1.5, {ReportScore{0.6, 0.55, 0.65}, ReportScore{0.8, 0.7, 0.9}},
+                      ReportScore{0.7, 0.625, 0.775}},
+                     {"<full>", "full", 10'000'000, 1, 9, {ReportScore{0.7, 0.7, 0.7}, std::nullopt}, std::nullopt}};
+  report.runs = {{"rte", "ia3", 0, 0.5, 0.6, "runs/rte.ia3.seed0/report.html", ""},
+                 {"cb", "<full>", 1, 0.3, std::nullopt, "", "loss of step 3 is not finite"}};
+  return report;
+}
+
+std::size_t count(const std::string& text, std::string_view part) {
+  std::size_t found = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+  return found;
+}
+
+TEST(ComparisonPage, ShowsPlotsTableAndRuns) {
+  const std::string html = render_comparison(two_tasks());
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "<svg"), 3u) << "the mean and a plot for each task";
+  EXPECT_NE(html.find("href=\"runs/rte.ia3.seed0/report.html\""), std::string::npos);
+  EXPECT_NE(html.find("loss of step 3 is not finite"), std::string::npos);
+  EXPECT_NE(html.find("&lt;full&gt;"), std::string::npos);
+  EXPECT_EQ(html.find("<full>"), std::string::npos);
+  EXPECT_NE(html.find("70.0%"), std::string::npos) << "the mean of 60 and 80";
+  EXPECT_NE(html.find("base model"), std::string::npos);
+}
+
+TEST(ComparisonPage, OneTaskNeedsNoMean) {
+  ComparisonReport report = two_tasks();
+  report.tasks.pop_back();
+  for (auto& variant : report.variants) variant.scores.pop_back();
+  report.runs.pop_back();
+  const std::string html = render_comparison(report);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "<svg"), 1u);
+  EXPECT_EQ(html.find(">mean<"), std::string::npos);
+}
+
+TEST(ComparisonPage, MetricsThatAreNoFractionsKeepTheirUnit) {
+  EXPECT_EQ(compared_value({"e2e", "bleu", false, std::nullopt}, 41.267), "41.27");
+  EXPECT_EQ(compared_value({"rte", "accuracy", true, std::nullopt}, 0.865), "86.5%");
+}
+
+}  // namespace
+}  // namespace graft

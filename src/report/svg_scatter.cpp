@@ -1,0 +1,163 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "report/markup.h"
+#include "report/svg.h"
+
+namespace graft {
+namespace {
+
+constexpr double kCharacterWidth = 6.9;  // of the 12-unit chart font, on average
+constexpr double kLineHeight = 13;
+constexpr double kRadius = 4.5;
+constexpr int kColours = 6;
+
+struct Box {
+  double left, top, right, bottom;
+  bool touches(const Box& other) const {
+    return left < other.right && other.left < right && top < other.bottom && other.top < bottom;
+  }
+};
+
+struct Frame {
+  Box plot;
+  double first_decade, last_decade;
+  std::vector<double> y_ticks;
+  double at_x(double value) const {
+    return plot.left + (plot.right - plot.left) * (std::log10(value) - first_decade) / (last_decade - first_decade);
+  }
+  double at_y(double value) const {
+    return plot.bottom - (plot.bottom - plot.top) * (value - y_ticks.front()) / (y_ticks.back() - y_ticks.front());
+  }
+};
+
+bool drawable(const ScatterPoint& point) {
+  return point.x > 0 && std::isfinite(point.x) && std::isfinite(point.y) && std::isfinite(point.low) &&
+         std::isfinite(point.high);
+}
+
+Frame frame_of(const ScatterPlot& plot, const std::vector<ScatterPoint>& points) {
+  double low = plot.reference.value_or(points.front().y), high = low, least = 1, most = 0;
+  for (const auto& point : points) {
+    low = std::min({low, point.y, point.low});
+    high = std::max({high, point.y, point.high});
+    least = std::min(least, point.x);
+    most = std::max(most, point.x);
+  }
+  const double margin = std::max((high - low) * 0.08, plot.percent ? 0.01 : 1e-6 * std::max(1.0, std::abs(high)));
+  std::vector<double> ticks = nice_ticks(low - margin, high + margin, 8);
+  if (plot.percent) std::erase_if(ticks, [](double tick) { return tick < -1e-9 || tick > 1 + 1e-9; });
+  const double first = std::floor(std::log10(least) + 1e-9),
+               last = std::max(first + 1, std::ceil(std::log10(most) - 1e-9));
+  return {{60, plot.y_label.empty() ? 10.0 : 26.0, plot.width - 20.0, plot.height - 46.0}, first, last, ticks};
+}
+
+std::string value_text(const ScatterPlot& plot, double value) {
+  return plot.percent ? percent(value) : number(value);
+}
+
+std::string grid(const ScatterPlot& plot, const Frame& frame) {
+  std::string out;
+  if (!plot.y_label.empty())
+    out += fmt::format("<text class=\"label\" x=\"4\" y=\"12\">{}</text>", escape(plot.y_label));
+  for (const double tick : frame.y_ticks) {
+    const double y = frame.at_y(tick);
+    out += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>",
+                       frame.plot.left, frame.plot.right, y);
+    out += fmt::format("<text class=\"tick end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", frame.plot.left - 8, y + 4,
+                       value_text(plot, tick));
+  }
+  for (double decade = frame.first_decade; decade <= frame.last_decade; ++decade) {
+    const double x = frame.at_x(std::pow(10, decade));
+    out += fmt::format("<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>", x,
+                       frame.plot.top, frame.plot.bottom);
+    out += fmt::format("<text class=\"tick middle\" x=\"{:.1f}\" y=\"{:.1f}\">{:.4g}%</text>", x,
+                       frame.plot.bottom + 18, 100 * std::pow(10, decade));
+  }
+  out += fmt::format("<line class=\"axis\" x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>",
+                     frame.plot.left, frame.plot.right, frame.plot.bottom);
+  return out + fmt::format("<text class=\"label middle\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>",
+                           (frame.plot.left + frame.plot.right) / 2, frame.plot.bottom + 38, escape(plot.x_label));
+}
+
+std::string reference(const ScatterPlot& plot, const Frame& frame) {
+  if (!plot.reference) return "";
+  const double y = frame.at_y(*plot.reference);
+  return fmt::format(
+      "<line class=\"reference\" x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>"
+      "<text class=\"tick\" x=\"{3:.1f}\" y=\"{4:.1f}\">{5}</text>",
+      frame.plot.left, frame.plot.right, y, frame.plot.left + 4, y - 5, escape(excerpt(plot.reference_name, 40)));
+}
+
+// Where a name may stand beside its point; the first free place is taken, the first one where none is free.
+Box place_name(const Frame& frame, double x, double y, double width, const std::vector<Box>& taken) {
+  const double gap = kRadius + 4;
+  std::vector<Box> places;
+  for (const double down : {0.0, 12.0, -12.0, 24.0, -24.0, 36.0, -36.0}) {
+    const double top = y + down - kLineHeight / 2;
+    places.push_back({x + gap, top, x + gap + width, top + kLineHeight});
+    places.push_back({x - gap - width, top, x - gap, top + kLineHeight});
+  }
+  for (const Box& place : places) {
+    const bool inside = place.left >= frame.plot.left && place.right <= frame.plot.right + 16 &&
+                        place.top >= frame.plot.top - 8 && place.bottom <= frame.plot.bottom;
+    const auto hits = [&](const Box& other) { return place.touches(other); };
+    if (inside && std::none_of(taken.begin(), taken.end(), hits)) return place;
+  }
+  return places.front();
+}
+
+std::string mark(const ScatterPlot& plot, const Frame& frame, const ScatterPoint& point, std::size_t index) {
+  const double x = frame.at_x(point.x), y = frame.at_y(point.y);
+  return fmt::format(
+      "<path class=\"line s{0}\" d=\"M{1:.1f} {2:.1f}V{3:.1f}\"/><circle class=\"dot s{0}\" cx=\"{1:.1f}\" "
+      "cy=\"{4:.1f}\" "
+      "r=\"{5}\"><title>{6}: {7} ({8} to {9}), {10:.3g}%</title></circle>",
+      index % kColours, x, frame.at_y(point.low), frame.at_y(point.high), y, kRadius, escape(point.name),
+      value_text(plot, point.y), value_text(plot, point.low), value_text(plot, point.high), 100 * point.x);
+}
+
+std::string names(const Frame& frame, const std::vector<ScatterPoint>& points) {
+  std::vector<Box> taken;
+  for (const auto& point : points) {
+    const double x = frame.at_x(point.x), y = frame.at_y(point.y);
+    taken.push_back({x - kRadius, y - kRadius, x + kRadius, y + kRadius});
+  }
+  std::string out;
+  for (const auto& point : points) {
+    const std::string name = excerpt(point.name, 24);
+    const double width = kCharacterWidth * static_cast<double>(code_points(name));
+    const Box box = place_name(frame, frame.at_x(point.x), frame.at_y(point.y), width, taken);
+    taken.push_back(box);
+    out += fmt::format("<text class=\"legend\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", box.left, box.bottom - 3,
+                       escape(name));
+  }
+  return out;
+}
+
+std::string description_of(const ScatterPlot& plot, const std::vector<ScatterPoint>& points) {
+  std::string text;
+  for (const auto& point : points)
+    text += fmt::format("{}: {} at {:.3g}%. ", point.name, value_text(plot, point.y), 100 * point.x);
+  if (plot.reference) text += fmt::format("{}: {}.", plot.reference_name, value_text(plot, *plot.reference));
+  return text;
+}
+
+}  // namespace
+
+std::string draw(const ScatterPlot& plot) {
+  std::vector<ScatterPoint> points;
+  std::copy_if(plot.points.begin(), plot.points.end(), std::back_inserter(points), drawable);
+  if (points.empty()) return "";
+  const Frame frame = frame_of(plot, points);
+  std::string body = grid(plot, frame) + reference(plot, frame);
+  for (std::size_t i = 0; i < points.size(); ++i) body += mark(plot, frame, points[i], i);
+  return fmt::format(
+      "<svg class=\"chart\" role=\"img\" viewBox=\"0 0 {} {}\"><title>{}</title><desc>{}</desc>{}{}</svg>", plot.width,
+      plot.height, escape(plot.title), escape(description_of(plot, points)), body, names(frame, points));
+}
+
+}  // namespace graft

@@ -1,0 +1,203 @@
+// graft compare as a user meets it: one command, many runs, one report; stopped, gone on with, refused.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "base/file.h"
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+class Compare : public ::testing::Test {
+ protected:
+  Compare() {
+    write_model(folder() / "model");
+    write_rows(folder() / "data/a.jsonl", 12);
+    write_rows(folder() / "data/b.jsonl", 16);
+    write_file(folder() / "few.yaml",
+               "recipe: tfew-cpu\n"
+               "variants:\n"
+               "  plain: {}\n"
+               "  rank2: {method: {name: lora, options: {rank: 2}}, optimizer: {lr: 1e-3}}\n"
+               "  all: {method: {name: full}, optimizer: {lr: 1e-4}}\n");
+    write_file(folder() / "broken.yaml",
+               "recipe: tfew-cpu\n"
+               "variants:\n"
+               "  wild: {method: {name: lora, options: {alpha: 1e9, rank: 4, roles: [q, k, v, o, gate, up, down]}}, "
+               "optimizer: {lr: 10, weight_decay: 1, warmup_steps: 0}}\n"
+               "  calm: {}\n");
+  }
+
+  static Words compare(const Words& more, const std::string& steps = "6") {
+    Words arguments = {"compare",
+                       "--model",
+                       "model",
+                       "--data",
+                       "data/a.jsonl",
+                       "--text-column",
+                       "text",
+                       "--label-column",
+                       "label",
+                       "--output",
+                       "out",
+                       "--shots",
+                       "3",
+                       "--seeds",
+                       "2",
+                       "--steps",
+                       steps,
+                       "--set",
+                       "train.batch_size=2",
+                       "--set",
+                       "train.precision=float32",
+                       "--set",
+                       "train.save_every=2"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  Outcome run(const Words& arguments) const { return graft(folder(), arguments); }
+  const fs::path& folder() const { return folder_.path(); }
+  fs::path out() const { return folder() / "out"; }
+
+  std::vector<std::string> csv() const {
+    std::vector<std::string> lines;
+    std::istringstream in(read_file(out() / "results.csv"));
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+  }
+
+  std::vector<fs::path> finished() const {
+    std::vector<fs::path> runs;
+    if (!fs::exists(out() / "runs")) return runs;
+    for (const auto& entry : fs::directory_iterator(out() / "runs")) {
+      if (fs::exists(entry.path() / "report.html")) runs.push_back(entry.path());
+    }
+    return runs;
+  }
+
+ private:
+  Folder folder_;
+};
+
+TEST_F(Compare, RunsEveryVariantOnEverySeed) {
+  const Outcome end = run(compare({"--comparison", "few.yaml"}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(finished().size(), 6u);
+  EXPECT_EQ(csv().size(), 7u) << "a line of names and one a run";
+  EXPECT_NE(end.err.find("tune 2 together"), std::string::npos) << end.err;
+  for (const char* name : {"(base)", "plain", "rank2", "all"}) EXPECT_NE(end.out.find(name), std::string::npos) << name;
+  const std::string page = read_file(out() / "report.html");
+  EXPECT_NE(page.find("href=\"runs/a.rank2.seed1/report.html\""), std::string::npos);
+  EXPECT_NE(page.find("<svg"), std::string::npos);
+  EXPECT_TRUE(fs::exists(out() / "runs/a.rank2.seed1/adapter/adapter_config.json"));
+  EXPECT_TRUE(fs::exists(out() / "runs/a.all.seed0/model/model.safetensors"));
+  EXPECT_TRUE(leftovers(out()).empty());
+  EXPECT_EQ(run({"verify", "--run", "out/runs/a.plain.seed1", "--rows", "4"}).code, 0);
+}
+
+TEST_F(Compare, KilledAnywhereItGoesOnWithWhatIsLeft) {
+  const Words command = compare({"--comparison", "few.yaml"}, "30");
+  std::vector<fs::path> done;
+  for (int kill = 1; kill <= 3; ++kill) {
+    Running running(folder(), command);
+    const auto ready = [&] { return finished().size() >= static_cast<std::size_t>(2 * kill - 1); };
+    while (running.alive() && !ready()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    running.send(SIGKILL);
+    running.wait();
+    EXPECT_FALSE(fs::exists(out() / "report.html")) << "stopped before the end";
+    done = finished();
+  }
+  ASSERT_FALSE(done.empty());
+  const auto written = fs::last_write_time(done.front() / "report.html");
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(finished().size(), 6u);
+  EXPECT_EQ(fs::last_write_time(done.front() / "report.html"), written) << "a finished run is not run again";
+  const Outcome again = run(command);
+  EXPECT_EQ(again.code, 0);
+  EXPECT_EQ(again.out, end.out);
+  EXPECT_EQ(again.err.find("of 6]"), std::string::npos) << "nothing was left to do";
+}
+
+TEST_F(Compare, ManyTasksEachFromItsOwnFiles) {
+  for (const char* name : {"a", "b"}) {
+    write_file(folder() / (std::string(name) + ".yaml"),
+               std::string("name: ") + name +
+                   "\nformat: jsonl\nsplits: {pool: .}\nlabel: label\nlabels: [sport, tech]\n"
+                   "templates:\n  - {name: topic, prompt: \"{text}\\nTopic:\"}\n");
+  }
+  const Outcome end = run({"compare",
+                           "--model",
+                           "model",
+                           "--task",
+                           "a.yaml",
+                           "--task",
+                           "b.yaml=data/[ab].jsonl",
+                           "--data",
+                           "data/{task}.jsonl",
+                           "--method",
+                           "ia3",
+                           "--method",
+                           "layernorm",
+                           "--recipe",
+                           "tfew-cpu",
+                           "--shots",
+                           "3",
+                           "--seeds",
+                           "1",
+                           "--steps",
+                           "2",
+                           "--set",
+                           "train.precision=float32",
+                           "--together",
+                           "2",
+                           "--output",
+                           "out"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(finished().size(), 4u);
+  EXPECT_NE(end.out.find("mean"), std::string::npos);
+}
+
+TEST_F(Compare, ALossThatIsNoNumberLeavesTheOthers) {
+  const Outcome end =
+      run(compare({"--comparison", "broken.yaml", "--together", "4", "--set", "optimizer.schedule=constant"}, "60"));
+  EXPECT_EQ(end.code, 1) << end.err;
+  EXPECT_EQ(finished().size(), 2u);
+  EXPECT_NE(end.err.find("is left out"), std::string::npos) << end.err;
+  EXPECT_EQ(csv().size(), 5u);
+}
+
+TEST_F(Compare, SlipsAreToldBeforeAnythingRuns) {
+  expect_refused(run(compare({})), 2, {"--comparison", "--method all"});
+  expect_refused(run(compare({"--comparison", "few.yaml", "--variant", "rank3"})), 3,
+                 {"rank3", "did you mean 'rank2'"});
+  expect_refused(run(compare({"--comparison", "tfew-method"})), 3, {"tfew-method", "did you mean 'tfew-methods'"});
+  expect_refused(run(compare({"--method", "lorra"})), 2, {"lorra", "did you mean 'lora'"});
+  expect_refused(run(compare({"--comparison", "few.yaml", "--task", "rte", "--task", "cb"})), 2, {"--data", "{task}"});
+  EXPECT_FALSE(fs::exists(out()));
+  write_file(out() / "letter.txt", "mine");
+  expect_refused(run(compare({"--comparison", "few.yaml"})), 2, {"out"});
+}
+
+TEST_F(Compare, OtherSettingsAreRefused) {
+  ASSERT_EQ(run(compare({"--comparison", "few.yaml", "--variant", "plain"})).code, 0);
+  expect_refused(run(compare({"--comparison", "few.yaml", "--variant", "plain"}, "7")), 2,
+                 {"a.plain.seed0", "other settings"});
+  EXPECT_EQ(run(compare({"--comparison", "few.yaml", "--variant", "plain", "--variant", "rank2"})).code, 0)
+      << "a comparison may grow";
+  EXPECT_EQ(finished().size(), 4u);
+}
+
+}  // namespace
+}  // namespace graft::e2e
