@@ -70,9 +70,7 @@ class BitFit : public Adapter {
     return model_.parameters().value(model_.parameters().index(entry.bias)).to(at::kFloat);
   }
 
-  const std::string& parameter_name(std::int64_t index) const {
-    return model_.parameters().name(index);
-  }
+  const std::string& parameter_name(std::int64_t index) const { return model_.parameters().name(index); }
 
   void refuse_without_room() const {
     for (const auto& [site, target] : targets_) {

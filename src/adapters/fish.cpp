@@ -140,9 +140,7 @@ class Fish : public Adapter {
     return base.to(at::kFloat).reshape({-1}).index_put({entry.indices}, entry.values).view(base.sizes());
   }
 
-  const std::string& parameter_name(std::int64_t index) const {
-    return model_.parameters().name(index);
-  }
+  const std::string& parameter_name(std::int64_t index) const { return model_.parameters().name(index); }
 
   const Model& model_;
   std::int64_t samples_ = 0, count_ = 0;

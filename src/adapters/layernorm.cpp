@@ -24,8 +24,7 @@ class LayerNormTuning : public Adapter {
 
   std::vector<AdapterTensor> parameters() const override {
     std::vector<AdapterTensor> result;
-    for (const auto& [index, vector] : vectors_)
-      result.push_back({model_.parameters().name(index), vector});
+    for (const auto& [index, vector] : vectors_) result.push_back({model_.parameters().name(index), vector});
     return result;
   }
 

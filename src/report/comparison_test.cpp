@@ -12,7 +12,12 @@ ComparisonReport two_tasks() {
   report.model = "tiny & co";
   report.seeds = 2;
   report.tasks = {{"rte", "accuracy", true, 0.5}, {"cb", "accuracy", true, 0.3}};
-  report.variants = {{"ia3", "ia3", 1000, 1e-4, 1.5, {ReportScore{0.6, 0.55, 0.65}, ReportScore{0.8, 0.7, 0.9}},
+  report.variants = {{"ia3",
+                      "ia3",
+                      1000,
+                      1e-4,
+                      1.5,
+                      {ReportScore{0.6, 0.55, 0.65}, ReportScore{0.8, 0.7, 0.9}},
                       ReportScore{0.7, 0.625, 0.775}},
                      {"<full>", "full", 10'000'000, 1, 9, {ReportScore{0.7, 0.7, 0.7}, std::nullopt}, std::nullopt}};
   report.runs = {{"rte", "ia3", 0, 0.5, 0.6, "runs/rte.ia3.seed0/report.html", ""},
