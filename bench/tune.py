@@ -42,16 +42,19 @@ def figures(options, before, after, summary):
 def measure(options, seed):
     work = pathlib.Path(tempfile.mkdtemp(prefix="graft-bench-"))
     try:
-        return {"seed": seed, "graft": run_graft(options, seed, work / "run"), "peer": run_peer(options, work / "run")}
+        row = {"seed": seed, "graft": run_graft(options, seed, work / "run")}
+        show(row, "graft")
+        row["peer"] = run_peer(options, work / "run")
+        show(row, "peer")
+        return row
     finally:
         shutil.rmtree(work)
 
 
-def show(row):
-    for name in ("graft", "peer"):
-        it = row[name]
-        print(f"seed {row['seed']}  {name:5}  accuracy {it['before']:.1%} -> {it['after']:.1%}  {it['step_seconds']:6.2f} s/step"
-              f"  {it['examples_per_second']:6.2f} examples/s  {it['peak_memory_bytes'] / 2**30:5.2f} GiB", flush=True)
+def show(row, name):
+    it = row[name]
+    print(f"seed {row['seed']}  {name:5}  accuracy {it['before']:.1%} -> {it['after']:.1%}  {it['step_seconds']:6.2f} s/step"
+          f"  {it['examples_per_second']:6.2f} examples/s  {it['peak_memory_bytes'] / 2**30:5.2f} GiB", flush=True)
 
 
 def quartiles(values):
@@ -73,11 +76,13 @@ def close(rows):
 def main():
     options = arguments()
     rows = both_sides.kept(options)
+    for row in rows:
+        show(row, "graft")
+        show(row, "peer")
     for seed in both_sides.seeds(options):
         if all(row["seed"] != seed for row in rows):
             rows.append(measure(options, seed))
             both_sides.keep(options, rows)
-        show(next(row for row in rows if row["seed"] == seed))
     close(rows)
 
 

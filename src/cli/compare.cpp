@@ -14,6 +14,7 @@
 #include "cli/core/columns.h"
 #include "cli/core/comparison_run.h"
 #include "cli/core/job.h"
+#include "cli/core/options.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "config/comparison.h"
@@ -30,31 +31,32 @@ struct Arguments : JobArguments {
 };
 
 Arguments arguments;
+const CLI::App* options = nullptr;
 
 void declare(CLI::App& app) {
+  options = &app;
   Arguments& a = arguments;
   a.recipe.clear();
-  const CLI::Range count(std::int64_t{0}, std::int64_t{1'000'000'000}),
-      some(std::int64_t{1}, std::int64_t{1'000'000'000});
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
   app.add_option("--task", a.tasks,
                  "a shipped task or a task YAML, once for each; rte=FILE names its data, else --data does");
   app.add_option("--data", a.data,
                  "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
-  app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
-  app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
+  add_column_options(app, a.text_column, a.label_column);
   app.add_option("--comparison", a.comparison, "a shipped comparison (graft list shows them) or a YAML file");
   app.add_option("--variant", a.variants, "only this variant of the comparison, once for each");
   app.add_option("--method", a.methods, "without --comparison: a method, once for each, or all");
   app.add_option("--recipe", a.recipe, "what the variants change (default: the comparison's, else tfew)");
-  app.add_option("--seeds", a.seeds, "seeds, each with its own sample of examples")->check(some)->capture_default_str();
-  app.add_option("--first-seed", a.first_seed, "the first of them")->check(count)->capture_default_str();
-  app.add_option("--shots", a.shots, "training examples per class; 0: all rows")->check(count);
-  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count);
-  app.add_option("--steps", a.steps, "training steps of every variant")->check(some);
+  app.add_option("--seeds", a.seeds, "seeds, each with its own sample of examples")
+      ->check(count_from(1))
+      ->capture_default_str();
+  app.add_option("--first-seed", a.first_seed, "the first of them")->check(count_from(0))->capture_default_str();
+  app.add_option("--shots", a.shots, "training examples per class; 0: all rows")->check(count_from(0));
+  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
+  app.add_option("--steps", a.steps, "training steps of every variant")->check(count_from(1));
   app.add_option("--together", a.together,
                  "runs that train in the same passes over the model (default: the seeds of one variant)")
-      ->check(some);
+      ->check(count_from(1));
   app.add_option("--set", a.sets, "a setting of every variant, as in graft tune");
   app.add_option("--output", a.output, "folder of the comparison; an interrupted one there goes on")->required();
 }
@@ -68,7 +70,7 @@ Comparison comparison_of(const Arguments& a) {
       methods.clear();
       for (const Method* method : adapters::registry()) methods.emplace_back(method->name);
     }
-    return compare_methods(methods, "tfew");
+    return compare_methods(methods);
   }
   Comparison comparison = load_comparison(a.comparison);
   keep_variants(comparison, a.variants);
@@ -113,18 +115,19 @@ std::string plain(std::string name) {
 }
 
 std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison) {
-  const RunConfig recipe = load_recipe(a.recipe.empty() ? comparison.recipe : a.recipe);
+  const RunConfig recipe = load_recipe(comparison.recipe);
   std::vector<PlannedRun> plan;
   for (const auto& [name, data] : tasks_of(a)) {
     JobArguments one = a;
     one.task = name;
     one.data = data;
-    const std::string task = task_of(run_config_of(one, recipe)).name;
+    const Task task = task_of(run_config_of(one, recipe));
     for (const auto& variant : comparison.variants) {
       for (one.seed = a.first_seed; one.seed < a.first_seed + a.seeds; ++one.seed) {
-        const std::string folder = fmt::format("{}.{}.seed{}", plain(task), variant.name, one.seed);
+        const std::string folder = fmt::format("{}.{}.seed{}", plain(task.name), variant.name, one.seed);
         one.output = (fs::path(a.output) / "runs" / folder).string();
-        plan.push_back({task, variant.name, one.seed, run_config_of(one, with_settings(variant.settings, recipe))});
+        plan.push_back({task.name, task.metrics.front(), !task.generates(), variant.name, one.seed,
+                        run_config_of(one, with_settings(variant.settings, recipe))});
         MethodChoice(plan.back().config.method.name);  // an unknown one is told now
       }
     }
@@ -141,33 +144,11 @@ void refuse_twice(const std::vector<PlannedRun>& plan) {
 }
 
 // What the user typed, for the report.
-std::string command_of(const Arguments& a) {
-  std::string line = "graft compare --model " + shell_word(a.model);
-  const auto add = [&](const char* option, const std::string& value) {
-    if (!value.empty()) line += fmt::format(" {} {}", option, shell_word(value));
-  };
-  const auto add_all = [&](const char* option, const std::vector<std::string>& values) {
-    for (const auto& value : values) add(option, value);
-  };
-  const auto add_count = [&](const char* option, std::int64_t value, std::int64_t unsaid) {
-    if (value != unsaid) add(option, std::to_string(value));
-  };
-  add_all("--task", a.tasks);
-  add("--data", a.data);
-  add("--text-column", a.text_column);
-  add("--label-column", a.label_column);
-  add("--comparison", a.comparison);
-  add_all("--variant", a.variants);
-  add_all("--method", a.methods);
-  add("--recipe", a.recipe);
-  add_count("--seeds", a.seeds, 3);
-  add_count("--first-seed", a.first_seed, 0);
-  add_count("--shots", a.shots, -1);
-  add_count("--eval-rows", a.eval_rows, -1);
-  add_count("--steps", a.steps, -1);
-  add_count("--together", a.together, 0);
-  add_all("--set", a.sets);
-  add("--output", a.output);
+std::string command() {
+  std::string line = "graft compare";
+  for (const CLI::Option* option : options->get_options()) {
+    for (const auto& value : option->results()) line += fmt::format(" {} {}", option->get_name(), shell_word(value));
+  }
   return line;
 }
 
@@ -199,20 +180,23 @@ void print_table(const ComparisonReport& report) {
 int run() {
   const Arguments& a = arguments;
   const std::time_t started = std::time(nullptr);
-  const std::vector<PlannedRun> plan = plan_of(a, comparison_of(a));
+  Comparison comparison = comparison_of(a);
+  if (!a.recipe.empty()) comparison.recipe = a.recipe;
+  const std::vector<PlannedRun> plan = plan_of(a, comparison);
   refuse_twice(plan);
   const fs::path home = a.output;
   if (!fs::exists(home / "runs")) refuse_occupied(home);
   make_folder(home / "runs");
   const auto failures = run_all(plan, static_cast<std::size_t>(a.together));
-  ComparisonReport report = compared(plan, failures, home);
+  const auto measured = measured_runs(plan);
+  ComparisonReport report = compared(plan, measured, failures, home);
   report.model = a.model;
-  if (!a.comparison.empty()) report.description = load_comparison(a.comparison).description;
+  report.description = comparison.description;
   report.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(started));
   report.version = GRAFT_VERSION;
-  report.reproducibility = {{"Recipe", a.recipe.empty() ? comparison_of(a).recipe : a.recipe}};
-  report.commands = {{"The same comparison", command_of(a)}};
-  write_file(home / "results.csv", comparison_csv(plan));
+  report.reproducibility = {{"Recipe", comparison.recipe}};
+  report.commands = {{"The same comparison", command()}};
+  write_file(home / "results.csv", comparison_csv(plan, measured));
   write_file(home / "report.html", render_comparison(report));
   print_table(report);
   fmt::print("report:  {}\nfigures: {}\nruns:    {}\n", (home / "report.html").string(),

@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/job.h"
+#include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "train/cost_table.h"
 #include "train/flops.h"
@@ -54,7 +55,7 @@ std::string refuse_not_positive(const std::string& text) {
 void declare(CLI::App& app) {
   Arguments& a = arguments;
   const CLI::Validator positive(refuse_not_positive, "above 0", "positive");
-  const CLI::Range count(std::int64_t{1}, std::int64_t{1'000'000'000});
+  const CLI::Range count = count_from(1);
   app.add_option("--model", a.model, "config.json, model folder or .gguf file; weights are not read");
   app.add_option("--parameters", a.parameters, "parameters by hand for the paper's rule, e.g. 11e9")->check(positive);
   app.add_flag("--encoder-decoder", a.encoder_decoder, "without --model: --parameters are of an encoder-decoder model");
@@ -73,15 +74,12 @@ void declare(CLI::App& app) {
       ->check(positive);
   app.add_option("--choices", a.choices, "choices of an example, with --tokens")->capture_default_str()->check(count);
   app.add_option("--data", a.data, "file or folder with examples, to count tokens instead of --tokens");
-  app.add_option("--task", a.task, "a shipped task or a task YAML (graft list shows them)");
-  app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
-  app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
-  app.add_option("--seed", a.seed, "of the sample of --data")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
+  add_task_options(app, a.task, a.text_column, a.label_column);
+  app.add_option("--seed", a.seed, "of the sample of --data")->check(count_from(0));
   app.add_option("--shots", a.shots,
                  "demonstrations in context: with --tokens in all; with --data examples per class, as graft tune draws "
                  "them")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
+      ->check(count_from(0));
   app.add_flag("--json", a.json, "as one JSON object, exact figures");
   app.footer(kExplanation + app.get_footer());
 }

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "cli/core/columns.h"
 #include "cli/core/evaluation.h"
+#include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "data/split.h"
 #include "data/unicode.h"
@@ -19,8 +20,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-struct Arguments {
-  std::string run, model, adapter, task, data, output, dtype, weights, prompt_template;
+struct Arguments : TunedArguments {
+  std::string task, data, output, dtype, prompt_template;
   std::vector<std::string> keep;
   bool raft = false;
 };
@@ -29,9 +30,7 @@ Arguments arguments;
 
 void declare(CLI::App& app) {
   Arguments& a = arguments;
-  app.add_option("--run", a.run, "a run folder of graft tune: its model, adapter, task and settings");
-  app.add_option("--model", a.model, "model folder or .gguf file (default: the run's)");
-  app.add_option("--adapter", a.adapter, "PEFT adapter folder (default: the run's; without --run: none)");
+  add_tuned_options(app, a);
   app.add_option("--task", a.task, "a shipped task or a task YAML (default: the one the adapter was tuned on)");
   app.add_option(
          "--data", a.data,
@@ -45,8 +44,6 @@ void declare(CLI::App& app) {
                  "prompt template by name or number, or all: the mean of their probabilities (default: the run's)");
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: the run's)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: the run's)")
-      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
 }
 
 // A method without an adapter file leaves a whole model in its run folder.
@@ -54,21 +51,18 @@ bool run_left_model() {
   return !arguments.run.empty() && fs::exists(fs::path(arguments.run) / "model");
 }
 
-std::string adapter_folder() {
-  if (!arguments.adapter.empty() || arguments.run.empty() || run_left_model()) return arguments.adapter;
-  return adapter_of_run(arguments.run).string();
-}
-
 RunConfig resolve() {
   const Arguments& a = arguments;
-  RunConfig config = a.run.empty() ? RunConfig{} : config_of_run(a.run);
-  if (run_left_model()) config.model.path = (fs::path(a.run) / "model").string();
-  if (!a.model.empty()) config.model.path = a.model;
-  if (!a.weights.empty()) config.model.weights = a.weights;
+  RunConfig config = config_of_tuned(a);
+  if (a.model.empty() && run_left_model()) config.model.path = (fs::path(a.run) / "model").string();
   if (!a.dtype.empty()) config.model.dtype = a.dtype;
   if (!a.prompt_template.empty()) config.data.prompt_template = a.prompt_template;
   config.data.eval_rows = 0;
   return config;
+}
+
+std::string adapter_folder() {
+  return run_left_model() ? arguments.adapter : adapter_of_tuned(arguments);
 }
 
 Task task_for(const RunConfig& config, const LoadedAdapter& adapter) {
@@ -80,7 +74,7 @@ Task task_for(const RunConfig& config, const LoadedAdapter& adapter) {
   return load_task(config.task.name);
 }
 
-// What is asked of the rows' fields, wherever they come from: columns that are kept beside those of the prompt.
+// Columns to copy, which every row has to have.
 std::vector<std::string> kept_columns(const std::vector<Row>& rows, const Task& task) {
   std::vector<std::string> columns = arguments.keep;
   if (arguments.raft) columns = {"ID"};

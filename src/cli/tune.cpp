@@ -1,6 +1,7 @@
 // graft tune: adapt a model to a task, report before and after.
 #include <CLI/CLI.hpp>
 
+#include "cli/core/options.h"
 #include "cli/core/tune_run.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
@@ -10,17 +11,11 @@ namespace {
 
 JobArguments arguments;
 
-CLI::Range count_from(std::int64_t least) {
-  return CLI::Range(least, std::int64_t{1'000'000'000});
-}
-
 void declare(CLI::App& app) {
   JobArguments& a = arguments;
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
   app.add_option("--data", a.data, "file or folder with the examples")->required();
-  app.add_option("--task", a.task, "a shipped task or a task YAML (graft list shows them)");
-  app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
-  app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
+  add_task_options(app, a.task, a.text_column, a.label_column);
   app.add_option("--prompt-column", a.prompt_column, "without --task: the column that holds what the model reads …");
   app.add_option("--target-column", a.target_column, "… and the one with the text that it learns to write");
   app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, lora-e2e, prefix-tuning-e2e, e2e-cpu, or a YAML file")

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/evaluation.h"
+#include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "eval/verify.h"
 
@@ -24,8 +25,8 @@ constexpr int kDisagree = 1;  // exit code: everything was read, and the paths d
 // Of a probability that the run recorded, however large the tolerance of logits is.
 constexpr double kRecordedTolerance = 0.05;
 
-struct Arguments {
-  std::string run, model, adapter, task, data, text_column, label_column, dtype = "float32", weights;
+struct Arguments : TunedArguments {
+  std::string task, data, text_column, label_column, dtype = "float32";
   std::int64_t rows = 16, shots = -1, seed = -1;
   std::optional<double> tolerance;
   bool json = false;
@@ -43,9 +44,7 @@ struct Recorded {
 
 RunConfig resolve() {
   const Arguments& a = arguments;
-  RunConfig config = a.run.empty() ? RunConfig{} : config_of_run(a.run);
-  if (!a.model.empty()) config.model.path = a.model;
-  if (!a.weights.empty()) config.model.weights = a.weights;
+  RunConfig config = config_of_tuned(a);
   if (!a.data.empty()) config.data.path = a.data;
   if (!a.task.empty()) config.task.name = a.task;
   if (!a.text_column.empty()) config.data.text_column = a.text_column;
@@ -55,11 +54,6 @@ RunConfig resolve() {
   const bool fewer = config.data.eval_rows == 0 || config.data.eval_rows > a.rows;
   if (fewer) config.data.eval_rows = a.rows;
   return config;
-}
-
-std::string adapter_folder() {
-  if (!arguments.adapter.empty() || arguments.run.empty()) return arguments.adapter;
-  return adapter_of_run(arguments.run).string();
 }
 
 // With all rows in training there is nothing held out; the paths can be compared on any examples.
@@ -169,7 +163,7 @@ int run() {
   const at::ScalarType run_dtype = compute_dtype(config);
   config.model.dtype = arguments.dtype;
   Job job = open_job(config);
-  const std::string folder = adapter_folder();
+  const std::string folder = adapter_of_tuned(arguments);
   LoadedAdapter loaded;
   if (!folder.empty()) loaded = load_adapter(folder, *job.model);
   VerifyOptions options;
@@ -199,13 +193,9 @@ int run() {
 
 void declare(CLI::App& app) {
   Arguments& a = arguments;
-  app.add_option("--run", a.run, "a run folder of graft tune: its model, adapter, task and data");
-  app.add_option("--model", a.model, "model folder or .gguf file (default: the run's)");
-  app.add_option("--adapter", a.adapter, "PEFT adapter folder (default: the run's; without --run: none)");
-  app.add_option("--task", a.task, "a shipped task or a task YAML (graft list shows them)");
+  add_tuned_options(app, a);
+  add_task_options(app, a.task, a.text_column, a.label_column);
   app.add_option("--data", a.data, "file or folder with the examples");
-  app.add_option("--text-column", a.text_column, "without --task: the column that holds the text");
-  app.add_option("--label-column", a.label_column, "without --task: the column that holds the label");
   app.add_option("--shots", a.shots, "examples per class that trained, so that they are not replayed");
   app.add_option("--seed", a.seed, "of the sample");
   app.add_option("--rows", a.rows, "held-out examples to replay")->check(CLI::Range(1, 1000000))->capture_default_str();
@@ -213,9 +203,6 @@ void declare(CLI::App& app) {
                  "float32, or bfloat16 (in a run's own dtype its predictions.jsonl is compared too)")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
-  app.add_option("--weights", a.weights,
-                 "dense, packed, q8_0 or q4_0: how matrices are kept (default: as in the run, or dense)")
-      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
   app.add_option("--tolerance", a.tolerance,
                  fmt::format("largest gap allowed (default: {} in float32, {} in bfloat16)",
                              verify_tolerance(at::kFloat), verify_tolerance(at::kBFloat16)));

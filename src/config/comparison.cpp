@@ -46,8 +46,8 @@ Comparison load_comparison(const std::string& path_or_name) {
   return parse_comparison(read_file(path), path.string());
 }
 
-Comparison compare_methods(const std::vector<std::string>& methods, const std::string& recipe) {
-  std::string yaml = "recipe: " + yaml_quoted(recipe) + "\nvariants:\n";
+Comparison compare_methods(const std::vector<std::string>& methods) {
+  std::string yaml = "variants:\n";
   for (const auto& method : methods) {
     if (std::count(methods.begin(), methods.end(), method) > 1)
       fail(Category::InvalidArgument, "--method", "'{}' is named twice", method);

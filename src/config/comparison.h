@@ -35,7 +35,7 @@ Comparison load_comparison(const std::string& path_or_name);
 Comparison parse_comparison(std::string_view yaml, const std::string& file);
 
 /// Variants that are methods with nothing set: "lora", "lora+bitfit". Throws InvalidArgument for one named twice.
-Comparison compare_methods(const std::vector<std::string>& methods, const std::string& recipe);
+Comparison compare_methods(const std::vector<std::string>& methods);
 
 /// Those of the variants that `names` lists, in their order; all where it is empty. Throws NotFound with the nearest.
 void keep_variants(Comparison& comparison, const std::vector<std::string>& names);

@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "base/error.h"
+#include "base/error_test_support.h"
 #include "config/shipped.h"
 
 namespace graft {
@@ -10,16 +10,6 @@ namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
-
-template <typename Run>
-std::string error_of(Run&& run) {
-  try {
-    run();
-  } catch (const Error& error) {
-    return std::string(name(error.category())) + " " + error.what();
-  }
-  return "nothing";
-}
 
 std::string parse_error(const std::string& yaml) {
   return error_of([&] { parse_run_config(yaml, "r.yaml"); });

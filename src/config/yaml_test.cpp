@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "base/error.h"
+#include "base/error_test_support.h"
 
 namespace graft {
 namespace {
@@ -11,12 +11,7 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 std::string error_of(const std::string& text) {
-  try {
-    parse_yaml(text, "a.yaml");
-  } catch (const Error& error) {
-    return std::string(name(error.category())) + " " + error.what();
-  }
-  return "nothing";
+  return graft::error_of([&] { parse_yaml(text, "a.yaml"); });
 }
 
 TEST(Yaml, KeepsLinesOfKeys) {

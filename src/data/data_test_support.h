@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <string>
 
-#include "base/error.h"
+#include "base/error_test_support.h"
 #include "base/file.h"
 #include "data/task.h"
 
@@ -63,17 +63,6 @@ class Folder {
  private:
   std::filesystem::path path_;
 };
-
-/// "InvalidArgument context: message" of what `run` throws; "nothing" if it throws nothing.
-template <typename Run>
-std::string error_of(Run&& run) {
-  try {
-    run();
-  } catch (const Error& error) {
-    return std::string(name(error.category())) + " " + error.what();
-  }
-  return "nothing";
-}
 
 /// The folder of published data sets that the tests may use, empty where it is absent.
 inline std::filesystem::path published_data() {

@@ -43,16 +43,19 @@ std::string task_plot(const ComparisonReport& report, std::size_t index) {
   return figure(draw(plot), escape(fmt::format("{}: {}", report.tasks[index].name, report.tasks[index].metric)));
 }
 
-// Of the tasks' means where there are several, which then are all in percent.
-std::string mean_plot(const ComparisonReport& report) {
-  ComparedTask all{"all tasks", "score", true, 0};
-  for (const auto& task : report.tasks) {
-    if (!task.before || !all.before) {
-      all.before = std::nullopt;
-    } else {
-      *all.before += *task.before / static_cast<double>(report.tasks.size());
-    }
+// Where every task has one.
+std::optional<double> mean_before(const std::vector<ComparedTask>& tasks) {
+  double mean = 0;
+  for (const auto& task : tasks) {
+    if (!task.before) return std::nullopt;
+    mean += *task.before / static_cast<double>(tasks.size());
   }
+  return mean;
+}
+
+// Of the variants that have a mean, whose tasks are all in percent.
+std::string mean_plot(const ComparisonReport& report) {
+  const ComparedTask all{"all tasks", "score", true, mean_before(report.tasks)};
   ScatterPlot plot = plot_of(all);
   for (const auto& variant : report.variants) {
     if (variant.mean)
@@ -126,19 +129,14 @@ std::string runs_section(const ComparisonReport& report) {
 std::string header(const ComparisonReport& report) {
   std::string tasks;
   for (const auto& task : report.tasks) tasks += (tasks.empty() ? "" : ", ") + task.name;
-  std::string facts;
-  const auto add = [&](const char* name, const std::string& value) {
-    if (!value.empty()) facts += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", name, escape(value));
-  };
-  add("Model", report.model);
-  add("Tasks", tasks);
-  add("Variants", std::to_string(report.variants.size()));
-  add("Seeds", std::to_string(report.seeds));
-  add("Started", report.started);
   return fmt::format(
-      "<header><p class=\"brand\">graft comparison</p><h1>{} variants <span class=\"on\">on</span> {}</h1><dl "
-      "class=\"facts\">{}</dl></header>",
-      report.variants.size(), escape(tasks), facts);
+      "<header><p class=\"brand\">graft comparison</p><h1>{} variants <span class=\"on\">on</span> {}</h1>{}</header>",
+      report.variants.size(), escape(tasks),
+      fact_list({{"Model", report.model},
+                 {"Tasks", tasks},
+                 {"Variants", std::to_string(report.variants.size())},
+                 {"Seeds", std::to_string(report.seeds)},
+                 {"Started", report.started}}));
 }
 
 }  // namespace

@@ -25,12 +25,6 @@ ComparisonReport two_tasks() {
   return report;
 }
 
-std::size_t count(const std::string& text, std::string_view part) {
-  std::size_t found = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
-  return found;
-}
-
 TEST(ComparisonPage, ShowsPlotsTableAndRuns) {
   const std::string html = render_comparison(two_tasks());
   EXPECT_EQ(markup_problem(html), "");

@@ -15,19 +15,14 @@ std::string or_else(const std::string& text, const char* instead) {
 }
 
 std::string header(const ReportData& data) {
-  std::string facts;
-  const auto add = [&](const char* name, const std::string& value) {
-    if (!value.empty()) facts += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", name, escape(value));
-  };
-  add("Model", data.model);
-  add("Task", data.task);
-  add("Method", data.method);
-  if (data.steps > 0) add("Steps", grouped(data.steps));
-  add("Started", data.started);
   return fmt::format(
-      "<header><p class=\"brand\">graft report</p><h1>{} <span class=\"on\">on</span> {}</h1><dl "
-      "class=\"facts\">{}</dl></header>",
-      escape(or_else(data.model, "Unnamed model")), escape(or_else(data.task, "an unnamed task")), facts);
+      "<header><p class=\"brand\">graft report</p><h1>{} <span class=\"on\">on</span> {}</h1>{}</header>",
+      escape(or_else(data.model, "Unnamed model")), escape(or_else(data.task, "an unnamed task")),
+      fact_list({{"Model", data.model},
+                 {"Task", data.task},
+                 {"Method", data.method},
+                 {"Steps", data.steps > 0 ? grouped(data.steps) : ""},
+                 {"Started", data.started}}));
 }
 
 std::string navigation(const std::vector<std::pair<const char*, std::string>>& sections) {
@@ -51,6 +46,14 @@ std::string section(std::string_view id, std::string_view title, std::string_vie
 std::string figure(std::string_view drawing, std::string_view caption) {
   if (drawing.empty()) return "";
   return fmt::format("<figure><figcaption>{}</figcaption><div class=\"scroll\">{}</div></figure>", caption, drawing);
+}
+
+std::string fact_list(const std::vector<std::pair<const char*, std::string>>& facts) {
+  std::string items;
+  for (const auto& [name, value] : facts) {
+    if (!value.empty()) items += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", name, escape(value));
+  }
+  return "<dl class=\"facts\">" + items + "</dl>";
 }
 
 std::string page(const Page& parts) {

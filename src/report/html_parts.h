@@ -22,6 +22,9 @@ std::string cost_section(const ReportData& data);
 std::string reproducibility_section(const ReportData& data);
 std::string commands_section(const ReportData& data);
 
+/// `<dl>` of names and text values; those without a value are left out.
+std::string fact_list(const std::vector<std::pair<const char*, std::string>>& facts);
+
 struct Page {
   std::string title;   ///< text
   std::string header;  ///< markup, as the sections are

@@ -45,12 +45,6 @@ bool is_reference(std::string_view text) {
   return false;
 }
 
-std::size_t count(const std::string& text, std::string_view part) {
-  std::size_t found = 0;
-  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
-  return found;
-}
-
 void expect_sound(const std::string& html) {
   EXPECT_EQ(markup_problem(html), "");
   for (const char* outside : {"src=", "url(", "@import", "<link", "<img", "<iframe", "xlink", "//cdn"}) {

@@ -8,12 +8,10 @@
 #include <limits>
 
 #include "report/markup.h"
+#include "report/svg_parts.h"
 
 namespace graft {
 namespace {
-
-constexpr double kCharacterWidth = 6.9;  // of the 12-unit chart font, on average
-constexpr int kColours = 6;
 
 struct Range {
   double low = std::numeric_limits<double>::infinity();

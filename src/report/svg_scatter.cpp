@@ -6,14 +6,13 @@
 
 #include "report/markup.h"
 #include "report/svg.h"
+#include "report/svg_parts.h"
 
 namespace graft {
 namespace {
 
-constexpr double kCharacterWidth = 6.9;  // of the 12-unit chart font, on average
 constexpr double kLineHeight = 13;
 constexpr double kRadius = 4.5;
-constexpr int kColours = 6;
 
 struct Box {
   double left, top, right, bottom;

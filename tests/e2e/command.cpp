@@ -161,6 +161,13 @@ Outcome graft(const fs::path& where, const std::vector<std::string>& arguments, 
   return Running(where, arguments, limits).wait();
 }
 
+std::vector<std::string> lines_of(const std::filesystem::path& file) {
+  std::vector<std::string> lines;
+  std::istringstream in(read_file(file));
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
 std::vector<fs::path> leftovers(const fs::path& folder) {
   std::vector<fs::path> found;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {

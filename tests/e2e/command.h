@@ -67,6 +67,9 @@ class Running {
 /// Runs to the end.
 Outcome graft(const std::filesystem::path& where, const std::vector<std::string>& arguments, Limits limits = {});
 
+/// The lines of a text file.
+std::vector<std::string> lines_of(const std::filesystem::path& file);
+
 /// Temporary files below `folder`.
 std::vector<std::filesystem::path> leftovers(const std::filesystem::path& folder);
 

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "base/file.h"
@@ -70,12 +68,7 @@ class Compare : public ::testing::Test {
   const fs::path& folder() const { return folder_.path(); }
   fs::path out() const { return folder() / "out"; }
 
-  std::vector<std::string> csv() const {
-    std::vector<std::string> lines;
-    std::istringstream in(read_file(out() / "results.csv"));
-    for (std::string line; std::getline(in, line);) lines.push_back(line);
-    return lines;
-  }
+  std::vector<std::string> csv() const { return lines_of(out() / "results.csv"); }
 
   std::vector<fs::path> finished() const {
     std::vector<fs::path> runs;

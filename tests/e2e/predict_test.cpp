@@ -3,7 +3,6 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "base/file.h"
 #include "command.h"
@@ -52,12 +51,7 @@ class Predict : public ::testing::Test {
   Outcome run(const Words& arguments) const { return graft(folder(), arguments); }
   const fs::path& folder() const { return folder_.path(); }
 
-  std::vector<std::string> lines(const std::string& file) const {
-    std::vector<std::string> all;
-    std::istringstream in(read_file(folder() / file));
-    for (std::string line; std::getline(in, line);) all.push_back(line);
-    return all;
-  }
+  std::vector<std::string> lines(const std::string& file) const { return lines_of(folder() / file); }
 
   /// What the run itself answered, by the line of its data.
   std::map<std::string, json> answered(const std::string& run) const {

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "base/file.h"
@@ -86,8 +85,7 @@ class Texts : public ::testing::Test {
 
   std::vector<json> lines(const std::string& file) const {
     std::vector<json> all;
-    std::istringstream in(text(file));
-    for (std::string line; std::getline(in, line);) all.push_back(json::parse(line));
+    for (const auto& line : lines_of(folder() / file)) all.push_back(json::parse(line));
     return all;
   }
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,8 @@ namespace graft {
 
 struct PlannedRun {
   std::string task;     ///< as it is told
+  std::string metric;   ///< of the task, the one that is compared
+  bool percent = true;  ///< the metric is a fraction
   std::string variant;  ///< as it is told
   std::int64_t seed = 0;
   RunConfig config;  ///< run.output is its folder
@@ -24,12 +28,22 @@ struct PlannedRun {
 /// too: what is done is kept, and the same call goes on.
 std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together);
 
-/// The tasks, variants and runs of a report, from the run folders; `failures` as run_all() returned them. Reports are
-/// told relative to `home`. Throws as read_summary.
-ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::map<std::string, std::string>& failures,
-                          const std::filesystem::path& home);
+/// What a run has measured, as far as it came.
+struct MeasuredRun {
+  std::optional<double> before, after;
+  std::int64_t parameters = 0, base_parameters = 0;
+  double step_seconds = 0;
+};
+
+/// From the summary of every run folder. Throws as read_summary.
+std::vector<MeasuredRun> measured_runs(const std::vector<PlannedRun>& plan);
+
+/// The tasks, variants and runs of a report; `measured` is of the plan's runs, `failures` as run_all() returned them.
+/// Reports are told relative to `home`.
+ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured,
+                          const std::map<std::string, std::string>& failures, const std::filesystem::path& home);
 
 /// One line a run: task, variant, method, seed, metric, before, after, trained parameters, seconds a step, folder.
-std::string comparison_csv(const std::vector<PlannedRun>& plan);
+std::string comparison_csv(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured);
 
 }  // namespace graft

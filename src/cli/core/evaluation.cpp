@@ -122,11 +122,15 @@ double Evaluation::metric(const std::string& name) const {
   return total / static_cast<double>(labelled);
 }
 
-Spread Evaluation::spread() const {
-  std::vector<double> sorted;
-  for (const auto& [name, value] : by_template) sorted.push_back(value);
-  std::sort(sorted.begin(), sorted.end());
-  return {quantile(sorted, 0.5), quantile(sorted, 0.25), quantile(sorted, 0.75)};
+ReportScore quartiles_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return {quantile(values, 0.5), quantile(values, 0.25), quantile(values, 0.75)};
+}
+
+ReportScore Evaluation::spread() const {
+  std::vector<double> values;
+  for (const auto& [name, value] : by_template) values.push_back(value);
+  return quartiles_of(values);
 }
 
 std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, const Adapter* adapter,

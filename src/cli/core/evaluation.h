@@ -13,9 +13,8 @@
 
 namespace graft {
 
-struct Spread {
-  double median = 0, low = 0, high = 0;  ///< low and high: quartiles
-};
+/// Median, with the quartiles as its interval, of one or more values.
+ReportScore quartiles_of(std::vector<double> values);
 
 struct Evaluation {
   std::vector<RankedExample> ranked;  ///< without scores where they were read from a run folder
@@ -33,7 +32,7 @@ struct Evaluation {
   /// Expected accuracy of a guess: examples may have different numbers of choices.
   double chance() const;
   /// Of the accuracies by template, which must not be empty.
-  Spread spread() const;
+  ReportScore spread() const;
 };
 
 /// The held-out examples in one template of the job; `adapter` may be null, here and below.

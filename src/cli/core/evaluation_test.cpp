@@ -45,8 +45,8 @@ TEST(EvaluationMetric, ChanceCountsTheChoicesOfEach) {
 TEST(EvaluationMetric, SpreadIsMedianAndQuartiles) {
   Evaluation made;
   made.by_template = {{"a", 0.9}, {"b", 0.5}, {"c", 0.7}, {"d", 0.1}, {"e", 0.3}};
-  const Spread spread = made.spread();
-  EXPECT_DOUBLE_EQ(spread.median, 0.5);
+  const ReportScore spread = made.spread();
+  EXPECT_DOUBLE_EQ(spread.value, 0.5);
   EXPECT_DOUBLE_EQ(spread.low, 0.3);
   EXPECT_DOUBLE_EQ(spread.high, 0.7);
 }

@@ -147,6 +147,23 @@ void read_data(Job& job) {
   for (std::size_t c = job.labels.size(); c < most; ++c) job.labels.push_back(fmt::format("choice {}", c));
 }
 
+Job job_on(const RunConfig& config, const Base& base, Task task) {
+  Job job;
+  job.config = config;
+  job.task = std::move(task);
+  job.model = base.model;
+  job.tokenizer = base.tokenizer;
+  job.load_seconds = base.load_seconds;
+  return job;
+}
+
+Job with_examples(Job job) {
+  const auto start = std::chrono::steady_clock::now();
+  read_data(job);
+  job.load_seconds += seconds_since(start);
+  return job;
+}
+
 // Where "lora.rank" stands: options["lora"]["rank"].
 nlohmann::json& option_place(nlohmann::json& options, const std::string& key) {
   nlohmann::json* place = &options;
@@ -231,28 +248,17 @@ Base open_base(const RunConfig& config) {
 
 Job open_job(const RunConfig& config) {
   if (config.data.path.empty()) fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
-  templates_of(config, task_of(config));  // a slip is told before the model is read
-  return open_job(config, open_base(config));
+  Task task = task_of(config);
+  templates_of(config, task);  // a slip is told before the model is read
+  return with_examples(job_on(config, open_base(config), std::move(task)));
 }
 
 Job open_job(const RunConfig& config, const Base& base) {
-  const auto start = std::chrono::steady_clock::now();
-  Job job;
-  job.config = config;
-  job.task = task_of(config);
-  job.model = base.model;
-  job.tokenizer = base.tokenizer;
-  read_data(job);
-  job.load_seconds = base.load_seconds + seconds_since(start);
-  return job;
+  return with_examples(job_on(config, base, task_of(config)));
 }
 
 Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows) {
-  Job job;
-  job.config = config;
-  job.task = std::move(task);
-  job.model = base.model;
-  job.tokenizer = base.tokenizer;
+  Job job = job_on(config, base, std::move(task));
   job.labels = job.task.labels;
   const auto templates = templates_of(config, job.task);
   for (const auto index : templates) job.templates.push_back({job.task.templates[index].name, {}, {}});

@@ -84,9 +84,8 @@ void add_templates(ReportData& data, const TuneResult& run) {
   for (const auto& made : run.job.templates) {
     data.templates.push_back({made.name, run.before->by_template.at(made.name), run.after->by_template.at(made.name)});
   }
-  const auto score = [](const Spread& spread) { return ReportScore{spread.median, spread.low, spread.high}; };
-  data.templates_before = score(run.before->spread());
-  data.templates_after = score(run.after->spread());
+  data.templates_before = run.before->spread();
+  data.templates_after = run.after->spread();
 }
 
 constexpr std::size_t kSamples = 20;

@@ -67,10 +67,6 @@ RunFolder open_folder(const RunConfig& config) {
   return folder;
 }
 
-std::string percent(const Spread& spread) {
-  return percent_with_interval({spread.median, spread.low, spread.high});
-}
-
 // What runs of choices are told by, and runs that write texts.
 std::string main_metric(const Task& task) {
   return task.generates() ? task.metrics.front() : "accuracy";
@@ -78,7 +74,6 @@ std::string main_metric(const Task& task) {
 
 }  // namespace
 
-// A folder with a run of the same configuration goes on; another configuration is refused, before anything is loaded.
 void refuse_other_run(const RunConfig& config) {
   const std::filesystem::path path = config.run.output, file = path / "config.yaml";
   if (!RunFolder::is_run(path)) return refuse_occupied(path);
@@ -277,8 +272,8 @@ nlohmann::json TuneRun::summary_of(const Evaluation& evaluation) const {
   if (!job_.task.generates()) result["accuracy"] = evaluation.accuracy();
   for (const auto& metric : job_.task.metrics) result[metric] = evaluation.metric(metric);
   if (evaluation.by_template.empty()) return result;
-  const Spread spread = evaluation.spread();
-  result["templates"] = {{"median", spread.median},
+  const ReportScore spread = evaluation.spread();
+  result["templates"] = {{"median", spread.value},
                          {"first_quartile", spread.low},
                          {"third_quartile", spread.high},
                          {"accuracy", evaluation.by_template}};
@@ -320,7 +315,7 @@ void TuneRun::close() const {
   }
   if (after_ && !after_->by_template.empty()) {
     std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),
-                percent(before_->spread()).c_str(), percent(after_->spread()).c_str());
+                percent_with_interval(before_->spread()).c_str(), percent_with_interval(after_->spread()).c_str());
   }
   std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\n%s %s\nnext:    %s\n",
               human_seconds(trained_.seconds).c_str(),

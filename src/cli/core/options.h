@@ -1,0 +1,36 @@
+// Options that several verbs declare alike.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+#include "config/run_config.h"
+
+namespace graft {
+
+/// A whole number from `least` on.
+CLI::Range count_from(std::int64_t least);
+
+/// --text-column and --label-column.
+void add_column_options(CLI::App& app, std::string& text_column, std::string& label_column);
+
+/// --task, --text-column and --label-column.
+void add_task_options(CLI::App& app, std::string& task, std::string& text_column, std::string& label_column);
+
+/// What a verb on a tuned model is told. Empty: as in the run.
+struct TunedArguments {
+  std::string run, model, adapter, weights;
+};
+
+/// --run, --model, --adapter and --weights.
+void add_tuned_options(CLI::App& app, TunedArguments& tuned);
+
+/// The run's configuration, or where none is named the standard one, with the model and the weights of the arguments.
+/// Throws as config_of_run.
+RunConfig config_of_tuned(const TunedArguments& tuned);
+
+/// The adapter that is named, else the run's; empty where neither is. Throws as adapter_of_run.
+std::string adapter_of_tuned(const TunedArguments& tuned);
+
+}  // namespace graft
