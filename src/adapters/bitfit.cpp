@@ -31,6 +31,8 @@ class BitFit : public Adapter {
     }
   }
 
+  const nlohmann::json& options() const { return options_; }
+
   bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
 
   at::Tensor output(const Site& site, const at::Tensor&, const at::Tensor& y) const override {
@@ -113,6 +115,23 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   return adapters::from_own(adapters::find("bitfit"), model, config, tensors);
 }
 
+std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& summands) {
+  const auto& options = dynamic_cast<const BitFit&>(*summands.front().adapter).options();
+  Rng rng(0);
+  auto result = create(model, options, rng);
+  const auto sums = result->parameters();
+  std::vector<at::Tensor> starts;
+  for (const auto& sum : sums) starts.push_back(sum.value.detach().clone());
+  const at::NoGradGuard no_grad;
+  for (const auto& [adapter, factor] : summands) {
+    if (dynamic_cast<const BitFit&>(*adapter).options() != options) return nullptr;
+    const auto parameters = adapter->parameters();
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      at::Tensor(sums[i].value).add_(parameters[i].value - starts[i], factor);
+  }
+  return result;
+}
+
 }  // namespace
 
 namespace adapters {
@@ -122,6 +141,8 @@ const Method bitfit{"bitfit",
                     "roles=[every role]  norms=true (biases of LayerNorms too)",
                     "BITFIT",
                     create,
-                    from_peft};
+                    from_peft,
+                    /*starts_at_base=*/true,
+                    sum};
 }  // namespace adapters
 }  // namespace graft

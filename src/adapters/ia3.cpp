@@ -29,6 +29,8 @@ class Ia3 : public Adapter {
     for (const auto& target : targets) targets_.emplace(target.entry.site, target);
   }
 
+  const std::map<Site, Target>& targets() const { return targets_; }
+
   bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
 
   at::Tensor input_scale(const Site& site) const override {
@@ -160,6 +162,37 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   return std::make_unique<Ia3>(model, targets);
 }
 
+// A map and a slice of it, both scaled, multiply: their changes do not add up.
+bool scales_twice(const std::map<Site, Target>& targets) {
+  for (const auto& [site, slice] : targets) {
+    for (const auto& [other, whole] : targets) {
+      if (slice.entry.fused() && !whole.entry.fused() && slice.entry.weight == whole.entry.weight) return true;
+    }
+  }
+  return false;
+}
+
+// l - 1 is what a scale changes of its rows or columns.
+std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& summands) {
+  std::map<Site, Target> sums;
+  for (const auto& [adapter, factor] : summands) {
+    for (const auto& [site, target] : dynamic_cast<const Ia3&>(*adapter).targets()) {
+      const auto [place, fresh] = sums.try_emplace(site, target);
+      Target& sum = place->second;
+      if (sum.input != target.input) return nullptr;
+      if (fresh) sum.scale = at::ones_like(target.scale.detach());
+      sum.scale = sum.scale + factor * (target.scale.detach() - 1);
+    }
+  }
+  if (scales_twice(sums)) return nullptr;
+  std::vector<Target> targets;
+  for (auto& [site, target] : sums) {
+    target.scale = trainable(target.scale, model);
+    targets.push_back(target);
+  }
+  return std::make_unique<Ia3>(model, targets);
+}
+
 }  // namespace
 
 namespace adapters {
@@ -169,6 +202,8 @@ const Method ia3{"ia3",
                  "roles=[k, v, down]   which maps are rescaled (down: its input; others: their output)",
                  "IA3",
                  create,
-                 from_peft};
+                 from_peft,
+                 /*starts_at_base=*/true,
+                 sum};
 }  // namespace adapters
 }  // namespace graft

@@ -17,6 +17,8 @@ class LayerNormTuning : public Adapter {
   LayerNormTuning(const Model& model, std::map<std::int64_t, at::Tensor> vectors)
       : model_(model), vectors_(std::move(vectors)) {}
 
+  const std::map<std::int64_t, at::Tensor>& vectors() const { return vectors_; }
+
   at::Tensor norm(std::int64_t index) const override {
     const auto found = vectors_.find(index);
     return found == vectors_.end() ? at::Tensor() : found->second;
@@ -107,12 +109,30 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   return std::make_unique<LayerNormTuning>(model, std::move(vectors));
 }
 
+std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& summands) {
+  std::map<std::int64_t, at::Tensor> sums;
+  for (const auto& [adapter, factor] : summands) {
+    for (const auto& [index, vector] : dynamic_cast<const LayerNormTuning&>(*adapter).vectors()) {
+      const at::Tensor base = model.parameters().value(index).to(at::kFloat);
+      at::Tensor& sum = sums.try_emplace(index, base).first->second;
+      sum = sum + factor * (vector.detach() - base);
+    }
+  }
+  for (auto& [index, vector] : sums) vector = trainable(vector, model);
+  return std::make_unique<LayerNormTuning>(model, std::move(sums));
+}
+
 }  // namespace
 
 namespace adapters {
 extern const Method layernorm;
-const Method layernorm{"layernorm", "LayerNorm tuning: the vectors of every normalisation are trained (Qi et al. 2022)",
-                       "",          "LN_TUNING",
-                       create,      from_peft};
+const Method layernorm{"layernorm",
+                       "LayerNorm tuning: the vectors of every normalisation are trained (Qi et al. 2022)",
+                       "",
+                       "LN_TUNING",
+                       create,
+                       from_peft,
+                       /*starts_at_base=*/true,
+                       sum};
 }  // namespace adapters
 }  // namespace graft

@@ -64,6 +64,9 @@ class Lora : public Adapter {
     for (const auto& target : targets) targets_.emplace(target.entry.site, target);
   }
 
+  const std::map<Site, Target>& targets() const { return targets_; }
+  double scale(const Target& target) const { return target.scale(settings_.rslora); }
+
   bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
 
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
@@ -151,7 +154,6 @@ class Lora : public Adapter {
   void set_training(bool training) override { training_ = training; }
 
  private:
-  double scale(const Target& target) const { return target.scale(settings_.rslora); }
   bool dropping() const { return training_ && settings_.dropout > 0; }
 
   // Of the base weight and the update together, taken as constants (Liu et al. 2024, section 4.3).
@@ -319,6 +321,33 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   return std::make_unique<Lora>(model, settings, targets);
 }
 
+// Updates side by side: of as many ranks as the summands have together, and of scale 1. DoRA's lengths do not add up.
+std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& summands) {
+  std::map<Site, Target> sums;
+  for (const auto& [adapter, factor] : summands) {
+    const auto& lora = dynamic_cast<const Lora&>(*adapter);
+    for (const auto& [site, target] : lora.targets()) {
+      if (target.magnitude.defined()) return nullptr;
+      const at::Tensor a = target.whole_a().detach(), b = target.whole_b().detach() * (factor * lora.scale(target));
+      const auto [place, fresh] = sums.try_emplace(site, Target{target.entry, 0, a, b, {}, {}, {}});
+      if (fresh) continue;
+      place->second.a = at::cat({place->second.a, a});
+      place->second.b = at::cat({place->second.b, b}, 1);
+    }
+  }
+  std::vector<Target> targets;
+  for (auto& [site, target] : sums) {
+    target.alpha = static_cast<double>(target.rank());
+    target.a = trainable(target.a, model);
+    target.b = trainable(target.b, model);
+    targets.push_back(target);
+  }
+  LoraSettings settings;
+  settings.rank = targets.front().rank();
+  settings.alpha = targets.front().alpha;
+  return std::make_unique<Lora>(model, settings, targets);
+}
+
 }  // namespace
 
 namespace adapters {
@@ -330,6 +359,8 @@ const Method lora{
     "ranks={q: 16, v: 4}  alphas={v: 8} (of single roles)  init=zero (or pissa)  lr_ratio=1 (of B; LoRA+ takes 16)",
     "LORA",
     create,
-    from_peft};
+    from_peft,
+    /*starts_at_base=*/true,
+    sum};
 }  // namespace adapters
 }  // namespace graft

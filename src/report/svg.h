@@ -100,6 +100,18 @@ struct ScatterPlot {
 /// An empty string without a point that can be drawn.
 std::string draw(const ScatterPlot& plot);
 
+/// Values in 0…1 over two counts that begin at 1. A map of more than 32 rows or columns shows every second one, or
+/// fewer.
+struct HeatMap {
+  std::string title;  ///< text alternative, not drawn
+  std::string x_label;
+  std::string y_label;
+  std::vector<std::vector<double>> values;  ///< [rows][columns], all rows of one length; others than 0…1 are clamped
+};
+
+/// An empty string for an empty map.
+std::string draw(const HeatMap& map);
+
 /// Up to `at_most` ticks at 1, 2 or 5 times a power of ten that cover [low, high]; first <= low, last >= high.
 std::vector<double> nice_ticks(double low, double high, int at_most = 6);
 

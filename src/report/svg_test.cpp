@@ -191,5 +191,21 @@ TEST(ScatterPlot, WhatCannotBeDrawnIsLeftOut) {
   EXPECT_EQ(svg.find("inf"), std::string::npos);
 }
 
+TEST(HeatMap, ShowsEveryValueUpTo32AndTheLastAlways) {
+  HeatMap map{"a < b", "columns", "rows", {{0, 0.5, kNan}, {0.25, 2, 1}}};
+  const std::string small = draw(map);
+  EXPECT_EQ(markup_problem(small), "");
+  EXPECT_NE(small.find("<title>1, 2: 0.5</title>"), std::string::npos) << small;
+  EXPECT_EQ(small.find("<title>1, 3:"), std::string::npos) << "not a number";
+  EXPECT_NE(small.find("fill-opacity=\"1.000\""), std::string::npos) << "2 is clamped";
+  EXPECT_NE(small.find("a &lt; b"), std::string::npos);
+  map.values.assign(100, std::vector<double>(70, 0.5));
+  const std::string large = draw(map);
+  EXPECT_EQ(markup_problem(large), "");
+  EXPECT_NE(large.find("<title>100, 70: 0.5</title>"), std::string::npos);
+  EXPECT_EQ(count(large, ": 0.5</title>"), 25u * 24u) << "every fourth row, every third column";
+  EXPECT_TRUE(draw(HeatMap{}).empty());
+}
+
 }  // namespace
 }  // namespace graft

@@ -59,6 +59,12 @@ class Adapter : public SiteHooks {
   virtual void set_training(bool training) { (void)training; }
 };
 
+/// An adapter with its factor in a weighted sum.
+struct Summand {
+  const Adapter* adapter;
+  double factor = 1;
+};
+
 struct Method {
   const char* name;
   const char* summary;    ///< one line for `graft list`
@@ -70,6 +76,9 @@ struct Method {
   std::unique_ptr<Adapter> (*from_peft)(const Model& model, const nlohmann::json& config,
                                         const std::vector<PeftTensor>& tensors);
   bool starts_at_base = true;  ///< a fresh adapter changes nothing
+  /// The adapter of this method that changes the merged weights by exactly the weighted sum of what the summands, all
+  /// of this method, change. Nullptr: these have no such sum. Absent: no adapters of the method have.
+  std::unique_ptr<Adapter> (*sum)(const Model& model, const std::vector<Summand>& summands) = nullptr;
 };
 
 namespace adapters {

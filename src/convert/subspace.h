@@ -1,0 +1,30 @@
+// How much the low-rank updates of two LoRA adapters have in common (Hu et al. 2021, section 7.2 and appendix G).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "adapters/core/method.h"
+
+namespace graft {
+
+/// φ(i, j) = ‖Uᵢᵀ Vⱼ‖² / min(i, j) for i ≤ R and j ≤ S (their equation 4), [R, S] fp64 in 0…1, where the columns of Uᵢ
+/// are the i right singular vectors of a [R, in] with the largest values, those of Vⱼ likewise of b [S, in]. 1: the
+/// smaller space lies in the larger one; random spaces have max(i, j) / in on average. Both matrices fp32 or fp64.
+at::Tensor subspace_similarity(const at::Tensor& a, const at::Tensor& b);
+
+/// Of one map that both adapters update.
+struct MapSimilarity {
+  std::string site;  ///< "decoder.3.q"
+  Role role = Role::Q;
+  std::int64_t in = 0;  ///< features
+  at::Tensor grid;      ///< subspace_similarity() of their matrices A
+};
+
+/// In the model's order. Throws InvalidArgument where an adapter is no LoRA, or they share no map.
+std::vector<MapSimilarity> similarity_of(const Model& model, const Adapter& a, const Adapter& b);
+
+}  // namespace graft

@@ -1,0 +1,148 @@
+// Sums of adapters: every form in which one is written computes what the sum in the weights computes.
+#include <cmath>
+#include <functional>
+#include <set>
+
+#include "convert/adapter_sum.h"
+#include "convert/merged_weights.h"
+#include "law_model.h"
+
+namespace graft::laws {
+namespace {
+
+class SumLaw : public Law {
+ protected:
+  // Two adapters of one method, and a sum of them that neither is.
+  struct Pair {
+    Pair(const SumLaw& law, const MethodChoice& method, const nlohmann::json& options)
+        : first(law.stirred(method, 11, options)), second(law.stirred(method, 23, options)) {}
+    std::vector<Summand> summands() const { return {{first.get(), 0.7}, {second.get(), -0.4}}; }
+    std::unique_ptr<Adapter> first, second;
+  };
+
+  bool mergeable(const Adapter& adapter) const {
+    try {
+      adapter.merged(0, model().parameters().value(0));
+      return true;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
+      return false;
+    }
+  }
+
+  void for_every_sum(const std::function<void(const Method&, const Pair&)>& rule) const {
+    for (const Method* method : adapters::registry()) {
+      SCOPED_TRACE(method->name);
+      const Pair pair(*this, MethodChoice(method->name), nlohmann::json::object());
+      if (mergeable(*pair.first)) rule(*method, pair);
+    }
+  }
+
+  // What the sum of the pair gives where it is in the weights.
+  at::Tensor in_weights(const Text& input, const std::vector<Summand>& summands) const {
+    const AdapterSum sum(summands);
+    const MergedWeights hooks(model(), sum);
+    return logits(model(), input, &hooks);
+  }
+};
+
+TEST_P(SumLaw, OneAdapterOfFactorOneIsItself) {
+  for_every_sum([&](const Method&, const Pair& pair) {
+    const Text input = text(12);
+    const at::Tensor want = logits(model(), input, pair.first.get());
+    EXPECT_LE(relative_gap(in_weights(input, {{pair.first.get(), 1}}), want), 1e-4);
+  });
+}
+
+TEST_P(SumLaw, AnExactSumIsTheSumInTheWeights) {
+  std::set<std::string> found;
+  for_every_sum([&](const Method& method, const Pair& pair) {
+    const auto sum = exact_sum(model(), method.name, pair.summands());
+    if (sum == nullptr) return;
+    found.insert(method.name);
+    const Text input = text(12);
+    const at::Tensor want = in_weights(input, pair.summands());
+    EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3) << "the sum does nothing that could differ";
+    EXPECT_LE(relative_gap(logits(model(), input, sum.get()), want), 1e-4);
+    save_adapter(folder() / method.name, *sum, model(), {});
+    const auto loaded = load_adapter(folder() / method.name, model());
+    EXPECT_LE(relative_gap(logits(model(), input, loaded.adapter.get()), want), 1e-4);
+  });
+  for (const char* name : {"ia3", "lora", "layernorm"}) EXPECT_TRUE(found.count(name) > 0) << name;
+}
+
+TEST_P(SumLaw, DoraHasNoSumOfItsOwn) {
+  const Pair pair(*this, MethodChoice("lora"), {{"dora", true}});
+  EXPECT_EQ(exact_sum(model(), "lora", pair.summands()), nullptr);
+}
+
+TEST_P(SumLaw, LoraOfAllRanksLosesNothing) {
+  const Pair pair(*this, MethodChoice("lora"), {{"rank", 3}});
+  LowRankReport report;
+  const auto sum = low_rank_sum(model(), AdapterSum(pair.summands()), 6, report);
+  EXPECT_LE(report.lost, 1e-3);
+  const Text input = text(12);
+  EXPECT_LE(relative_gap(logits(model(), input, sum.get()), in_weights(input, pair.summands())), 1e-3);
+}
+
+// The loss that is told is that of the best approximation (Eckart and Young): the root of the squares left out.
+TEST_P(SumLaw, ASmallerRankLosesWhatItSays) {
+  const Pair pair(*this, MethodChoice("lora"), {{"rank", 3}});
+  const AdapterSum sum(pair.summands());
+  LowRankReport report;
+  low_rank_sum(model(), sum, 2, report);
+  double all = 0, left_out = 0;
+  const auto& parameters = model().parameters().all();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const at::Tensor merged = sum.merged(static_cast<std::int64_t>(i), parameters[i].value());
+    if (!merged.defined()) continue;
+    const at::Tensor squares = at::linalg_svdvals(merged - parameters[i].value()).square();
+    all += squares.sum().item<double>();
+    left_out += squares.narrow(0, 2, squares.size(0) - 2).sum().item<double>();
+  }
+  EXPECT_GT(report.lost, 0.01);
+  EXPECT_NEAR(report.lost, std::sqrt(left_out / all), 1e-3);
+}
+
+// Vectors and biases have no low rank: either all of a change is in whole maps, or what is not is named.
+TEST_P(SumLaw, EveryMethodBecomesLoraOrSaysWhyNot) {
+  for_every_sum([&](const Method& method, const Pair& pair) {
+    const AdapterSum sum(pair.summands());
+    const Text input = text(12);
+    LowRankReport report;
+    try {
+      const auto lora = low_rank_sum(model(), sum, 100000, report);
+      EXPECT_LE(report.lost, 1e-4);
+      EXPECT_LE(relative_gap(logits(model(), input, lora.get()), in_weights(input, pair.summands())), 1e-3);
+      EXPECT_NE(std::string(method.name), "layernorm");
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
+      EXPECT_NE(std::string(error.what()).find("--as model"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(method.name), "lora");
+    }
+  });
+}
+
+// Hu et al. 2021, section 4.1: a deployed model changes its task by taking one update out and putting another in.
+TEST_P(SumLaw, SwappingUpdatesEqualsAFreshLoad) {
+  const Pair pair(*this, MethodChoice("lora"), nlohmann::json::object());
+  const AdapterSum swap({{pair.first.get(), -1}, {pair.second.get(), 1}});
+  const auto& parameters = model().parameters().all();
+  const MergedWeights before(model(), *pair.first), after(model(), *pair.second);
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto index = static_cast<std::int64_t>(i);
+    const at::Tensor first = pair.first->merged(index, parameters[i].value());
+    if (!first.defined()) continue;
+    const at::Tensor want = pair.second->merged(index, parameters[i].value());
+    EXPECT_LE(relative_gap(swap.merged(index, first), want), kRounding) << parameters[i].name;
+    // graft keeps the base beside the merged weights, so that nothing has to be taken out and the bits are the same.
+    EXPECT_TRUE(at::equal(after.parameter(index), want)) << parameters[i].name;
+    EXPECT_FALSE(at::equal(before.parameter(index), want)) << parameters[i].name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, SumLaw, ::testing::ValuesIn(models()), title);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(SumLaw);
+
+}  // namespace
+}  // namespace graft::laws
