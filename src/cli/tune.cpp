@@ -21,6 +21,9 @@ void declare(CLI::App& app) {
   app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, lora-e2e, prefix-tuning-e2e, e2e-cpu, or a YAML file")
       ->capture_default_str();
   app.add_option("--method", a.method, "one that graft list shows, or several: lora+bitfit (default: the recipe's)");
+  app.add_option(
+      "--start-from", a.start_from,
+      "an adapter of this method (a folder, or a .pt file of T-Few's authors) whose values training begins with");
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
   app.add_option(
          "--shots", a.shots,
@@ -60,7 +63,8 @@ const Verb tune{
     "--output runs/e2e\n"
     "  graft tune --model ./smollm2 --data pairs.csv --prompt-column question --target-column answer --output "
     "runs/pairs\n"
-    "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n",
+    "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n"
+    "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --start-from t03b_ia3_finish.pt --output runs/cb\n",
     declare, run};
 }  // namespace cli
 }  // namespace graft

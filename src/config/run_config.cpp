@@ -65,6 +65,8 @@ void visit_fields(Config& c, Visit&& visit) {
         "how the model is adapted, one of `graft list` or several: [lora, bitfit], lora+bitfit");
   visit(c.method.options, "method.options", any(),
         "settings of the method, e.g. rank, alpha, roles; of several: {lora: {rank: 4}}");
+  visit(c.method.start_from, "method.start_from", any(),
+        "an adapter of this method whose values training begins with; empty: fresh ones");
   visit(c.task.name, "task.name", any(),
         "a shipped task or the path of a task YAML; empty: text_column and label_column");
   visit(c.data.path, "data.path", any(), "file or folder with the rows");
@@ -321,6 +323,7 @@ void choose_method(RunConfig& config, const std::string& name) {
   if (name.empty() || name == config.method.name) return;
   config.method.name = name;
   config.method.options.clear();
+  config.method.start_from.clear();
 }
 
 void set_run_field(RunConfig& config, const std::string& assignment) {

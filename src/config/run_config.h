@@ -23,6 +23,7 @@ struct RunConfig {
   struct Method {
     std::string name = "ia3";
     std::map<std::string, std::string> options;  ///< the method's own; a list [q, v] arrives as "q,v"
+    std::string start_from;
   } method;
 
   struct TaskChoice {
@@ -118,7 +119,7 @@ RunConfig load_recipe(const std::string& path_or_name, RunConfig base = {});
 /// Throws as parse_run_config.
 RunConfig with_settings(const YamlNode& settings, RunConfig base);
 
-/// Makes `name` the method; another one than the configuration's begins without its options. Empty: no change.
+/// Makes `name` the method; another one than the configuration's begins without its options and from fresh values. Empty: no change.
 void choose_method(RunConfig& config, const std::string& name);
 
 /// Sets one value: "optimizer.lr=1e-3", "method.options.roles=[q, v]". Throws InvalidArgument as above.

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "checkpoint/source.h"
 #include "command.h"
 #include "report/runs.h"
 #include "tiny_model.h"
@@ -88,6 +89,30 @@ TEST_F(Tune, PmiComparesChoicesWithTheirNeutralScore) {
   run(arguments("pmi", "pmi.yaml"));
   EXPECT_EQ(summary("plain").at("train_tokens"), summary("pmi").at("train_tokens"));  // training knows nothing of it
   EXPECT_NE(text("plain/predictions.jsonl"), text("pmi/predictions.jsonl"));
+}
+
+// Steps too small to move a value away from 1 leave the adapter that training began with.
+TEST_F(Tune, TrainingStartsFromAnotherAdapter) {
+  auto first = arguments("first", "topics.yaml");
+  first.insert(first.end(), {"--method", "ia3", "--set", "optimizer.lr=0.05"});
+  run(first);
+  const auto tensors = [&](const std::string& run) {
+    return content_hash(*open_checkpoint(folder() / run / "adapter/adapter_model.safetensors"));
+  };
+  auto second = arguments("second", "topics.yaml");
+  second.insert(second.end(), {"--method", "ia3", "--start-from", "first/adapter", "--set", "optimizer.lr=1e-12"});
+  run(second);
+  EXPECT_EQ(tensors("second"), tensors("first"));
+  EXPECT_NE(text("second/config.yaml").find("first/adapter"), std::string::npos);
+  auto fresh = arguments("fresh", "topics.yaml");
+  fresh.insert(fresh.end(), {"--method", "ia3", "--set", "optimizer.lr=1e-12"});
+  run(fresh);
+  EXPECT_NE(tensors("fresh"), tensors("first"));
+  auto other = arguments("other", "topics.yaml");
+  other.insert(other.end(), {"--start-from", "first/adapter"});
+  expect_refused(graft(folder(), other), 2,
+                 {"method.start_from", "first/adapter is an adapter of ia3", "--method ia3"});
+  EXPECT_FALSE(fs::exists(folder() / "other"));
 }
 
 TEST_F(Tune, AFinishedRunIsListedOnce) {

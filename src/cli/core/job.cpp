@@ -192,6 +192,7 @@ RunConfig run_config_of(const JobArguments& a, RunConfig config) {
   config.data.target_column = a.target_column;
   config.run.output = a.output;
   choose_method(config, a.method);
+  if (!a.start_from.empty()) config.method.start_from = a.start_from;
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.eval_rows >= 0) config.data.eval_rows = a.eval_rows;
   if (a.seed >= 0) config.data.seed = config.train.seed = a.seed;

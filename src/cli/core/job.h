@@ -19,7 +19,7 @@ namespace graft {
 
 /// What the options of a verb say of a job. Empty, or -1: not said, the recipe's holds.
 struct JobArguments {
-  std::string model, data, task, text_column, label_column, prompt_column, target_column, method, output;
+  std::string model, data, task, text_column, label_column, prompt_column, target_column, method, start_from, output;
   std::string recipe = "tfew";
   std::vector<std::string> sets;  ///< "optimizer.lr=1e-3"; they have the last word
   std::int64_t shots = -1, eval_rows = -1, seed = -1, steps = -1, batch_size = -1;

@@ -72,6 +72,19 @@ std::string main_metric(const Task& task) {
   return task.generates() ? task.metrics.front() : "accuracy";
 }
 
+// Its shape and options are those of the adapter.
+std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method) {
+  const std::string& start = job.config.method.start_from;
+  LoadedAdapter loaded = load_adapter(start, *job.model);
+  if (loaded.method != method.name())
+    fail(Category::InvalidArgument, "method.start_from",
+         "{} is an adapter of {}, and the run's method is {}; set --method {}", start, loaded.method, method.name(),
+         loaded.method);
+  if (!job.config.method.options.empty())
+    std::fprintf(stderr, "graft: note: the method's options are those of %s, not method.options\n", start.c_str());
+  return std::move(loaded.adapter);
+}
+
 }  // namespace
 
 void refuse_other_run(const RunConfig& config) {
@@ -94,8 +107,10 @@ TuneRun::TuneRun(Job job)
 }
 
 std::unique_ptr<Adapter> TuneRun::new_adapter() const {
+  const std::string& start = job_.config.method.start_from;
   Rng rng(settings_.seed, 1);
-  auto adapter = method_.create(*job_.model, options_of(job_.config, method_, *job_.tokenizer), rng);
+  auto adapter = start.empty() ? method_.create(*job_.model, options_of(job_.config, method_, *job_.tokenizer), rng)
+                               : started_from(job_, method_);
   // What PEFT's files cannot hold is told now, not when the training is done.
   if (has_adapter_file()) adapter->peft_tensors();
   return adapter;
@@ -244,6 +259,7 @@ void TuneRun::save() {
   manifest.fields = {{"recipe", write_run_config(job_.config)},  {"task", job_.task.text},
                      {"weights", job_.config.model.weights},     {"data_hash", job_.data_hash},
                      {"tokenizer_hash", job_.tokenizer->hash()}, {"seed", std::to_string(settings_.seed)}};
+  if (!job_.config.method.start_from.empty()) manifest.fields["start_from"] = job_.config.method.start_from;
   const std::string metric = main_metric(job_.task);
   if (after_) manifest.fields[metric] = fmt::format("{:.6f}", after_->metric(metric));
   save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
