@@ -14,6 +14,7 @@
 #include "cli/core/columns.h"
 #include "cli/core/comparison_run.h"
 #include "cli/core/job.h"
+#include "cli/core/mixture.h"
 #include "cli/core/options.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
@@ -25,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Arguments : JobArguments {
-  std::vector<std::string> tasks, methods, variants;
+  std::vector<std::string> methods, variants;
   std::string comparison;
   std::int64_t seeds = 3, first_seed = 0, together = 0;
 };
@@ -77,37 +78,6 @@ Comparison comparison_of(const Arguments& a) {
   return comparison;
 }
 
-struct TaskData {
-  std::string task;
-  std::string data;
-};
-
-std::string with_task(std::string path, const std::string& task) {
-  const std::string place = "{task}";
-  for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at))
-    path.replace(at, place.size(), task);
-  return path;
-}
-
-std::vector<TaskData> tasks_of(const Arguments& a) {
-  if (a.tasks.empty()) return {{"", a.data}};
-  std::vector<TaskData> tasks;
-  for (const auto& given : a.tasks) {
-    const std::size_t equals = fs::exists(given) ? std::string::npos : given.find('=');
-    const std::string name = given.substr(0, equals);
-    const std::string data =
-        equals == std::string::npos ? with_task(a.data, fs::path(name).stem().string()) : given.substr(equals + 1);
-    if (data.empty())
-      fail(Category::InvalidArgument, "--task " + given, "has no data: write --task {}=FILE, or --data", name);
-    tasks.push_back({name, data});
-  }
-  if (tasks.size() > 1 && a.data.find("{task}") == std::string::npos &&
-      std::all_of(tasks.begin(), tasks.end(), [&](const TaskData& task) { return task.data == a.data; }))
-    fail(Category::InvalidArgument, "--data", "is one place for {} tasks; write {{task}} in it, or --task NAME=FILE",
-         tasks.size());
-  return tasks;
-}
-
 // Part of a folder's name.
 std::string plain(std::string name) {
   std::replace(name.begin(), name.end(), '/', '-');
@@ -117,9 +87,9 @@ std::string plain(std::string name) {
 std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison) {
   const RunConfig recipe = load_recipe(comparison.recipe);
   std::vector<PlannedRun> plan;
-  for (const auto& [name, data] : tasks_of(a)) {
+  for (const auto& [name, data] : task_data(a.tasks, a.data)) {
     JobArguments one = a;
-    one.task = name;
+    one.tasks = name.empty() ? std::vector<std::string>() : std::vector{name};
     one.data = data;
     const Task task = task_of(run_config_of(one, recipe));
     for (const auto& variant : comparison.variants) {

@@ -25,7 +25,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 struct Arguments : JobArguments {
-  std::string icl_model;
+  std::string task, icl_model;
   double parameters = 0, icl_parameters = 0, tokens = 0, shot_tokens = 0;
   std::int64_t choices = 2;
   bool encoder_decoder = false, json = false;
@@ -318,6 +318,7 @@ void print_answer(const CostQuestion& q, const std::vector<CostRow>& rows, const
 }
 
 int run() {
+  if (!arguments.task.empty() && !arguments.data.empty()) arguments.tasks = {arguments.task};
   const RunConfig config = run_config_of(arguments);
   CostQuestion question;
   question.model = main_model();

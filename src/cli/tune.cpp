@@ -14,11 +14,15 @@ JobArguments arguments;
 void declare(CLI::App& app) {
   JobArguments& a = arguments;
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
-  app.add_option("--data", a.data, "file or folder with the examples")->required();
-  add_task_options(app, a.task, a.text_column, a.label_column);
+  app.add_option("--data", a.data, "file or folder with the examples; {task} stands for the task");
+  app.add_option("--task", a.tasks,
+                 "a shipped task or a task YAML (graft list shows them); several, once for each, train one adapter; "
+                 "rte=FILE names its data, else --data does");
+  add_column_options(app, a.text_column, a.label_column);
   app.add_option("--prompt-column", a.prompt_column, "without --task: the column that holds what the model reads …");
   app.add_option("--target-column", a.target_column, "… and the one with the text that it learns to write");
-  app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, lora-e2e, prefix-tuning-e2e, e2e-cpu, or a YAML file")
+  app.add_option("--recipe", a.recipe,
+                 "tfew, tfew-cpu, ia3-pretraining, lora, lora-e2e, prefix-tuning-e2e, e2e-cpu, or a YAML file")
       ->capture_default_str();
   app.add_option("--method", a.method, "one that graft list shows, or several: lora+bitfit (default: the recipe's)");
   app.add_option(
@@ -64,6 +68,8 @@ const Verb tune{
     "  graft tune --model ./smollm2 --data pairs.csv --prompt-column question --target-column answer --output "
     "runs/pairs\n"
     "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n"
+    "  graft tune --model ./t0 --task rte --task boolq --task wic --data 'tfew/{task}/*.jsonl' --recipe "
+    "ia3-pretraining --output runs/vectors\n"
     "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --start-from t03b_ia3_finish.pt --output runs/cb\n",
     declare, run};
 }  // namespace cli

@@ -45,6 +45,7 @@ struct Recorded {
 RunConfig resolve() {
   const Arguments& a = arguments;
   RunConfig config = config_of_tuned(a);
+  if (!a.data.empty() || !a.task.empty()) config.task.mixture.clear();
   if (!a.data.empty()) config.data.path = a.data;
   if (!a.task.empty()) config.task.name = a.task;
   if (!a.text_column.empty()) config.data.text_column = a.text_column;

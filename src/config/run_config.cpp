@@ -18,6 +18,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr std::int64_t kMaxCount = 1'000'000'000;
 constexpr std::string_view kMethod = "method.name";
 constexpr std::string_view kOptions = "method.options";
+constexpr std::string_view kMixture = "task.mixture";
 
 // What a setting accepts. Words limit a text; the bounds limit a number.
 struct Rule {
@@ -69,6 +70,7 @@ void visit_fields(Config& c, Visit&& visit) {
         "an adapter of this method whose values training begins with; empty: fresh ones");
   visit(c.task.name, "task.name", any(),
         "a shipped task or the path of a task YAML; empty: text_column and label_column");
+  visit(c.task.mixture, "task.mixture", any(), "several tasks and their data, instead of one: {rte: rte/, cb: cb/}");
   visit(c.data.path, "data.path", any(), "file or folder with the rows");
   visit(c.data.text_column, "data.text_column", any(), "column with the text, for data without a task YAML");
   visit(c.data.label_column, "data.label_column", any(), "column with the label, for data without a task YAML");
@@ -85,6 +87,8 @@ void visit_fields(Config& c, Visit&& visit) {
         "held-out rows to evaluate, of a generation task held-out prompts; 0: all");
   visit(c.data.max_prompt_tokens, "data.max_prompt_tokens", between(0, kMaxCount),
         "longer prompts lose their beginning; 0: the model's context, or 1024 for a model without one (T5)");
+  visit(c.data.mixture_cap, "data.mixture_cap", between(0, kMaxCount),
+        "training examples of one task of a mixture at most, each template's counted; 0: all");
   visit(c.data.prompt_template, "data.template", any(),
         "prompt template of the task: its number from 0 or its name; all: drawn anew for each example and epoch, "
         "evaluated in each");
@@ -205,6 +209,11 @@ void read(std::map<std::string, std::string>&, const YamlNode& node, const std::
   fail(Category::InvalidArgument, node.where(), "'{}' must be a map of names and values", name);
 }
 
+// An entry of task.mixture.
+void assign_task(RunConfig& config, const std::string& task, const YamlNode& node) {
+  config.task.mixture[task] = yaml_text(node, fmt::format("{}.{}", kMixture, task));
+}
+
 void assign_option(RunConfig& config, const std::string& option, const YamlNode& node) {
   const std::string name = fmt::format("{}.{}", kOptions, option);
   config.method.options[option] = node.kind == YamlNode::Kind::List
@@ -219,6 +228,7 @@ bool is_group(const std::string& name, const std::vector<std::string>& known) {
 void assign(RunConfig& config, const std::string& name, const YamlNode& node) {
   if (name.starts_with(std::string(kOptions) + "."))
     return assign_option(config, name.substr(kOptions.size() + 1), node);
+  if (name.starts_with(std::string(kMixture) + ".")) return assign_task(config, name.substr(kMixture.size() + 1), node);
   if (name == kMethod && node.kind == YamlNode::Kind::List) {
     config.method.name = fmt::format("{}", fmt::join(yaml_texts(node, name), "+"));
     return;

@@ -28,6 +28,7 @@ struct RunConfig {
 
   struct TaskChoice {
     std::string name;
+    std::map<std::string, std::string> mixture;  ///< task → its data; instead of name and data.path
   } task;
 
   struct Data {
@@ -42,6 +43,7 @@ struct RunConfig {
     std::int64_t seed = 0;
     std::int64_t eval_rows = 0;
     std::int64_t max_prompt_tokens = 0;
+    std::int64_t mixture_cap = 0;
     std::string prompt_template = "0";
   } data;
 
@@ -119,7 +121,8 @@ RunConfig load_recipe(const std::string& path_or_name, RunConfig base = {});
 /// Throws as parse_run_config.
 RunConfig with_settings(const YamlNode& settings, RunConfig base);
 
-/// Makes `name` the method; another one than the configuration's begins without its options and from fresh values. Empty: no change.
+/// Makes `name` the method; another one than the configuration's begins without its options and from fresh values.
+/// Empty: no change.
 void choose_method(RunConfig& config, const std::string& name);
 
 /// Sets one value: "optimizer.lr=1e-3", "method.options.roles=[q, v]". Throws InvalidArgument as above.

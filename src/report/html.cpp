@@ -77,6 +77,7 @@ std::string render_report(const ReportData& data) {
       {or_else(data.model, "Unnamed model") + " on " + or_else(data.task, "an unnamed task") + " – graft report",
        header(data),
        {{"Result", headline_section(data)},
+        {"Tasks", tasks_section(data)},
         {"Templates", templates_section(data)},
         {"Training", training_section(data)},
         {"Confusion", confusion_section(data)},

@@ -31,7 +31,7 @@ struct ReportCurve {
   std::vector<std::pair<double, double>> points;  ///< (step, value), steps ascending
 };
 
-/// Accuracy in one prompt template of the task.
+/// Accuracy in one prompt template of the task, or on one task of a mixture.
 struct ReportTemplate {
   std::string name;
   double before = 0;
@@ -106,6 +106,8 @@ struct ReportData {
   std::vector<ReportTemplate> templates;        ///< empty where one template is in use
   std::optional<ReportScore> templates_before;  ///< median over them, and quartiles
   std::optional<ReportScore> templates_after;
+
+  std::vector<ReportTemplate> tasks;  ///< of a mixture; empty where one task is in use
 
   std::vector<ReportCurve> loss;  ///< first the total, then its parts
   ReportCurve learning_rate;

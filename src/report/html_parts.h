@@ -15,6 +15,7 @@ std::string headline_section(const ReportData& data);
 std::string written_section(const ReportData& data);
 std::string samples_section(const ReportData& data);
 std::string templates_section(const ReportData& data);
+std::string tasks_section(const ReportData& data);
 std::string training_section(const ReportData& data);
 std::string confusion_section(const ReportData& data);
 std::string mistakes_section(const ReportData& data);

@@ -110,6 +110,18 @@ LineChart chart_of(const char* title, const std::vector<ReportCurve>& curves) {
   return chart;
 }
 
+std::string accuracy_row(const std::string& name, const std::string& before, const std::string& after) {
+  return fmt::format("<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>", escape(name),
+                     before, after);
+}
+
+std::string accuracy_table(const char* what, const std::string& rows) {
+  return fmt::format(
+      "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">Before</th><th "
+      "scope=\"col\" class=\"n\">After</th></tr></thead><tbody>{}</tbody></table></div>",
+      what, rows);
+}
+
 }  // namespace
 
 std::string headline_section(const ReportData& data) {
@@ -133,25 +145,25 @@ std::string headline_section(const ReportData& data) {
       "<div class=\"grid2 result\">" + lead + figure(interval_chart(data), "Scores with 95% intervals") + "</div>");
 }
 
+std::string tasks_section(const ReportData& data) {
+  std::string rows;
+  for (const ReportTemplate& one : data.tasks) rows += accuracy_row(one.name, percent(one.before), percent(one.after));
+  return rows.empty() ? "" : section("tasks", "Tasks", accuracy_table("Task", rows));
+}
+
 std::string templates_section(const ReportData& data) {
   if (data.templates.empty()) return "";
-  const auto row = [](const std::string& name, const std::string& before, const std::string& after) {
-    return fmt::format("<tr><th scope=\"row\">{}</th><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>", name, before,
-                       after);
-  };
   const auto middle = [](const std::optional<ReportScore>& score) {
     return score ? fmt::format("{} ({})", percent(score->value), interval(*score)) : "–";
   };
-  std::string rows = row("Median (quartiles)", middle(data.templates_before), middle(data.templates_after));
+  std::string rows = accuracy_row("Median (quartiles)", middle(data.templates_before), middle(data.templates_after));
   for (const ReportTemplate& one : data.templates)
-    rows += row(escape(one.name), percent(one.before), percent(one.after));
+    rows += accuracy_row(one.name, percent(one.before), percent(one.after));
   return section(
       "templates", "Prompt templates",
       "<p class=\"note\">Accuracy on the same held-out examples in each template of the task. Everything else "
-      "on this page is of the first one.</p><div class=\"scroll\"><table><thead><tr><th "
-      "scope=\"col\">Template</th><th scope=\"col\" class=\"n\">Before</th><th scope=\"col\" "
-      "class=\"n\">After</th></tr></thead><tbody>" +
-          rows + "</tbody></table></div>");
+      "on this page is of the first one.</p>" +
+          accuracy_table("Template", rows));
 }
 
 std::string training_section(const ReportData& data) {

@@ -115,6 +115,64 @@ TEST_F(Tune, TrainingStartsFromAnotherAdapter) {
   EXPECT_FALSE(fs::exists(folder() / "other"));
 }
 
+TEST_F(Tune, AMixtureTrainsOneAdapterOnSeveralTasks) {
+  std::string other = kTask;
+  other.replace(other.find("name: topics"), 12, "name: other");
+  write_file(folder() / "other.yaml", other);
+  const std::vector<std::string> given = {"tune",
+                                          "--model",
+                                          "model",
+                                          "--task",
+                                          "topics.yaml",
+                                          "--task",
+                                          "other.yaml=rows.jsonl",
+                                          "--data",
+                                          "rows.jsonl",
+                                          "--recipe",
+                                          "ia3-pretraining",
+                                          "--steps",
+                                          "3",
+                                          "--shots",
+                                          "6",
+                                          "--eval-rows",
+                                          "5",
+                                          "--set",
+                                          "train.batch_size=2",
+                                          "--set",
+                                          "data.mixture_cap=7",
+                                          "--set",
+                                          "optimizer.warmup_steps=0",
+                                          "--output",
+                                          "mixed"};
+  expect_refused(graft(folder(), given), 2, {"--data", "one place for 2 tasks"});
+  auto named = given;
+  named[4] = "topics.yaml=rows.jsonl";
+  named.erase(named.begin() + 7, named.begin() + 9);  // --data
+  const Outcome end = run(named);
+  // 6 rows of 2 classes in 2 templates each.
+  EXPECT_NE(end.err.find("mixture: other, 7 of 24 training examples"), std::string::npos) << end.err;
+  EXPECT_NE(end.out.find("  topics: accuracy before "), std::string::npos) << end.out;
+  const json after = summary("mixed").at("after");
+  EXPECT_EQ(after.at("tasks").size(), 2u) << after;
+  EXPECT_NEAR(after.at("accuracy"),
+              (after.at("tasks").at("topics").get<double>() + after.at("tasks").at("other").get<double>()) / 2, 1e-9);
+  EXPECT_EQ(lines_of(folder() / "mixed/train.jsonl").size(), 14u);
+  EXPECT_NE(text("mixed/report.html").find("id=\"tasks\""), std::string::npos);
+  const json checked = json::parse(run({"verify", "--run", "mixed", "--json"}).out);
+  EXPECT_EQ(checked.at("examples"), 10);
+  expect_refused(graft(folder(), {"predict", "--run", "mixed", "--data", "rows.jsonl", "--output", "out.csv"}), 2,
+                 {"--task", "name the task"});
+  auto tfew = named;
+  tfew[8] = "tfew-cpu";
+  write_file(folder() / "write.yaml",
+             "name: write\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {name: a, prompt: \"{text}\", target: "
+             "\"{label}\"}\nmetrics: [bleu]\n");
+  tfew[6] = "write.yaml=rows.jsonl";
+  tfew.back() = "refused";
+  expect_refused(graft(folder(), tfew), 2, {"objective.name", "write has a text to write"});
+  EXPECT_FALSE(fs::exists(folder() / "refused"));
+}
+
 TEST_F(Tune, AFinishedRunIsListedOnce) {
   run(arguments("mine/one", "topics.yaml"));
   run(arguments("mine/one", "topics.yaml"));

@@ -174,6 +174,20 @@ Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std:
   return first;
 }
 
+std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation& evaluation) {
+  std::map<std::string, double> result;
+  for (const auto& part : job.parts) {
+    std::int64_t labelled = 0, right = 0;
+    for (std::size_t i = part.first; i < part.first + part.count; ++i) {
+      const RankedExample& example = evaluation.ranked[i];
+      labelled += example.label >= 0;
+      right += example.label >= 0 && example.label == example.prediction;
+    }
+    if (labelled > 0) result[part.task] = static_cast<double>(right) / static_cast<double>(labelled);
+  }
+  return result;
+}
+
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {
   std::vector<Prediction> predictions;
   for (std::size_t i = 0; i < job.held_out.size(); ++i) {

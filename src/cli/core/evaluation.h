@@ -53,6 +53,9 @@ Evaluation evaluate_references(const Job& job, const Adapter* adapter, const std
 /// evaluate(), and for choices the accuracy in every other template: T-Few reports the median over all of them.
 Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what);
 
+/// Of a mixture, by task; empty for a job on one. A task whose held-out rows carry no label is left out.
+std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation& evaluation);
+
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
 
 /// SHA-256 of all that the base model's own answers follow from: weights, dtype, what it reads and how it is scored.

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
+#include "cli/core/mixture.h"
 #include "nn/compute_dtype.h"
 
 namespace graft {
@@ -184,8 +185,12 @@ RunConfig run_config_of(const JobArguments& a) {
 
 RunConfig run_config_of(const JobArguments& a, RunConfig config) {
   config.model.path = a.model;
-  config.data.path = a.data;
-  config.task.name = a.task;
+  const auto tasks = task_data(a.tasks, a.data);
+  config.data.path = tasks.size() == 1 ? tasks.front().data : "";
+  config.task.name = tasks.size() == 1 ? tasks.front().task : "";
+  config.task.mixture.clear();
+  for (const auto& [task, data] : tasks)
+    if (tasks.size() > 1) config.task.mixture[task] = data;
   config.data.text_column = a.text_column;
   config.data.label_column = a.label_column;
   config.data.prompt_column = a.prompt_column;
@@ -248,6 +253,10 @@ Base open_base(const RunConfig& config) {
 }
 
 Job open_job(const RunConfig& config) {
+  if (!config.task.mixture.empty()) {
+    for (const auto& [task, data] : config.task.mixture) templates_of(config, load_task(task));
+    return open_mixture(config, open_base(config));
+  }
   if (config.data.path.empty()) fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
   Task task = task_of(config);
   templates_of(config, task);  // a slip is told before the model is read
@@ -255,6 +264,7 @@ Job open_job(const RunConfig& config) {
 }
 
 Job open_job(const RunConfig& config, const Base& base) {
+  if (!config.task.mixture.empty()) return open_mixture(config, base);
   return with_examples(job_on(config, base, task_of(config)));
 }
 

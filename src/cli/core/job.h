@@ -19,7 +19,8 @@ namespace graft {
 
 /// What the options of a verb say of a job. Empty, or -1: not said, the recipe's holds.
 struct JobArguments {
-  std::string model, data, task, text_column, label_column, prompt_column, target_column, method, start_from, output;
+  std::vector<std::string> tasks;  ///< several are a mixture; "rte=FILE" names its data, else `data` does
+  std::string model, data, text_column, label_column, prompt_column, target_column, method, start_from, output;
   std::string recipe = "tfew";
   std::vector<std::string> sets;  ///< "optimizer.lr=1e-3"; they have the last word
   std::int64_t shots = -1, eval_rows = -1, seed = -1, steps = -1, batch_size = -1;
@@ -57,6 +58,12 @@ struct Job {
   std::vector<Example> train;              ///< all examples in templates[0], then all in templates[1], …
   std::vector<ChoiceTokens> train_tokens;  ///< of `train`
   std::vector<std::string> labels;         ///< names for the report
+  /// Of a mixture: whose the held-out examples are.
+  struct Part {
+    std::string task;
+    std::size_t first = 0, count = 0;
+  };
+  std::vector<Part> parts;
   std::string data_hash;
   double load_seconds = 0;
 };
@@ -74,7 +81,7 @@ std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task)
 /// Throws InvalidArgument where a name is a value and a group.
 nlohmann::json method_options(const RunConfig& config);
 
-/// Opens everything a configuration names and says what it found. Throws as the parts do.
+/// Opens everything a configuration names, a mixture of tasks too, and says what it found. Throws as the parts do.
 Job open_job(const RunConfig& config);
 /// The same on a base that is there already.
 Job open_job(const RunConfig& config, const Base& base);

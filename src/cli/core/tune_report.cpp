@@ -88,6 +88,11 @@ void add_templates(ReportData& data, const TuneResult& run) {
   data.templates_after = run.after->spread();
 }
 
+void add_tasks(ReportData& data, const TuneResult& run) {
+  const auto before = accuracy_by_task(run.job, *run.before), after = accuracy_by_task(run.job, *run.after);
+  for (const auto& [task, accuracy] : after) data.tasks.push_back({task, before.at(task), accuracy});
+}
+
 constexpr std::size_t kSamples = 20;
 
 void add_texts(ReportData& data, const TuneResult& run) {
@@ -109,6 +114,7 @@ void add_comparison(ReportData& data, const TuneResult& run) {
   data.chance = run.after->chance();
   add_mistakes(data, run);
   add_templates(data, run);
+  add_tasks(data, run);
   std::vector<std::int64_t> truth;
   for (const auto& example : run.after->ranked) truth.push_back(example.label);
   if (std::find(truth.begin(), truth.end(), -1) != truth.end()) return;

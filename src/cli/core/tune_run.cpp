@@ -256,9 +256,12 @@ void TuneRun::save() {
     return;
   }
   Manifest manifest;
-  manifest.fields = {{"recipe", write_run_config(job_.config)},  {"task", job_.task.text},
-                     {"weights", job_.config.model.weights},     {"data_hash", job_.data_hash},
-                     {"tokenizer_hash", job_.tokenizer->hash()}, {"seed", std::to_string(settings_.seed)}};
+  manifest.fields = {{"recipe", write_run_config(job_.config)},
+                     {"weights", job_.config.model.weights},
+                     {"data_hash", job_.data_hash},
+                     {"tokenizer_hash", job_.tokenizer->hash()},
+                     {"seed", std::to_string(settings_.seed)}};
+  if (!job_.task.text.empty()) manifest.fields["task"] = job_.task.text;
   if (!job_.config.method.start_from.empty()) manifest.fields["start_from"] = job_.config.method.start_from;
   const std::string metric = main_metric(job_.task);
   if (after_) manifest.fields[metric] = fmt::format("{:.6f}", after_->metric(metric));
@@ -287,6 +290,7 @@ nlohmann::json TuneRun::summary_of(const Evaluation& evaluation) const {
   nlohmann::json result = {{"seconds", evaluation.seconds}};
   if (!job_.task.generates()) result["accuracy"] = evaluation.accuracy();
   for (const auto& metric : job_.task.metrics) result[metric] = evaluation.metric(metric);
+  for (const auto& [task, accuracy] : accuracy_by_task(job_, evaluation)) result["tasks"][task] = accuracy;
   if (evaluation.by_template.empty()) return result;
   const ReportScore spread = evaluation.spread();
   result["templates"] = {{"median", spread.value},
@@ -328,6 +332,11 @@ void TuneRun::close() const {
                   told(job_, *after_, metric).c_str(), static_cast<long long>(count),
                   job_.task.generates() ? "prompts" : "examples");
     }
+  }
+  if (after_) {
+    const auto then = accuracy_by_task(job_, *before_), now = accuracy_by_task(job_, *after_);
+    for (const auto& [task, accuracy] : now)
+      std::printf("  %s: accuracy before %.1f%%, after %.1f%%\n", task.c_str(), 100 * then.at(task), 100 * accuracy);
   }
   if (after_ && !after_->by_template.empty()) {
     std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),
