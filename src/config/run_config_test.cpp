@@ -148,7 +148,7 @@ TEST(Shipped, AWrongHomeIsNotPassedOver) {
   ::setenv("GRAFT_HOME", "/nonexistent-graft-home", 1);
   EXPECT_THAT(error_of([] { shipped_names("recipes"); }), HasSubstr("correct or unset GRAFT_HOME"));
   ::unsetenv("GRAFT_HOME");
-  EXPECT_EQ(shipped_names("recipes").size(), 6u);
+  EXPECT_EQ(shipped_names("recipes").size(), 8u);
 }
 
 }  // namespace

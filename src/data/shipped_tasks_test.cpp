@@ -19,7 +19,7 @@ TEST(ShippedTasks, AreTheAnnouncedOnes) {
                                            "raft_overruling", "raft_semiconductor_org_types",
                                            "raft_systematic_review_inclusion", "raft_tai_safety_research",
                                            "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints",
-                                           "rte", "sst2", "storycloze", "webnlg", "wic", "winogrande", "wsc"));
+                                           "rte", "sst2", "storycloze", "webnlg", "wic", "winogrande", "wsc", "xsum"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -73,7 +73,9 @@ TEST(ShippedTasks, ReadTheirFilesLayout) {
        " F."},
       {"raft_semiconductor_org_types", "train", "train.csv",
        "ID,Paper title,Organization name,Label\n7,On chips,\"Chips, Inc.\",company\n", " company"},
-      {"raft_overruling", "train", "train.csv", "ID,Sentence,Label\n7,We overrule it.,overruling\n", " Yes"}};
+      {"raft_overruling", "train", "train.csv", "ID,Sentence,Label\n7,We overrule it.,overruling\n", " Yes"},
+      {"xsum", "validation", "xsum-validation.jsonl", R"({"document": "A long text.", "summary": "Short.", "id": "1"})",
+       "Short."}};
   for (const Case& one : cases) {
     const Folder folder;
     folder.file(one.file, one.text);
