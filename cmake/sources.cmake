@@ -68,6 +68,8 @@ if(GRAFT_TORCH)
   set(GRAFT_REGISTRY_SOURCES "")
   graft_registry(cli Verb cli/core/verb.h graft::cli cli)
   list(REMOVE_ITEM cli_sources ${cli_shared})
+  # A list of verbs needs none of it.
+  set_source_files_properties(${GRAFT_REGISTRY_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   add_executable(graft ${cli_sources} ${GRAFT_REGISTRY_SOURCES})
   target_link_libraries(graft PRIVATE graft_cli)
   target_precompile_headers(graft PRIVATE ${CMAKE_SOURCE_DIR}/cmake/cli_pch.h)

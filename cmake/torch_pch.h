@@ -1,8 +1,7 @@
-// Precompiled once for every file that computes. Our own headers name the narrow ATen headers they need.
+// Precompiled once for every file that computes. Our own headers name the narrow ATen headers they need. What few files
+// include is not here: GCC makes a header's pending templates anew in every file that uses it precompiled.
 #pragma once
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
-#include <torch/csrc/autograd/generated/variable_factories.h>
 
 #include <fmt/format.h>
 #include <functional>

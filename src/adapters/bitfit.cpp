@@ -1,6 +1,7 @@
 // BitFit: only biases are trained, those of linear maps and of norms (Ben Zaken et al. 2021). A map without one gets
 // it, from zero, as T-Few's authors do for T5 (Liu et al. 2022, appendix C).
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <map>
 
@@ -124,8 +125,10 @@ std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& sum
   for (const auto& sum : sums) starts.push_back(sum.value.detach().clone());
   const at::NoGradGuard no_grad;
   for (const auto& [adapter, factor] : summands) {
-    if (dynamic_cast<const BitFit&>(*adapter).options() != options) return nullptr;
     const auto parameters = adapter->parameters();
+    const bool alike = std::equal(sums.begin(), sums.end(), parameters.begin(), parameters.end(),
+                                  [](const auto& a, const auto& b) { return a.name == b.name; });
+    if (!alike) return nullptr;
     for (std::size_t i = 0; i < sums.size(); ++i)
       at::Tensor(sums[i].value).add_(parameters[i].value - starts[i], factor);
   }

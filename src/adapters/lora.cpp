@@ -2,6 +2,7 @@
 // of the sum, DoRA (Liu et al. 2024); from the map's own largest singular vectors, PiSSA (Meng et al. 2024); with
 // another learning rate for B, LoRA+ (Hayou et al. 2024).
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 #include <map>

@@ -44,6 +44,7 @@ struct Written {
   std::string form;          ///< "lora adapter", "model"
   std::int64_t values = 0;   ///< of the adapter
   std::int64_t tensors = 0;  ///< of the model
+  std::string no_tokenizer;  ///< why the model has none; empty where it has
   std::optional<LowRankReport> low_rank;
   std::optional<double> moved;  ///< largest change of a probe's logit
   std::optional<double> gap;    ///< largest difference of a probe's logit to the sum in the weights
@@ -65,7 +66,7 @@ std::vector<double> factors() {
 std::string formula(const std::vector<double>& factors) {
   std::vector<std::string> terms;
   for (std::size_t i = 0; i < factors.size(); ++i)
-    terms.push_back(fmt::format("{:g} × {}", factors[i], arguments.adapters[i]));
+    terms.push_back(fmt::format("{} × {}", factors[i], arguments.adapters[i]));
   return fmt::format("{}", fmt::join(terms, " + "));
 }
 
@@ -152,6 +153,7 @@ class Blend {
     written.exact = false;  // rounded to the dtype of the file
     const MergeReport report = write_merged(model_, arguments.model, sum_, arguments.output, arguments.merge);
     written.tensors = static_cast<std::int64_t>(report.tensors);
+    written.no_tokenizer = report.no_tokenizer;
     if (arguments.probes > 0) probe(written, *load_model(arguments.output, {at::kFloat, compute_device()}), nullptr);
     return written;
   }
@@ -197,6 +199,9 @@ void print(const Written& written, const std::vector<double>& factors, bool pass
     fmt::print("rank {} over {} maps loses {:.2e} of the change's norm; most in {}: {:.2e}\n", arguments.rank,
                written.low_rank->maps, written.low_rank->lost, written.low_rank->worst_map, written.low_rank->worst);
   }
+  if (!written.no_tokenizer.empty())
+    fmt::print("No tokenizer was written: {}. Copy the model's tokenizer.json into {}.\n", written.no_tokenizer,
+               arguments.output);
   if (!written.gap) return;
   fmt::print("{} random texts: the sum moves a logit by up to {:.2e}; what was written is within {:.2e} of it\n",
              arguments.probes, *written.moved, *written.gap);
@@ -235,7 +240,9 @@ int run() {
 void declare(CLI::App& app) {
   Arguments& a = arguments;
   app.add_option("--model", a.model, "base model: folder or .gguf file")->required();
-  app.add_option("--adapter", a.adapters, "adapter folder; several times, or several after it")->required();
+  app.add_option("--adapter", a.adapters,
+                 "PEFT adapter folder, or a .pt file of T-Few's authors; several times, or several after it")
+      ->required();
   app.add_option("--factor", a.factors, "of each adapter, in order; may be negative (default: 1 each)");
   app.add_option("--output", a.output, "new folder")->required();
   app.add_option("--as", a.form,
@@ -244,9 +251,11 @@ void declare(CLI::App& app) {
       ->check(CLI::IsMember({"same", "lora", "model"}))
       ->capture_default_str();
   app.add_option("--rank", a.rank, "with --as lora: ranks of each map's update")->check(count_from(1));
-  app.add_option("--dtype", a.merge.dtype, "with --as model: as for graft merge");
+  app.add_option(
+      "--dtype", a.merge.dtype,
+      "with --as model: float32, bfloat16 or float16 (default: as the base, bfloat16 where it is quantised)");
   app.add_option("--weights", a.merge.weights,
-                 "q8_0 or q4_0 for adapters whose runs quantised their base (model.weights)")
+                 "packed, q8_0 or q4_0 for adapters whose runs kept their base so (model.weights)")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
   app.add_option("--probes", a.probes, "random texts on which what was written is held to the sum; 0: none")

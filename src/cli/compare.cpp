@@ -65,6 +65,10 @@ void declare(CLI::App& app) {
 Comparison comparison_of(const Arguments& a) {
   if (a.comparison.empty() == a.methods.empty())
     fail(Category::InvalidArgument, "--comparison", "name a comparison, or methods with --method (--method all)");
+  if (a.comparison.empty() && !a.variants.empty())
+    fail(Category::InvalidArgument, "--variant", "picks from a comparison; name one with --comparison");
+  if (std::count(a.methods.begin(), a.methods.end(), "all") > 0 && a.methods.size() > 1)
+    fail(Category::InvalidArgument, "--method", "all stands alone");
   if (a.comparison.empty()) {
     std::vector<std::string> methods = a.methods;
     if (methods == std::vector<std::string>{"all"}) {

@@ -318,7 +318,7 @@ void print_answer(const CostQuestion& q, const std::vector<CostRow>& rows, const
 }
 
 int run() {
-  if (!arguments.task.empty() && !arguments.data.empty()) arguments.tasks = {arguments.task};
+  if (!arguments.task.empty()) arguments.tasks = {arguments.task};
   const RunConfig config = run_config_of(arguments);
   CostQuestion question;
   question.model = main_model();

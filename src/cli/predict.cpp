@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "adapters/core/peft.h"
 #include "base/error.h"
@@ -78,6 +79,11 @@ Task task_for(const RunConfig& config, const LoadedAdapter& adapter) {
 std::vector<std::string> kept_columns(const std::vector<Row>& rows, const Task& task) {
   std::vector<std::string> columns = arguments.keep;
   if (arguments.raft) columns = {"ID"};
+  std::set<std::string> taken = {"row", "prediction", "probability", "probabilities"};
+  for (const auto& column : columns) {
+    if (!taken.insert(column).second)
+      fail(Category::InvalidArgument, "--keep " + column, "is a column of the answers already");
+  }
   for (const auto& column : columns) {
     for (const auto& row : rows) require_field(row, column, task.format);
   }
@@ -149,7 +155,8 @@ std::string as_jsonl(const Job& job, const std::vector<Row>& rows, const std::ve
     line["prediction"] = answers[row].text;
     for (std::size_t c = 0; c < answers[row].probabilities.size(); ++c)
       line["probabilities"][answer_name(job, row, c)] = answers[row].probabilities[c];
-    text += line.dump() + "\n";
+    // A file's name may be no UTF-8.
+    text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   }
   return text;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -21,7 +22,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, output = "similarity.html";
+  std::string model, of = "a", output = "similarity.html";
   std::vector<std::string> adapters;
   bool json = false;
 };
@@ -37,19 +38,16 @@ std::vector<std::vector<double>> rows_of(const at::Tensor& grid) {
   return rows;
 }
 
-// Maps of one role may have several ranks (by layer): those with the grid of the first are averaged.
+// Maps of one role may have several ranks, by layer: each pair of ranks is a mean of its own.
 std::vector<RoleSimilarity> by_role(const std::vector<MapSimilarity>& maps) {
+  std::map<std::pair<Role, std::vector<std::int64_t>>, std::vector<const MapSimilarity*>> groups;
+  for (const auto& map : maps) groups[{map.role, map.grid.sizes().vec()}].push_back(&map);
   std::vector<RoleSimilarity> result;
-  std::map<Role, std::vector<const MapSimilarity*>> roles;
-  for (const auto& map : maps) {
-    auto& alike = roles[map.role];
-    if (alike.empty() || alike.front()->grid.sizes() == map.grid.sizes()) alike.push_back(&map);
-  }
-  for (const auto& [role, alike] : roles) {
+  for (const auto& [key, alike] : groups) {
     at::Tensor sum = at::zeros_like(alike.front()->grid);
     for (const auto* map : alike) sum += map->grid;
     const auto count = static_cast<std::int64_t>(alike.size());
-    result.push_back({name(role), count, alike.front()->in, rows_of(sum / count)});
+    result.push_back({name(key.first), count, alike.front()->in, rows_of(sum / count)});
   }
   return result;
 }
@@ -86,11 +84,13 @@ void print(const SimilarityReport& report) {
 int run() {
   if (arguments.adapters.size() != 2)
     fail(Category::InvalidArgument, "--adapter", "two adapters are compared, not {}", arguments.adapters.size());
+  if (std::filesystem::exists(arguments.output))
+    fail(Category::InvalidArgument, arguments.output, "exists already; name a new file with --output");
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
   const auto model = load_model(arguments.model, {dtype, compute_device()});
   const LoadedAdapter first = load_adapter(arguments.adapters[0], *model),
                       second = load_adapter(arguments.adapters[1], *model);
-  const auto maps = similarity_of(*model, *first.adapter, *second.adapter);
+  const auto maps = similarity_of(*model, *first.adapter, *second.adapter, arguments.of == "update");
   const SimilarityReport report{arguments.model, arguments.adapters[0], arguments.adapters[1],
                                 by_role(maps),   by_site(maps),         GRAFT_VERSION};
   write_file(arguments.output, render_similarity(report));
@@ -106,6 +106,12 @@ void declare(CLI::App& app) {
   Arguments& a = arguments;
   app.add_option("--model", a.model, "base model: folder or .gguf file")->required();
   app.add_option("--adapter", a.adapters, "two LoRA adapters of it, of any ranks")->required();
+  app.add_option(
+         "--of", a.of,
+         "a: the matrices A, as Hu et al.; update: B·A, which does not depend on how it is factored (PiSSA, graft "
+         "blend)")
+      ->check(CLI::IsMember({"a", "update"}))
+      ->capture_default_str();
   app.add_option("--output", a.output, "the page that is written")->capture_default_str();
   app.add_flag("--json", a.json, "also print every number as one JSON object");
 }

@@ -14,7 +14,8 @@ JobArguments arguments;
 void declare(CLI::App& app) {
   JobArguments& a = arguments;
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
-  app.add_option("--data", a.data, "file or folder with the examples; {task} stands for the task");
+  app.add_option("--data", a.data,
+                 "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
   app.add_option("--task", a.tasks,
                  "a shipped task or a task YAML (graft list shows them); several, once for each, train one adapter; "
                  "rte=FILE names its data, else --data does");

@@ -253,7 +253,8 @@ void assign(RunConfig& config, const std::string& name, const YamlNode& node) {
 // value itself, whatever YAML would make of it.
 YamlNode value_node(const std::string& name, const std::string& text, const std::string& context) {
   for (const auto& [open, close] : {std::pair('[', ']'), std::pair('{', '}')}) {
-    if (!name.starts_with("method.") || !text.starts_with(open)) continue;
+    const bool structured = name.starts_with("method.") || name == kMixture;
+    if (!structured || !text.starts_with(open)) continue;
     if (!text.ends_with(close)) fail(Category::InvalidArgument, context, "there is no closing '{}'", close);
     return parse_yaml(text, context);
   }

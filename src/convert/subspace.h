@@ -16,15 +16,16 @@ namespace graft {
 /// smaller space lies in the larger one; random spaces have max(i, j) / in on average. Both matrices fp32 or fp64.
 at::Tensor subspace_similarity(const at::Tensor& a, const at::Tensor& b);
 
-/// Of one map that both adapters update.
+/// Of one map that both adapters change.
 struct MapSimilarity {
   std::string site;  ///< "decoder.3.q"
   Role role = Role::Q;
   std::int64_t in = 0;  ///< features
-  at::Tensor grid;      ///< subspace_similarity() of their matrices A
+  at::Tensor grid;      ///< subspace_similarity()
 };
 
-/// In the model's order. Throws InvalidArgument where an adapter is no LoRA, or they share no map.
-std::vector<MapSimilarity> similarity_of(const Model& model, const Adapter& a, const Adapter& b);
+/// Of the matrices A, or with `update` of the whole updates B·A, whatever their factors are. In the model's order.
+/// Throws InvalidArgument where an adapter is no LoRA, or they share no map.
+std::vector<MapSimilarity> similarity_of(const Model& model, const Adapter& a, const Adapter& b, bool update = false);
 
 }  // namespace graft

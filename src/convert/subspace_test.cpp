@@ -35,7 +35,7 @@ TEST(SubspaceSimilarity, IsZeroForOrthogonalRows) {
 
 // Two vectors: the squared cosine of their angle.
 TEST(SubspaceSimilarity, OfVectorsIsTheirSquaredCosine) {
-  const at::Tensor a = at::tensor({{3.0F, 4.0F}}), b = at::tensor({{1.0F, 0.0F}});
+  const at::Tensor a = at::tensor({3.0F, 4.0F}).unsqueeze(0), b = at::tensor({1.0F, 0.0F}).unsqueeze(0);
   EXPECT_NEAR(at_corner(subspace_similarity(a, b)), 0.36, 1e-6);
 }
 

@@ -1,6 +1,7 @@
 // Whole tensors against the pinned reference: logits, loss, every gradient, ten optimiser steps, T-Few's losses, and
 // PEFT adapters read and written back. tests/golden/README.md says what each key is.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,6 +1,7 @@
 // Adapters cross over to PEFT and back: what graft trains PEFT computes alike, what PEFT saves graft computes alike,
 // for (IA)³ and LoRA on every architecture. peft_parity.py is the reference's side.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -173,6 +173,8 @@ TEST_F(Predict, Slips) {
   expect_refused(with({"a.txt"}), 2, {"--output", ".csv or .jsonl"});
   expect_refused(with({"rows.jsonl"}), 2, {"rows.jsonl", "exists already"});
   expect_refused(with({"a.csv", "--keep", "tex"}), 2, {"'tex'", "did you mean 'text'"});
+  expect_refused(with({"a.csv", "--keep", "prediction"}), 2, {"--keep prediction", "already"});
+  expect_refused(with({"a.csv", "--keep", "text", "--keep", "text"}), 2, {"--keep text", "already"});
   expect_refused(with({"a.csv", "--raft"}), 2, {"'ID'"});
   expect_refused(with({"a.csv", "--template", "9"}), 2, {"data.template", "'9'"});
   write_file(folder() / "other.csv", "body\nx\n");

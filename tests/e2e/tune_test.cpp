@@ -104,6 +104,13 @@ TEST_F(Tune, TrainingStartsFromAnotherAdapter) {
   run(second);
   EXPECT_EQ(tensors("second"), tensors("first"));
   EXPECT_NE(text("second/config.yaml").find("first/adapter"), std::string::npos);
+  // The run has its own copy, and goes on without the first.
+  const std::string began = tensors("first");
+  fs::rename(folder() / "first", folder() / "moved");
+  fs::remove_all(folder() / "second/adapter");
+  run(second);
+  EXPECT_EQ(tensors("second"), began);
+  fs::rename(folder() / "moved", folder() / "first");
   auto fresh = arguments("fresh", "topics.yaml");
   fresh.insert(fresh.end(), {"--method", "ia3", "--set", "optimizer.lr=1e-12"});
   run(fresh);
@@ -112,6 +119,8 @@ TEST_F(Tune, TrainingStartsFromAnotherAdapter) {
   other.insert(other.end(), {"--start-from", "first/adapter"});
   expect_refused(graft(folder(), other), 2,
                  {"method.start_from", "first/adapter is an adapter of ia3", "--method ia3"});
+  other.insert(other.end(), {"--set", "method.options.rank=2"});
+  expect_refused(graft(folder(), other), 2, {"method.options.rank", "leave this one out"});
   EXPECT_FALSE(fs::exists(folder() / "other"));
 }
 
@@ -162,6 +171,33 @@ TEST_F(Tune, AMixtureTrainsOneAdapterOnSeveralTasks) {
   EXPECT_EQ(checked.at("examples"), 10);
   expect_refused(graft(folder(), {"predict", "--run", "mixed", "--data", "rows.jsonl", "--output", "out.csv"}), 2,
                  {"--task", "name the task"});
+  // As a recipe says it, and not beside one task.
+  write_file(folder() / "mixed.yaml", "task: {mixture: {topics.yaml: rows.jsonl, other.yaml: rows.jsonl}}\n");
+  std::vector<std::string> recipe = {"tune",
+                                     "--model",
+                                     "model",
+                                     "--recipe",
+                                     "mixed.yaml",
+                                     "--steps",
+                                     "2",
+                                     "--shots",
+                                     "6",
+                                     "--eval-rows",
+                                     "5",
+                                     "--set",
+                                     "train.batch_size=2",
+                                     "--set",
+                                     "optimizer.warmup_steps=0",
+                                     "--output",
+                                     "recipe"};
+  run(recipe);
+  EXPECT_EQ(summary("recipe").at("after").at("tasks").size(), 2u);
+  recipe.insert(recipe.end(), {"--set", "data.path=rows.jsonl"});
+  recipe[16] = "refused";
+  expect_refused(graft(folder(), recipe), 2, {"task.mixture", "leave one out"});
+  auto twice = named;
+  twice[6] = twice[4];
+  expect_refused(graft(folder(), twice), 2, {"--task", "topics.yaml is named twice"});
   auto tfew = named;
   tfew[8] = "tfew-cpu";
   write_file(folder() / "write.yaml",

@@ -4,8 +4,11 @@
 Usage: make.py [OUT]     (default: data beside this file; nothing is done when OUT is up to date)
 """
 
+import concurrent.futures
 import hashlib
 import json
+import multiprocessing
+import os
 import pathlib
 import shutil
 import sys
@@ -130,33 +133,40 @@ def reader_copies(model_folder, out):
         (out / folder / f"{stem}.{suffix}.index.json").write_text(json.dumps(index, indent=1))
 
 
-def main():
-    out = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE / "data"
-    stamp = out / "stamp"
-    if stamp.exists() and stamp.read_text() == fingerprint():
-        print(f"goldens in {out} are up to date")
-        return
+def case(number, name, out):
+    """Everything of one model, in a process of its own: one line a method."""
     import torch
     import transformers
     from safetensors.torch import save_file
 
     import beams
     import reference
-    from cases import CASES, load_model, write_model
+    from cases import load_model, write_model
 
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
-
     torch.set_num_threads(1)  # the same sums in the same order on every machine with these instructions
+    write_model(name, out / name / "model", seed=100 + number)
+    model = load_model(name, out / name / "model", torch.float32)
+    save_file(beams.golden(model, name, torch.Generator().manual_seed(7000 + number)), out / name / "beams.safetensors")
+    return [f"{name:14} {method:5} {golden(name, method, out / name / 'model', out / name / method, seed=1000 * (number + 1))}"
+            for method in reference.METHODS]
+
+
+def main():
+    out = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE / "data"
+    stamp = out / "stamp"
+    if stamp.exists() and stamp.read_text() == fingerprint():
+        print(f"goldens in {out} are up to date")
+        return
+    from cases import CASES
+
     began = time.time()
     shutil.rmtree(out, ignore_errors=True)
-    for number, name in enumerate(CASES):
-        write_model(name, out / name / "model", seed=100 + number)
-        model = load_model(name, out / name / "model", torch.float32)
-        save_file(beams.golden(model, name, torch.Generator().manual_seed(7000 + number)), out / name / "beams.safetensors")
-        for method in reference.METHODS:
-            line = golden(name, method, out / name / "model", out / name / method, seed=1000 * (number + 1))
-            print(f"{name:14} {method:5} {line}", flush=True)
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=spawn) as workers:
+        for lines in workers.map(case, range(len(CASES)), CASES, [out] * len(CASES)):
+            print("\n".join(lines), flush=True)
     reader_copies(out / "llama-gqa" / "model", out / "readers")
     stamp.write_text(fingerprint())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

@@ -177,6 +177,23 @@ nlohmann::json& option_place(nlohmann::json& options, const std::string& key) {
   return *place;
 }
 
+void choose_tasks(RunConfig& config, const std::vector<TaskData>& tasks) {
+  config.task = {};
+  config.data.path.clear();
+  if (tasks.size() == 1) {
+    config.task.name = tasks.front().task;
+    config.data.path = tasks.front().data;
+    return;
+  }
+  for (const auto& [task, data] : tasks) config.task.mixture[task] = data;
+}
+
+void refuse_task_beside_mixture(const RunConfig& config) {
+  if (config.task.name.empty() && config.data.path.empty()) return;
+  fail(Category::InvalidArgument, "task.mixture",
+       "stands beside task.name or data.path; leave one out (task.mixture.NAME=DATA adds a task)");
+}
+
 }  // namespace
 
 RunConfig run_config_of(const JobArguments& a) {
@@ -185,12 +202,7 @@ RunConfig run_config_of(const JobArguments& a) {
 
 RunConfig run_config_of(const JobArguments& a, RunConfig config) {
   config.model.path = a.model;
-  const auto tasks = task_data(a.tasks, a.data);
-  config.data.path = tasks.size() == 1 ? tasks.front().data : "";
-  config.task.name = tasks.size() == 1 ? tasks.front().task : "";
-  config.task.mixture.clear();
-  for (const auto& [task, data] : tasks)
-    if (tasks.size() > 1) config.task.mixture[task] = data;
+  if (!a.tasks.empty() || !a.data.empty()) choose_tasks(config, task_data(a.tasks, a.data));
   config.data.text_column = a.text_column;
   config.data.label_column = a.label_column;
   config.data.prompt_column = a.prompt_column;
@@ -198,12 +210,16 @@ RunConfig run_config_of(const JobArguments& a, RunConfig config) {
   config.run.output = a.output;
   choose_method(config, a.method);
   if (!a.start_from.empty()) config.method.start_from = a.start_from;
+  if (!config.method.start_from.empty()) config.method.options.clear();  // the adapter's hold
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.eval_rows >= 0) config.data.eval_rows = a.eval_rows;
   if (a.seed >= 0) config.data.seed = config.train.seed = a.seed;
   if (a.steps >= 0) config.train.steps = a.steps;
   if (a.batch_size >= 0) config.train.batch_size = a.batch_size;
   for (const auto& set : a.sets) set_run_field(config, set);
+  if (!config.method.start_from.empty() && !config.method.options.empty())
+    fail(Category::InvalidArgument, "method.options." + config.method.options.begin()->first,
+         "{} brings its own options; leave this one out", config.method.start_from);
   return config;
 }
 
@@ -254,6 +270,7 @@ Base open_base(const RunConfig& config) {
 
 Job open_job(const RunConfig& config) {
   if (!config.task.mixture.empty()) {
+    refuse_task_beside_mixture(config);
     for (const auto& [task, data] : config.task.mixture) templates_of(config, load_task(task));
     return open_mixture(config, open_base(config));
   }

@@ -16,9 +16,14 @@ namespace {
 
 std::string with_task(std::string path, const std::string& task) {
   const std::string place = "{task}";
-  for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at))
+  for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + task.size()))
     path.replace(at, place.size(), task);
   return path;
+}
+
+// Not so "rte=FILE".
+bool takes_data(const std::string& given) {
+  return std::filesystem::exists(given) || given.find('=') == std::string::npos;
 }
 
 // The configuration of one task alone.
@@ -60,7 +65,7 @@ class Mixture {
     for (auto* examples : {&part.train, &part.held_out})
       for (auto& example : *examples) example.id = part.task.name + "/" + example.id;
     job_.load_seconds += part.load_seconds;
-    const auto chosen = drawn(job_.config, part.train.size(), job_.parts.size());
+    const auto chosen = drawn(job_.config, part.train.size(), names_.size());
     for (const auto i : chosen) {
       job_.train.push_back(std::move(part.train[i]));
       job_.train_tokens.push_back(std::move(part.train_tokens[i]));
@@ -73,6 +78,7 @@ class Mixture {
   }
 
   Job finish() {
+    shuffle();
     job_.task.name = fmt::format("{}", fmt::join(names_, "+"));
     if (job_.task.normalisation.empty()) job_.task.normalisation = Task().normalisation;
     job_.data_hash = hash_.finish();
@@ -84,7 +90,25 @@ class Mixture {
   }
 
  private:
+  // A method that looks at the first examples (fish) sees every task.
+  void shuffle() {
+    std::vector<std::size_t> order(job_.train.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    Rng(static_cast<std::uint64_t>(job_.config.data.seed)).shuffle(order);
+    std::vector<Example> train;
+    std::vector<ChoiceTokens> tokens;
+    for (const auto i : order) {
+      train.push_back(std::move(job_.train[i]));
+      tokens.push_back(std::move(job_.train_tokens[i]));
+    }
+    job_.train = std::move(train);
+    job_.train_tokens = std::move(tokens);
+  }
+
   void refuse(const Job& part) {
+    if (std::find(names_.begin(), names_.end(), part.task.name) != names_.end())
+      fail(Category::InvalidArgument, "task.mixture", "two of its tasks are called {}; change the name in one",
+           part.task.name);
     if (part.task.generates()) {
       if (job_.config.objective.name == "lm") return;
       fail(Category::InvalidArgument, "objective.name",
@@ -120,14 +144,18 @@ std::vector<TaskData> task_data(const std::vector<std::string>& tasks, const std
   if (tasks.empty()) return {{"", data}};
   std::vector<TaskData> result;
   for (const auto& given : tasks) {
-    const std::size_t equals = std::filesystem::exists(given) ? std::string::npos : given.find('=');
+    const std::size_t equals = takes_data(given) ? std::string::npos : given.find('=');
     const std::string name = given.substr(0, equals);
     const std::string own = equals == std::string::npos ? with_task(data, std::filesystem::path(name).stem().string())
                                                         : given.substr(equals + 1);
     if (own.empty())
       fail(Category::InvalidArgument, "--task " + given, "has no data: write --task {}=FILE, or --data", name);
+    if (std::any_of(result.begin(), result.end(), [&](const TaskData& one) { return one.task == name; }))
+      fail(Category::InvalidArgument, "--task " + given, "{} is named twice", name);
     result.push_back({name, own});
   }
+  if (!data.empty() && std::none_of(tasks.begin(), tasks.end(), [](const auto& given) { return takes_data(given); }))
+    fail(Category::InvalidArgument, "--data", "every task names its own data; leave --data out");
   if (result.size() > 1 && data.find("{task}") == std::string::npos &&
       std::all_of(result.begin(), result.end(), [&](const TaskData& task) { return task.data == data; }))
     fail(Category::InvalidArgument, "--data", "is one place for {} tasks; write {{task}} in it, or --task NAME=FILE",

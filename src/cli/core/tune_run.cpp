@@ -72,16 +72,19 @@ std::string main_metric(const Task& task) {
   return task.generates() ? task.metrics.front() : "accuracy";
 }
 
-// Its shape and options are those of the adapter.
+// Where a run keeps the adapter that it began from, so that it goes on when that is gone.
+std::filesystem::path kept_start(const RunConfig& config) {
+  return std::filesystem::path(config.run.output) / "start";
+}
+
 std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method) {
-  const std::string& start = job.config.method.start_from;
+  const bool kept = std::filesystem::exists(kept_start(job.config) / "adapter_config.json");
+  const std::string start = kept ? kept_start(job.config).string() : job.config.method.start_from;
   LoadedAdapter loaded = load_adapter(start, *job.model);
   if (loaded.method != method.name())
     fail(Category::InvalidArgument, "method.start_from",
          "{} is an adapter of {}, and the run's method is {}; set --method {}", start, loaded.method, method.name(),
          loaded.method);
-  if (!job.config.method.options.empty())
-    std::fprintf(stderr, "graft: note: the method's options are those of %s, not method.options\n", start.c_str());
   return std::move(loaded.adapter);
 }
 
@@ -104,6 +107,8 @@ TuneRun::TuneRun(Job job)
       // Last, so that a slip in anything above leaves no folder behind.
       folder_((refuse_unscorable(job_), open_folder(job_.config))) {
   settings_.templates = job_.templates.size();
+  if (!job_.config.method.start_from.empty() && !std::filesystem::exists(kept_start(job_.config)))
+    save_adapter(kept_start(job_.config), *adapter_, *job_.model, {});
 }
 
 std::unique_ptr<Adapter> TuneRun::new_adapter() const {
@@ -124,6 +129,13 @@ void TuneRun::announce() const {
                job_.model->parameters().storage().c_str(), job_.task.name.c_str(),
                job_.train.size() / job_.templates.size(), job_.held_out.size(), method_.name().c_str(),
                grouped(trainable_elements(*adapter_)).c_str());
+  if (!job_.config.method.start_from.empty()) {
+    std::fprintf(
+        stderr,
+        "graft: note: training begins with %s and its options; what its file does not hold (a prefix's network, "
+        "LoRA+'s and PiSSA's part of training) is not taken up again\n",
+        job_.config.method.start_from.c_str());
+  }
   if (job_.held_out.empty()) {
     std::fprintf(stderr,
                  "graft: note: every row trains, nothing is held out, so there will be no score; --shots 8 trains on "
