@@ -44,8 +44,7 @@ void q8_0(const float* values, Byte* block) {
 // Low nibbles are the first half of the block's values, high ones the second.
 template <typename Code>
 void put_nibbles(const Code& code, Byte* out) {
-  for (int i = 0; i < kBlock / 2; ++i)
-    out[i] = static_cast<Byte>((code(i) & 15) | ((code(i + kBlock / 2) & 15) << 4));
+  for (int i = 0; i < kBlock / 2; ++i) out[i] = static_cast<Byte>((code(i) & 15) | ((code(i + kBlock / 2) & 15) << 4));
 }
 
 // The fifth bit of value i is bit i of a little-endian word.

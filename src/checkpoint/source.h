@@ -105,8 +105,8 @@ void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<std::u
 
 /// fp32 values as GGML blocks, on the calling thread. Blocks of 32 are rounded as GGML's reference quantisation does
 /// (quantize_row_…_ref of ggml-quants.c), byte for byte; those of 256 by least squares (quantise_k.h). Values are whole
-/// blocks, finite and within ±500,000, beyond which a half-precision scale overflows. Throws Unsupported for a type that
-/// has no blocks, InvalidArgument where sizes do not fit.
+/// blocks, finite and within ±500,000, beyond which a half-precision scale overflows. Throws Unsupported for a type
+/// that has no blocks, InvalidArgument where sizes do not fit.
 void quantise(DType dtype, std::span<const float> values, std::span<std::byte> blocks);
 
 /// fp32 values as bytes of a stored type, the inverse of to_float: F64, F32, F16 and BF16 (to nearest, ties to even;

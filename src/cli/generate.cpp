@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "convert/merged_weights.h"
 #include "generate/chat.h"

@@ -200,7 +200,7 @@ const Verb inspect{"inspect",
                    "  graft inspect SmolLM2.gguf\n"
                    "  graft inspect my-model --tensors\n"
                    "  graft inspect runs/bbc/adapter\n"
-                 "  graft inspect bbc-lora.gguf\n"
+                   "  graft inspect bbc-lora.gguf\n"
                    "  graft inspect model.safetensors --json\n",
                    declare, run};
 }  // namespace cli

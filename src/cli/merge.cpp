@@ -23,8 +23,8 @@ Arguments arguments;
 constexpr double kMostIsLost = 0.5;
 
 void print_written(const WrittenChange& written) {
-  fmt::print("  error of the changed weights against fp32: mean {:.3g}%, worst {:.3g}% ({})\n", 100 * written.mean_error,
-             100 * written.worst_error, written.worst);
+  fmt::print("  error of the changed weights against fp32: mean {:.3g}%, worst {:.3g}% ({})\n",
+             100 * written.mean_error, 100 * written.worst_error, written.worst);
   fmt::print("  norm of the adapter's change: {:.4g} in fp32, {:.4g} as written; {:.3g}% of it survives the rounding\n",
              written.change, written.written, 100 * written.survived);
   if (written.survived >= kMostIsLost) return;
@@ -57,9 +57,10 @@ void declare(CLI::App& app) {
                  "new folder for the merged model, or NAME.gguf: the base's GGUF file with the changed tensors rounded "
                  "to their own types")
       ->required();
-  app.add_option("--dtype", arguments.options.dtype,
-                 "float32, bfloat16 or float16 (default: as the base; in a folder bfloat16 where it is quantised); of a "
-                 "GGUF file's changed matrices also q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k");
+  app.add_option(
+      "--dtype", arguments.options.dtype,
+      "float32, bfloat16 or float16 (default: as the base; in a folder bfloat16 where it is quantised); of a "
+      "GGUF file's changed matrices also q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k");
   app.add_option(
          "--weights", arguments.options.weights,
          "q8_0 or q4_0 for an adapter whose run quantised its base (model.weights): it is merged into those values")

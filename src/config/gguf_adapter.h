@@ -15,7 +15,7 @@ inline constexpr const char* kLoraB = ".lora_b";
 
 /// The update alpha / R · b a of one tensor of the base.
 struct GgufLora {
-  std::string tensor;           ///< of the base: "blk.0.attn_q.weight"
+  std::string tensor;             ///< of the base: "blk.0.attn_q.weight"
   const TensorInfo* a = nullptr;  ///< [R, in]; of the source that was read
   const TensorInfo* b = nullptr;  ///< [out, R], its rows in the order of the base's file
 };
@@ -23,7 +23,7 @@ struct GgufLora {
 struct GgufAdapter {
   std::string architecture;  ///< of the base, as its general.architecture says
   double alpha = 0;
-  std::string manifest;  ///< graft's (adapters/core/manifest.h); empty where another program wrote the file
+  std::string manifest;         ///< graft's (adapters/core/manifest.h); empty where another program wrote the file
   std::vector<GgufLora> loras;  ///< by name; at least one
 };
 

@@ -19,13 +19,13 @@ struct MergeOptions {
 
 /// What rounding to stored types did to the changed tensors. Norms are Frobenius norms over all of them.
 struct WrittenChange {
-  std::string types;        ///< of the changed tensors: "Q4_1", "F32, Q4_1"
-  double mean_error = 0;    ///< of a tensor: ‖written − merged‖ / ‖merged‖, merged in fp32
+  std::string types;      ///< of the changed tensors: "Q4_1", "F32, Q4_1"
+  double mean_error = 0;  ///< of a tensor: ‖written − merged‖ / ‖merged‖, merged in fp32
   double worst_error = 0;
-  std::string worst = {};   ///< the tensor of worst_error
-  double change = 0;        ///< ‖merged − base‖
-  double written = 0;       ///< ‖written − base‖
-  double survived = 0;      ///< ⟨written − base, merged − base⟩ / ‖merged − base‖²: 1 where nothing is lost, 0 where all is
+  std::string worst = {};  ///< the tensor of worst_error
+  double change = 0;       ///< ‖merged − base‖
+  double written = 0;      ///< ‖written − base‖
+  double survived = 0;  ///< ⟨written − base, merged − base⟩ / ‖merged − base‖²: 1 where nothing is lost, 0 where all is
 };
 
 struct MergeReport {
@@ -33,7 +33,7 @@ struct MergeReport {
   std::size_t tensors = 0;  ///< written
   std::size_t changed = 0;  ///< that the adapter changed
   std::uint64_t bytes = 0;
-  std::string no_tokenizer = {};  ///< why the folder has no tokenizer; empty where it has
+  std::string no_tokenizer = {};              ///< why the folder has no tokenizer; empty where it has
   std::optional<WrittenChange> written = {};  ///< of a GGUF file
 };
 

@@ -92,7 +92,11 @@ class Measured {
 class GgufMerge {
  public:
   GgufMerge(const Model& model, const ModelFiles& files, const Adapter& adapter)
-      : model_(model), files_(files), adapter_(adapter), path_(files.weights->files().front()), base_(open_gguf(path_)) {
+      : model_(model),
+        files_(files),
+        adapter_(adapter),
+        path_(files.weights->files().front()),
+        base_(open_gguf(path_)) {
     const std::string architecture = gguf_architecture(model.config()).value();
     for (const auto& entry : model.roles()) {
       const auto rows = gguf_rows(architecture, model.config(), entry);

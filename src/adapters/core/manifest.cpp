@@ -70,9 +70,9 @@ std::vector<Line> lines_of(const std::string& fingerprint) {
   for (std::string line; std::getline(in, line);) {
     const auto space = line.find(' ');
     Line parsed{line.substr(0, space), space == std::string::npos ? "" : line.substr(space)};
-    const bool repeated = parsed.name == "lm_head.weight" &&
-                          std::any_of(lines.begin(), lines.end(),
-                                      [&](const Line& other) { return other.rest == parsed.rest; });
+    const bool repeated =
+        parsed.name == "lm_head.weight" &&
+        std::any_of(lines.begin(), lines.end(), [&](const Line& other) { return other.rest == parsed.rest; });
     if (!repeated) lines.push_back(std::move(parsed));
   }
   return lines;

@@ -19,8 +19,8 @@ struct Manifest {
 };
 
 /// Hash of the base weights an adapter belongs to, a line per tensor: "name shape sha256-prefix" of its first and last
-/// 16,384 values in bfloat16, so that another base is recognised by its first tensor that differs. Shapes and values are
-/// those of Hugging Face's layout, whatever file the base comes from: GPT-2's maps count as [in, out].
+/// 16,384 values in bfloat16, so that another base is recognised by its first tensor that differs. Shapes and values
+/// are those of Hugging Face's layout, whatever file the base comes from: GPT-2's maps count as [in, out].
 std::string base_fingerprint(const Model& model);
 
 /// The manifest of an adapter of `model` as JSON text: its fields, "base" and "graft_version".

@@ -28,9 +28,9 @@ struct LoadedAdapter {
 };
 
 /// Reads an adapter for `model`: a PEFT folder, a LoRA of llama.cpp's (.gguf), or a file of T-Few's authors (a .pt of
-/// vectors "….k.multi_lora_b", [out, 1], that scale the outputs of keys, values and wi_1; Liu et al. 2022). Throws NotFound, Corruption (a tensor
-/// without place, a wrong shape, NaN), Unsupported (type or variant), InvalidArgument (made for another base: names the
-/// first tensor that differs).
+/// vectors "….k.multi_lora_b", [out, 1], that scale the outputs of keys, values and wi_1; Liu et al. 2022). Throws
+/// NotFound, Corruption (a tensor without place, a wrong shape, NaN), Unsupported (type or variant), InvalidArgument
+/// (made for another base: names the first tensor that differs).
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model);
 
 }  // namespace graft
