@@ -106,6 +106,40 @@ TEST_P(GgufLoraParity, AnAdapterOfTheFolderServesTheGgufFileOfTheSameModel) {
   expect_error(Category::InvalidArgument, "trained on another base", [&] { load_adapter(place("peft"), *other); });
 }
 
+// What differs between files of one model: the base model's own prefix, and a head that repeats the embeddings.
+TEST(Gpt2Files, OfOneModelAreOneBase) {
+  const fs::path source = goldens() / "gpt2" / "model";
+  if (!fs::exists(source)) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
+  const testing::Folder folder;
+  const auto whole = load_model(source.string());
+  const auto adapter = stirred(*whole, {{"roles", {"qkv"}}});
+  save_adapter(folder.path() / "peft", *adapter, *whole, {});
+  NamedTensors bare;
+  for (auto& [name, value] : read_tensors(source / "model.safetensors"))
+    bare.emplace_back(name.substr(std::string("transformer.").size()), value);
+  fs::create_directories(folder.path() / "bare");
+  fs::copy_file(source / "config.json", folder.path() / "bare/config.json");
+  write_tensors(folder.path() / "bare/model.safetensors", bare);
+  write_as_gguf(source, folder.path() / "tied.gguf", "gpt2");
+  const auto tied = open_checkpoint(folder.path() / "tied.gguf");
+  std::vector<TensorPlan> plan;
+  for (const TensorInfo& info : tied->tensors()) plan.push_back(plan_of(info));
+  plan.push_back({"output.weight", DType::F32, tied->at("token_embd.weight").shape});
+  const auto writer = write_gguf(folder.path() / "untied.gguf", plan, tied->metadata());
+  for (const TensorInfo& info : tied->tensors()) writer->write(tied->bytes(info));
+  writer->write(tied->bytes(tied->at("token_embd.weight")));
+  writer->finish();
+  for (const char* file : {"bare", "tied.gguf", "untied.gguf"}) {
+    SCOPED_TRACE(file);
+    const auto base = load_model((folder.path() / file).string());
+    expect_same_tensors(*load_adapter(folder.path() / "peft", *base).adapter, *adapter);
+    // And the other way: trained on this file, used on the folder.
+    const fs::path back = folder.path() / (std::string("of-") + file);
+    save_adapter(back, *stirred(*base, {{"roles", {"qkv"}}}), *base, {});
+    EXPECT_EQ(load_adapter(back, *whole).method, "lora");
+  }
+}
+
 // Llama.cpp's converter reshapes a head to (2, D / 2), swaps the two and flattens; the others keep their rows.
 TEST_P(GgufLoraParity, RowsLieAsLlamaCppPutsThem) {
   const auto adapter = stirred(model(), {{"rank", 4}, {"roles", roles()}});

@@ -69,7 +69,7 @@ TEST_F(GgufAdapter, GoesFromPeftToGgufAndBackUnchanged) {
 }
 
 TEST_F(GgufAdapter, AMergedFileIsAModelThatVerifies) {
-  tune("model.gguf");
+  tune("model.gguf", {"optimizer.lr=0.1"});
   const Outcome merged = run({"merge", "--model", "model.gguf", "--adapter", "run/adapter", "--output", "merged.gguf"});
   ASSERT_EQ(merged.code, 0) << merged.err;
   for (const char* part : {"4 changed by the lora adapter and written as Q8_0", "survives the rounding", "worst"})
@@ -86,7 +86,7 @@ TEST_F(GgufAdapter, AMergedFileIsAModelThatVerifies) {
 
 TEST_F(GgufAdapter, AChangeThatIsRoundedAwayIsToldWithItsFix) {
   write_gguf_model(folder() / "model.gguf", DType::Q4_0);
-  tune("model.gguf", {"optimizer.lr=1e-7"});
+  tune("model.gguf", {"optimizer.lr=1e-4"});
   const Outcome merged = run({"merge", "--model", "model.gguf", "--adapter", "run/adapter", "--output", "merged.gguf"});
   ASSERT_EQ(merged.code, 0) << merged.err;
   EXPECT_NE(merged.err.find("was rounded away; merge again with --dtype q8_0 or float16"), std::string::npos)
