@@ -19,20 +19,29 @@ struct Arguments {
 
 Arguments arguments;
 
-// Below it, what is left of the adapter is mostly not the adapter's.
-constexpr double kMostIsLost = 0.5;
+// Of the adapter's change: less of it left, or the rounding that much larger, and the file is not the adapter's model.
+constexpr double kMostIsLost = 0.5, kDrowned = 2;
+
+// Empty where nothing is.
+std::string complaint(const WrittenChange& written) {
+  if (written.survived < kMostIsLost)
+    return fmt::format("most of the adapter's change is smaller than a step of {} and was rounded away", written.types);
+  if (written.rounding > kDrowned * written.change)
+    return fmt::format("rounding to {} moves the weights {:.1f} times as far as the adapter does", written.types,
+                       written.rounding / written.change);
+  return "";
+}
 
 void print_written(const WrittenChange& written) {
   fmt::print("  error of the changed weights against fp32: mean {:.3g}%, worst {:.3g}% ({})\n",
              100 * written.mean_error, 100 * written.worst_error, written.worst);
   fmt::print("  norm of the adapter's change: {:.4g} in fp32, {:.4g} as written; {:.3g}% of it survives the rounding\n",
              written.change, written.written, 100 * written.survived);
-  if (written.survived >= kMostIsLost) return;
-  const char* fix = written.types.find("Q8_0") == std::string::npos ? "--dtype q8_0 or float16" : "--dtype float16";
-  fmt::print(stderr,
-             "graft: note: most of the adapter's change is smaller than a step of {} and was rounded away; merge again "
-             "with {}\n",
-             written.types, fix);
+  const std::string what = complaint(written);
+  if (what.empty()) return;
+  const bool bytes = written.types.find("Q8_0") != std::string::npos;
+  fmt::print(stderr, "graft: note: {}; merge again with {}\n", what,
+             bytes ? "--dtype float16" : "--dtype q8_0 or float16");
 }
 
 int run() {

@@ -25,6 +25,7 @@ struct WrittenChange {
   std::string worst = {};  ///< the tensor of worst_error
   double change = 0;       ///< ‖merged − base‖
   double written = 0;      ///< ‖written − base‖
+  double rounding = 0;     ///< ‖written − merged‖
   double survived = 0;  ///< ⟨written − base, merged − base⟩ / ‖merged − base‖²: 1 where nothing is lost, 0 where all is
 };
 

@@ -48,7 +48,7 @@ std::vector<std::byte> stored(DType type, const at::Tensor& values) {
   return bytes;
 }
 
-double dot(const at::Tensor& a, const at::Tensor& b) {
+double summed_product(const at::Tensor& a, const at::Tensor& b) {
   return a.mul(b).sum(at::kDouble).item<double>();
 }
 
@@ -58,16 +58,18 @@ class Measured {
   void add(const std::string& tensor, DType type, const at::Tensor& base, const at::Tensor& merged,
            const at::Tensor& written) {
     const at::Tensor off = written - merged, change = merged - base, kept = written - base;
-    const double size = std::sqrt(dot(merged, merged)), error = size > 0 ? std::sqrt(dot(off, off)) / size : 0;
+    const double size = summed_product(merged, merged), rounding = summed_product(off, off),
+                 error = size > 0 ? std::sqrt(rounding / size) : 0;
     if (types_.empty() || error > result_.worst_error) {
       result_.worst_error = error;
       result_.worst = tensor;
     }
     errors_ += error;
     ++tensors_;
-    change_ += dot(change, change);
-    written_ += dot(kept, kept);
-    along_ += dot(kept, change);
+    change_ += summed_product(change, change);
+    written_ += summed_product(kept, kept);
+    rounding_ += rounding;
+    along_ += summed_product(kept, change);
     types_.insert(name(type));
   }
 
@@ -77,6 +79,7 @@ class Measured {
     result.mean_error = tensors_ > 0 ? errors_ / static_cast<double>(tensors_) : 0;
     result.change = std::sqrt(change_);
     result.written = std::sqrt(written_);
+    result.rounding = std::sqrt(rounding_);
     result.survived = change_ > 0 ? along_ / change_ : 1;
     return result;
   }
@@ -84,7 +87,7 @@ class Measured {
  private:
   WrittenChange result_;
   std::set<std::string> types_;
-  double errors_ = 0, change_ = 0, written_ = 0, along_ = 0;
+  double errors_ = 0, change_ = 0, written_ = 0, rounding_ = 0, along_ = 0;
   std::size_t tensors_ = 0;
 };
 
