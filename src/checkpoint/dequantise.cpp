@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "checkpoint/half.h"
 #include "checkpoint/source.h"
 
 namespace graft {
@@ -21,21 +22,6 @@ T load(const Byte* at) {
   T value;
   std::memcpy(&value, at, sizeof value);
   return value;
-}
-
-// IEEE half to single without tables or branches on the common path: the exponent is moved, subnormals are renormalised
-// by one exact subtraction.
-float half_to_float(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
-  const std::uint32_t body = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
-  const std::uint32_t exponent = body & 0x0f800000u;
-  const std::uint32_t normal = body + ((127u - 15u) << 23);
-  const std::uint32_t special = body + ((255u - 31u) << 23);
-  const float shifted = std::bit_cast<float>(body + (113u << 23)) - std::bit_cast<float>(113u << 23);
-  const std::uint32_t bits = exponent == 0             ? std::bit_cast<std::uint32_t>(shifted)
-                             : exponent == 0x0f800000u ? special
-                                                       : normal;
-  return std::bit_cast<float>(bits | sign);
 }
 
 float half_at(const Byte* at) {
@@ -169,13 +155,6 @@ void plain(const Byte* in, float* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = convert(load<T>(in + i * static_cast<std::int64_t>(sizeof(T))));
 }
 
-// As LibTorch rounds, to nearest and ties to even; block formulas give NaN only where a scale is one.
-std::uint16_t rounded(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0;
-  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
 // Bytes may alias anything: only copies of a block tell the compiler that its loops can run in vectors.
 template <std::int64_t kElements, std::int64_t kBytes, void (*block)(const Byte*, float*)>
 void rounded_blocks(const Byte* in, std::uint16_t* out, std::int64_t count) {
@@ -185,7 +164,7 @@ void rounded_blocks(const Byte* in, std::uint16_t* out, std::int64_t count) {
     std::array<std::uint16_t, kElements> result;
     std::memcpy(bytes.data(), in + i * kBytes, kBytes);
     block(bytes.data(), values.data());
-    for (std::size_t k = 0; k < kElements; ++k) result[k] = rounded(values[k]);
+    for (std::size_t k = 0; k < kElements; ++k) result[k] = float_to_bfloat(values[k]);
     std::memcpy(out + i * kElements, result.data(), sizeof result);
   }
 }

@@ -99,7 +99,9 @@ class Gguf : public TensorSource {
       fail(Category::Corruption, where_, "claims {} tensors and {} metadata entries, more than its {} bytes can hold",
            tensor_count, value_count, file_.bytes().size());
     }
+    values_begin_ = cursor.position();
     for (std::uint64_t i = 0; i < value_count; ++i) read_entry(cursor);
+    values_end_ = cursor.position();
     for (std::uint64_t i = 0; i < tensor_count; ++i) tensors_.push_back(read_tensor(cursor));
     place_tensors(cursor.position());
   }
@@ -112,6 +114,11 @@ class Gguf : public TensorSource {
     return file_.bytes().subspan(info.offset, info.bytes);
   }
   void release(const TensorInfo& info) const override { file_.release(bytes(info)); }
+
+  GgufMetadata raw_metadata() const {
+    return {metadata_.size(), std::string(file_.text().substr(values_begin_, values_end_ - values_begin_)),
+            alignment()};
+  }
 
  private:
   void check_version(Cursor& cursor) const {
@@ -252,12 +259,17 @@ class Gguf : public TensorSource {
   std::string where_;
   std::vector<TensorInfo> tensors_;
   json metadata_ = json::object();
+  std::uint64_t values_begin_ = 0, values_end_ = 0;
 };
 
 }  // namespace
 
 std::unique_ptr<TensorSource> open_gguf(const std::filesystem::path& path) {
   return std::make_unique<Gguf>(path);
+}
+
+GgufMetadata gguf_metadata(const std::filesystem::path& path) {
+  return Gguf(path).raw_metadata();
 }
 
 std::optional<std::uint32_t> ggml_type(DType dtype) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "checkpoint/source.h"
 
@@ -14,6 +15,16 @@ namespace graft {
 /// NotFound, Io, Corruption (counts, lengths, offsets that do not fit the file), Unsupported (version, big-endian, a
 /// tensor type that graft does not read).
 std::unique_ptr<TensorSource> open_gguf(const std::filesystem::path& path);
+
+/// A file's metadata as its bytes: what a copy of the file needs to keep every key with its type.
+struct GgufMetadata {
+  std::uint64_t count = 0;  ///< of keys
+  std::string bytes;
+  std::uint64_t alignment = 32;  ///< of tensors
+};
+
+/// Throws as open_gguf.
+GgufMetadata gguf_metadata(const std::filesystem::path& path);
 
 /// GGML's number of a dtype; empty where GGUF has none (unsigned, boolean and 8-bit floats).
 std::optional<std::uint32_t> ggml_type(DType dtype);

@@ -171,6 +171,25 @@ TEST(Gguf, WritesWhatItReads) {
   EXPECT_EQ(content_hash(*copy), content_hash(*source));
 }
 
+// As JSON a U8 would come back as U32, an F64 as F32.
+TEST(Gguf, CopiesTheMetadataOfAnotherFileByteForByte) {
+  const std::string values = text("general.alignment") + raw(4u) + raw(64u) + text("u8") + raw(0u) +
+                             raw<std::uint8_t>(200) + text("f64") + raw(12u) + raw(0.1) + text("i16s") + raw(9u) +
+                             raw(3u) + raw<std::uint64_t>(1) + raw<std::int16_t>(-300);
+  const std::string entries = tensor("a", {2}, 0, 0) + tensor("b", {1}, 0, 64);
+  std::string whole = head(2, 4) + values + entries;
+  whole.resize((whole.size() + 63) / 64 * 64, '\0');
+  whole += raw(1.5f) + raw(2.5f) + std::string(56, '\0') + raw(3.5f) + std::string(60, '\0');
+  const Folder folder;
+  const auto base = folder.file("base.gguf", whole);
+  const auto source = open_checkpoint(base);
+  const auto writer = write_gguf_copy(folder.path() / "copy.gguf", {plan_of(source->at("a")), plan_of(source->at("b"))},
+                                      gguf_metadata(base));
+  for (const TensorInfo& info : source->tensors()) writer->write(source->bytes(info));
+  writer->finish();
+  EXPECT_EQ(read_file(folder.path() / "copy.gguf"), whole);
+}
+
 TEST(ToFloat, RefusesWhatHoldsNoNumbersAndWrongSizes) {
   std::vector<float> out(1);
   const std::vector<std::byte> bytes(4);

@@ -1,5 +1,4 @@
 // Writing GGUF version 3.
-#include <array>
 #include <cstring>
 #include <limits>
 #include <set>
@@ -13,12 +12,6 @@ namespace graft {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::uint64_t kAlignment = 32;
-
-std::uint64_t aligned(std::uint64_t position) {
-  return (position + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 template <typename T>
 void put(std::string& out, T value) {
@@ -95,10 +88,28 @@ void put_value(std::string& out, const json& value, GgufValue type, const std::s
   for (const json& item : value) put_value(out, item, inner, where, key);
 }
 
+GgufMetadata encoded(json metadata, const std::string& where) {
+  // A file copied from another may have had a different alignment.
+  metadata.erase("general.alignment");
+  GgufMetadata result;
+  result.count = metadata.size();
+  for (const auto& [key, value] : metadata.items()) {
+    put_text(result.bytes, key);
+    const GgufValue type = type_of(value, where, key);
+    put(result.bytes, static_cast<std::uint32_t>(type));
+    put_value(result.bytes, value, type, where, key);
+  }
+  return result;
+}
+
 class GgufWriter : public CheckpointWriter {
  public:
-  GgufWriter(const std::filesystem::path& path, const std::vector<TensorPlan>& plan, const json& metadata)
-      : plan_(plan), where_(path.string()), header_(make_header(metadata)), file_(path) {
+  GgufWriter(const std::filesystem::path& path, const std::vector<TensorPlan>& plan, const GgufMetadata& metadata)
+      : plan_(plan),
+        where_(path.string()),
+        alignment_(metadata.alignment),
+        header_(make_header(metadata)),
+        file_(path) {
     file_.write(header_);
     pad();
   }
@@ -122,19 +133,12 @@ class GgufWriter : public CheckpointWriter {
   }
 
  private:
-  std::string make_header(json metadata) {
-    // A file copied from another may have had a different alignment.
-    metadata.erase("general.alignment");
+  std::string make_header(const GgufMetadata& metadata) {
     std::string out = "GGUF";
     put<std::uint32_t>(out, 3);
     put<std::uint64_t>(out, plan_.size());
-    put<std::uint64_t>(out, metadata.size());
-    for (const auto& [key, value] : metadata.items()) {
-      put_text(out, key);
-      const GgufValue type = type_of(value, where_, key);
-      put(out, static_cast<std::uint32_t>(type));
-      put_value(out, value, type, where_, key);
-    }
+    put<std::uint64_t>(out, metadata.count);
+    out += metadata.bytes;
     std::uint64_t offset = 0;
     std::set<std::string_view> names;
     for (const TensorPlan& tensor : plan_) {
@@ -164,13 +168,16 @@ class GgufWriter : public CheckpointWriter {
     return aligned(offset + sizes_.back());
   }
 
+  std::uint64_t aligned(std::uint64_t position) const { return (position + alignment_ - 1) / alignment_ * alignment_; }
+
   void pad() {
-    const std::array<std::byte, kAlignment> zeros{};
-    file_.write(std::span(zeros).first(aligned(file_.position()) - file_.position()));
+    const std::vector<std::byte> zeros(aligned(file_.position()) - file_.position());
+    file_.write(std::span(zeros));
   }
 
   std::vector<TensorPlan> plan_;
   std::string where_;
+  std::uint64_t alignment_;
   std::vector<std::uint64_t> sizes_;
   std::string header_;
   AtomicFile file_;
@@ -181,6 +188,11 @@ class GgufWriter : public CheckpointWriter {
 
 std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
                                              const json& metadata) {
+  return std::make_unique<GgufWriter>(path, plan, encoded(metadata, path.string()));
+}
+
+std::unique_ptr<CheckpointWriter> write_gguf_copy(const std::filesystem::path& path,
+                                                  const std::vector<TensorPlan>& plan, const GgufMetadata& metadata) {
   return std::make_unique<GgufWriter>(path, plan, metadata);
 }
 

@@ -1,10 +1,12 @@
-// fp32 values as GGML blocks, with the order of operations of GGML's reference so that the bytes are equal.
+// fp32 values in stored types. The blocks of 32 keep the order of operations of GGML's reference so that the bytes are
+// equal.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "base/error.h"
+#include "checkpoint/half.h"
+#include "checkpoint/quantise_k.h"
 #include "checkpoint/source.h"
 
 namespace graft {
@@ -14,63 +16,160 @@ using Byte = std::uint8_t;
 
 constexpr int kBlock = 32;
 
-// IEEE single to half, to nearest and ties to even. Of a subnormal half, the sum with 0.5 leaves the rounded multiple
-// of 2^-24 in the lowest bits.
-std::uint16_t float_to_half(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value), magnitude = bits & 0x7fffffffu;
-  const std::uint32_t sign = (bits >> 16) & 0x8000u;
-  if (magnitude >= 0x47800000u) return static_cast<std::uint16_t>(sign | 0x7c00u);  // 65536 and beyond
-  if (magnitude < 0x38800000u) {                                                    // below 2^-14
-    const float sum = std::bit_cast<float>(magnitude) + 0.5F;
-    return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(sum) - std::bit_cast<std::uint32_t>(0.5F)));
-  }
-  const std::uint32_t even = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
-  return static_cast<std::uint16_t>(sign | ((even >> 13) - ((127u - 15u) << 10)));
-}
-
-void put_scale(Byte* block, float scale) {
-  const std::uint16_t half = float_to_half(scale);
-  std::memcpy(block, &half, sizeof half);
+void put_half(Byte* at, float value) {
+  const std::uint16_t half = float_to_half(value);
+  std::memcpy(at, &half, sizeof half);
 }
 
 float inverse(float scale) {
   return scale == 0 ? 0 : 1 / scale;
 }
 
-void q8_0(const float* values, Byte* block) {
-  float largest = 0;
-  for (int i = 0; i < kBlock; ++i) largest = std::max(largest, std::fabs(values[i]));
-  const float scale = largest / 127;
-  put_scale(block, scale);
-  for (int i = 0; i < kBlock; ++i)
-    block[2 + i] = static_cast<Byte>(static_cast<std::int8_t>(std::round(values[i] * inverse(scale))));
-}
-
-// The scale has the sign of the first value of the largest magnitude, which becomes the lowest code: -8.
-void q4_0(const float* values, Byte* block) {
+// Of the largest magnitude, the first; with its sign.
+float extreme_of(const float* values) {
   float extreme = 0;
   for (int i = 0; i < kBlock; ++i) {
     if (std::fabs(values[i]) > std::fabs(extreme)) extreme = values[i];
   }
-  const float scale = extreme / -8;
-  put_scale(block, scale);
-  const auto code = [&](float value) { return std::min(15, static_cast<int>(value * inverse(scale) + 8.5F)); };
-  for (int i = 0; i < kBlock / 2; ++i)
-    block[2 + i] = static_cast<Byte>(code(values[i]) | (code(values[i + kBlock / 2]) << 4));
+  return extreme;
+}
+
+void q8_0(const float* values, Byte* block) {
+  const float scale = std::fabs(extreme_of(values)) / 127;
+  put_half(block, scale);
+  for (int i = 0; i < kBlock; ++i)
+    block[2 + i] = static_cast<Byte>(static_cast<std::int8_t>(std::round(values[i] * inverse(scale))));
+}
+
+// Low nibbles are the first half of the block's values, high ones the second.
+template <typename Code>
+void put_nibbles(const Code& code, Byte* out) {
+  for (int i = 0; i < kBlock / 2; ++i) out[i] = static_cast<Byte>((code(i) & 15) | ((code(i + kBlock / 2) & 15) << 4));
+}
+
+// The fifth bit of value i is bit i of a little-endian word.
+template <typename Code>
+void put_fifth_bits(const Code& code, Byte* out) {
+  std::uint32_t high = 0;
+  for (int i = 0; i < kBlock; ++i) high |= static_cast<std::uint32_t>(code(i) >> 4) << i;
+  std::memcpy(out, &high, sizeof high);
+}
+
+// The scale has the sign of the extreme value, which becomes the lowest code: −half.
+template <int kHalf>
+auto symmetric(const float* values, Byte* block) {
+  const float scale = extreme_of(values) / -kHalf;
+  put_half(block, scale);
+  return [values, id = inverse(scale)](int i) {
+    return std::min(2 * kHalf - 1, static_cast<int>(values[i] * id + (static_cast<float>(kHalf) + 0.5F)));
+  };
+}
+
+// From the smallest value, code 0, to the largest.
+template <int kMost>
+auto affine(const float* values, Byte* block) {
+  const auto [least, most] = std::minmax_element(values, values + kBlock);
+  const float minimum = *least, scale = (*most - minimum) / kMost;
+  put_half(block, scale);
+  put_half(block + 2, minimum);
+  return [values, minimum, id = inverse(scale)](int i) {
+    return std::min(kMost, static_cast<int>((values[i] - minimum) * id + 0.5F));
+  };
+}
+
+void q4_0(const float* values, Byte* block) {
+  put_nibbles(symmetric<8>(values, block), block + 2);
+}
+
+void q4_1(const float* values, Byte* block) {
+  put_nibbles(affine<15>(values, block), block + 4);
+}
+
+void q5_0(const float* values, Byte* block) {
+  const auto code = symmetric<16>(values, block);
+  put_fifth_bits(code, block + 2);
+  put_nibbles(code, block + 6);
+}
+
+void q5_1(const float* values, Byte* block) {
+  const auto code = affine<31>(values, block);
+  put_fifth_bits(code, block + 4);
+  put_nibbles(code, block + 8);
+}
+
+using BlockQuantiser = void (*)(const float* values, Byte* block);
+
+BlockQuantiser quantiser(DType dtype) {
+  switch (dtype) {
+    case DType::Q8_0:
+      return q8_0;
+    case DType::Q4_0:
+      return q4_0;
+    case DType::Q4_1:
+      return q4_1;
+    case DType::Q5_0:
+      return q5_0;
+    case DType::Q5_1:
+      return q5_1;
+    case DType::Q4_K:
+      return quantise_q4_k;
+    case DType::Q5_K:
+      return quantise_q5_k;
+    case DType::Q6_K:
+      return quantise_q6_k;
+    default:
+      fail(Category::Unsupported, "", "values cannot be quantised to {}, which has no blocks", name(dtype));
+  }
+}
+
+void check_size(DType dtype, std::size_t values, std::size_t bytes) {
+  const auto elements = static_cast<std::size_t>(block_elements(dtype)),
+             size = static_cast<std::size_t>(block_bytes(dtype));
+  if (values % elements != 0 || values / elements * size != bytes)
+    fail(Category::InvalidArgument, "", "{} values do not fill {} bytes of {}", values, bytes, name(dtype));
+}
+
+template <typename Stored, typename Convert>
+void convert(std::span<const float> values, std::span<std::byte> out, const Convert& one) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const Stored stored = one(values[i]);
+    std::memcpy(out.data() + i * sizeof stored, &stored, sizeof stored);
+  }
 }
 
 }  // namespace
 
 void quantise(DType dtype, std::span<const float> values, std::span<std::byte> blocks) {
-  if (dtype != DType::Q8_0 && dtype != DType::Q4_0)
-    fail(Category::Unsupported, "", "values cannot be quantised to {}; choose Q8_0 or Q4_0", name(dtype));
-  const auto convert = dtype == DType::Q8_0 ? q8_0 : q4_0;
-  const auto size = static_cast<std::size_t>(block_bytes(dtype));
-  if (values.size() % kBlock != 0 || values.size() / kBlock * size != blocks.size())
-    fail(Category::InvalidArgument, "", "{} values do not fill {} bytes of {}", values.size(), blocks.size(),
-         name(dtype));
+  const BlockQuantiser one = quantiser(dtype);
+  check_size(dtype, values.size(), blocks.size());
+  const auto elements = static_cast<std::size_t>(block_elements(dtype)),
+             size = static_cast<std::size_t>(block_bytes(dtype));
   auto* out = reinterpret_cast<Byte*>(blocks.data());
-  for (std::size_t i = 0; i < values.size() / kBlock; ++i) convert(values.data() + i * kBlock, out + i * size);
+  for (std::size_t i = 0; i < values.size() / elements; ++i) one(values.data() + i * elements, out + i * size);
+}
+
+void from_float(DType dtype, std::span<const float> values, std::span<std::byte> out) {
+  if (is_quantised(dtype)) {
+    quantise(dtype, values, out);
+    return;
+  }
+  check_size(dtype, values.size(), out.size());
+  switch (dtype) {
+    case DType::F64:
+      convert<double>(values, out, [](float value) { return static_cast<double>(value); });
+      return;
+    case DType::F32:
+      convert<float>(values, out, [](float value) { return value; });
+      return;
+    case DType::F16:
+      convert<std::uint16_t>(values, out, float_to_half);
+      return;
+    case DType::BF16:
+      convert<std::uint16_t>(values, out, float_to_bfloat);
+      return;
+    default:
+      fail(Category::Unsupported, "", "values cannot be written as {}", name(dtype));
+  }
 }
 
 }  // namespace graft

@@ -1,12 +1,14 @@
 // Values to GGML blocks and back, by hand and against the reference's own bytes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "base/hash.h"
+#include "base/rng.h"
 #include "checkpoint/fixture_test.h"
 #include "checkpoint/source.h"
 
@@ -16,13 +18,15 @@ namespace {
 using testing::expect_error;
 
 std::vector<std::byte> quantised(DType dtype, const std::vector<float>& values) {
-  std::vector<std::byte> blocks(values.size() / 32 * static_cast<std::size_t>(block_bytes(dtype)));
+  std::vector<std::byte> blocks(values.size() / static_cast<std::size_t>(block_elements(dtype)) *
+                                static_cast<std::size_t>(block_bytes(dtype)));
   quantise(dtype, values, blocks);
   return blocks;
 }
 
 std::vector<float> back(DType dtype, const std::vector<std::byte>& blocks) {
-  std::vector<float> values(blocks.size() / static_cast<std::size_t>(block_bytes(dtype)) * 32);
+  std::vector<float> values(blocks.size() / static_cast<std::size_t>(block_bytes(dtype)) *
+                            static_cast<std::size_t>(block_elements(dtype)));
   to_float(dtype, blocks, values);
   return values;
 }
@@ -44,7 +48,10 @@ TEST(Quantise, GivesTheReferencesBytes) {
   // SHA-256 of gguf.quants.quantize (Python package 0.19) of these values.
   const std::vector<std::pair<DType, std::string>> expected = {
       {DType::Q8_0, "25d5fc9417a065bf53b02060939f5d88ccf5670b37c20e71c98de6766e577a42"},
-      {DType::Q4_0, "0c016f68511c76f81ca78d4d4f6af2ddb228844e72a316c98d489288a76852e4"}};
+      {DType::Q4_0, "0c016f68511c76f81ca78d4d4f6af2ddb228844e72a316c98d489288a76852e4"},
+      {DType::Q4_1, "8c557c6167dab7ba79b39e48b39aeae4280bef20f21ec88663ecd82bd45382e0"},
+      {DType::Q5_0, "393e3065fe51e1ae9d6e5f781266c8d52c9811f0fdb6a038fb04821c16af24a8"},
+      {DType::Q5_1, "8f8e7ec276fae28639cf2c21a9ab8dfd65a6862407cc0d39f92d678098094dc0"}};
   for (const auto& [dtype, hash] : expected) {
     Sha256 digest;
     digest.update(quantised(dtype, many_sizes()));
@@ -88,16 +95,111 @@ TEST(Quantise, GivesQ4ItsWholeRangeOnTheSideOfTheExtreme) {
 }
 
 TEST(Quantise, WhatBlocksHoldComesBackAsItIs) {
-  for (const DType dtype : {DType::Q8_0, DType::Q4_0}) {
+  for (const DType dtype : {DType::Q8_0, DType::Q4_0, DType::Q5_0}) {
     const auto once = quantised(dtype, many_sizes());
     EXPECT_EQ(back(dtype, quantised(dtype, back(dtype, once))), back(dtype, once)) << name(dtype);
   }
 }
 
+// Normal draws with a mean of their own in each group of 32, as a trained matrix has them.
+std::vector<float> like_weights(std::size_t count) {
+  Rng rng(4);
+  std::vector<float> values(count);
+  for (std::size_t i = 0; i < count; ++i)
+    values[i] = static_cast<float>(0.02 * rng.normal() + 0.004 * std::sin(static_cast<double>(i / 32)));
+  return values;
+}
+
+double relative_error(const std::vector<float>& got, const std::vector<float>& want) {
+  double off = 0, size = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    off += (got[i] - want[i]) * static_cast<double>(got[i] - want[i]);
+    size += want[i] * static_cast<double>(want[i]);
+  }
+  return std::sqrt(off / size);
+}
+
+// A uniform grid over ±3 standard deviations with 2^bits steps is off by about 1.7 / 2^bits of one.
+TEST(Quantise, EveryTypeIsWithinTheErrorOfItsBits) {
+  const auto values = like_weights(256 * 64);
+  const std::vector<std::tuple<DType, double, double>> bounds = {
+      {DType::Q8_0, 0.004, 0.008}, {DType::Q6_K, 0.010, 0.022}, {DType::Q5_1, 0.025, 0.045},
+      {DType::Q5_0, 0.025, 0.050}, {DType::Q5_K, 0.020, 0.045}, {DType::Q4_1, 0.050, 0.090},
+      {DType::Q4_0, 0.050, 0.100}, {DType::Q4_K, 0.045, 0.085}};
+  for (const auto& [dtype, least, most] : bounds) {
+    const double error = relative_error(back(dtype, quantised(dtype, values)), values);
+    EXPECT_GT(error, least) << name(dtype);
+    EXPECT_LT(error, most) << name(dtype);
+  }
+}
+
+// No value is further away than one and a half steps of its own group, whose range the codes divide.
+TEST(Quantise, NoSingleValueIsFarAway) {
+  const auto values = like_weights(256 * 64);
+  const std::vector<std::tuple<DType, std::size_t, double>> steps = {{DType::Q4_1, 32, 15},
+                                                                     {DType::Q5_1, 32, 31},
+                                                                     {DType::Q4_K, 32, 15},
+                                                                     {DType::Q5_K, 32, 31},
+                                                                     {DType::Q6_K, 16, 31}};
+  for (const auto& [dtype, group, codes] : steps) {
+    const auto result = back(dtype, quantised(dtype, values));
+    for (std::size_t first = 0; first < values.size(); first += group) {
+      const auto [least, most] = std::minmax_element(values.begin() + static_cast<std::ptrdiff_t>(first),
+                                                     values.begin() + static_cast<std::ptrdiff_t>(first + group));
+      const double step = (std::max(*most, 0.0F) - std::min(*least, 0.0F)) / codes;
+      for (std::size_t i = first; i < first + group; ++i)
+        ASSERT_LE(std::fabs(result[i] - values[i]), 1.5 * step) << name(dtype) << " " << i;
+    }
+  }
+}
+
+TEST(Quantise, BlocksOf256TakeZerosConstantsAndTinyValues) {
+  for (const DType dtype : {DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
+    EXPECT_EQ(back(dtype, quantised(dtype, std::vector<float>(256, 0.0F))), std::vector<float>(256, 0.0F));
+    for (const float constant : {3.0F, -3.0F}) {
+      for (const float value : back(dtype, quantised(dtype, std::vector<float>(256, constant))))
+        ASSERT_NEAR(value, constant, 0.02) << name(dtype);
+    }
+    for (const float value : back(dtype, quantised(dtype, std::vector<float>(256, 1e-42F))))
+      ASSERT_NEAR(value, 0, 1e-6) << name(dtype);
+    for (const float value : back(dtype, quantised(dtype, many_sizes()))) ASSERT_TRUE(std::isfinite(value));
+  }
+}
+
+// Groups of very different sizes lie in one block: small ones must not vanish beside large ones.
+TEST(Quantise, GroupsOfABlockHaveScalesOfTheirOwn) {
+  auto values = like_weights(256);
+  for (std::size_t i = 32; i < 64; ++i) values[i] *= 20;
+  for (const DType dtype : {DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
+    const auto result = back(dtype, quantised(dtype, values));
+    const std::vector<float> small(values.begin(), values.begin() + 32), kept(result.begin(), result.begin() + 32);
+    EXPECT_LT(relative_error(kept, small), 0.3) << name(dtype);
+  }
+}
+
+TEST(FromFloat, IsTheInverseOfToFloat) {
+  const auto values = like_weights(256);
+  for (const auto& [dtype, most] :
+       {std::pair(DType::F64, 0.0), std::pair(DType::F32, 0.0), std::pair(DType::F16, 0x1p-11),
+        std::pair(DType::BF16, 0x1p-8), std::pair(DType::Q4_1, 0.1)}) {
+    std::vector<std::byte> bytes(values.size() / static_cast<std::size_t>(block_elements(dtype)) *
+                                 static_cast<std::size_t>(block_bytes(dtype)));
+    from_float(dtype, values, bytes);
+    std::vector<float> result(values.size());
+    to_float(dtype, bytes, result);
+    EXPECT_LE(relative_error(result, values), most) << name(dtype);
+    EXPECT_EQ(result == values, most == 0) << name(dtype);
+  }
+  std::vector<std::byte> bytes(4);
+  expect_error(Category::Unsupported, "I32", [&] { from_float(DType::I32, std::vector<float>(1), bytes); });
+  expect_error(Category::InvalidArgument, "2 values", [&] { from_float(DType::F32, std::vector<float>(2), bytes); });
+}
+
 TEST(Quantise, RefusesOtherTypesAndBrokenBlocks) {
   std::vector<std::byte> blocks(64);
   const std::vector<float> values(32), odd(31);
-  expect_error(Category::Unsupported, "Q4_1", [&] { quantise(DType::Q4_1, values, blocks); });
+  expect_error(Category::Unsupported, "F32", [&] { quantise(DType::F32, values, blocks); });
+  expect_error(Category::InvalidArgument, "32 values", [&] { quantise(DType::Q4_K, values, blocks); });
   expect_error(Category::InvalidArgument, "31 values", [&] { quantise(DType::Q8_0, odd, blocks); });
   expect_error(Category::InvalidArgument, "64 bytes", [&] { quantise(DType::Q8_0, values, blocks); });
 }

@@ -103,10 +103,16 @@ void to_float(DType dtype, std::span<const std::byte> bytes, std::span<float> ou
 void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<float> out);
 void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<std::uint16_t> out);
 
-/// fp32 values as blocks of Q8_0 or Q4_0, rounded as GGML's reference quantisation does (quantize_row_q8_0_ref and
-/// quantize_row_q4_0_ref of ggml-quants.c), on the calling thread. Values are whole blocks, finite and within ±500,000,
-/// beyond which a half-precision scale overflows. Throws Unsupported for another type.
+/// fp32 values as GGML blocks, on the calling thread. Blocks of 32 are rounded as GGML's reference quantisation does
+/// (quantize_row_…_ref of ggml-quants.c), byte for byte; those of 256 by least squares (quantise_k.h). Values are whole
+/// blocks, finite and within ±500,000, beyond which a half-precision scale overflows. Throws Unsupported for a type
+/// that has no blocks, InvalidArgument where sizes do not fit.
 void quantise(DType dtype, std::span<const float> values, std::span<std::byte> blocks);
+
+/// fp32 values as bytes of a stored type, the inverse of to_float: F64, F32, F16 and BF16 (to nearest, ties to even;
+/// beyond F16's 65,504 infinity), or blocks through quantise(). Throws Unsupported for another type, InvalidArgument
+/// where sizes do not fit.
+void from_float(DType dtype, std::span<const float> values, std::span<std::byte> out);
 
 /// SHA-256 over the sorted list of (name, dtype, shape, SHA-256 of the bytes): the same for any sharding or order.
 std::string content_hash(const TensorSource& source);

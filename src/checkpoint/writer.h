@@ -15,6 +15,8 @@
 
 namespace graft {
 
+struct GgufMetadata;
+
 /// A tensor to be written; the bytes follow from dtype and shape.
 struct TensorPlan {
   std::string name;
@@ -56,5 +58,8 @@ std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem
 /// widest type needed. Throws Unsupported for dtypes GGUF lacks, InvalidArgument for a metadata value it cannot hold.
 std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
                                              const nlohmann::json& metadata);
+/// The same with the metadata and the alignment of another file, byte for byte (gguf.h).
+std::unique_ptr<CheckpointWriter> write_gguf_copy(const std::filesystem::path& path,
+                                                  const std::vector<TensorPlan>& plan, const GgufMetadata& metadata);
 
 }  // namespace graft

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "convert/merged_weights.h"
 #include "generate/chat.h"
@@ -235,7 +236,7 @@ int run() {
 void declare(CLI::App& app) {
   command = &app;
   app.add_option("--model", arguments.model, "model folder or .gguf file")->required();
-  app.add_option("--adapter", arguments.adapter, "PEFT adapter folder, or a .pt file of T-Few's authors");
+  app.add_option("--adapter", arguments.adapter, kAdapterFiles);
   auto* text = app.add_option("--prompt", arguments.prompt, "the text to go on from (default: standard input)");
   auto* file = app.add_option("--prompt-file", arguments.prompt_file, "read the prompt from this file")->excludes(text);
   app.add_option("--prompts", arguments.prompts,

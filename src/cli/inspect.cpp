@@ -12,6 +12,7 @@
 #include "checkpoint/describe.h"
 #include "checkpoint/source.h"
 #include "cli/core/verb.h"
+#include "config/gguf_adapter.h"
 #include "config/model_config.h"
 #include "text/tokenizer.h"
 
@@ -88,17 +89,40 @@ std::string targets_of(const Json& config) {
   return fmt::format("{} ({} named)", fmt::join(names, ", "), found->size());
 }
 
-// What graft tune wrote into the header of the weights; null for adapters of other programs.
-Json manifest_part() {
-  const auto source = open_checkpoint(arguments.path);
-  const Json& metadata = source->metadata();
-  const auto found = metadata.is_object() ? metadata.find(kManifestKey) : metadata.end();
-  if (found == metadata.end() || !found->is_string()) return {};
-  Json manifest = Json::parse(found->get<std::string>(), nullptr, /*allow_exceptions=*/false);
+Json manifest_part(const std::string& text) {
+  if (text.empty()) return {};
+  Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!manifest.is_object()) fail(Category::Corruption, arguments.path, "the manifest in the header is damaged");
   const auto base = manifest.find("base");
   if (base != manifest.end() && base->is_string()) *base = "sha256 " + sha256(base->get<std::string>());
   return manifest;
+}
+
+// What graft tune wrote into the header of the weights; empty for adapters of other programs.
+std::string manifest_text() {
+  const auto source = open_checkpoint(arguments.path);
+  const Json& metadata = source->metadata();
+  const auto found = metadata.is_object() ? metadata.find(kManifestKey) : metadata.end();
+  return found == metadata.end() || !found->is_string() ? "" : found->get<std::string>();
+}
+
+// Of a file of llama.cpp's.
+Json gguf_adapter_part() {
+  const auto source = open_checkpoint(arguments.path);
+  const GgufAdapter adapter = read_gguf_adapter(*source);
+  std::set<std::string> targets;
+  std::set<std::int64_t> ranks;
+  for (const auto& lora : adapter.loras) {
+    const std::string map = lora.tensor.substr(0, lora.tensor.rfind('.'));
+    targets.insert(map.substr(map.rfind('.') + 1));
+    ranks.insert(lora.a->shape[0]);
+  }
+  return {{"method", "lora"},
+          {"architecture", adapter.architecture},
+          {"targets", fmt::format("{} ({} maps)", fmt::join(targets, ", "), adapter.loras.size())},
+          {"rank", fmt::format("{}", fmt::join(ranks, ", "))},
+          {"alpha", adapter.alpha},
+          {"manifest", manifest_part(adapter.manifest)}};
 }
 
 Json adapter_part(const Json& all) {
@@ -107,7 +131,7 @@ Json adapter_part(const Json& all) {
   for (const auto& [key, title] : {std::pair("r", "rank"), std::pair("lora_alpha", "alpha")}) {
     if (config.contains(key)) part[title] = config[key];
   }
-  part["manifest"] = manifest_part();
+  part["manifest"] = manifest_part(manifest_text());
   return part;
 }
 
@@ -115,6 +139,10 @@ Json description() {
   Json all = describe(arguments.path);
   if (all["adapter"].is_object()) {
     all["adapter_details"] = adapter_part(all);
+    return all;
+  }
+  if (all["metadata"].value("general.type", Json()) == "adapter") {
+    all["adapter_details"] = gguf_adapter_part();
     return all;
   }
   all["model"] = part_or_reason(model_part);
@@ -172,6 +200,7 @@ const Verb inspect{"inspect",
                    "  graft inspect SmolLM2.gguf\n"
                    "  graft inspect my-model --tensors\n"
                    "  graft inspect runs/bbc/adapter\n"
+                   "  graft inspect bbc-lora.gguf\n"
                    "  graft inspect model.safetensors --json\n",
                    declare, run};
 }  // namespace cli

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/progress.h"
+#include "cli/core/options.h"
 #include "cli/core/verb.h"
 
 namespace graft {
@@ -18,10 +19,37 @@ struct Arguments {
 
 Arguments arguments;
 
+// Of the adapter's change: less of it left, or the rounding that much larger, and the file is not the adapter's model.
+constexpr double kMostIsLost = 0.5, kDrowned = 2;
+
+// Empty where nothing is.
+std::string complaint(const WrittenChange& written) {
+  if (written.survived < kMostIsLost)
+    return fmt::format("most of the adapter's change is smaller than a step of {} and was rounded away", written.types);
+  if (written.rounding > kDrowned * written.change)
+    return fmt::format("rounding to {} moves the weights {:.1f} times as far as the adapter does", written.types,
+                       written.rounding / written.change);
+  return "";
+}
+
+void print_written(const WrittenChange& written) {
+  fmt::print("  error of the changed weights against fp32: mean {:.3g}%, worst {:.3g}% ({})\n",
+             100 * written.mean_error, 100 * written.worst_error, written.worst);
+  fmt::print("  norm of the adapter's change: {:.4g} in fp32, {:.4g} as written; {:.3g}% of it survives the rounding\n",
+             written.change, written.written, 100 * written.survived);
+  const std::string what = complaint(written);
+  if (what.empty()) return;
+  const bool bytes = written.types.find("Q8_0") != std::string::npos;
+  fmt::print(stderr, "graft: note: {}; merge again with {}\n", what,
+             bytes ? "--dtype float16" : "--dtype q8_0 or float16");
+}
+
 int run() {
   const MergeReport report = merge(arguments.model, arguments.adapter, arguments.output, arguments.options);
-  fmt::print("{}: {} tensors, {} changed by the {} adapter, {}\n", arguments.output, report.tensors, report.changed,
-             report.method, human_bytes(static_cast<double>(report.bytes)));
+  fmt::print("{}: {} tensors, {} changed by the {} adapter{}, {}\n", arguments.output, report.tensors, report.changed,
+             report.method, report.written ? " and written as " + report.written->types : "",
+             human_bytes(static_cast<double>(report.bytes)));
+  if (report.written) print_written(*report.written);
   if (!report.no_tokenizer.empty()) {
     fmt::print("No tokenizer was written: {}. Copy the model's tokenizer.json into {} to make it whole.\n",
                report.no_tokenizer, arguments.output);
@@ -33,10 +61,15 @@ int run() {
 
 void declare(CLI::App& app) {
   app.add_option("--model", arguments.model, "base model: folder or .gguf file")->required();
-  app.add_option("--adapter", arguments.adapter, "PEFT adapter folder, or a .pt file of T-Few's authors")->required();
-  app.add_option("--output", arguments.output, "new folder for the merged model")->required();
-  app.add_option("--dtype", arguments.options.dtype,
-                 "float32, bfloat16 or float16 (default: as the base, bfloat16 where it is quantised)");
+  app.add_option("--adapter", arguments.adapter, kAdapterFiles)->required();
+  app.add_option("--output", arguments.output,
+                 "new folder for the merged model, or NAME.gguf: the base's GGUF file with the changed tensors rounded "
+                 "to their own types")
+      ->required();
+  app.add_option(
+      "--dtype", arguments.options.dtype,
+      "float32, bfloat16 or float16 (default: as the base; in a folder bfloat16 where it is quantised); of a "
+      "GGUF file's changed matrices also q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k");
   app.add_option(
          "--weights", arguments.options.weights,
          "q8_0 or q4_0 for an adapter whose run quantised its base (model.weights): it is merged into those values")
@@ -50,7 +83,9 @@ namespace cli {
 extern const Verb merge;
 const Verb merge{"merge", "write an adapter into its base model",
                  "  graft merge --model my-model --adapter runs/latest/adapter --output merged\n"
-                 "  graft merge --model SmolLM2.gguf --adapter runs/latest/adapter --output merged --dtype float32\n",
+                 "  graft merge --model SmolLM2.gguf --adapter runs/latest/adapter --output merged --dtype float32\n"
+                 "  graft merge --model SmolLM2.Q4_1.gguf --adapter runs/latest/adapter --output merged.gguf\n"
+                 "  graft merge --model SmolLM2.Q4_1.gguf --adapter lora.gguf --output merged.gguf --dtype q8_0\n",
                  declare, run};
 }  // namespace cli
 }  // namespace graft

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
 
 #include "base/error.h"
 #include "base/suggest.h"
 #include "config/fields.h"
+#include "config/gguf_names.h"
 #include "config/model_config.h"
 
 namespace graft {
@@ -127,40 +127,6 @@ std::int64_t vocabulary(const Keys& keys, const TensorSource& gguf, const std::s
   return static_cast<std::int64_t>(tokens->size());
 }
 
-using Names = std::map<std::string, std::string, std::less<>>;
-
-const Names kLlamaTop = {{"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}};
-const Names kLlamaBlock = {{"attn_norm", "input_layernorm"},    {"attn_q", "self_attn.q_proj"},
-                           {"attn_k", "self_attn.k_proj"},      {"attn_v", "self_attn.v_proj"},
-                           {"attn_q_norm", "self_attn.q_norm"}, {"attn_k_norm", "self_attn.k_norm"},
-                           {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
-                           {"ffn_gate", "mlp.gate_proj"},       {"ffn_up", "mlp.up_proj"},
-                           {"ffn_down", "mlp.down_proj"}};
-const Names kGpt2Top = {{"token_embd", "transformer.wte"},
-                        {"position_embd", "transformer.wpe"},
-                        {"output_norm", "transformer.ln_f"},
-                        {"output", "lm_head"}};
-const Names kGpt2Block = {{"attn_norm", "ln_1"}, {"attn_qkv", "attn.c_attn"}, {"attn_output", "attn.c_proj"},
-                          {"ffn_norm", "ln_2"},  {"ffn_up", "mlp.c_fc"},      {"ffn_down", "mlp.c_proj"}};
-
-// "blk.3.attn_q.weight" → "model.layers.3.self_attn.q_proj.weight"; a name without counterpart stays.
-std::string hugging_face_name(const std::string& architecture, const std::string& name) {
-  const bool gpt2 = architecture == "gpt2";
-  const std::size_t dot = name.rfind('.');
-  if (dot == std::string::npos) return name;
-  const std::string suffix = name.substr(dot);
-  std::string stem = name.substr(0, dot), prefix;
-  if (stem.starts_with("blk.")) {
-    const std::size_t end = stem.find('.', 4);
-    if (end == std::string::npos) return name;
-    prefix = (gpt2 ? "transformer.h." : "model.layers.") + stem.substr(4, end - 4) + ".";
-    stem = stem.substr(end + 1);
-  }
-  const Names& names = prefix.empty() ? (gpt2 ? kGpt2Top : kLlamaTop) : (gpt2 ? kGpt2Block : kLlamaBlock);
-  const auto found = names.find(stem);
-  return found == names.end() ? name : prefix + found->second + suffix;
-}
-
 class Renamed : public TensorSource {
  public:
   Renamed(std::unique_ptr<TensorSource> inner, const std::string& architecture)
@@ -187,6 +153,8 @@ ModelConfig model_config_from_gguf(const TensorSource& gguf) {
   const std::string where = gguf.files().front().string();
   const Fields fields(gguf.metadata(), where);
   ModelConfig config;
+  if (fields.text("general.type", "model") == "adapter")
+    fail(Category::InvalidArgument, where, "is an adapter, not a model; give it as --adapter beside its base");
   config.model_type = fields.text("general.architecture", "");
   if (config.model_type.empty()) fields.refuse("general.architecture", "the kind of model");
   const std::vector<std::string> known = {"llama", "qwen2", "qwen3", "gpt2"};

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "convert/hf_config.h"
+#include "convert/merge_gguf.h"
 #include "nn/compute_dtype.h"
 #include "nn/tensor_file.h"
 #include "text/hugging_face_tokenizer.h"
@@ -32,7 +33,10 @@ at::ScalarType scalar_type(const std::string& name) {
   if (name == "float32") return at::kFloat;
   if (name == "bfloat16") return at::kBFloat16;
   if (name == "float16") return at::kHalf;
-  fail(Category::InvalidArgument, "dtype", "'{}' is not known (known: float32, bfloat16, float16)", name);
+  fail(Category::InvalidArgument, "dtype",
+       "'{}' is not known for a folder (known: float32, bfloat16, float16); block types go into a GGUF file: --output "
+       "NAME.gguf",
+       name);
 }
 
 at::ScalarType scalar_type(DType dtype) {
@@ -120,6 +124,7 @@ MergeReport write_merged(const Model& model, const std::filesystem::path& path, 
 
 MergeReport merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
                   const std::filesystem::path& output, const MergeOptions& options) {
+  if (output.extension() == ".gguf") return merge_gguf(model_path, adapter_path, output, options);
   refuse_occupied(output);
   if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
   const WeightFormat weights = weight_format(options.weights);

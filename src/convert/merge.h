@@ -1,8 +1,9 @@
-// An adapter written into its base: a plain model that every Hugging Face program opens.
+// An adapter written into its base: a plain model that every Hugging Face program opens, or a GGUF file like the base.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "adapters/core/method.h"
@@ -10,9 +11,22 @@
 namespace graft {
 
 struct MergeOptions {
-  std::string
-      dtype;  ///< "float32", "bfloat16", "float16"; empty: each tensor as the base stores it, bfloat16 where quantised
+  /// "float32", "bfloat16", "float16"; empty: each tensor as the base stores it. A folder has bfloat16 where the base
+  /// is quantised; a GGUF file takes the block types too ("q8_0", "q4_k", …), and it holds of changed matrices alone.
+  std::string dtype;
   std::string weights = "dense";  ///< a weight_format(): that of the adapter's run, where it quantised its base
+};
+
+/// What rounding to stored types did to the changed tensors. Norms are Frobenius norms over all of them.
+struct WrittenChange {
+  std::string types;      ///< of the changed tensors: "Q4_1", "F32, Q4_1"
+  double mean_error = 0;  ///< of a tensor: ‖written − merged‖ / ‖merged‖, merged in fp32
+  double worst_error = 0;
+  std::string worst = {};  ///< the tensor of worst_error
+  double change = 0;       ///< ‖merged − base‖
+  double written = 0;      ///< ‖written − base‖
+  double rounding = 0;     ///< ‖written − merged‖
+  double survived = 0;  ///< ⟨written − base, merged − base⟩ / ‖merged − base‖²: 1 where nothing is lost, 0 where all is
 };
 
 struct MergeReport {
@@ -20,7 +34,8 @@ struct MergeReport {
   std::size_t tensors = 0;  ///< written
   std::size_t changed = 0;  ///< that the adapter changed
   std::uint64_t bytes = 0;
-  std::string no_tokenizer = {};  ///< why the folder has no tokenizer; empty where it has
+  std::string no_tokenizer = {};              ///< why the folder has no tokenizer; empty where it has
+  std::optional<WrittenChange> written = {};  ///< of a GGUF file
 };
 
 /// Writes `output`/{model.safetensors, config.json, tokenizer files} of `model`, which was loaded from `path`, with
@@ -34,6 +49,8 @@ MergeReport write_merged(const Model& model, const std::filesystem::path& path, 
 /// computed in fp32 and rounded once, others keep their bits. Throws InvalidArgument (an output that holds a model
 /// already; an adapter of another base), Unsupported (a method that cannot be merged, a GGUF variant that config.json
 /// cannot say), and as load_model and load_adapter do.
+/// An `output` whose name ends in ".gguf" becomes a GGUF file with everything of the base, a GGUF file, but the changed
+/// tensors (merge_gguf.h).
 MergeReport merge(const std::filesystem::path& model, const std::filesystem::path& adapter,
                   const std::filesystem::path& output, const MergeOptions& options = {});
 

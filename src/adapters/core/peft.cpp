@@ -4,12 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "adapters/core/combination.h"
+#include "adapters/core/gguf_lora.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "checkpoint/source.h"
 #include "nn/tensor_file.h"
 
@@ -25,45 +24,8 @@ nlohmann::json read_json(const std::filesystem::path& file) {
   return parsed;
 }
 
-std::string tensor_line(const Parameter& parameter) {
-  constexpr std::int64_t kSample = 1 << 14;
-  const auto shape = parameter.store->shape();
-  const std::int64_t count = std::min(kSample, parameter.store->elements()),
-                     width = parameter.store->elements() / shape[0], rows = (count + width - 1) / width;
-  const at::Tensor head = parameter.store->part(0, rows).reshape({-1}),
-                   tail = parameter.store->part(shape[0] - rows, rows).reshape({-1});
-  Sha256 hash;
-  for (const auto& part : {head.narrow(0, 0, count), tail.narrow(0, tail.size(0) - count, count)}) {
-    // bfloat16 is what every compute dtype rounds to, so an fp32 run and a bf16 run see the same base.
-    const at::Tensor bytes = part.to(at::kCPU, at::kBFloat16).contiguous();
-    hash.update({static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()});
-  }
-  std::string line = parameter.name;
-  for (const auto size : shape) line += fmt::format(" {}", size);
-  return line + " " + hash.finish().substr(0, 16) + "\n";
-}
-
-void refuse_other_base(const std::string& here, const std::string& stored, const std::string& folder,
-                       const std::string& hint) {
-  if (stored.empty() || stored == here) return;
-  std::istringstream mine(here), theirs(stored);
-  std::string a, b;
-  while (std::getline(mine, a)) {
-    if (!std::getline(theirs, b)) b = "(none)";
-    if (a == b) continue;
-    fail(Category::InvalidArgument, folder,
-         "this adapter was trained on another base model: the first tensor that differs is '{}' here, '{}' there{}", a,
-         b, hint);
-  }
-  fail(Category::InvalidArgument, folder,
-       "this adapter was trained on another base model with more tensors than this one");
-}
-
-// A base that a run quantised has other values than its file.
-std::string quantised_hint(const nlohmann::json& manifest) {
-  const std::string weights = manifest.value("weights", std::string());
-  if (weights != "q8_0" && weights != "q4_0") return "";
-  return fmt::format("; its run had model.weights={0}: give --weights {0}", weights);
+bool is_gguf(const std::filesystem::path& file) {
+  return MappedFile(file).text().starts_with("GGUF");
 }
 
 std::filesystem::path weights_file(const std::filesystem::path& folder) {
@@ -96,11 +58,8 @@ std::string without_prefix(const std::string& name) {
 nlohmann::json read_manifest(const std::filesystem::path& file, const Model& model) {
   const auto source = open_checkpoint(file);
   if (!source->metadata().contains(kManifestKey)) return nullptr;
-  auto manifest = nlohmann::json::parse(source->metadata().at(kManifestKey).get<std::string>(), nullptr, false);
-  if (!manifest.is_object()) fail(Category::Corruption, file.string(), "the manifest in the header is damaged");
-  refuse_other_base(base_fingerprint(model), manifest.value("base", std::string()), file.parent_path().string(),
-                    quantised_hint(manifest));
-  return manifest;
+  return checked_manifest(source->metadata().at(kManifestKey).get<std::string>(), file.string(),
+                          file.parent_path().string(), model);
 }
 
 LoadedAdapter load_combination(const std::filesystem::path& folder, const nlohmann::json& config, const Model& model) {
@@ -128,12 +87,6 @@ LoadedAdapter load_combination(const std::filesystem::path& folder, const nlohma
 
 }  // namespace
 
-std::string base_fingerprint(const Model& model) {
-  std::string lines;
-  for (const auto& parameter : model.parameters().all()) lines += tensor_line(parameter);
-  return lines;
-}
-
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
                   const Manifest& manifest) {
   nlohmann::json config = adapter.peft_config();
@@ -150,15 +103,14 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
   NamedTensors tensors;
   for (const auto& tensor : adapter.peft_tensors())
     tensors.emplace_back(tensor.name == kPromptEmbeddings ? tensor.name : kPrefix + tensor.name, tensor.value);
-  nlohmann::json fields = manifest.fields;
-  fields["base"] = base_fingerprint(model);
-  fields["graft_version"] = GRAFT_VERSION;
-  write_tensors(folder / "adapter_model.safetensors", tensors, {{"format", "pt"}, {kManifestKey, fields.dump()}});
+  write_tensors(folder / "adapter_model.safetensors", tensors,
+                {{"format", "pt"}, {kManifestKey, manifest_text(manifest, model)}});
   write_file(folder / "adapter_config.json", config.dump(2) + "\n");
 }
 
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model) {
   const bool folder = !std::filesystem::is_regular_file(path);
+  if (!folder && is_gguf(path)) return load_gguf_lora(path, model);
   const nlohmann::json config = folder ? read_json(path / "adapter_config.json") : tfew_config();
   if (config.value("peft_type", std::string()) == kCombinationType) return load_combination(path, config, model);
   const Method& method = adapters::find_peft(config.value("peft_type", std::string()));

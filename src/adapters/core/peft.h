@@ -1,31 +1,19 @@
 // Adapters as Hugging Face PEFT folders: adapter_config.json + adapter_model.safetensors, with graft's manifest in the
-// safetensors header, where PEFT ignores it. Also reads the vectors that T-Few's authors released.
+// safetensors header, where PEFT ignores it. Also reads the vectors that T-Few's authors released, and llama.cpp's GGUF
+// adapters (gguf_lora.h).
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
 
+#include "adapters/core/manifest.h"
 #include "adapters/core/method.h"
 
 namespace graft {
 
 /// The one tensor of PEFT's prompt learning methods, which has no place in a module and so no prefix.
 inline constexpr const char* kPromptEmbeddings = "prompt_embeddings";
-
-/// Key of the manifest in the header of an adapter's safetensors file.
-inline constexpr const char* kManifestKey = "graft_manifest";
-
-/// Where an adapter comes from. Values are plain text; absent ones are empty.
-struct Manifest {
-  std::map<std::string, std::string>
-      fields;  ///< "recipe", "data_hash", "seed", "score", "weights", "tokenizer_hash", …
-};
-
-/// Hash of the base weights an adapter belongs to, a line per tensor: "name shape sha256-prefix" of its first and last
-/// 16,384 values in bfloat16, so that another base is recognised by its first tensor that differs.
-std::string base_fingerprint(const Model& model);
 
 /// Writes the folder atomically file by file. Of several methods each has its own folder in it, which by itself is an
 /// adapter too. Throws Unsupported where a file cannot hold the adapter.
@@ -39,10 +27,10 @@ struct LoadedAdapter {
   nlohmann::json manifest;  ///< null for adapters that graft did not write
 };
 
-/// Reads an adapter for `model`: a PEFT folder, or a file of T-Few's authors (a .pt of vectors "….k.multi_lora_b",
-/// [out, 1], that scale the outputs of keys, values and wi_1; Liu et al. 2022). Throws NotFound, Corruption (a tensor
-/// without place, a wrong shape, NaN), Unsupported (type or variant), InvalidArgument (made for another base: names the
-/// first tensor that differs).
+/// Reads an adapter for `model`: a PEFT folder, a LoRA of llama.cpp's (.gguf), or a file of T-Few's authors (a .pt of
+/// vectors "….k.multi_lora_b", [out, 1], that scale the outputs of keys, values and wi_1; Liu et al. 2022). Throws
+/// NotFound, Corruption (a tensor without place, a wrong shape, NaN), Unsupported (type or variant), InvalidArgument
+/// (made for another base: names the first tensor that differs).
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model);
 
 }  // namespace graft

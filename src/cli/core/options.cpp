@@ -21,7 +21,8 @@ void add_task_options(CLI::App& app, std::string& task, std::string& text_column
 void add_tuned_options(CLI::App& app, TunedArguments& tuned) {
   app.add_option("--run", tuned.run, "a run folder of graft tune: what is not said here is as in the run");
   app.add_option("--model", tuned.model, "model folder or .gguf file (default: the run's)");
-  app.add_option("--adapter", tuned.adapter, "PEFT adapter folder (default: the run's; without --run: none)");
+  app.add_option("--adapter", tuned.adapter,
+                 "PEFT adapter folder or llama.cpp's LoRA (.gguf) (default: the run's; without --run: none)");
   app.add_option("--weights", tuned.weights,
                  "dense, packed, q8_0 or q4_0: how matrices are kept (default: as in the run, or dense)")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));

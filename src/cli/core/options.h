@@ -9,6 +9,10 @@
 
 namespace graft {
 
+/// What --adapter takes.
+inline constexpr const char* kAdapterFiles =
+    "PEFT adapter folder, a LoRA of llama.cpp's (.gguf), or a .pt file of T-Few's authors";
+
 /// A whole number from `least` on.
 CLI::Range count_from(std::int64_t least);
 

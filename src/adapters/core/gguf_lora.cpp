@@ -1,0 +1,181 @@
+#include "adapters/core/gguf_lora.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <map>
+
+#include "adapters/core/options.h"
+#include "base/error.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/layout.h"
+#include "checkpoint/writer.h"
+#include "config/gguf_adapter.h"
+#include "config/gguf_names.h"
+
+namespace graft {
+namespace {
+
+std::string architecture_of(const Model& model, const std::string& where) {
+  if (const auto architecture = gguf_architecture(model.config())) return *architecture;
+  fail(Category::Unsupported, where,
+       "GGUF adapters fit Llama, Mistral, Qwen2, Qwen3 and GPT-2 only, the base is a {}; use a PEFT folder",
+       model.config().model_type);
+}
+
+// Whole maps by the name of their tensor in a GGUF file of the base.
+std::map<std::string, RoleEntry> entries_by_tensor(const Model& model, const std::string& architecture) {
+  std::map<std::string, RoleEntry> entries;
+  for (const auto& entry : model.roles()) {
+    if (!entry.fused()) entries.emplace(gguf_name(architecture, entry.module() + ".weight"), entry);
+  }
+  return entries;
+}
+
+// [R, in] or [out, R] in fp32.
+at::Tensor values_of(const TensorSource& source, const TensorInfo& info, const std::string& where) {
+  at::Tensor values = at::empty(info.shape, at::kFloat);
+  to_float(info.dtype, source.bytes(info), {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())});
+  if (!values.isfinite().all().item<bool>())
+    fail(Category::Corruption, where, "tensor {} holds NaN or infinity", printable(info.name));
+  return values;
+}
+
+at::Tensor row_index(const std::vector<std::int64_t>& rows) {
+  return at::tensor(rows, at::kLong);
+}
+
+void check_fits(const GgufLora& lora, const RoleEntry& entry, const std::string& where) {
+  if (lora.a->shape[1] == entry.in && lora.b->shape[0] == entry.out) return;
+  fail(Category::Corruption, where, "'{}' updates a map from {} to {} features, the base's is from {} to {}",
+       lora.tensor, lora.a->shape[1], lora.b->shape[0], entry.in, entry.out);
+}
+
+// What adapter_config.json would say.
+nlohmann::json peft_config(const GgufAdapter& file, const std::vector<RoleEntry>& entries, const Model& model) {
+  const std::int64_t rank = file.loras.front().a->shape[0];
+  auto ranks = nlohmann::json::object();
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (file.loras[i].a->shape[0] != rank) ranks[entries[i].module()] = file.loras[i].a->shape[0];
+  }
+  return {{"peft_type", "LORA"},
+          {"r", rank},
+          {"lora_alpha", file.alpha},
+          {"rank_pattern", ranks},
+          {"target_modules", adapters::target_names(entries, model.roles())}};
+}
+
+// The pair of one module, as PEFT has it.
+struct Pair {
+  at::Tensor a, b;  // [R, in], [out, R]
+};
+
+std::map<std::string, Pair> pairs_of(const Adapter& adapter) {
+  std::map<std::string, Pair> pairs;
+  for (const auto& tensor : adapter.peft_tensors()) {
+    for (const auto& [suffix, half] : {std::pair(".lora_A.weight", &Pair::a), std::pair(".lora_B.weight", &Pair::b)}) {
+      if (!tensor.name.ends_with(suffix)) continue;
+      pairs[tensor.name.substr(0, tensor.name.size() - std::string(suffix).size())].*half =
+          tensor.value.to(at::kCPU, at::kFloat);
+    }
+  }
+  return pairs;
+}
+
+void refuse_other_methods(const nlohmann::json& config, const std::string& where) {
+  const std::string type = config.value("peft_type", std::string("a whole model"));
+  if (type != "LORA")
+    fail(Category::Unsupported, where,
+         "llama.cpp's adapter files hold LoRA, not {}; write it into a model instead: graft merge", type);
+  if (config.value("use_dora", false))
+    fail(Category::Unsupported, where,
+         "llama.cpp's adapter files have no place for DoRA's magnitudes; write it into a model instead: graft merge");
+}
+
+// By which llama.cpp must divide by the rank to give the map's scale.
+double alpha_of(const nlohmann::json& config, const std::string& module, std::int64_t rank) {
+  const auto alphas = config.value("alpha_pattern", nlohmann::json::object());
+  const double alpha = alphas.value(module, config.value("lora_alpha", 0.0));
+  return config.value("use_rslora", false) ? alpha * std::sqrt(static_cast<double>(rank)) : alpha;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> gguf_rows(const std::string& architecture, const ModelConfig& config,
+                                    const RoleEntry& entry) {
+  const bool q = entry.site.role == Role::Q, k = entry.site.role == Role::K;
+  if (architecture != "llama" || entry.fused() || (!q && !k)) return {};
+  return unpermute_rows(entry.out, q ? config.heads : config.kv_heads);
+}
+
+LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& model) {
+  const std::string where = file.string();
+  const auto source = open_gguf(file);
+  const GgufAdapter stored = read_gguf_adapter(*source);
+  const std::string architecture = architecture_of(model, where);
+  if (stored.architecture != architecture)
+    fail(Category::InvalidArgument, where, "this adapter belongs to a model of the architecture '{}', the base is '{}'",
+         printable(stored.architecture), architecture);
+  LoadedAdapter loaded;
+  loaded.method = "lora";
+  if (!stored.manifest.empty()) loaded.manifest = checked_manifest(stored.manifest, where, where, model);
+  const auto places = entries_by_tensor(model, architecture);
+  std::vector<RoleEntry> entries;
+  std::vector<PeftTensor> tensors;
+  for (const GgufLora& lora : stored.loras) {
+    const auto place = places.find(lora.tensor);
+    if (place == places.end())
+      fail(Category::Corruption, where, "tensor {} has no place in the model; was the adapter made for another one?",
+           printable(lora.a->name));
+    const RoleEntry& entry = place->second;
+    check_fits(lora, entry, where);
+    const auto rows = gguf_rows(architecture, model.config(), entry);
+    at::Tensor b = values_of(*source, *lora.b, where);
+    if (!rows.empty()) b = b.index_select(0, row_index(rows));
+    tensors.push_back({entry.module() + ".lora_A.weight", values_of(*source, *lora.a, where)});
+    tensors.push_back({entry.module() + ".lora_B.weight", b});
+    entries.push_back(entry);
+  }
+  loaded.tensors = tensors.size();
+  const Method& method = adapters::find_peft("LORA");
+  loaded.adapter = method.from_peft(model, peft_config(stored, entries, model), tensors);
+  return loaded;
+}
+
+GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model,
+                              const Manifest& manifest) {
+  const nlohmann::json config = adapter.peft_config();
+  refuse_other_methods(config, file.string());
+  const std::string architecture = architecture_of(model, file.string());
+  const auto pairs = pairs_of(adapter);
+  GgufLoraReport report;
+  std::vector<TensorPlan> plan;
+  std::vector<at::Tensor> values;
+  for (const auto& [tensor, entry] : entries_by_tensor(model, architecture)) {
+    const auto pair = pairs.find(entry.module());
+    if (pair == pairs.end()) continue;
+    at::Tensor b = pair->second.b;
+    const double alpha = alpha_of(config, entry.module(), b.size(1));
+    // A file of alpha 0 would be read as one that is not scaled at all.
+    if (report.alpha == 0) report.alpha = alpha != 0 ? alpha : 1;
+    if (alpha != report.alpha) {
+      b = b.mul(alpha / report.alpha);
+      ++report.folded;
+    }
+    if (const auto rows = gguf_rows(architecture, model.config(), entry); !rows.empty())
+      b = at::empty_like(b).index_copy_(0, row_index(rows), b);
+    plan.push_back({tensor + kLoraA, DType::F32, pair->second.a.sizes().vec()});
+    plan.push_back({tensor + kLoraB, DType::F32, b.sizes().vec()});
+    values.insert(values.end(), {pair->second.a.contiguous(), b.contiguous()});
+  }
+  report.tensors = plan.size();
+  const GgufAdapter header{architecture, report.alpha, manifest_text(manifest, model), {}};
+  const auto writer = write_gguf(file, plan, metadata_of(header));
+  for (const auto& value : values)
+    writer->write({static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
+  writer->finish();
+  return report;
+}
+
+}  // namespace graft

@@ -1,0 +1,25 @@
+// An adapter merged into a GGUF file: the same file with other values in the tensors that the adapter changes.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "checkpoint/source.h"
+#include "convert/merge.h"
+
+namespace graft {
+
+/// The stored type of "float32", "float16", "bfloat16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k".
+/// Throws InvalidArgument with the nearest.
+DType merged_dtype(const std::string& name);
+
+/// Writes `output`, a GGUF file: metadata (tokenizer included), order, names and types of `model`'s file, and the bytes
+/// of every tensor that the adapter leaves alone. Changed ones are merged in fp32 and rounded to their own type, or
+/// matrices to that of `options.dtype`; one tensor at a time is in memory. Throws InvalidArgument (an output that is
+/// there already, a base that is no GGUF file, rows that are no whole blocks of the type, an adapter of another base),
+/// Unsupported (a method that cannot be merged, values beyond a type, q8_0 and q4_0 as `options.weights`), and as
+/// load_model and load_adapter do.
+MergeReport merge_gguf(const std::filesystem::path& model, const std::filesystem::path& adapter,
+                       const std::filesystem::path& output, const MergeOptions& options);
+
+}  // namespace graft
