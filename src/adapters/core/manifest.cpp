@@ -127,6 +127,9 @@ nlohmann::json checked_manifest(const std::string& text, const std::string& file
                                 const Model& model) {
   auto manifest = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!manifest.is_object()) fail(Category::Corruption, file, "the manifest in the header is damaged");
+  for (const auto& [key, value] : manifest.items()) {
+    if (!value.is_string()) fail(Category::Corruption, file, "'{}' of the manifest in the header is no text", key);
+  }
   refuse_other_base(base_fingerprint(model), manifest.value("base", std::string()), adapter, quantised_hint(manifest));
   return manifest;
 }
