@@ -190,9 +190,8 @@ std::string confusion_section(const ReportData& data) {
   const auto add = [&](const std::optional<ReportEvaluation>& evaluation, const char* name) {
     if (!evaluation || evaluation->confusion.empty()) return;
     classes = std::max(classes, evaluation->confusion.size());
-    figures +=
-        figure(draw(ConfusionMatrix{std::string("Confusion matrix ") + name, data.labels, evaluation->confusion}),
-               std::string(name) == "before" ? "Before tuning" : "After tuning");
+    figures += figure(draw(ConfusionChart{std::string("Confusion matrix ") + name, data.labels, evaluation->confusion}),
+                      std::string(name) == "before" ? "Before tuning" : "After tuning");
   };
   add(data.before, "before");
   add(data.after, "after");

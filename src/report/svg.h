@@ -66,14 +66,14 @@ std::string draw(const IntervalChart& chart);
 
 /// Rows are the truth, columns the prediction, cells coloured by their share of the row. Up to 12 classes show every
 /// count; more show colour alone, every nonzero cell with a tooltip.
-struct ConfusionMatrix {
+struct ConfusionChart {
   std::string title;
   std::vector<std::string> labels;                ///< missing ones are numbered
   std::vector<std::vector<std::int64_t>> counts;  ///< [truth][prediction]; short rows are filled with zeros
 };
 
 /// An empty string for an empty matrix.
-std::string draw(const ConfusionMatrix& matrix);
+std::string draw(const ConfusionChart& matrix);
 
 /// One measured thing in a scatter plot, with the spread of its y.
 struct ScatterPoint {

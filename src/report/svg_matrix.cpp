@@ -23,16 +23,16 @@ struct Layout {
   bool counts;
 };
 
-std::string label_of(const ConfusionMatrix& matrix, std::size_t index) {
+std::string label_of(const ConfusionChart& matrix, std::size_t index) {
   return index < matrix.labels.size() ? matrix.labels[index] : std::to_string(index);
 }
 
-std::int64_t count_at(const ConfusionMatrix& matrix, std::size_t truth, std::size_t prediction) {
+std::int64_t count_at(const ConfusionChart& matrix, std::size_t truth, std::size_t prediction) {
   const auto& row = matrix.counts[truth];
   return prediction < row.size() ? row[prediction] : 0;
 }
 
-Layout layout_of(const ConfusionMatrix& matrix) {
+Layout layout_of(const ConfusionChart& matrix) {
   const std::size_t classes = matrix.counts.size();
   const bool counts = classes <= kCountedClasses;
   const double cell = counts ? std::clamp(330.0 / static_cast<double>(classes), 34.0, 56.0) : classes <= 30 ? 20 : 11;
@@ -43,7 +43,7 @@ Layout layout_of(const ConfusionMatrix& matrix) {
   return {classes, cell, font, std::max(text, 84.0), counts};  // room for the two words in the corner
 }
 
-std::string cell(const ConfusionMatrix& matrix, const Layout& layout, std::size_t truth, std::size_t prediction,
+std::string cell(const ConfusionChart& matrix, const Layout& layout, std::size_t truth, std::size_t prediction,
                  std::int64_t total) {
   const std::int64_t count = count_at(matrix, truth, prediction);
   if (count <= 0) return "";
@@ -76,7 +76,7 @@ std::string guides(const Layout& layout) {
   return out;
 }
 
-std::string labels(const ConfusionMatrix& matrix, const Layout& layout) {
+std::string labels(const ConfusionChart& matrix, const Layout& layout) {
   std::string out;
   for (std::size_t i = 0; i < layout.classes; ++i) {
     const std::string text = escape(excerpt_middle(label_of(matrix, i), kLabelCharacters));
@@ -92,7 +92,7 @@ std::string labels(const ConfusionMatrix& matrix, const Layout& layout) {
 
 }  // namespace
 
-std::string draw(const ConfusionMatrix& matrix) {
+std::string draw(const ConfusionChart& matrix) {
   if (matrix.counts.empty()) return "";
   const Layout layout = layout_of(matrix);
   const double side = layout.cell * static_cast<double>(layout.classes);

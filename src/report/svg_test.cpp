@@ -83,7 +83,7 @@ TEST(LineChart, NothingToDrawIsNothing) {
   chart.series = {{"a", {{0, kNan}, {1, kNan}}, true, true}};
   EXPECT_EQ(draw(chart), "");
   EXPECT_EQ(draw(IntervalChart{}), "");
-  EXPECT_EQ(draw(ConfusionMatrix{}), "");
+  EXPECT_EQ(draw(ConfusionChart{}), "");
 }
 
 TEST(LineChart, AGapLiftsThePen) {
@@ -128,8 +128,8 @@ TEST(IntervalChart, DrawsEveryBarWithinTheScale) {
   EXPECT_EQ(svg.find("width=\"-"), std::string::npos);
 }
 
-TEST(ConfusionMatrix, SmallOnesShowCountsLargeOnesTooltips) {
-  ConfusionMatrix matrix{"m", {"yes", "no"}, {{7, 2}, {0, 9}}};
+TEST(ConfusionChart, SmallOnesShowCountsLargeOnesTooltips) {
+  ConfusionChart matrix{"m", {"yes", "no"}, {{7, 2}, {0, 9}}};
   const std::string small = draw(matrix);
   EXPECT_EQ(markup_problem(small), "");
   EXPECT_NE(small.find(">7</text>"), std::string::npos);

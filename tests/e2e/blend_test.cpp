@@ -82,7 +82,7 @@ TEST_F(Blend, SumsOfOneMethodAreExactAndServeAsAnyAdapter) {
   EXPECT_EQ(told.at("form"), "ia3 adapter");
   expect_equal(told);
   const Outcome end =
-      graft(folder(), {"generate", "--model", "model", "--adapter", "out", "--prompt", "a", "--tokens", "3"});
+      graft(folder(), {"generate", "--model", "model", "--adapter", "out", "--prompt", "a", "--max-new-tokens", "3"});
   EXPECT_EQ(end.code, 0) << end.err;
   const Outcome shown = graft(folder(), {"inspect", "out"});
   EXPECT_NE(shown.out.find("0.5 × ia3-0/adapter + -0.5 × ia3-1/adapter"), std::string::npos) << shown.out;

@@ -11,7 +11,6 @@
 #include <thread>
 
 #include "base/file.h"
-#include "checkpoint/source.h"
 #include "command.h"
 #include "report/runs.h"
 #include "tiny_model.h"
@@ -89,124 +88,6 @@ TEST_F(Tune, PmiComparesChoicesWithTheirNeutralScore) {
   run(arguments("pmi", "pmi.yaml"));
   EXPECT_EQ(summary("plain").at("train_tokens"), summary("pmi").at("train_tokens"));  // training knows nothing of it
   EXPECT_NE(text("plain/predictions.jsonl"), text("pmi/predictions.jsonl"));
-}
-
-// Steps too small to move a value away from 1 leave the adapter that training began with.
-TEST_F(Tune, TrainingStartsFromAnotherAdapter) {
-  auto first = arguments("first", "topics.yaml");
-  first.insert(first.end(), {"--method", "ia3", "--set", "optimizer.lr=0.05"});
-  run(first);
-  const auto tensors = [&](const std::string& run) {
-    return content_hash(*open_checkpoint(folder() / run / "adapter/adapter_model.safetensors"));
-  };
-  auto second = arguments("second", "topics.yaml");
-  second.insert(second.end(), {"--method", "ia3", "--start-from", "first/adapter", "--set", "optimizer.lr=1e-12"});
-  run(second);
-  EXPECT_EQ(tensors("second"), tensors("first"));
-  EXPECT_NE(text("second/config.yaml").find("first/adapter"), std::string::npos);
-  // The run has its own copy, and goes on without the first.
-  const std::string began = tensors("first");
-  fs::rename(folder() / "first", folder() / "moved");
-  fs::remove_all(folder() / "second/adapter");
-  run(second);
-  EXPECT_EQ(tensors("second"), began);
-  fs::rename(folder() / "moved", folder() / "first");
-  auto fresh = arguments("fresh", "topics.yaml");
-  fresh.insert(fresh.end(), {"--method", "ia3", "--set", "optimizer.lr=1e-12"});
-  run(fresh);
-  EXPECT_NE(tensors("fresh"), tensors("first"));
-  auto other = arguments("other", "topics.yaml");
-  other.insert(other.end(), {"--start-from", "first/adapter"});
-  expect_refused(graft(folder(), other), 2,
-                 {"method.start_from", "first/adapter is an adapter of ia3", "--method ia3"});
-  other.insert(other.end(), {"--set", "method.options.rank=2"});
-  expect_refused(graft(folder(), other), 2, {"method.options.rank", "leave this one out"});
-  EXPECT_FALSE(fs::exists(folder() / "other"));
-}
-
-TEST_F(Tune, AMixtureTrainsOneAdapterOnSeveralTasks) {
-  std::string other = kTask;
-  other.replace(other.find("name: topics"), 12, "name: other");
-  write_file(folder() / "other.yaml", other);
-  const std::vector<std::string> given = {"tune",
-                                          "--model",
-                                          "model",
-                                          "--task",
-                                          "topics.yaml",
-                                          "--task",
-                                          "other.yaml=rows.jsonl",
-                                          "--data",
-                                          "rows.jsonl",
-                                          "--recipe",
-                                          "ia3-pretraining",
-                                          "--steps",
-                                          "3",
-                                          "--shots",
-                                          "6",
-                                          "--eval-rows",
-                                          "5",
-                                          "--set",
-                                          "train.batch_size=2",
-                                          "--set",
-                                          "data.mixture_cap=7",
-                                          "--set",
-                                          "optimizer.warmup_steps=0",
-                                          "--output",
-                                          "mixed"};
-  expect_refused(graft(folder(), given), 2, {"--data", "one place for 2 tasks"});
-  auto named = given;
-  named[4] = "topics.yaml=rows.jsonl";
-  named.erase(named.begin() + 7, named.begin() + 9);  // --data
-  const Outcome end = run(named);
-  // 6 rows of 2 classes in 2 templates each.
-  EXPECT_NE(end.err.find("mixture: other, 7 of 24 training examples"), std::string::npos) << end.err;
-  EXPECT_NE(end.out.find("  topics: accuracy before "), std::string::npos) << end.out;
-  const json after = summary("mixed").at("after");
-  EXPECT_EQ(after.at("tasks").size(), 2u) << after;
-  EXPECT_NEAR(after.at("accuracy"),
-              (after.at("tasks").at("topics").get<double>() + after.at("tasks").at("other").get<double>()) / 2, 1e-9);
-  EXPECT_EQ(lines_of(folder() / "mixed/train.jsonl").size(), 14u);
-  EXPECT_NE(text("mixed/report.html").find("id=\"tasks\""), std::string::npos);
-  const json checked = json::parse(run({"verify", "--run", "mixed", "--json"}).out);
-  EXPECT_EQ(checked.at("examples"), 10);
-  expect_refused(graft(folder(), {"predict", "--run", "mixed", "--data", "rows.jsonl", "--output", "out.csv"}), 2,
-                 {"--task", "name the task"});
-  // As a recipe says it, and not beside one task.
-  write_file(folder() / "mixed.yaml", "task: {mixture: {topics.yaml: rows.jsonl, other.yaml: rows.jsonl}}\n");
-  std::vector<std::string> recipe = {"tune",
-                                     "--model",
-                                     "model",
-                                     "--recipe",
-                                     "mixed.yaml",
-                                     "--steps",
-                                     "2",
-                                     "--shots",
-                                     "6",
-                                     "--eval-rows",
-                                     "5",
-                                     "--set",
-                                     "train.batch_size=2",
-                                     "--set",
-                                     "optimizer.warmup_steps=0",
-                                     "--output",
-                                     "recipe"};
-  run(recipe);
-  EXPECT_EQ(summary("recipe").at("after").at("tasks").size(), 2u);
-  recipe.insert(recipe.end(), {"--set", "data.path=rows.jsonl"});
-  recipe[16] = "refused";
-  expect_refused(graft(folder(), recipe), 2, {"task.mixture", "leave one out"});
-  auto twice = named;
-  twice[6] = twice[4];
-  expect_refused(graft(folder(), twice), 2, {"--task", "topics.yaml is named twice"});
-  auto tfew = named;
-  tfew[8] = "tfew-cpu";
-  write_file(folder() / "write.yaml",
-             "name: write\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {name: a, prompt: \"{text}\", target: "
-             "\"{label}\"}\nmetrics: [bleu]\n");
-  tfew[6] = "write.yaml=rows.jsonl";
-  tfew.back() = "refused";
-  expect_refused(graft(folder(), tfew), 2, {"objective.name", "write has a text to write"});
-  EXPECT_FALSE(fs::exists(folder() / "refused"));
 }
 
 TEST_F(Tune, AFinishedRunIsListedOnce) {
