@@ -15,9 +15,6 @@ namespace {
 // A tree of up to this many tokens is one masked product; a larger one is cut at its root, so that a long shared prefix
 // with many continuations costs (own tokens × path) and not (all tokens)².
 constexpr std::int64_t kWholeTreeTokens = 768;
-// Neighbouring trees of one adapter, of up to this many tokens together, are one product too, whose mask keeps them
-// apart: for so few tokens a call costs more than the pairs that are computed in vain.
-constexpr std::int64_t kSharedTokens = 128;
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 struct Tree {
@@ -51,7 +48,7 @@ class Planner {
   ForestPlan run() {
     place_segments();
     plan_rows();
-    plan_trees();
+    for (const auto root : tree_.roots) plan_calls(root, {});
     if (options_.window > 0) plan_windows();
     if (options_.cross) plan_cross();
     return std::move(plan_);
@@ -126,33 +123,10 @@ class Planner {
     }
   }
 
-  std::int64_t tokens(std::int32_t root) const { return tree_.subtree_tokens[static_cast<std::size_t>(root)]; }
-
-  void plan_trees() {
-    std::vector<std::int32_t> shared;
-    std::int64_t together = 0;
-    const auto flush = [&] {
-      if (shared.size() == 1) plan_calls(shared.front(), {});
-      if (shared.size() > 1) add_call(subtrees(shared), {});
-      shared.clear();
-      together = 0;
-    };
-    for (const auto root : tree_.roots) {
-      const bool alone = segment(root).cache >= 0;
-      // A product spreads what is not finite, and one adapter's must not reach another's.
-      const bool other = !shared.empty() && segment(shared.back()).slot != segment(root).slot;
-      if (alone || other || together + tokens(root) > kSharedTokens) flush();
-      shared.push_back(root);
-      together += tokens(root);
-      if (alone) flush();
-    }
-    flush();
-  }
-
   void plan_calls(std::int32_t root, std::vector<std::int32_t> prefix) {
     const bool leaf = tree_.children[static_cast<std::size_t>(root)].empty();
-    if (leaf || tokens(root) <= kWholeTreeTokens) {
-      add_call(subtrees({root}), prefix);
+    if (leaf || tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens) {
+      add_call(subtree(root), prefix);
       return;
     }
     add_call({root}, prefix);
@@ -160,7 +134,8 @@ class Planner {
     for (const auto child : tree_.children[static_cast<std::size_t>(root)]) plan_calls(child, prefix);
   }
 
-  std::vector<std::int32_t> subtrees(std::vector<std::int32_t> members) const {
+  std::vector<std::int32_t> subtree(std::int32_t root) const {
+    std::vector<std::int32_t> members = {root};
     for (std::size_t i = 0; i < members.size(); ++i) {
       const auto& children = tree_.children[static_cast<std::size_t>(members[i])];
       members.insert(members.end(), children.begin(), children.end());
@@ -178,9 +153,7 @@ class Planner {
     call.cache = segment(prefix.empty() ? members.front() : prefix.front()).cache;
     const std::int64_t cached = call.cache >= 0 ? options_.cache->length(call.cache) : 0;
     set_positions(call, cached);
-    const auto trees =
-        std::count_if(members.begin(), members.end(), [&](auto member) { return segment(member).parent < 0; });
-    if (options_.bidirectional && trees < 2) {
+    if (options_.bidirectional) {
       plan_.calls.push_back(std::move(call));
       return;
     }
@@ -218,22 +191,16 @@ class Planner {
         float* row = data + (range.begin - call.queries.begin + i) * columns;
         std::fill(row, row + before, 0.0f);
         show_ancestors(member, members.front(), row + before - call.queries.begin);
-        const TokenRange seen = options_.bidirectional ? tree_around(member) : TokenRange{range.begin, i + 1};
-        float* own = row + before + seen.begin - call.queries.begin;
-        std::fill(own, own + seen.length, 0.0f);
+        std::fill(row + before + range.begin - call.queries.begin,
+                  row + before + range.begin - call.queries.begin + i + 1, 0.0f);
       }
     }
     return visible.to(options_.device, options_.dtype);
   }
 
-  TokenRange tree_around(std::int32_t member) const {
-    while (segment(member).parent >= 0) member = segment(member).parent;
-    return {place(member).begin, tokens(member)};
-  }
-
-  // Up to `top`, or to the root of another tree than its. `row` is indexed by planned token.
+  // `row` is indexed by planned token.
   void show_ancestors(std::int32_t member, std::int32_t top, float* row) const {
-    while (member != top && segment(member).parent >= 0) {
+    while (member != top) {
       member = segment(member).parent;
       const auto range = place(member);
       std::fill(row + range.begin, row + range.begin + range.length, 0.0f);
