@@ -1,6 +1,7 @@
 // LoRA adapters between PEFT folders and llama.cpp's files, over Hugging Face folders and GGUF files of the same golden
 // models; and merged into GGUF files.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
