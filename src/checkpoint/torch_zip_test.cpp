@@ -66,7 +66,8 @@ TEST(TorchZip, RefusesBadPickles) {
        Category::Corruption, "no storage"},
       {"\x80\x02N)R.", Category::Corruption, "no global"},
   };
-  for (const auto& [stream, category, says] : cases) expect_error(category, says, [&] { read_pickle(stream, "p"); });
+  for (const auto& [stream, category, says] : cases)
+    expect_error(category, says, [&stream = stream] { read_pickle(stream, "p"); });
 }
 
 TEST(TorchZip, APickleThatRepeatsItselfStaysSmall) {
