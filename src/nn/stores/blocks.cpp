@@ -36,26 +36,19 @@ class BlockStore : public WeightStore {
 
   at::Tensor part(std::int64_t first, std::int64_t count) const override {
     at::Tensor out = at::empty({count, columns_}, at::TensorOptions().dtype(compute_));
-    const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / columns_);
-    at::parallel_for(0, count, least, [&](std::int64_t begin, std::int64_t end) {
-      if (compute_ == at::kFloat) {
-        fill(out.data_ptr<float>(), first, begin, end);
-      } else {
-        fill(reinterpret_cast<std::uint16_t*>(out.data_ptr<at::BFloat16>()), first, begin, end);
-      }
-    });
+    dequantise_into(out, first, count);
     return out;
   }
 
   at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override;
 
   at::Tensor forward(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
-    if (layout == Layout::InOut) return at::linear(x, dense().t(), bias);
-    if (rows() <= tile_rows()) return at::linear(x, dense(), bias);
+    if (layout == Layout::InOut) return at::linear(x, passing(0, rows()).t(), bias);
+    if (rows() <= tile_rows()) return at::linear(x, passing(0, rows()), bias);
     std::vector<at::Tensor> parts;
     for (std::int64_t first = 0; first < rows(); first += tile_rows()) {
       const std::int64_t count = std::min(tile_rows(), rows() - first);
-      parts.push_back(at::linear(x, part(first, count),
+      parts.push_back(at::linear(x, passing(first, count),
                                  bias ? std::optional<at::Tensor>(bias->narrow(0, first, count)) : std::nullopt));
     }
     return at::cat(parts, -1);
@@ -63,12 +56,12 @@ class BlockStore : public WeightStore {
 
   /// Gradient of x from the gradient of y.
   at::Tensor backward(const at::Tensor& grad, Layout layout) const {
-    if (layout == Layout::InOut) return at::matmul(grad, dense().t());
-    if (rows() <= tile_rows()) return at::matmul(grad, dense());
+    if (layout == Layout::InOut) return at::matmul(grad, passing(0, rows()).t());
+    if (rows() <= tile_rows()) return at::matmul(grad, passing(0, rows()));
     at::Tensor sum;
     for (std::int64_t first = 0; first < rows(); first += tile_rows()) {
       const std::int64_t count = std::min(tile_rows(), rows() - first);
-      const at::Tensor share = at::matmul(grad.narrow(-1, first, count), part(first, count)).to(at::kFloat);
+      const at::Tensor share = at::matmul(grad.narrow(-1, first, count), passing(first, count)).to(at::kFloat);
       sum = sum.defined() ? sum.add_(share) : share;
     }
     return sum.to(grad.scalar_type());
@@ -80,6 +73,29 @@ class BlockStore : public WeightStore {
 
  private:
   std::int64_t rows() const { return bytes_.size(0); }
+  // As part(), in memory that the thread's next call takes over: a fresh matrix for every map of every pass leaves the
+  // allocator with holes.
+  at::Tensor passing(std::int64_t first, std::int64_t count) const {
+    thread_local at::Tensor kept;
+    const std::int64_t values = count * columns_;
+    if (!kept.defined() || kept.scalar_type() != compute_ || kept.numel() < values)
+      kept = at::empty({values}, at::TensorOptions().dtype(compute_));
+    const at::Tensor out = kept.narrow(0, 0, values).view({count, columns_});
+    dequantise_into(out, first, count);
+    return out;
+  }
+
+  void dequantise_into(const at::Tensor& out, std::int64_t first, std::int64_t count) const {
+    const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / columns_);
+    at::parallel_for(0, count, least, [&](std::int64_t begin, std::int64_t end) {
+      if (compute_ == at::kFloat) {
+        fill(out.data_ptr<float>(), first, begin, end);
+      } else {
+        fill(reinterpret_cast<std::uint16_t*>(out.data_ptr<at::BFloat16>()), first, begin, end);
+      }
+    });
+  }
+
   std::int64_t tile_rows() const { return std::max<std::int64_t>(1, kTile / columns_); }
 
   template <typename Value>
