@@ -51,6 +51,9 @@ if(GRAFT_TORCH)
   graft_registry(adapters Method adapters/core/method.h graft::adapters adapters)
 
   add_library(graft_engine STATIC ${engine_sources} ${GRAFT_REGISTRY_SOURCES})
+  # -O2 leaves its loops out of vectors; without the precompiled header, as above.
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/nn/hadamard.cpp
+    PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
   target_link_libraries(graft_engine PUBLIC graft_core torch)
   target_precompile_headers(graft_engine PRIVATE ${CMAKE_SOURCE_DIR}/cmake/torch_pch.h)
 

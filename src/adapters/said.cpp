@@ -10,28 +10,18 @@
 #include "adapters/core/options.h"
 #include "adapters/core/own_format.h"
 #include "base/error.h"
+#include "nn/hadamard.h"
 
 namespace graft {
 namespace {
 
-// x [2^k] through the unnormalised Walsh–Hadamard matrix.
-at::Tensor hadamard(const at::Tensor& x) {
-  at::Tensor result = x;
-  for (std::int64_t half = 1; half < x.size(0); half *= 2) {
-    const at::Tensor pairs = result.view({-1, 2, half});
-    const at::Tensor a = pairs.select(1, 0), b = pairs.select(1, 1);
-    result = at::stack({a + b, a - b}, 1).view({-1});
-  }
-  return result;
-}
-
 // Symmetric, so its own transpose; plain autograd would keep a copy of x for each of the k passes.
 class Hadamard : public torch::autograd::Function<Hadamard> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& x) { return hadamard(x); }
+  static at::Tensor forward(torch::autograd::AutogradContext*, const at::Tensor& x) { return graft::hadamard(x); }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext*,
                                                  torch::autograd::variable_list grads) {
-    return {hadamard(grads[0].contiguous())};
+    return {graft::hadamard(grads[0])};
   }
 };
 
