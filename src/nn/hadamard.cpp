@@ -7,13 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
-
-// The compiler makes one version for each set of vector instructions; the machine's own is taken at run time.
-#if defined(__x86_64__) && defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
-#define GRAFT_FOR_EACH_CPU __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define GRAFT_FOR_EACH_CPU
-#endif
+#include "base/for_each_cpu.h"
 
 namespace graft {
 namespace {

@@ -15,15 +15,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Words = std::vector<std::string>;
 
-const std::string kTask = R"(name: topics
-format: jsonl
-splits: {pool: .}
-label: label
-labels: [sport, tech]
-templates:
-  - {name: topic, prompt: "{text}\nTopic:"}
-  - {name: about, prompt: "What is this about? {text}\nIt is about"}
-)";
+const std::string kTask = topics_task();
 
 class Begin : public ::testing::Test {
  protected:

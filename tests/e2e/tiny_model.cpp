@@ -156,4 +156,16 @@ void write_rows(const fs::path& file, int rows) {
   write_file(file, lines);
 }
 
+std::string topics_task() {
+  return R"(name: topics
+format: jsonl
+splits: {pool: .}
+label: label
+labels: [sport, tech]
+templates:
+  - {name: topic, prompt: "{text}\nTopic:"}
+  - {name: about, prompt: "What is this about? {text}\nIt is about"}
+)";
+}
+
 }  // namespace graft::e2e

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "checkpoint/source.h"
 
@@ -18,5 +19,8 @@ void write_gguf_model(const std::filesystem::path& file, DType type = DType::F32
 
 /// JSON Lines with `text` and `label` (two labels that words of the text tell apart), `rows` rows.
 void write_rows(const std::filesystem::path& file, int rows);
+
+/// The YAML of a task on these rows, "topics", with two templates.
+std::string topics_task();
 
 }  // namespace graft::e2e

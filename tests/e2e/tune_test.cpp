@@ -21,15 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const std::string kTask = R"(name: topics
-format: jsonl
-splits: {pool: .}
-label: label
-labels: [sport, tech]
-templates:
-  - {name: topic, prompt: "{text}\nTopic:"}
-  - {name: about, prompt: "What is this about? {text}\nIt is about"}
-)";
+const std::string kTask = topics_task();
 
 class Tune : public ::testing::Test {
  protected:

@@ -15,16 +15,6 @@ namespace {
 
 class AdapterLaw : public Law {
  protected:
-  bool mergeable(const Adapter& adapter) const {
-    try {
-      adapter.merged(0, model().parameters().value(0));
-      return true;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
-      return false;
-    }
-  }
-
   // The command says so too, and leaves nothing behind.
   void expect_no_merge(const MethodChoice& method, const Adapter& adapter) const {
     const auto place = folder() / method.name(), output = folder() / (method.name() + "-command");

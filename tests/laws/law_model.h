@@ -187,6 +187,17 @@ class Law : public ::testing::TestWithParam<std::string> {
     }
   }
 
+  /// Whether the weights can hold what the adapter does.
+  bool mergeable(const Adapter& adapter) const {
+    try {
+      adapter.merged(0, model().parameters().value(0));
+      return true;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
+      return false;
+    }
+  }
+
   Rng& rng() { return rng_; }
 
  private:

@@ -20,16 +20,6 @@ class SumLaw : public Law {
     std::unique_ptr<Adapter> first, second;
   };
 
-  bool mergeable(const Adapter& adapter) const {
-    try {
-      adapter.merged(0, model().parameters().value(0));
-      return true;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
-      return false;
-    }
-  }
-
   void for_every_sum(const std::function<void(const Method&, const Pair&)>& rule) const {
     for (const Method* method : adapters::registry()) {
       SCOPED_TRACE(method->name);
