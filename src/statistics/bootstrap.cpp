@@ -1,6 +1,7 @@
 #include "statistics/bootstrap.h"
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "base/error.h"
@@ -39,16 +40,30 @@ Interval percentile(const std::vector<double>& sorted, double level) {
   return {quantile(sorted, (1 - level) / 2), quantile(sorted, (1 + level) / 2)};
 }
 
-Statistic metric_of(const std::string& metric, std::span<const std::int64_t> truth,
-                    std::span<const std::int64_t> predicted, std::size_t classes) {
-  // Checks every label once, so that the resamples need not.
-  metric_value(metric, confusion_matrix(truth, predicted, classes));
-  return [=](std::span<const std::size_t> indices) {
+double mean_metric(const std::string& metric, std::span<const std::int64_t> truth, const Runs& runs,
+                   std::size_t classes, std::span<const std::size_t> indices) {
+  double sum = 0;
+  for (const auto& predicted : runs) {
     ConfusionMatrix matrix(classes);
     for (const std::size_t i : indices)
       matrix.add(static_cast<std::size_t>(truth[i]), static_cast<std::size_t>(predicted[i]));
-    return metric_value(metric, matrix);
-  };
+    sum += metric_value(metric, matrix);
+  }
+  return sum / static_cast<double>(runs.size());
+}
+
+Statistic metric_of(const std::string& metric, std::span<const std::int64_t> truth, const Runs& runs,
+                    std::size_t classes) {
+  if (runs.empty()) fail(Category::InvalidArgument, "bootstrap", "no predictions to score");
+  // Checks every label once, so that the resamples need not.
+  for (const auto& predicted : runs) metric_value(metric, confusion_matrix(truth, predicted, classes));
+  return [=](std::span<const std::size_t> indices) { return mean_metric(metric, truth, runs, classes, indices); };
+}
+
+std::vector<std::size_t> all_indices(std::size_t count) {
+  std::vector<std::size_t> all(count);
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
 }
 
 double two_sided(const std::vector<double>& differences) {
@@ -74,19 +89,28 @@ Interval bootstrap(std::size_t count, const Statistic& statistic, const Bootstra
 Interval bootstrap_metric(const std::string& metric, std::span<const std::int64_t> truth,
                           std::span<const std::int64_t> predicted, std::size_t classes,
                           const BootstrapOptions& options) {
-  return bootstrap(truth.size(), metric_of(metric, truth, predicted, classes), options);
+  return bootstrap_runs(metric, truth, {predicted}, classes, options);
+}
+
+Interval bootstrap_runs(const std::string& metric, std::span<const std::int64_t> truth, const Runs& runs,
+                        std::size_t classes, const BootstrapOptions& options) {
+  return bootstrap(truth.size(), metric_of(metric, truth, runs, classes), options);
 }
 
 PairedDifference paired_bootstrap(const std::string& metric, std::span<const std::int64_t> truth,
                                   std::span<const std::int64_t> first, std::span<const std::int64_t> second,
                                   std::size_t classes, const BootstrapOptions& options) {
+  return paired_bootstrap_runs(metric, truth, {first}, {second}, classes, options);
+}
+
+PairedDifference paired_bootstrap_runs(const std::string& metric, std::span<const std::int64_t> truth,
+                                       const Runs& first, const Runs& second, std::size_t classes,
+                                       const BootstrapOptions& options) {
   const Statistic of_first = metric_of(metric, truth, first, classes);
   const Statistic of_second = metric_of(metric, truth, second, classes);
   const auto difference = [&](std::span<const std::size_t> indices) { return of_second(indices) - of_first(indices); };
   const auto sorted = resampled(truth.size(), difference, options);
-  const double observed = metric_value(metric, confusion_matrix(truth, second, classes)) -
-                          metric_value(metric, confusion_matrix(truth, first, classes));
-  return {observed, percentile(sorted, options.level), two_sided(sorted)};
+  return {difference(all_indices(truth.size())), percentile(sorted, options.level), two_sided(sorted)};
 }
 
 }  // namespace graft

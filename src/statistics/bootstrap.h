@@ -35,6 +35,15 @@ Interval bootstrap_metric(const std::string& metric, std::span<const std::int64_
                           std::span<const std::int64_t> predicted, std::size_t classes,
                           const BootstrapOptions& options = {});
 
+/// What several runs (seeds, prompts) of one classifier say of the same examples, a list a run, at least one.
+using Runs = std::vector<std::span<const std::int64_t>>;
+
+/// The same of the mean over `runs` of a metric. A resample draws examples, each with what every run says of it: the
+/// interval is over examples and leaves the spread of the runs alone. Throws InvalidArgument as bootstrap_metric, and
+/// for no runs.
+Interval bootstrap_runs(const std::string& metric, std::span<const std::int64_t> truth, const Runs& runs,
+                        std::size_t classes, const BootstrapOptions& options = {});
+
 struct PairedDifference {
   double difference = 0;  ///< metric of `second` minus metric of `first`
   Interval interval;      ///< of the difference
@@ -45,5 +54,10 @@ struct PairedDifference {
 PairedDifference paired_bootstrap(const std::string& metric, std::span<const std::int64_t> truth,
                                   std::span<const std::int64_t> first, std::span<const std::int64_t> second,
                                   std::size_t classes, const BootstrapOptions& options = {});
+
+/// The same of the means over the runs of either, which may be of different numbers.
+PairedDifference paired_bootstrap_runs(const std::string& metric, std::span<const std::int64_t> truth,
+                                       const Runs& first, const Runs& second, std::size_t classes,
+                                       const BootstrapOptions& options = {});
 
 }  // namespace graft
