@@ -165,14 +165,36 @@ FewShot sample_total(const std::vector<Row>& rows, const Task& task, std::int64_
 
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
                       std::uint64_t seed, const SplitChoice& splits) {
-  std::error_code ignored;
-  if (task.is_pool() || !std::filesystem::is_directory(data, ignored)) {
+  if (is_one_pool(task, data)) {
     return sample_few_shot(read_split(task, data, "pool"), task, shots_per_class, seed);
   }
   const std::string held_out = held_out_split(task, splits);
   FewShot sample = sample_few_shot(read_split(task, data, splits.train, true), task, shots_per_class, seed);
   if (held_out.empty()) return sample;
   sample.held_out = read_split(task, data, held_out);
+  drop_trained(sample, task);
+  Rng(seed, kHeldOutStream).shuffle(sample.held_out);
+  return sample;
+}
+
+bool is_one_pool(const Task& task, const std::filesystem::path& data) {
+  std::error_code ignored;
+  return task.is_pool() || !std::filesystem::is_directory(data, ignored);
+}
+
+FewShot evaluation_data(const Task& task, const std::filesystem::path& data, const DemonstrationSource& source,
+                        std::uint64_t seed, const SplitChoice& splits) {
+  const bool pool = is_one_pool(task, data);
+  if (source.file.empty() && (source.per_class > 0 || source.most > 0))
+    return few_shot_data(task, data, source.per_class == 0 && pool ? source.most : source.per_class, seed, splits);
+  FewShot sample;
+  if (!source.file.empty()) {
+    const std::string split = task.is_pool() ? "pool" : splits.train;
+    sample.train = without_repeats(read_split(task, source.file, split, true), task, sample.notices);
+  }
+  const std::string split = pool ? "pool" : held_out_split(task, splits);
+  if (!split.empty()) sample.held_out = read_split(task, data, split);
+  if (pool) sample.held_out = without_repeats(sample.held_out, task, sample.notices);
   drop_trained(sample, task);
   Rng(seed, kHeldOutStream).shuffle(sample.held_out);
   return sample;

@@ -43,6 +43,23 @@ struct SplitChoice {
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
                       std::uint64_t seed, const SplitChoice& splits = {});
 
+/// True where the rows of `data` are one pool for this task: whatever does not train is held out.
+bool is_one_pool(const Task& task, const std::filesystem::path& data);
+
+/// Where the demonstrations of in-context learning come from.
+struct DemonstrationSource {
+  std::filesystem::path file;  ///< rows of their own, in their order; empty: the data's
+  std::int64_t per_class = 0;  ///< of the data, drawn as by sample_few_shot; 0: all that trains, of a pool `most`
+  std::int64_t most = 0;       ///< that one prompt holds; 0: none are needed
+};
+
+/// Reads what `graft eval` needs: `train` are the rows to take demonstrations from (none where none are needed),
+/// `held_out`, in random order, those that are asked, without rows that are in `train`. With per_class set, both are
+/// those of few_shot_data, so that a run of `graft tune` with these shots and this seed trained on the one and held out
+/// the other. Throws as few_shot_data.
+FewShot evaluation_data(const Task& task, const std::filesystem::path& data, const DemonstrationSource& source,
+                        std::uint64_t seed, const SplitChoice& splits = {});
+
 /// SHA-256 of a row's field names and values.
 std::string content_hash(const Row& row);
 

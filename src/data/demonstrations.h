@@ -1,0 +1,38 @@
+// In-context learning (Brown et al. 2020, section 2): solved examples in front of a question.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/task.h"
+
+namespace graft {
+
+/// How demonstrations are chosen among the candidates: drawn by a seed, the same for every question; the first ones,
+/// whatever the seed; those nearest to each question by BM25.
+enum class DemonstrationChoice { Random, Fixed, Bm25 };
+
+/// "random", "fixed", "bm25". Throws InvalidArgument with the nearest name.
+DemonstrationChoice demonstration_choice_of(const std::string& name);
+
+/// `count` candidates by a seed, in random order: with `balanced` that many of each class (sample_few_shot), else in
+/// all, whatever their labels (sample_total). Throws InvalidArgument where there are too few.
+std::vector<Row> drawn_demonstrations(const std::vector<Row>& candidates, const Task& task, std::int64_t count,
+                                      bool balanced, std::uint64_t seed);
+
+/// An example as it is demonstrated: its prompt with the right choice. Throws InvalidArgument for one without label.
+std::string demonstration_text(const Example& example);
+
+/// What stands around demonstrations.
+struct PromptLayout {
+  std::string instruction;         ///< in front of everything; empty: none
+  std::string separator = "\n\n";  ///< behind the instruction and behind each demonstration
+};
+
+/// instruction, demonstrations and prompt, the separator between them.
+std::string prompt_behind(const PromptLayout& layout, std::span<const std::string> demonstrations,
+                          const std::string& prompt);
+
+}  // namespace graft

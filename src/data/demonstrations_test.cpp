@@ -1,0 +1,131 @@
+#include "data/demonstrations.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "data/bm25.h"
+#include "data/data_test_support.h"
+#include "data/sampler.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const std::string kYaml =
+    "format: csv\nlabel: label\nlabels: [x, y]\ntemplates:\n  - prompt: '{text} is'\n    choices: [' an x', ' a y']\n";
+
+Task pool() {
+  return parse_task("name: mine\nsplits: {pool: a.csv}\n" + kYaml, "t");
+}
+
+Task with_splits() {
+  return parse_task("name: mine\nsplits: {train: train.csv, test: test.csv}\n" + kYaml, "t");
+}
+
+std::string csv(const std::string& prefix, int rows) {
+  std::string text = "text,label\n";
+  for (int i = 0; i < rows; ++i) text += fmt::format("{} {},{}\n", prefix, i, i % 2 == 0 ? "x" : "y");
+  return text;
+}
+
+std::vector<std::string> texts(const std::vector<Row>& rows) {
+  std::vector<std::string> all;
+  for (const auto& row : rows) all.push_back(row.fields.at("text"));
+  return all;
+}
+
+std::set<std::string> distinct(const std::vector<Row>& rows) {
+  const auto all = texts(rows);
+  return {all.begin(), all.end()};
+}
+
+TEST(Demonstrations, AreWrittenAsTheTaskWritesThem) {
+  const Row row{{{"text", "This"}, {"label", "y"}}, "a.csv:2"};
+  EXPECT_EQ(demonstration_text(render(pool(), row, 0, ByteTokenizer())), "This is a y");
+  const Row unlabelled{{{"text", "This"}, {"label", ""}}, "a.csv:3"};
+  EXPECT_EQ(error_of([&] { demonstration_text(render(pool(), unlabelled, 0, ByteTokenizer())); }),
+            "InvalidArgument a.csv:3: has no label, so it cannot be a demonstration; leave it out");
+}
+
+TEST(Demonstrations, StandBetweenInstructionAndPrompt) {
+  const std::vector<std::string> two = {"a is an x", "b is a y"};
+  EXPECT_EQ(prompt_behind({}, two, "c is"), "a is an x\n\nb is a y\n\nc is");
+  EXPECT_EQ(prompt_behind({"Sort them.", "\n###\n"}, two, "c is"),
+            "Sort them.\n###\na is an x\n###\nb is a y\n###\nc is");
+  EXPECT_EQ(prompt_behind({"Sort them.", " "}, {}, "c is"), "Sort them. c is");
+  EXPECT_EQ(prompt_behind({}, {}, "c is"), "c is");
+}
+
+TEST(Demonstrations, AreDrawnByTheSeedInTotalOrOfEachClass) {
+  const Folder folder;
+  const Task task = pool();
+  const auto rows = read_split(task, folder.file("a.csv", csv("row", 40)), "pool");
+  const auto five = drawn_demonstrations(rows, task, 5, false, 0);
+  EXPECT_EQ(five.size(), 5u);
+  EXPECT_EQ(texts(five), texts(drawn_demonstrations(rows, task, 5, false, 0)));
+  EXPECT_NE(distinct(five), distinct(drawn_demonstrations(rows, task, 5, false, 1)));
+  const auto balanced = drawn_demonstrations(rows, task, 3, true, 0);
+  EXPECT_EQ(balanced.size(), 6u);
+  EXPECT_EQ(
+      std::count_if(balanced.begin(), balanced.end(), [](const Row& row) { return row.fields.at("label") == "x"; }), 3);
+  EXPECT_THAT(drawn_demonstrations(rows, task, 0, false, 0), IsEmpty());
+  EXPECT_THAT(error_of([&] { drawn_demonstrations(rows, task, 41, false, 0); }), HasSubstr("41 were asked for"));
+  EXPECT_THAT(error_of([&] { drawn_demonstrations(rows, task, 21, true, 0); }),
+              HasSubstr("the class 'x' has 20 distinct rows, 21 were asked for"));
+}
+
+TEST(Demonstrations, AMisspeltChoiceIsToldWithTheRightOne) {
+  EXPECT_EQ(demonstration_choice_of("bm25"), DemonstrationChoice::Bm25);
+  EXPECT_EQ(error_of([] { demonstration_choice_of("randon"); }),
+            "InvalidArgument --demonstrations: unknown 'randon' (did you mean 'random'?)");
+}
+
+TEST(EvaluationData, WithoutDemonstrationsAllIsAsked) {
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv("row", 6) + "row 5,y\n");
+  const FewShot alone = evaluation_data(pool(), file, {}, 0);
+  EXPECT_THAT(alone.train, IsEmpty());
+  EXPECT_EQ(alone.held_out.size(), 6u) << "a repeated row is asked once";
+  folder.file("test.csv", csv("test", 4));
+  EXPECT_EQ(evaluation_data(with_splits(), folder.path(), {}, 0).held_out.size(), 4u)
+      << "no file of the split that trains is needed";
+}
+
+TEST(EvaluationData, ThePoolIsDividedAsATuningRunDividesIt) {
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv("row", 40));
+  const FewShot tuned = few_shot_data(pool(), file, 8, 3);
+  const FewShot asked = evaluation_data(pool(), file, {{}, 8, 2}, 3);
+  EXPECT_EQ(texts(asked.train), texts(tuned.train));
+  EXPECT_EQ(texts(asked.held_out), texts(tuned.held_out));
+  const FewShot standard = evaluation_data(pool(), file, {{}, 0, 5}, 3);
+  EXPECT_EQ(standard.train.size(), 10u) << "enough of each class for five demonstrations";
+}
+
+TEST(EvaluationData, TheTrainingSplitIsTakenWhole) {
+  const Folder folder;
+  folder.file("train.csv", csv("train", 30));
+  folder.file("test.csv", csv("test", 4) + "train 3,y\n");
+  const FewShot data = evaluation_data(with_splits(), folder.path(), {{}, 0, 5}, 0);
+  EXPECT_EQ(data.train.size(), 30u);
+  EXPECT_EQ(data.held_out.size(), 4u) << "a row that may be demonstrated is not asked";
+  ASSERT_EQ(data.notices.size(), 1u);
+  EXPECT_THAT(data.notices[0], HasSubstr("1 of 5 held-out rows repeat a training row"));
+}
+
+TEST(EvaluationData, AFileOfDemonstrationsKeepsItsOrder) {
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv("row", 10));
+  const auto shown = folder.file("shown.csv", "text,label\nfirst,y\nrow 4,x\nthird,x\n");
+  const FewShot data = evaluation_data(pool(), file, {shown, 0, 2}, 0);
+  EXPECT_THAT(texts(data.train), ElementsAre("first", "row 4", "third"));
+  EXPECT_EQ(data.held_out.size(), 9u);
+  EXPECT_EQ(distinct(data.held_out).count("row 4"), 0u);
+}
+
+}  // namespace
+}  // namespace graft
