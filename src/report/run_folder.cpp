@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,24 +45,6 @@ int lock_marker(const fs::path& folder, int flags) {
     fail_write(file, "written");
   }
   return lock;
-}
-
-void append_whole(int file, const fs::path& path, const std::string& line) {
-  struct stat status {};
-  if (::fstat(file, &status) != 0) fail_write(path, "written");
-  std::size_t done = 0;
-  while (done < line.size()) {
-    const ssize_t count = ::write(file, line.data() + done, line.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) {
-      const int error = errno;
-      // Were the cut to fail as well, the next open() repairs the line.
-      [[maybe_unused]] const int cut = ::ftruncate(file, status.st_size);
-      errno = error;
-      fail_write(path, "written");
-    }
-    done += static_cast<std::size_t>(count);
-  }
 }
 
 std::string lines_of(const std::vector<TrainingExample>& examples) {
@@ -142,7 +123,7 @@ void RunFolder::append(const Metrics& metrics) {
     metrics_ = ::open(metrics_file().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (metrics_ < 0) fail_write(metrics_file(), "opened");
   }
-  append_whole(metrics_, metrics_file(), to_line(metrics));
+  append_lines(metrics_, metrics_file(), to_line(metrics));
 }
 
 void RunFolder::drop_metrics_after(std::int64_t step) {

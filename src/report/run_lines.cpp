@@ -1,6 +1,10 @@
 #include "report/run_lines.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -128,6 +132,24 @@ void for_each_line(const std::filesystem::path& file, const std::function<void(c
       fail(Category::Corruption, file.string() + ":" + std::to_string(number),
            "not a line that graft wrote ({}); remove the line, or start a new run", problem.what());
     }
+  }
+}
+
+void append_lines(int file, const std::filesystem::path& path, const std::string& lines) {
+  struct stat status {};
+  if (::fstat(file, &status) != 0) fail_write(path, "written");
+  std::size_t done = 0;
+  while (done < lines.size()) {
+    const ssize_t count = ::write(file, lines.data() + done, lines.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int error = errno;
+      // Were the cut to fail as well, repair_last_line() mends it.
+      [[maybe_unused]] const int cut = ::ftruncate(file, status.st_size);
+      errno = error;
+      fail_write(path, "written");
+    }
+    done += static_cast<std::size_t>(count);
   }
 }
 

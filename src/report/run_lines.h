@@ -1,4 +1,4 @@
-// The lines of a run folder's JSONL files: one JSON object a line, UTF-8.
+// The lines of our JSONL files: one JSON object a line, UTF-8.
 #pragma once
 
 #include <filesystem>
@@ -22,6 +22,10 @@ Prediction prediction_of(const nlohmann::json& line);
 /// Calls `use` for each whole line. A last line without newline that is no JSON is what a crash left, and is skipped. A
 /// missing file has no lines. Throws Corruption with file and line number for what is no JSON or what `use` rejects.
 void for_each_line(const std::filesystem::path& file, const std::function<void(const nlohmann::json&)>& use);
+
+/// Appends to the open `file`, whose name is `path`, with one write, so that a reader sees the lines whole. On a full
+/// disk the file is cut back before ResourceExhausted is thrown.
+void append_lines(int file, const std::filesystem::path& path, const std::string& lines);
 
 /// Cuts off a last line that a crash left incomplete, or gives a complete one its missing newline.
 void repair_last_line(const std::filesystem::path& file);

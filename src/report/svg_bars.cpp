@@ -13,9 +13,19 @@ constexpr double kBarHeight = 18;
 constexpr double kBarPitch = 24;
 constexpr double kGroupHead = 22;
 constexpr double kGroupGap = 14;
+constexpr std::size_t kLongestName = 24;
+constexpr double kLetter = 6.6;  // width of a letter, about
 
 double clamped(double fraction) {
   return std::isfinite(fraction) ? std::clamp(fraction, 0.0, 1.0) : 0;
+}
+
+// Room for the names on the left.
+double name_width(const IntervalChart& chart) {
+  std::size_t longest = 0;
+  for (const BarGroup& group : chart.groups)
+    for (const Bar& one : group.bars) longest = std::max(longest, code_points(one.name));
+  return std::max(64.0, 16 + kLetter * static_cast<double>(std::min(longest, kLongestName)));
 }
 
 std::string bar(const Bar& bar, double left, double width, double y) {
@@ -24,7 +34,7 @@ std::string bar(const Bar& bar, double left, double width, double y) {
   const double high = left + width * clamped(bar.high);
   const double middle = y + kBarHeight / 2;
   std::string out = fmt::format("<text class=\"tick end\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", left - 8, middle + 4,
-                                escape(excerpt(bar.name, 12)));
+                                escape(excerpt_middle(bar.name, kLongestName)));
   out += fmt::format(
       "<rect class=\"bar b{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.0f}\" "
       "rx=\"3\"><title>{}</title></rect>",
@@ -45,7 +55,7 @@ std::string reference_line(double x, double top, double bottom) {
 }  // namespace
 
 std::string draw(const IntervalChart& chart) {
-  const double left = 64;
+  const double left = name_width(chart);
   const double width = chart.width - left - 66;
   double y = 4;
   std::string bars;

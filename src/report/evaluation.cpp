@@ -1,0 +1,166 @@
+#include "report/evaluation.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "base/progress.h"
+#include "report/html_parts.h"
+#include "report/markup.h"
+#include "report/svg.h"
+
+namespace graft {
+namespace {
+
+constexpr const char* kExplanation =
+    "Accuracy with its 95% intervals over the examples: Wilson's for a share, and the percentile bootstrap. Several "
+    "runs "
+    "of a setting are told by their mean (whose intervals are still over examples), and by median and quartiles over "
+    "the "
+    "runs. Differences are to the first row, on the same examples: paired bootstrap interval and p-value, and "
+    "McNemar's "
+    "exact test of the first run of both. Seconds and the first FLOPs are of one question when demonstrations that all "
+    "share are read once; alone, a question reads them itself.";
+
+std::string points(double fraction) {
+  if (!std::isfinite(fraction)) return "–";
+  return fmt::format("{}{:.1f}", fraction < 0 ? "−" : "+", std::abs(100 * fraction));
+}
+
+std::string range(double low, double high) {
+  return fmt::format("<small>{}–{}</small>", percent(low), percent(high));
+}
+
+std::string cell(const std::string& markup) {
+  return "<td class=\"n\">" + markup + "</td>";
+}
+
+std::string bars(const EvaluatedTask& task) {
+  IntervalChart chart;
+  chart.title = "Accuracy on " + task.name + " with 95% bootstrap intervals";
+  chart.reference = task.chance;
+  chart.reference_name = "chance";
+  chart.width = 720;
+  BarGroup group{fmt::format("Accuracy, {} examples", grouped(task.examples)), {}};
+  for (const auto& row : task.rows)
+    group.bars.push_back(
+        {row.name, row.accuracy.value, row.accuracy.low, row.accuracy.high, &row == &task.rows.front() ? 0 : 1});
+  chart.groups = {group};
+  return figure(draw(chart), escape(task.name) + ": accuracy, 95% bootstrap intervals over the examples");
+}
+
+std::string curve(const EvaluatedTask& task) {
+  LineChart chart;
+  chart.title = "Accuracy on " + task.name + " by the number of demonstrations";
+  chart.x_label = "demonstrations";
+  chart.y_label = "accuracy";
+  chart.percent = true;
+  chart.whole_x = true;
+  Series series{"in context", {}, false, true};
+  for (const auto& row : task.rows) {
+    if (!row.adapted) series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+  }
+  if (series.points.size() < 3) return "";
+  chart.series = {series};
+  return figure(draw(chart), "Accuracy by the number of demonstrations");
+}
+
+std::string head(const EvaluatedTask& task) {
+  std::string cells = "<th scope=\"col\">setting</th>";
+  const auto add = [&](const std::string& name) { cells += "<th scope=\"col\" class=\"n\">" + name + "</th>"; };
+  add("accuracy<br>Wilson");
+  add("bootstrap");
+  for (const auto& metric : task.metrics) add(escape(metric));
+  if (!task.runs.empty()) add("median, quartiles<br>over " + escape(task.runs));
+  add("difference<br>paired bootstrap");
+  add("p");
+  add("McNemar p");
+  add("prompt<br>tokens");
+  add("seconds");
+  add("FLOPs");
+  add("FLOPs<br>alone");
+  return cells;
+}
+
+std::string difference_cells(const EvaluatedRow& row) {
+  if (!row.difference) return cell("–") + cell("–") + cell("–");
+  const EvaluatedDifference& difference = *row.difference;
+  return cell(escape(points_text(difference.accuracy))) + cell(escape(p_value_text(difference.bootstrap_p))) +
+         cell(escape(p_value_text(difference.mcnemar_p)) +
+              fmt::format(" <small>{}:{}</small>", difference.only_base, difference.only_this));
+}
+
+std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
+  std::string cells = "<th scope=\"row\">" + escape(row.name) + "</th>";
+  cells += cell(percent(row.accuracy.value) + " " + range(row.wilson_low, row.wilson_high));
+  cells += cell(range(row.accuracy.low, row.accuracy.high));
+  for (const auto& metric : row.metrics) cells += cell(percent(metric.value) + " " + range(metric.low, metric.high));
+  if (!task.runs.empty())
+    cells += cell(row.spread ? percent(row.spread->value) + " " + range(row.spread->low, row.spread->high) : "–");
+  cells += difference_cells(row);
+  cells += cell(number(row.prompt_tokens)) + cell(number(row.seconds)) + cell(si(row.flops_shared)) +
+           cell(si(row.flops_alone));
+  return "<tr>" + cells + "</tr>";
+}
+
+std::string losses(const EvaluatedRow& row) {
+  std::string text;
+  if (row.dropped > 0)
+    text += fmt::format("<p class=\"note\">{}: {} demonstrations did not fit the context and were left out.</p>",
+                        escape(row.name), grouped(row.dropped));
+  if (row.cut > 0)
+    text += fmt::format("<p class=\"note\">{}: {} prompts alone are too long and lost their beginning.</p>",
+                        escape(row.name), grouped(row.cut));
+  return text;
+}
+
+std::string task_section(const EvaluatedTask& task, std::size_t index) {
+  std::string rows, notes;
+  for (const auto& row : task.rows) {
+    rows += table_row(task, row);
+    notes += losses(row);
+  }
+  for (const auto& note : task.notes) notes += "<p class=\"note\">" + escape(note) + ".</p>";
+  const std::string table = fmt::format(
+      "<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>", head(task), rows);
+  return section(fmt::format("task{}", index), escape(task.name), bars(task) + curve(task) + table + notes);
+}
+
+std::string header(const EvaluationReport& report) {
+  std::string tasks;
+  for (const auto& task : report.tasks) tasks += (tasks.empty() ? "" : ", ") + task.name;
+  return fmt::format(
+      "<header><p class=\"brand\">graft evaluation</p><h1>{} <span class=\"on\">on</span> {}</h1>{}</header>",
+      escape(report.model), escape(tasks),
+      fact_list({{"Model", report.model}, {"Tasks", tasks}, {"Started", report.started}}));
+}
+
+}  // namespace
+
+std::string p_value_text(double p) {
+  return p < 0.001 ? "<0.001" : fmt::format("{:.3f}", p);
+}
+
+std::string points_text(const ReportScore& difference) {
+  return fmt::format("{} ({} to {})", points(difference.value), points(difference.low), points(difference.high));
+}
+
+std::string render_evaluation(const EvaluationReport& report) {
+  ReportData shared;
+  shared.reproducibility = report.reproducibility;
+  shared.commands = report.commands;
+  Page parts;
+  parts.title = "graft evaluation of " + report.model;
+  parts.header = header(report);
+  parts.version = report.version;
+  std::string tasks;
+  for (std::size_t t = 0; t < report.tasks.size(); ++t) tasks += task_section(report.tasks[t], t);
+  parts.sections = {{"Tasks", tasks},
+                    {"How to read it",
+                     section("reading", "How to read it", std::string("<p class=\"note\">") + kExplanation + "</p>")},
+                    {"Try it", commands_section(shared)},
+                    {"Reproduce", reproducibility_section(shared)}};
+  return page(parts);
+}
+
+}  // namespace graft

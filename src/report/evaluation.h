@@ -1,0 +1,70 @@
+// The report of `graft eval`: settings side by side on each task, in one file that opens offline.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "report/html.h"
+
+namespace graft {
+
+/// A setting against the first one of its task, on the same examples.
+struct EvaluatedDifference {
+  ReportScore accuracy;        ///< this minus the first, -1…1, with its paired bootstrap interval
+  double bootstrap_p = 1;      ///< two-sided, of the paired bootstrap
+  double mcnemar_p = 1;        ///< exact, of the first run of both
+  std::int64_t only_base = 0;  ///< examples that the first setting alone has right, in these runs
+  std::int64_t only_this = 0;  ///< examples that this one alone has right
+};
+
+/// One setting. Where it has several runs (seeds, templates), scores are means over them, with intervals over examples.
+struct EvaluatedRow {
+  std::string name;
+  std::int64_t shots = 0;
+  bool adapted = false;
+  ReportScore accuracy;  ///< with its bootstrap interval
+  double wilson_low = 0, wilson_high = 0;
+  std::vector<ReportScore> metrics;  ///< EvaluatedTask::metrics, with bootstrap intervals
+  std::int64_t runs = 1;
+  std::optional<ReportScore> spread;  ///< of accuracy over several runs: median and quartiles
+  std::optional<EvaluatedDifference> difference;
+  double seconds = 0;       ///< for one question, demonstrations read once for all
+  double flops_shared = 0;  ///< of the same
+  double flops_alone = 0;   ///< of one question that reads its demonstrations itself
+  double prompt_tokens = 0;
+  std::int64_t dropped = 0;  ///< demonstrations that did not fit the context, over all runs
+  std::int64_t cut = 0;      ///< prompts that lost their beginning, over all runs
+};
+
+struct EvaluatedTask {
+  std::string name;
+  std::int64_t examples = 0;
+  double chance = 0;                 ///< accuracy of guessing
+  std::string runs;                  ///< what several runs are: "3 seeds"; empty for one
+  std::vector<std::string> metrics;  ///< beside accuracy
+  std::vector<EvaluatedRow> rows;    ///< the first is what the others are compared with
+  std::vector<std::string> notes;    ///< sentences
+};
+
+struct EvaluationReport {
+  std::string model;
+  std::string started;  ///< in words
+  std::string version;  ///< of graft
+  std::vector<EvaluatedTask> tasks;
+  std::vector<std::pair<std::string, std::string>> reproducibility;
+  std::vector<ReportCommand> commands;
+};
+
+/// The whole page: bars with intervals and a table for each task, a curve over the number of demonstrations where there
+/// are three or more. Every text may be hostile: it is escaped.
+std::string render_evaluation(const EvaluationReport& report);
+
+/// "0.034", "<0.001".
+std::string p_value_text(double p);
+/// "+4.5 (−1.0 to +9.9)", in points of a hundred.
+std::string points_text(const ReportScore& difference);
+
+}  // namespace graft

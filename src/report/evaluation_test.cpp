@@ -1,0 +1,77 @@
+#include "report/evaluation.h"
+
+#include <gtest/gtest.h>
+
+#include "report/well_formed.h"
+
+namespace graft {
+namespace {
+
+EvaluatedRow row(const std::string& name, std::int64_t shots, double accuracy) {
+  EvaluatedRow made;
+  made.name = name;
+  made.shots = shots;
+  made.accuracy = {accuracy, accuracy - 0.05, accuracy + 0.05};
+  made.wilson_low = accuracy - 0.06;
+  made.wilson_high = accuracy + 0.06;
+  made.metrics = {{accuracy - 0.1, accuracy - 0.2, accuracy}};
+  made.seconds = 0.02;
+  made.flops_shared = 1.5e9;
+  made.flops_alone = 2.5e9;
+  return made;
+}
+
+EvaluationReport report() {
+  EvaluatedTask task;
+  task.name = "rte & <more>";
+  task.examples = 1277;
+  task.chance = 0.5;
+  task.runs = "3 seeds";
+  task.metrics = {"macro_f1"};
+  task.rows = {row("0-shot", 0, 0.5), row("1-shot", 1, 0.55), row("8-shot", 8, 0.6), row("runs/<rte> (ia3)", 0, 0.7)};
+  task.rows[1].spread = ReportScore{0.54, 0.52, 0.56};
+  task.rows[2].difference = EvaluatedDifference{{0.1, -0.01, 0.21}, 0.08, 0.0004, 12, 34};
+  task.rows[2].dropped = 1234;
+  task.rows[3].adapted = true;
+  task.rows[3].cut = 7;
+  task.notes = {"2 of 9 rows <repeat>"};
+  EvaluationReport made;
+  made.model = "tiny & co";
+  made.version = "0";
+  made.tasks = {task};
+  made.commands = {{"The same again", "graft eval --task 'a b'"}};
+  made.reproducibility = {{"base weights", "sha256 abc"}};
+  return made;
+}
+
+TEST(EvaluationPage, ShowsEverySettingWithIntervalsAndTests) {
+  const std::string html = render_evaluation(report());
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "<svg"), 2u) << "bars, and a curve over three numbers of demonstrations";
+  for (const char* part : {"8-shot", "+10.0 (−1.0 to +21.0)", "&lt;0.001", "12:34", "over 3 seeds", "macro_f1",
+                           "1,234 demonstrations did not fit", "7 prompts alone are too long", "1.5 G", "2.5 G",
+                           "sha256 abc", "&lt;repeat&gt;", "1,277 examples"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  EXPECT_EQ(html.find("<rte>"), std::string::npos);
+  EXPECT_EQ(html.find("<more>"), std::string::npos);
+}
+
+TEST(EvaluationPage, OneRunNeedsNoSpread) {
+  EvaluationReport one = report();
+  one.tasks[0].runs.clear();
+  one.tasks[0].rows.resize(2);
+  const std::string html = render_evaluation(one);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(html.find("median, quartiles"), std::string::npos);
+  EXPECT_EQ(count(html, "<svg"), 1u);
+}
+
+TEST(EvaluationPage, SmallProbabilitiesAreNotZero) {
+  EXPECT_EQ(p_value_text(0.0344), "0.034");
+  EXPECT_EQ(p_value_text(0.00004), "<0.001");
+  EXPECT_EQ(p_value_text(1), "1.000");
+  EXPECT_EQ(points_text({0.045, -0.01, 0.099}), "+4.5 (−1.0 to +9.9)");
+}
+
+}  // namespace
+}  // namespace graft

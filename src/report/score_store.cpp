@@ -1,0 +1,77 @@
+#include "report/score_store.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "report/run_lines.h"
+
+namespace graft {
+namespace {
+
+constexpr std::size_t kNameDigits = 16;
+
+std::string line_of(const std::string& key, const KeptScore& score) {
+  return nlohmann::json{{"key", key}, {"sums", score.sums}, {"seconds", score.seconds}}.dump() + "\n";
+}
+
+bool is_finite(const KeptScore& score) {
+  return std::all_of(score.sums.begin(), score.sums.end(), [](double sum) { return std::isfinite(sum); });
+}
+
+}  // namespace
+
+ScoreStore::ScoreStore(const std::filesystem::path& folder, const nlohmann::json& scorer)
+    : file_(folder / (sha256(scorer.dump()).substr(0, kNameDigits) + ".jsonl")) {
+  make_folder(folder);
+  repair_last_line(file_);
+  read(scorer);
+  descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail_write(file_, "opened");
+  std::error_code error;
+  if (std::filesystem::file_size(file_, error) == 0)
+    append_lines(descriptor_, file_, nlohmann::json{{"scorer", scorer}}.dump() + "\n");
+}
+
+ScoreStore::~ScoreStore() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void ScoreStore::read(const nlohmann::json& scorer) {
+  bool first = true;
+  for_each_line(file_, [&](const nlohmann::json& line) {
+    if (first && line.value("scorer", nlohmann::json()) != scorer) {
+      fail(Category::Corruption, file_.string() + ":1",
+           "holds the scores of another model, adapter or version than its name says; remove the file");
+    }
+    if (!first) {
+      KeptScore score;
+      line.at("sums").get_to(score.sums);
+      line.at("seconds").get_to(score.seconds);
+      scores_.emplace(line.at("key").get<std::string>(), std::move(score));
+    }
+    first = false;
+  });
+}
+
+const KeptScore* ScoreStore::find(const std::string& key) const {
+  const auto found = scores_.find(key);
+  return found == scores_.end() ? nullptr : &found->second;
+}
+
+void ScoreStore::add(const std::vector<std::pair<std::string, KeptScore>>& scores) {
+  std::string lines;
+  for (const auto& entry : scores) {
+    if (is_finite(entry.second)) lines += line_of(entry.first, entry.second);
+    scores_[entry.first] = entry.second;
+  }
+  append_lines(descriptor_, file_, lines);
+}
+
+}  // namespace graft
