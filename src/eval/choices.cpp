@@ -115,7 +115,7 @@ void cut_to_fit(ChoiceTokens& tokens, std::int64_t room, std::optional<TokenId> 
 }
 
 void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
-  const auto prompt = batch.input.decoder.add(example.prompt, -1, slot);
+  const auto prompt = batch.input.decoder.add(example.prompt, batch.root, slot);
   const auto last = batch.input.decoder.size() - 1;
   for (const auto& choice : example.choices) {
     const auto index = batch.choices();

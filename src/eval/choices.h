@@ -55,6 +55,7 @@ struct ScoredToken {
 
 struct ChoiceBatch {
   StepInput input;
+  std::int32_t root = -1;  ///< decoder segment that every prompt follows; -1: none
   std::vector<ScoredToken> scored;
   std::vector<std::int64_t> first_choice = {0};  ///< [E + 1] offsets of each example's choices
   std::vector<std::int64_t> labels;              ///< [E], -1 unknown
@@ -69,8 +70,8 @@ struct ChoiceBatch {
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
                                                         std::int64_t batch_tokens);
 
-/// Adds examples to a batch; all of their segments use adapter `slot`, all of their tokens are scored with `smoothing`.
-/// Throws as decoder_start_of().
+/// Adds examples to a batch, behind its root; all of their segments use adapter `slot`, all of their tokens are scored
+/// with `smoothing`. Throws as decoder_start_of().
 void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config,
             std::int32_t slot, double smoothing = 0);
 

@@ -4,39 +4,75 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <iterator>
 #include <map>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/suggest.h"
+#include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
 
-// Sum of log-probabilities of every choice of every example.
-std::vector<std::vector<double>> sums(const Model& model, const std::vector<ChoiceTokens>& examples,
-                                      const RankOptions& options) {
-  const at::InferenceMode inference;
-  std::vector<std::vector<double>> result;
-  Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
-  const std::int32_t slot = options.forward.slots.empty() ? -1 : 0;
-  for (const auto& group : groups_of(examples, options.batch_tokens)) {
-    if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
-    const ChoiceBatch packed = pack(group, model.config(), slot);
-    const at::Tensor by_choice =
-        sum_by_choice(token_log_probabilities(model, packed, options.forward), packed).to(at::kCPU, at::kDouble);
-    if (by_choice.isnan().any().item<bool>()) fail_not_finite(model, options.what);
-    const double* data = by_choice.const_data_ptr<double>();
-    for (std::int64_t e = 0; e < packed.examples(); ++e) {
-      result.emplace_back(data + packed.first_choice[static_cast<std::size_t>(e)],
-                          data + packed.first_choice[static_cast<std::size_t>(e) + 1]);
-    }
-    progress.update(static_cast<std::int64_t>(result.size()));
+using Clock = std::chrono::steady_clock;
+
+// What all prompts begin with, as cached keys and values. Its last token is computed in every batch: the root that the
+// prompts of a batch share, as only a root goes on a cache.
+class KeptPrefix {
+ public:
+  KeptPrefix(const Model& model, const RankOptions& options)
+      : prefix_(options.prefix),
+        slot_(options.forward.slots.empty() ? -1 : 0),
+        forward_(options.forward),
+        cache_(model.cache_layers()) {
+    if (prefix_.empty()) return;
+    if (model.encoder_decoder())
+      fail(Category::InvalidArgument, "prefix", "an encoder reads a prompt as a whole; put the prefix into each");
+    forward_.cache = &cache_;
+    const std::int32_t sequence = cache_.add_sequence();
+    if (prefix_.size() == 1) return;
+    StepInput input;
+    input.decoder.add({prefix_.begin(), prefix_.end() - 1}, -1, slot_);
+    input.decoder.segments.front().cache = sequence;
+    model.forward(input, forward_);
+    length_ = cache_.length(sequence);
   }
-  return result;
-}
+
+  std::vector<std::vector<double>> score(const Model& model, const std::vector<const ChoiceTokens*>& group,
+                                         const std::string& what) {
+    const ChoiceBatch packed = packed_behind(model, group);
+    const at::Tensor by_choice =
+        sum_by_choice(token_log_probabilities(model, packed, forward_), packed).to(at::kCPU, at::kDouble);
+    if (!prefix_.empty()) cache_.truncate(0, length_);
+    if (by_choice.isnan().any().item<bool>()) fail_not_finite(model, what);
+    const double* data = by_choice.const_data_ptr<double>();
+    std::vector<std::vector<double>> sums;
+    for (std::size_t e = 0; e + 1 < packed.first_choice.size(); ++e)
+      sums.emplace_back(data + packed.first_choice[e], data + packed.first_choice[e + 1]);
+    return sums;
+  }
+
+ private:
+  ChoiceBatch packed_behind(const Model& model, const std::vector<const ChoiceTokens*>& group) const {
+    ChoiceBatch batch;
+    if (!prefix_.empty()) {
+      batch.root = batch.input.decoder.add({prefix_.back()}, -1, slot_);
+      batch.input.decoder.segments.front().cache = 0;
+    }
+    append(batch, group, model.config(), slot_);
+    return batch;
+  }
+
+  const std::vector<std::int64_t>& prefix_;
+  std::int32_t slot_;
+  ForwardOptions forward_;
+  KvCache cache_;
+  std::int64_t length_ = 0;
+};
 
 // Examples with the same neutral prompt and choices share one score.
 std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vector<ChoiceTokens>& neutral,
@@ -49,7 +85,10 @@ std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vec
     if (fresh) distinct.push_back(example);
     place.push_back(found->second);
   }
-  const auto scores = sums(model, distinct, options);
+  RankOptions alone = options;
+  alone.prefix.clear();
+  alone.on_sums = {};
+  const auto scores = choice_sums(model, distinct, alone);
   std::vector<std::vector<double>> result;
   for (const auto at : place) result.push_back(scores[at]);
   return result;
@@ -96,9 +135,28 @@ RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sum
   return result;
 }
 
+std::vector<std::vector<double>> choice_sums(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                             const RankOptions& options) {
+  const at::InferenceMode inference;
+  std::vector<std::vector<double>> result;
+  Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
+  auto began = Clock::now();
+  KeptPrefix prefix(model, options);
+  for (const auto& group : groups_of(examples, options.batch_tokens)) {
+    if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
+    auto sums = prefix.score(model, group, options.what);
+    const auto ended = Clock::now();
+    if (options.on_sums) options.on_sums(result.size(), sums, std::chrono::duration<double>(ended - began).count());
+    began = ended;
+    std::move(sums.begin(), sums.end(), std::back_inserter(result));
+    progress.update(static_cast<std::int64_t>(result.size()));
+  }
+  return result;
+}
+
 std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,
                                 const RankOptions& options) {
-  auto scores = sums(model, examples, options);
+  auto scores = choice_sums(model, examples, options);
   if (options.normalisation == Normalisation::Pmi) {
     if (options.neutral == nullptr || options.neutral->size() != examples.size())
       fail(Category::Internal, "pmi", "needs a neutral prompt for every example");

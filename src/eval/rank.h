@@ -30,6 +30,9 @@ struct RankedExample {
 /// the neutral one). Throws Corruption for NaN.
 RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sums, Normalisation normalisation);
 
+/// Sums of log-probabilities of one batch, a list an example, from example `first` on, and the seconds they took.
+using OnSums = std::function<void(std::size_t first, const std::vector<std::vector<double>>& sums, double seconds)>;
+
 struct RankOptions {
   Normalisation normalisation = Normalisation::Tokens;
   std::int64_t batch_tokens = 2048;  ///< packed tokens of one forward pass
@@ -37,7 +40,15 @@ struct RankOptions {
   std::string what = "evaluate";     ///< of the progress line
   /// Tokenised neutral prompts with the same choices, one per example; needed for pmi.
   const std::vector<ChoiceTokens>* neutral = nullptr;
+  /// Tokens before every prompt, the same for all. Their keys and values are computed once. Decoder-only models.
+  std::vector<std::int64_t> prefix;
+  OnSums on_sums;  ///< called after every batch
 };
+
+/// Log-probability of every choice of every example, summed over its tokens, in packed batches. Throws Cancelled on
+/// Ctrl-C, Corruption for NaN, InvalidArgument for a prefix before an encoder–decoder model's prompts.
+std::vector<std::vector<double>> choice_sums(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                             const RankOptions& options);
 
 /// Scores examples in packed batches; the outcome does not depend on how they are packed. Throws Cancelled on Ctrl-C.
 std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,

@@ -136,6 +136,47 @@ TEST_P(BatchLaw, ScoresOfAnExampleDoNotDependOnItsBatch) {
   });
 }
 
+TEST_P(BatchLaw, AKeptPrefixEqualsPromptsThatBeginWithIt) {
+  const auto rest = examples(9);
+  RankOptions behind;
+  behind.batch_tokens = 60;
+  if (model().encoder_decoder()) {
+    behind.prefix = tokens(2);
+    return expect_error(Category::InvalidArgument, "prefix", [&] { choice_sums(model(), rest, behind); });
+  }
+  for (const std::int64_t length : {1, 6}) {
+    behind.prefix = tokens(length);
+    auto whole = rest;
+    for (auto& example : whole)
+      example.prompt.insert(example.prompt.begin(), behind.prefix.begin(), behind.prefix.end());
+    for_base_and_every_method([&](const SiteHooks* adapter) {
+      RankOptions plain;
+      if (adapter != nullptr) behind.forward.slots = plain.forward.slots = {adapter};
+      const auto got = choice_sums(model(), rest, behind), want = choice_sums(model(), whole, plain);
+      ASSERT_EQ(got.size(), want.size());
+      for (std::size_t e = 0; e < got.size(); ++e)
+        EXPECT_LE(relative_gap(at::tensor(got[e]), at::tensor(want[e])), kRounding) << "example " << e;
+      behind.forward.slots.clear();
+    });
+  }
+}
+
+TEST_P(BatchLaw, SumsAreHandedOverBatchByBatch) {
+  const auto all = examples(7);
+  RankOptions options;
+  options.batch_tokens = 40;
+  std::vector<std::vector<double>> handed;
+  std::size_t batches = 0;
+  options.on_sums = [&](std::size_t first, const std::vector<std::vector<double>>& sums, double seconds) {
+    EXPECT_EQ(first, handed.size());
+    EXPECT_GE(seconds, 0);
+    handed.insert(handed.end(), sums.begin(), sums.end());
+    ++batches;
+  };
+  EXPECT_EQ(choice_sums(model(), all, options), handed);
+  EXPECT_GT(batches, 1u);
+}
+
 TEST_P(BatchLaw, PmiIsTheGainOverTheNeutralPrompt) {
   const auto all = examples(6);
   std::vector<ChoiceTokens> neutral = all;
