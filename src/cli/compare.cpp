@@ -117,15 +117,6 @@ void refuse_twice(const std::vector<PlannedRun>& plan) {
   }
 }
 
-// What the user typed, for the report.
-std::string command() {
-  std::string line = "graft compare";
-  for (const CLI::Option* option : options->get_options()) {
-    for (const auto& value : option->results()) line += fmt::format(" {} {}", option->get_name(), shell_word(value));
-  }
-  return line;
-}
-
 void print_table(const ComparisonReport& report) {
   std::vector<std::vector<std::string>> lines = {{"variant", "trained"}};
   for (const auto& task : report.tasks) lines[0].push_back(fmt::format("{} {}", task.name, task.metric));
@@ -169,7 +160,7 @@ int run() {
   report.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(started));
   report.version = GRAFT_VERSION;
   report.reproducibility = {{"Recipe", comparison.recipe}};
-  report.commands = {{"The same comparison", command()}};
+  report.commands = {{"The same comparison", command_line(*options)}};
   write_file(home / "results.csv", comparison_csv(plan, measured));
   write_file(home / "report.html", render_comparison(report));
   print_table(report);

@@ -14,6 +14,7 @@
 #include "cli/core/job.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
+#include "nn/compute_dtype.h"
 #include "train/cost_table.h"
 #include "train/flops.h"
 #include "train/footprint.h"
@@ -226,10 +227,6 @@ std::vector<std::string> notes_of(const CostQuestion& q, const std::vector<CostR
                                 q.icl_model.name, context));
   }
   return notes;
-}
-
-const char* dtype_name(at::ScalarType dtype) {
-  return dtype == at::kFloat ? "float32" : "bfloat16";
 }
 
 Json flops_json(const CostFlops& flops) {

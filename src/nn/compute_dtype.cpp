@@ -26,6 +26,10 @@ at::ScalarType compute_dtype(const std::string& name) {
   fail(Category::InvalidArgument, "dtype", "'{}' is none of auto, float32, bfloat16", name);
 }
 
+std::string dtype_name(at::ScalarType dtype) {
+  return dtype == at::kFloat ? "float32" : dtype == at::kBFloat16 ? "bfloat16" : toString(dtype);
+}
+
 at::Device compute_device() {
   return at::hasCUDA() ? at::kCUDA : at::kCPU;
 }

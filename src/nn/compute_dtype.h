@@ -14,6 +14,9 @@ namespace graft {
 /// InvalidArgument for another name.
 at::ScalarType compute_dtype(const std::string& name);
 
+/// "float32" or "bfloat16"; of another dtype LibTorch's own name.
+std::string dtype_name(at::ScalarType dtype);
+
 /// The device that every verb computes on: the GPU where LibTorch sees one, else the CPU.
 at::Device compute_device();
 

@@ -14,13 +14,6 @@
 namespace graft {
 namespace {
 
-std::string with_task(std::string path, const std::string& task) {
-  const std::string place = "{task}";
-  for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + task.size()))
-    path.replace(at, place.size(), task);
-  return path;
-}
-
 // Not so "rte=FILE".
 bool takes_data(const std::string& given) {
   return std::filesystem::exists(given) || given.find('=') == std::string::npos;
@@ -139,6 +132,13 @@ class Mixture {
 };
 
 }  // namespace
+
+std::string with_task(std::string path, const std::string& task) {
+  const std::string place = "{task}";
+  for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + task.size()))
+    path.replace(at, place.size(), task);
+  return path;
+}
 
 std::vector<TaskData> task_data(const std::vector<std::string>& tasks, const std::string& data) {
   if (tasks.empty()) return {{"", data}};

@@ -14,6 +14,9 @@ struct TaskData {
   std::string data;
 };
 
+/// `path` with the task in place of {task}.
+std::string with_task(std::string path, const std::string& task);
+
 /// What `--task` (once for each; "rte=FILE" names its data) and `--data` ("{task}" stands for the task) say. Without a
 /// task: the data alone. Throws InvalidArgument for a task without data, or one place for several tasks.
 std::vector<TaskData> task_data(const std::vector<std::string>& tasks, const std::string& data);

@@ -79,6 +79,16 @@ std::string shell_word(const std::string& text) {
   return quoted + "'";
 }
 
+std::string command_line(const CLI::App& verb) {
+  std::string line = "graft " + verb.get_name();
+  for (const CLI::Option* option : verb.get_options()) {
+    const bool is_flag = option->get_expected_min() == 0;
+    for (const auto& value : option->results())
+      line += is_flag ? " " + option->get_name() : fmt::format(" {} {}", option->get_name(), shell_word(value));
+  }
+  return line;
+}
+
 std::string settings_text() {
   std::string text;
   for (const RunField& field : run_fields())

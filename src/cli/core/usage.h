@@ -20,6 +20,9 @@ void refuse_empty_options(const CLI::App& verb);
 /// `text` as one word of a shell: quoted where it must be.
 std::string shell_word(const std::string& text);
 
+/// What the user typed for a verb, to be typed again.
+std::string command_line(const CLI::App& verb);
+
 /// Every setting of a run with its range and default, a line each.
 std::string settings_text();
 

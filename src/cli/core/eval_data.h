@@ -1,0 +1,69 @@
+// What `graft eval` asks: the rows of one task, and the demonstrations that stand in front of them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/core/job.h"
+#include "data/bm25.h"
+#include "data/demonstrations.h"
+#include "data/sampler.h"
+
+namespace graft {
+
+/// What the options of the verb say beyond a job's.
+struct EvalSettings {
+  std::vector<std::int64_t> shots = {0};  ///< ascending, 0 the first: what the others are compared with
+  std::int64_t seeds = 1;                 ///< draws of random demonstrations, from data.seed on
+  DemonstrationChoice choice = DemonstrationChoice::Random;
+  bool balanced = false;  ///< shots count demonstrations of each class
+  std::string demonstrations_file;
+  std::int64_t candidates = 0;  ///< rows of each class that demonstrations are taken from; 0: DemonstrationSource's
+  PromptLayout layout;
+  std::string normalisation;         ///< empty: the task's
+  std::vector<std::string> metrics;  ///< empty: the task's
+};
+
+struct EvalData {
+  Task task;
+  std::string path;
+  std::vector<std::string> metrics;             ///< "accuracy" the first
+  std::vector<std::size_t> templates;           ///< of the task
+  std::vector<Row> candidates;                  ///< for demonstrations
+  std::vector<std::vector<Example>> questions;  ///< [template][row], every one labelled
+  std::string candidates_hash, questions_hash;  ///< data_hash() of either
+  bool one_pool = false;
+  std::vector<std::string> notes;  ///< sentences for the user
+
+  std::int64_t count() const { return static_cast<std::int64_t>(questions.front().size()); }
+};
+
+/// The task a configuration names, as the settings score it. Throws InvalidArgument for metrics, templates and
+/// normalisations that there are not, Unsupported for a task with a text to write. Reads no data.
+Task eval_task(const RunConfig& config, const EvalSettings& settings);
+
+/// Reads and renders the rows. Throws as evaluation_data and render, and InvalidArgument where nothing is left to ask.
+EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, const Tokenizer& tokenizer);
+
+/// The demonstrations of one pass over the questions: one number of shots, one template, one seed.
+class Demonstrator {
+ public:
+  /// Throws InvalidArgument where there are fewer candidates than shots.
+  Demonstrator(const EvalData& data, const EvalSettings& settings, const Tokenizer& tokenizer, std::size_t index,
+               std::int64_t shots, std::uint64_t seed);
+
+  /// In front of this question; the most important ones last.
+  std::vector<std::string> before(const Example& question) const;
+  /// Ids of the demonstrations, where they are the same for every question.
+  const std::vector<std::string>& ids() const { return ids_; }
+
+ private:
+  std::vector<std::string> texts_;
+  std::vector<std::string> ids_;
+  std::size_t shots_;
+  std::optional<Bm25> nearest_;
+};
+
+}  // namespace graft

@@ -1,0 +1,41 @@
+// The rows of `graft eval`: the base model without and with demonstrations, and each adapter, on one task.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/core/eval_data.h"
+#include "cli/core/eval_scorer.h"
+#include "eval/rank.h"
+
+namespace graft {
+
+/// All questions once: in one template, behind the demonstrations of one seed.
+struct EvalPass {
+  std::int64_t seed = 0;
+  std::string template_name;
+  std::vector<RankedExample> ranked;
+  std::vector<std::int64_t> dropped;        ///< demonstrations that did not fit, by question
+  std::vector<std::int64_t> cut;            ///< tokens that the prompt lost at its beginning, by question
+  std::vector<std::string> demonstrations;  ///< ids, where they are the same for every question
+  double seconds = 0;
+  double prompt_tokens = 0;  ///< mean, demonstrations included
+  double flops_alone = 0;    ///< of one question that reads its demonstrations itself
+  double flops_shared = 0;   ///< of one question, the demonstrations read once for all
+};
+
+struct EvalRow {
+  std::string name;  ///< "0-shot", "8-shot", "runs/rte (ia3)"
+  std::int64_t shots = 0;
+  const EvalAdapter* adapter = nullptr;
+  std::vector<EvalPass> passes;  ///< template by template, in each seed by seed
+};
+
+/// The rows of one task in the order of the table: the base model by shots, then each adapter, which reads the prompt
+/// as it did in training: without demonstrations and instruction. `scorers` has the base's first. Throws as the parts
+/// do, Cancelled too: what is scored is kept.
+std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
+                                   const std::vector<std::unique_ptr<EvalScorer>>& scorers);
+
+}  // namespace graft

@@ -1,0 +1,125 @@
+#include "cli/core/eval_scorer.h"
+
+#include <ATen/ATen.h>
+
+#include <set>
+#include <span>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "eval/rank.h"
+#include "nn/compute_dtype.h"
+#include "train/state.h"
+
+namespace graft {
+namespace {
+
+constexpr std::size_t kHeaderBytes = 1 << 20;  // of a GGUF file: its settings come first
+
+std::string hash_of(const Adapter& adapter) {
+  Sha256 hash;
+  hash.update(adapter.peft_config().dump());
+  for (const auto& tensor : adapter.peft_tensors()) {
+    const at::Tensor value = tensor.value.detach().to(at::kCPU).contiguous();
+    hash.update(fmt::format("\n{} {} {}:", tensor.name, toString(value.scalar_type()), value.nbytes()));
+    hash.update({static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
+  }
+  return hash.finish();
+}
+
+// All that a score follows from beside the scorer.
+std::string key_of(const ChoiceTokens& question) {
+  Sha256 key;
+  for (const auto& tokens : question.reading()) {
+    key.update(std::to_string(tokens.size()) + ":");
+    key.update(std::as_bytes(std::span(tokens)));
+  }
+  return key.finish().substr(0, 32);
+}
+
+nlohmann::json scorer_json(const Base& base, const std::string& settings, const EvalAdapter* adapter) {
+  return {{"graft", GRAFT_VERSION},
+          {"model", base_hash(*base.model)},
+          {"settings", settings},
+          {"kept_as", base.model->parameters().storage()},
+          {"dtype", dtype_name(base.model->dtype())},
+          {"adapter", adapter == nullptr ? nlohmann::json() : nlohmann::json(adapter->hash)}};
+}
+
+// "runs/rte/adapter" is known by its run.
+std::string told_name(const std::string& path, const std::string& method) {
+  std::filesystem::path named = std::filesystem::path(path).lexically_normal();
+  if (named.filename().empty()) named = named.parent_path();
+  if (named.filename() == "adapter" && named.has_parent_path()) named = named.parent_path();
+  return fmt::format("{} ({})", named.string(), method);
+}
+
+}  // namespace
+
+EvalAdapter open_eval_adapter(const std::string& path, const Model& model) {
+  EvalAdapter adapter;
+  adapter.path = path;
+  adapter.loaded = load_adapter(path, model);
+  adapter.name = told_name(path, adapter.loaded.method);
+  adapter.hash = hash_of(*adapter.loaded.adapter);
+  return adapter;
+}
+
+std::string settings_hash(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(model, ignored)) return sha256(read_file(model / "config.json"));
+  const MappedFile file(model);
+  return sha256(file.text().substr(0, kHeaderBytes));
+}
+
+EvalScorer::EvalScorer(const Base& base, const std::string& settings_hash, const EvalAdapter* adapter,
+                       const std::filesystem::path& folder)
+    : base_(base),
+      adapter_(adapter),
+      frozen_(*base.model, adapter == nullptr ? nullptr : adapter->loaded.adapter.get()),
+      store_(folder, scorer_json(base, settings_hash, adapter)) {}
+
+void EvalScorer::score_missing(const std::vector<Question>& questions, const QuestionGroup& group,
+                               const std::vector<std::string>& keys, const std::string& what) {
+  std::vector<std::string> missing;
+  std::vector<ChoiceTokens> asked;
+  std::set<std::string> seen;
+  for (const auto q : group.members) {
+    if (store_.find(keys[q]) != nullptr || !seen.insert(keys[q]).second) continue;
+    missing.push_back(keys[q]);
+    asked.push_back(behind_prefix(questions[q].tokens, group.prefix.size()));
+  }
+  if (asked.empty()) return;
+  RankOptions options;
+  options.what = what;
+  options.forward.slots = frozen_.slots();
+  options.prefix = group.prefix;
+  options.on_sums = [&](std::size_t first, const std::vector<std::vector<double>>& sums, double seconds) {
+    std::vector<std::pair<std::string, KeptScore>> kept;
+    for (std::size_t i = 0; i < sums.size(); ++i)
+      kept.push_back({missing[first + i], {sums[i], seconds / static_cast<double>(sums.size())}});
+    store_.add(kept);
+  };
+  choice_sums(*base_.model, asked, options);
+}
+
+EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
+                                     const std::string& what) {
+  std::vector<std::string> keys;
+  for (const auto& question : questions) keys.push_back(key_of(question.tokens));
+  for (const auto& group : groups) score_missing(questions, group, keys, what);
+  Scores scores;
+  for (std::size_t q = 0; q < questions.size(); ++q) {
+    const KeptScore* kept = store_.find(keys[q]);
+    if (kept == nullptr || kept->sums.size() != questions[q].tokens.choices.size()) {
+      fail(Category::Corruption, store_.file().string(),
+           "holds scores that do not fit their example; remove the file to score anew");
+    }
+    scores.sums.push_back(kept->sums);
+    scores.seconds += kept->seconds;
+  }
+  return scores;
+}
+
+}  // namespace graft

@@ -1,0 +1,60 @@
+// A model, with an adapter or without, that scores questions; what it scored before is read from a folder.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "adapters/core/peft.h"
+#include "cli/core/job.h"
+#include "convert/merged_weights.h"
+#include "eval/in_context.h"
+#include "report/score_store.h"
+
+namespace graft {
+
+struct EvalAdapter {
+  std::string path;
+  std::string name;  ///< as it is told: its run's folder and its method
+  std::string hash;  ///< SHA-256 of what its file holds, however it is kept
+  LoadedAdapter loaded;
+};
+
+/// Throws as load_adapter.
+EvalAdapter open_eval_adapter(const std::string& path, const Model& model);
+
+/// SHA-256 of a model's settings: of config.json, or of the beginning of a GGUF file.
+std::string settings_hash(const std::filesystem::path& model);
+
+class EvalScorer {
+ public:
+  /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
+  /// adapter, the dtype and graft's version. Throws as ScoreStore.
+  EvalScorer(const Base& base, const std::string& settings_hash, const EvalAdapter* adapter,
+             const std::filesystem::path& folder);
+
+  struct Scores {
+    std::vector<std::vector<double>> sums;  ///< of every choice of every question
+    double seconds = 0;                     ///< that scoring them took, now or then
+  };
+
+  /// Each batch's scores are kept as soon as they are there. `groups` cover the questions. Throws as choice_sums and
+  /// ScoreStore.
+  Scores score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
+               const std::string& what);
+
+  const EvalAdapter* adapter() const { return adapter_; }
+  const Model& model() const { return *base_.model; }
+  const Tokenizer& tokenizer() const { return *base_.tokenizer; }
+
+ private:
+  void score_missing(const std::vector<Question>& questions, const QuestionGroup& group,
+                     const std::vector<std::string>& keys, const std::string& what);
+
+  const Base& base_;
+  const EvalAdapter* adapter_;
+  FrozenAdapter frozen_;
+  ScoreStore store_;
+};
+
+}  // namespace graft

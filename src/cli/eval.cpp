@@ -1,0 +1,297 @@
+// graft eval: a model without demonstrations, with some, and with adapters, side by side on the same questions.
+#include <fmt/chrono.h>
+
+#include <CLI/CLI.hpp>
+#include <ctime>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/core/eval_results.h"
+#include "cli/core/mixture.h"
+#include "cli/core/options.h"
+#include "cli/core/usage.h"
+#include "cli/core/verb.h"
+#include "nn/compute_dtype.h"
+#include "train/state.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+struct Arguments : JobArguments {
+  std::vector<std::string> adapters, metrics;
+  std::vector<std::int64_t> in_context;
+  std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
+              prompt_template, dtype, weights;
+  std::int64_t seeds = 1, candidates = 0;
+  bool balanced = false;
+};
+
+Arguments arguments;
+const CLI::App* options = nullptr;
+
+void declare_demonstrations(CLI::App& app) {
+  Arguments& a = arguments;
+  app.add_option("--shots", a.in_context,
+                 "demonstrations, one number or several: 0,1,8; a row each (0 is always there)")
+      ->delimiter(',')
+      ->check(count_from(0));
+  app.add_option(
+         "--demonstrations", a.demonstrations,
+         "random (drawn by a seed, the same for every question), fixed (the first ones) or bm25 (the nearest to "
+         "each question)")
+      ->capture_default_str();
+  app.add_flag("--balanced", a.balanced, "--shots counts random demonstrations of each class, not in all");
+  app.add_option("--seeds", a.seeds, "draws of random demonstrations")->check(count_from(1))->capture_default_str();
+  app.add_option("--seed", a.seed, "of the questions' sample, and the first draw's")->check(count_from(0));
+  app.add_option(
+      "--demonstrations-file", a.demonstrations_file,
+      "rows to demonstrate, in their order; {task} stands for the task (default: the split that trains, or a "
+      "part of a pool)");
+  app.add_option("--candidates", a.candidates,
+                 "rows of each class to take demonstrations from: with N and --seed S these are the rows that graft "
+                 "tune --shots N --seed S trains on (default: all that train; of one pool as many as --shots)")
+      ->check(count_from(1));
+  app.add_option("--instruction", a.instruction, "text in front of everything; \\n is a line break");
+  app.add_option("--separator", a.separator, "text behind the instruction and each demonstration")
+      ->capture_default_str();
+}
+
+void declare(CLI::App& app) {
+  options = &app;
+  Arguments& a = arguments;
+  app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
+  app.add_option("--task", a.tasks,
+                 "a shipped task or a task YAML, once for each; rte=FILE names its data, else --data does");
+  app.add_option("--data", a.data,
+                 "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
+  add_column_options(app, a.text_column, a.label_column);
+  app.add_option("--adapter", a.adapters, std::string(kAdapterFiles) + "; once for each, a row each");
+  declare_demonstrations(app);
+  app.add_option("--eval-rows", a.eval_rows, "questions, 0: all held-out rows")->check(count_from(0));
+  app.add_option("--normalisation", a.normalisation,
+                 "how choices are compared: none, tokens, chars, bytes or pmi (default: the task's)");
+  app.add_option("--template", a.prompt_template,
+                 "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
+  app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1 (default: the task's)");
+  app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: float32)")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: dense)")
+      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
+  app.add_option("--set", a.sets, "a setting of graft tune that has a say here, e.g. data.held_out_split=test");
+  app.add_option("--output", a.output, "folder of the results; what was scored there is not scored again")->required();
+}
+
+// "\n", "\t" and "\\" as they are typed in a shell.
+std::string unescaped(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
+    const bool known = next == 'n' || next == 't' || next == '\\';
+    result += !known ? text[i] : next == 'n' ? '\n' : next == 't' ? '\t' : '\\';
+    i += known;
+  }
+  return result;
+}
+
+EvalSettings settings_of(const Arguments& a) {
+  EvalSettings settings;
+  const std::set<std::int64_t> shots(a.in_context.begin(), a.in_context.end());
+  for (const auto count : shots) {
+    if (count > 0) settings.shots.push_back(count);
+  }
+  settings.choice = demonstration_choice_of(a.demonstrations);
+  settings.seeds = a.seeds;
+  settings.balanced = a.balanced;
+  settings.candidates = a.candidates;
+  settings.layout = {unescaped(a.instruction), unescaped(a.separator)};
+  settings.normalisation = a.normalisation;
+  settings.metrics = a.metrics;
+  if (a.balanced && settings.choice != DemonstrationChoice::Random)
+    fail(Category::InvalidArgument, "--balanced", "is for random demonstrations, not for {}", a.demonstrations);
+  if (a.candidates > 0 && !a.demonstrations_file.empty())
+    fail(Category::InvalidArgument, "--candidates", "are all rows of --demonstrations-file; leave one out");
+  const bool drawn = settings.choice == DemonstrationChoice::Random && settings.shots.size() > 1;
+  if (a.seeds > 1 && !drawn)
+    std::fprintf(stderr, "graft: note: nothing is drawn at random, so one run stands for all %lld seeds\n",
+                 static_cast<long long>(a.seeds));
+  return settings;
+}
+
+struct Planned {
+  RunConfig config;
+  EvalSettings settings;
+};
+
+std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings) {
+  std::vector<Planned> plan;
+  const auto tasks = task_data(a.tasks, a.data);
+  for (const auto& [name, data] : tasks) {
+    JobArguments one = a;
+    one.tasks = name.empty() ? std::vector<std::string>() : std::vector{name};
+    one.data = data;
+    Planned planned{run_config_of(one, RunConfig{}), settings};
+    RunConfig& config = planned.config;
+    if (config.data.path.empty())
+      fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
+    if (!a.prompt_template.empty()) config.data.prompt_template = a.prompt_template;
+    if (!a.dtype.empty()) config.model.dtype = a.dtype;
+    if (!a.weights.empty()) config.model.weights = a.weights;
+    planned.settings.demonstrations_file = with_task(a.demonstrations_file, fs::path(name).stem().string());
+    eval_task(config, planned.settings);  // a slip is told before anything is loaded
+    plan.push_back(planned);
+  }
+  if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)
+    fail(Category::InvalidArgument, "--demonstrations-file", "is one file for {} tasks; write {{task}} in it",
+         plan.size());
+  return plan;
+}
+
+void refuse_other_folder(const fs::path& home) {
+  if (!fs::exists(home / "scores")) refuse_occupied(home);
+}
+
+std::vector<EvalAdapter> open_adapters(const std::vector<std::string>& paths, const Model& model) {
+  std::vector<EvalAdapter> adapters;
+  std::set<std::string> named;
+  for (const auto& path : paths) {
+    if (!named.insert(path).second) fail(Category::InvalidArgument, "--adapter " + path, "is named twice");
+    adapters.push_back(open_eval_adapter(path, model));
+  }
+  return adapters;
+}
+
+// Of one pool, whatever was not set aside is asked: also what trained an adapter.
+void note_training_rows(EvalData& data, const std::vector<EvalAdapter>& adapters) {
+  for (const auto& adapter : adapters) {
+    const auto& manifest = adapter.loaded.manifest;
+    if (!data.one_pool || !manifest.is_object() || !manifest.contains("data_hash")) continue;
+    if (manifest.at("data_hash") == data.candidates_hash) continue;
+    data.notes.push_back(fmt::format(
+        "{} was tuned on other rows than the candidates; if they were of this pool, some may be asked here: "
+        "--candidates and --seed as its run's --shots and --seed set them aside",
+        adapter.name));
+  }
+}
+
+std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& base,
+                               const std::vector<EvalAdapter>& adapters) {
+  std::vector<EvalData> all;
+  for (const auto& planned : plan) {
+    all.push_back(open_eval_data(planned.config, planned.settings, *base.tokenizer));
+    note_training_rows(all.back(), adapters);
+    for (const auto& note : all.back().notes)
+      std::fprintf(stderr, "graft: note: %s: %s\n", all.back().task.name.c_str(), note.c_str());
+  }
+  return all;
+}
+
+std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const std::vector<EvalAdapter>& adapters,
+                                                    const Arguments& a) {
+  const std::string settings = settings_hash(a.model);
+  const fs::path folder = fs::path(a.output) / "scores";
+  std::vector<std::unique_ptr<EvalScorer>> scorers;
+  scorers.push_back(std::make_unique<EvalScorer>(base, settings, nullptr, folder));
+  for (const auto& adapter : adapters)
+    scorers.push_back(std::make_unique<EvalScorer>(base, settings, &adapter, folder));
+  return scorers;
+}
+
+Json settings_json(const Arguments& a, const EvalSettings& settings, const RunConfig& config) {
+  return {{"shots", settings.shots},
+          {"demonstrations", a.demonstrations},
+          {"balanced", settings.balanced},
+          {"demonstrations_file", a.demonstrations_file},
+          {"candidates", settings.candidates},
+          {"seeds", settings.seeds},
+          {"seed", config.data.seed},
+          {"instruction", settings.layout.instruction},
+          {"separator", settings.layout.separator},
+          {"eval_rows", config.data.eval_rows},
+          {"max_prompt_tokens", config.data.max_prompt_tokens}};
+}
+
+Json results_head(const Arguments& a, const Planned& planned, const Base& base, const std::string& started) {
+  const Model& model = *base.model;
+  return {{"graft", GRAFT_VERSION},
+          {"command", command_line(*options)},
+          {"started", started},
+          {"model",
+           {{"path", a.model},
+            {"sha256", base_hash(model)},
+            {"settings_sha256", settings_hash(a.model)},
+            {"parameters", model.parameters().elements()},
+            {"kept_as", model.parameters().storage()},
+            {"dtype", dtype_name(model.dtype())},
+            {"tokenizer_sha256", base.tokenizer->hash()}}},
+          {"settings", settings_json(a, planned.settings, planned.config)},
+          {"tasks", Json::array()}};
+}
+
+EvaluationReport report_of(const Arguments& a, const Json& head) {
+  EvaluationReport report;
+  report.model = a.model;
+  report.started = head.at("started").get<std::string>();
+  report.version = GRAFT_VERSION;
+  const Json& model = head.at("model");
+  report.reproducibility = {{"base weights", "sha256 " + model.at("sha256").get<std::string>()},
+                            {"model settings", "sha256 " + model.at("settings_sha256").get<std::string>()},
+                            {"kept as", model.at("kept_as").get<std::string>()},
+                            {"computed in", model.at("dtype").get<std::string>()},
+                            {"tokenizer", "sha256 " + model.at("tokenizer_sha256").get<std::string>()},
+                            {"settings", head.at("settings").dump()}};
+  report.commands = {{"The same evaluation", command_line(*options)}};
+  return report;
+}
+
+int run() {
+  const Arguments& a = arguments;
+  const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(std::time(nullptr)));
+  const std::vector<Planned> plan = plan_of(a, settings_of(a));
+  const fs::path home = a.output;
+  refuse_other_folder(home);
+  const Base base = open_base(plan.front().config);
+  const auto adapters = open_adapters(a.adapters, *base.model);
+  const auto data = open_all(plan, base, adapters);
+  const auto scorers = scorers_of(base, adapters, a);
+  Json results = results_head(a, plan.front(), base, started);
+  EvaluationReport report = report_of(a, results);
+  std::string predictions;
+  for (std::size_t t = 0; t < plan.size(); ++t) {
+    const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers);
+    report.tasks.push_back(evaluated(data[t], rows));
+    results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
+    predictions += prediction_lines(data[t], rows);
+    print_evaluated(report.tasks.back());
+  }
+  write_file(home / "predictions.jsonl", predictions);
+  write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file(home / "report.html", render_evaluation(report));
+  fmt::print("report:  {}\nresults: {}\n", (home / "report.html").string(), (home / "results.json").string());
+  return 0;
+}
+
+}  // namespace
+
+namespace cli {
+extern const Verb eval;
+const Verb eval{
+    "eval", "a model without demonstrations, with some, and with adapters, side by side on a task",
+    "  graft eval --model SmolLM2.gguf --task rte --data superglue/rte/ --output runs/eval-rte\n"
+    "  graft eval --model SmolLM2.gguf --task rte --task boolq --data 'superglue/{task}' --shots 0,1,8 --seeds 5 "
+    "--output runs/icl\n"
+    "  graft eval --model ./smollm2 --task bbc_news --data articles/ --shots 8 --candidates 8 --adapter "
+    "runs/bbc/adapter --output runs/eval-bbc\n"
+    "  graft eval --model ./smollm2 --task banking77 --data banking77/ --shots 16 --demonstrations bm25 --eval-rows "
+    "500 "
+    "--output runs/nearest\n"
+    "  graft eval --model ./smollm2 --data mine.csv --text-column text --label-column label --shots 0,4 --instruction "
+    "'Sort these messages.' --output runs/mine\n",
+    declare, run};
+}  // namespace cli
+}  // namespace graft

@@ -1,0 +1,343 @@
+// graft eval as a user meets it: one table of base, demonstrations and adapters; killed, gone on with, repeated.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/file.h"
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+constexpr int kRows = 40;
+
+class Eval : public ::testing::Test {
+ protected:
+  Eval() {
+    write_model(folder() / "model");
+    std::string rows;
+    for (int row = 0; row < kRows; ++row) rows += row_of(row);
+    write_file(folder() / "rows.jsonl", rows);
+    write_file(folder() / "short.yaml",
+               "name: short\nformat: jsonl\nsplits: {pool: .}\nlabel: label\nlabels: [sport, tech]\ntemplates:\n"
+               "  - {name: colon, prompt: \"{text}:\", choices: [\" s\", \" t\"]}\n"
+               "  - {name: is, prompt: \"{text} is\", choices: [\" sport\", \" tech\"]}\n");
+  }
+
+  static std::string row_of(int row) {
+    const bool sport = row % 2 == 0;
+    return json{{"text", (sport ? "goal " : "chip ") + std::to_string(row)}, {"label", sport ? "sport" : "tech"}}
+               .dump() +
+           "\n";
+  }
+
+  static Words eval(const Words& more, const std::string& output = "out") {
+    Words arguments = {"eval", "--model", "model", "--task", "short.yaml", "--data", "rows.jsonl", "--output", output};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+
+  Outcome run(const Words& arguments) const { return graft(folder(), arguments); }
+  const fs::path& folder() const { return folder_.path(); }
+
+  json results(const std::string& output = "out") const {
+    return json::parse(read_file(folder() / output / "results.json"));
+  }
+  json rows(const std::string& output = "out") const { return results(output).at("tasks")[0].at("rows"); }
+
+  std::vector<json> predictions(const std::string& output = "out") const {
+    std::vector<json> all;
+    for (const auto& line : lines_of(folder() / output / "predictions.jsonl")) all.push_back(json::parse(line));
+    return all;
+  }
+
+  void tune(const std::string& output, const Words& more = {}) const {
+    Words arguments = {"tune",     "--model",    "model",    "--task",   "short.yaml",
+                       "--data",   "rows.jsonl", "--recipe", "tfew-cpu", "--shots",
+                       "3",        "--steps",    "20",       "--set",    "train.precision=float32",
+                       "--output", output};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome end = run(arguments);
+    ASSERT_EQ(end.code, 0) << end.err;
+  }
+
+  std::vector<fs::path> score_files(const std::string& output = "out") const {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(folder() / output / "scores")) files.push_back(entry.path());
+    return files;
+  }
+
+  static void expect_same_answers(const std::vector<json>& a, const std::vector<json>& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      for (const char* key : {"setting", "seed", "id", "truth", "dropped"}) EXPECT_EQ(a[i].at(key), b[i].at(key));
+      for (std::size_t c = 0; c < a[i].at("scores").size(); ++c)
+        EXPECT_NEAR(a[i].at("scores")[c].get<double>(), b[i].at("scores")[c].get<double>(), 1e-4) << a[i] << b[i];
+    }
+  }
+
+ private:
+  Folder folder_;
+};
+
+TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
+  tune("runs/a");
+  const Outcome end = run(eval({"--shots", "0,1,4", "--seeds", "3", "--candidates", "6", "--adapter", "runs/a/adapter",
+                                "--metric", "macro_f1"}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  for (const char* part : {"0-shot", "1-shot", "4-shot", "runs/a (ia3)", "McNemar p", "over 3 seeds", "Wilson 95%"})
+    EXPECT_NE(end.out.find(part), std::string::npos) << part << "\n" << end.out;
+  const json all = rows();
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0].at("runs").size(), 1u);
+  EXPECT_EQ(all[2].at("runs").size(), 3u);
+  EXPECT_EQ(all[2].at("runs")[1].at("demonstrations").size(), 4u);
+  EXPECT_TRUE(all[0].at("against_first").is_null());
+  EXPECT_GE(all[3].at("against_first").at("mcnemar_first_runs").at("p").get<double>(), 0);
+  EXPECT_EQ(all[3].at("adapter").at("sha256").get<std::string>().size(), 64u);
+  EXPECT_FALSE(all[3].at("adapter").at("trained_on_the_candidates").get<bool>());
+  EXPECT_NE(end.err.find("runs/a (ia3) was tuned on other rows than the candidates"), std::string::npos) << end.err;
+  EXPECT_GT(all[2].at("flops_per_question_alone").get<double>(), 2 * all[2].at("flops_per_question").get<double>());
+  EXPECT_EQ(all[0].at("flops_per_question_alone"), all[0].at("flops_per_question"));
+  const json head = results();
+  EXPECT_EQ(head.at("tasks")[0].at("questions"), kRows - 12);
+  EXPECT_EQ(head.at("model").at("sha256").get<std::string>().size(), 64u);
+  EXPECT_NE(head.at("command").get<std::string>().find("graft eval"), std::string::npos);
+  EXPECT_NE(read_file(folder() / "out/report.html").find("<svg"), std::string::npos);
+  EXPECT_TRUE(leftovers(folder() / "out").empty());
+}
+
+// The first runs' accuracies follow from predictions.jsonl, and their mean is the row's.
+TEST_F(Eval, ScoresAreThoseOfThePredictions) {
+  ASSERT_EQ(run(eval({"--shots", "2", "--seeds", "2", "--template", "all"})).code, 0);
+  std::map<std::string, std::vector<double>> right;
+  for (const auto& line : predictions()) {
+    const std::string key = line.at("setting").get<std::string>() + line.at("template").get<std::string>() +
+                            std::to_string(line.at("seed").get<int>());
+    right[key].push_back(line.at("prediction") == line.at("truth") ? 1 : 0);
+  }
+  EXPECT_EQ(right.size(), 6u) << "two templates, once without demonstrations and twice with";
+  for (const auto& row : rows()) {
+    double mean = 0;
+    for (const auto& pass : row.at("runs")) {
+      const auto& answers = right.at(row.at("setting").get<std::string>() + pass.at("template").get<std::string>() +
+                                     std::to_string(pass.at("seed").get<int>()));
+      const double accuracy = std::count(answers.begin(), answers.end(), 1) / static_cast<double>(answers.size());
+      EXPECT_NEAR(pass.at("accuracy").get<double>(), accuracy, 1e-12);
+      mean += accuracy / static_cast<double>(row.at("runs").size());
+    }
+    EXPECT_NEAR(row.at("accuracy").at("value").get<double>(), mean, 1e-12);
+  }
+}
+
+TEST_F(Eval, AnswersAsTheTuningRunDid) {
+  tune("runs/a");
+  ASSERT_EQ(run(eval({"--candidates", "3", "--adapter", "runs/a/adapter"})).code, 0);
+  std::map<std::string, json> then;
+  for (const auto& line : lines_of(folder() / "runs/a/predictions.jsonl")) {
+    const json one = json::parse(line);
+    then[one.at("phase").get<std::string>() + one.at("id").get<std::string>()] = one;
+  }
+  const auto now = predictions();
+  ASSERT_EQ(now.size(), then.size()) << "the same rows are held out";
+  for (const auto& one : now) {
+    const std::string phase = one.at("setting") == "0-shot" ? "before" : "after";
+    const json& other = then.at(phase + one.at("id").get<std::string>());
+    for (std::size_t c = 0; c < 2; ++c)
+      EXPECT_NEAR(one.at("probabilities")[c].get<double>(), other.at("probabilities")[c].get<double>(), 1e-5);
+  }
+  EXPECT_TRUE(rows()[1].at("adapter").at("trained_on_the_candidates").get<bool>());
+}
+
+TEST_F(Eval, ASecondRunScoresNothing) {
+  const Words command = eval({"--shots", "0,3", "--seeds", "2"});
+  ASSERT_EQ(run(command).code, 0);
+  const json first = results().at("tasks");
+  const auto files = score_files();
+  ASSERT_EQ(files.size(), 1u);
+  const std::string scores = read_file(files[0]);
+  const Outcome again = run(command);
+  ASSERT_EQ(again.code, 0);
+  EXPECT_EQ(read_file(files[0]), scores);
+  EXPECT_EQ(results().at("tasks"), first) << "the seconds that scoring took, too";
+  ASSERT_EQ(run(eval({"--shots", "0,3", "--seeds", "2", "--normalisation", "none"})).code, 0);
+  EXPECT_EQ(read_file(files[0]), scores) << "sums are kept, however they are normalised";
+  ASSERT_EQ(run(eval({"--shots", "0,3", "--seeds", "3"})).code, 0);
+  EXPECT_TRUE(read_file(files[0]).starts_with(scores));
+  EXPECT_EQ(rows()[1].at("runs").size(), 3u);
+  ASSERT_EQ(run(eval({"--dtype", "bfloat16"})).code, 0);
+  EXPECT_EQ(score_files().size(), 2u) << "another dtype is another scorer";
+}
+
+TEST_F(Eval, KilledAnywhereItGoesOn) {
+  const Words rest = {"--shots", "0,1,2,4", "--seeds", "4", "--template", "all"};
+  ASSERT_EQ(run(eval(rest, "whole")).code, 0);
+  const Words command = eval(rest);
+  std::uintmax_t size = 0;
+  const auto grown = [&] {
+    if (!fs::exists(folder() / "out/scores")) return false;
+    std::uintmax_t now = 0;
+    for (const auto& file : score_files()) now += fs::file_size(file);
+    return now > size + 4000;
+  };
+  for (int kill = 0; kill < 4; ++kill) {
+    Running running(folder(), command);
+    while (running.alive() && !grown()) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    running.send(kill % 2 == 0 ? SIGKILL : SIGINT);
+    running.wait();
+    size = fs::exists(folder() / "out/scores") && !score_files().empty() ? fs::file_size(score_files()[0]) : 0;
+  }
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  expect_same_answers(predictions(), predictions("whole"));
+  EXPECT_TRUE(leftovers(folder() / "out").empty());
+}
+
+// One question alone shares nothing: its prompt is read as a whole.
+TEST_F(Eval, SharedDemonstrationsChangeNoScore) {
+  const Words shots = {"--shots", "5", "--seeds", "2", "--instruction", "Sort these.", "--separator", "\\n--\\n"};
+  ASSERT_EQ(run(eval(shots)).code, 0);
+  Words alone = shots;
+  alone.insert(alone.end(), {"--eval-rows", "1"});
+  ASSERT_EQ(run(eval(alone, "alone")).code, 0);
+  std::map<std::string, json> all;
+  for (const auto& line : predictions())
+    all[line.at("setting").get<std::string>() + line.at("seed").dump() + line.at("id").get<std::string>()] = line;
+  const auto ones = predictions("alone");
+  ASSERT_EQ(ones.size(), 3u);
+  for (const auto& one : ones) {
+    const json& other =
+        all.at(one.at("setting").get<std::string>() + one.at("seed").dump() + one.at("id").get<std::string>());
+    expect_same_answers({one}, {other});
+  }
+}
+
+TEST_F(Eval, WhatDoesNotFitIsDroppedWholeAndTold) {
+  write_rows(folder() / "long.jsonl", 30);
+  write_file(folder() / "topics.yaml", topics_task());
+  const Outcome end = run(
+      {"eval", "--model", "model", "--task", "topics.yaml", "--data", "long.jsonl", "--shots", "4", "--output", "out"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("4-shot: "), std::string::npos) << end.out;
+  EXPECT_NE(end.out.find("demonstrations did not fit the context and were left out"), std::string::npos) << end.out;
+  const json pass = rows()[1].at("runs")[0];
+  EXPECT_GT(pass.at("dropped_demonstrations").get<int>(), 0);
+  EXPECT_EQ(pass.at("cut_prompts"), 0) << "demonstrations go first, and whole";
+  for (const auto& line : predictions())
+    EXPECT_LE(line.at("dropped").get<int>(), line.at("setting") == "4-shot" ? 4 : 0);
+  EXPECT_NE(read_file(folder() / "out/report.html").find("did not fit the context"), std::string::npos);
+}
+
+TEST_F(Eval, DemonstrationsAreFixedNearestOrBalanced) {
+  write_file(folder() / "shown.jsonl", row_of(100) + row_of(101) + row_of(102));
+  ASSERT_EQ(run(eval({"--shots", "2", "--demonstrations", "fixed", "--demonstrations-file", "shown.jsonl"})).code, 0);
+  EXPECT_EQ(rows()[1].at("runs")[0].at("demonstrations").size(), 2u);
+  EXPECT_EQ(results().at("tasks")[0].at("questions"), kRows) << "a file of its own takes nothing from the pool";
+  const Outcome nearest = run(eval({"--shots", "2", "--demonstrations", "bm25", "--seeds", "3"}, "nearest"));
+  ASSERT_EQ(nearest.code, 0) << nearest.err;
+  EXPECT_NE(nearest.err.find("nothing is drawn at random"), std::string::npos);
+  EXPECT_FALSE(rows("nearest")[1].at("runs")[0].contains("demonstrations")) << "they differ from question to question";
+  ASSERT_EQ(run(eval({"--shots", "2", "--balanced", "--normalisation", "pmi"}, "balanced")).code, 0);
+  EXPECT_EQ(rows("balanced")[1].at("setting"), "2-shot a class");
+  EXPECT_EQ(rows("balanced")[1].at("runs")[0].at("demonstrations").size(), 4u);
+}
+
+TEST_F(Eval, SeveralTasksInOneReport) {
+  std::string other = read_file(folder() / "short.yaml");
+  write_file(folder() / "other.yaml", other.replace(other.find("short"), 5, "other"));
+  write_file(folder() / "data/short.jsonl", read_file(folder() / "rows.jsonl"));
+  write_file(folder() / "data/other.jsonl", read_file(folder() / "rows.jsonl"));
+  const Outcome end = run({"eval", "--model", "model", "--task", "short.yaml", "--task", "other.yaml", "--data",
+                           "data/{task}.jsonl", "--shots", "1", "--output", "out"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(results().at("tasks").size(), 2u);
+  EXPECT_EQ(results().at("tasks")[1].at("task"), "other");
+}
+
+TEST_F(Eval, Slips) {
+  expect_refused(run(eval({"--shots", "30"})), 2, {"the class 'sport' has 20 distinct rows, 30 were asked for"});
+  expect_refused(run(eval({"--shots", "9", "--candidates", "4"})), 2, {"--shots", "9", "has 8 rows", "--candidates"});
+  expect_refused(run(eval({"--candidates", "20"})), 2, {"rows.jsonl", "no row is left to ask", "--candidates"});
+  expect_refused(run(eval({"--shots", "1,x"})), 2, {"--shots", "see graft eval --help"});
+  expect_refused(run(eval({"--demonstrations", "bm52"})), 2, {"'bm52' (did you mean 'bm25'?)"});
+  expect_refused(run(eval({"--demonstrations", "bm25", "--balanced"})), 2, {"--balanced", "bm25"});
+  expect_refused(run(eval({"--metric", "acuracy"})), 2, {"--metric", "did you mean 'accuracy'?"});
+  expect_refused(run(eval({"--normalisation", "token"})), 2, {"did you mean 'tokens'?"});
+  expect_refused(run(eval({"--template", "colum"})), 2, {"data.template", "'colum'", "did you mean 'colon'?"});
+  expect_refused(run(eval({"--adapter", "nowhere"})), 3, {"nowhere"});
+  expect_refused(run(eval({"--candidates", "2", "--demonstrations-file", "rows.jsonl"})), 2, {"--candidates"});
+  expect_refused(run(eval({"--demonstrations-file", "rows.jsonl"})), 2, {"no row is left to ask"});
+  expect_refused(run({"eval", "--model", "model", "--task", "shrot", "--data", "rows.jsonl", "--output", "out"}), 3,
+                 {"shrot", "tasks"});
+  expect_refused(run({"eval", "--model", "model", "--task", "short.yaml", "--output", "out"}), 2, {"has no data"});
+  expect_refused(run(eval({"--task", "short.yaml"})), 2, {"named twice"});
+  EXPECT_FALSE(fs::exists(folder() / "out"));
+  write_file(folder() / "out/letter.txt", "mine");
+  expect_refused(run(eval({})), 2, {"out"});
+}
+
+TEST_F(Eval, AdaptersOfAnotherBaseAreRefused) {
+  tune("runs/a");
+  write_model(folder() / "other", Weights::Other);
+  expect_refused(run({"eval", "--model", "other", "--task", "short.yaml", "--data", "rows.jsonl", "--adapter",
+                      "runs/a/adapter", "--output", "out"}),
+                 2, {"runs/a/adapter", "another base"});
+  expect_refused(run(eval({"--adapter", "runs/a/adapter", "--adapter", "runs/a/adapter"})), 2, {"named twice"});
+  EXPECT_FALSE(fs::exists(folder() / "out"));
+}
+
+TEST_F(Eval, BadRows) {
+  const auto with_rows = [&](const std::string& rows, const std::string& task) {
+    write_file(folder() / "bad.jsonl", rows);
+    write_file(folder() / "bad.yaml", task);
+    return run({"eval", "--model", "model", "--task", "bad.yaml", "--data", "bad.jsonl", "--output", "out"});
+  };
+  const std::string listed =
+      "name: bad\nformat: jsonl\nsplits: {pool: .}\nlabel: label\ntemplates:\n  - {prompt: \"{q}:\", choices_from: "
+      "options}\n";
+  expect_refused(with_rows("{\"q\": \"a\", \"options\": [], \"label\": 0}\n", listed), 2, {"bad.jsonl:1"});
+  expect_refused(with_rows("{\"q\": \"a\", \"options\": [\"x\", \"y\"], \"label\": 2}\n", listed), 2,
+                 {"bad.jsonl:1", "the label is 2, but there are 2 choices"});
+  expect_refused(
+      with_rows("{\"q\": \"a\", \"options\": [\"x\", \"" + std::string(130, 'y') + "\"], \"label\": 0}\n", listed), 2,
+      {"bad.jsonl:1", "choice 1", "context of 128", "choices are not cut"});
+  const std::string task = read_file(folder() / "short.yaml");
+  expect_refused(with_rows("{\"text\": \"a\", \"label\": \"sprot\"}\n", task), 2,
+                 {"bad.jsonl:1", "did you mean 'sport'?"});
+  const Outcome longer = with_rows("{\"text\": \"" + std::string(300, 'x') + "\", \"label\": \"tech\"}\n", task);
+  EXPECT_EQ(longer.code, 0) << longer.err;
+  EXPECT_NE(longer.out.find("1 prompts alone are too long and lost their beginning"), std::string::npos);
+  expect_refused(with_rows("{\"text\": \"a\"}\n",
+                           "name: bad\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {prompt: \"x\", target: "
+                           "\"{text}\"}\n"),
+                 5, {"task bad", "has a text to write"});
+}
+
+TEST_F(Eval, ScoresThatAreDamagedOrNotItsOwnAreTold) {
+  ASSERT_EQ(run(eval({})).code, 0);
+  const fs::path file = score_files()[0];
+  const std::string whole = read_file(file);
+  write_file(file, whole.substr(0, whole.size() - 9));
+  EXPECT_EQ(run(eval({})).code, 0) << "a line cut short is scored again";
+  std::string other = whole;
+  other.replace(other.find("float"), 5, "other");
+  write_file(file, other);
+  expect_refused(run(eval({})), 4, {file.filename().string() + ":1", "another model, adapter or version"});
+  std::string damaged = whole;
+  damaged.replace(damaged.find("sums"), 4, "mums");
+  write_file(file, damaged);
+  expect_refused(run(eval({})), 4, {file.filename().string() + ":2"});
+}
+
+}  // namespace
+}  // namespace graft::e2e
