@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/eval_results.h"
+#include "cli/core/eval_statistics.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
 #include "cli/core/usage.h"
@@ -55,7 +56,7 @@ void declare_demonstrations(CLI::App& app) {
       "part of a pool)");
   app.add_option("--candidates", a.candidates,
                  "rows of each class to take demonstrations from: with N and --seed S these are the rows that graft "
-                 "tune --shots N --seed S trains on (default: all that train; of one pool as many as --shots)")
+                 "tune --shots N --seed S trains on (default: all that train; of one pool up to four times --shots)")
       ->check(count_from(1));
   app.add_option("--instruction", a.instruction, "text in front of everything; \\n is a line break");
   app.add_option("--separator", a.separator, "text behind the instruction and each demonstration")

@@ -78,6 +78,13 @@ TEST(Demonstrations, AreDrawnByTheSeedInTotalOrOfEachClass) {
               HasSubstr("the class 'x' has 20 distinct rows, 21 were asked for"));
 }
 
+TEST(Demonstrations, OfATextToWriteEndWithIt) {
+  const Task task = parse_task(
+      "name: sums\nformat: csv\nsplits: {pool: a.csv}\ntemplates:\n  - {prompt: '{q} =', target: ' {a}'}\n", "t");
+  const Row row{{{"q", "1 + 2"}, {"a", "3"}}, "a.csv:2"};
+  EXPECT_EQ(demonstration_text(render(task, row, 0, ByteTokenizer())), "1 + 2 = 3");
+}
+
 TEST(Demonstrations, AMisspeltChoiceIsToldWithTheRightOne) {
   EXPECT_EQ(demonstration_choice_of("bm25"), DemonstrationChoice::Bm25);
   EXPECT_EQ(error_of([] { demonstration_choice_of("randon"); }),
@@ -102,8 +109,8 @@ TEST(EvaluationData, ThePoolIsDividedAsATuningRunDividesIt) {
   const FewShot asked = evaluation_data(pool(), file, {{}, 8, 2}, 3);
   EXPECT_EQ(texts(asked.train), texts(tuned.train));
   EXPECT_EQ(texts(asked.held_out), texts(tuned.held_out));
-  const FewShot standard = evaluation_data(pool(), file, {{}, 0, 5}, 3);
-  EXPECT_EQ(standard.train.size(), 10u) << "enough of each class for five demonstrations";
+  EXPECT_EQ(evaluation_data(pool(), file, {{}, 0, 2}, 3).train.size(), 16u) << "room for draws that differ";
+  EXPECT_EQ(evaluation_data(pool(), file, {{}, 0, 5}, 3).train.size(), 10u) << "but no more than half of a class";
 }
 
 TEST(EvaluationData, TheTrainingSplitIsTakenWhole) {

@@ -116,6 +116,16 @@ void drop_trained(FewShot& sample, const Task& task) {
   }
 }
 
+// Of each class, or in all where there are none.
+std::int64_t set_aside(const std::vector<Row>& rows, const Task& task, const DemonstrationSource& source) {
+  std::map<std::int64_t, std::int64_t> sizes;
+  for (const auto& row : rows) ++sizes[task.has_classes() ? known_label(task, row) : 0];
+  const std::int64_t wanted = 4 * source.most;
+  const bool fits =
+      std::all_of(sizes.begin(), sizes.end(), [&](const auto& size) { return 2 * wanted <= size.second; });
+  return fits ? wanted : source.most;
+}
+
 // Empty where the task has none.
 std::string held_out_split(const Task& task, const SplitChoice& splits) {
   if (splits.held_out == splits.train)
@@ -185,8 +195,12 @@ bool is_one_pool(const Task& task, const std::filesystem::path& data) {
 FewShot evaluation_data(const Task& task, const std::filesystem::path& data, const DemonstrationSource& source,
                         std::uint64_t seed, const SplitChoice& splits) {
   const bool pool = is_one_pool(task, data);
-  if (source.file.empty() && (source.per_class > 0 || source.most > 0))
-    return few_shot_data(task, data, source.per_class == 0 && pool ? source.most : source.per_class, seed, splits);
+  if (source.file.empty() && (source.per_class > 0 || (source.most > 0 && !pool)))
+    return few_shot_data(task, data, source.per_class, seed, splits);
+  if (source.file.empty() && source.most > 0) {
+    const auto rows = read_split(task, data, "pool");
+    return sample_few_shot(rows, task, set_aside(rows, task, source), seed);
+  }
   FewShot sample;
   if (!source.file.empty()) {
     const std::string split = task.is_pool() ? "pool" : splits.train;

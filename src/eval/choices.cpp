@@ -254,17 +254,20 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
 }
 
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
-                        const ForwardOptions& options) {
+                        const ForwardOptions& options, at::Tensor* likeliest) {
   const auto blocks = blocks_of(scored);
-  std::vector<at::Tensor> parts;
+  std::vector<at::Tensor> parts, best;
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {
     const auto device = hidden.device();
     const at::Tensor local = at::tensor(block.local, at::kLong).to(device),
                      targets = at::tensor(block.targets, at::kLong).to(device);
     const at::Tensor smoothing = smoothing_of(scored, block).to(device);
-    const LayerFunction score = [&model, options, local, targets, smoothing](const std::vector<at::Tensor>& inputs) {
+    std::vector<at::Tensor>* const compared = likeliest == nullptr ? nullptr : &best;
+    const LayerFunction score = [&model, compared, options, local, targets,
+                                 smoothing](const std::vector<at::Tensor>& inputs) {
       const at::Tensor log_p = at::log_softmax(model.logits(inputs[0], options), -1, at::kFloat);
+      if (compared != nullptr) compared->push_back(log_p.argmax(-1).index_select(0, local) == targets);
       const at::Tensor chosen = log_p.index({local, targets});
       if (smoothing.numel() == 0) return chosen;
       return chosen * (1 - smoothing) + log_p.mean(-1).index_select(0, local) * smoothing;
@@ -276,11 +279,14 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
   std::vector<std::int64_t> place(order.size());
   for (std::size_t i = 0; i < order.size(); ++i)
     place[static_cast<std::size_t>(order[i])] = static_cast<std::int64_t>(i);
-  return at::cat(parts).index_select(0, at::tensor(place, at::kLong).to(hidden.device()));
+  const at::Tensor order_back = at::tensor(place, at::kLong).to(hidden.device());
+  if (likeliest != nullptr) *likeliest = at::cat(best).index_select(0, order_back);
+  return at::cat(parts).index_select(0, order_back);
 }
 
-at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options) {
-  return score_tokens(model, batch.scored, model.forward(batch.input, options), options);
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
+                                   at::Tensor* likeliest) {
+  return score_tokens(model, batch.scored, model.forward(batch.input, options), options, likeliest);
 }
 
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {

@@ -81,12 +81,14 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
 /// exist for a block of rows at a time. Of a token with smoothing s it is (1 - s) log p + s times the mean log p of the
-/// vocabulary (Szegedy et al. 2016, section 7).
+/// vocabulary (Szegedy et al. 2016, section 7). Where `likeliest` is given, it becomes [T] bool: whether the target is
+/// the likeliest of all tokens there; without gradients only.
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
-                        const ForwardOptions& options);
+                        const ForwardOptions& options, at::Tensor* likeliest = nullptr);
 
 /// score_tokens() of a forward pass of the batch.
-at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options);
+at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
+                                   at::Tensor* likeliest = nullptr);
 
 /// Sum over the tokens of each choice, [choices] fp32.
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch);

@@ -42,18 +42,23 @@ class KeptPrefix {
     length_ = cache_.length(sequence);
   }
 
-  std::vector<std::vector<double>> score(const Model& model, const std::vector<const ChoiceTokens*>& group,
-                                         const std::string& what) {
+  std::vector<ChoiceScores> score(const Model& model, const std::vector<const ChoiceTokens*>& group,
+                                  const RankOptions& options) {
     const ChoiceBatch packed = packed_behind(model, group);
-    const at::Tensor by_choice =
-        sum_by_choice(token_log_probabilities(model, packed, forward_), packed).to(at::kCPU, at::kDouble);
+    at::Tensor likeliest;
+    const at::Tensor log_p = token_log_probabilities(model, packed, forward_, options.greedy ? &likeliest : nullptr);
     if (!prefix_.empty()) cache_.truncate(0, length_);
-    if (by_choice.isnan().any().item<bool>()) fail_not_finite(model, what);
-    const double* data = by_choice.const_data_ptr<double>();
-    std::vector<std::vector<double>> sums;
-    for (std::size_t e = 0; e + 1 < packed.first_choice.size(); ++e)
-      sums.emplace_back(data + packed.first_choice[e], data + packed.first_choice[e + 1]);
-    return sums;
+    const at::Tensor by_choice = sum_by_choice(log_p, packed).to(at::kCPU, at::kDouble);
+    if (by_choice.isnan().any().item<bool>()) fail_not_finite(model, options.what);
+    const double* sums = by_choice.const_data_ptr<double>();
+    const std::vector<bool> greedy = options.greedy ? all_likeliest(likeliest, packed) : std::vector<bool>();
+    std::vector<ChoiceScores> scores;
+    for (std::size_t e = 0; e + 1 < packed.first_choice.size(); ++e) {
+      const auto first = packed.first_choice[e], last = packed.first_choice[e + 1];
+      scores.push_back({{sums + first, sums + last}, {}});
+      if (options.greedy) scores.back().greedy.assign(greedy.begin() + first, greedy.begin() + last);
+    }
+    return scores;
   }
 
  private:
@@ -65,6 +70,17 @@ class KeptPrefix {
     }
     append(batch, group, model.config(), slot_);
     return batch;
+  }
+
+  // Of each choice, whether all of its tokens are.
+  static std::vector<bool> all_likeliest(const at::Tensor& tokens, const ChoiceBatch& packed) {
+    const at::Tensor on_cpu = tokens.to(at::kCPU).contiguous();
+    const bool* data = on_cpu.const_data_ptr<bool>();
+    std::vector<bool> all(static_cast<std::size_t>(packed.choices()), true);
+    for (std::size_t t = 0; t < packed.scored.size(); ++t) {
+      if (!data[t]) all[static_cast<std::size_t>(packed.scored[t].choice)] = false;
+    }
+    return all;
   }
 
   const std::vector<std::int64_t>& prefix_;
@@ -87,10 +103,10 @@ std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vec
   }
   RankOptions alone = options;
   alone.prefix.clear();
-  alone.on_sums = {};
-  const auto scores = choice_sums(model, distinct, alone);
+  alone.on_scores = {};
+  const auto scores = choice_scores(model, distinct, alone);
   std::vector<std::vector<double>> result;
-  for (const auto at : place) result.push_back(scores[at]);
+  for (const auto at : place) result.push_back(scores[at].sums);
   return result;
 }
 
@@ -135,20 +151,21 @@ RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sum
   return result;
 }
 
-std::vector<std::vector<double>> choice_sums(const Model& model, const std::vector<ChoiceTokens>& examples,
-                                             const RankOptions& options) {
+std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                        const RankOptions& options) {
   const at::InferenceMode inference;
-  std::vector<std::vector<double>> result;
+  std::vector<ChoiceScores> result;
   Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
   auto began = Clock::now();
   KeptPrefix prefix(model, options);
   for (const auto& group : groups_of(examples, options.batch_tokens)) {
     if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
-    auto sums = prefix.score(model, group, options.what);
+    auto scores = prefix.score(model, group, options);
     const auto ended = Clock::now();
-    if (options.on_sums) options.on_sums(result.size(), sums, std::chrono::duration<double>(ended - began).count());
+    if (options.on_scores)
+      options.on_scores(result.size(), scores, std::chrono::duration<double>(ended - began).count());
     began = ended;
-    std::move(sums.begin(), sums.end(), std::back_inserter(result));
+    std::move(scores.begin(), scores.end(), std::back_inserter(result));
     progress.update(static_cast<std::int64_t>(result.size()));
   }
   return result;
@@ -156,18 +173,18 @@ std::vector<std::vector<double>> choice_sums(const Model& model, const std::vect
 
 std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,
                                 const RankOptions& options) {
-  auto scores = choice_sums(model, examples, options);
+  auto scores = choice_scores(model, examples, options);
   if (options.normalisation == Normalisation::Pmi) {
     if (options.neutral == nullptr || options.neutral->size() != examples.size())
       fail(Category::Internal, "pmi", "needs a neutral prompt for every example");
     const auto prior = neutral_sums(model, *options.neutral, options);
     for (std::size_t e = 0; e < scores.size(); ++e) {
-      for (std::size_t c = 0; c < scores[e].size(); ++c) scores[e][c] -= prior[e][c];
+      for (std::size_t c = 0; c < prior[e].size(); ++c) scores[e].sums[c] -= prior[e][c];
     }
   }
   std::vector<RankedExample> result;
   for (std::size_t e = 0; e < examples.size(); ++e)
-    result.push_back(ranked(examples[e], scores[e], options.normalisation));
+    result.push_back(ranked(examples[e], scores[e].sums, options.normalisation));
   return result;
 }
 

@@ -30,8 +30,14 @@ struct RankedExample {
 /// the neutral one). Throws Corruption for NaN.
 RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sums, Normalisation normalisation);
 
-/// Sums of log-probabilities of one batch, a list an example, from example `first` on, and the seconds they took.
-using OnSums = std::function<void(std::size_t first, const std::vector<std::vector<double>>& sums, double seconds)>;
+/// Of every choice of one example.
+struct ChoiceScores {
+  std::vector<double> sums;  ///< log-probability, summed over its tokens
+  std::vector<bool> greedy;  ///< whether greedy decoding writes it: each token is the likeliest; else empty
+};
+
+/// The scores of one batch, from example `first` on, and the seconds that they took.
+using OnScores = std::function<void(std::size_t first, const std::vector<ChoiceScores>& scores, double seconds)>;
 
 struct RankOptions {
   Normalisation normalisation = Normalisation::Tokens;
@@ -42,13 +48,14 @@ struct RankOptions {
   const std::vector<ChoiceTokens>* neutral = nullptr;
   /// Tokens before every prompt, the same for all. Their keys and values are computed once. Decoder-only models.
   std::vector<std::int64_t> prefix;
-  OnSums on_sums;  ///< called after every batch
+  bool greedy = false;  ///< fill ChoiceScores::greedy
+  OnScores on_scores;   ///< called after every batch
 };
 
-/// Log-probability of every choice of every example, summed over its tokens, in packed batches. Throws Cancelled on
-/// Ctrl-C, Corruption for NaN, InvalidArgument for a prefix before an encoder–decoder model's prompts.
-std::vector<std::vector<double>> choice_sums(const Model& model, const std::vector<ChoiceTokens>& examples,
-                                             const RankOptions& options);
+/// The scores of every example, in packed batches. Throws Cancelled on Ctrl-C, Corruption for NaN, InvalidArgument for
+/// a prefix before an encoder–decoder model's prompts.
+std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                        const RankOptions& options);
 
 /// Scores examples in packed batches; the outcome does not depend on how they are packed. Throws Cancelled on Ctrl-C.
 std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,

@@ -31,6 +31,11 @@ std::string range(double low, double high) {
   return fmt::format("<small>{}–{}</small>", percent(low), percent(high));
 }
 
+std::string metric_text(const EvaluatedTask& task, const ReportScore& score) {
+  if (task.percent) return percent(score.value) + " " + range(score.low, score.high);
+  return fmt::format("{} <small>{}–{}</small>", number(score.value), number(score.low), number(score.high));
+}
+
 std::string cell(const std::string& markup) {
   return "<td class=\"n\">" + markup + "</td>";
 }
@@ -38,10 +43,10 @@ std::string cell(const std::string& markup) {
 std::string bars(const EvaluatedTask& task) {
   IntervalChart chart;
   chart.title = "Accuracy on " + task.name + " with 95% bootstrap intervals";
-  chart.reference = task.chance;
+  if (task.chance > 0) chart.reference = task.chance;
   chart.reference_name = "chance";
   chart.width = 720;
-  BarGroup group{fmt::format("Accuracy, {} examples", grouped(task.examples)), {}};
+  BarGroup group{fmt::format("{} questions, {}", grouped(task.examples), scale_text(task)), {}};
   for (const auto& row : task.rows)
     group.bars.push_back(
         {row.name, row.accuracy.value, row.accuracy.low, row.accuracy.high, &row == &task.rows.front() ? 0 : 1});
@@ -94,7 +99,7 @@ std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
   std::string cells = "<th scope=\"row\">" + escape(row.name) + "</th>";
   cells += cell(percent(row.accuracy.value) + " " + range(row.wilson_low, row.wilson_high));
   cells += cell(range(row.accuracy.low, row.accuracy.high));
-  for (const auto& metric : row.metrics) cells += cell(percent(metric.value) + " " + range(metric.low, metric.high));
+  for (const auto& metric : row.metrics) cells += cell(metric_text(task, metric));
   if (!task.runs.empty())
     cells += cell(row.spread ? percent(row.spread->value) + " " + range(row.spread->low, row.spread->high) : "–");
   cells += difference_cells(row);
@@ -136,6 +141,10 @@ std::string header(const EvaluationReport& report) {
 }
 
 }  // namespace
+
+std::string scale_text(const EvaluatedTask& task) {
+  return task.chance > 0 ? percent(task.chance) + " by chance" : "right where greedy decoding begins with a reference";
+}
 
 std::string p_value_text(double p) {
   return p < 0.001 ? "<0.001" : fmt::format("{:.3f}", p);

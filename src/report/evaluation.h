@@ -42,9 +42,10 @@ struct EvaluatedRow {
 struct EvaluatedTask {
   std::string name;
   std::int64_t examples = 0;
-  double chance = 0;                 ///< accuracy of guessing
+  double chance = 0;                 ///< accuracy of guessing; 0: there is no guessing
   std::string runs;                  ///< what several runs are: "3 seeds"; empty for one
   std::vector<std::string> metrics;  ///< beside accuracy
+  bool percent = true;               ///< these are fractions
   std::vector<EvaluatedRow> rows;    ///< the first is what the others are compared with
   std::vector<std::string> notes;    ///< sentences
 };
@@ -62,6 +63,8 @@ struct EvaluationReport {
 /// are three or more. Every text may be hostile: it is escaped.
 std::string render_evaluation(const EvaluationReport& report);
 
+/// What an accuracy of this task is: "50.0% by chance", or when a text is right.
+std::string scale_text(const EvaluatedTask& task);
 /// "0.034", "<0.001".
 std::string p_value_text(double p);
 /// "+4.5 (−1.0 to +9.9)", in points of a hundred.

@@ -50,7 +50,7 @@ TEST(EvaluationPage, ShowsEverySettingWithIntervalsAndTests) {
   EXPECT_EQ(count(html, "<svg"), 2u) << "bars, and a curve over three numbers of demonstrations";
   for (const char* part : {"8-shot", "+10.0 (−1.0 to +21.0)", "&lt;0.001", "12:34", "over 3 seeds", "macro_f1",
                            "1,234 demonstrations did not fit", "7 prompts alone are too long", "1.5 G", "2.5 G",
-                           "sha256 abc", "&lt;repeat&gt;", "1,277 examples"})
+                           "sha256 abc", "&lt;repeat&gt;", "1,277 questions, 50.0% by chance"})
     EXPECT_NE(html.find(part), std::string::npos) << part;
   EXPECT_EQ(html.find("<rte>"), std::string::npos);
   EXPECT_EQ(html.find("<more>"), std::string::npos);
@@ -64,6 +64,19 @@ TEST(EvaluationPage, OneRunNeedsNoSpread) {
   EXPECT_EQ(markup_problem(html), "");
   EXPECT_EQ(html.find("median, quartiles"), std::string::npos);
   EXPECT_EQ(count(html, "<svg"), 1u);
+}
+
+TEST(EvaluationPage, TextsHaveNoChanceAndNoPercent) {
+  EvaluationReport texts = report();
+  texts.tasks[0].chance = 0;
+  texts.tasks[0].percent = false;
+  texts.tasks[0].metrics = {"token_perplexity"};
+  for (auto& row : texts.tasks[0].rows) row.metrics = {{12.5, 11.25, 14}};
+  const std::string html = render_evaluation(texts);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_NE(html.find("right where greedy decoding begins with a reference"), std::string::npos);
+  EXPECT_NE(html.find("12.5 <small>11.25–14</small>"), std::string::npos);
+  EXPECT_EQ(html.find("chance"), std::string::npos);
 }
 
 TEST(EvaluationPage, SmallProbabilitiesAreNotZero) {

@@ -18,7 +18,9 @@ namespace {
 constexpr std::size_t kNameDigits = 16;
 
 std::string line_of(const std::string& key, const KeptScore& score) {
-  return nlohmann::json{{"key", key}, {"sums", score.sums}, {"seconds", score.seconds}}.dump() + "\n";
+  nlohmann::json line = {{"key", key}, {"sums", score.sums}, {"seconds", score.seconds}};
+  if (!score.greedy.empty()) line["greedy"] = score.greedy;
+  return line.dump() + "\n";
 }
 
 bool is_finite(const KeptScore& score) {
@@ -54,7 +56,8 @@ void ScoreStore::read(const nlohmann::json& scorer) {
       KeptScore score;
       line.at("sums").get_to(score.sums);
       line.at("seconds").get_to(score.seconds);
-      scores_.emplace(line.at("key").get<std::string>(), std::move(score));
+      if (line.contains("greedy")) line.at("greedy").get_to(score.greedy);
+      scores_[line.at("key").get<std::string>()] = std::move(score);
     }
     first = false;
   });

@@ -12,6 +12,7 @@ namespace graft {
 
 struct KeptScore {
   std::vector<double> sums;  ///< log-probability of every choice, summed over its tokens
+  std::vector<bool> greedy;  ///< whether greedy decoding writes it; empty where that was not asked
   double seconds = 0;        ///< that scoring took, a share of its batch's
 };
 

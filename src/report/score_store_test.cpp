@@ -24,21 +24,22 @@ TEST_F(ScoreStoreTest, KeepsEveryBitAcrossProcesses) {
   {
     ScoreStore store(scores(), scorer_);
     EXPECT_EQ(store.find("a"), nullptr);
-    store.add({{"a", {sums, 0.25}}, {"b", {{-1}, 0}}});
+    store.add({{"a", {sums, {true, false, true}, 0.25}}, {"b", {{-1}, {}, 0}}});
     ASSERT_NE(store.find("a"), nullptr);
   }
   ScoreStore again(scores(), scorer_);
   EXPECT_EQ(again.size(), 2u);
   ASSERT_NE(again.find("a"), nullptr);
   EXPECT_EQ(again.find("a")->sums, sums);
+  EXPECT_EQ(again.find("a")->greedy, (std::vector<bool>{true, false, true}));
   EXPECT_EQ(again.find("a")->seconds, 0.25);
-  again.add({{"c", {{-2}, 0}}});
+  again.add({{"c", {{-2}, {}, 0}}});
   EXPECT_EQ(ScoreStore(scores(), scorer_).size(), 3u);
 }
 
 TEST_F(ScoreStoreTest, AnotherScorerHasItsOwnFile) {
   ScoreStore store(scores(), scorer_);
-  store.add({{"a", {{-1}, 0}}});
+  store.add({{"a", {{-1}, {}, 0}}});
   ScoreStore other(scores(), {{"model", "abc"}, {"dtype", "bfloat16"}});
   EXPECT_EQ(other.find("a"), nullptr);
   EXPECT_NE(other.file(), store.file());
@@ -48,7 +49,7 @@ TEST_F(ScoreStoreTest, ALineThatWasCutShortIsDropped) {
   std::filesystem::path file;
   {
     ScoreStore store(scores(), scorer_);
-    store.add({{"a", {{-1}, 0}}, {"b", {{-2}, 0}}});
+    store.add({{"a", {{-1}, {}, 0}}, {"b", {{-2}, {}, 0}}});
     file = store.file();
   }
   const std::string whole = read_file(file);
@@ -57,7 +58,7 @@ TEST_F(ScoreStoreTest, ALineThatWasCutShortIsDropped) {
     ScoreStore store(scores(), scorer_);
     EXPECT_NE(store.find("a"), nullptr);
     EXPECT_EQ(store.find("b"), nullptr);
-    store.add({{"b", {{-2}, 0}}});
+    store.add({{"b", {{-2}, {}, 0}}});
     EXPECT_EQ(ScoreStore(scores(), scorer_).size(), 2u);
   }
   write_file(file, whole.substr(0, 5));
@@ -67,7 +68,7 @@ TEST_F(ScoreStoreTest, ALineThatWasCutShortIsDropped) {
 TEST_F(ScoreStoreTest, AScoreThatIsNoNumberIsNotKept) {
   {
     ScoreStore store(scores(), scorer_);
-    store.add({{"a", {{-std::numeric_limits<double>::infinity(), -1}, 0}}});
+    store.add({{"a", {{-std::numeric_limits<double>::infinity(), -1}, {}, 0}}});
     EXPECT_NE(store.find("a"), nullptr) << "but it is the answer of this run";
   }
   EXPECT_EQ(ScoreStore(scores(), scorer_).find("a"), nullptr);
@@ -77,7 +78,7 @@ TEST_F(ScoreStoreTest, DamageIsToldWithFileAndLine) {
   std::filesystem::path file;
   {
     ScoreStore store(scores(), scorer_);
-    store.add({{"a", {{-1}, 0}}, {"b", {{-2}, 0}}});
+    store.add({{"a", {{-1}, {}, 0}}, {"b", {{-2}, {}, 0}}});
     file = store.file();
   }
   const std::string whole = read_file(file);

@@ -1,5 +1,7 @@
 #include "statistics/text_metric.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/suggest.h"
 #include "statistics/bleu.h"
@@ -34,6 +36,17 @@ double mean_cider(const TextCases& cases) {
   return cider(cases).mean;
 }
 
+double exact_matches(const TextCases& cases) {
+  return mean_over_cases(
+             "exact_match", cases,
+             [&](std::size_t i) {
+               const auto& references = cases.references[i];
+               return std::find(references.begin(), references.end(), cases.hypotheses[i]) != references.end() ? 1.0
+                                                                                                               : 0.0;
+             })
+      .mean;
+}
+
 }  // namespace
 
 const std::vector<TextMetric>& text_metrics() {
@@ -56,6 +69,7 @@ const std::vector<TextMetric>& text_metrics() {
       {"rougeL_e2e", kPart, true, [](const TextCases& cases) { return on_ptb_words(cases, mean_rouge_l_coco); }},
       {"meteor", kPart, true, [](const TextCases& cases) { return meteor(cases).mean; }},
       {"cider", kTen, true, mean_cider},
+      {"exact_match", kPart, true, exact_matches},
       {"cider_e2e", kTen, true, [](const TextCases& cases) { return on_ptb_words(cases, mean_cider); }},
   };
   return metrics;

@@ -29,6 +29,11 @@ TEST(TextMetric, ABetterTextHasABetterScore) {
   }
 }
 
+TEST(TextMetric, AnExactMatchEqualsOneOfItsReferences) {
+  const OwnedCases cases = {{"143", "14", ""}, {{"143"}, {"143", "14"}, {"a"}}};
+  EXPECT_NEAR(text_metric("exact_match").score(cases.view()), 2.0 / 3, 1e-12);
+}
+
 TEST(TextMetric, AMisspeltNameIsNamed) {
   try {
     text_metric("rougel_coco");

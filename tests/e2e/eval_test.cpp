@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -252,6 +253,47 @@ TEST_F(Eval, DemonstrationsAreFixedNearestOrBalanced) {
   EXPECT_EQ(rows("balanced")[1].at("runs")[0].at("demonstrations").size(), 4u);
 }
 
+TEST_F(Eval, ATextToWriteIsRightWhereGreedyDecodingBeginsWithIt) {
+  std::string rows;
+  for (int a = 0; a < 30; ++a)
+    rows += json{{"q", std::to_string(a) + "+1"}, {"a", std::to_string(a + 1)}}.dump() + "\n";
+  write_file(folder() / "sums.jsonl", rows);
+  write_file(folder() / "sums.yaml",
+             "name: sums\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {prompt: \"{q} =\", target: \" {a}\"}\n");
+  const Words command = {
+      "eval",    "--model", "model",    "--task",           "sums.yaml", "--data",          "sums.jsonl",
+      "--shots", "2",       "--metric", "token_perplexity", "--metric",  "byte_perplexity", "--output",
+      "out"};
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("right where greedy decoding begins with a reference"), std::string::npos) << end.out;
+  const json all = this->rows();
+  ASSERT_EQ(all.size(), 2u);
+  double log_p = 0;
+  std::int64_t questions = 0;
+  for (const auto& line : predictions()) {
+    if (line.at("setting") != "0-shot") continue;
+    log_p += line.at("log_probability").get<double>();
+    ++questions;
+  }
+  EXPECT_EQ(questions, 22) << "eight rows may be demonstrated";
+  double bytes = 0;
+  for (const auto& line : predictions()) {
+    if (line.at("setting") == "0-shot") bytes += line.at("reference_bytes").get<double>();
+  }
+  EXPECT_NEAR(all[0].at("byte_perplexity").at("value").get<double>(), std::exp(-log_p / bytes), 1e-6);
+  EXPECT_GT(all[0].at("token_perplexity").at("value").get<double>(), 1);
+  const json first = results().at("tasks");
+  ASSERT_EQ(run(command).code, 0);
+  EXPECT_EQ(results().at("tasks"), first) << "nothing is scored twice";
+  expect_refused(
+      run({"eval", "--model", "model", "--task", "sums.yaml", "--data", "sums.jsonl", "--balanced", "--output", "out"}),
+      2, {"--balanced", "no classes"});
+  expect_refused(run({"eval", "--model", "model", "--task", "sums.yaml", "--data", "sums.jsonl", "--normalisation",
+                      "bytes", "--output", "out"}),
+                 2, {"--normalisation", "text to write"});
+}
+
 TEST_F(Eval, SeveralTasksInOneReport) {
   std::string other = read_file(folder() / "short.yaml");
   write_file(folder() / "other.yaml", other.replace(other.find("short"), 5, "other"));
@@ -317,10 +359,6 @@ TEST_F(Eval, BadRows) {
   const Outcome longer = with_rows("{\"text\": \"" + std::string(300, 'x') + "\", \"label\": \"tech\"}\n", task);
   EXPECT_EQ(longer.code, 0) << longer.err;
   EXPECT_NE(longer.out.find("1 prompts alone are too long and lost their beginning"), std::string::npos);
-  expect_refused(with_rows("{\"text\": \"a\"}\n",
-                           "name: bad\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {prompt: \"x\", target: "
-                           "\"{text}\"}\n"),
-                 5, {"task bad", "has a text to write"});
 }
 
 TEST_F(Eval, ScoresThatAreDamagedOrNotItsOwnAreTold) {

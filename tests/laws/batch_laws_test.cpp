@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "eval/rank.h"
+#include "generate/decode.h"
 #include "law_model.h"
 #include "nn/kv_cache.h"
 
@@ -142,7 +143,7 @@ TEST_P(BatchLaw, AKeptPrefixEqualsPromptsThatBeginWithIt) {
   behind.batch_tokens = 60;
   if (model().encoder_decoder()) {
     behind.prefix = tokens(2);
-    return expect_error(Category::InvalidArgument, "prefix", [&] { choice_sums(model(), rest, behind); });
+    return expect_error(Category::InvalidArgument, "prefix", [&] { choice_scores(model(), rest, behind); });
   }
   for (const std::int64_t length : {1, 6}) {
     behind.prefix = tokens(length);
@@ -152,29 +153,49 @@ TEST_P(BatchLaw, AKeptPrefixEqualsPromptsThatBeginWithIt) {
     for_base_and_every_method([&](const SiteHooks* adapter) {
       RankOptions plain;
       if (adapter != nullptr) behind.forward.slots = plain.forward.slots = {adapter};
-      const auto got = choice_sums(model(), rest, behind), want = choice_sums(model(), whole, plain);
+      const auto got = choice_scores(model(), rest, behind), want = choice_scores(model(), whole, plain);
       ASSERT_EQ(got.size(), want.size());
       for (std::size_t e = 0; e < got.size(); ++e)
-        EXPECT_LE(relative_gap(at::tensor(got[e]), at::tensor(want[e])), kRounding) << "example " << e;
+        EXPECT_LE(relative_gap(at::tensor(got[e].sums), at::tensor(want[e].sums)), kRounding) << "example " << e;
       behind.forward.slots.clear();
     });
   }
 }
 
-TEST_P(BatchLaw, SumsAreHandedOverBatchByBatch) {
+TEST_P(BatchLaw, ScoresAreHandedOverBatchByBatch) {
   const auto all = examples(7);
   RankOptions options;
   options.batch_tokens = 40;
-  std::vector<std::vector<double>> handed;
+  std::vector<std::vector<double>> handed, returned;
   std::size_t batches = 0;
-  options.on_sums = [&](std::size_t first, const std::vector<std::vector<double>>& sums, double seconds) {
+  options.on_scores = [&](std::size_t first, const std::vector<ChoiceScores>& scores, double seconds) {
     EXPECT_EQ(first, handed.size());
     EXPECT_GE(seconds, 0);
-    handed.insert(handed.end(), sums.begin(), sums.end());
+    for (const auto& example : scores) handed.push_back(example.sums);
     ++batches;
   };
-  EXPECT_EQ(choice_sums(model(), all, options), handed);
+  for (const auto& example : choice_scores(model(), all, options)) returned.push_back(example.sums);
+  EXPECT_EQ(returned, handed);
   EXPECT_GT(batches, 1u);
+}
+
+// One of three choices is what the model itself writes.
+TEST_P(BatchLaw, WhatGreedyDecodingWritesIsTold) {
+  if (model().config().forced_bos) GTEST_SKIP() << "its first token is not its own choice";
+  auto all = examples(3);
+  GenerateOptions decoding;
+  decoding.max_new_tokens = 3;
+  decoding.ignore_eos = true;
+  for (auto& example : all) {
+    const auto written = generate(model(), std::vector<Prompt>{Prompt{example.prompt}}, decoding).front().tokens;
+    auto other = written;
+    other.back() = (other.back() + 1) % model().config().vocab_size;
+    example.choices = {{other, 1, 1}, {written, 1, 1}, {{written.front()}, 1, 1}};
+  }
+  RankOptions options;
+  options.greedy = true;
+  for (const auto& scores : choice_scores(model(), all, options))
+    EXPECT_EQ(scores.greedy, (std::vector<bool>{false, true, true}));
 }
 
 TEST_P(BatchLaw, PmiIsTheGainOverTheNeutralPrompt) {

@@ -10,16 +10,33 @@
 namespace graft {
 namespace {
 
-const std::vector<std::string> kMetrics = {"accuracy", "balanced_accuracy", "macro_f1"};
+const std::vector<std::string> kChoiceMetrics = {"accuracy", "balanced_accuracy", "macro_f1"};
+const std::vector<std::string> kTextMetrics = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
 
 std::vector<std::string> metrics_of(const EvalSettings& settings, const Task& task) {
+  const auto& known = task.generates() ? kTextMetrics : kChoiceMetrics;
+  // Those of a task with texts are of what a model wrote; here its texts are scored.
+  const auto standard = task.generates() ? std::vector<std::string>{"token_perplexity"} : task.metrics;
   std::vector<std::string> metrics = {"accuracy"};  // what intervals and tests are of
-  for (const auto& metric : settings.metrics.empty() ? task.metrics : settings.metrics) {
-    if (std::find(kMetrics.begin(), kMetrics.end(), metric) == kMetrics.end())
-      fail(Category::InvalidArgument, "--metric", "unknown '{}'{}", metric, did_you_mean(metric, kMetrics));
+  for (const auto& metric : settings.metrics.empty() ? standard : settings.metrics) {
+    if (std::find(known.begin(), known.end(), metric) == known.end())
+      fail(Category::InvalidArgument, "--metric", "unknown '{}'{}", metric, did_you_mean(metric, known));
     if (std::find(metrics.begin(), metrics.end(), metric) == metrics.end()) metrics.push_back(metric);
   }
   return metrics;
+}
+
+// The prompt of a group of rows, with every distinct text that they write as a choice.
+Example with_references(const Task& task, const std::vector<Row>& group, std::size_t index,
+                        const Tokenizer& tokenizer) {
+  Example example = render(task, group.front(), index, tokenizer);
+  example.writes = false;  // its end-of-text token is no part of the answer
+  for (std::size_t r = 1; r < group.size(); ++r) {
+    const std::string text = render(task, group[r], index, tokenizer).choices.front();
+    auto& texts = example.choices;
+    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
+  }
+  return example;
 }
 
 std::vector<Example> rendered(const Task& task, const std::vector<Row>& rows, std::size_t index,
@@ -29,8 +46,25 @@ std::vector<Example> rendered(const Task& task, const std::vector<Row>& rows, st
   return examples;
 }
 
+std::vector<Example> asked(const Task& task, const std::vector<std::vector<Row>>& groups, std::size_t index,
+                           const Tokenizer& tokenizer) {
+  std::vector<Example> examples;
+  for (const auto& group : groups)
+    examples.push_back(task.generates() ? with_references(task, group, index, tokenizer)
+                                        : render(task, group.front(), index, tokenizer));
+  return examples;
+}
+
+std::string hash_of(const std::vector<std::vector<Row>>& groups) {
+  std::vector<Row> rows;
+  for (const auto& group : groups) rows.insert(rows.end(), group.begin(), group.end());
+  return data_hash(rows);
+}
+
+// What tells a question from a demonstration: not the text to write.
 std::vector<std::string> reading_of(const Example& example) {
   std::vector<std::string> reading = {example.prompt};
+  if (example.writes) return reading;
   reading.insert(reading.end(), example.choices.begin(), example.choices.end());
   return reading;
 }
@@ -51,14 +85,16 @@ void drop_read_alike(EvalData& data, std::vector<Row>& rows, const Tokenizer& to
 
 void drop_unlabelled(EvalData& data, std::vector<Row>& rows) {
   const std::size_t before = rows.size();
-  std::erase_if(rows, [&](const Row& row) { return label_of(data.task, row) < 0; });
+  std::erase_if(rows, [&](const Row& row) {
+    return data.task.generates() ? !has_target(data.task, row) : label_of(data.task, row) < 0;
+  });
   if (rows.size() < before)
-    data.notes.push_back(
-        fmt::format("{} of {} held-out rows carry no label and were left out", before - rows.size(), before));
+    data.notes.push_back(fmt::format("{} of {} held-out rows carry no label or text to write and were left out",
+                                     before - rows.size(), before));
   if (!rows.empty()) return;
   if (before > 0)
     fail(Category::InvalidArgument, data.path,
-         "no held-out row carries a label, nothing can be scored; name a split with labels");
+         "no held-out row carries a label or a text to write, nothing can be scored; name a split with labels");
   fail(Category::InvalidArgument, data.path,
        "no row is left to ask: all of them are candidates for demonstrations, or the task has neither validation nor "
        "test; give fewer --candidates, or --set data.held_out_split");
@@ -76,14 +112,15 @@ void note_repeats(EvalData& data) {
 
 Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   Task task = task_of(config);
-  if (task.generates()) {
-    fail(Category::Unsupported, "task " + task.name,
-         "has a text to write, and graft eval scores choices; graft tune reports such a task before and after");
-  }
   if (!settings.normalisation.empty()) {
     normalisation_of(settings.normalisation);
+    if (task.generates())
+      fail(Category::InvalidArgument, "--normalisation",
+           "compares choices, and task {} has a text to write; leave it out", task.name);
     task.normalisation = settings.normalisation;
   }
+  if (settings.balanced && !task.has_classes())
+    fail(Category::InvalidArgument, "--balanced", "task {} has no classes; leave it out", task.name);
   metrics_of(settings, task);
   templates_of(config, task);
   return task;
@@ -104,12 +141,13 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   std::vector<Row> rows = std::move(sample.held_out);
   drop_read_alike(data, rows, tokenizer);
   drop_unlabelled(data, rows);
+  auto groups = prompt_groups(data.task, rows);
   const auto wanted = static_cast<std::size_t>(config.data.eval_rows);
-  if (wanted > 0 && wanted < rows.size()) rows.resize(wanted);
-  for (const auto index : data.templates) data.questions.push_back(rendered(data.task, rows, index, tokenizer));
+  if (wanted > 0 && wanted < groups.size()) groups.resize(wanted);
+  for (const auto index : data.templates) data.questions.push_back(asked(data.task, groups, index, tokenizer));
   note_repeats(data);
   data.candidates_hash = data_hash(data.candidates);
-  data.questions_hash = data_hash(rows);
+  data.questions_hash = hash_of(groups);
   // Too few candidates are told before anything is scored.
   Demonstrator(data, settings, tokenizer, data.templates.front(), settings.shots.back(),
                static_cast<std::uint64_t>(config.data.seed));

@@ -23,16 +23,18 @@ struct EvalSettings {
   std::int64_t candidates = 0;  ///< rows of each class that demonstrations are taken from; 0: DemonstrationSource's
   PromptLayout layout;
   std::string normalisation;         ///< empty: the task's
-  std::vector<std::string> metrics;  ///< empty: the task's
+  std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity
 };
 
 struct EvalData {
   Task task;
   std::string path;
-  std::vector<std::string> metrics;             ///< "accuracy" the first
-  std::vector<std::size_t> templates;           ///< of the task
-  std::vector<Row> candidates;                  ///< for demonstrations
-  std::vector<std::vector<Example>> questions;  ///< [template][row], every one labelled
+  std::vector<std::string> metrics;    ///< "accuracy" the first
+  std::vector<std::size_t> templates;  ///< of the task
+  std::vector<Row> candidates;         ///< for demonstrations
+  /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the
+  /// references, as they follow the prompt.
+  std::vector<std::vector<Example>> questions;
   std::string candidates_hash, questions_hash;  ///< data_hash() of either
   bool one_pool = false;
   std::vector<std::string> notes;  ///< sentences for the user
@@ -41,7 +43,7 @@ struct EvalData {
 };
 
 /// The task a configuration names, as the settings score it. Throws InvalidArgument for metrics, templates and
-/// normalisations that there are not, Unsupported for a task with a text to write. Reads no data.
+/// normalisations that there are not, and for what a task with a text to write has not. Reads no data.
 Task eval_task(const RunConfig& config, const EvalSettings& settings);
 
 /// Reads and renders the rows. Throws as evaluation_data and render, and InvalidArgument where nothing is left to ask.

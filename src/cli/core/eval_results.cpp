@@ -4,144 +4,17 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "base/hash.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/evaluation.h"
 #include "report/markup.h"
-#include "statistics/bootstrap.h"
-#include "statistics/metrics.h"
-#include "statistics/proportion.h"
 
 namespace graft {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::int64_t sum_of(const std::vector<std::int64_t>& values) {
-  return std::accumulate(values.begin(), values.end(), std::int64_t{0});
-}
-
-std::int64_t above_zero(const std::vector<std::int64_t>& values) {
-  return std::count_if(values.begin(), values.end(), [](std::int64_t value) { return value > 0; });
-}
-
-template <typename Value>
-double mean_over(const std::vector<EvalPass>& passes, Value value) {
-  double sum = 0;
-  for (const auto& pass : passes) sum += value(pass);
-  return sum / static_cast<double>(passes.size());
-}
-
-std::vector<std::int64_t> predictions_of(const EvalPass& pass) {
-  std::vector<std::int64_t> predictions;
-  for (const auto& example : pass.ranked) predictions.push_back(example.prediction);
-  return predictions;
-}
-
-class Scorer {
- public:
-  explicit Scorer(const EvalData& data) : data_(data), classes_(data.task.labels.size()) {
-    for (const auto& example : data.questions.front()) {
-      truth_.push_back(example.label);
-      chance_ += 1 / (static_cast<double>(example.choices.size()) * static_cast<double>(data.count()));
-    }
-    for (const auto& questions : data.questions)
-      for (const auto& example : questions) classes_ = std::max(classes_, example.choices.size());
-  }
-
-  double chance() const { return chance_; }
-
-  EvaluatedRow row(const EvalRow& given) const {
-    EvaluatedRow row;
-    row.name = given.name;
-    row.shots = given.shots;
-    row.adapted = given.adapter != nullptr;
-    const Answers answers = answers_of(given);
-    row.accuracy = score("accuracy", answers.runs);
-    const Interval interval = wilson(row.accuracy.value, data_.count());
-    row.wilson_low = interval.low;
-    row.wilson_high = interval.high;
-    for (std::size_t m = 1; m < data_.metrics.size(); ++m) row.metrics.push_back(score(data_.metrics[m], answers.runs));
-    row.runs = static_cast<std::int64_t>(given.passes.size());
-    if (row.runs > 1) row.spread = quartiles_of(accuracies(answers.runs));
-    const auto count = static_cast<double>(data_.count());
-    row.seconds = mean_over(given.passes, [&](const EvalPass& pass) { return pass.seconds / count; });
-    row.flops_alone = mean_over(given.passes, [](const EvalPass& pass) { return pass.flops_alone; });
-    row.flops_shared = mean_over(given.passes, [](const EvalPass& pass) { return pass.flops_shared; });
-    row.prompt_tokens = mean_over(given.passes, [](const EvalPass& pass) { return pass.prompt_tokens; });
-    for (const auto& pass : given.passes) {
-      row.dropped += sum_of(pass.dropped);
-      row.cut += above_zero(pass.cut);
-    }
-    return row;
-  }
-
-  EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
-    const Answers first = answers_of(base), second = answers_of(row);
-    const auto paired = paired_bootstrap_runs("accuracy", truth_, first.runs, second.runs, classes_);
-    const McNemar test = mcnemar(right(first.runs.front()), right(second.runs.front()));
-    return {{paired.difference, paired.interval.low, paired.interval.high},
-            paired.p_value,
-            test.p_value,
-            test.only_first,
-            test.only_second};
-  }
-
- private:
-  // `runs` are views of `lists`.
-  struct Answers {
-    std::vector<std::vector<std::int64_t>> lists;
-    Runs runs;
-  };
-
-  static Answers answers_of(const EvalRow& row) {
-    Answers answers;
-    for (const auto& pass : row.passes) answers.lists.push_back(predictions_of(pass));
-    for (const auto& list : answers.lists) answers.runs.emplace_back(list);
-    return answers;
-  }
-
-  double value(const std::string& metric, std::span<const std::int64_t> predicted) const {
-    return metric_value(metric, confusion_matrix(truth_, predicted, classes_));
-  }
-
-  ReportScore score(const std::string& metric, const Runs& runs) const {
-    double mean = 0;
-    for (const auto& predicted : runs) mean += value(metric, predicted) / static_cast<double>(runs.size());
-    const Interval interval = bootstrap_runs(metric, truth_, runs, classes_);
-    return {std::min(mean, 1.0), interval.low, interval.high};  // a sum of thirds may be a bit above 1
-  }
-
-  std::vector<double> accuracies(const Runs& runs) const {
-    std::vector<double> values;
-    for (const auto& predicted : runs) values.push_back(value("accuracy", predicted));
-    return values;
-  }
-
-  std::vector<std::uint8_t> right(std::span<const std::int64_t> predicted) const {
-    std::vector<std::uint8_t> result;
-    for (std::size_t i = 0; i < truth_.size(); ++i) result.push_back(predicted[i] == truth_[i] ? 1 : 0);
-    return result;
-  }
-
-  const EvalData& data_;
-  std::vector<std::int64_t> truth_;
-  std::size_t classes_;
-  double chance_ = 0;
-};
-
-// "3 seeds", "2 templates", "3 seeds × 2 templates"
-std::string runs_text(const EvalData& data, const std::vector<EvalRow>& rows) {
-  std::size_t most = 0;
-  for (const auto& row : rows) most = std::max(most, row.passes.size());
-  const std::size_t templates = data.templates.size(), seeds = most / templates;
-  std::string text = seeds > 1 ? fmt::format("{} seeds", seeds) : "";
-  if (templates > 1) text += fmt::format("{}{} templates", text.empty() ? "" : " × ", templates);
-  return text;
-}
 
 Json score_json(const ReportScore& score) {
   return {{"value", score.value}, {"bootstrap_95", {score.low, score.high}}};
@@ -150,12 +23,13 @@ Json score_json(const ReportScore& score) {
 Json pass_json(const EvalPass& pass) {
   const auto right = std::count_if(pass.ranked.begin(), pass.ranked.end(),
                                    [](const RankedExample& example) { return example.prediction == example.label; });
+  const EvalPass::Losses losses = pass.losses();
   Json json = {{"seed", pass.seed},
                {"template", pass.template_name},
                {"accuracy", static_cast<double>(right) / static_cast<double>(pass.ranked.size())},
-               {"dropped_demonstrations", sum_of(pass.dropped)},
-               {"questions_that_lost_demonstrations", above_zero(pass.dropped)},
-               {"cut_prompts", above_zero(pass.cut)},
+               {"dropped_demonstrations", losses.demonstrations},
+               {"questions_that_lost_demonstrations", losses.questions},
+               {"cut_prompts", losses.prompts},
                {"seconds", pass.seconds}};
   if (!pass.demonstrations.empty()) json["demonstrations"] = pass.demonstrations;
   return json;
@@ -198,6 +72,26 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
   return json;
 }
 
+Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& pass, const Example& question,
+                     std::size_t q) {
+  const RankedExample& answer = pass.ranked[q];
+  Json json = {{"task", data.task.name},         {"setting", row.name}, {"seed", pass.seed},
+               {"template", pass.template_name}, {"id", question.id},   {"where", question.where}};
+  if (data.task.generates()) {
+    json["right"] = answer.prediction == answer.label;
+    json["log_probability"] = answer.scores.front();
+    json["reference_tokens"] = pass.reference_tokens[q];
+    json["reference_bytes"] = question.choices.front().size();
+  } else {
+    json["truth"] = answer.label;
+    json["prediction"] = answer.prediction;
+    json["scores"] = answer.scores;
+    json["probabilities"] = answer.probabilities;
+  }
+  json["dropped"] = pass.dropped[q];
+  return json;
+}
+
 std::string range_text(double low, double high) {
   return fmt::format("{:.1f}–{:.1f}", 100 * low, 100 * high);
 }
@@ -205,7 +99,9 @@ std::string range_text(double low, double high) {
 std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow& row) {
   std::vector<std::string> cells = {row.name, percent(row.accuracy.value), range_text(row.wilson_low, row.wilson_high),
                                     range_text(row.accuracy.low, row.accuracy.high)};
-  for (const auto& metric : row.metrics) cells.push_back(percent_with_interval(metric));
+  for (const auto& metric : row.metrics)
+    cells.push_back(task.percent ? percent_with_interval(metric)
+                                 : fmt::format("{:.4g} ({:.4g}–{:.4g})", metric.value, metric.low, metric.high));
   if (!task.runs.empty()) cells.push_back(row.spread ? percent_with_interval(*row.spread) : "-");
   const auto& difference = row.difference;
   cells.push_back(difference ? points_text(difference->accuracy) : "-");
@@ -218,22 +114,6 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
 }
 
 }  // namespace
-
-EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) {
-  const Scorer scorer(data);
-  EvaluatedTask task;
-  task.name = data.task.name;
-  task.examples = data.count();
-  task.chance = scorer.chance();
-  task.runs = runs_text(data, rows);
-  task.metrics.assign(data.metrics.begin() + 1, data.metrics.end());
-  task.notes = data.notes;
-  for (const auto& row : rows) {
-    task.rows.push_back(scorer.row(row));
-    if (&row != &rows.front()) task.rows.back().difference = scorer.difference(rows.front(), row);
-  }
-  return task;
-}
 
 Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const EvaluatedTask& scores) {
   std::vector<std::string> templates;
@@ -261,14 +141,8 @@ std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& r
       const EvalPass& pass = row.passes[p];
       const auto& questions = data.questions[p / (row.passes.size() / data.templates.size())];
       for (std::size_t q = 0; q < questions.size(); ++q) {
-        const RankedExample& answer = pass.ranked[q];
-        const Json line = {{"task", data.task.name},    {"setting", row.name},
-                           {"seed", pass.seed},         {"template", pass.template_name},
-                           {"id", questions[q].id},     {"where", questions[q].where},
-                           {"truth", answer.label},     {"prediction", answer.prediction},
-                           {"scores", answer.scores},   {"probabilities", answer.probabilities},
-                           {"dropped", pass.dropped[q]}};
-        text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+        text += prediction_json(data, row, pass, questions[q], q).dump(-1, ' ', false, Json::error_handler_t::replace);
+        text += "\n";
       }
     }
   }
@@ -276,7 +150,7 @@ std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& r
 }
 
 void print_evaluated(const EvaluatedTask& task) {
-  fmt::print("{}: {} questions, {} by chance\n", task.name, grouped(task.examples), percent(task.chance));
+  fmt::print("{}: {} questions, {}\n", task.name, grouped(task.examples), scale_text(task));
   std::vector<std::vector<std::string>> lines = {{"setting", "accuracy", "Wilson 95%", "bootstrap 95%"}};
   for (const auto& metric : task.metrics) lines[0].push_back(metric);
   if (!task.runs.empty()) lines[0].push_back("median (quartiles) over " + task.runs);

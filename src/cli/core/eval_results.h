@@ -1,4 +1,4 @@
-// What `graft eval` makes of its answers: scores with intervals and tests, as a table, as JSON and for the report.
+// What `graft eval` found, as a table and as JSON.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -9,9 +9,6 @@
 #include "report/evaluation.h"
 
 namespace graft {
-
-/// Scores, intervals and tests of the rows of one task, the first row being what the others are compared with.
-EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows);
 
 /// The entry of one task in results.json: all that its scores follow from, and the scores.
 nlohmann::ordered_json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const EvaluatedTask& scores);

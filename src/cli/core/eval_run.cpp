@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "train/flops.h"
 
 namespace graft {
@@ -81,23 +83,43 @@ class TaskRun {
     pass.seed = seed;
     pass.template_name = template_name(t);
     pass.demonstrations = demonstrator.ids();
+    const auto questions = questions_of(t, demonstrator, layout, scorer, pass);
+    const auto groups = groups_by_kept(questions, scorer.model().config());
+    count_flops(pass, scorer, questions, groups);
+    const bool writes = data_.task.generates();
+    auto scores = scorer.score(questions, groups, what, writes);
+    pass.seconds = scores.seconds;
+    if (writes) {
+      for (std::size_t q = 0; q < questions.size(); ++q) pass.ranked.push_back(written(scores, q));
+      return pass;
+    }
+    const Normalisation normalisation = normalisation_of(data_.task.normalisation);
+    if (normalisation == Normalisation::Pmi) subtract_neutral(t, scorer, what, scores, pass);
+    for (std::size_t q = 0; q < questions.size(); ++q)
+      pass.ranked.push_back(ranked(questions[q].tokens, scores.sums[q], normalisation));
+    return pass;
+  }
+
+  // Says in `pass` what was lost.
+  std::vector<Question> questions_of(std::size_t t, const Demonstrator& demonstrator, const PromptLayout& layout,
+                                     const EvalScorer& scorer, EvalPass& pass) const {
     std::vector<Question> questions;
     for (const auto& example : data_.questions[t]) {
       const auto shown = demonstrator.before(example);
       questions.push_back(question_behind(example, layout, shown, scorer.tokenizer(), scorer.model().config(),
                                           config_.data.max_prompt_tokens));
+      const ChoiceTokens& tokens = questions.back().tokens;
       pass.dropped.push_back(static_cast<std::int64_t>(shown.size()) - questions.back().kept);
-      pass.cut.push_back(questions.back().tokens.cut);
+      pass.cut.push_back(tokens.cut);
+      pass.reference_tokens.push_back(static_cast<std::int64_t>(tokens.choices.front().tokens.size()));
     }
-    const auto groups = groups_by_kept(questions, scorer.model().config());
-    count_flops(pass, scorer, questions, groups);
-    auto scores = scorer.score(questions, groups, what);
-    pass.seconds = scores.seconds;
-    if (data_.task.normalisation == "pmi") subtract_neutral(t, scorer, what, scores, pass);
-    const Normalisation normalisation = normalisation_of(data_.task.normalisation);
-    for (std::size_t q = 0; q < questions.size(); ++q)
-      pass.ranked.push_back(ranked(questions[q].tokens, scores.sums[q], normalisation));
-    return pass;
+    return questions;
+  }
+
+  static RankedExample written(const EvalScorer::Scores& scores, std::size_t q) {
+    const auto& greedy = scores.greedy[q];
+    const bool right = std::find(greedy.begin(), greedy.end(), true) != greedy.end();
+    return {1, right ? 1 : 0, {scores.sums[q].front()}, {}};
   }
 
   // The neutral prompt stands alone, whatever is in front of the question (Brown et al. 2020, section 2.4).
@@ -108,7 +130,8 @@ class TaskRun {
       example.prompt = example.neutral;
       neutral.push_back(question_behind(example, {}, {}, scorer.tokenizer(), scorer.model().config()));
     }
-    const auto prior = scorer.score(neutral, groups_by_kept(neutral, scorer.model().config()), what + ", neutral");
+    const auto prior =
+        scorer.score(neutral, groups_by_kept(neutral, scorer.model().config()), what + ", neutral", false);
     pass.seconds += prior.seconds;
     for (std::size_t q = 0; q < scores.sums.size(); ++q)
       for (std::size_t c = 0; c < scores.sums[q].size(); ++c) scores.sums[q][c] -= prior.sums[q][c];
@@ -120,6 +143,16 @@ class TaskRun {
 };
 
 }  // namespace
+
+EvalPass::Losses EvalPass::losses() const {
+  Losses losses;
+  for (const auto count : dropped) {
+    losses.demonstrations += count;
+    losses.questions += count > 0;
+  }
+  for (const auto tokens : cut) losses.prompts += tokens > 0;
+  return losses;
+}
 
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
                                    const std::vector<std::unique_ptr<EvalScorer>>& scorers) {

@@ -15,14 +15,24 @@ namespace graft {
 struct EvalPass {
   std::int64_t seed = 0;
   std::string template_name;
+  /// Of a task with texts to write, label is 1, prediction whether greedy decoding begins with a reference, and the one
+  /// score the log-probability of the first reference.
   std::vector<RankedExample> ranked;
-  std::vector<std::int64_t> dropped;        ///< demonstrations that did not fit, by question
-  std::vector<std::int64_t> cut;            ///< tokens that the prompt lost at its beginning, by question
-  std::vector<std::string> demonstrations;  ///< ids, where they are the same for every question
+  std::vector<std::int64_t> reference_tokens;  ///< of the first choice, by question
+  std::vector<std::int64_t> dropped;           ///< demonstrations that did not fit, by question
+  std::vector<std::int64_t> cut;               ///< tokens that the prompt lost at its beginning, by question
+  std::vector<std::string> demonstrations;     ///< ids, where they are the same for every question
   double seconds = 0;
   double prompt_tokens = 0;  ///< mean, demonstrations included
   double flops_alone = 0;    ///< of one question that reads its demonstrations itself
   double flops_shared = 0;   ///< of one question, the demonstrations read once for all
+
+  struct Losses {
+    std::int64_t demonstrations = 0;  ///< that did not fit
+    std::int64_t questions = 0;       ///< that lost some of theirs
+    std::int64_t prompts = 0;         ///< that lost their beginning
+  };
+  Losses losses() const;
 };
 
 struct EvalRow {

@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "eval/rank.h"
 #include "nn/compute_dtype.h"
 #include "train/state.h"
 
@@ -80,43 +79,54 @@ EvalScorer::EvalScorer(const Base& base, const std::string& settings_hash, const
       frozen_(*base.model, adapter == nullptr ? nullptr : adapter->loaded.adapter.get()),
       store_(folder, scorer_json(base, settings_hash, adapter)) {}
 
+const KeptScore* EvalScorer::find(const std::string& key, bool greedy) const {
+  const KeptScore* kept = store_.find(key);
+  return kept != nullptr && greedy && kept->greedy.empty() ? nullptr : kept;
+}
+
 void EvalScorer::score_missing(const std::vector<Question>& questions, const QuestionGroup& group,
-                               const std::vector<std::string>& keys, const std::string& what) {
+                               const std::vector<std::string>& keys, const RankOptions& options) {
   std::vector<std::string> missing;
   std::vector<ChoiceTokens> asked;
   std::set<std::string> seen;
   for (const auto q : group.members) {
-    if (store_.find(keys[q]) != nullptr || !seen.insert(keys[q]).second) continue;
+    if (find(keys[q], options.greedy) != nullptr || !seen.insert(keys[q]).second) continue;
     missing.push_back(keys[q]);
     asked.push_back(behind_prefix(questions[q].tokens, group.prefix.size()));
   }
   if (asked.empty()) return;
-  RankOptions options;
-  options.what = what;
-  options.forward.slots = frozen_.slots();
-  options.prefix = group.prefix;
-  options.on_sums = [&](std::size_t first, const std::vector<std::vector<double>>& sums, double seconds) {
+  RankOptions behind = options;
+  behind.prefix = group.prefix;
+  behind.on_scores = [&](std::size_t first, const std::vector<ChoiceScores>& scores, double seconds) {
     std::vector<std::pair<std::string, KeptScore>> kept;
-    for (std::size_t i = 0; i < sums.size(); ++i)
-      kept.push_back({missing[first + i], {sums[i], seconds / static_cast<double>(sums.size())}});
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      const KeptScore score{scores[i].sums, scores[i].greedy, seconds / static_cast<double>(scores.size())};
+      kept.emplace_back(missing[first + i], score);
+    }
     store_.add(kept);
   };
-  choice_sums(*base_.model, asked, options);
+  choice_scores(*base_.model, asked, behind);
 }
 
 EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
-                                     const std::string& what) {
+                                     const std::string& what, bool greedy) {
+  RankOptions options;
+  options.what = what;
+  options.forward.slots = frozen_.slots();
+  options.greedy = greedy;
   std::vector<std::string> keys;
   for (const auto& question : questions) keys.push_back(key_of(question.tokens));
-  for (const auto& group : groups) score_missing(questions, group, keys, what);
+  for (const auto& group : groups) score_missing(questions, group, keys, options);
   Scores scores;
   for (std::size_t q = 0; q < questions.size(); ++q) {
-    const KeptScore* kept = store_.find(keys[q]);
-    if (kept == nullptr || kept->sums.size() != questions[q].tokens.choices.size()) {
+    const KeptScore* kept = find(keys[q], greedy);
+    const std::size_t choices = questions[q].tokens.choices.size();
+    if (kept == nullptr || kept->sums.size() != choices || (greedy && kept->greedy.size() != choices)) {
       fail(Category::Corruption, store_.file().string(),
            "holds scores that do not fit their example; remove the file to score anew");
     }
     scores.sums.push_back(kept->sums);
+    scores.greedy.push_back(kept->greedy);
     scores.seconds += kept->seconds;
   }
   return scores;

@@ -9,6 +9,7 @@
 #include "cli/core/job.h"
 #include "convert/merged_weights.h"
 #include "eval/in_context.h"
+#include "eval/rank.h"
 #include "report/score_store.h"
 
 namespace graft {
@@ -35,21 +36,23 @@ class EvalScorer {
 
   struct Scores {
     std::vector<std::vector<double>> sums;  ///< of every choice of every question
+    std::vector<std::vector<bool>> greedy;  ///< whether greedy decoding writes it; empty lists where not asked
     double seconds = 0;                     ///< that scoring them took, now or then
   };
 
   /// Each batch's scores are kept as soon as they are there. `groups` cover the questions. Throws as choice_sums and
   /// ScoreStore.
   Scores score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
-               const std::string& what);
+               const std::string& what, bool greedy);
 
   const EvalAdapter* adapter() const { return adapter_; }
   const Model& model() const { return *base_.model; }
   const Tokenizer& tokenizer() const { return *base_.tokenizer; }
 
  private:
+  const KeptScore* find(const std::string& key, bool greedy) const;
   void score_missing(const std::vector<Question>& questions, const QuestionGroup& group,
-                     const std::vector<std::string>& keys, const std::string& what);
+                     const std::vector<std::string>& keys, const RankOptions& options);
 
   const Base& base_;
   const EvalAdapter* adapter_;

@@ -1,0 +1,101 @@
+#include "cli/core/eval_data.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "base/error_test_support.h"
+#include "base/file.h"
+#include "generate/fake_tokenizer_test.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class EvalDataTest : public ::testing::Test {
+ protected:
+  EvalDataTest() : folder_(fs::temp_directory_path() / ("graft-eval-data-" + std::to_string(::getpid()))) {
+    write_file(folder_ / "mine.yaml",
+               "name: mine\nformat: csv\nsplits: {train: train.csv, test: test.csv}\nlabel: label\nlabels: [x, y]\n"
+               "templates:\n  - {name: is, prompt: '{text} is', choices: [' an x', ' a y']}\n"
+               "  - {name: asked, prompt: 'What is {text}?'}\nmetrics: [accuracy, macro_f1]\n");
+    write_file(folder_ / "train.csv", "text,label\nred apple,x\ngreen pear,y\nred cherry,x\nblue plum,y\n");
+    write_file(folder_ / "test.csv", "text,label\na red one,x\ngreen and blue,y\nunknown,\n");
+    config_.task.name = (folder_ / "mine.yaml").string();
+    config_.data.path = folder_.string();
+  }
+  ~EvalDataTest() override {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  EvalData open(const EvalSettings& settings) const { return open_eval_data(config_, settings, ByteTokenizer()); }
+  std::string refused(const EvalSettings& settings) const {
+    return error_of([&] { open(settings); });
+  }
+
+  fs::path folder_;
+  RunConfig config_;
+};
+
+TEST_F(EvalDataTest, AsksWhatIsLabelledInEveryTemplate) {
+  config_.data.prompt_template = "all";
+  const EvalData data = open({});
+  ASSERT_EQ(data.questions.size(), 2u);
+  EXPECT_EQ(data.count(), 2);
+  EXPECT_THAT(data.metrics, ElementsAre("accuracy", "macro_f1"));
+  EXPECT_THAT(data.notes, ElementsAre(HasSubstr("1 of 3 held-out rows carry no label")));
+  EXPECT_TRUE(data.candidates.empty()) << "nothing is demonstrated";
+  for (std::size_t q = 0; q < 2; ++q) EXPECT_EQ(data.questions[0][q].id, data.questions[1][q].id);
+}
+
+TEST_F(EvalDataTest, TheNearestDemonstrationStandsLast) {
+  EvalSettings settings;
+  settings.shots = {0, 2};
+  settings.choice = DemonstrationChoice::Bm25;
+  const EvalData data = open(settings);
+  const Demonstrator demonstrator(data, settings, ByteTokenizer(), 0, 2, 0);
+  Example question;
+  question.prompt = "a blue green one is";
+  EXPECT_TRUE(demonstrator.ids().empty());
+  const auto shown = demonstrator.before(question);
+  EXPECT_THAT(shown, testing::UnorderedElementsAre("green pear is a y", "blue plum is a y"));
+  question.prompt = "a cherry is";
+  EXPECT_EQ(demonstrator.before(question).back(), "red cherry is an x");
+}
+
+TEST_F(EvalDataTest, DrawnAndFixedOnesAreTheSameForEveryQuestion) {
+  EvalSettings settings;
+  settings.shots = {0, 3};
+  const EvalData data = open(settings);
+  const Demonstrator first(data, settings, ByteTokenizer(), 0, 3, 0), again(data, settings, ByteTokenizer(), 0, 3, 0);
+  EXPECT_EQ(first.before(data.questions[0][0]), again.before(data.questions[0][1]));
+  EXPECT_EQ(first.ids().size(), 3u);
+  settings.choice = DemonstrationChoice::Fixed;
+  const Demonstrator one(data, settings, ByteTokenizer(), 1, 3, 0), other(data, settings, ByteTokenizer(), 1, 3, 7);
+  EXPECT_EQ(one.ids(), other.ids()) << "whatever the seed";
+  EXPECT_THAT(one.before({}).front(), HasSubstr("What is "));
+  const Demonstrator none(data, settings, ByteTokenizer(), 0, 0, 0);
+  EXPECT_TRUE(none.before(data.questions[0][0]).empty());
+}
+
+TEST_F(EvalDataTest, SlipsAreTold) {
+  EvalSettings settings;
+  settings.shots = {0, 5};
+  EXPECT_THAT(refused(settings), HasSubstr("--shots: 5 demonstrations were asked for, task mine has 4 rows for them"));
+  settings = {};
+  settings.metrics = {"macro_f2"};
+  EXPECT_THAT(refused(settings), HasSubstr("--metric: unknown 'macro_f2' (did you mean 'macro_f1'?)"));
+  settings = {};
+  settings.normalisation = "byte";
+  EXPECT_THAT(refused(settings), HasSubstr("did you mean 'bytes'?"));
+  write_file(folder_ / "test.csv", "text,label\na,\n");
+  EXPECT_THAT(refused({}), HasSubstr("no held-out row carries a label"));
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,197 @@
+#include "cli/core/eval_statistics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "cli/core/evaluation.h"
+#include "statistics/bootstrap.h"
+#include "statistics/metrics.h"
+#include "statistics/proportion.h"
+#include "statistics/words.h"
+
+namespace graft {
+namespace {
+
+template <typename Value>
+double mean_over(const std::vector<EvalPass>& passes, Value value) {
+  double sum = 0;
+  for (const auto& pass : passes) sum += value(pass);
+  return sum / static_cast<double>(passes.size());
+}
+
+std::vector<std::int64_t> predictions_of(const EvalPass& pass) {
+  std::vector<std::int64_t> predictions;
+  for (const auto& example : pass.ranked) predictions.push_back(example.prediction);
+  return predictions;
+}
+
+class Statistics {
+ public:
+  explicit Statistics(const EvalData& data) : data_(data), classes_(std::max<std::size_t>(2, data.task.labels.size())) {
+    const bool writes = data.task.generates();
+    for (const auto& example : data.questions.front()) {
+      truth_.push_back(writes ? 1 : example.label);
+      if (!writes) chance_ += 1 / (static_cast<double>(example.choices.size()) * static_cast<double>(data.count()));
+    }
+    if (writes) return;
+    for (const auto& questions : data.questions)
+      for (const auto& example : questions) classes_ = std::max(classes_, example.choices.size());
+  }
+
+  double chance() const { return chance_; }
+
+  EvaluatedRow row(const EvalRow& given) const {
+    EvaluatedRow row;
+    row.name = given.name;
+    row.shots = given.shots;
+    row.adapted = given.adapter != nullptr;
+    const Answers answers = answers_of(given);
+    row.accuracy = score("accuracy", answers.runs);
+    const Interval interval = wilson(row.accuracy.value, data_.count());
+    row.wilson_low = interval.low;
+    row.wilson_high = interval.high;
+    for (std::size_t m = 1; m < data_.metrics.size(); ++m)
+      row.metrics.push_back(data_.task.generates() ? perplexity(data_.metrics[m], given)
+                                                   : score(data_.metrics[m], answers.runs));
+    row.runs = static_cast<std::int64_t>(given.passes.size());
+    if (row.runs > 1) row.spread = quartiles_of(accuracies(answers.runs));
+    add_cost(given, row);
+    return row;
+  }
+
+  EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
+    const Answers first = answers_of(base), second = answers_of(row);
+    const auto paired = paired_bootstrap_runs("accuracy", truth_, first.runs, second.runs, classes_);
+    const McNemar test = mcnemar(right(first.runs.front()), right(second.runs.front()));
+    return {{paired.difference, paired.interval.low, paired.interval.high},
+            paired.p_value,
+            test.p_value,
+            test.only_first,
+            test.only_second};
+  }
+
+ private:
+  // `runs` are views of `lists`.
+  struct Answers {
+    std::vector<std::vector<std::int64_t>> lists;
+    Runs runs;
+  };
+
+  static Answers answers_of(const EvalRow& row) {
+    Answers answers;
+    for (const auto& pass : row.passes) answers.lists.push_back(predictions_of(pass));
+    for (const auto& list : answers.lists) answers.runs.emplace_back(list);
+    return answers;
+  }
+
+  void add_cost(const EvalRow& given, EvaluatedRow& row) const {
+    const auto count = static_cast<double>(data_.count());
+    row.seconds = mean_over(given.passes, [&](const EvalPass& pass) { return pass.seconds / count; });
+    row.flops_alone = mean_over(given.passes, [](const EvalPass& pass) { return pass.flops_alone; });
+    row.flops_shared = mean_over(given.passes, [](const EvalPass& pass) { return pass.flops_shared; });
+    row.prompt_tokens = mean_over(given.passes, [](const EvalPass& pass) { return pass.prompt_tokens; });
+    for (const auto& pass : given.passes) {
+      const EvalPass::Losses losses = pass.losses();
+      row.dropped += losses.demonstrations;
+      row.cut += losses.prompts;
+    }
+  }
+
+  double value(const std::string& metric, std::span<const std::int64_t> predicted) const {
+    return metric_value(metric, confusion_matrix(truth_, predicted, classes_));
+  }
+
+  ReportScore score(const std::string& metric, const Runs& runs) const {
+    double mean = 0;
+    for (const auto& predicted : runs) mean += value(metric, predicted) / static_cast<double>(runs.size());
+    const Interval interval = bootstrap_runs(metric, truth_, runs, classes_);
+    return {std::min(mean, 1.0), interval.low, interval.high};  // a sum of thirds may be a bit above 1
+  }
+
+  // exp of minus the log-probability of the first references for each of their tokens, words or bytes.
+  ReportScore perplexity(const std::string& metric, const EvalRow& row) const {
+    std::vector<std::vector<double>> units;
+    for (std::size_t p = 0; p < row.passes.size(); ++p) units.push_back(units_of(metric, row, p));
+    const auto mean = [&](std::span<const std::size_t> indices) {
+      double sum = 0;
+      for (std::size_t p = 0; p < units.size(); ++p) {
+        double log_p = 0, count = 0;
+        for (const auto i : indices) {
+          log_p += row.passes[p].ranked[i].scores.front();
+          count += units[p][i];
+        }
+        sum += std::exp(-log_p / count) / static_cast<double>(units.size());
+      }
+      return sum;
+    };
+    std::vector<std::size_t> all(truth_.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    const Interval interval = bootstrap(truth_.size(), mean);
+    return {mean(all), interval.low, interval.high};
+  }
+
+  std::vector<double> units_of(const std::string& metric, const EvalRow& row, std::size_t p) const {
+    const auto& questions = data_.questions[p / (row.passes.size() / data_.templates.size())];
+    std::vector<double> units;
+    for (std::size_t q = 0; q < questions.size(); ++q) {
+      const std::string& text = questions[q].choices.front();
+      const auto tokens = static_cast<std::size_t>(row.passes[p].reference_tokens[q]);
+      const std::size_t words = std::max<std::size_t>(1, split_words(text).size());
+      units.push_back(static_cast<double>(metric == "token_perplexity"  ? tokens
+                                          : metric == "word_perplexity" ? words
+                                                                        : text.size()));
+    }
+    return units;
+  }
+
+  std::vector<double> accuracies(const Runs& runs) const {
+    std::vector<double> values;
+    for (const auto& predicted : runs) values.push_back(value("accuracy", predicted));
+    return values;
+  }
+
+  std::vector<std::uint8_t> right(std::span<const std::int64_t> predicted) const {
+    std::vector<std::uint8_t> result;
+    for (std::size_t i = 0; i < truth_.size(); ++i) result.push_back(predicted[i] == truth_[i] ? 1 : 0);
+    return result;
+  }
+
+  const EvalData& data_;
+  std::vector<std::int64_t> truth_;
+  std::size_t classes_;
+  double chance_ = 0;
+};
+
+// "3 seeds", "2 templates", "3 seeds × 2 templates"
+std::string runs_text(const EvalData& data, const std::vector<EvalRow>& rows) {
+  std::size_t most = 0;
+  for (const auto& row : rows) most = std::max(most, row.passes.size());
+  const std::size_t templates = data.templates.size(), seeds = most / templates;
+  std::string text = seeds > 1 ? fmt::format("{} seeds", seeds) : "";
+  if (templates > 1) text += fmt::format("{}{} templates", text.empty() ? "" : " × ", templates);
+  return text;
+}
+
+}  // namespace
+
+EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) {
+  const Statistics statistics(data);
+  EvaluatedTask task;
+  task.name = data.task.name;
+  task.examples = data.count();
+  task.chance = statistics.chance();
+  task.runs = runs_text(data, rows);
+  task.metrics.assign(data.metrics.begin() + 1, data.metrics.end());
+  task.percent = !data.task.generates();
+  task.notes = data.notes;
+  for (const auto& row : rows) {
+    task.rows.push_back(statistics.row(row));
+    if (&row != &rows.front()) task.rows.back().difference = statistics.difference(rows.front(), row);
+  }
+  return task;
+}
+
+}  // namespace graft

@@ -1,0 +1,112 @@
+#include "cli/core/eval_statistics.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "statistics/proportion.h"
+
+namespace graft {
+namespace {
+
+// Eight questions with two choices, labels 0 and 1 in turn.
+EvalData questions() {
+  EvalData data;
+  data.task.name = "mine";
+  data.task.labels = {"a", "b"};
+  data.task.templates = {{"first", "{text}", {}, "", ""}};
+  data.templates = {0};
+  data.metrics = {"accuracy", "macro_f1"};
+  data.questions.emplace_back();
+  for (std::int64_t q = 0; q < 8; ++q) {
+    Example example;
+    example.choices = {" a", " b"};
+    example.label = q % 2;
+    data.questions[0].push_back(example);
+  }
+  return data;
+}
+
+// The first `right` questions answered rightly.
+EvalPass pass_with(std::int64_t right, std::int64_t seed = 0) {
+  EvalPass pass;
+  pass.seed = seed;
+  pass.template_name = "first";
+  pass.seconds = 4;
+  for (std::int64_t q = 0; q < 8; ++q) {
+    pass.ranked.push_back({q % 2, q < right ? q % 2 : 1 - q % 2, {-1, -2}, {0.5, 0.5}});
+    pass.dropped.push_back(q == 0 ? 2 : 0);
+    pass.cut.push_back(q == 1 ? 5 : 0);
+    pass.reference_tokens.push_back(2);
+  }
+  return pass;
+}
+
+TEST(EvalStatistics, OneRunHasIntervalsAndSeveralHaveASpread) {
+  const EvalRow base{"0-shot", 0, nullptr, {pass_with(4)}};
+  const EvalRow shown{"2-shot", 2, nullptr, {pass_with(6, 0), pass_with(8, 1), pass_with(4, 2)}};
+  const EvaluatedTask task = evaluated(questions(), {base, shown});
+  EXPECT_EQ(task.examples, 8);
+  EXPECT_DOUBLE_EQ(task.chance, 0.5);
+  EXPECT_EQ(task.runs, "3 seeds");
+  EXPECT_EQ(task.metrics, std::vector<std::string>{"macro_f1"});
+  ASSERT_EQ(task.rows.size(), 2u);
+  EXPECT_DOUBLE_EQ(task.rows[0].accuracy.value, 0.5);
+  EXPECT_EQ(task.rows[0].wilson_low, wilson(0.5, 8).low);
+  EXPECT_FALSE(task.rows[0].spread.has_value());
+  EXPECT_FALSE(task.rows[0].difference.has_value());
+  EXPECT_DOUBLE_EQ(task.rows[1].accuracy.value, 0.75) << "the mean of the runs";
+  ASSERT_TRUE(task.rows[1].spread.has_value());
+  EXPECT_DOUBLE_EQ(task.rows[1].spread->value, 0.75);
+  EXPECT_DOUBLE_EQ(task.rows[1].spread->low, 0.625);
+  EXPECT_DOUBLE_EQ(task.rows[1].spread->high, 0.875);
+  EXPECT_DOUBLE_EQ(task.rows[1].seconds, 0.5);
+  EXPECT_EQ(task.rows[1].dropped, 6);
+  EXPECT_EQ(task.rows[1].cut, 3);
+}
+
+TEST(EvalStatistics, ComparesWithTheFirstRowOnTheSameQuestions) {
+  const EvaluatedTask task = evaluated(
+      questions(), {{"0-shot", 0, nullptr, {pass_with(4)}}, {"2-shot", 2, nullptr, {pass_with(7), pass_with(3)}}});
+  ASSERT_TRUE(task.rows[1].difference.has_value());
+  const EvaluatedDifference& difference = *task.rows[1].difference;
+  EXPECT_NEAR(difference.accuracy.value, 0.125, 1e-12);
+  EXPECT_EQ(difference.only_this, 3) << "of the first run";
+  EXPECT_EQ(difference.only_base, 0);
+  EXPECT_NEAR(difference.mcnemar_p, 0.25, 1e-12) << "2 / 2^3";
+}
+
+TEST(EvalStatistics, SeedsAndTemplatesAreBothTold) {
+  EvalData data = questions();
+  data.task.templates.push_back({"second", "{text}?", {}, "", ""});
+  data.templates = {0, 1};
+  data.questions.push_back(data.questions[0]);
+  const EvalRow base{"0-shot", 0, nullptr, {pass_with(4), pass_with(5)}};
+  const EvalRow shown{"2-shot", 2, nullptr, {pass_with(4), pass_with(5), pass_with(6), pass_with(7)}};
+  EXPECT_EQ(evaluated(data, {base, shown}).runs, "2 seeds × 2 templates");
+  EXPECT_EQ(evaluated(data, {base}).runs, "2 templates");
+}
+
+TEST(EvalStatistics, TextsHavePerplexities) {
+  EvalData data = questions();
+  data.task.labels.clear();
+  data.task.templates[0].target = "{text}";
+  data.metrics = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
+  EvalPass pass = pass_with(8);
+  for (std::size_t q = 0; q < 8; ++q) {
+    data.questions[0][q].choices = {" two words"};
+    pass.ranked[q] = {1, q < 2 ? 1 : 0, {-3}, {}};
+  }
+  const EvaluatedTask task = evaluated(data, {{"0-shot", 0, nullptr, {pass}}});
+  EXPECT_EQ(task.chance, 0);
+  EXPECT_FALSE(task.percent);
+  EXPECT_DOUBLE_EQ(task.rows[0].accuracy.value, 0.25);
+  ASSERT_EQ(task.rows[0].metrics.size(), 3u);
+  EXPECT_NEAR(task.rows[0].metrics[0].value, std::exp(1.5), 1e-9) << "two tokens each";
+  EXPECT_NEAR(task.rows[0].metrics[1].value, std::exp(1.5), 1e-9) << "two words each";
+  EXPECT_NEAR(task.rows[0].metrics[2].value, std::exp(0.3), 1e-9) << "ten bytes each";
+  EXPECT_NEAR(task.rows[0].metrics[0].low, std::exp(1.5), 1e-9) << "all alike";
+}
+
+}  // namespace
+}  // namespace graft
