@@ -3,6 +3,9 @@ find_package(GTest REQUIRED)
 
 # Unit tests sit beside their source (rope.cpp, rope_test.cpp); whole-program tests sit under tests/.
 # SHARDS n: as n tests of ctest, where loading LibTorch anew for each of a thousand tests would take longer than they do.
+# Tests run side by side, so each computes on one thread: two of two threads on two cores wait for each other most of the
+# time (370 s and not 150). threads.2, below, computes on two.
+set(GRAFT_ONE_THREAD OMP_NUM_THREADS=1)
 function(graft_test_binary name)
   cmake_parse_arguments(arg "" "SHARDS" "SOURCES;LIBRARIES" ${ARGN})
   if(NOT arg_SOURCES)
@@ -14,14 +17,14 @@ function(graft_test_binary name)
   target_compile_options(${name} PRIVATE -O0)
   target_compile_definitions(${name} PRIVATE GRAFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" GRAFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
   if(NOT arg_SHARDS)
-    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600)
+    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 ENVIRONMENT ${GRAFT_ONE_THREAD})
     return()
   endif()
   math(EXPR last "${arg_SHARDS} - 1")
   foreach(shard RANGE ${last})
     add_test(NAME ${name}.${shard} COMMAND ${name} --gtest_brief=1)
     set_tests_properties(${name}.${shard} PROPERTIES TIMEOUT 1200
-      ENVIRONMENT "GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${shard}")
+      ENVIRONMENT "${GRAFT_ONE_THREAD};GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${shard}")
   endforeach()
 endfunction()
 
@@ -40,6 +43,12 @@ if(GRAFT_TORCH)
   # What verbs share is tested here; the verbs themselves are run as a user runs them, below.
   graft_test_binary(graft_engine_tests SOURCES ${engine_tests} ${cli_tests} ${law_tests} LIBRARIES graft_cli SHARDS 6)
   target_precompile_headers(graft_engine_tests PRIVATE ${CMAKE_SOURCE_DIR}/cmake/engine_tests_pch.h)
+  add_test(NAME threads.2 COMMAND graft_engine_tests --gtest_brief=1
+    --gtest_filter=*Product*:*Rows*:SingleQuery*:Gated*:BlockStore*:Hadamard*:Train.*:*TrainingLaw*)
+  set_tests_properties(threads.2 PROPERTIES ENVIRONMENT OMP_NUM_THREADS=2 PROCESSORS 2)
+  # The plain paths, on a machine that has better ones.
+  add_test(NAME kernels.plain COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=BlockProduct.*:BlockStore.*)
+  set_tests_properties(kernels.plain PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=all)
   # The built command, run as a user runs it.
   file(GLOB whole_program_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*.cpp)
   graft_test_binary(graft_e2e_tests SOURCES ${whole_program_tests} LIBRARIES graft_core)
