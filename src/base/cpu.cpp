@@ -1,0 +1,34 @@
+#include "base/cpu.h"
+
+#include <cstdlib>
+#include <string>
+
+namespace graft {
+namespace {
+
+CpuFeatures asked() {
+  CpuFeatures found;
+#if defined(__x86_64__)
+  const bool base = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  found.avx512_vnni = base && __builtin_cpu_supports("avx512vnni");
+  found.avx512_bf16 = base && __builtin_cpu_supports("avx512bf16");
+#endif
+  const char* mask = std::getenv("GRAFT_MASK_CPU");
+  const std::string masked = mask == nullptr ? "" : mask;
+  const auto hidden = [&](const char* feature) {
+    return masked == "all" || masked.find(feature) != std::string::npos;
+  };
+  if (hidden("avx512_vnni")) found.avx512_vnni = false;
+  if (hidden("avx512_bf16")) found.avx512_bf16 = false;
+  return found;
+}
+
+}  // namespace
+
+const CpuFeatures& cpu_features() {
+  static const CpuFeatures features = asked();
+  return features;
+}
+
+}  // namespace graft

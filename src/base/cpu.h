@@ -1,0 +1,15 @@
+// What the processor can do, asked once at run time: machines differ.
+#pragma once
+
+namespace graft {
+
+struct CpuFeatures {
+  bool avx512_vnni = false;  ///< with AVX-512 F, BW, VL and DQ
+  bool avx512_bf16 = false;  ///< likewise
+};
+
+/// Features named in the environment variable GRAFT_MASK_CPU ("avx512_vnni,avx512_bf16", or "all") count as absent, so
+/// that the other paths can be tested.
+const CpuFeatures& cpu_features();
+
+}  // namespace graft
