@@ -245,7 +245,66 @@ const Byte* data_of(std::span<const std::byte> bytes) {
   return reinterpret_cast<const Byte*>(bytes.data());
 }
 
+// Eight groups of a block of Q4_K or Q5_K.
+void k_scales(const Byte* block, float* scales, float* minima) {
+  const float d = half_at(block), dmin = half_at(block + 2);
+  for (int group = 0; group < 8; ++group) {
+    const ScaleMin packed = scale_min(block + 4, group);
+    scales[group] = d * static_cast<float>(packed.scale);
+    minima[group] = -(dmin * static_cast<float>(packed.minimum));
+  }
+}
+
+void q6_k_scales(const Byte* block, float* scales) {
+  for (int group = 0; group < 16; ++group)
+    scales[group] = half_at(block + 208) * static_cast<float>(static_cast<std::int8_t>(block[192 + group]));
+}
+
 }  // namespace
+
+BlockCodes block_codes(DType dtype) {
+  switch (dtype) {
+    case DType::Q8_0:
+      return {8, 32, 128, false, true};
+    case DType::Q4_0:
+      return {4, 32, 8, false, true};
+    case DType::Q4_1:
+      return {4, 32, 0, true, true};
+    case DType::Q5_0:
+      return {8, 32, 16, false, true};
+    case DType::Q5_1:
+      return {8, 32, 0, true, true};
+    case DType::Q4_K:
+      return {4, 32, 0, true, false};
+    case DType::Q5_K:
+      return {8, 32, 0, true, false};
+    case DType::Q6_K:
+      return {8, 16, 32, false, false};
+    default:
+      fail(Category::Unsupported, "", "a tensor of type {} has no blocks", name(dtype));
+  }
+}
+
+void block_scales(DType dtype, std::span<const std::byte> blocks, std::span<float> scales, std::span<float> minima) {
+  const BlockCodes codes = block_codes(dtype);
+  const std::int64_t groups = block_elements(dtype) / codes.group;
+  const std::int64_t count = checked_blocks(dtype, blocks.size(), scales.size() * static_cast<std::size_t>(codes.group));
+  if (minima.size() != (codes.minima ? scales.size() : 0))
+    fail(Category::InvalidArgument, "", "{} minima for {} scales of {}", minima.size(), scales.size(), name(dtype));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Byte* block = data_of(blocks) + i * block_bytes(dtype);
+    float* scale = scales.data() + i * groups;
+    float* minimum = codes.minima ? minima.data() + i * groups : nullptr;
+    if (dtype == DType::Q6_K) {
+      q6_k_scales(block, scale);
+    } else if (groups > 1) {
+      k_scales(block, scale, minimum);
+    } else {
+      *scale = half_at(block);
+      if (minimum != nullptr) *minimum = half_at(block + 2);
+    }
+  }
+}
 
 void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<float> out) {
   const auto convert = block_converters(dtype).exact;

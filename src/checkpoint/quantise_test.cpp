@@ -231,6 +231,35 @@ TEST(Dequantise, BlocksAreWhatToFloatGivesAndItsRounding) {
   EXPECT_EQ(types, 8);
 }
 
+// value = scale · (code - offset) + minimum, bit for bit, with whole codes that fit their bits.
+TEST(Dequantise, ScalesAndMinimaGiveTheValues) {
+  for (const DType type : {DType::Q8_0, DType::Q4_0, DType::Q4_1, DType::Q5_0, DType::Q5_1, DType::Q4_K, DType::Q5_K,
+                           DType::Q6_K}) {
+    SCOPED_TRACE(name(type));
+    constexpr std::size_t kValues = 1024;
+    std::vector<float> given(kValues), values(kValues);
+    Rng rng(11);
+    for (float& value : given) value = static_cast<float>(rng.uniform() * 2 - 0.7);
+    std::vector<std::byte> blocks(kValues / static_cast<std::size_t>(block_elements(type)) *
+                                  static_cast<std::size_t>(block_bytes(type)));
+    quantise(type, given, blocks);
+    dequantise(type, blocks, values);
+    const BlockCodes codes = block_codes(type);
+    const auto group = static_cast<std::size_t>(codes.group);
+    std::vector<float> scales(kValues / group), minima(codes.minima ? scales.size() : 0);
+    block_scales(type, blocks, scales, minima);
+    for (std::size_t i = 0; i < kValues; ++i) {
+      const float scale = scales[i / group], minimum = codes.minima ? minima[i / group] : 0;
+      const float code = std::nearbyint((values[i] - minimum) / scale);
+      ASSERT_EQ(scale * code + minimum, values[i]) << i;
+      const int place = static_cast<int>(code) + codes.offset;
+      ASSERT_TRUE(place >= 0 && place < 1 << codes.bits) << i << ": " << place;
+    }
+    expect_error(Category::InvalidArgument, "values", [&] { block_scales(type, blocks, {scales.data(), 1}, minima); });
+  }
+  expect_error(Category::Unsupported, "F32", [] { block_codes(DType::F32); });
+}
+
 TEST(Dequantise, RefusesPlainTypes) {
   std::vector<std::byte> bytes(64);
   std::vector<float> values(16);

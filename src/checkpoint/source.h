@@ -103,6 +103,20 @@ void to_float(DType dtype, std::span<const std::byte> bytes, std::span<float> ou
 void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<float> out);
 void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<std::uint16_t> out);
 
+/// How the values of GGML blocks follow from whole numbers: value = scale · (code - offset) + minimum.
+struct BlockCodes {
+  int bits = 8;               ///< 4 or 8: codes lie in [0, 2^bits)
+  std::int64_t group = 32;    ///< values that share a scale and a minimum
+  std::int32_t offset = 0;
+  bool minima = false;        ///< false: all are 0
+  bool half_scales = true;    ///< scales and minima are numbers in half precision
+};
+/// Throws Unsupported for a type that has no blocks.
+BlockCodes block_codes(DType dtype);
+/// Scale and minimum of every group of the blocks; with the formula above they give dequantise()'s values, bit for bit.
+/// `minima` is empty where BlockCodes::minima is false. Throws as block_codes, InvalidArgument where sizes do not fit.
+void block_scales(DType dtype, std::span<const std::byte> blocks, std::span<float> scales, std::span<float> minima);
+
 /// fp32 values as GGML blocks, on the calling thread. Blocks of 32 are rounded as GGML's reference quantisation does
 /// (quantize_row_…_ref of ggml-quants.c), byte for byte; those of 256 by least squares (quantise_k.h). Values are whole
 /// blocks, finite and within ±500,000, beyond which a half-precision scale overflows. Throws Unsupported for a type
