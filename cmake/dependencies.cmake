@@ -18,4 +18,6 @@ if(GRAFT_TORCH)
     list(APPEND CMAKE_PREFIX_PATH ${local_torch})
   endif()
   find_package(Torch REQUIRED)
+  # at::parallel_for is a template: compiled without OpenMP, it runs on the calling thread alone.
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
 endif()

@@ -22,7 +22,7 @@ function(graft_only_tests out)
 endfunction()
 
 set(GRAFT_CORE_FOLDERS base checkpoint config cost text data statistics report)
-set(GRAFT_ENGINE_FOLDERS nn nn/stores arch arch/core adapters adapters/core convert generate eval objectives objectives/core
+set(GRAFT_ENGINE_FOLDERS nn nn/kernels nn/stores arch arch/core adapters adapters/core convert generate eval objectives objectives/core
     train)
 set(GRAFT_CLI_FOLDERS cli cli/core)
 
@@ -51,10 +51,12 @@ if(GRAFT_TORCH)
   graft_registry(adapters Method adapters/core/method.h graft::adapters adapters)
 
   add_library(graft_engine STATIC ${engine_sources} ${GRAFT_REGISTRY_SOURCES})
-  # -O2 leaves its loops out of vectors; without the precompiled header, as above.
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/nn/hadamard.cpp
+  # -O2 leaves their loops out of vectors; without the precompiled header, as above.
+  set(GRAFT_LOOPS hadamard.cpp kernels/rows.cpp kernels/block_tile.cpp kernels/bfloat16_product.cpp)
+  list(TRANSFORM GRAFT_LOOPS PREPEND ${CMAKE_SOURCE_DIR}/src/nn/)
+  set_source_files_properties(${GRAFT_LOOPS}
     PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
-  target_link_libraries(graft_engine PUBLIC graft_core torch)
+  target_link_libraries(graft_engine PUBLIC graft_core torch OpenMP::OpenMP_CXX)
   target_precompile_headers(graft_engine PRIVATE ${CMAKE_SOURCE_DIR}/cmake/torch_pch.h)
 
   graft_glob(cli_all ${GRAFT_CLI_FOLDERS})

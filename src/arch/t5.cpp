@@ -142,7 +142,7 @@ class T5 : public Model {
     x = x + self_attention(context, layer.self, l, normalised(x, layer.self.norm), inputs);
     if (layer.cross) x = x + cross_attention(pass, *layer.cross, l, normalised(x, layer.cross->norm), inputs[1]);
     const at::Tensor y = normalised(x, layer.norm);
-    const at::Tensor inner = layer.gate ? activate_(context.linear(*layer.gate, y)) * context.linear(layer.up, y)
+    const at::Tensor inner = layer.gate ? gated(activate_, context.linear(*layer.gate, y), context.linear(layer.up, y))
                                         : activate_(context.linear(layer.up, y));
     return x + context.sublayer(layer.down.site, y, context.linear(layer.down, inner));
   }

@@ -1,18 +1,80 @@
 #include "nn/activation.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <vector>
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
+namespace {
+
+at::Tensor silu(const at::Tensor& x) {
+  return at::silu(x);
+}
+
+// Calls `rows_of(first value, count)` for runs of values of a tensor of `size`.
+template <typename RowsOf>
+void by_runs(std::int64_t size, const RowsOf& rows_of) {
+  constexpr std::int64_t kRun = 512;
+  at::parallel_for(0, (size + kRun - 1) / kRun, rows::rows_per_thread(kRun), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t run = begin; run < end; ++run) rows_of(run * kRun, std::min(kRun, size - run * kRun));
+  });
+}
+
+at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
+  const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
+  at::Tensor y = at::empty(gate.sizes(), gate.options());
+  by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
+    std::array<float, 512> a, b;
+    rows::read(gate, first, a.data(), count);
+    rows::read(up, first, b.data(), count);
+    rows::silu_gate(a.data(), b.data(), a.data(), count);
+    rows::write(a.data(), y, first, count);
+  });
+  return y;
+}
+
+// Keeps gate and up alone; plain autograd would keep silu(gate) too.
+class SiluGate : public torch::autograd::Function<SiluGate> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up) {
+    ctx->save_for_backward({gate, up});
+    return silu_gate(gate, up);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor grad = grads[0].to(saved[0].scalar_type()).contiguous(), gate = saved[0].contiguous(),
+                     up = saved[1].contiguous();
+    at::Tensor grad_gate = at::empty(gate.sizes(), gate.options()), grad_up = at::empty(up.sizes(), up.options());
+    by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
+      std::array<float, 512> a, b, g;
+      rows::read(gate, first, a.data(), count);
+      rows::read(up, first, b.data(), count);
+      rows::read(grad, first, g.data(), count);
+      rows::silu_gate_backward(g.data(), a.data(), b.data(), count);
+      rows::write(a.data(), grad_gate, first, count);
+      rows::write(b.data(), grad_up, first, count);
+    });
+    return {grad_gate, grad_up};
+  }
+};
+
+}  // namespace
 
 Activation activation(const std::string& name) {
   static const std::map<std::string, Activation> known = {
-      {"silu", [](const at::Tensor& x) { return at::silu(x); }},
+      {"silu", silu},
       {"relu", [](const at::Tensor& x) { return at::relu(x); }},
       {"gelu", [](const at::Tensor& x) { return at::gelu(x); }},
       {"gelu_new", [](const at::Tensor& x) { return at::gelu(x, "tanh"); }}};
@@ -20,6 +82,14 @@ Activation activation(const std::string& name) {
   std::vector<std::string> names;
   for (const auto& [each, function] : known) names.push_back(each);
   fail(Category::Unsupported, "activation", "'{}' is not supported{}", name, did_you_mean(name, names));
+}
+
+at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
+  const bool one_pass = activate == silu && rows::readable(gate) && up.scalar_type() == gate.scalar_type() &&
+                        gate.sizes() == up.sizes() && up.is_cpu();
+  if (!one_pass) return activate(gate) * up;
+  const bool learns = at::GradMode::is_enabled() && (gate.requires_grad() || up.requires_grad());
+  return learns ? SiluGate::apply(gate, up) : silu_gate(gate, up);
 }
 
 at::Tensor soft_cap(const at::Tensor& x, double cap) {

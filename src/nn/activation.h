@@ -13,6 +13,9 @@ using Activation = at::Tensor (*)(const at::Tensor& x);
 /// Same shape and dtype out as in. Throws Unsupported with the nearest name.
 Activation activation(const std::string& name);
 
+/// activate(gate) ⊙ up, [N, F] each (GLU variants, Shazeer 2020). SiLU's is one pass over both, rounded once.
+at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& up);
+
 /// cap · tanh(x / cap), in x's dtype.
 at::Tensor soft_cap(const at::Tensor& x, double cap);
 

@@ -1,6 +1,8 @@
 #include "nn/rope.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -10,12 +12,31 @@
 #include <vector>
 
 #include "base/error.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
 
 // x cos ∓ rotated sin on halves; the backward pass is the rotation by the opposite angle, so only the table is kept.
+at::Tensor rotated_by_rows(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin) {
+  const at::Tensor x = given.contiguous(), cosines = cos.contiguous(), sines = sin.contiguous();
+  const std::int64_t heads = x.size(1), dim = x.size(2), half = cos.size(-1);
+  at::Tensor y = at::empty(x.sizes(), x.options());
+  at::parallel_for(0, x.size(0), rows::rows_per_thread(heads * dim), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(dim));
+    for (std::int64_t head = begin * heads; head < end * heads; ++head) {
+      const std::int64_t angles = head / heads * half;
+      rows::read(x, head * dim, row.data(), dim);
+      rows::rotate(row.data(), row.data() + half, cosines.const_data_ptr<float>() + angles,
+                   sines.const_data_ptr<float>() + angles, half);
+      rows::write(row.data(), y, head * dim, dim);
+    }
+  });
+  return y;
+}
+
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  if (rows::readable(x)) return rotated_by_rows(x, cos, sin);
   const std::int64_t half = cos.size(-1), rotary = 2 * half;
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor first = wide.narrow(-1, 0, half), second = wide.narrow(-1, half, half);
@@ -71,6 +92,7 @@ Rope::Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_pos
     : config_(config), dim_(config.dimensions > 0 ? config.dimensions : head_dim) {
   if (dim_ % 2 != 0) fail(Category::Corruption, "head_dim", "{} is odd; rotary embeddings need pairs", dim_);
   if (config_.original_max_position == 0) config_.original_max_position = max_positions;
+  if (config_.scaling != RopeScaling::Dynamic) frequencies_ = inverse_frequencies(0).unsqueeze(0).to(at::kFloat);
 }
 
 at::Tensor Rope::inverse_frequencies(std::int64_t length) const {
@@ -97,8 +119,8 @@ at::Tensor Rope::inverse_frequencies(std::int64_t length) const {
 }
 
 RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) const {
-  at::Tensor frequencies;  // [1, D/2], or [N, D/2] where every sequence has its own
-  if (config_.scaling == RopeScaling::Dynamic) {
+  at::Tensor frequencies = frequencies_;  // or [N, D/2] where every sequence has its own
+  if (!frequencies.defined()) {
     const at::Tensor host = lengths.cpu();
     std::map<std::int64_t, at::Tensor> by_length;
     std::vector<at::Tensor> rows;
@@ -109,8 +131,6 @@ RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) co
       rows.push_back(row);
     }
     frequencies = at::stack(rows);
-  } else {
-    frequencies = inverse_frequencies(0).unsqueeze(0);
   }
   const double factor = config_.scaling == RopeScaling::Yarn ? config_.attention_factor : 1.0;
   const at::Tensor angles = positions.to(at::kFloat).unsqueeze(1) * frequencies.to(positions.device(), at::kFloat);
@@ -118,7 +138,8 @@ RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) co
 }
 
 at::Tensor rotate(const at::Tensor& x, const RopeTable& table) {
-  return Rotate::apply(x, table.cos.unsqueeze(1), table.sin.unsqueeze(1));
+  const at::Tensor cos = table.cos.unsqueeze(1), sin = table.sin.unsqueeze(1);
+  return at::GradMode::is_enabled() && x.requires_grad() ? Rotate::apply(x, cos, sin) : rotated(x, cos, sin);
 }
 
 }  // namespace graft

@@ -30,6 +30,7 @@ class Rope {
 
   RopeConfig config_;
   std::int64_t dim_;
+  at::Tensor frequencies_;  // [1, D/2] fp32, undefined where they depend on the length
 };
 
 /// Rotates x [N, H, D]; dimensions beyond the table's stay as they are (partial rotation).

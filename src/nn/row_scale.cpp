@@ -4,101 +4,59 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <bit>
+#include <vector>
 
-#include "base/for_each_cpu.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
 
-using Bits = std::uint16_t;  // of a bfloat16
-
-inline float wide(float value) {
-  return value;
-}
-inline float wide(Bits value) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
-}
-
-inline void put(float& place, float value) {
-  place = value;
-}
-// To the nearest, ties to even.
-inline void put(Bits& place, float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  place = static_cast<Bits>((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
-}
-
-GRAFT_FOR_EACH_CPU void scale_row(const float* x, const float* scale, float* y, std::int64_t width) {
-  for (std::int64_t c = 0; c < width; ++c) put(y[c], wide(x[c]) * scale[c]);
-}
-GRAFT_FOR_EACH_CPU void scale_row(const Bits* x, const float* scale, Bits* y, std::int64_t width) {
-  for (std::int64_t c = 0; c < width; ++c) put(y[c], wide(x[c]) * scale[c]);
-}
-GRAFT_FOR_EACH_CPU void add_products(const float* x, const float* grad, float* sum, std::int64_t width) {
-  for (std::int64_t c = 0; c < width; ++c) sum[c] += wide(x[c]) * wide(grad[c]);
-}
-GRAFT_FOR_EACH_CPU void add_products(const Bits* x, const Bits* grad, float* sum, std::int64_t width) {
-  for (std::int64_t c = 0; c < width; ++c) sum[c] += wide(x[c]) * wide(grad[c]);
-}
-
 // For each row the row of `scales`, or -1.
 std::vector<std::int64_t> scale_of_row(const std::vector<SlotRun>& runs) {
-  std::vector<std::int64_t> rows;
-  for (const auto& run : runs) rows.insert(rows.end(), static_cast<std::size_t>(run.tokens.length), run.slot);
-  return rows;
+  std::vector<std::int64_t> result;
+  for (const auto& run : runs) result.insert(result.end(), static_cast<std::size_t>(run.tokens.length), run.slot);
+  return result;
 }
 
-template <typename T>
-void scale_on_cpu(const at::Tensor& x, const at::Tensor& scales, const std::vector<SlotRun>& runs, at::Tensor& y) {
+at::Tensor scaled_by_rows(const at::Tensor& given, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
+  const at::Tensor x = given.contiguous();
+  at::Tensor y = at::empty_like(x);
   const auto scale_of = scale_of_row(runs);
   const std::int64_t width = x.size(1);
-  const auto* from = static_cast<const T*>(x.const_data_ptr());
-  auto* to = static_cast<T*>(y.data_ptr());
   const float* scale = scales.const_data_ptr<float>();
-  at::parallel_for(0, x.size(0), std::max<std::int64_t>(1, 32768 / width), [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, x.size(0), rows::rows_per_thread(width), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(width));
     for (std::int64_t n = begin; n < end; ++n) {
-      const std::int64_t row = scale_of[static_cast<std::size_t>(n)];
-      if (row < 0) {
-        std::copy_n(from + n * width, width, to + n * width);
-      } else {
-        scale_row(from + n * width, scale + row * width, to + n * width, width);
+      const std::int64_t by = scale_of[static_cast<std::size_t>(n)];
+      rows::read(x, n * width, row.data(), width);
+      if (by >= 0) rows::multiply(row.data(), scale + by * width, width);
+      rows::write(row.data(), y, n * width, width);
+    }
+  });
+  return y;
+}
+
+// Columns are shared out among threads, so that a sum does not depend on their number.
+void add_products_by_rows(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
+                          at::Tensor& sums) {
+  const std::int64_t width = x.size(1);
+  auto* sum = sums.data_ptr<float>();
+  at::parallel_for(0, width, 128, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t count = end - begin;
+    std::vector<float> values(static_cast<std::size_t>(count)), grads(static_cast<std::size_t>(count));
+    for (const auto& run : runs) {
+      if (run.slot < 0) continue;
+      for (std::int64_t n = run.tokens.begin; n < run.tokens.begin + run.tokens.length; ++n) {
+        rows::read(x, n * width + begin, values.data(), count);
+        rows::read(grad, n * width + begin, grads.data(), count);
+        rows::add_products(sum + run.slot * width + begin, values.data(), grads.data(), count);
       }
     }
   });
 }
 
-// Columns are shared out among threads, so that a sum does not depend on their number.
-template <typename T>
-void sum_products_on_cpu(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
-                         at::Tensor& sums) {
-  const std::int64_t width = x.size(1);
-  const auto* values = static_cast<const T*>(x.const_data_ptr());
-  const auto* grads = static_cast<const T*>(grad.const_data_ptr());
-  auto* sum = sums.data_ptr<float>();
-  at::parallel_for(0, width, 128, [&](std::int64_t begin, std::int64_t end) {
-    for (const auto& run : runs) {
-      if (run.slot < 0) continue;
-      for (std::int64_t n = run.tokens.begin; n < run.tokens.begin + run.tokens.length; ++n)
-        add_products(values + n * width + begin, grads + n * width + begin, sum + run.slot * width + begin,
-                     end - begin);
-    }
-  });
-}
-
-bool has_kernel(const at::Tensor& x) {
-  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
-}
-
 at::Tensor scaled(const at::Tensor& x, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
-  if (has_kernel(x)) {
-    const at::Tensor rows = x.contiguous();
-    at::Tensor y = at::empty_like(rows);
-    x.scalar_type() == at::kFloat ? scale_on_cpu<float>(rows, scales, runs, y)
-                                  : scale_on_cpu<Bits>(rows, scales, runs, y);
-    return y;
-  }
+  if (rows::readable(x)) return scaled_by_rows(x, scales, runs);
   // Ones behind the last row: where -1 points to.
   const at::Tensor padded = at::cat({scales, at::ones({1, scales.size(1)}, scales.options())});
   at::Tensor which = at::tensor(scale_of_row(runs), at::kLong);
@@ -109,18 +67,16 @@ at::Tensor scaled(const at::Tensor& x, const at::Tensor& scales, const std::vect
 at::Tensor sums_of_products(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
                             const at::Tensor& like) {
   at::Tensor sums = at::zeros_like(like);
-  if (has_kernel(x)) {
-    const at::Tensor values = x.contiguous(), grads = grad.to(x.scalar_type()).contiguous();
-    x.scalar_type() == at::kFloat ? sum_products_on_cpu<float>(values, grads, runs, sums)
-                                  : sum_products_on_cpu<Bits>(values, grads, runs, sums);
+  if (rows::readable(x) && rows::readable(grad)) {
+    add_products_by_rows(x.contiguous(), grad.contiguous(), runs, sums);
     return sums;
   }
   for (const auto& run : runs) {
     if (run.slot < 0) continue;
-    const auto rows = [&](const at::Tensor& of) {
+    const auto values = [&](const at::Tensor& of) {
       return of.narrow(0, run.tokens.begin, run.tokens.length).to(at::kFloat);
     };
-    sums[run.slot] += (rows(grad) * rows(x)).sum(0);
+    sums[run.slot] += (values(grad) * values(x)).sum(0);
   }
   return sums;
 }

@@ -1,0 +1,39 @@
+// Rows of a tensor that is fp32 or bfloat16, read and written as fp32.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "nn/kernels/rows.h"
+
+namespace graft::rows {
+
+/// Whether the loops of rows.h can read and write it: fp32 or bfloat16, on the CPU.
+inline bool readable(const at::Tensor& x) {
+  return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
+/// `count` values of a readable, contiguous tensor from `first` on.
+inline void read(const at::Tensor& x, std::int64_t first, float* to, std::int64_t count) {
+  if (x.scalar_type() == at::kFloat) {
+    widen(static_cast<const float*>(x.const_data_ptr()) + first, to, count);
+  } else {
+    widen(static_cast<const Bits*>(x.const_data_ptr()) + first, to, count);
+  }
+}
+
+inline void write(const float* from, at::Tensor& x, std::int64_t first, std::int64_t count) {
+  if (x.scalar_type() == at::kFloat) {
+    narrow(from, static_cast<float*>(x.data_ptr()) + first, count);
+  } else {
+    narrow(from, static_cast<Bits*>(x.data_ptr()) + first, count);
+  }
+}
+
+/// Rows that one thread takes at least, so that they are worth its while.
+inline std::int64_t rows_per_thread(std::int64_t width) {
+  return width >= 32768 ? 1 : 32768 / (width > 0 ? width : 1);
+}
+
+}  // namespace graft::rows

@@ -1,0 +1,46 @@
+// Loops over one row of numbers, each compiled for every set of vector instructions; the machine's own is taken at run
+// time. What is fused of them (norms, rotations, gates, attention of one query) is put together where it is used.
+#pragma once
+
+#include <cstdint>
+
+namespace graft::rows {
+
+using Bits = std::uint16_t;  ///< of a bfloat16
+
+/// Values as fp32, and back, to the nearest with ties to even. Of fp32 both copy.
+void widen(const float* from, float* to, std::int64_t count);
+void widen(const Bits* from, float* to, std::int64_t count);
+void narrow(const float* from, float* to, std::int64_t count);
+void narrow(const float* from, Bits* to, std::int64_t count);
+/// Each value to the nearest bfloat16.
+void round_to_bfloat16(float* x, std::int64_t count);
+
+float dot(const float* a, const float* b, std::int64_t count);
+float dot(const float* a, const Bits* b, std::int64_t count);
+/// sum += factor · x
+void add_scaled(float* sum, float factor, const float* x, std::int64_t count);
+void add_scaled(float* sum, float factor, const Bits* x, std::int64_t count);
+/// sum += a ⊙ b
+void add_products(float* sum, const float* a, const float* b, std::int64_t count);
+void scale(float* x, float factor, std::int64_t count);
+void multiply(float* x, const float* by, std::int64_t count);
+
+float largest(const float* x, std::int64_t count);
+float largest_magnitude(const float* x, std::int64_t count);
+/// x becomes exp(x - shift); returns the sum. Within 2 units in the last place; 0 below exp(-87).
+float exponentials(float* x, float shift, std::int64_t count);
+/// a becomes a·cos - b·sin, b becomes b·cos + a·sin.
+void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t count);
+/// out = silu(gate) ⊙ up, with silu(x) = x / (1 + exp(-x)).
+void silu_gate(const float* gate, const float* up, float* out, std::int64_t count);
+/// From the gradient of silu_gate()'s result those of gate and up, in their places.
+void silu_gate_backward(const float* grad, float* gate, float* up, std::int64_t count);
+/// Whole numbers nearest to x · factor, which must lie in [-127, 127]; returns their sum.
+std::int32_t quantise(const float* x, float factor, std::int8_t* out, std::int64_t count);
+
+/// Whole numbers nearest to (x - minimum) / scale + offset, as bytes; 0 for what is none of [0, most].
+void codes(const float* x, float minimum, float scale, std::int32_t offset, std::int32_t most, std::uint8_t* out,
+           std::int64_t count);
+
+}  // namespace graft::rows

@@ -1,0 +1,116 @@
+// The loops equal LibTorch's operations, at every length around the sizes of vector registers.
+#include "nn/kernels/rows.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "nn/activation.h"
+#include "nn/kernels/any_row.h"
+
+namespace graft {
+namespace {
+
+constexpr std::int64_t kLongest = 70;
+
+at::Tensor random(at::IntArrayRef shape, double spread = 1) {
+  return at::randn(shape, at::detail::createCPUGenerator(3)) * spread;
+}
+
+double gap(const at::Tensor& got, const at::Tensor& want) {
+  return ((got.to(at::kDouble) - want.to(at::kDouble)).abs().max() / want.to(at::kDouble).abs().max()).item<double>();
+}
+
+TEST(Rows, ReadAndWriteBothTypes) {
+  for (std::int64_t width = 1; width <= kLongest; ++width) {
+    const at::Tensor x = random({3, width});
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor stored = x.to(dtype);
+      at::Tensor wide = at::empty({width}), back = at::zeros({3, width}, dtype);
+      rows::read(stored, width, wide.data_ptr<float>(), width);
+      EXPECT_TRUE(at::equal(wide, stored[1].to(at::kFloat)));
+      rows::write(x[2].data_ptr<float>(), back, 2 * width, width);
+      EXPECT_TRUE(at::equal(back[2], stored[2]));
+      EXPECT_EQ(back[1].abs().sum().item<double>(), 0);
+    }
+  }
+}
+
+TEST(Rows, SumsAndProducts) {
+  for (std::int64_t width = 1; width <= kLongest; ++width) {
+    const at::Tensor a = random({width}), b = random({width}).flip(0), half = b.to(at::kBFloat16);
+    const auto* bits = static_cast<const rows::Bits*>(half.const_data_ptr());
+    const double size = a.dot(a).item<double>() + b.dot(b).item<double>();
+    EXPECT_NEAR(rows::dot(a.data_ptr<float>(), b.data_ptr<float>(), width), a.dot(b).item<double>(), 1e-6 * size);
+    EXPECT_NEAR(rows::dot(a.data_ptr<float>(), bits, width), a.dot(half.to(at::kFloat)).item<double>(), 1e-6 * size);
+    at::Tensor sum = a.clone();
+    rows::add_scaled(sum.data_ptr<float>(), 0.5F, bits, width);
+    EXPECT_LE(gap(sum, a + 0.5 * half.to(at::kFloat)), 1e-6);
+    sum = a.clone();
+    rows::add_products(sum.data_ptr<float>(), a.data_ptr<float>(), b.data_ptr<float>(), width);
+    EXPECT_LE(gap(sum, a + a * b), 1e-6);
+    EXPECT_EQ(rows::largest(a.data_ptr<float>(), width), a.max().item<float>());
+    EXPECT_EQ(rows::largest_magnitude(a.data_ptr<float>(), width), a.abs().max().item<float>());
+  }
+}
+
+TEST(Rows, ExponentialsAreExactToTheLastPlaces) {
+  at::Tensor x = at::linspace(-86, 0, 100003, at::kFloat);
+  const at::Tensor want = at::exp((x - 0.25F).to(at::kDouble));
+  const float sum = rows::exponentials(x.data_ptr<float>(), 0.25F, x.numel());
+  EXPECT_LE(((x.to(at::kDouble) - want) / want).abs().max().item<double>(), 3e-7);
+  EXPECT_NEAR(sum, want.sum().item<double>(), 1e-4 * want.sum().item<double>());
+  at::Tensor ends = at::tensor({-std::numeric_limits<float>::infinity(), -200.0f, 0.0f});
+  rows::exponentials(ends.data_ptr<float>(), 0, 3);
+  EXPECT_TRUE(at::equal(ends, at::tensor({0.0f, 0.0f, 1.0f})));
+}
+
+TEST(Rows, QuantisedValuesAreTheNearest) {
+  for (std::int64_t width = 1; width <= kLongest; ++width) {
+    const at::Tensor x = random({width});
+    const float factor = 127 / x.abs().max().item<float>();
+    std::vector<std::int8_t> codes(static_cast<std::size_t>(width));
+    const auto sum = rows::quantise(x.data_ptr<float>(), factor, codes.data(), width);
+    const at::Tensor want = at::round(x * factor);
+    for (std::int64_t i = 0; i < width; ++i)
+      EXPECT_EQ(codes[static_cast<std::size_t>(i)], want[i].item<float>()) << width << " " << i;
+    EXPECT_EQ(sum, want.sum().item<double>());
+  }
+}
+
+TEST(Rows, CodesAreWholeNumbersWithinTheirRange) {
+  const at::Tensor x = at::tensor({-0.25f, 0.0f, 0.25f, 3.5f, 3.75f, 4.0f, -0.5f, std::nanf("")});
+  std::vector<std::uint8_t> codes(8);
+  rows::codes(x.const_data_ptr<float>(), 0.0F, 0.25F, 1, 16, codes.data(), 8);
+  EXPECT_EQ(codes, (std::vector<std::uint8_t>{0, 1, 2, 15, 16, 0, 0, 0}));
+  rows::codes(x.const_data_ptr<float>(), 0.0F, 0.0F, 1, 16, codes.data(), 8);
+  EXPECT_EQ(codes, std::vector<std::uint8_t>(8, 0));
+}
+
+// silu(gate) · up in one pass, with its gradients.
+TEST(Gated, EqualsTheTwoOperations) {
+  for (const std::int64_t width : {1, 7, 16, 100, 1000}) {
+    const auto with = [&](const auto& apply) {
+      at::Tensor gate = random({3, width}, 4).requires_grad_(true),
+                 up = random({3, width}).flip(1).requires_grad_(true);
+      const at::Tensor y = apply(gate, up);
+      y.backward(random({3, width}).flip(0));
+      return std::vector<at::Tensor>{y.detach(), gate.grad(), up.grad()};
+    };
+    const auto got = with([](const auto& gate, const auto& up) { return gated(activation("silu"), gate, up); });
+    const auto want = with([](const auto& gate, const auto& up) { return at::silu(gate) * up; });
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_LE(gap(got[i], want[i]), 1e-6) << width << " " << i;
+  }
+}
+
+TEST(Gated, InBfloat16ItIsRoundedOnce) {
+  const at::Tensor gate = random({5, 33}, 4).to(at::kBFloat16), up = random({5, 33}).flip(1).to(at::kBFloat16);
+  const at::Tensor want = at::silu(gate.to(at::kDouble)) * up.to(at::kDouble);
+  const at::Tensor got = gated(activation("silu"), gate, up);
+  EXPECT_EQ(got.scalar_type(), at::kBFloat16);
+  EXPECT_LE(((got.to(at::kDouble) - want) / want).abs().max().item<double>(), 1.0 / 256);
+}
+
+}  // namespace
+}  // namespace graft
