@@ -46,8 +46,8 @@ class Gpt2 : public Model {
 
  protected:
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
-    const auto pass = std::make_shared<const Context>(parameters_, options.slots,
-                                                      plan(input.decoder, plan_options(options)), options.cache);
+    const auto pass = std::make_shared<const Context>(
+        parameters_, options.slots, plan(input.decoder, plan_options(options)), options.cache, options.activations);
     at::Tensor x = embed(*pass);
     for (std::size_t l = 0; l < layers_.size(); ++l) {
       const LayerFunction layer = [this, pass, l](const std::vector<at::Tensor>& inputs) {

@@ -81,7 +81,8 @@ class Llama : public Model {
   // Shared with the closures of recomputed layers, which outlive the forward pass.
   struct Pass {
     Pass(const Llama& model, const StepInput& input, const ForwardOptions& options)
-        : context(model.parameters_, options.slots, plan(input.decoder, model.plan_options(options)), options.cache),
+        : context(model.parameters_, options.slots, plan(input.decoder, model.plan_options(options)), options.cache,
+                  options.activations),
           table(model.rope_.table(context.plan().positions, context.plan().lengths)) {
       if (model.local_rope_) local_table = model.local_rope_->table(context.plan().positions, context.plan().lengths);
     }
@@ -204,7 +205,7 @@ class Llama : public Model {
     const at::Tensor normed = normalised(context, attended, layer.mlp.before);
     const auto gate_up = outputs(context, layer.gate_up, normed);
     const at::Tensor down =
-        context.sublayer(layer.down.site, normed, context.linear(layer.down, activate_(gate_up[0]) * gate_up[1]));
+        context.sublayer(layer.down.site, normed, context.linear(layer.down, gated(activate_, gate_up[0], gate_up[1])));
     return attended + normalised(context, down, layer.mlp.after);
   }
 

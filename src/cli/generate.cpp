@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "checkpoint/source.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "convert/merged_weights.h"
@@ -29,7 +31,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, weights = "dense", logits;
+  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, weights = "auto", logits;
   std::vector<std::string> stop;
   SamplingOptions sampling;
   BeamOptions beam;
@@ -213,13 +215,27 @@ GenerateOptions options_of(const Tokenizer& tokenizer) {
   return options;
 }
 
+// Blocks that a GGUF file has are decoded as they are where that is fast; --dtype float32 keeps every digit.
+ModelOptions model_options() {
+  ModelOptions options{compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), compute_device(),
+                       WeightFormat::Dense};
+  if (arguments.weights != "auto") {
+    options.weights = weight_format(arguments.weights);
+  } else if (options.dtype == at::kBFloat16 && options.device.is_cpu()) {
+    const auto file = open_checkpoint(arguments.model);
+    const auto& tensors = file->tensors();
+    if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantised(tensor.dtype); }))
+      options.weights = WeightFormat::Packed;
+  }
+  return options;
+}
+
 int run() {
   const auto tokenizer = open_tokenizer(arguments.model);
   GenerateOptions options = options_of(*tokenizer);
   const bool conversation = arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
   const auto requests = conversation ? std::vector<Request>() : read_requests(*tokenizer);
-  const auto model = load_model(arguments.model, {compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype),
-                                                  compute_device(), weight_format(arguments.weights)});
+  const auto model = load_model(arguments.model, model_options());
   refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
   check(requests, model->config().vocab_size);
   LoadedAdapter loaded;
@@ -281,9 +297,12 @@ void declare(CLI::App& app) {
   app.add_option("--seed", arguments.seed, "of the draws")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--dtype", arguments.dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_option("--weights", arguments.weights,
-                 "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading")
-      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
+  app.add_option(
+         "--weights", arguments.weights,
+         "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading; "
+         "auto: packed in bfloat16 where the file has blocks, else dense. Blocks take inputs of 8 bits in "
+         "bfloat16, as llama.cpp does, and are exact in float32")
+      ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
   app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");

@@ -1,14 +1,19 @@
 #include "nn/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
 
 #include "nn/activation.h"
+#include "nn/kernels/any_row.h"
+#include "nn/kernels/single_query.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
 
-at::Tensor rows(const at::Tensor& x, const std::vector<TokenRange>& ranges) {
+at::Tensor gathered(const at::Tensor& x, const std::vector<TokenRange>& ranges) {
   if (ranges.size() == 1) return x.narrow(0, ranges[0].begin, ranges[0].length);
   std::vector<at::Tensor> parts;
   for (const auto& range : ranges) parts.push_back(x.narrow(0, range.begin, range.length));
@@ -51,10 +56,45 @@ at::Tensor causal_mask(std::int64_t length, const at::Tensor& like) {
   return at::full({length, length}, -std::numeric_limits<float>::infinity(), like.options()).triu_(1);
 }
 
+// Keys and values of one call, cached ones first.
+std::pair<at::Tensor, at::Tensor> visible(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v,
+                                          const AttentionOptions& options) {
+  at::Tensor keys = gathered(k, call.keys), values = gathered(v, call.keys);
+  if (call.cache < 0) return {keys, values};
+  return options.cache->append(call.cache, options.layer, keys, values);
+}
+
+// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up.
+bool decodes(const at::Tensor& q, const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  const bool learns = at::GradMode::is_enabled() && q.requires_grad();
+  return !learns && rows::readable(q) && options.softcap == 0 && static_cast<std::int64_t>(calls.size()) == q.size(0) &&
+         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; });
+}
+
+at::Tensor decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                  const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  const at::Tensor queries = q.contiguous();
+  std::vector<SingleQuery> singles;
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    SingleQuery single;
+    single.q = queries.select(0, calls[c].queries.begin);
+    std::tie(single.k, single.v) = visible(calls[c], k, v, options);
+    if (options.bias) single.bias = options.bias(c).squeeze(1).to(at::kFloat);
+    if (calls[c].mask.defined()) {
+      const at::Tensor mask = calls[c].mask.to(at::kFloat);
+      single.bias = single.bias.defined() ? single.bias + mask : mask;
+    }
+    if (single.bias.defined()) single.bias = single.bias.contiguous();
+    singles.push_back(std::move(single));
+  }
+  return single_query_attention(singles, options.scale);
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  if (decodes(q, calls, options)) return decode(q, k, v, calls, options);
   std::vector<at::Tensor> outputs;
   std::int64_t next = 0;
   const std::int64_t width = q.size(1) * q.size(2);
@@ -65,9 +105,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     const AttentionCall& call = calls[c];
     skip_to(call.queries.begin);
     next = call.queries.begin + call.queries.length;
-    at::Tensor keys = rows(k, call.keys);
-    at::Tensor values = rows(v, call.keys);
-    if (call.cache >= 0) std::tie(keys, values) = options.cache->append(call.cache, options.layer, keys, values);
+    const auto [keys, values] = visible(call, k, v, options);
     const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
     // A bias takes the mask's place in the kernel, so a causal call then needs its triangle written out.
     const bool written_out = call.causal && (bias.defined() || options.softcap > 0);

@@ -42,11 +42,13 @@ at::Tensor replaced(const std::vector<SlotRun>& runs, const at::Tensor& x, const
 
 }  // namespace
 
-Context::Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan, KvCache* cache)
+Context::Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan, KvCache* cache,
+                 Activations activations)
     : parameters_(parameters),
       slots_(std::move(slots)),
       plan_(std::move(plan)),
       cache_(cache),
+      activations_(activations),
       replacing_(replacing(slots_)) {
   for (const auto& run : plan_.runs) {
     if (run.slot >= static_cast<std::int32_t>(slots_.size()))
@@ -191,7 +193,7 @@ at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
   const auto bias = map.bias < 0 ? std::optional<at::Tensor>() : std::optional<at::Tensor>(parameter(map.bias));
   const at::Tensor adapted = adapt_input(map.site, x);
   const at::Tensor y = weight.defined() ? at::linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias)
-                                        : parameters_.store(map.weight).linear(adapted, map.layout, bias);
+                                        : parameters_.store(map.weight).linear(adapted, map.layout, bias, activations_);
   return adapt_output(map.site, x, y);
 }
 

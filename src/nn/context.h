@@ -37,7 +37,7 @@ struct Norm {
 class Context {
  public:
   Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan,
-          KvCache* cache = nullptr);
+          KvCache* cache = nullptr, Activations activations = Activations::Exact);
 
   const ForestPlan& plan() const { return plan_; }
   KvCache* cache() const { return cache_; }
@@ -81,6 +81,7 @@ class Context {
   std::vector<const SiteHooks*> slots_;
   ForestPlan plan_;
   KvCache* cache_;
+  Activations activations_;
   const SiteHooks* replacing_ = nullptr;
 };
 

@@ -23,14 +23,15 @@ std::optional<Context> encoder_context(const ParameterTable& parameters, const S
   if (input.encoder.tokens.empty()) return std::nullopt;
   plan_options.bidirectional = true;
   plan_options.cache = nullptr;
-  return std::optional<Context>(std::in_place, parameters, options.slots, plan(input.encoder, plan_options));
+  return std::optional<Context>(std::in_place, parameters, options.slots, plan(input.encoder, plan_options), nullptr,
+                                options.activations);
 }
 
 Context decoder_context(const ParameterTable& parameters, const StepInput& input, const ForwardOptions& options,
                         PlanOptions plan_options, const std::optional<Context>& encoder) {
   plan_options.cross = true;
   plan_options.encoder = encoder ? &encoder->plan() : nullptr;
-  return {parameters, options.slots, plan(input.decoder, plan_options), options.cache};
+  return {parameters, options.slots, plan(input.decoder, plan_options), options.cache, options.activations};
 }
 
 }  // namespace

@@ -129,8 +129,8 @@ at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) c
 
 at::Tensor Model::project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const {
   const at::Tensor replaced = replacement(replacing(options.slots), index, dtype());
-  return replaced.defined() ? at::linear(hidden, replaced)
-                            : parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt);
+  if (replaced.defined()) return at::linear(hidden, replaced);
+  return parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt, options.activations);
 }
 
 at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options) const {

@@ -6,8 +6,10 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "base/error.h"
+#include "nn/kernels/block_product.h"
 #include "nn/stores/store.h"
 
 namespace graft {
@@ -40,7 +42,8 @@ class BlockStore : public WeightStore {
     return out;
   }
 
-  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override;
+  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                    Activations activations) const override;
 
   at::Tensor forward(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
     if (layout == Layout::InOut) return at::linear(x, passing(0, rows()).t(), bias);
@@ -73,6 +76,7 @@ class BlockStore : public WeightStore {
 
  private:
   std::int64_t rows() const { return bytes_.size(0); }
+  at::Tensor through_codes(const at::Tensor& x, const std::optional<at::Tensor>& bias) const;
   // As part(), in memory that the thread's next call takes over: a fresh matrix for every map of every pass leaves the
   // allocator with holes.
   at::Tensor passing(std::int64_t first, std::int64_t count) const {
@@ -110,6 +114,8 @@ class BlockStore : public WeightStore {
   at::Tensor bytes_;
   at::ScalarType compute_;
   std::int64_t columns_;
+  mutable std::once_flag laid_out_;
+  mutable std::optional<BlockProduct> product_;  // made when first asked for: training never does
 };
 
 // Keeps the blocks alone, which the model holds anyway: plain autograd would keep the dequantised matrix of every map
@@ -133,8 +139,19 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
   }
 };
 
-at::Tensor BlockStore::linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
-  if (!at::GradMode::is_enabled() || !x.requires_grad()) return forward(x, layout, bias);
+at::Tensor BlockStore::through_codes(const at::Tensor& x, const std::optional<at::Tensor>& bias) const {
+  std::call_once(laid_out_, [this] { product_.emplace(type_, bytes_); });
+  const at::Tensor y = (*product_)(x);
+  return bias ? y + *bias : y;
+}
+
+at::Tensor BlockStore::linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                              Activations activations) const {
+  const bool learns = at::GradMode::is_enabled() && x.requires_grad();
+  if (activations == Activations::EightBit && !learns && layout == Layout::OutIn && x.dim() == 2 &&
+      x.scalar_type() == at::kBFloat16)
+    return through_codes(x, bias);
+  if (!learns) return forward(x, layout, bias);
   return BlockLinear::apply(x, this, layout, &bias);
 }
 

@@ -4,41 +4,17 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
-
-#include "base/rng.h"
 #include "checkpoint/fixture_test.h"
+#include "nn/stores/random_blocks_test.h"
 #include "nn/stores/store.h"
 
 namespace graft {
 namespace {
 
+using testing::BlockType;
 using testing::expect_error;
-
-struct BlockType {
-  DType type;
-  std::vector<std::size_t> scales;  // offsets of the half-precision numbers of a block
-};
-
-const std::vector<BlockType> kTypes = {{DType::Q8_0, {0}},    {DType::Q4_0, {0}},    {DType::Q4_1, {0, 2}},
-                                       {DType::Q5_0, {0}},    {DType::Q5_1, {0, 2}}, {DType::Q4_K, {0, 2}},
-                                       {DType::Q5_K, {0, 2}}, {DType::Q6_K, {208}}};
-
-// Random codes, scales from 2^-4 to 2^-3.
-at::Tensor random_blocks(const BlockType& of, std::int64_t rows, std::int64_t blocks, std::uint64_t seed = 1) {
-  const auto size = static_cast<std::size_t>(block_bytes(of.type));
-  at::Tensor bytes = at::empty({rows, blocks * block_bytes(of.type)}, at::kByte);
-  auto* data = bytes.data_ptr<std::uint8_t>();
-  Rng rng(seed);
-  for (std::int64_t i = 0; i < bytes.numel(); ++i) data[i] = static_cast<std::uint8_t>(rng.below(256));
-  for (std::size_t block = 0; block < static_cast<std::size_t>(rows * blocks); ++block) {
-    for (const std::size_t offset : of.scales) {
-      const auto half = static_cast<std::uint16_t>(0x2c00 + rng.below(0x400));
-      std::memcpy(data + block * size + offset, &half, sizeof half);
-    }
-  }
-  return bytes;
-}
+using testing::kBlockTypes;
+using testing::random_blocks;
 
 at::Tensor random(at::IntArrayRef shape, at::ScalarType dtype) {
   return at::randn(shape, at::detail::createCPUGenerator(7)).to(dtype);
@@ -60,7 +36,7 @@ double gap(const at::Tensor& got, const at::Tensor& want) {
 }
 
 TEST(BlockStore, ComputesWhatItsDequantisedMatrixComputes) {
-  for (const BlockType& of : kTypes) {
+  for (const BlockType& of : kBlockTypes) {
     for (const std::int64_t rows : {1, 3, 17}) {
       for (const auto dtype : {at::kFloat, at::kBFloat16}) {
         SCOPED_TRACE(fmt::format("{} {} rows {}", name(of.type), rows, toString(dtype)));
@@ -82,7 +58,7 @@ TEST(BlockStore, ComputesWhatItsDequantisedMatrixComputes) {
 }
 
 TEST(BlockStore, DequantisesAsTheCheckpointsReaderDoes) {
-  for (const BlockType& of : kTypes) {
+  for (const BlockType& of : kBlockTypes) {
     const at::Tensor bytes = random_blocks(of, 5, 2);
     const auto exact = block_store(of.type, bytes, at::kFloat), rounded = block_store(of.type, bytes, at::kBFloat16);
     at::Tensor want = at::empty({5, 2 * block_elements(of.type)}, at::kFloat);
@@ -99,7 +75,7 @@ TEST(BlockStore, DequantisesAsTheCheckpointsReaderDoes) {
 // A table of more than 2^24 values is worked through by parts, the last of which is a short one.
 TEST(BlockStore, ALargeTableIsNeverDenseAsAWhole) {
   const std::int64_t rows = 4099, columns = 4096;
-  const auto packed = block_store(DType::Q8_0, random_blocks(kTypes[0], rows, columns / 32), at::kFloat);
+  const auto packed = block_store(DType::Q8_0, random_blocks(kBlockTypes[0], rows, columns / 32), at::kFloat);
   const auto dense = dense_store(packed->dense());
   const Through got = through(*packed, Layout::OutIn, columns, rows, at::kFloat),
                 want = through(*dense, Layout::OutIn, columns, rows, at::kFloat);
@@ -108,7 +84,7 @@ TEST(BlockStore, ALargeTableIsNeverDenseAsAWhole) {
 }
 
 TEST(BlockStore, WithoutAGradientThereIsNoGraph) {
-  const auto store = block_store(DType::Q4_0, random_blocks(kTypes[1], 4, 1), at::kFloat);
+  const auto store = block_store(DType::Q4_0, random_blocks(kBlockTypes[1], 4, 1), at::kFloat);
   EXPECT_FALSE(store->linear(random({2, 32}, at::kFloat), Layout::OutIn, std::nullopt).requires_grad());
   const at::Tensor x = random({2, 32}, at::kFloat).requires_grad_(true);
   EXPECT_TRUE(store->linear(x, Layout::OutIn, std::nullopt).requires_grad());
@@ -117,7 +93,7 @@ TEST(BlockStore, WithoutAGradientThereIsNoGraph) {
 }
 
 TEST(BlockStore, TheMatrixNeedNotBeAlignedInItsFile) {
-  const at::Tensor bytes = random_blocks(kTypes[5], 3, 1);
+  const at::Tensor bytes = random_blocks(kBlockTypes[5], 3, 1);
   at::Tensor shifted = at::empty({bytes.numel() + 1}, at::kByte).narrow(0, 1, bytes.numel()).view(bytes.sizes());
   shifted.copy_(bytes);
   EXPECT_TRUE(at::equal(block_store(DType::Q4_K, shifted, at::kFloat)->dense(),

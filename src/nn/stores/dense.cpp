@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
+#include "nn/kernels/bfloat16_product.h"
 #include "nn/stores/store.h"
 
 namespace graft {
@@ -31,7 +33,13 @@ class DenseStore : public WeightStore {
   at::Tensor dense() const override { return values_; }
   at::Tensor part(std::int64_t first, std::int64_t count) const override { return values_.narrow(0, first, count); }
   at::Tensor rows(const at::Tensor& ids) const override { return at::embedding(values_, ids); }
-  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override {
+  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                    Activations) const override {
+    const bool learns = at::GradMode::is_enabled() && x.requires_grad();
+    if (layout == Layout::OutIn && !learns && has_few_rows_product(x, values_)) {
+      const at::Tensor y = few_rows_product(x, values_);
+      return bias ? y + *bias : y;
+    }
     return at::linear(x, layout == Layout::OutIn ? values_ : values_.t(), bias);
   }
 

@@ -14,6 +14,10 @@
 
 namespace graft {
 
+/// What linear() may do with its input: take it as it is, or round it to 8 bits by groups where that lets it compute
+/// with the stored whole numbers (as llama.cpp does). Texts are written so; whatever is trained or scored is exact.
+enum class Activations { Exact, EightBit };
+
 /// Immutable; one parameter in the compute dtype, however it is kept. None of it requires grad.
 class WeightStore {
  public:
@@ -34,7 +38,8 @@ class WeightStore {
   virtual at::Tensor rows(const at::Tensor& ids) const = 0;
   /// y [N, out] = x [N, in] through the matrix of this layout, in x's dtype, plus a bias [out] that is not trained.
   /// Goes backward to x alone, and keeps no value of the matrix for that beyond what the store holds.
-  virtual at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const = 0;
+  virtual at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                            Activations activations = Activations::Exact) const = 0;
 
   std::int64_t elements() const;
 };
@@ -44,7 +49,8 @@ std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values);
 
 /// GGML blocks: `bytes` [rows, bytes of a row] uint8 on the CPU, mapped or not, of a matrix [rows, in] whose rows are
 /// whole blocks. Each use dequantises to `compute` (float32 or bfloat16): the same values, and for matrices of up to
-/// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. Throws Unsupported for
+/// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. With 8-bit activations and a
+/// bfloat16 x without a gradient, linear() is BlockProduct's instead. Throws Unsupported for
 /// another dtype, InvalidArgument where the bytes are no whole blocks.
 std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute);
 

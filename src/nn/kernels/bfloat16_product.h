@@ -1,0 +1,20 @@
+// Products of few rows with a dense bfloat16 matrix, at the rate at which its bytes can be read.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace graft {
+
+/// More rows than this are faster as LibTorch's product.
+constexpr std::int64_t kFewRows = 8;
+
+/// Whether few_rows_product() has a kernel on this machine: both bfloat16 on the CPU, x [N, in] with 1 to kFewRows
+/// rows, the matrix [out, in] contiguous.
+bool has_few_rows_product(const at::Tensor& x, const at::Tensor& matrix);
+/// y [N, out] bfloat16 = x times the matrix transposed; products of pairs and their sums are fp32. A row's result does
+/// not depend on the others, and not on the number of threads.
+at::Tensor few_rows_product(const at::Tensor& x, const at::Tensor& matrix);
+
+}  // namespace graft

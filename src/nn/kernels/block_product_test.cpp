@@ -1,0 +1,107 @@
+// Products of few rows through whole numbers: close to the dense product, and every kernel to the plain one.
+#include "nn/kernels/block_product.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "nn/kernels/bfloat16_product.h"
+#include "nn/kernels/block_tile.h"
+#include "nn/stores/random_blocks_test.h"
+#include "nn/stores/store.h"
+
+namespace graft {
+namespace {
+
+using testing::kBlockTypes;
+using testing::random_blocks;
+
+at::Tensor random(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
+  return at::randn(shape, at::detail::createCPUGenerator(7)).to(dtype);
+}
+
+double gap(const at::Tensor& got, const at::Tensor& want) {
+  return ((got.to(at::kFloat) - want).abs().max() / want.abs().max()).item<double>();
+}
+
+// x in 8 bits with a scale for each group, as the product rounds it.
+at::Tensor rounded(const at::Tensor& x, std::int64_t group) {
+  const at::Tensor groups = x.view({x.size(0), -1, group});
+  const at::Tensor scale = groups.abs().amax(-1, true) / 127;
+  return (at::round(groups / scale) * scale).view(x.sizes());
+}
+
+TEST(BlockProduct, IsTheProductWithTheRoundedRows) {
+  for (const auto& of : kBlockTypes) {
+    for (const std::int64_t out : {1, 15, 16, 17, 50}) {
+      const at::Tensor blocks = random_blocks(of, out, 3);
+      const BlockProduct product(of.type, blocks);
+      const at::Tensor matrix = block_store(of.type, blocks, at::kFloat)->dense();
+      for (const std::int64_t count : {1, 2, 3, 4, 7, 8, 9, 17}) {
+        SCOPED_TRACE(fmt::format("{} {} x {}", name(of.type), out, count));
+        const at::Tensor x = random({count, matrix.size(1)});
+        const at::Tensor want = at::linear(rounded(x, block_codes(of.type).group), matrix);
+        // Sums of large products that nearly cancel: what is compared is the size of the terms.
+        const double size = at::linear(x.abs(), matrix.abs()).max().item<double>();
+        EXPECT_LE((product(x) - want).abs().max().item<double>(), 1e-5 * size);
+        const at::Tensor narrow = product(x.to(at::kBFloat16));
+        EXPECT_EQ(narrow.scalar_type(), at::kBFloat16);
+        EXPECT_LE((narrow.to(at::kFloat) - want).abs().max().item<double>(), 1.5e-2 * size);
+      }
+    }
+  }
+}
+
+TEST(BlockProduct, ARowsResultDoesNotDependOnTheOthers) {
+  for (const auto& of : kBlockTypes) {
+    const BlockProduct product(of.type, random_blocks(of, 40, 2));
+    const at::Tensor x = random({11, 2 * block_elements(of.type)}, at::kBFloat16), all = product(x);
+    for (std::int64_t n = 0; n < x.size(0); ++n)
+      EXPECT_TRUE(at::equal(all.narrow(0, n, 1), product(x.narrow(0, n, 1)))) << name(of.type) << " " << n;
+  }
+}
+
+TEST(BlockProduct, TheMachinesKernelEqualsThePlainOne) {
+  for (const auto& of : kBlockTypes) {
+    const BlockCodes codes = block_codes(of.type);
+    constexpr std::int64_t kGroups = 5, kCount = 11;
+    const std::int64_t scale = codes.half_scales ? 2 : 4,
+                       bytes = kTileRows * (codes.group * codes.bits / 8 + scale * (codes.minima ? 2 : 1));
+    at::Tensor tile = at::randint(0, 256, {kGroups, bytes}, at::detail::createCPUGenerator(5), at::kByte);
+    // Scales and minima from 2^-4 to 2^-3.
+    const std::int64_t numbers = (bytes - kTileRows * codes.group * codes.bits / 8) / scale;
+    const at::Tensor values = at::rand({kGroups, numbers}, at::detail::createCPUGenerator(6)) / 16 + 0.0625;
+    const at::Tensor stored = codes.half_scales ? values.to(at::kHalf) : values;
+    tile.narrow(1, bytes - numbers * scale, numbers * scale).copy_(stored.contiguous().view(at::kByte));
+    const at::Tensor given =
+        at::randint(-127, 128, {kCount, kGroups * codes.group}, at::detail::createCPUGenerator(8), at::kChar);
+    const at::Tensor scales = random({kCount, kGroups}), sums = random({kCount, kGroups});
+    const at::Tensor starts = at::randint(-9999, 9999, {kCount, kGroups}, at::kInt);
+    std::vector<TileInput> x;
+    for (std::int64_t n = 0; n < kCount; ++n)
+      x.push_back({given[n].const_data_ptr<std::int8_t>(), starts[n].const_data_ptr<std::int32_t>(),
+                   scales[n].const_data_ptr<float>(), sums[n].const_data_ptr<float>()});
+    at::Tensor got = at::zeros({kCount, kTileRows}), want = at::zeros({kCount, kTileRows});
+    const auto* bytes_of_tile = tile.const_data_ptr<std::uint8_t>();
+    tile_kernel(codes)(bytes_of_tile, kGroups, x.data(), kCount, got.data_ptr<float>());
+    plain_tile_kernel(codes)(bytes_of_tile, kGroups, x.data(), kCount, want.data_ptr<float>());
+    EXPECT_LE(gap(got, want), 1e-5) << name(of.type);
+  }
+}
+
+TEST(FewRowsProduct, EqualsTheDenseProduct) {
+  for (const std::int64_t in : {1, 2, 31, 32, 33, 64, 100}) {
+    for (const std::int64_t out : {1, 3, 4, 5, 33}) {
+      for (std::int64_t count = 1; count <= kFewRows; ++count) {
+        const at::Tensor x = random({count, in}, at::kBFloat16), matrix = random({out, in}, at::kBFloat16);
+        if (!has_few_rows_product(x, matrix)) GTEST_SKIP() << "this machine has no bfloat16 products";
+        const at::Tensor got = few_rows_product(x, matrix), want = at::linear(x.to(at::kFloat), matrix.to(at::kFloat));
+        EXPECT_LE(gap(got, want), 1e-2) << in << " " << out << " " << count;
+        for (std::int64_t n = 0; n < count; ++n)
+          EXPECT_TRUE(at::equal(got.narrow(0, n, 1), few_rows_product(x.narrow(0, n, 1), matrix)));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,175 @@
+#include "nn/kernels/block_tile.h"
+
+#include <array>
+#include <cstring>
+
+#include "base/cpu.h"
+#include "base/error.h"
+#include "base/for_each_cpu.h"
+#include "checkpoint/half.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace graft {
+namespace {
+
+constexpr std::int64_t kAhead = 2048;  // bytes between what is asked for and what is used
+
+// BlockCodes at compile time.
+template <int kBits_, int kGroup_, bool kMinima_, bool kHalf_>
+struct Codes {
+  static constexpr int kBits = kBits_, kGroup = kGroup_;
+  static constexpr bool kMinima = kMinima_, kHalf = kHalf_;
+  static constexpr std::int64_t kCodeBytes = kTileRows * kGroup * kBits / 8, kScaleBytes = kTileRows * (kHalf ? 2 : 4),
+                                kBytes = kCodeBytes + kScaleBytes * (kMinima ? 2 : 1);
+  static constexpr int kQuads = kGroup / 4;
+};
+
+// ---- plain
+
+template <typename C>
+float scale_at(const std::uint8_t* scales, std::int64_t row) {
+  if constexpr (C::kHalf) {
+    std::uint16_t half;
+    std::memcpy(&half, scales + row * 2, 2);
+    return half_to_float(half);
+  } else {
+    float value;
+    std::memcpy(&value, scales + row * 4, 4);
+    return value;
+  }
+}
+
+template <typename C>
+std::int32_t code_at(const std::uint8_t* group, int k, std::int64_t row) {
+  const int quad = k / 4;
+  const std::int64_t lane = row * 4 + k % 4;
+  if constexpr (C::kBits == 8) return group[quad * kTileBytes + lane];
+  return (group[quad / 2 * kTileBytes + lane] >> (quad % 2 * 4)) & 15;
+}
+
+template <typename C>
+void plain(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std::int64_t count, float* sums) {
+  std::fill_n(sums, count * kTileRows, 0.0F);
+  for (std::int64_t g = 0; g < groups; ++g, tile += C::kBytes) {
+    for (std::int64_t row = 0; row < kTileRows; ++row) {
+      std::array<std::int32_t, C::kGroup> codes;
+      for (int k = 0; k < C::kGroup; ++k) codes[static_cast<std::size_t>(k)] = code_at<C>(tile, k, row);
+      const float scale = scale_at<C>(tile + C::kCodeBytes, row);
+      for (std::int64_t n = 0; n < count; ++n) {
+        std::int32_t dot = x[n].starts[g];
+        for (int k = 0; k < C::kGroup; ++k) dot += codes[static_cast<std::size_t>(k)] * x[n].codes[g * C::kGroup + k];
+        float& sum = sums[n * kTileRows + row];
+        sum += static_cast<float>(dot) * (scale * x[n].scales[g]);
+        if constexpr (C::kMinima) sum += scale_at<C>(tile + C::kCodeBytes + C::kScaleBytes, row) * x[n].sums[g];
+      }
+    }
+  }
+}
+
+#if defined(__x86_64__)
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")
+
+template <typename C>
+inline __m512 scales_of(const std::uint8_t* at) {
+  if constexpr (C::kHalf) return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+  return _mm512_loadu_ps(at);
+}
+
+template <typename C>
+inline void codes_of(const std::uint8_t* group, __m512i* codes) {
+  if constexpr (C::kBits == 8) {
+    for (int quad = 0; quad < C::kQuads; ++quad) codes[quad] = _mm512_loadu_si512(group + quad * kTileBytes);
+  } else {
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int quad = 0; quad < C::kQuads; quad += 2) {
+      const __m512i both = _mm512_loadu_si512(group + quad / 2 * kTileBytes);
+      codes[quad] = _mm512_and_si512(both, low);
+      codes[quad + 1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
+    }
+  }
+}
+
+inline __m512i four(const std::int8_t* codes) {
+  std::int32_t word;
+  std::memcpy(&word, codes, 4);
+  return _mm512_set1_epi32(word);
+}
+
+// Of `kCount` rows of x, whose sums stay in registers.
+template <typename C, int kCount>
+void vnni_rows(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, float* sums) {
+  __m512 sum[kCount];
+  for (int n = 0; n < kCount; ++n) sum[n] = _mm512_setzero_ps();
+  for (std::int64_t g = 0; g < groups; ++g, tile += C::kBytes) {
+    // The tiles are read once, front to back: memory is what takes the time.
+    for (std::int64_t line = 0; line < C::kBytes; line += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(tile + line + kAhead), _MM_HINT_T0);
+    __m512i codes[C::kQuads];
+    codes_of<C>(tile, codes);
+    const __m512 scale = scales_of<C>(tile + C::kCodeBytes);
+    for (int n = 0; n < kCount; ++n) {
+      const std::int8_t* given = x[n].codes + g * C::kGroup;
+      __m512i even = _mm512_set1_epi32(x[n].starts[g]), odd = _mm512_setzero_si512();
+      for (int quad = 0; quad < C::kQuads; quad += 2) {
+        even = _mm512_dpbusd_epi32(even, codes[quad], four(given + quad * 4));
+        odd = _mm512_dpbusd_epi32(odd, codes[quad + 1], four(given + quad * 4 + 4));
+      }
+      const __m512 dot = _mm512_cvtepi32_ps(_mm512_add_epi32(even, odd));
+      sum[n] = _mm512_fmadd_ps(dot, _mm512_mul_ps(scale, _mm512_set1_ps(x[n].scales[g])), sum[n]);
+      if constexpr (C::kMinima)
+        sum[n] =
+            _mm512_fmadd_ps(scales_of<C>(tile + C::kCodeBytes + C::kScaleBytes), _mm512_set1_ps(x[n].sums[g]), sum[n]);
+    }
+  }
+  for (int n = 0; n < kCount; ++n) _mm512_storeu_ps(sums + n * kTileRows, sum[n]);
+}
+
+template <typename C>
+void vnni(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std::int64_t count, float* sums) {
+  for (; count >= 8; count -= 8, x += 8, sums += 8 * kTileRows) vnni_rows<C, 8>(tile, groups, x, sums);
+  for (; count >= 4; count -= 4, x += 4, sums += 4 * kTileRows) vnni_rows<C, 4>(tile, groups, x, sums);
+  for (; count >= 2; count -= 2, x += 2, sums += 2 * kTileRows) vnni_rows<C, 2>(tile, groups, x, sums);
+  if (count == 1) vnni_rows<C, 1>(tile, groups, x, sums);
+}
+#pragma GCC pop_options
+#endif
+
+struct Kernels {
+  TileKernel plain, vnni;
+};
+
+template <typename C>
+Kernels kernels() {
+#if defined(__x86_64__)
+  return {plain<C>, vnni<C>};
+#else
+  return {plain<C>, nullptr};
+#endif
+}
+
+// Every kind that block_codes() knows.
+Kernels kernels_of(const BlockCodes& codes) {
+  if (codes.bits == 4 && codes.half_scales)
+    return codes.minima ? kernels<Codes<4, 32, true, true>>() : kernels<Codes<4, 32, false, true>>();
+  if (codes.bits == 4) return kernels<Codes<4, 32, true, false>>();
+  if (codes.half_scales)
+    return codes.minima ? kernels<Codes<8, 32, true, true>>() : kernels<Codes<8, 32, false, true>>();
+  return codes.minima ? kernels<Codes<8, 32, true, false>>() : kernels<Codes<8, 16, false, false>>();
+}
+
+}  // namespace
+
+TileKernel tile_kernel(const BlockCodes& codes) {
+  const Kernels found = kernels_of(codes);
+  return found.vnni != nullptr && cpu_features().avx512_vnni ? found.vnni : found.plain;
+}
+
+TileKernel plain_tile_kernel(const BlockCodes& codes) {
+  return kernels_of(codes).plain;
+}
+
+}  // namespace graft
