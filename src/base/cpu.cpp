@@ -16,9 +16,7 @@ CpuFeatures asked() {
 #endif
   const char* mask = std::getenv("GRAFT_MASK_CPU");
   const std::string masked = mask == nullptr ? "" : mask;
-  const auto hidden = [&](const char* feature) {
-    return masked == "all" || masked.find(feature) != std::string::npos;
-  };
+  const auto hidden = [&](const char* feature) { return masked == "all" || masked.find(feature) != std::string::npos; };
   if (hidden("avx512_vnni")) found.avx512_vnni = false;
   if (hidden("avx512_bf16")) found.avx512_bf16 = false;
   return found;

@@ -288,7 +288,8 @@ BlockCodes block_codes(DType dtype) {
 void block_scales(DType dtype, std::span<const std::byte> blocks, std::span<float> scales, std::span<float> minima) {
   const BlockCodes codes = block_codes(dtype);
   const std::int64_t groups = block_elements(dtype) / codes.group;
-  const std::int64_t count = checked_blocks(dtype, blocks.size(), scales.size() * static_cast<std::size_t>(codes.group));
+  const std::int64_t count =
+      checked_blocks(dtype, blocks.size(), scales.size() * static_cast<std::size_t>(codes.group));
   if (minima.size() != (codes.minima ? scales.size() : 0))
     fail(Category::InvalidArgument, "", "{} minima for {} scales of {}", minima.size(), scales.size(), name(dtype));
   for (std::int64_t i = 0; i < count; ++i) {

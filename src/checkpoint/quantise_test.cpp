@@ -233,8 +233,8 @@ TEST(Dequantise, BlocksAreWhatToFloatGivesAndItsRounding) {
 
 // value = scale · (code - offset) + minimum, bit for bit, with whole codes that fit their bits.
 TEST(Dequantise, ScalesAndMinimaGiveTheValues) {
-  for (const DType type : {DType::Q8_0, DType::Q4_0, DType::Q4_1, DType::Q5_0, DType::Q5_1, DType::Q4_K, DType::Q5_K,
-                           DType::Q6_K}) {
+  for (const DType type :
+       {DType::Q8_0, DType::Q4_0, DType::Q4_1, DType::Q5_0, DType::Q5_1, DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
     SCOPED_TRACE(name(type));
     constexpr std::size_t kValues = 1024;
     std::vector<float> given(kValues), values(kValues);

@@ -105,11 +105,11 @@ void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<std::u
 
 /// How the values of GGML blocks follow from whole numbers: value = scale · (code - offset) + minimum.
 struct BlockCodes {
-  int bits = 8;               ///< 4 or 8: codes lie in [0, 2^bits)
-  std::int64_t group = 32;    ///< values that share a scale and a minimum
+  int bits = 8;             ///< 4 or 8: codes lie in [0, 2^bits)
+  std::int64_t group = 32;  ///< values that share a scale and a minimum
   std::int32_t offset = 0;
-  bool minima = false;        ///< false: all are 0
-  bool half_scales = true;    ///< scales and minima are numbers in half precision
+  bool minima = false;      ///< false: all are 0
+  bool half_scales = true;  ///< scales and minima are numbers in half precision
 };
 /// Throws Unsupported for a type that has no blocks.
 BlockCodes block_codes(DType dtype);

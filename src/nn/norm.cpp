@@ -54,7 +54,7 @@ Normalised by_rows(const at::Tensor& given, const at::Tensor& weight, double eps
 Normalised normalise(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
   const bool known = dtype == at::kFloat || dtype == at::kBFloat16;
   return known && rows::readable(x) && rows::readable(weight) ? by_rows(x, weight, eps, dtype)
-                                                             : by_tensor_operations(x, weight, eps, dtype);
+                                                              : by_tensor_operations(x, weight, eps, dtype);
 }
 
 // Of x from the gradient of the result: scale · (g - n · mean(g ⊙ n)), g = gradient ⊙ weight, n = x · scale.

@@ -315,7 +315,7 @@ TEST_F(Eval, Slips) {
   expect_refused(run(eval({"--demonstrations", "bm25", "--balanced"})), 2, {"--balanced", "bm25"});
   expect_refused(run(eval({"--metric", "acuracy"})), 2, {"--metric", "did you mean 'accuracy'?"});
   expect_refused(run(eval({"--normalisation", "token"})), 2, {"did you mean 'tokens'?"});
-  expect_refused(run(eval({"--template", "colum"})), 2, {"data.template", "'colum'", "did you mean 'colon'?"});
+  expect_refused(run(eval({"--template", "colom"})), 2, {"data.template", "'colom'", "did you mean 'colon'?"});
   expect_refused(run(eval({"--adapter", "nowhere"})), 3, {"nowhere"});
   expect_refused(run(eval({"--candidates", "2", "--demonstrations-file", "rows.jsonl"})), 2, {"--candidates"});
   expect_refused(run(eval({"--demonstrations-file", "rows.jsonl"})), 2, {"no row is left to ask"});
