@@ -48,7 +48,9 @@ void declare_demonstrations(CLI::App& app) {
          "each question)")
       ->capture_default_str();
   app.add_flag("--balanced", a.balanced, "--shots counts random demonstrations of each class, not in all");
-  app.add_option("--seeds", a.seeds, "draws of random demonstrations")->check(count_from(1))->capture_default_str();
+  app.add_option("--seeds", a.seeds, "draws of random demonstrations")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   app.add_option("--seed", a.seed, "of the questions' sample, and the first draw's")->check(count_from(0));
   app.add_option(
       "--demonstrations-file", a.demonstrations_file,
@@ -159,10 +161,11 @@ void refuse_other_folder(const fs::path& home) {
 
 std::vector<EvalAdapter> open_adapters(const std::vector<std::string>& paths, const Model& model) {
   std::vector<EvalAdapter> adapters;
-  std::set<std::string> named;
+  std::set<std::string> known;
   for (const auto& path : paths) {
-    if (!named.insert(path).second) fail(Category::InvalidArgument, "--adapter " + path, "is named twice");
     adapters.push_back(open_eval_adapter(path, model));
+    if (!known.insert(adapters.back().hash).second)
+      fail(Category::InvalidArgument, "--adapter " + path, "is named twice, or a copy of another");
   }
   return adapters;
 }

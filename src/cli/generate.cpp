@@ -22,6 +22,7 @@
 #include "generate/chat.h"
 #include "generate/decode.h"
 #include "nn/compute_dtype.h"
+#include "nn/kernels/block_product.h"
 #include "nn/tensor_file.h"
 #include "text/tokenizer.h"
 
@@ -221,7 +222,7 @@ ModelOptions model_options() {
                        WeightFormat::Dense};
   if (arguments.weights != "auto") {
     options.weights = weight_format(arguments.weights);
-  } else if (options.dtype == at::kBFloat16 && options.device.is_cpu()) {
+  } else if (options.dtype == at::kBFloat16 && options.device.is_cpu() && BlockProduct::fast()) {
     const auto file = open_checkpoint(arguments.model);
     const auto& tensors = file->tensors();
     if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantised(tensor.dtype); }))
@@ -300,8 +301,8 @@ void declare(CLI::App& app) {
   app.add_option(
          "--weights", arguments.weights,
          "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading; "
-         "auto: packed in bfloat16 where the file has blocks, else dense. Blocks take inputs of 8 bits in "
-         "bfloat16, as llama.cpp does, and are exact in float32")
+         "auto: packed in bfloat16 where the file has blocks and the CPU AVX-512 VNNI, else dense. Blocks then take "
+         "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
       ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");

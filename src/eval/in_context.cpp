@@ -45,6 +45,8 @@ Question question_behind(const Example& example, const PromptLayout& layout,
 
 std::vector<std::int64_t> shared_prefix(const std::vector<const ChoiceTokens*>& questions, const ModelConfig& config) {
   if (questions.size() < 2 || config.encoder_decoder()) return {};
+  // There a key depends on how long the text behind it is.
+  if (config.rope.scaling == RopeScaling::Dynamic) return {};
   const auto& first = questions.front()->prompt;
   std::size_t shared = first.size();
   for (const ChoiceTokens* question : questions) {

@@ -57,7 +57,8 @@ struct RankOptions {
 std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<ChoiceTokens>& examples,
                                         const RankOptions& options);
 
-/// Scores examples in packed batches; the outcome does not depend on how they are packed. Throws Cancelled on Ctrl-C.
+/// Scores examples in packed batches; in float32 the outcome does not depend on how they are packed, up to rounding.
+/// Throws Cancelled on Ctrl-C.
 std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,
                                 const RankOptions& options);
 

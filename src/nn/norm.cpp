@@ -53,8 +53,9 @@ Normalised by_rows(const at::Tensor& given, const at::Tensor& weight, double eps
 
 Normalised normalise(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
   const bool known = dtype == at::kFloat || dtype == at::kBFloat16;
-  return known && rows::readable(x) && rows::readable(weight) ? by_rows(x, weight, eps, dtype)
-                                                              : by_tensor_operations(x, weight, eps, dtype);
+  return known && weight.numel() == x.size(-1) && rows::readable(x) && rows::readable(weight)
+             ? by_rows(x, weight, eps, dtype)
+             : by_tensor_operations(x, weight, eps, dtype);
 }
 
 // Of x from the gradient of the result: scale · (g - n · mean(g ⊙ n)), g = gradient ⊙ weight, n = x · scale.
@@ -83,7 +84,7 @@ at::Tensor gradient_by_rows(const at::Tensor& grad, const at::Tensor& given, con
 }
 
 at::Tensor gradient(const at::Tensor& grad, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& scale) {
-  if (rows::readable(x) && rows::readable(grad) && rows::readable(weight))
+  if (weight.numel() == x.size(-1) && rows::readable(x) && rows::readable(grad) && rows::readable(weight))
     return gradient_by_rows(grad, x, weight, scale);
   const at::Tensor normalised = x.to(at::kFloat).mul(scale);  // not in place: it may be x itself
   const at::Tensor inner = grad.to(at::kFloat) * weight.to(at::kFloat);

@@ -36,7 +36,8 @@ at::Tensor rotated_by_rows(const at::Tensor& given, const at::Tensor& cos, const
 }
 
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  if (rows::readable(x)) return rotated_by_rows(x, cos, sin);
+  const bool fits = x.dim() == 3 && cos.size(0) == x.size(0) && 2 * cos.size(-1) <= x.size(2);
+  if (fits && rows::readable(x)) return rotated_by_rows(x, cos, sin);
   const std::int64_t half = cos.size(-1), rotary = 2 * half;
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor first = wide.narrow(-1, 0, half), second = wide.narrow(-1, half, half);

@@ -1,6 +1,7 @@
 #include "report/score_store.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,13 +33,28 @@ bool is_finite(const KeptScore& score) {
 ScoreStore::ScoreStore(const std::filesystem::path& folder, const nlohmann::json& scorer)
     : file_(folder / (sha256(scorer.dump()).substr(0, kNameDigits) + ".jsonl")) {
   make_folder(folder);
-  repair_last_line(file_);
-  read(scorer);
   descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail_write(file_, "opened");
-  std::error_code error;
-  if (std::filesystem::file_size(file_, error) == 0)
-    append_lines(descriptor_, file_, nlohmann::json{{"scorer", scorer}}.dump() + "\n");
+  try {
+    own();
+    read(scorer);
+    std::error_code error;
+    if (std::filesystem::file_size(file_, error) == 0)
+      append_lines(descriptor_, file_, nlohmann::json{{"scorer", scorer}}.dump() + "\n");
+  } catch (...) {
+    ::close(descriptor_);
+    throw;
+  }
+}
+
+// Locks the file for as long as it is open, and drops a last line that a killed process cut short.
+void ScoreStore::own() {
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0)
+    fail(Category::Io, file_.string(),
+         "another graft eval is writing there; wait for its end, or give this one another --output");
+  const std::string text = read_file(file_);
+  const std::size_t whole = text.find_last_of('\n') + 1;  // npos + 1 is 0: no line is whole
+  if (whole < text.size() && ::ftruncate(descriptor_, static_cast<off_t>(whole)) != 0) fail_write(file_, "written");
 }
 
 ScoreStore::~ScoreStore() {

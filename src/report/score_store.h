@@ -17,13 +17,13 @@ struct KeptScore {
 };
 
 /// The scores of one scorer, in one file that grows line by line: the first line says whose they are, each other one
-/// holds an example. Two processes may add to one file; an example that both scored is there twice. One thread at a
-/// time.
+/// holds an example. One process at a time, and one of its threads.
 class ScoreStore {
  public:
   /// Opens or begins the file of `scorer`, which is everything the scores follow from beside the example; its content
   /// names the file. A last line that a killed process cut short is dropped. Throws Corruption (another line is
-  /// damaged, or the file is not the scorer's: file and line), Io, ResourceExhausted.
+  /// damaged, or the file is not the scorer's: file and line), Io (another process has it open, too),
+  /// ResourceExhausted.
   ScoreStore(const std::filesystem::path& folder, const nlohmann::json& scorer);
   ~ScoreStore();
   ScoreStore(const ScoreStore&) = delete;
@@ -37,6 +37,7 @@ class ScoreStore {
   void add(const std::vector<std::pair<std::string, KeptScore>>& scores);
 
  private:
+  void own();
   void read(const nlohmann::json& scorer);
 
   std::filesystem::path file_;

@@ -27,13 +27,17 @@ TEST_F(ScoreStoreTest, KeepsEveryBitAcrossProcesses) {
     store.add({{"a", {sums, {true, false, true}, 0.25}}, {"b", {{-1}, {}, 0}}});
     ASSERT_NE(store.find("a"), nullptr);
   }
-  ScoreStore again(scores(), scorer_);
-  EXPECT_EQ(again.size(), 2u);
-  ASSERT_NE(again.find("a"), nullptr);
-  EXPECT_EQ(again.find("a")->sums, sums);
-  EXPECT_EQ(again.find("a")->greedy, (std::vector<bool>{true, false, true}));
-  EXPECT_EQ(again.find("a")->seconds, 0.25);
-  again.add({{"c", {{-2}, {}, 0}}});
+  {
+    ScoreStore again(scores(), scorer_);
+    EXPECT_EQ(again.size(), 2u);
+    ASSERT_NE(again.find("a"), nullptr);
+    EXPECT_EQ(again.find("a")->sums, sums);
+    EXPECT_EQ(again.find("a")->greedy, (std::vector<bool>{true, false, true}));
+    EXPECT_EQ(again.find("a")->seconds, 0.25);
+    again.add({{"c", {{-2}, {}, 0}}});
+    const std::string refused = error_of([&] { ScoreStore(scores(), scorer_); });
+    EXPECT_NE(refused.find("another graft eval is writing there"), std::string::npos) << refused;
+  }
   EXPECT_EQ(ScoreStore(scores(), scorer_).size(), 3u);
 }
 
@@ -55,10 +59,12 @@ TEST_F(ScoreStoreTest, ALineThatWasCutShortIsDropped) {
   const std::string whole = read_file(file);
   for (std::size_t cut = 1; cut < 20; cut += 6) {
     write_file(file, whole.substr(0, whole.size() - 1 - cut));
-    ScoreStore store(scores(), scorer_);
-    EXPECT_NE(store.find("a"), nullptr);
-    EXPECT_EQ(store.find("b"), nullptr);
-    store.add({{"b", {{-2}, {}, 0}}});
+    {
+      ScoreStore store(scores(), scorer_);
+      EXPECT_NE(store.find("a"), nullptr);
+      EXPECT_EQ(store.find("b"), nullptr);
+      store.add({{"b", {{-2}, {}, 0}}});
+    }
     EXPECT_EQ(ScoreStore(scores(), scorer_).size(), 2u);
   }
   write_file(file, whole.substr(0, 5));

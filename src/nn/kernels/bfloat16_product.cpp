@@ -77,7 +77,8 @@ constexpr Range kRanges[kFewRows] = {range<1>, range<2>, range<3>, range<4>, ran
 
 bool has_few_rows_product(const at::Tensor& x, const at::Tensor& matrix) {
   return cpu_features().avx512_bf16 && x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.dim() == 2 &&
-         x.size(0) >= 1 && x.size(0) <= kFewRows && matrix.scalar_type() == at::kBFloat16 && matrix.is_contiguous();
+         x.size(0) >= 1 && x.size(0) <= kFewRows && matrix.is_cpu() && matrix.scalar_type() == at::kBFloat16 &&
+         matrix.dim() == 2 && matrix.is_contiguous() && matrix.size(1) > 0 && matrix.size(1) == x.size(1);
 }
 
 at::Tensor few_rows_product(const at::Tensor& x, const at::Tensor& matrix) {

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/error.h"
 #include "checkpoint/half.h"
 #include "nn/kernels/block_tile.h"
@@ -102,10 +104,16 @@ class Rounded {
   void round_row(const float* row, std::int64_t n) {
     for (std::int64_t g = 0; g < groups_; ++g) {
       const float* values = row + g * how_.group;
+      const auto at = static_cast<std::size_t>(n * groups_ + g);
+      if (!rows::finite(values, how_.group)) {
+        // No code stands for it: the scale carries it into every output of the row.
+        scales_[at] = sums_[at] = std::numeric_limits<float>::quiet_NaN();
+        continue;
+      }
       const float largest = rows::largest_magnitude(values, how_.group);
       const float scale = largest / 127.0F;
-      const auto at = static_cast<std::size_t>(n * groups_ + g);
-      const std::int32_t sum = rows::quantise(values, largest > 0 ? 127.0F / largest : 0.0F,
+      // What is smaller has no reciprocal, and shows in no sum.
+      const std::int32_t sum = rows::quantise(values, largest > 1e-30F ? 127.0F / largest : 0.0F,
                                               codes_.data() + n * columns_ + g * how_.group, how_.group);
       starts_[at] = -how_.offset * sum;
       scales_[at] = scale;
@@ -121,6 +129,10 @@ class Rounded {
 };
 
 }  // namespace
+
+bool BlockProduct::fast() {
+  return cpu_features().avx512_vnni;
+}
 
 BlockProduct::BlockProduct(DType type, const at::Tensor& blocks)
     : codes_(block_codes(type)),

@@ -14,6 +14,9 @@ namespace graft {
 /// the blocks have, but for 5- and 6-bit codes, which take 8. Immutable.
 class BlockProduct {
  public:
+  /// Whether this machine has a kernel for it that is faster than dequantising.
+  static bool fast();
+
   /// `blocks` [out, bytes of a row] uint8 of `type`. Throws as block_codes().
   BlockProduct(DType type, const at::Tensor& blocks);
 

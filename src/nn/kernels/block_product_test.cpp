@@ -60,6 +60,20 @@ TEST(BlockProduct, ARowsResultDoesNotDependOnTheOthers) {
   }
 }
 
+TEST(BlockProduct, WhatIsNotFiniteStaysSo) {
+  for (const auto& of : kBlockTypes) {
+    const BlockProduct product(of.type, random_blocks(of, 20, 2));
+    for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+      at::Tensor x = random({2, 2 * block_elements(of.type)});
+      x[1][3] = value;
+      const at::Tensor y = product(x);
+      EXPECT_TRUE(y[0].isfinite().all().item<bool>()) << name(of.type);
+      EXPECT_TRUE(y[1].isnan().all().item<bool>()) << name(of.type);
+    }
+    EXPECT_EQ(product(at::full({1, 2 * block_elements(of.type)}, 1e-38F)).abs().max().item<float>(), 0);
+  }
+}
+
 TEST(BlockProduct, TheMachinesKernelEqualsThePlainOne) {
   for (const auto& of : kBlockTypes) {
     const BlockCodes codes = block_codes(of.type);

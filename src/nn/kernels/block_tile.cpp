@@ -1,11 +1,11 @@
 #include "nn/kernels/block_tile.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "base/cpu.h"
 #include "base/error.h"
-#include "base/for_each_cpu.h"
 #include "checkpoint/half.h"
 
 #if defined(__x86_64__)
@@ -153,12 +153,17 @@ Kernels kernels() {
 
 // Every kind that block_codes() knows.
 Kernels kernels_of(const BlockCodes& codes) {
-  if (codes.bits == 4 && codes.half_scales)
-    return codes.minima ? kernels<Codes<4, 32, true, true>>() : kernels<Codes<4, 32, false, true>>();
-  if (codes.bits == 4) return kernels<Codes<4, 32, true, false>>();
-  if (codes.half_scales)
-    return codes.minima ? kernels<Codes<8, 32, true, true>>() : kernels<Codes<8, 32, false, true>>();
-  return codes.minima ? kernels<Codes<8, 32, true, false>>() : kernels<Codes<8, 16, false, false>>();
+  const auto are = [&](int bits, std::int64_t group, bool minima, bool half) {
+    return codes.bits == bits && codes.group == group && codes.minima == minima && codes.half_scales == half;
+  };
+  if (are(4, 32, false, true)) return kernels<Codes<4, 32, false, true>>();
+  if (are(4, 32, true, true)) return kernels<Codes<4, 32, true, true>>();
+  if (are(4, 32, true, false)) return kernels<Codes<4, 32, true, false>>();
+  if (are(8, 32, false, true)) return kernels<Codes<8, 32, false, true>>();
+  if (are(8, 32, true, true)) return kernels<Codes<8, 32, true, true>>();
+  if (are(8, 32, true, false)) return kernels<Codes<8, 32, true, false>>();
+  if (are(8, 16, false, false)) return kernels<Codes<8, 16, false, false>>();
+  fail(Category::Internal, "", "no kernel for codes of {} bits in groups of {}", codes.bits, codes.group);
 }
 
 }  // namespace

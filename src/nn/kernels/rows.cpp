@@ -140,6 +140,13 @@ GRAFT_FOR_EACH_CPU float largest_magnitude(const float* x, std::int64_t count) {
   return *std::max_element(lanes.begin(), lanes.end());
 }
 
+GRAFT_FOR_EACH_CPU bool finite(const float* x, std::int64_t count) {
+  std::uint32_t beyond = 0;
+  for (std::int64_t i = 0; i < count; ++i)
+    beyond |= (std::bit_cast<std::uint32_t>(x[i]) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+  return beyond == 0;
+}
+
 GRAFT_FOR_EACH_CPU float exponentials(float* x, float shift, std::int64_t count) {
   Lanes lanes{};
   std::int64_t i = 0;

@@ -28,6 +28,8 @@ void multiply(float* x, const float* by, std::int64_t count);
 
 float largest(const float* x, std::int64_t count);
 float largest_magnitude(const float* x, std::int64_t count);
+/// Whether none is NaN or infinite.
+bool finite(const float* x, std::int64_t count);
 /// x becomes exp(x - shift); returns the sum. Within 2 units in the last place; 0 below exp(-87).
 float exponentials(float* x, float shift, std::int64_t count);
 /// a becomes a·cos - b·sin, b becomes b·cos + a·sin.

@@ -15,20 +15,33 @@ using rows::Bits;
 
 constexpr std::int64_t kLeastPerThread = 1 << 13;  // values of keys
 
-// One head: `query` [D] scaled, keys and values with `stride` between tokens.
+// Keys or values [T, D] of one head.
 template <typename T>
-void one_head(const std::vector<float>& query, const T* keys, const T* values, std::int64_t tokens, std::int64_t stride,
-              const float* bias, std::vector<float>& scores, std::vector<float>& sum) {
+struct Tokens {
+  const T* first;
+  std::int64_t stride;
+  const T* at(std::int64_t t) const { return first + t * stride; }
+};
+
+template <typename T>
+Tokens<T> tokens_of(const at::Tensor& x, std::int64_t group) {
+  return {static_cast<const T*>(x.const_data_ptr()) + group * x.size(2), x.stride(0)};
+}
+
+// One head; `query` [D] is scaled.
+template <typename T>
+void one_head(const std::vector<float>& query, Tokens<T> keys, Tokens<T> values, std::int64_t tokens, const float* bias,
+              std::vector<float>& scores, std::vector<float>& sum) {
   const auto dim = static_cast<std::int64_t>(query.size());
   scores.resize(static_cast<std::size_t>(tokens));
   for (std::int64_t t = 0; t < tokens; ++t) {
-    const float score = rows::dot(query.data(), keys + t * stride, dim);
+    const float score = rows::dot(query.data(), keys.at(t), dim);
     scores[static_cast<std::size_t>(t)] = bias == nullptr ? score : score + bias[t];
   }
   const float total = rows::exponentials(scores.data(), rows::largest(scores.data(), tokens), tokens);
   sum.assign(static_cast<std::size_t>(dim), 0.0F);
   for (std::int64_t t = 0; t < tokens; ++t)
-    rows::add_scaled(sum.data(), scores[static_cast<std::size_t>(t)], values + t * stride, dim);
+    rows::add_scaled(sum.data(), scores[static_cast<std::size_t>(t)], values.at(t), dim);
   rows::scale(sum.data(), 1.0F / total, dim);
 }
 
@@ -51,9 +64,7 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
           const float* bias = nullptr;
           if (here.bias.defined())
             bias = here.bias.const_data_ptr<float>() + (here.bias.size(0) == 1 ? 0 : head * here.bias.size(1));
-          one_head(query, static_cast<const T*>(here.k.const_data_ptr()) + group * dim,
-                   static_cast<const T*>(here.v.const_data_ptr()) + group * dim, here.k.size(0), here.k.stride(0), bias,
-                   scores, sum);
+          one_head(query, tokens_of<T>(here.k, group), tokens_of<T>(here.v, group), here.k.size(0), bias, scores, sum);
           rows::narrow(sum.data(), to + job * dim, dim);
         }
       });

@@ -53,6 +53,8 @@ TEST(SingleQueryAttention, ReadsStridedKeys) {
   const at::Tensor all = random({9, 3, 4, 16}, at::kFloat);
   SingleQuery strided{random({4, 16}, at::kFloat), all.select(1, 1), all.select(1, 2), {}};
   SingleQuery packed{strided.q, strided.k.contiguous(), strided.v.contiguous(), {}};
+  SingleQuery mixed{strided.q, packed.k, strided.v, {}};
+  EXPECT_TRUE(at::equal(single_query_attention({mixed}, 1), single_query_attention({packed}, 1)));
   EXPECT_TRUE(at::equal(single_query_attention({strided}, 1), single_query_attention({packed}, 1)));
 }
 

@@ -148,8 +148,8 @@ at::Tensor BlockStore::through_codes(const at::Tensor& x, const std::optional<at
 at::Tensor BlockStore::linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
                               Activations activations) const {
   const bool learns = at::GradMode::is_enabled() && x.requires_grad();
-  if (activations == Activations::EightBit && !learns && layout == Layout::OutIn && x.dim() == 2 &&
-      x.scalar_type() == at::kBFloat16)
+  if (activations == Activations::EightBit && BlockProduct::fast() && !learns && layout == Layout::OutIn &&
+      x.dim() == 2 && x.scalar_type() == at::kBFloat16)
     return through_codes(x, bias);
   if (!learns) return forward(x, layout, bias);
   return BlockLinear::apply(x, this, layout, &bias);
