@@ -5,7 +5,9 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "base/error_test_support.h"
 #include "base/file.h"
@@ -40,6 +42,18 @@ class ByteTokenizer : public Tokenizer {
  private:
   std::string none_;
 };
+
+/// The field "text" of each row, in order.
+inline std::vector<std::string> texts(const std::vector<Row>& rows) {
+  std::vector<std::string> all;
+  for (const auto& row : rows) all.push_back(row.fields.at("text"));
+  return all;
+}
+
+inline std::set<std::string> distinct(const std::vector<Row>& rows) {
+  const auto all = texts(rows);
+  return {all.begin(), all.end()};
+}
 
 class Folder {
  public:

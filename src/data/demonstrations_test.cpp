@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <set>
-
 #include "data/bm25.h"
 #include "data/data_test_support.h"
 #include "data/sampler.h"
@@ -30,17 +28,6 @@ std::string csv(const std::string& prefix, int rows) {
   std::string text = "text,label\n";
   for (int i = 0; i < rows; ++i) text += fmt::format("{} {},{}\n", prefix, i, i % 2 == 0 ? "x" : "y");
   return text;
-}
-
-std::vector<std::string> texts(const std::vector<Row>& rows) {
-  std::vector<std::string> all;
-  for (const auto& row : rows) all.push_back(row.fields.at("text"));
-  return all;
-}
-
-std::set<std::string> distinct(const std::vector<Row>& rows) {
-  const auto all = texts(rows);
-  return {all.begin(), all.end()};
 }
 
 TEST(Demonstrations, AreWrittenAsTheTaskWritesThem) {

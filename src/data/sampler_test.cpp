@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <set>
-
 #include "data/data_test_support.h"
 
 namespace graft {
@@ -29,17 +27,6 @@ std::vector<Row> rows_of(int per_class) {
     }
   }
   return rows;
-}
-
-std::vector<std::string> texts(const std::vector<Row>& rows) {
-  std::vector<std::string> all;
-  for (const auto& row : rows) all.push_back(row.fields.at("text"));
-  return all;
-}
-
-std::set<std::string> distinct(const std::vector<Row>& rows) {
-  const auto all = texts(rows);
-  return {all.begin(), all.end()};
 }
 
 TEST(Sampler, BalancedAndEverythingElseHeldOut) {
