@@ -4,7 +4,7 @@ find_package(GTest REQUIRED)
 # Unit tests sit beside their source (rope.cpp, rope_test.cpp); whole-program tests sit under tests/.
 # SHARDS n: as n tests of ctest, where loading LibTorch anew for each of a thousand tests would take longer than they do.
 # Tests run side by side, so each computes on one thread: two of two threads on two cores wait for each other most of the
-# time (370 s and not 150). threads.2, below, computes on two.
+# time (370 s and not 214). threads.2, below, computes on two.
 set(GRAFT_ONE_THREAD OMP_NUM_THREADS=1)
 function(graft_test_binary name)
   cmake_parse_arguments(arg "" "SHARDS" "SOURCES;LIBRARIES" ${ARGN})

@@ -38,12 +38,7 @@ void declare(CLI::App& app) {
   options = &app;
   Arguments& a = arguments;
   a.recipe.clear();
-  app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
-  app.add_option("--task", a.tasks,
-                 "a shipped task or a task YAML, once for each; rte=FILE names its data, else --data does");
-  app.add_option("--data", a.data,
-                 "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
-  add_column_options(app, a.text_column, a.label_column);
+  add_tasks_options(app, a);
   app.add_option("--comparison", a.comparison, "a shipped comparison (graft list shows them) or a YAML file");
   app.add_option("--variant", a.variants, "only this variant of the comparison, once for each");
   app.add_option("--method", a.methods, "without --comparison: a method, once for each, or all");

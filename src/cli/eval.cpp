@@ -16,7 +16,6 @@
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
-#include "train/state.h"
 
 namespace graft {
 namespace {
@@ -68,12 +67,7 @@ void declare_demonstrations(CLI::App& app) {
 void declare(CLI::App& app) {
   options = &app;
   Arguments& a = arguments;
-  app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
-  app.add_option("--task", a.tasks,
-                 "a shipped task or a task YAML, once for each; rte=FILE names its data, else --data does");
-  app.add_option("--data", a.data,
-                 "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
-  add_column_options(app, a.text_column, a.label_column);
+  add_tasks_options(app, a);
   app.add_option("--adapter", a.adapters, std::string(kAdapterFiles) + "; once for each, a row each");
   declare_demonstrations(app);
   app.add_option("--eval-rows", a.eval_rows, "questions, 0: all held-out rows")->check(count_from(0));
@@ -195,14 +189,11 @@ std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& bas
   return all;
 }
 
-std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const std::vector<EvalAdapter>& adapters,
-                                                    const Arguments& a) {
-  const std::string settings = settings_hash(a.model);
-  const fs::path folder = fs::path(a.output) / "scores";
+std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const ModelHashes& hashes,
+                                                    const std::vector<EvalAdapter>& adapters, const fs::path& folder) {
   std::vector<std::unique_ptr<EvalScorer>> scorers;
-  scorers.push_back(std::make_unique<EvalScorer>(base, settings, nullptr, folder));
-  for (const auto& adapter : adapters)
-    scorers.push_back(std::make_unique<EvalScorer>(base, settings, &adapter, folder));
+  scorers.push_back(std::make_unique<EvalScorer>(base, hashes, nullptr, folder));
+  for (const auto& adapter : adapters) scorers.push_back(std::make_unique<EvalScorer>(base, hashes, &adapter, folder));
   return scorers;
 }
 
@@ -220,15 +211,16 @@ Json settings_json(const Arguments& a, const EvalSettings& settings, const RunCo
           {"max_prompt_tokens", config.data.max_prompt_tokens}};
 }
 
-Json results_head(const Arguments& a, const Planned& planned, const Base& base, const std::string& started) {
+Json results_head(const Arguments& a, const Planned& planned, const Base& base, const ModelHashes& hashes,
+                  const std::string& started) {
   const Model& model = *base.model;
   return {{"graft", GRAFT_VERSION},
           {"command", command_line(*options)},
           {"started", started},
           {"model",
            {{"path", a.model},
-            {"sha256", base_hash(model)},
-            {"settings_sha256", settings_hash(a.model)},
+            {"sha256", hashes.weights},
+            {"settings_sha256", hashes.settings},
             {"parameters", model.parameters().elements()},
             {"kept_as", model.parameters().storage()},
             {"dtype", dtype_name(model.dtype())},
@@ -262,8 +254,9 @@ int run() {
   const Base base = open_base(plan.front().config);
   const auto adapters = open_adapters(a.adapters, *base.model);
   const auto data = open_all(plan, base, adapters);
-  const auto scorers = scorers_of(base, adapters, a);
-  Json results = results_head(a, plan.front(), base, started);
+  const ModelHashes hashes = hashes_of(*base.model, a.model);
+  const auto scorers = scorers_of(base, hashes, adapters, home / "scores");
+  Json results = results_head(a, plan.front(), base, hashes, started);
   EvaluationReport report = report_of(a, results);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {

@@ -21,10 +21,12 @@ at::Tensor silu(const at::Tensor& x) {
   return at::silu(x);
 }
 
+constexpr std::int64_t kRun = 512;
+using Run = std::array<float, kRun>;
+
 // Calls `rows_of(first value, count)` for runs of values of a tensor of `size`.
 template <typename RowsOf>
 void by_runs(std::int64_t size, const RowsOf& rows_of) {
-  constexpr std::int64_t kRun = 512;
   at::parallel_for(0, (size + kRun - 1) / kRun, rows::rows_per_thread(kRun), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t run = begin; run < end; ++run) rows_of(run * kRun, std::min(kRun, size - run * kRun));
   });
@@ -34,7 +36,7 @@ at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
   at::Tensor y = at::empty(gate.sizes(), gate.options());
   by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
-    std::array<float, 512> a, b;
+    Run a, b;
     rows::read(gate, first, a.data(), count);
     rows::read(up, first, b.data(), count);
     rows::silu_gate(a.data(), b.data(), a.data(), count);
@@ -58,7 +60,7 @@ class SiluGate : public torch::autograd::Function<SiluGate> {
                      up = saved[1].contiguous();
     at::Tensor grad_gate = at::empty(gate.sizes(), gate.options()), grad_up = at::empty(up.sizes(), up.options());
     by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
-      std::array<float, 512> a, b, g;
+      Run a, b, g;
       rows::read(gate, first, a.data(), count);
       rows::read(up, first, b.data(), count);
       rows::read(grad, first, g.data(), count);

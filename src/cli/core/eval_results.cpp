@@ -137,9 +137,8 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
 std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& rows) {
   std::string text;
   for (const auto& row : rows) {
-    for (std::size_t p = 0; p < row.passes.size(); ++p) {
-      const EvalPass& pass = row.passes[p];
-      const auto& questions = data.questions[p / (row.passes.size() / data.templates.size())];
+    for (const EvalPass& pass : row.passes) {
+      const auto& questions = data.questions[pass.place];
       for (std::size_t q = 0; q < questions.size(); ++q) {
         text += prediction_json(data, row, pass, questions[q], q).dump(-1, ' ', false, Json::error_handler_t::replace);
         text += "\n";

@@ -83,6 +83,7 @@ class TaskRun {
                                     static_cast<std::uint64_t>(seed));
     EvalPass pass;
     pass.seed = seed;
+    pass.place = t;
     pass.template_name = template_name(t);
     pass.demonstrations = demonstrator.ids();
     const auto questions = questions_of(t, demonstrator, layout, scorer, pass);

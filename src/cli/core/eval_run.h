@@ -14,6 +14,7 @@ namespace graft {
 /// All questions once: in one template, behind the demonstrations of one seed.
 struct EvalPass {
   std::int64_t seed = 0;
+  std::size_t place = 0;  ///< of the template: EvalData::questions[place] are what was asked
   std::string template_name;
   /// Of a task with texts to write, label is 1, prediction whether greedy decoding begins with a reference, and the one
   /// score the log-probability of the first reference.

@@ -37,10 +37,10 @@ std::string key_of(const ChoiceTokens& question) {
   return key.finish().substr(0, 32);
 }
 
-nlohmann::json scorer_json(const Base& base, const std::string& settings, const EvalAdapter* adapter) {
+nlohmann::json scorer_json(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter) {
   return {{"graft", GRAFT_VERSION},
-          {"model", base_hash(*base.model)},
-          {"settings", settings},
+          {"model", hashes.weights},
+          {"settings", hashes.settings},
           {"kept_as", base.model->parameters().storage()},
           {"dtype", dtype_name(base.model->dtype())},
           {"adapter", adapter == nullptr ? nlohmann::json() : nlohmann::json(adapter->hash)}};
@@ -65,19 +65,19 @@ EvalAdapter open_eval_adapter(const std::string& path, const Model& model) {
   return adapter;
 }
 
-std::string settings_hash(const std::filesystem::path& model) {
+ModelHashes hashes_of(const Model& model, const std::filesystem::path& path) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(model, ignored)) return sha256(read_file(model / "config.json"));
-  const MappedFile file(model);
-  return sha256(file.text().substr(0, kHeaderBytes));
+  if (std::filesystem::is_directory(path, ignored)) return {base_hash(model), sha256(read_file(path / "config.json"))};
+  const MappedFile file(path);
+  return {base_hash(model), sha256(file.text().substr(0, kHeaderBytes))};
 }
 
-EvalScorer::EvalScorer(const Base& base, const std::string& settings_hash, const EvalAdapter* adapter,
+EvalScorer::EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
                        const std::filesystem::path& folder)
     : base_(base),
       adapter_(adapter),
       frozen_(*base.model, adapter == nullptr ? nullptr : adapter->loaded.adapter.get()),
-      store_(folder, scorer_json(base, settings_hash, adapter)) {}
+      store_(folder, scorer_json(base, hashes, adapter)) {}
 
 const KeptScore* EvalScorer::find(const std::string& key, bool greedy) const {
   const KeptScore* kept = store_.find(key);

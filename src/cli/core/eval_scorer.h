@@ -24,14 +24,18 @@ struct EvalAdapter {
 /// Throws as load_adapter.
 EvalAdapter open_eval_adapter(const std::string& path, const Model& model);
 
-/// SHA-256 of a model's settings: of config.json, or of the beginning of a GGUF file.
-std::string settings_hash(const std::filesystem::path& model);
+/// SHA-256 of a base model's weights (base_hash(), which reads all of them), and of its settings: config.json, or the
+/// beginning of a GGUF file.
+struct ModelHashes {
+  std::string weights, settings;
+};
+ModelHashes hashes_of(const Model& model, const std::filesystem::path& path);
 
 class EvalScorer {
  public:
   /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
   /// adapter, the dtype and graft's version. Throws as ScoreStore.
-  EvalScorer(const Base& base, const std::string& settings_hash, const EvalAdapter* adapter,
+  EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
              const std::filesystem::path& folder);
 
   struct Scores {
@@ -40,7 +44,7 @@ class EvalScorer {
     double seconds = 0;                     ///< that scoring them took, now or then
   };
 
-  /// Each batch's scores are kept as soon as they are there. `groups` cover the questions. Throws as choice_sums and
+  /// Each batch's scores are kept as soon as they are there. `groups` cover the questions. Throws as choice_scores and
   /// ScoreStore.
   Scores score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
                const std::string& what, bool greedy);

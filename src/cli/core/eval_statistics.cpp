@@ -114,7 +114,7 @@ class Statistics {
   // exp of minus the log-probability of the first references for each of their tokens, words or bytes.
   ReportScore perplexity(const std::string& metric, const EvalRow& row) const {
     std::vector<std::vector<double>> units;
-    for (std::size_t p = 0; p < row.passes.size(); ++p) units.push_back(units_of(metric, row, p));
+    for (const EvalPass& pass : row.passes) units.push_back(units_of(metric, pass));
     const auto mean = [&](std::span<const std::size_t> indices) {
       double sum = 0;
       for (std::size_t p = 0; p < units.size(); ++p) {
@@ -133,12 +133,12 @@ class Statistics {
     return {mean(all), interval.low, interval.high};
   }
 
-  std::vector<double> units_of(const std::string& metric, const EvalRow& row, std::size_t p) const {
-    const auto& questions = data_.questions[p / (row.passes.size() / data_.templates.size())];
+  std::vector<double> units_of(const std::string& metric, const EvalPass& pass) const {
+    const auto& questions = data_.questions[pass.place];
     std::vector<double> units;
     for (std::size_t q = 0; q < questions.size(); ++q) {
       const std::string& text = questions[q].choices.front();
-      const auto tokens = static_cast<std::size_t>(row.passes[p].reference_tokens[q]);
+      const auto tokens = static_cast<std::size_t>(pass.reference_tokens[q]);
       const std::size_t words = std::max<std::size_t>(1, split_words(text).size());
       units.push_back(static_cast<double>(metric == "token_perplexity"  ? tokens
                                           : metric == "word_perplexity" ? words

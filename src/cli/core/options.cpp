@@ -18,6 +18,15 @@ void add_task_options(CLI::App& app, std::string& task, std::string& text_column
   add_column_options(app, text_column, label_column);
 }
 
+void add_tasks_options(CLI::App& app, JobArguments& a) {
+  app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
+  app.add_option("--task", a.tasks,
+                 "a shipped task or a task YAML, once for each; rte=FILE names its data, else --data does");
+  app.add_option("--data", a.data,
+                 "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
+  add_column_options(app, a.text_column, a.label_column);
+}
+
 void add_tuned_options(CLI::App& app, TunedArguments& tuned) {
   app.add_option("--run", tuned.run, "a run folder of graft tune: what is not said here is as in the run");
   app.add_option("--model", tuned.model, "model folder or .gguf file (default: the run's)");

@@ -9,6 +9,8 @@
 
 namespace graft {
 
+struct JobArguments;
+
 /// What --adapter takes.
 inline constexpr const char* kAdapterFiles =
     "PEFT adapter folder, a LoRA of llama.cpp's (.gguf), or a .pt file of T-Few's authors";
@@ -21,6 +23,9 @@ void add_column_options(CLI::App& app, std::string& text_column, std::string& la
 
 /// --task, --text-column and --label-column.
 void add_task_options(CLI::App& app, std::string& task, std::string& text_column, std::string& label_column);
+
+/// --model, --task, --data and the columns, of a verb on one model and several tasks.
+void add_tasks_options(CLI::App& app, JobArguments& arguments);
 
 /// What a verb on a tuned model is told. Empty: as in the run.
 struct TunedArguments {

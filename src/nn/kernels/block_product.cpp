@@ -12,8 +12,8 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "checkpoint/half.h"
+#include "nn/kernels/any_row.h"
 #include "nn/kernels/block_tile.h"
-#include "nn/kernels/rows.h"
 
 namespace graft {
 namespace {
@@ -86,11 +86,7 @@ class Rounded {
     sums_.resize(starts_.size());
     std::vector<float> row(static_cast<std::size_t>(columns_));
     for (std::int64_t n = 0; n < x.size(0); ++n) {
-      if (x.scalar_type() == at::kFloat) {
-        rows::widen(x.const_data_ptr<float>() + n * columns_, row.data(), columns_);
-      } else {
-        rows::widen(static_cast<const rows::Bits*>(x.const_data_ptr()) + n * columns_, row.data(), columns_);
-      }
+      rows::read(x, n * columns_, row.data(), columns_);
       round_row(row.data(), n);
     }
   }
@@ -176,13 +172,7 @@ at::Tensor BlockProduct::operator()(const at::Tensor& x) const {
         kernel(tiles + tile * groups * group_bytes_, groups, inputs.data(), rows_here, sums.data());
         const std::int64_t width = std::min<std::int64_t>(kTileRows, out_ - tile * kTileRows);
         for (std::int64_t n = 0; n < rows_here; ++n) {
-          const std::int64_t place = (first + n) * out_ + tile * kTileRows;
-          const float* from = sums.data() + n * kTileRows;
-          if (given.scalar_type() == at::kFloat) {
-            rows::narrow(from, y.data_ptr<float>() + place, width);
-          } else {
-            rows::narrow(from, static_cast<rows::Bits*>(y.data_ptr()) + place, width);
-          }
+          rows::write(sums.data() + n * kTileRows, y, (first + n) * out_ + tile * kTileRows, width);
         }
       }
     }
