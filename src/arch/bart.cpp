@@ -163,10 +163,10 @@ class Bart : public Model {
     options.scale = scale();
     options.cache = context.cache();
     options.layer = l;
-    const at::Tensor q = heads(context.linear(maps.q, x));
-    const auto [k, v] =
-        context.with_prefixes(maps.k.site.stack, l, heads(context.linear(maps.k, x)), heads(context.linear(maps.v, x)));
-    return context.sublayer(maps.o.site, x, context.linear(maps.o, attention(q, k, v, context.plan().calls, options)));
+    const auto qkv = context.linear({maps.q, maps.k, maps.v}, x);
+    const auto [k, v] = context.with_prefixes(maps.k.site.stack, l, heads(qkv[1]), heads(qkv[2]));
+    const at::Tensor read = attention(heads(qkv[0]), k, v, context.plan().calls, options);
+    return context.sublayer(maps.o.site, x, context.linear(maps.o, read));
   }
 
   at::Tensor read_encoder(const Pass& pass, const Attention& maps, std::int64_t l, const at::Tensor& x,

@@ -188,9 +188,8 @@ class Llama : public Model {
   }
 
   static std::vector<at::Tensor> outputs(const Context& context, const Maps& maps, const at::Tensor& x) {
+    if (!maps.fused) return context.linear(maps.single, x);
     std::vector<at::Tensor> result;
-    for (const Linear& single : maps.single) result.push_back(context.linear(single, x));
-    if (!maps.fused) return result;
     const at::Tensor whole = context.linear(*maps.fused, x);
     for (const RoleEntry& slice : maps.slices)
       result.push_back(context.adapt_output(slice.site, x, whole.narrow(1, slice.first, slice.out)));

@@ -142,9 +142,13 @@ class T5 : public Model {
     x = x + self_attention(context, layer.self, l, normalised(x, layer.self.norm), inputs);
     if (layer.cross) x = x + cross_attention(pass, *layer.cross, l, normalised(x, layer.cross->norm), inputs[1]);
     const at::Tensor y = normalised(x, layer.norm);
-    const at::Tensor inner = layer.gate ? gated(activate_, context.linear(*layer.gate, y), context.linear(layer.up, y))
-                                        : activate_(context.linear(layer.up, y));
-    return x + context.sublayer(layer.down.site, y, context.linear(layer.down, inner));
+    return x + context.sublayer(layer.down.site, y, context.linear(layer.down, inner(context, layer, y)));
+  }
+
+  at::Tensor inner(const Context& context, const Layer& layer, const at::Tensor& x) const {
+    if (!layer.gate) return activate_(context.linear(layer.up, x));
+    const auto both = context.linear({*layer.gate, layer.up}, x);
+    return gated(activate_, both[0], both[1]);
   }
 
   Stack stack_of(const Tower& tower) const { return &tower == &encoder_ ? Stack::Encoder : Stack::Decoder; }
@@ -157,10 +161,10 @@ class T5 : public Model {
     options.cache = context.cache();
     options.layer = l;
     options.bias = [&inputs](std::size_t call) { return inputs[call + 2]; };
-    const at::Tensor q = heads(context.linear(maps.q, x));
-    const auto [k, v] =
-        context.with_prefixes(maps.k.site.stack, l, heads(context.linear(maps.k, x)), heads(context.linear(maps.v, x)));
-    return context.sublayer(maps.o.site, x, context.linear(maps.o, attention(q, k, v, context.plan().calls, options)));
+    const auto qkv = context.linear({maps.q, maps.k, maps.v}, x);
+    const auto [k, v] = context.with_prefixes(maps.k.site.stack, l, heads(qkv[1]), heads(qkv[2]));
+    const at::Tensor read = attention(heads(qkv[0]), k, v, context.plan().calls, options);
+    return context.sublayer(maps.o.site, x, context.linear(maps.o, read));
   }
 
   at::Tensor cross_attention(const Pass& pass, const Attention& maps, std::int64_t l, const at::Tensor& x,

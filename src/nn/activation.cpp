@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "base/error.h"
 #include "base/suggest.h"
 #include "nn/kernels/any_row.h"
+#include "nn/learns.h"
 
 namespace graft {
 namespace {
@@ -90,8 +90,7 @@ at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& 
   const bool one_pass = activate == silu && rows::readable(gate) && up.scalar_type() == gate.scalar_type() &&
                         gate.sizes() == up.sizes() && up.is_cpu();
   if (!one_pass) return activate(gate) * up;
-  const bool learns = at::GradMode::is_enabled() && (gate.requires_grad() || up.requires_grad());
-  return learns ? SiluGate::apply(gate, up) : silu_gate(gate, up);
+  return learns(gate) || learns(up) ? SiluGate::apply(gate, up) : silu_gate(gate, up);
 }
 
 at::Tensor soft_cap(const at::Tensor& x, double cap) {

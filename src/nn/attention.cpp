@@ -1,7 +1,6 @@
 #include "nn/attention.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
@@ -9,6 +8,7 @@
 #include "nn/kernels/any_row.h"
 #include "nn/kernels/single_query.h"
 #include "nn/kv_cache.h"
+#include "nn/learns.h"
 
 namespace graft {
 namespace {
@@ -66,8 +66,8 @@ std::pair<at::Tensor, at::Tensor> visible(const AttentionCall& call, const at::T
 
 // A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up.
 bool decodes(const at::Tensor& q, const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  const bool learns = at::GradMode::is_enabled() && q.requires_grad();
-  return !learns && rows::readable(q) && options.softcap == 0 && static_cast<std::int64_t>(calls.size()) == q.size(0) &&
+  return !learns(q) && rows::readable(q) && options.softcap == 0 &&
+         static_cast<std::int64_t>(calls.size()) == q.size(0) &&
          std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; });
 }
 

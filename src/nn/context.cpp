@@ -188,13 +188,33 @@ at::Tensor Context::layer_norm(const Norm& norm, const at::Tensor& x, double eps
   });
 }
 
+std::optional<at::Tensor> Context::bias_of(const Linear& map) const {
+  return map.bias < 0 ? std::optional<at::Tensor>() : std::optional<at::Tensor>(parameter(map.bias));
+}
+
 at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
   const at::Tensor weight = replacement(map.weight);
-  const auto bias = map.bias < 0 ? std::optional<at::Tensor>() : std::optional<at::Tensor>(parameter(map.bias));
+  const auto bias = bias_of(map);
   const at::Tensor adapted = adapt_input(map.site, x);
   const at::Tensor y = weight.defined() ? at::linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias)
                                         : parameters_.store(map.weight).linear(adapted, map.layout, bias, activations_);
   return adapt_output(map.site, x, y);
+}
+
+std::vector<at::Tensor> Context::linear(const std::vector<Linear>& maps, const at::Tensor& x) const {
+  const bool together = std::none_of(maps.begin(), maps.end(), [&](const Linear& map) {
+    return replacement(map.weight).defined() || !adapt_input(map.site, x).is_same(x);
+  });
+  std::vector<at::Tensor> results;
+  if (!together) {
+    for (const Linear& map : maps) results.push_back(linear(map, x));
+    return results;
+  }
+  std::vector<StoredMap> stored;
+  for (const Linear& map : maps) stored.push_back({&parameters_.store(map.weight), map.layout, bias_of(map)});
+  results = graft::linear(stored, x, activations_);
+  for (std::size_t m = 0; m < maps.size(); ++m) results[m] = adapt_output(maps[m].site, x, results[m]);
+  return results;
 }
 
 at::Tensor adapted_output(const SiteHooks& hooks, const Site& site, const at::Tensor& x, const at::Tensor& y) {

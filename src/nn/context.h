@@ -48,6 +48,8 @@ class Context {
   at::Tensor rows(std::int64_t index, const at::Tensor& ids) const;
   /// y [N, out] = x [N, in] through the map and every adapter that acts on its site.
   at::Tensor linear(const Linear& map, const at::Tensor& x) const;
+  /// The same of several maps of one x, which are computed together where that is faster.
+  std::vector<at::Tensor> linear(const std::vector<Linear>& maps, const at::Tensor& x) const;
   /// Adapters' output hooks alone, for roles that are slices of a fused map: x is the fused map's input.
   at::Tensor adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
   /// Adapters' input scales alone.
@@ -69,6 +71,7 @@ class Context {
   template <typename Apply>
   at::Tensor normalised(const Norm& norm, const at::Tensor& x, const Apply& apply) const;
   at::Tensor replacement(std::int64_t index) const;
+  std::optional<at::Tensor> bias_of(const Linear& map) const;
   at::Tensor norm_vector(std::int32_t slot, std::int64_t index) const;
   bool acts_on(const Site& site) const;
   template <typename ScaleOf>

@@ -2,13 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <vector>
 
 #include "nn/kernels/any_row.h"
+#include "nn/learns.h"
 
 namespace graft {
 namespace {
@@ -119,8 +119,7 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
-  const bool learns = at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad());
-  return learns ? RmsNorm::apply(x, weight, eps, dtype) : normalise(x, weight, eps, dtype).y;
+  return learns(x) || learns(weight) ? RmsNorm::apply(x, weight, eps, dtype) : normalise(x, weight, eps, dtype).y;
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {

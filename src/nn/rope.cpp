@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "base/error.h"
 #include "nn/kernels/any_row.h"
+#include "nn/learns.h"
 
 namespace graft {
 namespace {
@@ -140,7 +140,7 @@ RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) co
 
 at::Tensor rotate(const at::Tensor& x, const RopeTable& table) {
   const at::Tensor cos = table.cos.unsqueeze(1), sin = table.sin.unsqueeze(1);
-  return at::GradMode::is_enabled() && x.requires_grad() ? Rotate::apply(x, cos, sin) : rotated(x, cos, sin);
+  return learns(x) ? Rotate::apply(x, cos, sin) : rotated(x, cos, sin);
 }
 
 }  // namespace graft

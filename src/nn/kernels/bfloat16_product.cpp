@@ -1,9 +1,6 @@
 #include "nn/kernels/bfloat16_product.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-
-#include <algorithm>
 
 #include "base/cpu.h"
 #include "base/error.h"
@@ -18,8 +15,7 @@ namespace {
 
 using rows::Bits;
 
-constexpr std::int64_t kAhead = 1024;              // values between what is asked for and what is used
-constexpr std::int64_t kLeastPerThread = 1 << 15;  // values of the matrix
+constexpr std::int64_t kAhead = 1024;  // values between what is asked for and what is used
 
 #if defined(__x86_64__)
 #pragma GCC push_options
@@ -81,20 +77,21 @@ bool has_few_rows_product(const at::Tensor& x, const at::Tensor& matrix) {
          matrix.dim() == 2 && matrix.is_contiguous() && matrix.size(1) > 0 && matrix.size(1) == x.size(1);
 }
 
-at::Tensor few_rows_product(const at::Tensor& x, const at::Tensor& matrix) {
+Product few_rows_product(ProductInput& input, const at::Tensor& matrix) {
+  const at::Tensor& x = input.x();
   if (!has_few_rows_product(x, matrix)) fail(Category::Internal, "", "no kernel for this product");
-  const at::Tensor given = x.contiguous();
-  const std::int64_t count = given.size(0), in = matrix.size(1), out = matrix.size(0);
-  at::Tensor y = at::empty({count, out}, given.options());
+  Product product;
+  product.y = at::empty({x.size(0), matrix.size(0)}, x.options());
+  product.parts = matrix.size(0);
+  product.values = matrix.size(1);
 #if defined(__x86_64__)
-  const auto* from = static_cast<const Bits*>(given.const_data_ptr());
-  const auto* weights = static_cast<const Bits*>(matrix.const_data_ptr());
-  auto* to = static_cast<Bits*>(y.data_ptr());
-  at::parallel_for(0, out, std::max<std::int64_t>(1, kLeastPerThread / in), [&](std::int64_t begin, std::int64_t end) {
-    kRanges[count - 1](from, weights, in, out, to, begin, end);
-  });
+  product.compute = [x, matrix, y = product.y](std::int64_t begin, std::int64_t end) {
+    kRanges[x.size(0) - 1](static_cast<const Bits*>(x.const_data_ptr()),
+                           static_cast<const Bits*>(matrix.const_data_ptr()), matrix.size(1), matrix.size(0),
+                           static_cast<Bits*>(y.data_ptr()), begin, end);
+  };
 #endif
-  return y;
+  return product;
 }
 
 }  // namespace graft

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "nn/kernels/product.h"
+
 namespace graft {
 
 /// More rows than this are faster as LibTorch's product.
@@ -15,6 +17,6 @@ constexpr std::int64_t kFewRows = 8;
 bool has_few_rows_product(const at::Tensor& x, const at::Tensor& matrix);
 /// y [N, out] bfloat16 = x times the matrix transposed; products of pairs and their sums are fp32. A row's result does
 /// not depend on the others, and not on the number of threads.
-at::Tensor few_rows_product(const at::Tensor& x, const at::Tensor& matrix);
+Product few_rows_product(ProductInput& x, const at::Tensor& matrix);
 
 }  // namespace graft

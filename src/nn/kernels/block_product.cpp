@@ -6,19 +6,15 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 #include <vector>
 
 #include "base/cpu.h"
 #include "base/error.h"
 #include "checkpoint/half.h"
 #include "nn/kernels/any_row.h"
-#include "nn/kernels/block_tile.h"
 
 namespace graft {
 namespace {
-
-constexpr std::int64_t kLeastPerThread = 1 << 16;  // codes
 
 std::int64_t group_bytes(const BlockCodes& codes) {
   const std::int64_t scale = codes.half_scales ? 2 : 4;
@@ -75,55 +71,6 @@ void put_row(const BlockCodes& how, const Row& row, std::int64_t r, std::uint8_t
   }
 }
 
-// Rows of x in 8 bits.
-class Rounded {
- public:
-  Rounded(const at::Tensor& x, const BlockCodes& how) : how_(how), columns_(x.size(1)), groups_(x.size(1) / how.group) {
-    const auto rows = static_cast<std::size_t>(x.size(0));
-    codes_.resize(rows * static_cast<std::size_t>(columns_));
-    starts_.resize(rows * static_cast<std::size_t>(groups_));
-    scales_.resize(starts_.size());
-    sums_.resize(starts_.size());
-    std::vector<float> row(static_cast<std::size_t>(columns_));
-    for (std::int64_t n = 0; n < x.size(0); ++n) {
-      rows::read(x, n * columns_, row.data(), columns_);
-      round_row(row.data(), n);
-    }
-  }
-
-  TileInput row(std::int64_t n) const {
-    return {codes_.data() + n * columns_, starts_.data() + n * groups_, scales_.data() + n * groups_,
-            sums_.data() + n * groups_};
-  }
-
- private:
-  void round_row(const float* row, std::int64_t n) {
-    for (std::int64_t g = 0; g < groups_; ++g) {
-      const float* values = row + g * how_.group;
-      const auto at = static_cast<std::size_t>(n * groups_ + g);
-      if (!rows::finite(values, how_.group)) {
-        // No code stands for it: the scale carries it into every output of the row.
-        scales_[at] = sums_[at] = std::numeric_limits<float>::quiet_NaN();
-        continue;
-      }
-      const float largest = rows::largest_magnitude(values, how_.group);
-      const float scale = largest / 127.0F;
-      // What is smaller has no reciprocal, and shows in no sum.
-      const std::int32_t sum = rows::quantise(values, largest > 1e-30F ? 127.0F / largest : 0.0F,
-                                              codes_.data() + n * columns_ + g * how_.group, how_.group);
-      starts_[at] = -how_.offset * sum;
-      scales_[at] = scale;
-      sums_[at] = scale * static_cast<float>(sum);
-    }
-  }
-
-  const BlockCodes& how_;
-  std::int64_t columns_, groups_;
-  std::vector<std::int8_t> codes_;
-  std::vector<std::int32_t> starts_;
-  std::vector<float> scales_, sums_;
-};
-
 }  // namespace
 
 bool BlockProduct::fast() {
@@ -153,31 +100,40 @@ void BlockProduct::lay_out(DType type, const at::Tensor& blocks) {
   });
 }
 
-at::Tensor BlockProduct::operator()(const at::Tensor& x) const {
-  const at::Tensor given = x.contiguous();
-  const std::int64_t count = given.size(0), groups = in_ / codes_.group;
-  if (given.size(1) != in_) fail(Category::Internal, "", "{} columns for a matrix of {}", given.size(1), in_);
-  const Rounded rounded(given, codes_);
-  at::Tensor y = at::empty({count, out_}, given.options());
+Product BlockProduct::with(ProductInput& input) const {
+  const at::Tensor& x = input.x();
+  if (x.size(1) != in_) fail(Category::Internal, "", "{} columns for a matrix of {}", x.size(1), in_);
+  Product product;
+  product.y = at::empty({x.size(0), out_}, x.options());
+  product.parts = tiles_.size(0);
+  product.values = in_ * kTileRows;
+  product.compute = [this, rounded = input.rounded(codes_.group, codes_.offset), kernel = tile_kernel(codes_),
+                     y = product.y](std::int64_t begin, std::int64_t end) { fill(*rounded, kernel, y, begin, end); };
+  return product;
+}
+
+// Tiles [begin, end) for every row.
+void BlockProduct::fill(const RoundedRows& rounded, TileKernel kernel, at::Tensor y, std::int64_t begin,
+                        std::int64_t end) const {
   const auto* tiles = tiles_.const_data_ptr<std::uint8_t>();
-  const TileKernel kernel = tile_kernel(codes_);
-  const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / (in_ * kTileRows));
-  at::parallel_for(0, tiles_.size(0), least, [&](std::int64_t begin, std::int64_t end) {
-    std::array<TileInput, kTileInputs> inputs;
-    std::array<float, kTileInputs * kTileRows> sums;
-    for (std::int64_t first = 0; first < count; first += kTileInputs) {
-      const std::int64_t rows_here = std::min<std::int64_t>(kTileInputs, count - first);
-      for (std::int64_t n = 0; n < rows_here; ++n) inputs[static_cast<std::size_t>(n)] = rounded.row(first + n);
-      for (std::int64_t tile = begin; tile < end; ++tile) {
-        kernel(tiles + tile * groups * group_bytes_, groups, inputs.data(), rows_here, sums.data());
-        const std::int64_t width = std::min<std::int64_t>(kTileRows, out_ - tile * kTileRows);
-        for (std::int64_t n = 0; n < rows_here; ++n) {
-          rows::write(sums.data() + n * kTileRows, y, (first + n) * out_ + tile * kTileRows, width);
-        }
-      }
+  const std::int64_t count = y.size(0), groups = in_ / codes_.group;
+  std::array<TileInput, kTileInputs> inputs;
+  std::array<float, kTileInputs * kTileRows> sums;
+  for (std::int64_t first = 0; first < count; first += kTileInputs) {
+    const std::int64_t rows_here = std::min<std::int64_t>(kTileInputs, count - first);
+    for (std::int64_t n = 0; n < rows_here; ++n) inputs[static_cast<std::size_t>(n)] = rounded.row(first + n);
+    for (std::int64_t tile = begin; tile < end; ++tile) {
+      kernel(tiles + tile * groups * group_bytes_, groups, inputs.data(), rows_here, sums.data());
+      const std::int64_t width = std::min<std::int64_t>(kTileRows, out_ - tile * kTileRows);
+      for (std::int64_t n = 0; n < rows_here; ++n)
+        rows::write(sums.data() + n * kTileRows, y, (first + n) * out_ + tile * kTileRows, width);
     }
-  });
-  return y;
+  }
+}
+
+at::Tensor BlockProduct::operator()(const at::Tensor& x) const {
+  ProductInput input(x);
+  return computed({with(input)}).front();
 }
 
 }  // namespace graft

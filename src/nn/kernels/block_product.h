@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "checkpoint/source.h"
+#include "nn/kernels/product.h"
 
 namespace graft {
 
@@ -23,12 +24,14 @@ class BlockProduct {
   /// y [N, out] = x [N, in] times the matrix transposed, both fp32 or bfloat16. x is rounded to 8 bits with a scale for
   /// each group of columns (as llama.cpp's Q8_0 activations); the sums over a group are whole numbers, those over
   /// groups fp32. A row's result does not depend on the others, and not on the number of threads.
+  Product with(ProductInput& x) const;
   at::Tensor operator()(const at::Tensor& x) const;
 
   std::int64_t bytes() const { return static_cast<std::int64_t>(tiles_.nbytes()); }
 
  private:
   void lay_out(DType type, const at::Tensor& blocks);
+  void fill(const RoundedRows& rounded, TileKernel kernel, at::Tensor y, std::int64_t begin, std::int64_t end) const;
 
   BlockCodes codes_;
   std::int64_t out_, in_;

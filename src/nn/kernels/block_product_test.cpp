@@ -60,6 +60,23 @@ TEST(BlockProduct, ARowsResultDoesNotDependOnTheOthers) {
   }
 }
 
+// Of one type and of two that share no rounding, each with fewer and more parts than threads.
+TEST(BlockProduct, SeveralMatricesAtOnceGiveWhatEachGivesAlone) {
+  std::vector<BlockProduct> matrices;
+  for (const std::int64_t out : {1, 40, 200}) {
+    matrices.emplace_back(kBlockTypes[0].type, random_blocks(kBlockTypes[0], out, 8));
+    matrices.emplace_back(kBlockTypes[1].type, random_blocks(kBlockTypes[1], out, 8));
+  }
+  for (const std::int64_t count : {1, 3, 300}) {
+    const at::Tensor x = random({count, 8 * block_elements(kBlockTypes[0].type)}, at::kBFloat16);
+    ProductInput input(x);
+    std::vector<Product> products;
+    for (const auto& matrix : matrices) products.push_back(matrix.with(input));
+    const auto together = computed(products);
+    for (std::size_t m = 0; m < matrices.size(); ++m) EXPECT_TRUE(at::equal(together[m], matrices[m](x))) << m;
+  }
+}
+
 TEST(BlockProduct, WhatIsNotFiniteStaysSo) {
   for (const auto& of : kBlockTypes) {
     const BlockProduct product(of.type, random_blocks(of, 20, 2));
@@ -102,16 +119,21 @@ TEST(BlockProduct, TheMachinesKernelEqualsThePlainOne) {
   }
 }
 
+at::Tensor few_rows(const at::Tensor& x, const at::Tensor& matrix) {
+  ProductInput input(x);
+  return computed({few_rows_product(input, matrix)}).front();
+}
+
 TEST(FewRowsProduct, EqualsTheDenseProduct) {
   for (const std::int64_t in : {1, 2, 31, 32, 33, 64, 100}) {
     for (const std::int64_t out : {1, 3, 4, 5, 33}) {
       for (std::int64_t count = 1; count <= kFewRows; ++count) {
         const at::Tensor x = random({count, in}, at::kBFloat16), matrix = random({out, in}, at::kBFloat16);
         if (!has_few_rows_product(x, matrix)) GTEST_SKIP() << "this machine has no bfloat16 products";
-        const at::Tensor got = few_rows_product(x, matrix), want = at::linear(x.to(at::kFloat), matrix.to(at::kFloat));
+        const at::Tensor got = few_rows(x, matrix), want = at::linear(x.to(at::kFloat), matrix.to(at::kFloat));
         EXPECT_LE(gap(got, want), 1e-2) << in << " " << out << " " << count;
         for (std::int64_t n = 0; n < count; ++n)
-          EXPECT_TRUE(at::equal(got.narrow(0, n, 1), few_rows_product(x.narrow(0, n, 1), matrix)));
+          EXPECT_TRUE(at::equal(got.narrow(0, n, 1), few_rows(x.narrow(0, n, 1), matrix)));
       }
     }
   }

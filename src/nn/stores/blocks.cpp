@@ -2,7 +2,6 @@
 // its tests and laws hold it to.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 
 #include "base/error.h"
 #include "nn/kernels/block_product.h"
+#include "nn/learns.h"
 #include "nn/stores/store.h"
 
 namespace graft {
@@ -42,8 +42,8 @@ class BlockStore : public WeightStore {
     return out;
   }
 
-  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
-                    Activations activations) const override;
+  at::Tensor exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override;
+  std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const override;
 
   at::Tensor forward(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
     if (layout == Layout::InOut) return at::linear(x, passing(0, rows()).t(), bias);
@@ -76,7 +76,6 @@ class BlockStore : public WeightStore {
 
  private:
   std::int64_t rows() const { return bytes_.size(0); }
-  at::Tensor through_codes(const at::Tensor& x, const std::optional<at::Tensor>& bias) const;
   // As part(), in memory that the thread's next call takes over: a fresh matrix for every map of every pass leaves the
   // allocator with holes.
   at::Tensor passing(std::int64_t first, std::int64_t count) const {
@@ -139,20 +138,16 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
   }
 };
 
-at::Tensor BlockStore::through_codes(const at::Tensor& x, const std::optional<at::Tensor>& bias) const {
-  std::call_once(laid_out_, [this] { product_.emplace(type_, bytes_); });
-  const at::Tensor y = (*product_)(x);
-  return bias ? y + *bias : y;
+at::Tensor BlockStore::exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
+  return learns(x) ? BlockLinear::apply(x, this, layout, &bias) : forward(x, layout, bias);
 }
 
-at::Tensor BlockStore::linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
-                              Activations activations) const {
-  const bool learns = at::GradMode::is_enabled() && x.requires_grad();
-  if (activations == Activations::EightBit && BlockProduct::fast() && !learns && layout == Layout::OutIn &&
-      x.dim() == 2 && x.scalar_type() == at::kBFloat16)
-    return through_codes(x, bias);
-  if (!learns) return forward(x, layout, bias);
-  return BlockLinear::apply(x, this, layout, &bias);
+std::optional<Product> BlockStore::product(ProductInput& x, Layout layout, Activations activations) const {
+  if (activations != Activations::EightBit || !BlockProduct::fast() || layout != Layout::OutIn ||
+      x.x().scalar_type() != at::kBFloat16)
+    return std::nullopt;
+  std::call_once(laid_out_, [this] { product_.emplace(type_, bytes_); });
+  return product_->with(x);
 }
 
 }  // namespace

@@ -1,5 +1,4 @@
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include "nn/kernels/bfloat16_product.h"
 #include "nn/stores/store.h"
@@ -33,14 +32,12 @@ class DenseStore : public WeightStore {
   at::Tensor dense() const override { return values_; }
   at::Tensor part(std::int64_t first, std::int64_t count) const override { return values_.narrow(0, first, count); }
   at::Tensor rows(const at::Tensor& ids) const override { return at::embedding(values_, ids); }
-  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
-                    Activations) const override {
-    const bool learns = at::GradMode::is_enabled() && x.requires_grad();
-    if (layout == Layout::OutIn && !learns && has_few_rows_product(x, values_)) {
-      const at::Tensor y = few_rows_product(x, values_);
-      return bias ? y + *bias : y;
-    }
+  at::Tensor exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override {
     return at::linear(x, layout == Layout::OutIn ? values_ : values_.t(), bias);
+  }
+  std::optional<Product> product(ProductInput& x, Layout layout, Activations) const override {
+    if (layout != Layout::OutIn || !has_few_rows_product(x.x(), values_)) return std::nullopt;
+    return few_rows_product(x, values_);
   }
 
  private:
@@ -48,12 +45,6 @@ class DenseStore : public WeightStore {
 };
 
 }  // namespace
-
-std::int64_t WeightStore::elements() const {
-  std::int64_t product = 1;
-  for (const std::int64_t size : shape()) product *= size;
-  return product;
-}
 
 std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values) {
   return std::make_shared<DenseStore>(values);

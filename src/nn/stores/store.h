@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "checkpoint/source.h"
+#include "nn/kernels/product.h"
 #include "nn/sites.h"
 
 namespace graft {
@@ -38,11 +39,25 @@ class WeightStore {
   virtual at::Tensor rows(const at::Tensor& ids) const = 0;
   /// y [N, out] = x [N, in] through the matrix of this layout, in x's dtype, plus a bias [out] that is not trained.
   /// Goes backward to x alone, and keeps no value of the matrix for that beyond what the store holds.
-  virtual at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
-                            Activations activations = Activations::Exact) const = 0;
+  at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                    Activations activations = Activations::Exact) const;
+  /// The same without 8-bit activations, by LibTorch's products.
+  virtual at::Tensor exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const = 0;
+  /// x times the matrix by a kernel of graft's, where there is one on this machine for such rows that is faster. Has no
+  /// gradient.
+  virtual std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const = 0;
 
   std::int64_t elements() const;
 };
+
+struct StoredMap {
+  const WeightStore* store;
+  Layout layout;
+  std::optional<at::Tensor> bias;
+};
+
+/// linear() of each map of the same x. Those that have a product() wait for each other once instead of every one.
+std::vector<at::Tensor> linear(const std::vector<StoredMap>& maps, const at::Tensor& x, Activations activations);
 
 /// The tensor itself; it may be mapped.
 std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values);

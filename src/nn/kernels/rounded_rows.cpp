@@ -1,0 +1,53 @@
+#include "nn/kernels/rounded_rows.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <limits>
+
+#include "nn/kernels/any_row.h"
+
+namespace graft {
+
+RoundedRows::RoundedRows(const at::Tensor& x, std::int64_t group, std::int32_t offset)
+    : group_(group), offset_(offset), columns_(x.size(1)), groups_(x.size(1) / group) {
+  const auto rows = static_cast<std::size_t>(x.size(0));
+  codes_.resize(rows * static_cast<std::size_t>(columns_));
+  starts_.resize(rows * static_cast<std::size_t>(groups_));
+  scales_.resize(starts_.size());
+  sums_.resize(starts_.size());
+  at::parallel_for(0, x.size(0), rows::rows_per_thread(columns_), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(columns_));
+    for (std::int64_t n = begin; n < end; ++n) {
+      rows::read(x, n * columns_, row.data(), columns_);
+      round_row(row.data(), n);
+    }
+  });
+}
+
+TileInput RoundedRows::row(std::int64_t n) const {
+  return {codes_.data() + n * columns_, starts_.data() + n * groups_, scales_.data() + n * groups_,
+          sums_.data() + n * groups_};
+}
+
+void RoundedRows::round_row(const float* row, std::int64_t n) {
+  for (std::int64_t g = 0; g < groups_; ++g) {
+    const float* values = row + g * group_;
+    const auto at = static_cast<std::size_t>(n * groups_ + g);
+    if (!rows::finite(values, group_)) {
+      // No code stands for it: the scale carries it into every output of the row.
+      scales_[at] = sums_[at] = std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
+    const float largest = rows::largest_magnitude(values, group_);
+    const float scale = largest / 127.0F;
+    // What is smaller has no reciprocal, and shows in no sum.
+    const std::int32_t sum = rows::quantise(values, largest > 1e-30F ? 127.0F / largest : 0.0F,
+                                            codes_.data() + n * columns_ + g * group_, group_);
+    starts_[at] = -offset_ * sum;
+    scales_[at] = scale;
+    sums_[at] = scale * static_cast<float>(sum);
+  }
+}
+
+}  // namespace graft
