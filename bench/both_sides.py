@@ -43,10 +43,11 @@ def tune(options, folder, seed, *arguments):
 
 
 def peer(options, script, folder, *arguments):
-    """The peer's run of graft's run folder: its events by name."""
+    """The peer's run of graft's run folder: its events by name, and those of its steps."""
     done = subprocess.run([options.peer_python, HOUSE / "bench/peers" / script, "--model", options.peer_model, "--run", folder,
                            *arguments], check=True, stdout=subprocess.PIPE, text=True)
-    return {event["event"]: event for event in map(json.loads, done.stdout.splitlines())}
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    return {**{event["event"]: event for event in events}, "steps": [event for event in events if event["event"] == "step"]}
 
 
 def kept(options):

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""A step in which every token is a target: (IA)3, LoRA and full fine-tuning by graft and by transformers + PEFT, one
+after the other, on the same texts, batches, learning rates and optimiser. Checks that both have the same loss at every
+step, then prints the ratio of their rates (the bars: 2.5 for (IA)3 and LoRA, 2 for full).
+
+  bench/setup_peers
+  bench/step.py --model SmolLM2-135M-Instruct.Q4_1.gguf --data bbcnews/data
+"""
+
+import csv
+import pathlib
+import statistics
+import sys
+import tempfile
+
+import both_sides
+
+BATCH, WORDS, TEXTS = 8, 96, 32  # 96 words of news are about 128 tokens
+SETTINGS = {
+    "ia3": ["optimizer.lr=3e-3"],
+    "lora": ["method.options.rank=8", "method.options.alpha=16", "optimizer.lr=2e-4"],
+    "full": ["optimizer.lr=2e-5"],
+}
+
+
+def arguments():
+    parser = both_sides.parser(__doc__, "BBC News, one folder per topic", steps=8)
+    parser.add_argument("--methods", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    return parser.parse_args()
+
+
+def write_texts(options, file):
+    """A text's first word is its prompt, and so no target."""
+    rows = []
+    for article in sorted(pathlib.Path(options.data).glob("*/*.txt")):
+        words = article.read_text(encoding="utf-8", errors="replace").split()
+        if len(words) >= WORDS:
+            rows.append((words[0], " " + " ".join(words[1:WORDS])))
+        if len(rows) == TEXTS + 1:  # one is held out
+            break
+    with open(file, "w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([("first", "rest"), *rows])
+
+
+def measure(options, method, work):
+    settings = [f"train.batch_size={BATCH}", "generation.max_new_tokens=1", "data.held_out_split=random", *SETTINGS[method]]
+    folder = work / method
+    graft = both_sides.tune(options, folder, 0, "--recipe", "e2e-cpu", "--method", method, "--prompt-column", "first",
+                            "--target-column", "rest", "--shots", str(TEXTS), "--eval-rows", "1",
+                            *[word for setting in settings for word in ("--set", setting)])
+    events = both_sides.peer(options, "e2e_peer.py", folder, "--output", work / "peer.jsonl")
+    ours = [line["loss"] for line in both_sides.lines(folder / "metrics.jsonl") if "examples" in line]
+    theirs = [event["loss"] for event in events["steps"]]
+    of = lambda summary: {key: summary[key] for key in ("step_seconds", "peak_memory_bytes")}
+    return {"method": method, "graft": of(graft), "peer": of(events["summary"]),
+            "loss_gap": max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))}
+
+
+def show(row):
+    for name in ("graft", "peer"):
+        figures = row[name]
+        print(f"{row['method']:5} {name:5}  {figures['step_seconds']:6.2f} s/step  {figures['peak_memory_bytes'] / 2**30:5.2f} GiB")
+    print(f"{row['method']:5} graft / peer: {row['peer']['step_seconds'] / row['graft']['step_seconds']:.2f}x the rate, losses "
+          f"within {row['loss_gap']:.2%}", flush=True)
+
+
+def main():
+    options = arguments()
+    rows = both_sides.kept(options)
+    with tempfile.TemporaryDirectory(prefix="graft-bench-") as work:
+        texts = pathlib.Path(work) / "texts.csv"
+        write_texts(options, texts)
+        options.data = texts
+        for method in options.methods:
+            if all(row["method"] != method for row in rows):
+                rows.append(measure(options, method, pathlib.Path(work)))
+                both_sides.keep(options, rows)
+    for row in rows:
+        show(row)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
