@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "adapters/core/peft.h"
@@ -17,6 +18,7 @@
 #include "base/progress.h"
 #include "checkpoint/source.h"
 #include "cli/core/options.h"
+#include "cli/core/profiling.h"
 #include "cli/core/verb.h"
 #include "convert/merged_weights.h"
 #include "generate/chat.h"
@@ -32,7 +34,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, weights = "auto", logits;
+  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, weights = "auto", logits, profile;
   std::vector<std::string> stop;
   SamplingOptions sampling;
   BeamOptions beam;
@@ -180,11 +182,27 @@ int converse(const Model& model, const Tokenizer& tokenizer, const GenerateOptio
   }
 }
 
+// Behind a first token, which lays out the weights.
+std::unique_ptr<Profile> begin_profile(const Model& model, const std::vector<Prompt>& prompts,
+                                       GenerateOptions options) {
+  if (arguments.profile.empty()) return nullptr;
+  options.max_new_tokens = 1;
+  generate(model, prompts, options);
+  return std::make_unique<Profile>();
+}
+
+void end_profile(Profile& profile, const std::vector<Generated>& results) {
+  std::size_t longest = 1;
+  for (const auto& result : results) longest = std::max(longest, result.tokens.size());
+  print_profile(profile.end(arguments.profile), static_cast<std::int64_t>(longest), "token", arguments.profile, stderr);
+}
+
 int write_on(const Model& model, const std::vector<Request>& requests, const GenerateOptions& options,
              std::int32_t slot) {
   if (!arguments.logits.empty()) write_logits(model, requests, options, slot);
   const auto prompts = prompts_of(requests, slot);
   const bool streaming = prompts.size() == 1 && !arguments.json && options.beam.beams == 1;
+  const auto profile = begin_profile(model, prompts, options);
   const auto started = std::chrono::steady_clock::now();
   const auto results = generate(
       model, prompts, options,
@@ -200,6 +218,7 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
     print_texts(results);
   }
   print_closing(results, seconds);
+  if (profile) end_profile(*profile, results);
   return exit_code_of(results.back());
 }
 
@@ -296,6 +315,8 @@ void declare(CLI::App& app) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_option("--seed", arguments.seed, "of the draws")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--profile", arguments.profile,
+                 "a table of what took the time, and in this file a trace that ui.perfetto.dev opens");
   app.add_option("--dtype", arguments.dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option(

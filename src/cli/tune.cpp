@@ -10,6 +10,7 @@ namespace graft {
 namespace {
 
 JobArguments arguments;
+std::int64_t profile_steps = 0;
 
 void declare(CLI::App& app) {
   JobArguments& a = arguments;
@@ -40,6 +41,11 @@ void declare(CLI::App& app) {
   app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
   app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
   app.add_option("--set", a.sets, "any setting below, e.g. --set optimizer.lr=1e-3");
+  app.add_flag(
+         "--profile{5}", profile_steps,
+         "record 5 steps, or --profile=N: a table of what took the time, and profile.json in the run folder, which "
+         "ui.perfetto.dev opens")
+      ->check(count_from(1));
   app.footer(app.get_footer() + "\nSettings (the keys of a recipe and of --set):\n" + settings_text());
 }
 
@@ -50,6 +56,7 @@ int run() {
   run.announce();
   run.begin();
   run.tell_before();
+  if (profile_steps > 0) run.profile(profile_steps);
   train(*run.job().model, run.training("tune"));
   run.finish();
   run.close();

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -33,6 +34,7 @@ void by_runs(std::int64_t size, const RowsOf& rows_of) {
 }
 
 at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
+  RECORD_USER_SCOPE("graft::silu_gate");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
   at::Tensor y = at::empty(gate.sizes(), gate.options());
   by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
@@ -55,6 +57,7 @@ class SiluGate : public torch::autograd::Function<SiluGate> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
+    RECORD_USER_SCOPE("graft::silu_gate_backward");
     const auto saved = ctx->get_saved_variables();
     const at::Tensor grad = grads[0].to(saved[0].scalar_type()).contiguous(), gate = saved[0].contiguous(),
                      up = saved[1].contiguous();

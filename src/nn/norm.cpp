@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -27,6 +28,7 @@ Normalised by_tensor_operations(const at::Tensor& x, const at::Tensor& weight, d
 
 // Each row is read once.
 Normalised by_rows(const at::Tensor& given, const at::Tensor& weight, double eps, at::ScalarType dtype) {
+  RECORD_USER_SCOPE("graft::rms_norm");
   const at::Tensor x = given.contiguous(), factors = weight.contiguous();
   const std::int64_t width = x.size(-1);
   auto shape = x.sizes().vec();
@@ -61,6 +63,7 @@ Normalised normalise(const at::Tensor& x, const at::Tensor& weight, double eps, 
 // Of x from the gradient of the result: scale · (g - n · mean(g ⊙ n)), g = gradient ⊙ weight, n = x · scale.
 at::Tensor gradient_by_rows(const at::Tensor& grad, const at::Tensor& given, const at::Tensor& weight,
                             const at::Tensor& scales) {
+  RECORD_USER_SCOPE("graft::rms_norm_backward");
   const at::Tensor x = given.contiguous(), grads = grad.contiguous(), factors = weight.contiguous();
   const std::int64_t width = x.size(-1);
   at::Tensor result = at::empty(x.sizes(), x.options());

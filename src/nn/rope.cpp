@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ namespace {
 
 // x cos ∓ rotated sin on halves; the backward pass is the rotation by the opposite angle, so only the table is kept.
 at::Tensor rotated_by_rows(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin) {
+  RECORD_USER_SCOPE("graft::rotate");
   const at::Tensor x = given.contiguous(), cosines = cos.contiguous(), sines = sin.contiguous();
   const std::int64_t heads = x.size(1), dim = x.size(2), half = cos.size(-1);
   at::Tensor y = at::empty(x.sizes(), x.options());

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <vector>
@@ -19,6 +20,7 @@ std::vector<std::int64_t> scale_of_row(const std::vector<SlotRun>& runs) {
 }
 
 at::Tensor scaled_by_rows(const at::Tensor& given, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
+  RECORD_USER_SCOPE("graft::scale_rows");
   const at::Tensor x = given.contiguous();
   at::Tensor y = at::empty_like(x);
   const auto scale_of = scale_of_row(runs);
@@ -39,6 +41,7 @@ at::Tensor scaled_by_rows(const at::Tensor& given, const at::Tensor& scales, con
 // Columns are shared out among threads, so that a sum does not depend on their number.
 void add_products_by_rows(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
                           at::Tensor& sums) {
+  RECORD_USER_SCOPE("graft::scale_rows_backward");
   const std::int64_t width = x.size(1);
   auto* sum = sums.data_ptr<float>();
   at::parallel_for(0, width, 128, [&](std::int64_t begin, std::int64_t end) {

@@ -234,6 +234,7 @@ void TuneRun::record_step(const StepReport& step) {
   trained_.tokens += step.tokens;
   folder_.append({step.step, step.loss, step.parts, step.lr, trained_.seconds, trained_.tokens, {}, step.examples});
   if (progress_) progress_->update(step.step, fmt::format("loss {:.3f}", step.loss));
+  if (profile_) profile_->step_done();
 }
 
 Training TuneRun::training(const std::string& progress) {
@@ -335,7 +336,8 @@ std::string TuneRun::generate_command() const {
                      weights == "dense" ? "" : " --weights " + weights);
 }
 
-void TuneRun::close() const {
+void TuneRun::close() {
+  if (profile_) profile_->close();
   if (after_) {
     for (const auto& metric : job_.task.metrics) {
       const auto count =

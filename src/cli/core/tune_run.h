@@ -11,6 +11,7 @@
 #include "adapters/core/combination.h"
 #include "base/progress.h"
 #include "cli/core/evaluation.h"
+#include "cli/core/profiling.h"
 #include "cli/core/tune_report.h"
 #include "report/run_folder.h"
 #include "train/loop.h"
@@ -39,10 +40,12 @@ class TuneRun {
   void tell_before() const;
   /// For train() or train_together(), while this lives. `progress` is the verb of the progress line; empty: no line.
   Training training(const std::string& progress);
+  /// Records `steps` steps of the training to come, to be told by close().
+  void profile(std::int64_t steps) { profile_.emplace(steps, folder_.path() / "profile.json"); }
   /// Evaluates, and leaves the adapter, the summary and the report, in this order.
   void finish();
   /// Prints scores, cost and the next commands.
-  void close() const;
+  void close();
 
  private:
   void write_train();
@@ -67,6 +70,7 @@ class TuneRun {
   TrainCallbacks callbacks_;
   std::string verb_;
   std::unique_ptr<Progress> progress_;
+  std::optional<StepProfile> profile_;
   std::time_t started_ = std::time(nullptr);
   std::optional<Evaluation> before_, after_;
   Trained trained_;

@@ -1,6 +1,7 @@
 #include "nn/kernels/product.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 
@@ -20,6 +21,7 @@ std::shared_ptr<const RoundedRows> ProductInput::rounded(std::int64_t group, std
 }
 
 std::vector<at::Tensor> computed(const std::vector<Product>& products) {
+  RECORD_USER_SCOPE("graft::product");
   std::int64_t parts = 0, values = 0;
   std::vector<at::Tensor> results;
   for (const Product& product : products) {

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <limits>
 
@@ -11,6 +12,7 @@ namespace graft {
 
 RoundedRows::RoundedRows(const at::Tensor& x, std::int64_t group, std::int32_t offset)
     : group_(group), offset_(offset), columns_(x.size(1)), groups_(x.size(1) / group) {
+  RECORD_USER_SCOPE("graft::round_rows");
   const auto rows = static_cast<std::size_t>(x.size(0));
   codes_.resize(rows * static_cast<std::size_t>(columns_));
   starts_.resize(rows * static_cast<std::size_t>(groups_));

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -73,6 +74,7 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
 }  // namespace
 
 at::Tensor single_query_attention(const std::vector<SingleQuery>& queries, double scale) {
+  RECORD_USER_SCOPE("graft::single_query_attention");
   const at::Tensor& first = queries.at(0).q;
   at::Tensor out = at::empty({static_cast<std::int64_t>(queries.size()), first.numel()}, first.options());
   first.scalar_type() == at::kFloat ? attend<float>(queries, scale, out) : attend<Bits>(queries, scale, out);

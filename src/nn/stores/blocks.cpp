@@ -2,6 +2,7 @@
 // its tests and laws hold it to.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -89,6 +90,7 @@ class BlockStore : public WeightStore {
   }
 
   void dequantise_into(const at::Tensor& out, std::int64_t first, std::int64_t count) const {
+    RECORD_USER_SCOPE("graft::dequantise");
     const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / columns_);
     at::parallel_for(0, count, least, [&](std::int64_t begin, std::int64_t end) {
       if (compute_ == at::kFloat) {
