@@ -1,7 +1,12 @@
 // graft tune: adapt a model to a task, report before and after.
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/progress.h"
 #include "cli/core/options.h"
+#include "cli/core/tune_plan.h"
 #include "cli/core/tune_run.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
@@ -63,12 +68,54 @@ int run() {
   return 0;
 }
 
+void print_plan(const TunePlan& plan) {
+  const auto bytes = [](std::int64_t value) { return human_bytes(static_cast<double>(value)); };
+  fmt::print("memory    {} at the peak, {} of them weights; {} can be had\n", bytes(plan.memory),
+             bytes(plan.weight_bytes), bytes(plan.available));
+  fmt::print("training  {}: {} steps, {} tokens in a batch, {} in the largest\n", human_seconds(plan.train_seconds),
+             plan.steps, grouped(plan.mean_tokens), grouped(plan.largest_tokens));
+  if (plan.evaluations > 0)
+    fmt::print("scoring   {}: {} times {}{}\n",
+               human_seconds(plan.evaluate_seconds * static_cast<double>(plan.evaluations)), plan.evaluations,
+               human_seconds(plan.evaluate_seconds), plan.writes ? " (as long as the base model's texts are)" : "");
+  fmt::print("in all    {}\n", human_seconds(plan.seconds()));
+  if (plan.fits()) return;
+  fmt::print("\nIt does not fit. What would take less:\n");
+  for (const auto& change : plan.changes)
+    fmt::print("  {:<60}  {}{}\n", change.setting, bytes(change.memory),
+               change.memory <= plan.available ? ", fits" : "");
+}
+
+void plan(bool json) {
+  const TunePlan plan = plan_tuning(open_job(run_config_of(arguments)));
+  if (!json) return print_plan(plan);
+  nlohmann::json changes = nlohmann::json::array();
+  for (const auto& change : plan.changes)
+    changes.push_back({{"setting", change.setting}, {"memory_bytes", change.memory}});
+  fmt::print("{}\n", nlohmann::json{{"memory_bytes", plan.memory},
+                                    {"available_bytes", plan.available},
+                                    {"fits", plan.fits()},
+                                    {"weight_bytes", plan.weight_bytes},
+                                    {"seconds", plan.seconds()},
+                                    {"load_seconds", plan.load_seconds},
+                                    {"train_seconds", plan.train_seconds},
+                                    {"evaluate_seconds", plan.evaluate_seconds},
+                                    {"evaluations", plan.evaluations},
+                                    {"steps", plan.steps},
+                                    {"mean_tokens", plan.mean_tokens},
+                                    {"largest_tokens", plan.largest_tokens},
+                                    {"largest_made", plan.largest_made},
+                                    {"changes", changes}}
+                         .dump(2));
+}
+
 }  // namespace
 
 namespace cli {
 extern const Verb tune;
 const Verb tune{
-    "tune", "adapt a model to a task; report before and after",
+    "tune",
+    "adapt a model to a task; report before and after",
     "  graft tune --model SmolLM2.gguf --task bbc_news --data articles/ --shots 8 --eval-rows 200 --recipe tfew-cpu "
     "--output runs/bbc\n"
     "  graft tune --model ./smollm2 --data mine.csv --text-column text --label-column label --output runs/mine\n"
@@ -80,6 +127,8 @@ const Verb tune{
     "  graft tune --model ./t0 --task rte --task boolq --task wic --data 'tfew/{task}/*.jsonl' --recipe "
     "ia3-pretraining --output runs/vectors\n"
     "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --start-from t03b_ia3_finish.pt --output runs/cb\n",
-    declare, run};
+    declare,
+    run,
+    plan};
 }  // namespace cli
 }  // namespace graft

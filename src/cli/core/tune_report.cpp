@@ -2,11 +2,11 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/chrono.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <map>
 
+#include "base/memory.h"
 #include "statistics/bootstrap.h"
 #include "statistics/text_metric.h"
 #include "train/flops.h"
@@ -124,12 +124,6 @@ void add_comparison(ReportData& data, const TuneResult& run) {
 }
 
 }  // namespace
-
-std::int64_t peak_memory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
 
 ReportData tune_report(const TuneResult& run, const std::string& next) {
   ReportData data;

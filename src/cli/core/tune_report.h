@@ -34,7 +34,4 @@ struct TuneResult {
 /// `next` is the command to go on with. The curves come from the folder's metrics. Throws as read_metrics.
 ReportData tune_report(const TuneResult& run, const std::string& next);
 
-/// Largest resident size of this process so far, in bytes.
-std::int64_t peak_memory();
-
 }  // namespace graft

@@ -60,7 +60,6 @@ class TuneRun {
   nlohmann::json summary() const;
   nlohmann::json summary_of(const Evaluation& evaluation) const;
   std::string generate_command() const;
-  std::unique_ptr<Adapter> new_adapter() const;
 
   Job job_;
   TrainSettings settings_;

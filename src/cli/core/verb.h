@@ -18,6 +18,8 @@ struct Verb {
   void (*declare)(CLI::App& app);
   /// Runs with the parsed options; returns the exit code. Throws Error.
   int (*run)();
+  /// Says what run() would take, with the same options (`graft plan VERB`), as JSON where asked; null: cannot tell.
+  void (*plan)(bool json) = nullptr;
 };
 
 namespace cli {

@@ -1,0 +1,20 @@
+// The memory of this process and of its machine, in bytes.
+#pragma once
+
+#include <cstdint>
+
+namespace graft {
+
+/// Largest resident size of this process so far, or since begin_peak().
+std::int64_t peak_memory();
+
+/// From here on peak_memory() tells the peak of what follows, where the system can do that (Linux).
+void begin_peak();
+
+/// Resident now.
+std::int64_t resident_memory();
+
+/// What this process could take on top without swapping, within the limit of its control group.
+std::int64_t available_memory();
+
+}  // namespace graft

@@ -1,0 +1,82 @@
+#include "cli/core/tune_settings.h"
+
+#include "adapters/core/peft.h"
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace graft {
+namespace {
+
+// A method sees token ids and no words.
+nlohmann::json with_token_ids(nlohmann::json options, const Method& method, const Tokenizer& tokenizer) {
+  const std::string text = "init_text";
+  if (!options.contains(text) || std::string(method.options).find(text) == std::string::npos) return options;
+  if (!options.at(text).is_string() || options.at(text).get<std::string>().empty())
+    fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", options.at(text).dump());
+  options["init_ids"] = tokenizer.encode(options.at(text).get<std::string>(), false);
+  options.erase(text);
+  return options;
+}
+
+nlohmann::json options_of(const RunConfig& config, const MethodChoice& method, const Tokenizer& tokenizer) {
+  nlohmann::json options = method_options(config);
+  if (method.single()) return with_token_ids(options, *method.parts().front(), tokenizer);
+  for (const Method* part : method.parts()) {
+    if (options.contains(part->name)) options[part->name] = with_token_ids(options[part->name], *part, tokenizer);
+  }
+  return options;
+}
+
+std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method) {
+  const bool kept = std::filesystem::exists(kept_start(job.config) / "adapter_config.json");
+  const std::string start = kept ? kept_start(job.config).string() : job.config.method.start_from;
+  LoadedAdapter loaded = load_adapter(start, *job.model);
+  if (loaded.method != method.name())
+    fail(Category::InvalidArgument, "method.start_from",
+         "{} is an adapter of {}, and the run's method is {}; set --method {}", start, loaded.method, method.name(),
+         loaded.method);
+  return std::move(loaded.adapter);
+}
+
+}  // namespace
+
+TrainSettings train_settings(const RunConfig& config, const Task& task) {
+  TrainSettings settings;
+  const auto& objective = config.objective;
+  settings.loss.lm_weight = objective.lm ? objective.lm_weight : 0;
+  settings.loss.unlikelihood_weight = objective.unlikelihood ? objective.unlikelihood_weight : 0;
+  settings.loss.length_norm_weight = objective.length_norm ? objective.length_norm_weight : 0;
+  if (objective_of(config, task) == "lm") settings.lm = LmSettings{objective.label_smoothing};
+  settings.loss.authors_unlikelihood = objective.unlikelihood_variant == "authors";
+  settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1,
+                        config.optimizer.beta2, config.optimizer.eps};
+  settings.lr = config.optimizer.lr;
+  settings.schedule = config.optimizer.schedule;
+  settings.warmup_steps = config.optimizer.warmup_steps;
+  settings.clip_norm = config.optimizer.clip_norm;
+  settings.steps = config.train.steps;
+  settings.batch_size = config.train.batch_size;
+  settings.accumulation = config.train.accumulation;
+  settings.eval_every = config.train.eval_every;
+  settings.keep_best = best_metric_of(config, task) != "last";
+  settings.save_every = config.train.save_every > 0 ? config.train.save_every : 10;
+  settings.seed = static_cast<std::uint64_t>(config.train.seed);
+  settings.checkpoint_layers = config.train.checkpoint_layers;
+  return settings;
+}
+
+std::filesystem::path kept_start(const RunConfig& config) {
+  return std::filesystem::path(config.run.output) / "start";
+}
+
+std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method, std::uint64_t seed) {
+  const std::string& start = job.config.method.start_from;
+  Rng rng(seed, 1);
+  auto adapter = start.empty() ? method.create(*job.model, options_of(job.config, method, *job.tokenizer), rng)
+                               : started_from(job, method);
+  // What PEFT's files cannot hold is told now, not when the training is done.
+  if (method.has_adapter_file()) adapter->peft_tensors();
+  return adapter;
+}
+
+}  // namespace graft

@@ -1,0 +1,24 @@
+// What a run of `graft tune` trains, and how: from its configuration.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+
+#include "adapters/core/combination.h"
+#include "cli/core/job.h"
+#include "train/loop.h"
+
+namespace graft {
+
+/// For one template; a run in several sets TrainSettings::templates.
+TrainSettings train_settings(const RunConfig& config, const Task& task);
+
+/// Where a run keeps the adapter that it began from, so that it goes on when that is gone.
+std::filesystem::path kept_start(const RunConfig& config);
+
+/// The adapter that training begins with: fresh, or method.start_from. Throws as MethodChoice::create and load_adapter,
+/// and InvalidArgument for an adapter of another method.
+std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method, std::uint64_t seed);
+
+}  // namespace graft

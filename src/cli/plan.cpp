@@ -1,0 +1,41 @@
+// graft plan: what another command would take, before it runs.
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "cli/core/verb.h"
+
+namespace graft {
+namespace {
+
+bool as_json = false;
+CLI::App* command = nullptr;
+
+void declare(CLI::App& app) {
+  command = &app;
+  app.add_flag("--json", as_json, "as one JSON object");
+  app.require_subcommand(1);
+  for (const Verb* verb : cli::registry()) {
+    if (verb->plan == nullptr) continue;
+    CLI::App* sub = app.add_subcommand(verb->name, fmt::format("what graft {} would take; its options", verb->name));
+    verb->declare(*sub);
+  }
+}
+
+int run() {
+  for (const Verb* verb : cli::registry()) {
+    if (verb->plan != nullptr && command->got_subcommand(verb->name)) verb->plan(as_json);
+  }
+  return 0;
+}
+
+}  // namespace
+
+namespace cli {
+extern const Verb plan;
+const Verb plan{"plan", "what a command would take in memory and time, and what would make it fit",
+                "  graft plan tune --model SmolLM2.gguf --task bbc_news --data articles/ --shots 8 --eval-rows 200 "
+                "--recipe tfew-cpu --output runs/bbc\n"
+                "  graft plan --json tune --model ./t0-3b --task rte --data rte/ --output runs/rte\n",
+                declare, run};
+}  // namespace cli
+}  // namespace graft
