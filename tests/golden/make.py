@@ -5,6 +5,7 @@ Usage: make.py [OUT]     (default: data beside this file; nothing is done when O
 """
 
 import concurrent.futures
+import copy
 import hashlib
 import json
 import multiprocessing
@@ -26,17 +27,16 @@ def fingerprint():
     return digest.hexdigest()
 
 
-def golden(name, method, model_folder, out, seed):
-    """One golden.safetensors and, for an adapter, its PEFT folder."""
+def golden(name, method, bases, out, seed):
+    """One golden.safetensors and, for an adapter, its PEFT folder. `bases` are the model in each dtype."""
     import torch
     from safetensors.torch import save_file
 
     import reference
     import tfew
-    from cases import load_model
 
     def fresh(dtype):
-        return reference.adapt(load_model(name, model_folder, dtype), name, method, seed)
+        return reference.adapt(copy.deepcopy(bases[dtype]), name, method, seed)
 
     batch_seed = BATCH_SEEDS.get(f"{name}/{method}", BATCH_SEEDS.get(name, seed + 1))
     sequences = reference.batch(name, torch.Generator().manual_seed(batch_seed))
@@ -161,9 +161,9 @@ def case(number, name, out):
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)  # the same sums in the same order on every machine with these instructions
     write_model(name, out / name / "model", seed=100 + number)
-    model = load_model(name, out / name / "model", torch.float32)
-    save_file(beams.golden(model, name, torch.Generator().manual_seed(7000 + number)), out / name / "beams.safetensors")
-    return [f"{name:14} {method:5} {golden(name, method, out / name / 'model', out / name / method, seed=1000 * (number + 1))}"
+    bases = {dtype: load_model(name, out / name / "model", dtype) for dtype in (torch.float32, torch.bfloat16, torch.float64)}
+    save_file(beams.golden(copy.deepcopy(bases[torch.float32]), name, torch.Generator().manual_seed(7000 + number)), out / name / "beams.safetensors")
+    return [f"{name:14} {method:5} {golden(name, method, bases, out / name / method, seed=1000 * (number + 1))}"
             for method in reference.METHODS]
 
 
