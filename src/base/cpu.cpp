@@ -11,12 +11,14 @@ CpuFeatures asked() {
 #if defined(__x86_64__)
   const bool base = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  found.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   found.avx512_vnni = base && __builtin_cpu_supports("avx512vnni");
   found.avx512_bf16 = base && __builtin_cpu_supports("avx512bf16");
 #endif
   const char* mask = std::getenv("GRAFT_MASK_CPU");
   const std::string masked = mask == nullptr ? "" : mask;
   const auto hidden = [&](const char* feature) { return masked == "all" || masked.find(feature) != std::string::npos; };
+  if (hidden("avx2")) found.avx2 = false;
   if (hidden("avx512_vnni")) found.avx512_vnni = false;
   if (hidden("avx512_bf16")) found.avx512_bf16 = false;
   return found;

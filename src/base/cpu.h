@@ -4,12 +4,13 @@
 namespace graft {
 
 struct CpuFeatures {
+  bool avx2 = false;         ///< with FMA and F16C
   bool avx512_vnni = false;  ///< with AVX-512 F, BW, VL and DQ
   bool avx512_bf16 = false;  ///< likewise
 };
 
-/// Features named in the environment variable GRAFT_MASK_CPU ("avx512_vnni,avx512_bf16", or "all") count as absent, so
-/// that the other paths can be tested.
+/// Features named in the environment variable GRAFT_MASK_CPU ("avx2,avx512_vnni,avx512_bf16", or "all") count as
+/// absent, so that the other paths can be tested.
 const CpuFeatures& cpu_features();
 
 }  // namespace graft

@@ -231,6 +231,7 @@ GenerateOptions options_of(const Tokenizer& tokenizer) {
   options.ignore_eos = arguments.ignore_eos;
   options.stop = arguments.stop;
   options.tokenizer = &tokenizer;
+  if (arguments.dtype == "float32") options.activations = Activations::Exact;
   if (arguments.chat) options.end_tokens = Chat(tokenizer, arguments.system).end_tokens();
   return options;
 }
@@ -241,7 +242,7 @@ ModelOptions model_options() {
                        WeightFormat::Dense};
   if (arguments.weights != "auto") {
     options.weights = weight_format(arguments.weights);
-  } else if (options.dtype == at::kBFloat16 && options.device.is_cpu() && BlockProduct::fast()) {
+  } else if (arguments.dtype != "float32" && options.device.is_cpu() && BlockProduct::fast()) {
     const auto file = open_checkpoint(arguments.model);
     const auto& tensors = file->tensors();
     if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantised(tensor.dtype); }))

@@ -127,7 +127,7 @@ class BeamDecoder {
     const bool adapted = std::any_of(prompts.begin(), prompts.end(), [](const Prompt& p) { return p.slot >= 0; });
     if (adapted) forward_.slots = options.slots;
     forward_.cache = &cache_;
-    forward_.activations = Activations::EightBit;
+    forward_.activations = options.activations;
     for (const auto& prompt : prompts) {
       auto first = first_tokens(model, prompt);
       const auto longest = longest_text(static_cast<std::int64_t>(first.size()));

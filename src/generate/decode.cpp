@@ -115,7 +115,7 @@ class Decoder {
     const bool adapted = std::any_of(prompts.begin(), prompts.end(), [](const Prompt& p) { return p.slot >= 0; });
     if (adapted) forward_.slots = options.slots;
     forward_.cache = &cache_;
-    forward_.activations = Activations::EightBit;
+    forward_.activations = options.activations;
     sequences_.reserve(prompts.size());
     for (const auto& prompt : prompts) sequences_.emplace_back(prompt, cache_.add_sequence(), model, options);
   }

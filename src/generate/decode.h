@@ -47,6 +47,8 @@ struct GenerateOptions {
   std::vector<std::string> stop;         ///< stop strings; need a tokenizer
   const Tokenizer* tokenizer = nullptr;  ///< for text; without it only tokens are made
   std::vector<const SiteHooks*> slots;   ///< adapters
+  /// Exact where every digit of a float32 model counts.
+  Activations activations = Activations::EightBit;
 };
 
 struct Generated {

@@ -63,6 +63,7 @@ GenerateOptions generate_options(const Job& job) {
   options.sampling.no_repeat_ngram = generation.no_repeat_ngram;
   options.beam = {generation.beams, generation.length_penalty, early_stopping_of(generation.early_stopping)};
   options.tokenizer = job.tokenizer.get();
+  if (job.model->dtype() == at::kFloat) options.activations = Activations::Exact;
   return options;
 }
 

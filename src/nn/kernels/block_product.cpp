@@ -74,7 +74,7 @@ void put_row(const BlockCodes& how, const Row& row, std::int64_t r, std::uint8_t
 }  // namespace
 
 bool BlockProduct::fast() {
-  return cpu_features().avx512_vnni;
+  return cpu_features().avx512_vnni || cpu_features().avx2;
 }
 
 BlockProduct::BlockProduct(DType type, const at::Tensor& blocks)

@@ -136,18 +136,93 @@ void vnni(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std
   if (count == 1) vnni_rows<C, 1>(tile, groups, x, sums);
 }
 #pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c")
+
+inline __m256i four_bytes(const std::int8_t* codes) {
+  std::int32_t word;
+  std::memcpy(&word, codes, 4);
+  return _mm256_set1_epi32(word);
+}
+
+// Of rows [8 half, 8 half + 8) of a tile.
+template <typename C>
+inline __m256 eight_scales(const std::uint8_t* at, int half) {
+  if constexpr (C::kHalf) return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at + half * 16)));
+  return _mm256_loadu_ps(reinterpret_cast<const float*>(at + half * 32));
+}
+
+inline __m256i eight_codes(const std::uint8_t* at) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+}
+
+// Products of bytes are added in 16 bits. Of 4-bit codes a whole group's sum fits: 8 · 2 · 15 · 127 < 2^15. Of 8-bit
+// codes not even two products' does, so their highest bit goes its own way.
+template <typename C>
+inline __m256i eight_dots(const std::uint8_t* group, int half, const std::int8_t* x) {
+  const std::uint8_t* at = group + half * 32;
+  const __m256i ones = _mm256_set1_epi16(1);
+  if constexpr (C::kBits == 4) {
+    const __m256i low = _mm256_set1_epi8(15);
+    __m256i sum = _mm256_setzero_si256();
+    for (int quad = 0; quad < C::kQuads; quad += 2) {
+      const __m256i both = eight_codes(at + quad / 2 * kTileBytes);
+      const __m256i first = _mm256_and_si256(both, low), second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(first, four_bytes(x + quad * 4)));
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(second, four_bytes(x + quad * 4 + 4)));
+    }
+    return _mm256_madd_epi16(sum, ones);
+  } else {
+    const __m256i low = _mm256_set1_epi8(127), one = _mm256_set1_epi8(1);
+    __m256i sum = _mm256_setzero_si256(), high = _mm256_setzero_si256();
+    for (int quad = 0; quad < C::kQuads; ++quad) {
+      const __m256i codes = eight_codes(at + quad * kTileBytes), given = four_bytes(x + quad * 4);
+      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_and_si256(codes, low), given), ones));
+      const __m256i top = _mm256_and_si256(_mm256_srli_epi16(codes, 7), one);
+      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(top, given));
+    }
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(high, _mm256_set1_epi16(128)));
+  }
+}
+
+template <typename C>
+void avx2(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std::int64_t count, float* sums) {
+  for (std::int64_t n = 0; n < count; ++n, sums += kTileRows) {
+    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    const std::uint8_t* group = tile;
+    for (std::int64_t g = 0; g < groups; ++g, group += C::kBytes) {
+      if (n == 0) {
+        for (std::int64_t line = 0; line < C::kBytes; line += 64)
+          _mm_prefetch(reinterpret_cast<const char*>(group + line + kAhead), _MM_HINT_T0);
+      }
+      const __m256i start = _mm256_set1_epi32(x[n].starts[g]);
+      for (int half = 0; half < 2; ++half) {
+        const __m256i dots = _mm256_add_epi32(start, eight_dots<C>(group, half, x[n].codes + g * C::kGroup));
+        const __m256 scale =
+            _mm256_mul_ps(eight_scales<C>(group + C::kCodeBytes, half), _mm256_set1_ps(x[n].scales[g]));
+        sum[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scale, sum[half]);
+        if constexpr (C::kMinima)
+          sum[half] = _mm256_fmadd_ps(eight_scales<C>(group + C::kCodeBytes + C::kScaleBytes, half),
+                                      _mm256_set1_ps(x[n].sums[g]), sum[half]);
+      }
+    }
+    for (int half = 0; half < 2; ++half) _mm256_storeu_ps(sums + half * 8, sum[half]);
+  }
+}
+#pragma GCC pop_options
 #endif
 
 struct Kernels {
-  TileKernel plain, vnni;
+  TileKernel plain, avx2, vnni;
 };
 
 template <typename C>
 Kernels kernels() {
 #if defined(__x86_64__)
-  return {plain<C>, vnni<C>};
+  return {plain<C>, avx2<C>, vnni<C>};
 #else
-  return {plain<C>, nullptr};
+  return {plain<C>, nullptr, nullptr};
 #endif
 }
 
@@ -170,7 +245,8 @@ Kernels kernels_of(const BlockCodes& codes) {
 
 TileKernel tile_kernel(const BlockCodes& codes) {
   const Kernels found = kernels_of(codes);
-  return found.vnni != nullptr && cpu_features().avx512_vnni ? found.vnni : found.plain;
+  if (found.vnni != nullptr && cpu_features().avx512_vnni) return found.vnni;
+  return found.avx2 != nullptr && cpu_features().avx2 ? found.avx2 : found.plain;
 }
 
 TileKernel plain_tile_kernel(const BlockCodes& codes) {

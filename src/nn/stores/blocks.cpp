@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "nn/kernels/any_row.h"
 #include "nn/kernels/block_product.h"
 #include "nn/learns.h"
 #include "nn/stores/store.h"
@@ -146,7 +147,7 @@ at::Tensor BlockStore::exact_linear(const at::Tensor& x, Layout layout, const st
 
 std::optional<Product> BlockStore::product(ProductInput& x, Layout layout, Activations activations) const {
   if (activations != Activations::EightBit || !BlockProduct::fast() || layout != Layout::OutIn ||
-      x.x().scalar_type() != at::kBFloat16)
+      !rows::readable(x.x()))
     return std::nullopt;
   std::call_once(laid_out_, [this] { product_.emplace(type_, bytes_); });
   return product_->with(x);

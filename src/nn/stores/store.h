@@ -64,9 +64,9 @@ std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values);
 
 /// GGML blocks: `bytes` [rows, bytes of a row] uint8 on the CPU, mapped or not, of a matrix [rows, in] whose rows are
 /// whole blocks. Each use dequantises to `compute` (float32 or bfloat16): the same values, and for matrices of up to
-/// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. With 8-bit activations, a
-/// bfloat16 x without a gradient and a machine for it (BlockProduct::fast()), linear() is BlockProduct's instead.
-/// Throws Unsupported for another dtype, InvalidArgument where the bytes are no whole blocks.
+/// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. With 8-bit activations, an
+/// x without a gradient and a machine for it (BlockProduct::fast()), linear() is BlockProduct's instead. Throws
+/// Unsupported for another dtype, InvalidArgument where the bytes are no whole blocks.
 std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute);
 
 }  // namespace graft
