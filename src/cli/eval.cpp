@@ -2,13 +2,16 @@
 #include <fmt/chrono.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/core/eval_adapters.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
 #include "cli/core/mixture.h"
@@ -68,7 +71,10 @@ void declare(CLI::App& app) {
   options = &app;
   Arguments& a = arguments;
   add_tasks_options(app, a);
-  app.add_option("--adapter", a.adapters, std::string(kAdapterFiles) + "; once for each, a row each");
+  app.add_option("--adapter", a.adapters,
+                 std::string(kAdapterFiles) +
+                     ", or a run folder; once for each, a row each; rte=ADAPTER is for that task alone, {task} stands "
+                     "for the task");
   declare_demonstrations(app);
   app.add_option("--eval-rows", a.eval_rows, "questions, 0: all held-out rows")->check(count_from(0));
   app.add_option("--normalisation", a.normalisation,
@@ -125,9 +131,8 @@ struct Planned {
   EvalSettings settings;
 };
 
-std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings) {
+std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
   std::vector<Planned> plan;
-  const auto tasks = task_data(a.tasks, a.data);
   for (const auto& [name, data] : tasks) {
     JobArguments one = a;
     one.tasks = name.empty() ? std::vector<std::string>() : std::vector{name};
@@ -139,7 +144,7 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings) {
     if (!a.prompt_template.empty()) config.data.prompt_template = a.prompt_template;
     if (!a.dtype.empty()) config.model.dtype = a.dtype;
     if (!a.weights.empty()) config.model.weights = a.weights;
-    planned.settings.demonstrations_file = with_task(a.demonstrations_file, fs::path(name).stem().string());
+    planned.settings.demonstrations_file = with_task(a.demonstrations_file, short_task_name(name));
     eval_task(config, planned.settings);  // a slip is told before anything is loaded
     plan.push_back(planned);
   }
@@ -153,36 +158,43 @@ void refuse_other_folder(const fs::path& home) {
   if (!fs::exists(home / "scores")) refuse_occupied(home);
 }
 
-std::vector<EvalAdapter> open_adapters(const std::vector<std::string>& paths, const Model& model) {
+// In the order of the choices.
+std::vector<EvalAdapter> open_adapters(const std::vector<AdapterChoice>& choices, const Model& model) {
   std::vector<EvalAdapter> adapters;
-  std::set<std::string> known;
-  for (const auto& path : paths) {
-    adapters.push_back(open_eval_adapter(path, model));
-    if (!known.insert(adapters.back().hash).second)
-      fail(Category::InvalidArgument, "--adapter " + path, "is named twice, or a copy of another");
+  std::map<std::string, std::string> known;
+  for (const auto& choice : choices) {
+    adapters.push_back(open_eval_adapter(choice.path, model));
+    const auto [same, fresh] = known.emplace(adapters.back().hash, choice.path);
+    if (!fresh)
+      fail(Category::InvalidArgument, "--adapter " + choice.path, "is named twice, or a copy of {}; name one of them",
+           same->second);
   }
   return adapters;
 }
 
+bool answers(const AdapterChoice& choice, std::size_t task) {
+  return std::find(choice.tasks.begin(), choice.tasks.end(), task) != choice.tasks.end();
+}
+
 // Of one pool, whatever was not set aside is asked: also what trained an adapter.
-void note_training_rows(EvalData& data, const std::vector<EvalAdapter>& adapters) {
-  for (const auto& adapter : adapters) {
-    const auto& manifest = adapter.loaded.manifest;
-    if (!data.one_pool || !manifest.is_object() || !manifest.contains("data_hash")) continue;
-    if (manifest.at("data_hash") == data.candidates_hash) continue;
-    data.notes.push_back(fmt::format(
-        "{} was tuned on other rows than the candidates; if they were of this pool, some may be asked here: "
-        "--candidates and --seed as its run's --shots and --seed set them aside",
-        adapter.name));
-  }
+void note_training_rows(EvalData& data, const EvalAdapter& adapter) {
+  const auto& manifest = adapter.loaded.manifest;
+  if (!data.one_pool || !manifest.is_object() || !manifest.contains("data_hash")) return;
+  if (manifest.at("data_hash") == data.candidates_hash) return;
+  data.notes.push_back(
+      fmt::format("{} was tuned on other rows than the candidates; if they were of this pool, some may be asked here: "
+                  "--candidates and --seed as its run's --shots and --seed set them aside",
+                  adapter.name));
 }
 
 std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& base,
-                               const std::vector<EvalAdapter>& adapters) {
+                               const std::vector<AdapterChoice>& choices, const std::vector<EvalAdapter>& adapters) {
   std::vector<EvalData> all;
-  for (const auto& planned : plan) {
-    all.push_back(open_eval_data(planned.config, planned.settings, *base.tokenizer));
-    note_training_rows(all.back(), adapters);
+  for (std::size_t t = 0; t < plan.size(); ++t) {
+    all.push_back(open_eval_data(plan[t].config, plan[t].settings, *base.tokenizer));
+    for (std::size_t a = 0; a < adapters.size(); ++a) {
+      if (answers(choices[a], t)) note_training_rows(all.back(), adapters[a]);
+    }
     for (const auto& note : all.back().notes)
       std::fprintf(stderr, "graft: note: %s: %s\n", all.back().task.name.c_str(), note.c_str());
   }
@@ -195,6 +207,16 @@ std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const Mode
   scorers.push_back(std::make_unique<EvalScorer>(base, hashes, nullptr, folder));
   for (const auto& adapter : adapters) scorers.push_back(std::make_unique<EvalScorer>(base, hashes, &adapter, folder));
   return scorers;
+}
+
+// The base's, then those of the adapters that answer the task.
+std::vector<EvalScorer*> scorers_on(std::size_t task, const std::vector<AdapterChoice>& choices,
+                                    const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+  std::vector<EvalScorer*> result = {scorers.front().get()};
+  for (std::size_t a = 0; a < choices.size(); ++a) {
+    if (answers(choices[a], task)) result.push_back(scorers[a + 1].get());
+  }
+  return result;
 }
 
 Json settings_json(const Arguments& a, const EvalSettings& settings, const RunConfig& config) {
@@ -248,24 +270,27 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
 int run() {
   const Arguments& a = arguments;
   const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(std::time(nullptr)));
-  const std::vector<Planned> plan = plan_of(a, settings_of(a));
+  const auto tasks = task_data(a.tasks, a.data);
+  const std::vector<Planned> plan = plan_of(a, settings_of(a), tasks);
+  const auto choices = adapter_choices(a.adapters, tasks);
   const fs::path home = a.output;
   refuse_other_folder(home);
   const Base base = open_base(plan.front().config);
-  const auto adapters = open_adapters(a.adapters, *base.model);
-  const auto data = open_all(plan, base, adapters);
+  const auto adapters = open_adapters(choices, *base.model);
+  const auto data = open_all(plan, base, choices, adapters);
   const ModelHashes hashes = hashes_of(*base.model, a.model);
   const auto scorers = scorers_of(base, hashes, adapters, home / "scores");
   Json results = results_head(a, plan.front(), base, hashes, started);
   EvaluationReport report = report_of(a, results);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
-    const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers);
+    const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
     predictions += prediction_lines(data[t], rows);
     print_evaluated(report.tasks.back());
   }
+  print_overview(report.tasks);
   write_file(home / "predictions.jsonl", predictions);
   write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_file(home / "report.html", render_evaluation(report));
@@ -284,6 +309,8 @@ const Verb eval{
     "--output runs/icl\n"
     "  graft eval --model ./smollm2 --task bbc_news --data articles/ --shots 8 --candidates 8 --adapter "
     "runs/bbc/adapter --output runs/eval-bbc\n"
+    "  graft eval --model ./smollm2 --task rte --task cb --task copa --data 'superglue/{task}' --shots 8 --adapter "
+    "'runs/{task}' --output runs/tfew-and-icl\n"
     "  graft eval --model ./smollm2 --task banking77 --data banking77/ --shots 16 --demonstrations bm25 --eval-rows "
     "500 "
     "--output runs/nearest\n"

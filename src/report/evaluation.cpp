@@ -131,6 +131,22 @@ std::string task_section(const EvaluatedTask& task, std::size_t index) {
   return section(fmt::format("task{}", index), escape(task.name), bars(task) + curve(task) + table + notes);
 }
 
+std::string overview(const std::vector<EvaluatedTask>& tasks) {
+  const auto lines = overview_of(tasks);
+  if (lines.empty()) return "";
+  constexpr std::size_t kNames = 2;  // task and setting
+  std::string rows;
+  for (const auto& line : lines) {
+    const bool first = &line == &lines.front();
+    std::string cells;
+    for (std::size_t c = 0; c < line.size(); ++c)
+      cells += fmt::format("<{0}{1}{2}>{3}</{0}>", first ? "th" : "td", first ? " scope=\"col\"" : "",
+                           c < kNames ? "" : " class=\"n\"", escape(line[c]));
+    rows += first ? "<thead><tr>" + cells + "</tr></thead><tbody>" : "<tr>" + cells + "</tr>";
+  }
+  return section("overview", "All tasks", "<div class=\"scroll\"><table>" + rows + "</tbody></table></div>");
+}
+
 std::string header(const EvaluationReport& report) {
   std::string tasks;
   for (const auto& task : report.tasks) tasks += (tasks.empty() ? "" : ", ") + task.name;
@@ -164,7 +180,8 @@ std::string render_evaluation(const EvaluationReport& report) {
   parts.version = report.version;
   std::string tasks;
   for (std::size_t t = 0; t < report.tasks.size(); ++t) tasks += task_section(report.tasks[t], t);
-  parts.sections = {{"Tasks", tasks},
+  parts.sections = {{"All tasks", overview(report.tasks)},
+                    {"Tasks", tasks},
                     {"How to read it",
                      section("reading", "How to read it", std::string("<p class=\"note\">") + kExplanation + "</p>")},
                     {"Try it", commands_section(shared)},

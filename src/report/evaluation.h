@@ -63,6 +63,11 @@ struct EvaluationReport {
 /// are three or more. Every text may be hostile: it is escaped.
 std::string render_evaluation(const EvaluationReport& report);
 
+/// All tasks under each other, as lines of equally many cells, the headings the first: task, setting, accuracy,
+/// intervals, difference to the task's first setting, seconds and FLOPs of a question. Means over the tasks end it, of
+/// each setting that all of them have and of the adapters where each has one. Empty for fewer than two tasks.
+std::vector<std::vector<std::string>> overview_of(const std::vector<EvaluatedTask>& tasks);
+
 /// What an accuracy of this task is: "50.0% by chance", or when a text is right.
 std::string scale_text(const EvaluatedTask& task);
 /// "0.034", "<0.001".

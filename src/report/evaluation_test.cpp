@@ -79,6 +79,40 @@ TEST(EvaluationPage, TextsHaveNoChanceAndNoPercent) {
   EXPECT_EQ(html.find("chance"), std::string::npos);
 }
 
+TEST(EvaluationPage, SeveralTasksHaveATableOfAll) {
+  EvaluationReport two = report();
+  EXPECT_TRUE(overview_of(two.tasks).empty()) << "one task has its own table";
+  two.tasks.push_back(two.tasks[0]);
+  EvaluatedTask& other = two.tasks[1];
+  other.name = "cb";
+  other.rows = {row("0-shot", 0, 0.6), row("8-shot", 8, 0.9), row("runs/cb (ia3)", 0, 0.9)};
+  other.rows[2].adapted = true;
+  other.rows[2].seconds = 0.04;
+  const auto lines = overview_of(two.tasks);
+  ASSERT_EQ(lines.size(), 1u + 4 + 3 + 3) << "headings, both tasks, and the means";
+  for (const auto& line : lines) EXPECT_EQ(line.size(), lines[0].size());
+  using Line = std::vector<std::string>;
+  EXPECT_EQ(lines[3],
+            (Line{"rte & <more>", "8-shot", "60.0%", "54.0–66.0", "+10.0 (−1.0 to +21.0)", "0.080", "0.02", "1.5 G"}));
+  EXPECT_EQ(lines[8], (Line{"mean of 2", "0-shot", "55.0%", "-", "-", "-", "0.02", "1.5 G"}));
+  EXPECT_EQ(lines[9][1], "8-shot") << "no mean where a task has no such row";
+  EXPECT_EQ(lines[10], (Line{"mean of 2", "adapted", "80.0%", "-", "-", "-", "0.03", "1.5 G"}));
+  const std::string html = render_evaluation(two);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_NE(html.find("<h2 id=\"overview-title\">All tasks</h2>"), std::string::npos);
+  EXPECT_NE(html.find("mean of 2"), std::string::npos);
+  other.percent = false;
+  EXPECT_EQ(overview_of(two.tasks).size(), 8u) << "texts and choices have no mean";
+}
+
+TEST(EvaluationPage, AnAdapterForAllTasksHasItsMeanOnce) {
+  EvaluationReport two = report();
+  two.tasks.push_back(two.tasks[0]);
+  const auto lines = overview_of(two.tasks);
+  ASSERT_EQ(lines.size(), 1u + 4 + 4 + 4);
+  EXPECT_EQ(lines.back()[1], "runs/<rte> (ia3)");
+}
+
 TEST(EvaluationPage, SmallProbabilitiesAreNotZero) {
   EXPECT_EQ(p_value_text(0.0344), "0.034");
   EXPECT_EQ(p_value_text(0.00004), "<0.001");

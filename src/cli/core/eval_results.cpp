@@ -166,4 +166,12 @@ void print_evaluated(const EvaluatedTask& task) {
   fmt::print("\n");
 }
 
+void print_overview(const std::vector<EvaluatedTask>& tasks) {
+  const auto lines = overview_of(tasks);
+  if (lines.empty()) return;
+  fmt::print("all tasks\n");
+  print_columns(lines);
+  fmt::print("\n");
+}
+
 }  // namespace graft

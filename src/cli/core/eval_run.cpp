@@ -159,7 +159,7 @@ EvalPass::Losses EvalPass::losses() const {
 }
 
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
-                                   const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+                                   const std::vector<EvalScorer*>& scorers) {
   const TaskRun run(data, settings, config);
   std::vector<EvalRow> rows;
   for (const auto shots : settings.shots) rows.push_back(run.base_row(shots, *scorers.front()));

@@ -1,7 +1,6 @@
 // The rows of `graft eval`: the base model without and with demonstrations, and each adapter, on one task.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -47,6 +46,6 @@ struct EvalRow {
 /// as it did in training: without demonstrations and instruction. `scorers` has the base's first. Throws as the parts
 /// do, Cancelled too: what is scored is kept.
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
-                                   const std::vector<std::unique_ptr<EvalScorer>>& scorers);
+                                   const std::vector<EvalScorer*>& scorers);
 
 }  // namespace graft
