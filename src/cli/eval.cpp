@@ -129,6 +129,7 @@ EvalSettings settings_of(const Arguments& a) {
 struct Planned {
   RunConfig config;
   EvalSettings settings;
+  std::string task = {};  ///< its name
 };
 
 std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
@@ -145,7 +146,7 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
     if (!a.dtype.empty()) config.model.dtype = a.dtype;
     if (!a.weights.empty()) config.model.weights = a.weights;
     planned.settings.demonstrations_file = with_task(a.demonstrations_file, short_task_name(name));
-    eval_task(config, planned.settings);  // a slip is told before anything is loaded
+    planned.task = eval_task(config, planned.settings).name;  // a slip is told before anything is loaded
     plan.push_back(planned);
   }
   if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)
@@ -154,8 +155,20 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
   return plan;
 }
 
-void refuse_other_folder(const fs::path& home) {
-  if (!fs::exists(home / "scores")) refuse_occupied(home);
+void refuse_other_folder(const fs::path& home, const std::vector<Planned>& plan) {
+  if (!fs::exists(home / "scores")) return refuse_occupied(home);
+  const nlohmann::json results = read_results(home);
+  if (!results.is_object() || !results.contains("tasks")) return;
+  for (const auto& before : results.at("tasks")) {
+    const std::string name = before.value("task", "");
+    const bool again =
+        std::any_of(plan.begin(), plan.end(), [&](const Planned& planned) { return planned.task == name; });
+    if (!again)
+      fail(Category::InvalidArgument, home.string(),
+           "holds the results of task {}, which this command would replace; name that task too (what was scored is not "
+           "scored again), or another --output",
+           name);
+  }
 }
 
 // In the order of the choices.
@@ -274,7 +287,7 @@ int run() {
   const std::vector<Planned> plan = plan_of(a, settings_of(a), tasks);
   const auto choices = adapter_choices(a.adapters, tasks);
   const fs::path home = a.output;
-  refuse_other_folder(home);
+  refuse_other_folder(home, plan);
   const Base base = open_base(plan.front().config);
   const auto adapters = open_adapters(choices, *base.model);
   const auto data = open_all(plan, base, choices, adapters);

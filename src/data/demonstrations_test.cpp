@@ -100,6 +100,18 @@ TEST(EvaluationData, ThePoolIsDividedAsATuningRunDividesIt) {
   EXPECT_EQ(evaluation_data(pool(), file, {{}, 0, 5}, 3).train.size(), 10u) << "but no more than half of a class";
 }
 
+TEST(EvaluationData, MoreThanThePoolHasIsToldAsDemonstrations) {
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv("row", 6) + "row 5,y\n");
+  EXPECT_THAT(
+      error_of([&] {
+        evaluation_data(pool(), file, {{}, 0, 4}, 0);
+      }),
+      HasSubstr("--shots: 4 demonstrations need as many rows of each class set aside, and the class 'x' has 3"));
+  EXPECT_THAT(evaluation_data(pool(), file, {{}, 0, 3}, 0).notices,
+              ElementsAre(HasSubstr("1 of 7 rows repeat the text of an earlier row")));
+}
+
 TEST(EvaluationData, TheTrainingSplitIsTakenWhole) {
   const Folder folder;
   folder.file("train.csv", csv("train", 30));

@@ -159,7 +159,7 @@ std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<Ch
   auto began = Clock::now();
   KeptPrefix prefix(model, options);
   for (const auto& group : groups_of(examples, options.batch_tokens)) {
-    if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
+    stop_if_interrupted("evaluation");
     auto scores = prefix.score(model, group, options);
     const auto ended = Clock::now();
     if (options.on_scores)

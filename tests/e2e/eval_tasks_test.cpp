@@ -1,6 +1,7 @@
 // graft eval on several tasks, each with adapters of its own.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "eval_fixture.h"
@@ -42,6 +43,19 @@ TEST_F(EvalTasks, OneTableOfAll) {
   EXPECT_EQ(results().at("tasks")[1].at("task"), "other");
   for (const char* part : {"all tasks", "mean of 2"}) EXPECT_NE(end.out.find(part), std::string::npos) << end.out;
   EXPECT_NE(read_file(folder() / "out/report.html").find("mean of 2"), std::string::npos);
+}
+
+TEST_F(EvalTasks, TheResultsOfAnotherTaskAreNotReplaced) {
+  ASSERT_EQ(run(both({})).code, 0);
+  const std::string before = read_file(folder() / "out/results.json");
+  expect_refused(run(eval({})), 2, {"out", "the results of task other", "--output"});
+  EXPECT_EQ(read_file(folder() / "out/results.json"), before);
+  ASSERT_EQ(run(eval({}, "one")).code, 0);
+  Words more = both({});
+  more[std::find(more.begin(), more.end(), "out") - more.begin()] = "one";
+  EXPECT_EQ(run(more).code, 0) << "a task more is welcome";
+  write_file(folder() / "one/results.json", "[1");
+  expect_refused(run(more), 4, {"one/results.json", "remove it"});
 }
 
 TEST_F(EvalTasks, EachTaskHasItsOwnAdapter) {

@@ -100,6 +100,16 @@ void drop_unlabelled(EvalData& data, std::vector<Row>& rows) {
        "test; give fewer --candidates, or --set data.held_out_split");
 }
 
+// Intervals are wide then, and nobody may have meant it.
+void note_few(EvalData& data, const EvalSettings& settings) {
+  const auto shown = static_cast<std::int64_t>(data.candidates.size());
+  if (!data.one_pool || !settings.demonstrations_file.empty() || data.count() >= shown) return;
+  data.notes.push_back(fmt::format(
+      "{} rows are asked and {} are set aside for demonstrations; fewer --shots or --candidates, or rows of their own "
+      "(--demonstrations-file), leave more to ask",
+      data.count(), shown));
+}
+
 void note_repeats(EvalData& data) {
   std::set<std::string> ids;
   for (const auto& example : data.questions.front()) ids.insert(example.id);
@@ -146,6 +156,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   if (wanted > 0 && wanted < groups.size()) groups.resize(wanted);
   for (const auto index : data.templates) data.questions.push_back(asked(data.task, groups, index, tokenizer));
   note_repeats(data);
+  if (wanted == 0 || data.count() < config.data.eval_rows) note_few(data, settings);
   data.candidates_hash = data_hash(data.candidates);
   data.questions_hash = hash_of(groups);
   // Too few candidates are told before anything is scored.

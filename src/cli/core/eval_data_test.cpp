@@ -83,6 +83,20 @@ TEST_F(EvalDataTest, DrawnAndFixedOnesAreTheSameForEveryQuestion) {
   EXPECT_TRUE(none.before(data.questions[0][0]).empty());
 }
 
+TEST_F(EvalDataTest, FewQuestionsAreTold) {
+  write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\nc,x\nd,y\ne,x\nf,y\n");
+  config_.data.path = (folder_ / "pool.csv").string();
+  EvalSettings settings;
+  settings.shots = {0, 1};
+  settings.candidates = 2;
+  EXPECT_THAT(open(settings).notes, ElementsAre(HasSubstr("2 rows are asked and 4 are set aside")));
+  config_.data.eval_rows = 2;
+  EXPECT_TRUE(open(settings).notes.empty()) << "so few were asked for";
+  config_.data.eval_rows = 0;
+  settings.candidates = 1;
+  EXPECT_TRUE(open(settings).notes.empty());
+}
+
 TEST_F(EvalDataTest, SlipsAreTold) {
   EvalSettings settings;
   settings.shots = {0, 5};

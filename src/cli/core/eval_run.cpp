@@ -108,7 +108,7 @@ class TaskRun {
                                      const EvalScorer& scorer, EvalPass& pass) const {
     std::vector<Question> questions;
     for (const auto& example : data_.questions[t]) {
-      if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
+      stop_if_interrupted("evaluation");
       const auto shown = demonstrator.before(example);
       questions.push_back(question_behind(example, layout, shown, scorer.tokenizer(), scorer.model().config(),
                                           config_.data.max_prompt_tokens));
