@@ -19,6 +19,7 @@
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
+#include "report/runs.h"
 
 namespace graft {
 namespace {
@@ -280,9 +281,32 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   return report;
 }
 
+// The list of runs stands beside the folder; an evaluation does not fail because it cannot be written.
+void record(const fs::path& home, std::time_t started, const EvaluationReport& report) {
+  const fs::path folder = fs::canonical(home);
+  for (const auto& task : report.tasks) {
+    for (const auto& row : task.rows) {
+      const RunRecord run{fmt::format("{} {} {}", folder.string(), task.name, row.name),
+                          folder.string(),
+                          fmt::format("{:%FT%TZ}", fmt::gmtime(started)),
+                          "done",
+                          report.model,
+                          task.name,
+                          row.name,
+                          0,
+                          {{"accuracy", row.accuracy.value}}};
+      const std::string why = record_run(folder.parent_path() / "runs.db", run);
+      if (why.empty()) continue;
+      std::fprintf(stderr, "graft: note: %s\n", why.c_str());
+      return;
+    }
+  }
+}
+
 int run() {
   const Arguments& a = arguments;
-  const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(std::time(nullptr)));
+  const std::time_t now = std::time(nullptr);
+  const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(now));
   const auto tasks = task_data(a.tasks, a.data);
   const std::vector<Planned> plan = plan_of(a, settings_of(a), tasks);
   const auto choices = adapter_choices(a.adapters, tasks);
@@ -307,6 +331,7 @@ int run() {
   write_file(home / "predictions.jsonl", predictions);
   write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_file(home / "report.html", render_evaluation(report));
+  record(home, now, report);
   fmt::print("report:  {}\nresults: {}\n", (home / "report.html").string(), (home / "results.json").string());
   return 0;
 }

@@ -92,6 +92,58 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
   return json;
 }
 
+ReportScore score_of(const nlohmann::json& score) {
+  const auto& interval = score.at("bootstrap_95");
+  return {score.at("value").get<double>(), interval.at(0).get<double>(), interval.at(1).get<double>()};
+}
+
+EvaluatedDifference difference_of(const nlohmann::json& json) {
+  const auto& interval = json.at("bootstrap_95");
+  const auto& test = json.at("mcnemar_first_runs");
+  return {{json.at("accuracy").get<double>(), interval.at(0).get<double>(), interval.at(1).get<double>()},
+          json.at("bootstrap_p").get<double>(),
+          test.at("p").get<double>(),
+          test.at("only_base").get<std::int64_t>(),
+          test.at("only_this").get<std::int64_t>()};
+}
+
+// Its further metrics are left to the task.
+EvaluatedRow row_of(const nlohmann::json& json) {
+  EvaluatedRow row;
+  json.at("setting").get_to(row.name);
+  json.at("shots").get_to(row.shots);
+  row.adapted = !json.at("adapter").is_null();
+  row.accuracy = score_of(json.at("accuracy"));
+  row.wilson_low = json.at("accuracy").at("wilson_95").at(0).get<double>();
+  row.wilson_high = json.at("accuracy").at("wilson_95").at(1).get<double>();
+  if (json.contains("accuracy_over_runs")) {
+    const auto& spread = json.at("accuracy_over_runs");
+    row.spread = ReportScore{spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
+                             spread.at("third_quartile").get<double>()};
+  }
+  if (!json.at("against_first").is_null()) row.difference = difference_of(json.at("against_first"));
+  json.at("prompt_tokens").get_to(row.prompt_tokens);
+  json.at("seconds_per_question").get_to(row.seconds);
+  json.at("flops_per_question").get_to(row.flops_shared);
+  json.at("flops_per_question_alone").get_to(row.flops_alone);
+  row.runs = static_cast<std::int64_t>(json.at("runs").size());
+  for (const auto& pass : json.at("runs")) {
+    row.dropped += pass.at("dropped_demonstrations").get<std::int64_t>();
+    row.cut += pass.at("cut_prompts").get<std::int64_t>();
+  }
+  return row;
+}
+
+// Those that stand in a row beside its accuracy.
+std::vector<std::string> metrics_of(const nlohmann::json& row) {
+  std::vector<std::string> metrics;
+  for (const auto& [name, value] : row.items()) {
+    if (name != "accuracy" && value.is_object() && value.contains("value") && value.contains("bootstrap_95"))
+      metrics.push_back(name);
+  }
+  return metrics;
+}
+
 std::string range_text(double low, double high) {
   return fmt::format("{:.1f}–{:.1f}", 100 * low, 100 * high);
 }
@@ -132,6 +184,26 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
                {"rows", Json::array()}};
   for (std::size_t r = 0; r < rows.size(); ++r) json["rows"].push_back(row_json(data, rows[r], scores.rows[r]));
   return json;
+}
+
+EvaluatedTask evaluated_of(const nlohmann::json& entry) {
+  EvaluatedTask task;
+  entry.at("task").get_to(task.name);
+  entry.at("questions").get_to(task.examples);
+  entry.at("chance").get_to(task.chance);
+  entry.at("notes").get_to(task.notes);
+  task.percent = task.chance > 0;
+  std::size_t runs = 0;
+  for (const auto& row : entry.at("rows")) {
+    task.rows.push_back(row_of(row));
+    runs = std::max(runs, row.at("runs").size());
+  }
+  if (runs > 1) task.runs = fmt::format("{} runs", runs);
+  if (task.rows.empty()) return task;
+  task.metrics = metrics_of(entry.at("rows").front());
+  for (std::size_t r = 0; r < task.rows.size(); ++r)
+    for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
+  return task;
 }
 
 std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& rows) {
