@@ -32,7 +32,8 @@ struct Arguments : JobArguments {
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
               prompt_template, dtype, weights;
-  std::int64_t seeds = 1, candidates = 0;
+  std::string calibrate;
+  std::int64_t seeds = 1, candidates = 0, orders = 1;
   bool balanced = false;
 };
 
@@ -52,6 +53,9 @@ void declare_demonstrations(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--balanced", a.balanced, "--shots counts random demonstrations of each class, not in all");
   app.add_option("--seeds", a.seeds, "draws of random demonstrations")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--orders", a.orders, "orders of the same demonstrations, each a run: how much accuracy hangs on them")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   app.add_option("--seed", a.seed, "of the questions' sample, and the first draw's")->check(count_from(0));
@@ -80,6 +84,10 @@ void declare(CLI::App& app) {
   app.add_option("--eval-rows", a.eval_rows, "questions, 0: all held-out rows")->check(count_from(0));
   app.add_option("--normalisation", a.normalisation,
                  "how choices are compared: none, tokens, chars, bytes or pmi (default: the task's)");
+  app.add_option("--calibrate", a.calibrate,
+                 "contextual: also a row of each number of shots whose answers have the choices' probabilities after a "
+                 "content-free question (N/A) divided out")
+      ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
   app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1 (default: the task's)");
@@ -112,6 +120,8 @@ EvalSettings settings_of(const Arguments& a) {
   settings.choice = demonstration_choice_of(a.demonstrations);
   settings.seeds = a.seeds;
   settings.balanced = a.balanced;
+  settings.orders = a.orders;
+  settings.contextual = !a.calibrate.empty();
   settings.candidates = a.candidates;
   settings.layout = {unescaped(a.instruction), unescaped(a.separator)};
   settings.normalisation = a.normalisation;
@@ -120,6 +130,8 @@ EvalSettings settings_of(const Arguments& a) {
     fail(Category::InvalidArgument, "--balanced", "is for random demonstrations, not for {}", a.demonstrations);
   if (a.candidates > 0 && !a.demonstrations_file.empty())
     fail(Category::InvalidArgument, "--candidates", "are all rows of --demonstrations-file; leave one out");
+  if (a.orders > 1 && settings.choice == DemonstrationChoice::Bm25)
+    fail(Category::InvalidArgument, "--orders", "is not for bm25, which puts the nearest demonstration last");
   const bool drawn = settings.choice == DemonstrationChoice::Random && settings.shots.size() > 1;
   if (a.seeds > 1 && !drawn)
     std::fprintf(stderr, "graft: note: nothing is drawn at random, so one run stands for all %lld seeds\n",
@@ -240,6 +252,8 @@ Json settings_json(const Arguments& a, const EvalSettings& settings, const RunCo
           {"demonstrations_file", a.demonstrations_file},
           {"candidates", settings.candidates},
           {"seeds", settings.seeds},
+          {"orders", settings.orders},
+          {"calibrate", a.calibrate},
           {"seed", config.data.seed},
           {"instruction", settings.layout.instruction},
           {"separator", settings.layout.separator},
@@ -352,6 +366,8 @@ const Verb eval{
     "  graft eval --model ./smollm2 --task banking77 --data banking77/ --shots 16 --demonstrations bm25 --eval-rows "
     "500 "
     "--output runs/nearest\n"
+    "  graft eval --model ./smollm2 --task cb --data superglue/cb/ --shots 4 --orders 10 --calibrate contextual "
+    "--output runs/orders\n"
     "  graft eval --model ./smollm2 --data mine.csv --text-column text --label-column label --shots 0,4 --instruction "
     "'Sort these messages.' --output runs/mine\n",
     declare, run};

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "data/bm25.h"
 #include "data/data_test_support.h"
 #include "data/sampler.h"
@@ -76,6 +78,29 @@ TEST(Demonstrations, AMisspeltChoiceIsToldWithTheRightOne) {
   EXPECT_EQ(demonstration_choice_of("bm25"), DemonstrationChoice::Bm25);
   EXPECT_EQ(error_of([] { demonstration_choice_of("randon"); }),
             "InvalidArgument --demonstrations: unknown 'randon' (did you mean 'random'?)");
+}
+
+TEST(DemonstrationOrders, AreDistinctAndAsManyAsThereCanBe) {
+  const auto orders = demonstration_orders(5, 20, 3);
+  ASSERT_EQ(orders.size(), 20u);
+  EXPECT_THAT(orders[0], ElementsAre(0, 1, 2, 3, 4)) << "first as they are";
+  EXPECT_EQ(std::set<std::vector<std::size_t>>(orders.begin(), orders.end()).size(), 20u);
+  for (const auto& order : orders) EXPECT_THAT(order, testing::UnorderedElementsAre(0, 1, 2, 3, 4));
+  EXPECT_EQ(demonstration_orders(5, 20, 3), orders);
+  EXPECT_NE(demonstration_orders(5, 20, 4), orders);
+  EXPECT_EQ(demonstration_orders(3, 20, 0).size(), 6u) << "3!";
+  EXPECT_EQ(demonstration_orders(1, 20, 0).size(), 1u);
+  EXPECT_EQ(demonstration_orders(50, 1, 0).size(), 1u);
+}
+
+TEST(ContentFree, ThePromptSaysNothingOfTheRow) {
+  const Task task = parse_task(
+      "name: both\nformat: jsonl\nsplits: {pool: a.jsonl}\nlabel: label\nlabels: [x, y]\nwords:\n  word: {field: "
+      "asks, values: {cause: because, effect: so}}\ntemplates:\n  - {prompt: '{text}, {word}', choices: [' {one}', ' "
+      "b']}\n",
+      "t");
+  const Row row{{{"text", "It rained"}, {"asks", "cause"}, {"one", "clouds"}, {"label", "x"}}, "a.jsonl:1"};
+  EXPECT_EQ(content_free_prompt(task, row, 0, ByteTokenizer()), "N/A, because") << "a word of the template stays";
 }
 
 TEST(EvaluationData, WithoutDemonstrationsAllIsAsked) {

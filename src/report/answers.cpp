@@ -32,8 +32,9 @@ class Reader {
     if (!right) return;
     Place& place = tuned ? place_of("", line.at("phase").get<std::string>())
                          : place_of(line.at("task").get<std::string>(), line.at("setting").get<std::string>());
-    const std::string run =
-        tuned ? "" : fmt::format("{} {}", line.at("seed").get<std::int64_t>(), line.at("template").get<std::string>());
+    const std::string run = tuned ? ""
+                                  : fmt::format("{} {} {}", line.at("seed").get<std::int64_t>(), line.value("order", 0),
+                                                line.at("template").get<std::string>());
     const auto [index, fresh] = place.runs.emplace(run, place.answers.runs.size());
     if (fresh) place.answers.runs.emplace_back();
     auto& answers = place.answers.runs[index->second];

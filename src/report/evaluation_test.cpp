@@ -56,6 +56,26 @@ TEST(EvaluationPage, ShowsEverySettingWithIntervalsAndTests) {
   EXPECT_EQ(html.find("<more>"), std::string::npos);
 }
 
+TEST(EvaluationPage, CalibrationAndOrdersHaveColumnsAndDrawings) {
+  EvaluationReport made = report();
+  auto& rows = made.tasks[0].rows;
+  ReportCalibration calibration{0.125, 0.4375, std::vector<ReportCalibration::Bin>(15)};
+  calibration.bins[9] = {30, 0.62, 0.75};
+  rows[2].calibration = calibration;
+  rows[2].orders = ReportScore{0.6, 0.41, 0.73};
+  rows.insert(rows.begin() + 3, rows[2]);
+  rows[3].name = "8-shot calibrated";
+  rows[3].calibrated = true;
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "<svg"), 3u) << "and a reliability diagram";
+  for (const char* part :
+       {"ECE", "12.5%", "0.438", "over orders", "41.0%–73.0%", "8-shot calibrated", "as right as sure", "0.62: 0.75"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  const std::string curve = html.substr(html.find("Accuracy by the number of demonstrations"));
+  EXPECT_NE(curve.find(">calibrated</text>"), std::string::npos);
+}
+
 TEST(EvaluationPage, OneRunNeedsNoSpread) {
   EvaluationReport one = report();
   one.tasks[0].runs.clear();

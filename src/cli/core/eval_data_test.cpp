@@ -79,8 +79,23 @@ TEST_F(EvalDataTest, DrawnAndFixedOnesAreTheSameForEveryQuestion) {
   const Demonstrator one(data, settings, ByteTokenizer(), 1, 3, 0), other(data, settings, ByteTokenizer(), 1, 3, 7);
   EXPECT_EQ(one.ids(), other.ids()) << "whatever the seed";
   EXPECT_THAT(one.before({}).front(), HasSubstr("What is "));
+  const Demonstrator turned = first.reordered({2, 0, 1});
+  EXPECT_EQ(turned.ids(), (std::vector<std::string>{first.ids()[2], first.ids()[0], first.ids()[1]}));
+  EXPECT_EQ(turned.before(data.questions[0][0]).front(), first.before(data.questions[0][0]).back());
   const Demonstrator none(data, settings, ByteTokenizer(), 0, 0, 0);
   EXPECT_TRUE(none.before(data.questions[0][0]).empty());
+}
+
+TEST_F(EvalDataTest, ContentFreePromptsAreThoseOfTheTemplates) {
+  config_.data.prompt_template = "all";
+  EvalSettings settings;
+  settings.contextual = true;
+  const EvalData data = open(settings);
+  EXPECT_EQ(data.content_free,
+            (std::vector<std::vector<std::string>>{{"N/A is", "N/A is"}, {"What is N/A?", "What is N/A?"}}));
+  EXPECT_TRUE(open({}).content_free.empty());
+  settings.normalisation = "pmi";
+  EXPECT_THAT(refused(settings), HasSubstr("--calibrate: and the normalisation pmi both"));
 }
 
 TEST_F(EvalDataTest, FewQuestionsAreTold) {

@@ -106,7 +106,8 @@ void add_shots(LineChart& chart, const fs::path& folder) {
   for (const auto& task : evaluated_tasks(folder)) {
     Series series{fmt::format("{} {}", folder.string(), task.name), {}, false, true};
     for (const auto& row : task.rows) {
-      if (!row.adapted) series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+      if (!row.adapted && !row.calibrated)
+        series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
     }
     chart.series.push_back(series);
   }
