@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/job.h"
 #include "cli/core/mixture.h"
