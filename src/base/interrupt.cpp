@@ -2,6 +2,8 @@
 
 #include <csignal>
 
+#include "base/error.h"
+
 namespace graft {
 namespace {
 
@@ -24,6 +26,14 @@ void catch_interrupts() {
 
 bool interrupted() {
   return asked != 0;
+}
+
+void fail_interrupted(const char* work) {
+  fail(Category::Cancelled, "", "{} interrupted; run the same command again to go on", work);
+}
+
+void stop_if_interrupted(const char* work) {
+  if (interrupted()) fail_interrupted(work);
 }
 
 }  // namespace graft

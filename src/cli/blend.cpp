@@ -191,7 +191,7 @@ Json json_of(const Written& written, const std::vector<double>& factors, bool pa
   return all;
 }
 
-void print(const Written& written, const std::vector<double>& factors, bool passed) {
+void print(const Written& written, const std::vector<double>& factors, double tolerance, bool passed) {
   const std::string size = written.values > 0 ? fmt::format("{} values", grouped(written.values))
                                               : fmt::format("{} tensors", grouped(written.tensors));
   fmt::print("{}: {}, {}: {}\n", arguments.output, written.form, size, formula(factors));
@@ -199,13 +199,11 @@ void print(const Written& written, const std::vector<double>& factors, bool pass
     fmt::print("rank {} over {} maps loses {:.2e} of the change's norm; most in {}: {:.2e}\n", arguments.rank,
                written.low_rank->maps, written.low_rank->lost, written.low_rank->worst_map, written.low_rank->worst);
   }
-  if (!written.no_tokenizer.empty())
-    fmt::print("No tokenizer was written: {}. Copy the model's tokenizer.json into {}.\n", written.no_tokenizer,
-               arguments.output);
+  if (!written.no_tokenizer.empty()) fmt::print("{}\n", no_tokenizer_text(written.no_tokenizer, arguments.output));
   if (!written.gap) return;
   fmt::print("{} random texts: the sum moves a logit by up to {:.2e}; what was written is within {:.2e} of it\n",
              arguments.probes, *written.moved, *written.gap);
-  if (!passed) fmt::print("NOT equal: more than {} away\n", verify_tolerance(at::kFloat));
+  if (!passed) fmt::print("NOT equal: more than {:.2e} away\n", tolerance);
 }
 
 int run() {
@@ -232,7 +230,7 @@ int run() {
   if (a.json) {
     fmt::print("{}\n", json_of(written, given, passed).dump(2));
   } else {
-    print(written, given, passed);
+    print(written, given, tolerance, passed);
   }
   return passed ? 0 : kDisagree;
 }

@@ -2,13 +2,17 @@
 #include <fmt/chrono.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/core/eval_adapters.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
 #include "cli/core/mixture.h"
@@ -16,6 +20,7 @@
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
+#include "report/runs.h"
 
 namespace graft {
 namespace {
@@ -28,7 +33,8 @@ struct Arguments : JobArguments {
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
               prompt_template, dtype, weights;
-  std::int64_t seeds = 1, candidates = 0;
+  std::string calibrate;
+  std::int64_t seeds = 1, candidates = 0, orders = 1;
   bool balanced = false;
 };
 
@@ -50,6 +56,9 @@ void declare_demonstrations(CLI::App& app) {
   app.add_option("--seeds", a.seeds, "draws of random demonstrations")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  app.add_option("--orders", a.orders, "orders of the same demonstrations, each a run: how much accuracy hangs on them")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   app.add_option("--seed", a.seed, "of the questions' sample, and the first draw's")->check(count_from(0));
   app.add_option(
       "--demonstrations-file", a.demonstrations_file,
@@ -68,11 +77,18 @@ void declare(CLI::App& app) {
   options = &app;
   Arguments& a = arguments;
   add_tasks_options(app, a);
-  app.add_option("--adapter", a.adapters, std::string(kAdapterFiles) + "; once for each, a row each");
+  app.add_option("--adapter", a.adapters,
+                 std::string(kAdapterFiles) +
+                     ", or a run folder; once for each, a row each; rte=ADAPTER is for that task alone, {task} stands "
+                     "for the task");
   declare_demonstrations(app);
   app.add_option("--eval-rows", a.eval_rows, "questions, 0: all held-out rows")->check(count_from(0));
   app.add_option("--normalisation", a.normalisation,
                  "how choices are compared: none, tokens, chars, bytes or pmi (default: the task's)");
+  app.add_option("--calibrate", a.calibrate,
+                 "contextual: also a row of each number of shots whose answers have the choices' probabilities after a "
+                 "content-free question (N/A) divided out")
+      ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
   app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1 (default: the task's)");
@@ -105,6 +121,8 @@ EvalSettings settings_of(const Arguments& a) {
   settings.choice = demonstration_choice_of(a.demonstrations);
   settings.seeds = a.seeds;
   settings.balanced = a.balanced;
+  settings.orders = a.orders;
+  settings.contextual = !a.calibrate.empty();
   settings.candidates = a.candidates;
   settings.layout = {unescaped(a.instruction), unescaped(a.separator)};
   settings.normalisation = a.normalisation;
@@ -113,6 +131,8 @@ EvalSettings settings_of(const Arguments& a) {
     fail(Category::InvalidArgument, "--balanced", "is for random demonstrations, not for {}", a.demonstrations);
   if (a.candidates > 0 && !a.demonstrations_file.empty())
     fail(Category::InvalidArgument, "--candidates", "are all rows of --demonstrations-file; leave one out");
+  if (a.orders > 1 && settings.choice == DemonstrationChoice::Bm25)
+    fail(Category::InvalidArgument, "--orders", "is not for bm25, which puts the nearest demonstration last");
   const bool drawn = settings.choice == DemonstrationChoice::Random && settings.shots.size() > 1;
   if (a.seeds > 1 && !drawn)
     std::fprintf(stderr, "graft: note: nothing is drawn at random, so one run stands for all %lld seeds\n",
@@ -123,11 +143,11 @@ EvalSettings settings_of(const Arguments& a) {
 struct Planned {
   RunConfig config;
   EvalSettings settings;
+  std::string task = {};  ///< its name
 };
 
-std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings) {
+std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
   std::vector<Planned> plan;
-  const auto tasks = task_data(a.tasks, a.data);
   for (const auto& [name, data] : tasks) {
     JobArguments one = a;
     one.tasks = name.empty() ? std::vector<std::string>() : std::vector{name};
@@ -139,8 +159,8 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings) {
     if (!a.prompt_template.empty()) config.data.prompt_template = a.prompt_template;
     if (!a.dtype.empty()) config.model.dtype = a.dtype;
     if (!a.weights.empty()) config.model.weights = a.weights;
-    planned.settings.demonstrations_file = with_task(a.demonstrations_file, fs::path(name).stem().string());
-    eval_task(config, planned.settings);  // a slip is told before anything is loaded
+    planned.settings.demonstrations_file = with_task(a.demonstrations_file, short_task_name(name));
+    planned.task = eval_task(config, planned.settings).name;  // a slip is told before anything is loaded
     plan.push_back(planned);
   }
   if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)
@@ -149,40 +169,59 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings) {
   return plan;
 }
 
-void refuse_other_folder(const fs::path& home) {
-  if (!fs::exists(home / "scores")) refuse_occupied(home);
+void refuse_other_folder(const fs::path& home, const std::vector<Planned>& plan) {
+  if (!fs::exists(home / "scores")) return refuse_occupied(home);
+  const nlohmann::json results = read_results(home);
+  if (!results.is_object() || !results.contains("tasks")) return;
+  for (const auto& before : results.at("tasks")) {
+    const std::string name = before.value("task", "");
+    const bool again =
+        std::any_of(plan.begin(), plan.end(), [&](const Planned& planned) { return planned.task == name; });
+    if (!again)
+      fail(Category::InvalidArgument, home.string(),
+           "holds the results of task {}, which this command would replace; name that task too (what was scored is not "
+           "scored again), or another --output",
+           name);
+  }
 }
 
-std::vector<EvalAdapter> open_adapters(const std::vector<std::string>& paths, const Model& model) {
+// In the order of the choices.
+std::vector<EvalAdapter> open_adapters(const std::vector<AdapterChoice>& choices, const Model& model) {
   std::vector<EvalAdapter> adapters;
-  std::set<std::string> known;
-  for (const auto& path : paths) {
-    adapters.push_back(open_eval_adapter(path, model));
-    if (!known.insert(adapters.back().hash).second)
-      fail(Category::InvalidArgument, "--adapter " + path, "is named twice, or a copy of another");
+  std::map<std::string, std::string> known;
+  for (const auto& choice : choices) {
+    adapters.push_back(open_eval_adapter(choice.path, model));
+    const auto [same, fresh] = known.emplace(adapters.back().hash, choice.path);
+    if (!fresh)
+      fail(Category::InvalidArgument, "--adapter " + choice.path, "is named twice, or a copy of {}; name one of them",
+           same->second);
   }
   return adapters;
 }
 
+bool answers(const AdapterChoice& choice, std::size_t task) {
+  return std::find(choice.tasks.begin(), choice.tasks.end(), task) != choice.tasks.end();
+}
+
 // Of one pool, whatever was not set aside is asked: also what trained an adapter.
-void note_training_rows(EvalData& data, const std::vector<EvalAdapter>& adapters) {
-  for (const auto& adapter : adapters) {
-    const auto& manifest = adapter.loaded.manifest;
-    if (!data.one_pool || !manifest.is_object() || !manifest.contains("data_hash")) continue;
-    if (manifest.at("data_hash") == data.candidates_hash) continue;
-    data.notes.push_back(fmt::format(
-        "{} was tuned on other rows than the candidates; if they were of this pool, some may be asked here: "
-        "--candidates and --seed as its run's --shots and --seed set them aside",
-        adapter.name));
-  }
+void note_training_rows(EvalData& data, const EvalAdapter& adapter) {
+  const auto& manifest = adapter.loaded.manifest;
+  if (!data.one_pool || !manifest.is_object() || !manifest.contains("data_hash")) return;
+  if (manifest.at("data_hash") == data.candidates_hash) return;
+  data.notes.push_back(
+      fmt::format("{} was tuned on other rows than the candidates; if they were of this pool, some may be asked here: "
+                  "--candidates and --seed as its run's --shots and --seed set them aside",
+                  adapter.name));
 }
 
 std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& base,
-                               const std::vector<EvalAdapter>& adapters) {
+                               const std::vector<AdapterChoice>& choices, const std::vector<EvalAdapter>& adapters) {
   std::vector<EvalData> all;
-  for (const auto& planned : plan) {
-    all.push_back(open_eval_data(planned.config, planned.settings, *base.tokenizer));
-    note_training_rows(all.back(), adapters);
+  for (std::size_t t = 0; t < plan.size(); ++t) {
+    all.push_back(open_eval_data(plan[t].config, plan[t].settings, *base.tokenizer));
+    for (std::size_t a = 0; a < adapters.size(); ++a) {
+      if (answers(choices[a], t)) note_training_rows(all.back(), adapters[a]);
+    }
     for (const auto& note : all.back().notes)
       std::fprintf(stderr, "graft: note: %s: %s\n", all.back().task.name.c_str(), note.c_str());
   }
@@ -197,6 +236,16 @@ std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const Mode
   return scorers;
 }
 
+// The base's, then those of the adapters that answer the task.
+std::vector<EvalScorer*> scorers_on(std::size_t task, const std::vector<AdapterChoice>& choices,
+                                    const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+  std::vector<EvalScorer*> result = {scorers.front().get()};
+  for (std::size_t a = 0; a < choices.size(); ++a) {
+    if (answers(choices[a], task)) result.push_back(scorers[a + 1].get());
+  }
+  return result;
+}
+
 Json settings_json(const Arguments& a, const EvalSettings& settings, const RunConfig& config) {
   return {{"shots", settings.shots},
           {"demonstrations", a.demonstrations},
@@ -204,6 +253,8 @@ Json settings_json(const Arguments& a, const EvalSettings& settings, const RunCo
           {"demonstrations_file", a.demonstrations_file},
           {"candidates", settings.candidates},
           {"seeds", settings.seeds},
+          {"orders", settings.orders},
+          {"calibrate", a.calibrate},
           {"seed", config.data.seed},
           {"instruction", settings.layout.instruction},
           {"separator", settings.layout.separator},
@@ -245,30 +296,57 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   return report;
 }
 
+// The list of runs stands beside the folder; an evaluation does not fail because it cannot be written.
+void record(const fs::path& home, std::time_t started, const EvaluationReport& report) {
+  const fs::path folder = fs::canonical(home);
+  for (const auto& task : report.tasks) {
+    for (const auto& row : task.rows) {
+      const RunRecord run{fmt::format("{} {} {}", folder.string(), task.name, row.name),
+                          folder.string(),
+                          fmt::format("{:%FT%TZ}", fmt::gmtime(started)),
+                          "done",
+                          report.model,
+                          task.name,
+                          row.name,
+                          0,
+                          {{"accuracy", row.accuracy.value}}};
+      const std::string why = record_run(folder.parent_path() / "runs.db", run);
+      if (why.empty()) continue;
+      std::fprintf(stderr, "graft: note: %s\n", why.c_str());
+      return;
+    }
+  }
+}
+
 int run() {
   const Arguments& a = arguments;
-  const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(std::time(nullptr)));
-  const std::vector<Planned> plan = plan_of(a, settings_of(a));
+  const std::time_t now = std::time(nullptr);
+  const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(now));
+  const auto tasks = task_data(a.tasks, a.data);
+  const std::vector<Planned> plan = plan_of(a, settings_of(a), tasks);
+  const auto choices = adapter_choices(a.adapters, tasks);
   const fs::path home = a.output;
-  refuse_other_folder(home);
+  refuse_other_folder(home, plan);
   const Base base = open_base(plan.front().config);
-  const auto adapters = open_adapters(a.adapters, *base.model);
-  const auto data = open_all(plan, base, adapters);
+  const auto adapters = open_adapters(choices, *base.model);
+  const auto data = open_all(plan, base, choices, adapters);
   const ModelHashes hashes = hashes_of(*base.model, a.model);
   const auto scorers = scorers_of(base, hashes, adapters, home / "scores");
   Json results = results_head(a, plan.front(), base, hashes, started);
   EvaluationReport report = report_of(a, results);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
-    const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers);
+    const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
     predictions += prediction_lines(data[t], rows);
     print_evaluated(report.tasks.back());
   }
+  print_overview(report.tasks);
   write_file(home / "predictions.jsonl", predictions);
   write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_file(home / "report.html", render_evaluation(report));
+  record(home, now, report);
   fmt::print("report:  {}\nresults: {}\n", (home / "report.html").string(), (home / "results.json").string());
   return 0;
 }
@@ -284,9 +362,13 @@ const Verb eval{
     "--output runs/icl\n"
     "  graft eval --model ./smollm2 --task bbc_news --data articles/ --shots 8 --candidates 8 --adapter "
     "runs/bbc/adapter --output runs/eval-bbc\n"
+    "  graft eval --model ./smollm2 --task rte --task cb --task copa --data 'superglue/{task}' --shots 8 --adapter "
+    "'runs/{task}' --output runs/tfew-and-icl\n"
     "  graft eval --model ./smollm2 --task banking77 --data banking77/ --shots 16 --demonstrations bm25 --eval-rows "
     "500 "
     "--output runs/nearest\n"
+    "  graft eval --model ./smollm2 --task cb --data superglue/cb/ --shots 4 --orders 10 --calibrate contextual "
+    "--output runs/orders\n"
     "  graft eval --model ./smollm2 --data mine.csv --text-column text --label-column label --shots 0,4 --instruction "
     "'Sort these messages.' --output runs/mine\n",
     declare, run};

@@ -51,8 +51,7 @@ int run() {
              human_bytes(static_cast<double>(report.bytes)));
   if (report.written) print_written(*report.written);
   if (!report.no_tokenizer.empty()) {
-    fmt::print("No tokenizer was written: {}. Copy the model's tokenizer.json into {} to make it whole.\n",
-               report.no_tokenizer, arguments.output);
+    fmt::print("{}\n", no_tokenizer_text(report.no_tokenizer, arguments.output));
   } else {
     fmt::print("Try: graft generate --model {} --prompt \"…\"\n", arguments.output);
   }

@@ -139,4 +139,9 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   return report;
 }
 
+std::string no_tokenizer_text(const std::string& why, const std::filesystem::path& output) {
+  return fmt::format("No tokenizer was written: {}. Copy the model's tokenizer.json into {} to make it whole.", why,
+                     output.string());
+}
+
 }  // namespace graft

@@ -54,4 +54,7 @@ MergeReport write_merged(const Model& model, const std::filesystem::path& path, 
 MergeReport merge(const std::filesystem::path& model, const std::filesystem::path& adapter,
                   const std::filesystem::path& output, const MergeOptions& options = {});
 
+/// What a user is told of a model in `output` that has no tokenizer for the reason `why` (MergeReport::no_tokenizer).
+std::string no_tokenizer_text(const std::string& why, const std::filesystem::path& output);
+
 }  // namespace graft

@@ -95,7 +95,10 @@ TEST_F(Merge, CopiesTheTokenizerAndSaysWhereThereIsNone) {
   const Folder folder;
   const auto model = folder.path() / "base", adapter = goldens() / "llama/ia3/adapter";
   fs::copy(goldens() / "llama/model", model);
-  EXPECT_NE(merge(model, adapter, folder.path() / "without").no_tokenizer, "");
+  const std::string why = merge(model, adapter, folder.path() / "without").no_tokenizer;
+  EXPECT_NE(why, "");
+  EXPECT_EQ(no_tokenizer_text(why, "merged"),
+            "No tokenizer was written: " + why + ". Copy the model's tokenizer.json into merged to make it whole.");
   write_file(model / "tokenizer.json", "{}");
   EXPECT_EQ(merge(model, adapter, folder.path() / "with").no_tokenizer, "");
   EXPECT_EQ(read_file(folder.path() / "with/tokenizer.json"), "{}");

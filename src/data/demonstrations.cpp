@@ -1,10 +1,20 @@
 #include "data/demonstrations.h"
 
+#include <algorithm>
+#include <numeric>
+#include <set>
+
 #include "base/error.h"
+#include "base/rng.h"
 #include "base/suggest.h"
 #include "data/sampler.h"
 
 namespace graft {
+namespace {
+
+constexpr std::uint64_t kOrderStream = 1'000'003;  // of a seed whose first streams are the sampler's
+
+}  // namespace
 
 DemonstrationChoice demonstration_choice_of(const std::string& name) {
   if (name == "random") return DemonstrationChoice::Random;
@@ -25,6 +35,31 @@ std::string demonstration_text(const Example& example) {
   if (example.label < 0)
     fail(Category::InvalidArgument, example.where, "has no label, so it cannot be a demonstration; leave it out");
   return example.prompt + example.choices[static_cast<std::size_t>(example.label)];
+}
+
+std::vector<std::vector<std::size_t>> demonstration_orders(std::size_t count, std::int64_t orders, std::uint64_t seed) {
+  std::int64_t there_are = 1;  // count!, as far as it matters
+  for (std::size_t i = 2; i <= count && there_are < orders; ++i) there_are *= static_cast<std::int64_t>(i);
+  std::vector<std::size_t> order(count);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<std::vector<std::size_t>> all = {order};
+  std::set<std::vector<std::size_t>> known = {order};
+  Rng rng(seed, kOrderStream);
+  while (static_cast<std::int64_t>(all.size()) < std::min(orders, there_are)) {
+    rng.shuffle(order);
+    if (known.insert(order).second) all.push_back(order);
+  }
+  return all;
+}
+
+std::string content_free_prompt(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer) {
+  std::set<std::string> kept = {task.label_field};
+  for (const auto& [name, table] : task.words) kept.insert(table.field);
+  Row empty = row;
+  for (const auto& field : prompt_fields(task)) {
+    if (kept.count(field) == 0) empty.fields[field] = "N/A";
+  }
+  return render(task, empty, index, tokenizer).prompt;
 }
 
 std::string prompt_behind(const PromptLayout& layout, std::span<const std::string> demonstrations,

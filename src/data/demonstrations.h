@@ -25,6 +25,15 @@ std::vector<Row> drawn_demonstrations(const std::vector<Row>& candidates, const 
 /// An example as it is demonstrated: its prompt with the right choice. Throws InvalidArgument for one without label.
 std::string demonstration_text(const Example& example);
 
+/// Orders of `count` demonstrations, as places in their list: first as they are, then drawn by the seed, no two alike;
+/// `orders` of them, or all that there are where that is fewer.
+std::vector<std::vector<std::size_t>> demonstration_orders(std::size_t count, std::int64_t orders, std::uint64_t seed);
+
+/// The prompt of a row with "N/A" in place of what its fields say: the content-free input of contextual calibration
+/// (Zhao et al. 2021, section 5). A field that only chooses a word of the template (Task::words) stays. Throws as
+/// render.
+std::string content_free_prompt(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer);
+
 /// What stands around demonstrations.
 struct PromptLayout {
   std::string instruction;         ///< in front of everything; empty: none

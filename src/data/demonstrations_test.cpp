@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "data/bm25.h"
 #include "data/data_test_support.h"
 #include "data/sampler.h"
@@ -78,6 +80,29 @@ TEST(Demonstrations, AMisspeltChoiceIsToldWithTheRightOne) {
             "InvalidArgument --demonstrations: unknown 'randon' (did you mean 'random'?)");
 }
 
+TEST(DemonstrationOrders, AreDistinctAndAsManyAsThereCanBe) {
+  const auto orders = demonstration_orders(5, 20, 3);
+  ASSERT_EQ(orders.size(), 20u);
+  EXPECT_THAT(orders[0], ElementsAre(0, 1, 2, 3, 4)) << "first as they are";
+  EXPECT_EQ(std::set<std::vector<std::size_t>>(orders.begin(), orders.end()).size(), 20u);
+  for (const auto& order : orders) EXPECT_THAT(order, testing::UnorderedElementsAre(0, 1, 2, 3, 4));
+  EXPECT_EQ(demonstration_orders(5, 20, 3), orders);
+  EXPECT_NE(demonstration_orders(5, 20, 4), orders);
+  EXPECT_EQ(demonstration_orders(3, 20, 0).size(), 6u) << "3!";
+  EXPECT_EQ(demonstration_orders(1, 20, 0).size(), 1u);
+  EXPECT_EQ(demonstration_orders(50, 1, 0).size(), 1u);
+}
+
+TEST(ContentFree, ThePromptSaysNothingOfTheRow) {
+  const Task task = parse_task(
+      "name: both\nformat: jsonl\nsplits: {pool: a.jsonl}\nlabel: label\nlabels: [x, y]\nwords:\n  word: {field: "
+      "asks, values: {cause: because, effect: so}}\ntemplates:\n  - {prompt: '{text}, {word}', choices: [' {one}', ' "
+      "b']}\n",
+      "t");
+  const Row row{{{"text", "It rained"}, {"asks", "cause"}, {"one", "clouds"}, {"label", "x"}}, "a.jsonl:1"};
+  EXPECT_EQ(content_free_prompt(task, row, 0, ByteTokenizer()), "N/A, because") << "a word of the template stays";
+}
+
 TEST(EvaluationData, WithoutDemonstrationsAllIsAsked) {
   const Folder folder;
   const auto file = folder.file("a.csv", csv("row", 6) + "row 5,y\n");
@@ -98,6 +123,18 @@ TEST(EvaluationData, ThePoolIsDividedAsATuningRunDividesIt) {
   EXPECT_EQ(texts(asked.held_out), texts(tuned.held_out));
   EXPECT_EQ(evaluation_data(pool(), file, {{}, 0, 2}, 3).train.size(), 16u) << "room for draws that differ";
   EXPECT_EQ(evaluation_data(pool(), file, {{}, 0, 5}, 3).train.size(), 10u) << "but no more than half of a class";
+}
+
+TEST(EvaluationData, MoreThanThePoolHasIsToldAsDemonstrations) {
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv("row", 6) + "row 5,y\n");
+  EXPECT_THAT(
+      error_of([&] {
+        evaluation_data(pool(), file, {{}, 0, 4}, 0);
+      }),
+      HasSubstr("--shots: 4 demonstrations need as many rows of each class set aside, and the class 'x' has 3"));
+  EXPECT_THAT(evaluation_data(pool(), file, {{}, 0, 3}, 0).notices,
+              ElementsAre(HasSubstr("1 of 7 rows repeat the text of an earlier row")));
 }
 
 TEST(EvaluationData, TheTrainingSplitIsTakenWhole) {

@@ -116,10 +116,25 @@ void drop_trained(FewShot& sample, const Task& task) {
   }
 }
 
+void refuse_too_many(const Task& task, std::int64_t label, std::int64_t rows, std::int64_t most) {
+  if (rows >= most) return;
+  const std::string has = task.has_classes()
+                              ? fmt::format(
+                                    "need as many rows of each class set aside, and the class '{}' has {}; ask for "
+                                    "fewer, set fewer aside with --candidates",
+                                    label_name(task, label), rows)
+                              : fmt::format("were asked for, and there are {} rows; ask for fewer", rows);
+  fail(Category::InvalidArgument, "--shots", "{} demonstrations {}, or bring others with --demonstrations-file", most,
+       has);
+}
+
 // Of each class, or in all where there are none.
 std::int64_t set_aside(const std::vector<Row>& rows, const Task& task, const DemonstrationSource& source) {
   std::map<std::int64_t, std::int64_t> sizes;
+  const std::size_t classes = task.has_classes() ? task.labels.size() : 0;
+  for (std::size_t label = 0; label < classes; ++label) sizes[static_cast<std::int64_t>(label)];
   for (const auto& row : rows) ++sizes[task.has_classes() ? known_label(task, row) : 0];
+  for (const auto& [label, size] : sizes) refuse_too_many(task, label, size, source.most);
   const std::int64_t wanted = 4 * source.most;
   const bool fits =
       std::all_of(sizes.begin(), sizes.end(), [&](const auto& size) { return 2 * wanted <= size.second; });
@@ -198,8 +213,11 @@ FewShot evaluation_data(const Task& task, const std::filesystem::path& data, con
   if (source.file.empty() && (source.per_class > 0 || (source.most > 0 && !pool)))
     return few_shot_data(task, data, source.per_class, seed, splits);
   if (source.file.empty() && source.most > 0) {
-    const auto rows = read_split(task, data, "pool");
-    return sample_few_shot(rows, task, set_aside(rows, task, source), seed);
+    std::vector<std::string> notices;
+    const auto rows = without_repeats(read_split(task, data, "pool"), task, notices);
+    FewShot sample = sample_few_shot(rows, task, set_aside(rows, task, source), seed);
+    sample.notices.insert(sample.notices.begin(), notices.begin(), notices.end());
+    return sample;
   }
   FewShot sample;
   if (!source.file.empty()) {

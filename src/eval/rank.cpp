@@ -123,6 +123,16 @@ double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation 
   }
 }
 
+// The likeliest choice, and the probabilities, by the scores.
+void decide(RankedExample& example) {
+  const auto best = std::max_element(example.scores.begin(), example.scores.end());
+  example.prediction = best - example.scores.begin();
+  double total = 0;
+  for (const double score : example.scores) total += std::exp(score - *best);
+  example.probabilities.clear();
+  for (const double score : example.scores) example.probabilities.push_back(std::exp(score - *best) / total);
+}
+
 }  // namespace
 
 Normalisation normalisation_of(const std::string& name) {
@@ -143,11 +153,14 @@ RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sum
     if (std::isnan(result.scores.back()))
       fail(Category::Corruption, "logits", "are not a number; the weights or the adapter hold NaN");
   }
-  const auto best = std::max_element(result.scores.begin(), result.scores.end());
-  result.prediction = best - result.scores.begin();
-  double total = 0;
-  for (const double score : result.scores) total += std::exp(score - *best);
-  for (const double score : result.scores) result.probabilities.push_back(std::exp(score - *best) / total);
+  decide(result);
+  return result;
+}
+
+RankedExample calibrated(const RankedExample& example, const RankedExample& content_free) {
+  RankedExample result = example;
+  for (std::size_t c = 0; c < result.scores.size(); ++c) result.scores[c] -= content_free.scores[c];
+  decide(result);
   return result;
 }
 
@@ -159,7 +172,7 @@ std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<Ch
   auto began = Clock::now();
   KeptPrefix prefix(model, options);
   for (const auto& group : groups_of(examples, options.batch_tokens)) {
-    if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
+    stop_if_interrupted("evaluation");
     auto scores = prefix.score(model, group, options);
     const auto ended = Clock::now();
     if (options.on_scores)

@@ -1,6 +1,6 @@
 #include "eval/write.h"
 
-#include "base/error.h"
+#include "base/interrupt.h"
 #include "base/progress.h"
 #include "data/unicode.h"
 
@@ -17,8 +17,7 @@ std::vector<std::string> write_texts(const Model& model, const std::vector<Choic
          ++i)
       prompts.push_back({examples[i].prompt, 0, slot});
     for (const Generated& written : generate(model, prompts, options.generate)) {
-      if (written.reason == StopReason::Cancelled)
-        fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
+      if (written.reason == StopReason::Cancelled) fail_interrupted("evaluation");
       texts.push_back(without_space_around(replace_invalid_utf8(written.text)));
     }
     progress.update(static_cast<std::int64_t>(texts.size()));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/progress.h"
@@ -20,7 +21,11 @@ constexpr const char* kExplanation =
     "runs. Differences are to the first row, on the same examples: paired bootstrap interval and p-value, and "
     "McNemar's "
     "exact test of the first run of both. Seconds and the first FLOPs are of one question when demonstrations that all "
-    "share are read once; alone, a question reads them itself.";
+    "share are read once; alone, a question reads them itself. ECE is the expected calibration error in 15 bins: how "
+    "far the "
+    "probability of an answer is from the share of such answers that are right. Brier's score is the squared distance "
+    "of "
+    "all probabilities from the truth, 0 to 2. Both are of the answers of all runs.";
 
 std::string points(double fraction) {
   if (!std::isfinite(fraction)) return "–";
@@ -54,6 +59,16 @@ std::string bars(const EvaluatedTask& task) {
   return figure(draw(chart), escape(task.name) + ": accuracy, 95% bootstrap intervals over the examples");
 }
 
+Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
+  Series series{name, {}, false, true};
+  for (const auto& row : task.rows) {
+    if (!row.adapted && row.calibrated == calibrated)
+      series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+  }
+  return series;
+}
+
+// Adapters, which read no demonstrations, lie across.
 std::string curve(const EvaluatedTask& task) {
   LineChart chart;
   chart.title = "Accuracy on " + task.name + " by the number of demonstrations";
@@ -61,13 +76,25 @@ std::string curve(const EvaluatedTask& task) {
   chart.y_label = "accuracy";
   chart.percent = true;
   chart.whole_x = true;
-  Series series{"in context", {}, false, true};
+  chart.series = {by_shots(task, "in context", false)};
+  const auto points = chart.series.front().points;
+  if (points.size() < 3) return "";
+  if (auto calibrated = by_shots(task, "calibrated", true); !calibrated.points.empty())
+    chart.series.push_back(std::move(calibrated));
   for (const auto& row : task.rows) {
-    if (!row.adapted) series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+    if (!row.adapted) continue;
+    const double value = row.accuracy.value;
+    chart.series.push_back({row.name, {{points.front().x, value}, {points.back().x, value}}, false, false});
   }
-  if (series.points.size() < 3) return "";
-  chart.series = {series};
   return figure(draw(chart), "Accuracy by the number of demonstrations");
+}
+
+std::string reliability(const EvaluatedTask& task) {
+  std::vector<std::pair<std::string, ReportCalibration>> curves;
+  for (const auto& row : task.rows) {
+    if (row.calibration) curves.emplace_back(row.name, *row.calibration);
+  }
+  return reliability_figure(task.name, curves);
 }
 
 std::string head(const EvaluatedTask& task) {
@@ -77,6 +104,11 @@ std::string head(const EvaluatedTask& task) {
   add("bootstrap");
   for (const auto& metric : task.metrics) add(escape(metric));
   if (!task.runs.empty()) add("median, quartiles<br>over " + escape(task.runs));
+  if (has_orders(task)) add("over orders<br>lowest, highest");
+  if (has_calibration(task)) {
+    add("ECE");
+    add("Brier");
+  }
   add("difference<br>paired bootstrap");
   add("p");
   add("McNemar p");
@@ -102,6 +134,11 @@ std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
   for (const auto& metric : row.metrics) cells += cell(metric_text(task, metric));
   if (!task.runs.empty())
     cells += cell(row.spread ? percent(row.spread->value) + " " + range(row.spread->low, row.spread->high) : "–");
+  if (has_orders(task))
+    cells += cell(row.orders ? percent(row.orders->value) + " " + range(row.orders->low, row.orders->high) : "–");
+  if (has_calibration(task))
+    cells += cell(row.calibration ? percent(row.calibration->error) : "–") +
+             cell(row.calibration ? fmt::format("{:.3f}", row.calibration->brier) : "–");
   cells += difference_cells(row);
   cells += cell(number(row.prompt_tokens)) + cell(number(row.seconds)) + cell(si(row.flops_shared)) +
            cell(si(row.flops_alone));
@@ -128,7 +165,24 @@ std::string task_section(const EvaluatedTask& task, std::size_t index) {
   for (const auto& note : task.notes) notes += "<p class=\"note\">" + escape(note) + ".</p>";
   const std::string table = fmt::format(
       "<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>", head(task), rows);
-  return section(fmt::format("task{}", index), escape(task.name), bars(task) + curve(task) + table + notes);
+  return section(fmt::format("task{}", index), escape(task.name),
+                 bars(task) + curve(task) + table + reliability(task) + notes);
+}
+
+std::string overview(const std::vector<EvaluatedTask>& tasks) {
+  const auto lines = overview_of(tasks);
+  if (lines.empty()) return "";
+  constexpr std::size_t kNames = 2;  // task and setting
+  std::string rows;
+  for (const auto& line : lines) {
+    const bool first = &line == &lines.front();
+    std::string cells;
+    for (std::size_t c = 0; c < line.size(); ++c)
+      cells += fmt::format("<{0}{1}{2}>{3}</{0}>", first ? "th" : "td", first ? " scope=\"col\"" : "",
+                           c < kNames ? "" : " class=\"n\"", escape(line[c]));
+    rows += first ? "<thead><tr>" + cells + "</tr></thead><tbody>" : "<tr>" + cells + "</tr>";
+  }
+  return section("overview", "All tasks", "<div class=\"scroll\"><table>" + rows + "</tbody></table></div>");
 }
 
 std::string header(const EvaluationReport& report) {
@@ -141,6 +195,14 @@ std::string header(const EvaluationReport& report) {
 }
 
 }  // namespace
+
+bool has_orders(const EvaluatedTask& task) {
+  return std::any_of(task.rows.begin(), task.rows.end(), [](const auto& row) { return row.orders.has_value(); });
+}
+
+bool has_calibration(const EvaluatedTask& task) {
+  return std::any_of(task.rows.begin(), task.rows.end(), [](const auto& row) { return row.calibration.has_value(); });
+}
 
 std::string scale_text(const EvaluatedTask& task) {
   return task.chance > 0 ? percent(task.chance) + " by chance" : "right where greedy decoding begins with a reference";
@@ -164,7 +226,8 @@ std::string render_evaluation(const EvaluationReport& report) {
   parts.version = report.version;
   std::string tasks;
   for (std::size_t t = 0; t < report.tasks.size(); ++t) tasks += task_section(report.tasks[t], t);
-  parts.sections = {{"Tasks", tasks},
+  parts.sections = {{"All tasks", overview(report.tasks)},
+                    {"Tasks", tasks},
                     {"How to read it",
                      section("reading", "How to read it", std::string("<p class=\"note\">") + kExplanation + "</p>")},
                     {"Try it", commands_section(shared)},

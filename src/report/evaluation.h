@@ -25,11 +25,15 @@ struct EvaluatedRow {
   std::string name;
   std::int64_t shots = 0;
   bool adapted = false;
-  ReportScore accuracy;  ///< with its bootstrap interval
+  bool calibrated = false;  ///< contextually
+  ReportScore accuracy;     ///< with its bootstrap interval
   double wilson_low = 0, wilson_high = 0;
   std::vector<ReportScore> metrics;  ///< EvaluatedTask::metrics, with bootstrap intervals
   std::int64_t runs = 1;
   std::optional<ReportScore> spread;  ///< of accuracy over several runs: median and quartiles
+  /// Of accuracy over orders of the same demonstrations: median, lowest and highest, each the mean over what was drawn.
+  std::optional<ReportScore> orders;
+  std::optional<ReportCalibration> calibration;  ///< over the answers of all runs; nothing for texts to write
   std::optional<EvaluatedDifference> difference;
   double seconds = 0;       ///< for one question, demonstrations read once for all
   double flops_shared = 0;  ///< of the same
@@ -62,6 +66,15 @@ struct EvaluationReport {
 /// The whole page: bars with intervals and a table for each task, a curve over the number of demonstrations where there
 /// are three or more. Every text may be hostile: it is escaped.
 std::string render_evaluation(const EvaluationReport& report);
+
+/// All tasks under each other, as lines of equally many cells, the headings the first: task, setting, accuracy,
+/// intervals, difference to the task's first setting, seconds and FLOPs of a question. Means over the tasks end it, of
+/// each setting that all of them have and of the adapters where each has one. Empty for fewer than two tasks.
+std::vector<std::vector<std::string>> overview_of(const std::vector<EvaluatedTask>& tasks);
+
+/// Whether a row has accuracies over orders of its demonstrations, or tells of its calibration.
+bool has_orders(const EvaluatedTask& task);
+bool has_calibration(const EvaluatedTask& task);
 
 /// What an accuracy of this task is: "50.0% by chance", or when a text is right.
 std::string scale_text(const EvaluatedTask& task);

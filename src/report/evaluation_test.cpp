@@ -56,6 +56,26 @@ TEST(EvaluationPage, ShowsEverySettingWithIntervalsAndTests) {
   EXPECT_EQ(html.find("<more>"), std::string::npos);
 }
 
+TEST(EvaluationPage, CalibrationAndOrdersHaveColumnsAndDrawings) {
+  EvaluationReport made = report();
+  auto& rows = made.tasks[0].rows;
+  ReportCalibration calibration{0.125, 0.4375, std::vector<ReportCalibration::Bin>(15)};
+  calibration.bins[9] = {30, 0.62, 0.75};
+  rows[2].calibration = calibration;
+  rows[2].orders = ReportScore{0.6, 0.41, 0.73};
+  rows.insert(rows.begin() + 3, rows[2]);
+  rows[3].name = "8-shot calibrated";
+  rows[3].calibrated = true;
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "<svg"), 3u) << "and a reliability diagram";
+  for (const char* part :
+       {"ECE", "12.5%", "0.438", "over orders", "41.0%–73.0%", "8-shot calibrated", "as right as sure", "0.62: 0.75"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  const std::string curve = html.substr(html.find("Accuracy by the number of demonstrations"));
+  EXPECT_NE(curve.find(">calibrated</text>"), std::string::npos);
+}
+
 TEST(EvaluationPage, OneRunNeedsNoSpread) {
   EvaluationReport one = report();
   one.tasks[0].runs.clear();
@@ -77,6 +97,40 @@ TEST(EvaluationPage, TextsHaveNoChanceAndNoPercent) {
   EXPECT_NE(html.find("right where greedy decoding begins with a reference"), std::string::npos);
   EXPECT_NE(html.find("12.5 <small>11.25–14</small>"), std::string::npos);
   EXPECT_EQ(html.find("chance"), std::string::npos);
+}
+
+TEST(EvaluationPage, SeveralTasksHaveATableOfAll) {
+  EvaluationReport two = report();
+  EXPECT_TRUE(overview_of(two.tasks).empty()) << "one task has its own table";
+  two.tasks.push_back(two.tasks[0]);
+  EvaluatedTask& other = two.tasks[1];
+  other.name = "cb";
+  other.rows = {row("0-shot", 0, 0.6), row("8-shot", 8, 0.9), row("runs/cb (ia3)", 0, 0.9)};
+  other.rows[2].adapted = true;
+  other.rows[2].seconds = 0.04;
+  const auto lines = overview_of(two.tasks);
+  ASSERT_EQ(lines.size(), 1u + 4 + 3 + 3) << "headings, both tasks, and the means";
+  for (const auto& line : lines) EXPECT_EQ(line.size(), lines[0].size());
+  using Line = std::vector<std::string>;
+  EXPECT_EQ(lines[3],
+            (Line{"rte & <more>", "8-shot", "60.0%", "54.0–66.0", "+10.0 (−1.0 to +21.0)", "0.080", "0.02", "1.5 G"}));
+  EXPECT_EQ(lines[8], (Line{"mean of 2", "0-shot", "55.0%", "-", "-", "-", "0.02", "1.5 G"}));
+  EXPECT_EQ(lines[9][1], "8-shot") << "no mean where a task has no such row";
+  EXPECT_EQ(lines[10], (Line{"mean of 2", "adapted", "80.0%", "-", "-", "-", "0.03", "1.5 G"}));
+  const std::string html = render_evaluation(two);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_NE(html.find("<h2 id=\"overview-title\">All tasks</h2>"), std::string::npos);
+  EXPECT_NE(html.find("mean of 2"), std::string::npos);
+  other.percent = false;
+  EXPECT_EQ(overview_of(two.tasks).size(), 8u) << "texts and choices have no mean";
+}
+
+TEST(EvaluationPage, AnAdapterForAllTasksHasItsMeanOnce) {
+  EvaluationReport two = report();
+  two.tasks.push_back(two.tasks[0]);
+  const auto lines = overview_of(two.tasks);
+  ASSERT_EQ(lines.size(), 1u + 4 + 4 + 4);
+  EXPECT_EQ(lines.back()[1], "runs/<rte> (ia3)");
 }
 
 TEST(EvaluationPage, SmallProbabilitiesAreNotZero) {

@@ -81,6 +81,7 @@ std::string render_report(const ReportData& data) {
         {"Templates", templates_section(data)},
         {"Training", training_section(data)},
         {"Confusion", confusion_section(data)},
+        {"Calibration", calibration_section(data)},
         {"Samples", samples_section(data)},
         {"Mistakes", mistakes_section(data)},
         {"Cost", cost_section(data)},

@@ -25,6 +25,19 @@ struct ReportEvaluation {
   std::vector<std::vector<std::int64_t>> confusion;  ///< [truth][prediction]; empty: not shown
 };
 
+/// How far the probabilities of answers can be believed.
+struct ReportCalibration {
+  /// Answers of about the same confidence: `count` of them, whose mean confidence and share of right ones these are.
+  struct Bin {
+    std::int64_t count = 0;
+    double confidence = 0;
+    double accuracy = 0;
+  };
+  double error = 0;       ///< expected calibration error
+  double brier = 0;       ///< Brier's score, 0 to 2
+  std::vector<Bin> bins;  ///< by confidence, ascending; without answers: not drawn
+};
+
 /// A quantity over training steps. NaN is a gap.
 struct ReportCurve {
   std::string name;
@@ -98,6 +111,8 @@ struct ReportData {
   std::optional<ReportEvaluation> after;
   std::optional<ReportScore> improvement;  ///< accuracy after minus before, paired, -1…1
   std::optional<double> chance;            ///< accuracy of guessing
+  std::optional<ReportCalibration> calibration_before;
+  std::optional<ReportCalibration> calibration_after;
 
   std::vector<ReportTextScore> text_scores;  ///< of a generation task, instead of all before and after this
   std::vector<ReportSample> samples;         ///< the first of `prompts`

@@ -18,6 +18,7 @@ std::string templates_section(const ReportData& data);
 std::string tasks_section(const ReportData& data);
 std::string training_section(const ReportData& data);
 std::string confusion_section(const ReportData& data);
+std::string calibration_section(const ReportData& data);
 std::string mistakes_section(const ReportData& data);
 std::string cost_section(const ReportData& data);
 std::string reproducibility_section(const ReportData& data);
@@ -25,6 +26,10 @@ std::string commands_section(const ReportData& data);
 
 /// `<dl>` of names and text values; those without a value are left out.
 std::string fact_list(const std::vector<std::pair<const char*, std::string>>& facts);
+
+/// A reliability diagram: the share of right answers over their probability, a curve for each name; empty without any.
+std::string reliability_figure(std::string_view title,
+                               const std::vector<std::pair<std::string, ReportCalibration>>& curves);
 
 struct Page {
   std::string title;   ///< text

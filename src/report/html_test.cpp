@@ -198,6 +198,23 @@ TEST(Html, SeveralTemplatesHaveATable) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
 }
 
+TEST(Html, CalibrationIsDrawnAndTold) {
+  ReportData data = sample_report();
+  EXPECT_EQ(render_report(data).find("Brier"), std::string::npos);
+  ReportCalibration calibration{0.125, 0.4375, std::vector<ReportCalibration::Bin>(15)};
+  calibration.bins[9] = {30, 0.62, 0.7};
+  calibration.bins[14] = {170, 0.97, 0.9};
+  data.calibration_after = calibration;
+  const std::string html = render_report(data);
+  expect_sound(html);
+  EXPECT_EQ(count(html, "<svg "), 8u);
+  for (const char* part : {"href=\"#calibration\"", "12.5%", "0.4375", "as right as sure", "0.62: 0.7", "0.97: 0.9"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  EXPECT_EQ(html.find("<th scope=\"row\">Before</th>"), std::string::npos);
+  data.calibration_before = calibration;
+  EXPECT_NE(render_report(data).find("<th scope=\"row\">Before</th>"), std::string::npos);
+}
+
 TEST(Html, AnEmptyRunIsStillAPage) {
   const std::string html = render_report(ReportData{});
   expect_sound(html);

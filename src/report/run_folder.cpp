@@ -53,6 +53,15 @@ std::string lines_of(const std::vector<TrainingExample>& examples) {
   return text;
 }
 
+// Null for a missing file.
+nlohmann::json read_object(const fs::path& file) {
+  std::error_code error;
+  if (!fs::exists(file, error)) return nullptr;
+  auto object = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) fail(Category::Corruption, file.string(), "is not a JSON object; remove it");
+  return object;
+}
+
 }  // namespace
 
 RunFolder RunFolder::create(const fs::path& path) {
@@ -155,12 +164,11 @@ std::vector<Metrics> read_metrics(const fs::path& run) {
 }
 
 nlohmann::json read_summary(const fs::path& run) {
-  const fs::path file = run / "summary.json";
-  std::error_code error;
-  if (!fs::exists(file, error)) return nullptr;
-  auto summary = nlohmann::json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
-  if (!summary.is_object()) fail(Category::Corruption, file.string(), "is not a JSON object; remove it");
-  return summary;
+  return read_object(run / "summary.json");
+}
+
+nlohmann::json read_results(const fs::path& folder) {
+  return read_object(folder / "results.json");
 }
 
 std::vector<Prediction> read_predictions(const fs::path& run) {

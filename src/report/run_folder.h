@@ -114,6 +114,9 @@ std::vector<Metrics> read_metrics(const std::filesystem::path& run);
 /// Reads summary.json of a run folder: null where it is missing. Throws Corruption, Io.
 nlohmann::json read_summary(const std::filesystem::path& run);
 
+/// Reads results.json of a folder of graft eval: null where it is missing. Throws Corruption, Io.
+nlohmann::json read_results(const std::filesystem::path& folder);
+
 /// Reads predictions.jsonl of a run folder. A missing file is no lines. Throws Corruption (file and line), Io.
 std::vector<Prediction> read_predictions(const std::filesystem::path& run);
 

@@ -240,4 +240,13 @@ std::string draw(const LineChart& chart) {
                      chart.width, chart.height, escape(chart.title), escape(description_of(chart)), body);
 }
 
+std::string svg_file(const std::string& drawing) {
+  const std::string element = "<svg ";
+  const std::size_t inside = drawing.find('>') + 1;
+  return fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}xmlns=\"http://www.w3.org/2000/svg\" {}<style>{}</style>"
+      "<rect width=\"100%\" height=\"100%\" style=\"fill:var(--card)\"/>{}\n",
+      element, drawing.substr(element.size(), inside - element.size()), chart_css(), drawing.substr(inside));
+}
+
 }  // namespace graft

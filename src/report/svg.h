@@ -119,6 +119,9 @@ std::vector<double> nice_ticks(double low, double high, int at_most = 6);
 /// and stay gaps.
 std::vector<Point> smoothed(const std::vector<Point>& points, std::size_t half);
 
+/// A drawing as a file of its own, with its style and a background.
+std::string svg_file(const std::string& drawing);
+
 /// The CSS the drawings need: variables for light and dark, and their classes.
 const char* chart_css();
 

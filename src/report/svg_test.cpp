@@ -207,5 +207,18 @@ TEST(HeatMap, ShowsEveryValueUpTo32AndTheLastAlways) {
   EXPECT_TRUE(draw(HeatMap{}).empty());
 }
 
+TEST(SvgFile, StandsAlone) {
+  LineChart chart;
+  chart.title = "a > b";
+  chart.series = {{"one", {{0, 1}, {1, 2}}, false, false}};
+  const std::string file = svg_file(draw(chart));
+  EXPECT_TRUE(
+      file.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" "));
+  EXPECT_EQ(count(file, "<svg"), 1u);
+  EXPECT_EQ(count(file, "<style>"), 1u);
+  EXPECT_NE(file.find("<title>a &gt; b</title>"), std::string::npos);
+  EXPECT_EQ(markup_problem(file.substr(file.find("<svg"))), "");
+}
+
 }  // namespace
 }  // namespace graft

@@ -1,7 +1,5 @@
 #include "statistics/metrics.h"
 
-#include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "base/error.h"
@@ -100,24 +98,6 @@ double metric_value(const std::string& metric, const ConfusionMatrix& matrix) {
   if (metric == "macro_f1") return macro_f1(matrix);
   fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", metric,
        did_you_mean(metric, {"accuracy", "balanced_accuracy", "macro_f1"}));
-}
-
-double expected_calibration_error(std::span<const double> confidence, std::span<const std::uint8_t> correct,
-                                  std::size_t bins) {
-  check_lengths(correct.size(), confidence.size());
-  if (bins == 0) fail(Category::InvalidArgument, "metrics", "the calibration error needs at least one bin");
-  std::vector<double> gap(bins, 0.0);
-  for (std::size_t i = 0; i < confidence.size(); ++i) {
-    if (!(confidence[i] >= 0 && confidence[i] <= 1)) {
-      fail(Category::InvalidArgument, "metrics", "the confidence {} of example {} is outside 0 to 1", confidence[i], i);
-    }
-    const double place = std::ceil(confidence[i] * static_cast<double>(bins)) - 1;
-    const auto bin = static_cast<std::size_t>(std::clamp(place, 0.0, static_cast<double>(bins - 1)));
-    gap[bin] += (correct[i] != 0 ? 1.0 : 0.0) - confidence[i];
-  }
-  double sum = 0;
-  for (const double difference : gap) sum += std::abs(difference);
-  return sum / static_cast<double>(confidence.size());
 }
 
 }  // namespace graft

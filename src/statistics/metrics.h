@@ -54,11 +54,4 @@ double macro_f1(const ConfusionMatrix& matrix);
 /// One of "accuracy", "balanced_accuracy", "macro_f1". Throws InvalidArgument with the nearest name.
 double metric_value(const std::string& metric, const ConfusionMatrix& matrix);
 
-/// Expected calibration error (Guo et al. 2017, equation 3): the weighted mean over `bins` equal-width confidence bins
-/// of |accuracy - mean confidence|. `confidence` in [0, 1] is the probability of the predicted class, `correct` 0 or 1.
-/// A confidence on the edge of two bins belongs to the lower one, 0 to the first. Throws InvalidArgument: lengths
-/// differ, none, out of range.
-double expected_calibration_error(std::span<const double> confidence, std::span<const std::uint8_t> correct,
-                                  std::size_t bins = 15);
-
 }  // namespace graft

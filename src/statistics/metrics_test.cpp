@@ -43,18 +43,6 @@ TEST(Metrics, ConfusionMatrixCountsTruthByRow) {
   EXPECT_EQ(matrix.total(), 10);
 }
 
-TEST(Metrics, CalibrationErrorAgreesWithNumpy) {
-  const std::vector<double> confidence = {.95, .9, .6, .55, .3, .75, .2, 1.0, 0.5, .81};
-  const std::vector<std::uint8_t> correct = {1, 1, 0, 1, 0, 1, 0, 1, 0, 1};
-  EXPECT_NEAR(expected_calibration_error(confidence, correct, 5), 0.174, 1e-12);
-}
-
-TEST(Metrics, CertainAndRightIsCalibrated) {
-  const std::vector<double> confidence = {1, 1, 0};
-  const std::vector<std::uint8_t> correct = {1, 1, 0};
-  EXPECT_EQ(expected_calibration_error(confidence, correct), 0.0);
-}
-
 TEST(Metrics, RefuseWhatHasNoScore) {
   const std::vector<std::int64_t> none, one = {0}, outside = {5}, negative = {-1};
   EXPECT_THROW(confusion_matrix(none, none, 2), Error);
@@ -62,9 +50,6 @@ TEST(Metrics, RefuseWhatHasNoScore) {
   EXPECT_THROW(confusion_matrix(one, outside, 5), Error);
   EXPECT_THROW(confusion_matrix(negative, one, 5), Error);
   EXPECT_THROW(metric_value("acuracy", example()), Error);
-  const std::vector<double> nan = {std::nan("")};
-  const std::vector<std::uint8_t> correct = {1};
-  EXPECT_THROW(expected_calibration_error(nan, correct), Error);
 }
 
 }  // namespace

@@ -55,6 +55,13 @@ std::vector<Example> asked(const Task& task, const std::vector<std::vector<Row>>
   return examples;
 }
 
+std::vector<std::string> content_free(const Task& task, const std::vector<std::vector<Row>>& groups, std::size_t index,
+                                      const Tokenizer& tokenizer) {
+  std::vector<std::string> prompts;
+  for (const auto& group : groups) prompts.push_back(content_free_prompt(task, group.front(), index, tokenizer));
+  return prompts;
+}
+
 std::string hash_of(const std::vector<std::vector<Row>>& groups) {
   std::vector<Row> rows;
   for (const auto& group : groups) rows.insert(rows.end(), group.begin(), group.end());
@@ -100,6 +107,16 @@ void drop_unlabelled(EvalData& data, std::vector<Row>& rows) {
        "test; give fewer --candidates, or --set data.held_out_split");
 }
 
+// Intervals are wide then, and nobody may have meant it.
+void note_few(EvalData& data, const EvalSettings& settings) {
+  const auto shown = static_cast<std::int64_t>(data.candidates.size());
+  if (!data.one_pool || !settings.demonstrations_file.empty() || data.count() >= shown) return;
+  data.notes.push_back(fmt::format(
+      "{} rows are asked and {} are set aside for demonstrations; fewer --shots or --candidates, or rows of their own "
+      "(--demonstrations-file), leave more to ask",
+      data.count(), shown));
+}
+
 void note_repeats(EvalData& data) {
   std::set<std::string> ids;
   for (const auto& example : data.questions.front()) ids.insert(example.id);
@@ -121,6 +138,10 @@ Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   }
   if (settings.balanced && !task.has_classes())
     fail(Category::InvalidArgument, "--balanced", "task {} has no classes; leave it out", task.name);
+  if (settings.contextual && (task.generates() || task.normalisation == "pmi"))
+    fail(Category::InvalidArgument, "--calibrate", "{}; leave it out",
+         task.generates() ? fmt::format("compares choices, and task {} has a text to write", task.name)
+                          : "and the normalisation pmi both take off what choices have by themselves");
   metrics_of(settings, task);
   templates_of(config, task);
   return task;
@@ -145,7 +166,11 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   const auto wanted = static_cast<std::size_t>(config.data.eval_rows);
   if (wanted > 0 && wanted < groups.size()) groups.resize(wanted);
   for (const auto index : data.templates) data.questions.push_back(asked(data.task, groups, index, tokenizer));
+  if (settings.contextual)
+    for (const auto index : data.templates)
+      data.content_free.push_back(content_free(data.task, groups, index, tokenizer));
   note_repeats(data);
+  if (wanted == 0 || data.count() < config.data.eval_rows) note_few(data, settings);
   data.candidates_hash = data_hash(data.candidates);
   data.questions_hash = hash_of(groups);
   // Too few candidates are told before anything is scored.
@@ -176,6 +201,15 @@ Demonstrator::Demonstrator(const EvalData& data, const EvalSettings& settings, c
   if (settings.choice != DemonstrationChoice::Bm25) return;
   nearest_.emplace(prompts);
   ids_.clear();
+}
+
+Demonstrator Demonstrator::reordered(const std::vector<std::size_t>& order) const {
+  Demonstrator other = *this;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    other.texts_[i] = texts_.at(order[i]);
+    other.ids_[i] = ids_.at(order[i]);
+  }
+  return other;
 }
 
 std::vector<std::string> Demonstrator::before(const Example& question) const {

@@ -21,6 +21,8 @@ struct EvalSettings {
   bool balanced = false;  ///< shots count demonstrations of each class
   std::string demonstrations_file;
   std::int64_t candidates = 0;  ///< rows of each class that demonstrations are taken from; 0: DemonstrationSource's
+  std::int64_t orders = 1;      ///< of the same demonstrations, each a run
+  bool contextual = false;      ///< rows of contextually calibrated answers beside the base model's
   PromptLayout layout;
   std::string normalisation;         ///< empty: the task's
   std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity
@@ -35,6 +37,8 @@ struct EvalData {
   /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the
   /// references, as they follow the prompt.
   std::vector<std::vector<Example>> questions;
+  /// [template][row], for contextual calibration; else empty.
+  std::vector<std::vector<std::string>> content_free;
   std::string candidates_hash, questions_hash;  ///< data_hash() of either
   bool one_pool = false;
   std::vector<std::string> notes;  ///< sentences for the user
@@ -55,6 +59,10 @@ class Demonstrator {
   /// Throws InvalidArgument where there are fewer candidates than shots.
   Demonstrator(const EvalData& data, const EvalSettings& settings, const Tokenizer& tokenizer, std::size_t index,
                std::int64_t shots, std::uint64_t seed);
+
+  /// The same demonstrations in another order, which names places in the present one. Not for those that are nearest to
+  /// each question.
+  Demonstrator reordered(const std::vector<std::size_t>& order) const;
 
   /// In front of this question; the most important ones last.
   std::vector<std::string> before(const Example& question) const;

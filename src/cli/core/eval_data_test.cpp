@@ -79,8 +79,37 @@ TEST_F(EvalDataTest, DrawnAndFixedOnesAreTheSameForEveryQuestion) {
   const Demonstrator one(data, settings, ByteTokenizer(), 1, 3, 0), other(data, settings, ByteTokenizer(), 1, 3, 7);
   EXPECT_EQ(one.ids(), other.ids()) << "whatever the seed";
   EXPECT_THAT(one.before({}).front(), HasSubstr("What is "));
+  const Demonstrator turned = first.reordered({2, 0, 1});
+  EXPECT_EQ(turned.ids(), (std::vector<std::string>{first.ids()[2], first.ids()[0], first.ids()[1]}));
+  EXPECT_EQ(turned.before(data.questions[0][0]).front(), first.before(data.questions[0][0]).back());
   const Demonstrator none(data, settings, ByteTokenizer(), 0, 0, 0);
   EXPECT_TRUE(none.before(data.questions[0][0]).empty());
+}
+
+TEST_F(EvalDataTest, ContentFreePromptsAreThoseOfTheTemplates) {
+  config_.data.prompt_template = "all";
+  EvalSettings settings;
+  settings.contextual = true;
+  const EvalData data = open(settings);
+  EXPECT_EQ(data.content_free,
+            (std::vector<std::vector<std::string>>{{"N/A is", "N/A is"}, {"What is N/A?", "What is N/A?"}}));
+  EXPECT_TRUE(open({}).content_free.empty());
+  settings.normalisation = "pmi";
+  EXPECT_THAT(refused(settings), HasSubstr("--calibrate: and the normalisation pmi both"));
+}
+
+TEST_F(EvalDataTest, FewQuestionsAreTold) {
+  write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\nc,x\nd,y\ne,x\nf,y\n");
+  config_.data.path = (folder_ / "pool.csv").string();
+  EvalSettings settings;
+  settings.shots = {0, 1};
+  settings.candidates = 2;
+  EXPECT_THAT(open(settings).notes, ElementsAre(HasSubstr("2 rows are asked and 4 are set aside")));
+  config_.data.eval_rows = 2;
+  EXPECT_TRUE(open(settings).notes.empty()) << "so few were asked for";
+  config_.data.eval_rows = 0;
+  settings.candidates = 1;
+  EXPECT_TRUE(open(settings).notes.empty());
 }
 
 TEST_F(EvalDataTest, SlipsAreTold) {

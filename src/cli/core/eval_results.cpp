@@ -26,6 +26,7 @@ Json pass_json(const EvalPass& pass) {
   const EvalPass::Losses losses = pass.losses();
   Json json = {{"seed", pass.seed},
                {"template", pass.template_name},
+               {"order", pass.order},
                {"accuracy", static_cast<double>(right) / static_cast<double>(pass.ranked.size())},
                {"dropped_demonstrations", losses.demonstrations},
                {"questions_that_lost_demonstrations", losses.questions},
@@ -54,8 +55,19 @@ Json difference_json(const EvaluatedDifference& difference) {
            {{"only_base", difference.only_base}, {"only_this", difference.only_this}, {"p", difference.mcnemar_p}}}};
 }
 
+Json calibration_json(const ReportCalibration& calibration) {
+  Json json = {
+      {"expected_calibration_error", calibration.error}, {"brier_score", calibration.brier}, {"bins", Json::array()}};
+  for (const auto& bin : calibration.bins)
+    json["bins"].push_back({{"answers", bin.count}, {"confidence", bin.confidence}, {"accuracy", bin.accuracy}});
+  return json;
+}
+
 Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scores) {
-  Json json = {{"setting", row.name}, {"shots", row.shots}, {"adapter", adapter_json(data, row.adapter)}};
+  Json json = {{"setting", row.name},
+               {"shots", row.shots},
+               {"calibrated", row.calibrated},
+               {"adapter", adapter_json(data, row.adapter)}};
   json["accuracy"] = score_json(scores.accuracy);
   json["accuracy"]["wilson_95"] = {scores.wilson_low, scores.wilson_high};
   for (std::size_t m = 1; m < data.metrics.size(); ++m) json[data.metrics[m]] = score_json(scores.metrics[m - 1]);
@@ -63,6 +75,10 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
     json["accuracy_over_runs"] = {{"median", scores.spread->value},
                                   {"first_quartile", scores.spread->low},
                                   {"third_quartile", scores.spread->high}};
+  if (scores.orders)
+    json["accuracy_over_orders"] = {
+        {"median", scores.orders->value}, {"lowest", scores.orders->low}, {"highest", scores.orders->high}};
+  if (scores.calibration) json["calibration"] = calibration_json(*scores.calibration);
   json["against_first"] = scores.difference ? difference_json(*scores.difference) : Json();
   json["prompt_tokens"] = scores.prompt_tokens;
   json["seconds_per_question"] = scores.seconds;
@@ -76,7 +92,8 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
                      std::size_t q) {
   const RankedExample& answer = pass.ranked[q];
   Json json = {{"task", data.task.name},         {"setting", row.name}, {"seed", pass.seed},
-               {"template", pass.template_name}, {"id", question.id},   {"where", question.where}};
+               {"template", pass.template_name}, {"order", pass.order}, {"id", question.id},
+               {"where", question.where}};
   if (data.task.generates()) {
     json["right"] = answer.prediction == answer.label;
     json["log_probability"] = answer.scores.front();
@@ -92,6 +109,74 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
   return json;
 }
 
+ReportScore score_of(const nlohmann::json& score) {
+  const auto& interval = score.at("bootstrap_95");
+  return {score.at("value").get<double>(), interval.at(0).get<double>(), interval.at(1).get<double>()};
+}
+
+EvaluatedDifference difference_of(const nlohmann::json& json) {
+  const auto& interval = json.at("bootstrap_95");
+  const auto& test = json.at("mcnemar_first_runs");
+  return {{json.at("accuracy").get<double>(), interval.at(0).get<double>(), interval.at(1).get<double>()},
+          json.at("bootstrap_p").get<double>(),
+          test.at("p").get<double>(),
+          test.at("only_base").get<std::int64_t>(),
+          test.at("only_this").get<std::int64_t>()};
+}
+
+ReportCalibration calibration_from(const nlohmann::json& json) {
+  ReportCalibration calibration{
+      json.at("expected_calibration_error").get<double>(), json.at("brier_score").get<double>(), {}};
+  for (const auto& bin : json.at("bins"))
+    calibration.bins.push_back(
+        {bin.at("answers").get<std::int64_t>(), bin.at("confidence").get<double>(), bin.at("accuracy").get<double>()});
+  return calibration;
+}
+
+// Its further metrics are left to the task.
+EvaluatedRow row_of(const nlohmann::json& json) {
+  EvaluatedRow row;
+  json.at("setting").get_to(row.name);
+  json.at("shots").get_to(row.shots);
+  row.adapted = !json.at("adapter").is_null();
+  row.accuracy = score_of(json.at("accuracy"));
+  row.wilson_low = json.at("accuracy").at("wilson_95").at(0).get<double>();
+  row.wilson_high = json.at("accuracy").at("wilson_95").at(1).get<double>();
+  if (json.contains("accuracy_over_runs")) {
+    const auto& spread = json.at("accuracy_over_runs");
+    row.spread = ReportScore{spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
+                             spread.at("third_quartile").get<double>()};
+  }
+  if (json.contains("accuracy_over_orders")) {
+    const auto& orders = json.at("accuracy_over_orders");
+    row.orders = ReportScore{orders.at("median").get<double>(), orders.at("lowest").get<double>(),
+                             orders.at("highest").get<double>()};
+  }
+  if (json.contains("calibration")) row.calibration = calibration_from(json.at("calibration"));
+  row.calibrated = json.value("calibrated", false);
+  if (!json.at("against_first").is_null()) row.difference = difference_of(json.at("against_first"));
+  json.at("prompt_tokens").get_to(row.prompt_tokens);
+  json.at("seconds_per_question").get_to(row.seconds);
+  json.at("flops_per_question").get_to(row.flops_shared);
+  json.at("flops_per_question_alone").get_to(row.flops_alone);
+  row.runs = static_cast<std::int64_t>(json.at("runs").size());
+  for (const auto& pass : json.at("runs")) {
+    row.dropped += pass.at("dropped_demonstrations").get<std::int64_t>();
+    row.cut += pass.at("cut_prompts").get<std::int64_t>();
+  }
+  return row;
+}
+
+// Those that stand in a row beside its accuracy.
+std::vector<std::string> metrics_of(const nlohmann::json& row) {
+  std::vector<std::string> metrics;
+  for (const auto& [name, value] : row.items()) {
+    if (name != "accuracy" && value.is_object() && value.contains("value") && value.contains("bootstrap_95"))
+      metrics.push_back(name);
+  }
+  return metrics;
+}
+
 std::string range_text(double low, double high) {
   return fmt::format("{:.1f}–{:.1f}", 100 * low, 100 * high);
 }
@@ -103,6 +188,11 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
     cells.push_back(task.percent ? percent_with_interval(metric)
                                  : fmt::format("{:.4g} ({:.4g}–{:.4g})", metric.value, metric.low, metric.high));
   if (!task.runs.empty()) cells.push_back(row.spread ? percent_with_interval(*row.spread) : "-");
+  if (has_orders(task)) cells.push_back(row.orders ? percent_with_interval(*row.orders) : "-");
+  if (has_calibration(task)) {
+    cells.push_back(row.calibration ? percent(row.calibration->error) : "-");
+    cells.push_back(row.calibration ? fmt::format("{:.3f}", row.calibration->brier) : "-");
+  }
   const auto& difference = row.difference;
   cells.push_back(difference ? points_text(difference->accuracy) : "-");
   cells.push_back(difference ? p_value_text(difference->bootstrap_p) : "-");
@@ -134,6 +224,26 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
   return json;
 }
 
+EvaluatedTask evaluated_of(const nlohmann::json& entry) {
+  EvaluatedTask task;
+  entry.at("task").get_to(task.name);
+  entry.at("questions").get_to(task.examples);
+  entry.at("chance").get_to(task.chance);
+  entry.at("notes").get_to(task.notes);
+  task.percent = task.chance > 0;
+  std::size_t runs = 0;
+  for (const auto& row : entry.at("rows")) {
+    task.rows.push_back(row_of(row));
+    runs = std::max(runs, row.at("runs").size());
+  }
+  if (runs > 1) task.runs = fmt::format("{} runs", runs);
+  if (task.rows.empty()) return task;
+  task.metrics = metrics_of(entry.at("rows").front());
+  for (std::size_t r = 0; r < task.rows.size(); ++r)
+    for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
+  return task;
+}
+
 std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& rows) {
   std::string text;
   for (const auto& row : rows) {
@@ -153,6 +263,11 @@ void print_evaluated(const EvaluatedTask& task) {
   std::vector<std::vector<std::string>> lines = {{"setting", "accuracy", "Wilson 95%", "bootstrap 95%"}};
   for (const auto& metric : task.metrics) lines[0].push_back(metric);
   if (!task.runs.empty()) lines[0].push_back("median (quartiles) over " + task.runs);
+  if (has_orders(task)) lines[0].emplace_back("over orders (lowest–highest)");
+  if (has_calibration(task)) {
+    lines[0].emplace_back("ECE");
+    lines[0].emplace_back("Brier");
+  }
   for (const char* name : {"difference (95%)", "p", "McNemar p", "seconds", "FLOPs", "alone"})
     lines[0].emplace_back(name);
   for (const auto& row : task.rows) lines.push_back(cells_of(task, row));
@@ -163,6 +278,14 @@ void print_evaluated(const EvaluatedTask& task) {
     if (row.cut > 0)
       fmt::print("{}: {} prompts alone are too long and lost their beginning\n", row.name, grouped(row.cut));
   }
+  fmt::print("\n");
+}
+
+void print_overview(const std::vector<EvaluatedTask>& tasks) {
+  const auto lines = overview_of(tasks);
+  if (lines.empty()) return;
+  fmt::print("all tasks\n");
+  print_columns(lines);
   fmt::print("\n");
 }
 

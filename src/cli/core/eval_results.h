@@ -13,10 +13,17 @@ namespace graft {
 /// The entry of one task in results.json: all that its scores follow from, and the scores.
 nlohmann::ordered_json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const EvaluatedTask& scores);
 
+/// A task as its entry in results.json tells it: what results_of() was given of the scores, several runs as their
+/// number alone. Throws nlohmann::json::exception on a missing key or a wrong type.
+EvaluatedTask evaluated_of(const nlohmann::json& entry);
+
 /// One JSON line a question and run, with task, setting, seed and template.
 std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& rows);
 
 /// The table of one task on standard output.
 void print_evaluated(const EvaluatedTask& task);
+
+/// The table of all tasks (overview_of()) on standard output; nothing for one task.
+void print_overview(const std::vector<EvaluatedTask>& tasks);
 
 }  // namespace graft

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <span>
 
-#include "base/error.h"
 #include "base/interrupt.h"
 #include "train/flops.h"
 
@@ -26,18 +27,22 @@ ExampleTokens mean_tokens(const std::vector<Question>& questions, const std::vec
   return mean;
 }
 
-void count_flops(EvalPass& pass, const EvalScorer& scorer, const std::vector<Question>& questions,
-                 const std::vector<QuestionGroup>& groups) {
+// Of one question, the mean: that reads all of its text itself, and behind prefixes that are read once.
+struct QuestionFlops {
+  double alone = 0, shared = 0;
+};
+
+QuestionFlops flops_of(const EvalScorer& scorer, const std::vector<Question>& questions,
+                       const std::vector<QuestionGroup>& groups) {
   const Adapter* adapter = scorer.adapter() == nullptr ? nullptr : scorer.adapter()->loaded.adapter.get();
-  const ExampleTokens alone = mean_tokens(questions, groups, false);
-  pass.prompt_tokens = alone.prompt;
-  pass.flops_alone = inference_flops(scorer.model(), adapter, alone);
-  pass.flops_shared = inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, true));
+  QuestionFlops flops{inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, false)),
+                      inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, true))};
   for (const auto& group : groups) {
     if (group.prefix.empty()) continue;
     const ExampleTokens prefix{static_cast<double>(group.prefix.size()), 0, 0};
-    pass.flops_shared += inference_flops(scorer.model(), adapter, prefix) / static_cast<double>(questions.size());
+    flops.shared += inference_flops(scorer.model(), adapter, prefix) / static_cast<double>(questions.size());
   }
+  return flops;
 }
 
 class TaskRun {
@@ -45,10 +50,12 @@ class TaskRun {
   TaskRun(const EvalData& data, const EvalSettings& settings, const RunConfig& config)
       : data_(data), settings_(settings), config_(config) {}
 
-  EvalRow base_row(std::int64_t shots, EvalScorer& scorer) const {
+  EvalRow base_row(std::int64_t shots, bool calibrated, EvalScorer& scorer) const {
     EvalRow row;
-    row.name = fmt::format("{}-shot{}", shots, settings_.balanced && shots > 0 ? " a class" : "");
+    row.name = fmt::format("{}-shot{}{}", shots, settings_.balanced && shots > 0 ? " a class" : "",
+                           calibrated ? " calibrated" : "");
     row.shots = shots;
+    row.calibrated = calibrated;
     const bool drawn = shots > 0 && settings_.choice == DemonstrationChoice::Random;
     add_passes(row, settings_.layout, drawn ? settings_.seeds : 1, scorer);
     return row;
@@ -70,25 +77,40 @@ class TaskRun {
         std::string what = fmt::format("{} {}", data_.task.name, row.name);
         if (data_.templates.size() > 1) what += " in " + template_name(t);
         if (seeds > 1) what += fmt::format(" seed {}", seed);
-        row.passes.push_back(pass(t, row.shots, seed, layout, scorer, what));
+        add_orders(row, t, seed, layout, scorer, what);
       }
+    }
+  }
+
+  void add_orders(EvalRow& row, std::size_t t, std::int64_t seed, const PromptLayout& layout, EvalScorer& scorer,
+                  const std::string& what) const {
+    const Demonstrator drawn(data_, settings_, scorer.tokenizer(), data_.templates[t], row.shots,
+                             static_cast<std::uint64_t>(seed));
+    const auto orders = demonstration_orders(drawn.ids().size(), settings_.orders, static_cast<std::uint64_t>(seed));
+    for (std::size_t o = 0; o < orders.size(); ++o) {
+      const std::string told = orders.size() > 1 ? fmt::format("{} order {}", what, o) : what;
+      EvalPass made = o == 0 ? pass(t, drawn, layout, row.calibrated, scorer, told)
+                             : pass(t, drawn.reordered(orders[o]), layout, row.calibrated, scorer, told);
+      made.seed = seed;
+      made.order = static_cast<std::int64_t>(o);
+      row.passes.push_back(std::move(made));
     }
   }
 
   const std::string& template_name(std::size_t t) const { return data_.task.templates[data_.templates[t]].name; }
 
-  EvalPass pass(std::size_t t, std::int64_t shots, std::int64_t seed, const PromptLayout& layout, EvalScorer& scorer,
-                const std::string& what) const {
-    const Demonstrator demonstrator(data_, settings_, scorer.tokenizer(), data_.templates[t], shots,
-                                    static_cast<std::uint64_t>(seed));
+  EvalPass pass(std::size_t t, const Demonstrator& demonstrator, const PromptLayout& layout, bool calibrate,
+                EvalScorer& scorer, const std::string& what) const {
     EvalPass pass;
-    pass.seed = seed;
     pass.place = t;
     pass.template_name = template_name(t);
     pass.demonstrations = demonstrator.ids();
     const auto questions = questions_of(t, demonstrator, layout, scorer, pass);
     const auto groups = groups_by_kept(questions, scorer.model().config());
-    count_flops(pass, scorer, questions, groups);
+    const QuestionFlops flops = flops_of(scorer, questions, groups);
+    pass.prompt_tokens = mean_tokens(questions, groups, false).prompt;
+    pass.flops_alone = flops.alone;
+    pass.flops_shared = flops.shared;
     const bool writes = data_.task.generates();
     auto scores = scorer.score(questions, groups, what, writes);
     pass.seconds = scores.seconds;
@@ -100,6 +122,7 @@ class TaskRun {
     if (normalisation == Normalisation::Pmi) subtract_neutral(t, scorer, what, scores, pass);
     for (std::size_t q = 0; q < questions.size(); ++q)
       pass.ranked.push_back(ranked(questions[q].tokens, scores.sums[q], normalisation));
+    if (calibrate) calibrate_in_context(demonstrator, layout, questions, scorer, what, pass);
     return pass;
   }
 
@@ -108,7 +131,7 @@ class TaskRun {
                                      const EvalScorer& scorer, EvalPass& pass) const {
     std::vector<Question> questions;
     for (const auto& example : data_.questions[t]) {
-      if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
+      stop_if_interrupted("evaluation");
       const auto shown = demonstrator.before(example);
       questions.push_back(question_behind(example, layout, shown, scorer.tokenizer(), scorer.model().config(),
                                           config_.data.max_prompt_tokens));
@@ -126,6 +149,29 @@ class TaskRun {
     return {1, right ? 1 : 0, {scores.sums[q].front()}, {}};
   }
 
+  // What choices have without a question. Questions that read the same are scored, and counted in `pass`, once.
+  static std::vector<std::vector<double>> prior_sums(const std::vector<Question>& questions, EvalScorer& scorer,
+                                                     const std::string& what, EvalPass& pass) {
+    std::map<std::vector<std::vector<std::int64_t>>, std::size_t> places;
+    std::vector<Question> distinct;
+    std::vector<std::size_t> place;
+    for (const auto& question : questions) {
+      const auto [found, fresh] = places.emplace(question.tokens.reading(), distinct.size());
+      if (fresh) distinct.push_back(question);
+      place.push_back(found->second);
+    }
+    const auto groups = groups_by_kept(distinct, scorer.model().config());
+    const auto scores = scorer.score(distinct, groups, what, false);
+    const double each = static_cast<double>(distinct.size()) / static_cast<double>(questions.size());
+    const QuestionFlops flops = flops_of(scorer, distinct, groups);
+    pass.flops_alone += flops.alone * each;
+    pass.flops_shared += flops.shared * each;
+    pass.seconds += scores.seconds;
+    std::vector<std::vector<double>> sums;
+    for (const auto at : place) sums.push_back(scores.sums[at]);
+    return sums;
+  }
+
   // The neutral prompt stands alone, whatever is in front of the question (Brown et al. 2020, section 2.4).
   void subtract_neutral(std::size_t t, EvalScorer& scorer, const std::string& what, EvalScorer::Scores& scores,
                         EvalPass& pass) const {
@@ -134,11 +180,28 @@ class TaskRun {
       example.prompt = example.neutral;
       neutral.push_back(question_behind(example, {}, {}, scorer.tokenizer(), scorer.model().config()));
     }
-    const auto prior =
-        scorer.score(neutral, groups_by_kept(neutral, scorer.model().config()), what + ", neutral", false);
-    pass.seconds += prior.seconds;
+    const auto prior = prior_sums(neutral, scorer, what + ", neutral", pass);
     for (std::size_t q = 0; q < scores.sums.size(); ++q)
-      for (std::size_t c = 0; c < scores.sums[q].size(); ++c) scores.sums[q][c] -= prior.sums[q][c];
+      for (std::size_t c = 0; c < scores.sums[q].size(); ++c) scores.sums[q][c] -= prior[q][c];
+  }
+
+  // The content-free prompt stands behind the demonstrations that the question kept.
+  void calibrate_in_context(const Demonstrator& demonstrator, const PromptLayout& layout,
+                            const std::vector<Question>& questions, EvalScorer& scorer, const std::string& what,
+                            EvalPass& pass) const {
+    std::vector<Question> empty;
+    for (std::size_t q = 0; q < questions.size(); ++q) {
+      Example example = data_.questions[pass.place][q];
+      const auto shown = demonstrator.before(example);
+      example.prompt = data_.content_free[pass.place][q];
+      const auto kept = std::span<const std::string>(shown).last(static_cast<std::size_t>(questions[q].kept));
+      empty.push_back(question_behind(example, layout, kept, scorer.tokenizer(), scorer.model().config(),
+                                      config_.data.max_prompt_tokens));
+    }
+    const auto prior = prior_sums(empty, scorer, what + ", content-free", pass);
+    const Normalisation normalisation = normalisation_of(data_.task.normalisation);
+    for (std::size_t q = 0; q < empty.size(); ++q)
+      pass.ranked[q] = calibrated(pass.ranked[q], ranked(empty[q].tokens, prior[q], normalisation));
   }
 
   const EvalData& data_;
@@ -159,10 +222,13 @@ EvalPass::Losses EvalPass::losses() const {
 }
 
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
-                                   const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+                                   const std::vector<EvalScorer*>& scorers) {
   const TaskRun run(data, settings, config);
   std::vector<EvalRow> rows;
-  for (const auto shots : settings.shots) rows.push_back(run.base_row(shots, *scorers.front()));
+  for (const auto shots : settings.shots) {
+    rows.push_back(run.base_row(shots, false, *scorers.front()));
+    if (settings.contextual) rows.push_back(run.base_row(shots, true, *scorers.front()));
+  }
   for (std::size_t s = 1; s < scorers.size(); ++s) rows.push_back(run.adapted_row(*scorers[s]));
   return rows;
 }

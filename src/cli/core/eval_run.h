@@ -1,7 +1,6 @@
 // The rows of `graft eval`: the base model without and with demonstrations, and each adapter, on one task.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,10 +10,11 @@
 
 namespace graft {
 
-/// All questions once: in one template, behind the demonstrations of one seed.
+/// All questions once: in one template, behind the demonstrations of one seed in one order.
 struct EvalPass {
   std::int64_t seed = 0;
-  std::size_t place = 0;  ///< of the template: EvalData::questions[place] are what was asked
+  std::int64_t order = 0;  ///< of the demonstrations that the seed drew
+  std::size_t place = 0;   ///< of the template: EvalData::questions[place] are what was asked
   std::string template_name;
   /// Of a task with texts to write, label is 1, prediction whether greedy decoding begins with a reference, and the one
   /// score the log-probability of the first reference.
@@ -40,13 +40,15 @@ struct EvalRow {
   std::string name;  ///< "0-shot", "8-shot", "runs/rte (ia3)"
   std::int64_t shots = 0;
   const EvalAdapter* adapter = nullptr;
-  std::vector<EvalPass> passes;  ///< template by template, in each seed by seed
+  std::vector<EvalPass> passes;  ///< template by template, in each seed by seed, of each order by order
+  bool calibrated = false;       ///< contextually
 };
 
-/// The rows of one task in the order of the table: the base model by shots, then each adapter, which reads the prompt
-/// as it did in training: without demonstrations and instruction. `scorers` has the base's first. Throws as the parts
-/// do, Cancelled too: what is scored is kept.
+/// The rows of one task in the order of the table: the base model by shots (each followed by its calibrated answers
+/// where the settings want them), then each adapter, which reads the prompt as it did in training: without
+/// demonstrations and instruction. `scorers` has the base's first. Throws as the parts do, Cancelled too: what is
+/// scored is kept.
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
-                                   const std::vector<std::unique_ptr<EvalScorer>>& scorers);
+                                   const std::vector<EvalScorer*>& scorers);
 
 }  // namespace graft

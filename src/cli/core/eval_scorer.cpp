@@ -58,8 +58,8 @@ std::string told_name(const std::string& path, const std::string& method) {
 
 EvalAdapter open_eval_adapter(const std::string& path, const Model& model) {
   EvalAdapter adapter;
-  adapter.path = path;
-  adapter.loaded = load_adapter(path, model);
+  adapter.path = RunFolder::is_run(path) ? adapter_of_run(path).string() : path;
+  adapter.loaded = load_adapter(adapter.path, model);
   adapter.name = told_name(path, adapter.loaded.method);
   adapter.hash = hash_of(*adapter.loaded.adapter);
   return adapter;

@@ -21,7 +21,7 @@ struct EvalAdapter {
   LoadedAdapter loaded;
 };
 
-/// Throws as load_adapter.
+/// A run folder stands for its adapter. Throws as load_adapter and adapter_of_run.
 EvalAdapter open_eval_adapter(const std::string& path, const Model& model);
 
 /// SHA-256 of a base model's weights (base_hash(), which reads all of them), and of its settings: config.json, or the

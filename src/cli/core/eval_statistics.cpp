@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <optional>
 
 #include "cli/core/evaluation.h"
 #include "statistics/bootstrap.h"
@@ -48,6 +50,7 @@ class Statistics {
     row.name = given.name;
     row.shots = given.shots;
     row.adapted = given.adapter != nullptr;
+    row.calibrated = given.calibrated;
     const Answers answers = answers_of(given);
     row.accuracy = score("accuracy", answers.runs);
     const Interval interval = wilson(row.accuracy.value, data_.count());
@@ -58,6 +61,8 @@ class Statistics {
                                                    : score(data_.metrics[m], answers.runs));
     row.runs = static_cast<std::int64_t>(given.passes.size());
     if (row.runs > 1) row.spread = quartiles_of(accuracies(answers.runs));
+    row.orders = over_orders(given, accuracies(answers.runs));
+    row.calibration = calibration_of(all_answers(given));
     add_cost(given, row);
     return row;
   }
@@ -85,6 +90,31 @@ class Statistics {
     for (const auto& pass : row.passes) answers.lists.push_back(predictions_of(pass));
     for (const auto& list : answers.lists) answers.runs.emplace_back(list);
     return answers;
+  }
+
+  static std::vector<RankedExample> all_answers(const EvalRow& row) {
+    std::vector<RankedExample> all;
+    for (const auto& pass : row.passes) all.insert(all.end(), pass.ranked.begin(), pass.ranked.end());
+    return all;
+  }
+
+  // Nothing where no draw has several.
+  static std::optional<ReportScore> over_orders(const EvalRow& row, const std::vector<double>& accuracies) {
+    std::map<std::pair<std::size_t, std::int64_t>, std::vector<double>> draws;
+    for (std::size_t p = 0; p < row.passes.size(); ++p)
+      draws[{row.passes[p].place, row.passes[p].seed}].push_back(accuracies[p]);
+    if (std::all_of(row.passes.begin(), row.passes.end(), [](const EvalPass& pass) { return pass.order == 0; }))
+      return std::nullopt;
+    ReportScore mean;
+    const auto count = static_cast<double>(draws.size());
+    for (auto& entry : draws) {
+      std::vector<double>& values = entry.second;
+      std::sort(values.begin(), values.end());
+      mean.value += quantile(values, 0.5) / count;
+      mean.low += values.front() / count;
+      mean.high += values.back() / count;
+    }
+    return mean;
   }
 
   void add_cost(const EvalRow& given, EvaluatedRow& row) const {
@@ -165,13 +195,20 @@ class Statistics {
   double chance_ = 0;
 };
 
-// "3 seeds", "2 templates", "3 seeds × 2 templates"
+// "3 seeds", "2 templates", "3 seeds × 2 templates × 4 orders"
 std::string runs_text(const EvalData& data, const std::vector<EvalRow>& rows) {
-  std::size_t most = 0;
-  for (const auto& row : rows) most = std::max(most, row.passes.size());
-  const std::size_t templates = data.templates.size(), seeds = most / templates;
-  std::string text = seeds > 1 ? fmt::format("{} seeds", seeds) : "";
-  if (templates > 1) text += fmt::format("{}{} templates", text.empty() ? "" : " × ", templates);
+  const auto most = std::max_element(
+      rows.begin(), rows.end(), [](const EvalRow& a, const EvalRow& b) { return a.passes.size() < b.passes.size(); });
+  std::size_t orders = 1;
+  for (const auto& pass : most->passes) orders = std::max(orders, static_cast<std::size_t>(pass.order) + 1);
+  const std::size_t templates = data.templates.size();
+  std::string text;
+  const auto add = [&](std::size_t count, const char* what) {
+    if (count > 1) text += fmt::format("{}{} {}", text.empty() ? "" : " × ", count, what);
+  };
+  add(most->passes.size() / templates / orders, "seeds");
+  add(templates, "templates");
+  add(orders, "orders");
   return text;
 }
 

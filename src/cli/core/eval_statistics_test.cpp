@@ -87,6 +87,29 @@ TEST(EvalStatistics, SeedsAndTemplatesAreBothTold) {
   EXPECT_EQ(evaluated(data, {base}).runs, "2 templates");
 }
 
+TEST(EvalStatistics, OrdersOfOneDrawAreToldByTheirRange) {
+  std::vector<EvalPass> passes = {pass_with(4, 0), pass_with(6, 0), pass_with(8, 0),
+                                  pass_with(2, 1), pass_with(4, 1), pass_with(3, 1)};
+  for (std::size_t p = 0; p < passes.size(); ++p) passes[p].order = static_cast<std::int64_t>(p % 3);
+  const EvaluatedTask task =
+      evaluated(questions(), {{"0-shot", 0, nullptr, {pass_with(4)}}, {"2-shot", 2, nullptr, passes}});
+  EXPECT_EQ(task.runs, "2 seeds × 3 orders");
+  EXPECT_FALSE(task.rows[0].orders.has_value());
+  ASSERT_TRUE(task.rows[1].orders.has_value());
+  EXPECT_DOUBLE_EQ(task.rows[1].orders->value, (6.0 / 8 + 3.0 / 8) / 2) << "the mean of the medians";
+  EXPECT_DOUBLE_EQ(task.rows[1].orders->low, (4.0 / 8 + 2.0 / 8) / 2);
+  EXPECT_DOUBLE_EQ(task.rows[1].orders->high, (8.0 / 8 + 4.0 / 8) / 2);
+}
+
+TEST(EvalStatistics, CalibrationIsOverAllRuns) {
+  const EvaluatedTask task = evaluated(questions(), {{"0-shot", 0, nullptr, {pass_with(8)}},
+                                                     {"2-shot", 2, nullptr, {pass_with(6, 0), pass_with(2, 1)}}});
+  ASSERT_TRUE(task.rows[0].calibration.has_value());
+  EXPECT_DOUBLE_EQ(task.rows[0].calibration->error, 0.5) << "all right at a confidence of a half";
+  EXPECT_DOUBLE_EQ(task.rows[0].calibration->brier, 0.5);
+  EXPECT_DOUBLE_EQ(task.rows[1].calibration->error, 0) << "8 of 16 answers";
+}
+
 TEST(EvalStatistics, TextsHavePerplexities) {
   EvalData data = questions();
   data.task.labels.clear();
@@ -99,6 +122,7 @@ TEST(EvalStatistics, TextsHavePerplexities) {
   }
   const EvaluatedTask task = evaluated(data, {{"0-shot", 0, nullptr, {pass}}});
   EXPECT_EQ(task.chance, 0);
+  EXPECT_FALSE(task.rows[0].calibration.has_value());
   EXPECT_FALSE(task.percent);
   EXPECT_DOUBLE_EQ(task.rows[0].accuracy.value, 0.25);
   ASSERT_EQ(task.rows[0].metrics.size(), 3u);

@@ -9,6 +9,7 @@
 #include "convert/merged_weights.h"
 #include "eval/write.h"
 #include "statistics/bootstrap.h"
+#include "statistics/calibration.h"
 #include "statistics/metrics.h"
 #include "statistics/text_metric.h"
 #include "train/state.h"
@@ -173,6 +174,25 @@ Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std:
     first.seconds += other.seconds;
   }
   return first;
+}
+
+std::optional<ReportCalibration> calibration_of(const std::vector<RankedExample>& ranked) {
+  std::vector<std::vector<double>> probabilities;
+  std::vector<std::int64_t> truth;
+  std::vector<double> confidence;
+  std::vector<std::uint8_t> correct;
+  for (const auto& example : ranked) {
+    if (example.label < 0 || example.probabilities.empty()) continue;
+    probabilities.push_back(example.probabilities);
+    truth.push_back(example.label);
+    confidence.push_back(example.probabilities[static_cast<std::size_t>(example.prediction)]);
+    correct.push_back(example.prediction == example.label ? 1 : 0);
+  }
+  if (truth.empty()) return std::nullopt;
+  const auto bins = calibration_bins(confidence, correct);
+  ReportCalibration calibration{expected_calibration_error(bins), brier_score(probabilities, truth), {}};
+  for (const auto& bin : bins) calibration.bins.push_back({bin.count, bin.confidence, bin.accuracy});
+  return calibration;
 }
 
 std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation& evaluation) {

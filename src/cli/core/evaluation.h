@@ -53,6 +53,9 @@ Evaluation evaluate_references(const Job& job, const Adapter* adapter, const std
 /// evaluate(), and for choices the accuracy in every other template: T-Few reports the median over all of them.
 Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what);
 
+/// How far the probabilities of labelled examples can be believed; nothing where there are none (texts to write).
+std::optional<ReportCalibration> calibration_of(const std::vector<RankedExample>& ranked);
+
 /// Of a mixture, by task; empty for a job on one. A task whose held-out rows carry no label is left out.
 std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation& evaluation);
 

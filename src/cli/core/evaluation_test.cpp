@@ -42,6 +42,19 @@ TEST(EvaluationMetric, ChanceCountsTheChoicesOfEach) {
   EXPECT_EQ(made.chance(), (0.25 + 3 * 0.5) / 4);
 }
 
+TEST(EvaluationMetric, CalibrationIsOfTheLabelled) {
+  const auto calibration = calibration_of(evaluation().ranked);
+  ASSERT_TRUE(calibration.has_value());
+  // Confidences 0.6, 0.6, 0.4 (wrong: the second choice was predicted) and 0.6 (wrong), two of four right: in the bin
+  // of 0.4 |0 - 0.4| / 4, in that of 0.6 |2/3 - 0.6| * 3/4.
+  EXPECT_NEAR(calibration->error, 0.1 + 0.05, 1e-12);
+  // 2 * 0.4^2 where class 0 is the truth, 2 * 0.6^2 where class 1 is.
+  EXPECT_NEAR(calibration->brier, (3 * 0.32 + 0.72) / 4, 1e-12);
+  EXPECT_EQ(calibration->bins.size(), 15u);
+  EXPECT_FALSE(calibration_of({}).has_value());
+  EXPECT_FALSE(calibration_of({{1, 1, {-3}, {}}}).has_value()) << "a text to write";
+}
+
 TEST(EvaluationMetric, SpreadIsMedianAndQuartiles) {
   Evaluation made;
   made.by_template = {{"a", 0.9}, {"b", 0.5}, {"c", 0.7}, {"d", 0.1}, {"e", 0.3}};

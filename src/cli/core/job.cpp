@@ -229,8 +229,7 @@ Task task_of(const RunConfig& config) {
     return ad_hoc_generation_task(config.data.path, config.data.prompt_column, config.data.target_column);
   if (config.data.text_column.empty() || config.data.label_column.empty()) {
     fail(Category::InvalidArgument, "--task",
-         "name a task (graft list shows them), or give --text-column and --label-column, or --prompt-column and "
-         "--target-column");
+         "name a task (graft list shows them), or the columns of your data (the verb's --help has their options)");
   }
   return ad_hoc_task(config.data.path, config.data.text_column, config.data.label_column);
 }

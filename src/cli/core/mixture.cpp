@@ -133,6 +133,10 @@ class Mixture {
 
 }  // namespace
 
+std::string short_task_name(const std::string& task) {
+  return std::filesystem::path(task).stem().string();
+}
+
 std::string with_task(std::string path, const std::string& task) {
   const std::string place = "{task}";
   for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + task.size()))
@@ -146,8 +150,8 @@ std::vector<TaskData> task_data(const std::vector<std::string>& tasks, const std
   for (const auto& given : tasks) {
     const std::size_t equals = takes_data(given) ? std::string::npos : given.find('=');
     const std::string name = given.substr(0, equals);
-    const std::string own = equals == std::string::npos ? with_task(data, std::filesystem::path(name).stem().string())
-                                                        : given.substr(equals + 1);
+    const std::string own =
+        equals == std::string::npos ? with_task(data, short_task_name(name)) : given.substr(equals + 1);
     if (own.empty())
       fail(Category::InvalidArgument, "--task " + given, "has no data: write --task {}=FILE, or --data", name);
     if (std::any_of(result.begin(), result.end(), [&](const TaskData& one) { return one.task == name; }))

@@ -14,6 +14,9 @@ struct TaskData {
   std::string data;
 };
 
+/// What {task} stands for: the name of a task, of a task file its own without folder and ending.
+std::string short_task_name(const std::string& task);
+
 /// `path` with the task in place of {task}.
 std::string with_task(std::string path, const std::string& task);
 

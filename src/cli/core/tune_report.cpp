@@ -112,6 +112,8 @@ void add_comparison(ReportData& data, const TuneResult& run) {
   data.before = run.before->scores;
   data.after = run.after->scores;
   data.chance = run.after->chance();
+  data.calibration_before = calibration_of(run.before->ranked);
+  data.calibration_after = calibration_of(run.after->ranked);
   add_mistakes(data, run);
   add_templates(data, run);
   add_tasks(data, run);

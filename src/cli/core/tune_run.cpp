@@ -234,6 +234,10 @@ nlohmann::json TuneRun::summary_of(const Evaluation& evaluation) const {
   nlohmann::json result = {{"seconds", evaluation.seconds}};
   if (!job_.task.generates()) result["accuracy"] = evaluation.accuracy();
   for (const auto& metric : job_.task.metrics) result[metric] = evaluation.metric(metric);
+  if (const auto calibration = calibration_of(evaluation.ranked)) {
+    result["expected_calibration_error"] = calibration->error;
+    result["brier_score"] = calibration->brier;
+  }
   for (const auto& [task, accuracy] : accuracy_by_task(job_, evaluation)) result["tasks"][task] = accuracy;
   if (evaluation.by_template.empty()) return result;
   const ReportScore spread = evaluation.spread();

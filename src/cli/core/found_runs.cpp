@@ -1,0 +1,217 @@
+#include "cli/core/found_runs.h"
+
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/core/eval_results.h"
+#include "cli/core/job.h"
+#include "cli/core/mixture.h"
+#include "report/markup.h"
+#include "report/run_folder.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::time_t last_written(const fs::path& folder) {
+  std::time_t last = 0;
+  for (const char* name : {"config.yaml", "metrics.jsonl", "summary.json", "results.json", "report.html"}) {
+    struct stat status {};
+    if (::stat((folder / name).c_str(), &status) == 0) last = std::max(last, status.st_mtime);
+  }
+  return last;
+}
+
+bool is_evaluation(const fs::path& folder) {
+  std::error_code ignored;
+  return fs::exists(folder / "results.json", ignored) && fs::is_directory(folder / "scores", ignored);
+}
+
+std::string task_of_run(const RunConfig& config) {
+  if (!config.task.name.empty()) return short_task_name(config.task.name);
+  std::vector<std::string> names;
+  for (const auto& [task, data] : config.task.mixture) names.push_back(short_task_name(task));
+  return names.empty() ? short_task_name(config.data.path) : fmt::format("{}", fmt::join(names, "+"));
+}
+
+// "accuracy" where there is one, else the first of the task's metrics.
+std::string metric_of(const nlohmann::json& scores) {
+  if (scores.contains("accuracy")) return "accuracy";
+  for (const auto& [name, value] : scores.items()) {
+    if (name != "seconds" && value.is_number()) return name;
+  }
+  return "";
+}
+
+std::optional<double> score_in(const nlohmann::json& summary, const char* phase, const std::string& metric) {
+  if (!summary.contains(phase) || !summary.at(phase).contains(metric)) return std::nullopt;
+  return summary.at(phase).at(metric).get<double>();
+}
+
+void read_tuned(FoundRun& run) {
+  const RunConfig config = config_of_run(run.folder);
+  run.model = config.model.path;
+  FoundScore score{task_of_run(config), config.method.name, "", {}, {}};
+  const nlohmann::json summary = read_summary(run.folder);
+  if (summary.is_object() && summary.contains("before")) {
+    score.metric = metric_of(summary.at("before"));
+    score.before = score_in(summary, "before", score.metric);
+    score.value = score_in(summary, "after", score.metric);
+  }
+  run.scores.push_back(score);
+  std::error_code ignored;
+  if (fs::exists(run.folder / "report.html", ignored)) return;  // the last file of a run
+  const auto metrics = read_metrics(run.folder);
+  run.state = fmt::format("step {} of {}", metrics.empty() ? 0 : metrics.back().step, config.train.steps);
+}
+
+void read_evaluation(FoundRun& run) {
+  const nlohmann::json results = read_results(run.folder);
+  if (results.contains("model")) run.model = results.at("model").value("path", "");
+  for (const auto& task : evaluated_tasks(run.folder))
+    for (const auto& row : task.rows) run.scores.push_back({task.name, row.name, "accuracy", {}, row.accuracy.value});
+}
+
+std::vector<Point> accuracies_of(const fs::path& folder) {
+  const nlohmann::json summary = read_summary(folder);
+  std::vector<Point> points;
+  if (const auto before = score_in(summary, "before", "accuracy")) points.push_back({0, *before});
+  for (const auto& line : read_metrics(folder)) {
+    if (const auto found = line.scores.find("accuracy"); found != line.scores.end())
+      points.push_back({static_cast<double>(line.step), found->second});
+  }
+  const auto after = score_in(summary, "after", "accuracy");
+  if (!after) return points;
+  const auto steps = static_cast<double>(summary.value("steps", std::int64_t{0}));
+  // The adapter that was kept may be of an earlier step: what the last one measured stays.
+  if (points.empty() || points.back().x < steps) points.push_back({steps, *after});
+  return points;
+}
+
+std::vector<Point> losses_of(const fs::path& folder) {
+  std::vector<Point> points;
+  for (const auto& line : read_metrics(folder)) {
+    if (line.loss) points.push_back({static_cast<double>(line.step), *line.loss});
+  }
+  return points;
+}
+
+void add_shots(LineChart& chart, const fs::path& folder) {
+  for (const auto& task : evaluated_tasks(folder)) {
+    Series series{fmt::format("{} {}", folder.string(), task.name), {}, false, true};
+    for (const auto& row : task.rows) {
+      if (!row.adapted && !row.calibrated)
+        series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+    }
+    chart.series.push_back(series);
+  }
+}
+
+void add_steps(LineChart& chart, const fs::path& folder, bool loss) {
+  if (!RunFolder::is_run(folder))
+    fail(Category::InvalidArgument, folder.string(), "is no folder that graft tune or graft eval wrote");
+  auto points = loss ? losses_of(folder) : accuracies_of(folder);
+  if (points.empty()) return;
+  chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+}
+
+}  // namespace
+
+std::string found_value(const std::string& metric, double value) {
+  const bool fraction = metric == "accuracy" || metric == "balanced_accuracy" || metric == "macro_f1";
+  return fraction ? percent(value) : number(value);
+}
+
+std::optional<FoundRun> found_run(const fs::path& folder) {
+  const bool evaluation = is_evaluation(folder);
+  if (!evaluation && !RunFolder::is_run(folder)) return std::nullopt;
+  FoundRun run;
+  run.folder = folder;
+  run.verb = evaluation ? "eval" : "tune";
+  run.state = "done";
+  run.written = last_written(folder);
+  try {
+    if (evaluation) {
+      read_evaluation(run);
+    } else {
+      read_tuned(run);
+    }
+  } catch (const Error& error) {
+    run.state = error.what();
+  } catch (const nlohmann::json::exception& error) {
+    run.state = fmt::format("cannot be read ({})", error.what());
+  }
+  return run;
+}
+
+std::vector<FoundRun> find_runs(const fs::path& home) {
+  std::error_code error;
+  if (!fs::is_directory(home, error))
+    fail(Category::NotFound, home.string(), "no such folder; name the folder that your runs are in");
+  std::vector<FoundRun> runs;
+  if (auto run = found_run(home)) runs.push_back(std::move(*run));
+  auto it = fs::recursive_directory_iterator(home, fs::directory_options::skip_permission_denied, error);
+  for (; it != fs::recursive_directory_iterator(); it.increment(error)) {
+    std::error_code ignored;
+    if (!it->is_directory(ignored)) continue;
+    auto run = found_run(it->path());
+    if (!run) continue;
+    runs.push_back(std::move(*run));
+    it.disable_recursion_pending();  // what is in a run is its own
+  }
+  if (error) fail(Category::Io, home.string(), "cannot be read: {}", error.message());
+  std::stable_sort(runs.begin(), runs.end(),
+                   [](const FoundRun& a, const FoundRun& b) { return a.written > b.written; });
+  return runs;
+}
+
+std::vector<EvaluatedTask> evaluated_tasks(const fs::path& folder) {
+  const nlohmann::json results = read_results(folder);
+  if (!results.is_object()) fail(Category::NotFound, folder.string(), "holds no results.json of graft eval");
+  std::vector<EvaluatedTask> tasks;
+  try {
+    for (const auto& task : results.at("tasks")) tasks.push_back(evaluated_of(task));
+  } catch (const nlohmann::json::exception& error) {
+    fail(Category::Corruption, (folder / "results.json").string(), "is not as graft eval writes it ({})", error.what());
+  }
+  return tasks;
+}
+
+LineChart plot_of(const std::vector<fs::path>& folders, bool loss) {
+  LineChart chart;
+  const bool shots = is_evaluation(folders.front());
+  if (shots && loss)
+    fail(Category::InvalidArgument, "--loss", "{} is of graft eval, which trains nothing; leave it out",
+         folders.front().string());
+  for (const auto& folder : folders) {
+    if (is_evaluation(folder) != shots)
+      fail(Category::InvalidArgument, folder.string(),
+           "is of another verb than {}: evaluations are drawn over demonstrations, tuning runs over steps; draw them "
+           "apart",
+           folders.front().string());
+    if (shots) {
+      add_shots(chart, folder);
+    } else {
+      add_steps(chart, folder, loss);
+    }
+  }
+  if (chart.series.empty())
+    fail(Category::InvalidArgument, folders.front().string(), "holds nothing to draw: no {} was measured yet",
+         loss ? "loss" : "accuracy");
+  const std::string what = loss ? "training loss" : "accuracy";
+  chart.x_label = shots ? "demonstrations" : "step";
+  chart.y_label = what;
+  chart.title = fmt::format("{} by {}", what, shots ? "the number of demonstrations" : "step");
+  chart.percent = !loss;
+  chart.whole_x = true;
+  chart.width = 720;
+  chart.height = 400;
+  return chart;
+}
+
+}  // namespace graft

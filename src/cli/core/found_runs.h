@@ -1,0 +1,49 @@
+// The folders that graft tune and graft eval wrote, read again for `graft runs`.
+#pragma once
+
+#include <ctime>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report/evaluation.h"
+#include "report/svg.h"
+
+namespace graft {
+
+/// One score of a folder.
+struct FoundScore {
+  std::string task;
+  std::string setting;  ///< the method of a tuning run; "0-shot", "runs/rte (ia3)" of an evaluation
+  std::string metric;   ///< empty where nothing was held out
+  std::optional<double> before, value;
+};
+
+struct FoundRun {
+  std::filesystem::path folder;
+  std::string verb;  ///< "tune" or "eval"
+  std::string model;
+  std::string state;        ///< "done", "step 12 of 60"; why it cannot be read
+  std::time_t written = 0;  ///< last
+  std::vector<FoundScore> scores;
+};
+
+/// "86.5%", or "41.27" for a metric that is no fraction.
+std::string found_value(const std::string& metric, double value);
+
+/// What one folder holds; nothing where neither verb wrote it. A folder that cannot be read says so in its state.
+std::optional<FoundRun> found_run(const std::filesystem::path& folder);
+
+/// All runs at `home` and below it, the last written first. Throws NotFound for a folder that is not there.
+std::vector<FoundRun> find_runs(const std::filesystem::path& home);
+
+/// The tasks in results.json of a folder of graft eval. Throws NotFound, Corruption.
+std::vector<EvaluatedTask> evaluated_tasks(const std::filesystem::path& folder);
+
+/// What `graft runs plot` draws: of folders of graft eval accuracy over the number of demonstrations, of run folders
+/// accuracy over steps or, with `loss`, the training loss. A series a folder and task. Throws InvalidArgument for
+/// folders of both kinds, or without anything to draw; as the readers do.
+LineChart plot_of(const std::vector<std::filesystem::path>& folders, bool loss);
+
+}  // namespace graft

@@ -1,0 +1,84 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "report/evaluation.h"
+#include "report/markup.h"
+
+namespace graft {
+namespace {
+
+using Line = std::vector<std::string>;
+using RowOf = const EvaluatedRow* (*)(const EvaluatedTask& task, const std::string& name);
+
+Line line_of(const EvaluatedTask& task, const EvaluatedRow& row) {
+  const auto& difference = row.difference;
+  return {task.name,
+          row.name,
+          percent(row.accuracy.value),
+          fmt::format("{:.1f}–{:.1f}", 100 * row.wilson_low, 100 * row.wilson_high),
+          difference ? points_text(difference->accuracy) : "-",
+          difference ? p_value_text(difference->bootstrap_p) : "-",
+          number(row.seconds),
+          si(row.flops_shared)};
+}
+
+const EvaluatedRow* named(const EvaluatedTask& task, const std::string& name) {
+  const auto found =
+      std::find_if(task.rows.begin(), task.rows.end(), [&](const EvaluatedRow& row) { return row.name == name; });
+  return found == task.rows.end() ? nullptr : &*found;
+}
+
+// Of a task with one adapter.
+const EvaluatedRow* adapted(const EvaluatedTask& task, const std::string&) {
+  const auto is_adapted = [](const EvaluatedRow& row) { return row.adapted; };
+  if (std::count_if(task.rows.begin(), task.rows.end(), is_adapted) != 1) return nullptr;
+  return &*std::find_if(task.rows.begin(), task.rows.end(), is_adapted);
+}
+
+// Nothing where a task has no such row.
+Line mean_line(const std::vector<EvaluatedTask>& tasks, const std::string& name, RowOf row_of) {
+  EvaluatedRow mean;
+  for (const auto& task : tasks) {
+    const EvaluatedRow* row = row_of(task, name);
+    if (row == nullptr) return {};
+    mean.accuracy.value += row->accuracy.value / static_cast<double>(tasks.size());
+    mean.seconds += row->seconds / static_cast<double>(tasks.size());
+    mean.flops_shared += row->flops_shared / static_cast<double>(tasks.size());
+  }
+  return {fmt::format("mean of {}", tasks.size()),
+          name,
+          percent(mean.accuracy.value),
+          "-",
+          "-",
+          "-",
+          number(mean.seconds),
+          si(mean.flops_shared)};
+}
+
+// What a right answer is, is not the same where texts are written: there is no mean over both.
+bool alike(const std::vector<EvaluatedTask>& tasks) {
+  return std::all_of(tasks.begin(), tasks.end(),
+                     [&](const EvaluatedTask& task) { return task.percent == tasks.front().percent; });
+}
+
+}  // namespace
+
+std::vector<Line> overview_of(const std::vector<EvaluatedTask>& tasks) {
+  if (tasks.size() < 2) return {};
+  std::vector<Line> lines = {
+      {"task", "setting", "accuracy", "Wilson 95%", "difference (95%)", "p", "seconds", "FLOPs"}};
+  for (const auto& task : tasks)
+    for (const auto& row : task.rows) lines.push_back(line_of(task, row));
+  if (!alike(tasks)) return lines;
+  const auto add = [&](const Line& line) {
+    if (!line.empty()) lines.push_back(line);
+    return !line.empty();
+  };
+  bool adapter = false;
+  for (const auto& row : tasks.front().rows) adapter |= add(mean_line(tasks, row.name, named)) && row.adapted;
+  if (!adapter) add(mean_line(tasks, "adapted", adapted));
+  return lines;
+}
+
+}  // namespace graft
