@@ -9,12 +9,15 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/own_format.h"
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
+
+constexpr const char* kInfixType = "PREFIX_TUNING_INFIX";
 
 struct Shape {
   std::int64_t length = 0, layers = 0, heads = 0, dim = 0;
@@ -59,13 +62,15 @@ const char* file_name(Stack stack, bool encoder_decoder) {
 
 class PrefixTuning : public Adapter {
  public:
-  PrefixTuning(const Model& model, std::map<Stack, Prefixes> prefixes)
-      : model_(model), prefixes_(std::move(prefixes)) {}
+  PrefixTuning(const Model& model, std::map<Stack, Prefixes> prefixes, bool infix)
+      : model_(model), prefixes_(std::move(prefixes)), infix_(infix) {}
 
   // Cross-attention reads the encoder's virtual tokens.
   std::int64_t virtual_tokens(Stack stack) const override {
     return prefixes_.count(stack) == 0 ? 0 : prefixes_.at(stack).shape.length;
   }
+
+  bool infix() const override { return infix_; }
 
   std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const override {
     if (prefixes_.count(stack) == 0) return {};
@@ -86,6 +91,9 @@ class PrefixTuning : public Adapter {
   // The network is dropped: the file holds what it gives.
   nlohmann::json peft_config() const override {
     const Shape& shape = prefixes_.begin()->second.shape;
+    if (infix_)
+      return adapters::own_config(kInfixType,
+                                  {{"length", shape.length}, {"placement", "infix"}, {"reparametrise", false}});
     return {{"peft_type", "PREFIX_TUNING"},
             {"num_virtual_tokens", shape.length},
             {"token_dim", shape.heads * shape.dim},
@@ -97,6 +105,7 @@ class PrefixTuning : public Adapter {
   }
 
   std::vector<PeftTensor> peft_tensors() const override {
+    if (infix_) return {{"decoder.prefix", prefixes_.at(Stack::Decoder).all()}};
     std::vector<PeftTensor> result;
     for (const auto& [stack, prefixes] : prefixes_)
       result.push_back({file_name(stack, model_.encoder_decoder()), prefixes.all()});
@@ -110,6 +119,7 @@ class PrefixTuning : public Adapter {
  private:
   const Model& model_;
   std::map<Stack, Prefixes> prefixes_;
+  bool infix_;
 };
 
 std::map<Stack, Shape> shapes(const Model& model, std::int64_t length) {
@@ -155,8 +165,10 @@ at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids,
 }
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
-  const adapters::Options options("prefix_tuning", given, {"length", "reparametrise", "hidden", "init_ids"});
+  const adapters::Options options("prefix_tuning", given,
+                                  {"length", "reparametrise", "hidden", "init_ids", "placement"});
   const std::int64_t length = adapters::virtual_length(options, model, 10), hidden = options.integer("hidden", 512, 1);
+  const bool infix = adapters::infix_placement(options, model);
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const bool network = options.flag("reparametrise", ids.empty());
   if (!ids.empty() && (network || model.encoder_decoder())) {
@@ -173,11 +185,13 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     prefixes[stack].shape = shape;
     prefixes[stack].direct = trainable(start, model);
   }
-  return std::make_unique<PrefixTuning>(model, std::move(prefixes));
+  return std::make_unique<PrefixTuning>(model, std::move(prefixes), infix);
 }
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
+  if (config.at("peft_type") == kInfixType)
+    return adapters::from_own(adapters::find("prefix_tuning"), model, config, tensors);
   std::map<Stack, Prefixes> prefixes;
   for (const auto& [stack, shape] : shapes(model, config.value("num_virtual_tokens", std::int64_t{0}))) {
     const std::string wanted = file_name(stack, model.encoder_decoder());
@@ -199,7 +213,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   if (tensors.size() != prefixes.size())
     fail(Category::Corruption, "adapter_model.safetensors", "holds {} tensors, {} have a place in the model",
          tensors.size(), prefixes.size());
-  return std::make_unique<PrefixTuning>(model, std::move(prefixes));
+  return std::make_unique<PrefixTuning>(model, std::move(prefixes), /*infix=*/false);
 }
 
 }  // namespace
@@ -209,10 +223,13 @@ extern const Method prefix_tuning;
 const Method prefix_tuning{"prefix_tuning",
                            "prefix tuning: trained keys and values in every attention (Li and Liang 2021)",
                            "length=10  reparametrise=true (by a network while training)  hidden=512\n"
-                           "init_text=\"words whose activations to begin from\" (reparametrise=false)",
+                           "init_text=\"words whose activations to begin from\" (reparametrise=false)\n"
+                           "placement=prefix|infix (between the prompt and the text; decoder-only)",
                            "PREFIX_TUNING",
                            create,
                            from_peft,
-                           /*starts_at_base=*/false};
+                           /*starts_at_base=*/false,
+                           /*sum=*/nullptr,
+                           kInfixType};
 }  // namespace adapters
 }  // namespace graft

@@ -1,5 +1,5 @@
 // Prompt tuning: embeddings of virtual tokens in front of the text, in the encoder where there is one (Lester et al.
-// 2021).
+// 2021). In decoder-only models it is what Li and Liang 2021, section 7.2, call embedding-only.
 #include <ATen/ATen.h>
 
 #include <fmt/ranges.h>
@@ -8,20 +8,26 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/own_format.h"
 #include "adapters/core/peft.h"
 #include "base/error.h"
 
 namespace graft {
 namespace {
 
+constexpr const char* kInfixType = "PROMPT_TUNING_INFIX";
+
 class PromptTuning : public Adapter {
  public:
   /// One prompt [P, C] a stack.
-  PromptTuning(const Model& model, std::map<Stack, at::Tensor> prompts) : model_(model), prompts_(std::move(prompts)) {}
+  PromptTuning(const Model& model, std::map<Stack, at::Tensor> prompts, bool infix)
+      : model_(model), prompts_(std::move(prompts)), infix_(infix) {}
 
   std::int64_t virtual_tokens(Stack stack) const override {
     return prompts_.count(stack) == 0 ? 0 : prompts_.at(stack).size(0);
   }
+
+  bool infix() const override { return infix_; }
 
   at::Tensor prompt(Stack stack) const override {
     return prompts_.count(stack) == 0 ? at::Tensor() : prompts_.at(stack);
@@ -34,8 +40,11 @@ class PromptTuning : public Adapter {
   }
 
   nlohmann::json peft_config() const override {
+    const std::int64_t length = prompts_.begin()->second.size(0);
+    if (infix_)
+      return adapters::own_config(kInfixType, {{"length", length}, {"placement", "infix"}, {"init", "random"}});
     return {{"peft_type", "PROMPT_TUNING"},
-            {"num_virtual_tokens", prompts_.begin()->second.size(0)},
+            {"num_virtual_tokens", length},
             {"token_dim", model_.config().hidden_size},
             {"num_transformer_submodules", prompts_.size()},
             {"num_attention_heads", model_.config().heads},
@@ -48,6 +57,7 @@ class PromptTuning : public Adapter {
 
   // PEFT puts the encoder's prompt in front of the decoder's.
   std::vector<PeftTensor> peft_tensors() const override {
+    if (infix_) return adapters::own_tensors(*this);
     std::vector<at::Tensor> rows;
     for (const Stack stack : {Stack::Encoder, Stack::Decoder})
       if (prompts_.count(stack) > 0) rows.push_back(prompts_.at(stack).detach());
@@ -61,6 +71,7 @@ class PromptTuning : public Adapter {
  private:
   const Model& model_;
   std::map<Stack, at::Tensor> prompts_;
+  bool infix_;
 };
 
 std::vector<std::int64_t> drawn(std::int64_t count, std::int64_t vocab_size, Rng& rng) {
@@ -71,8 +82,9 @@ std::vector<std::int64_t> drawn(std::int64_t count, std::int64_t vocab_size, Rng
 }
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
-  const adapters::Options options("prompt_tuning", given, {"length", "init", "init_ids", "decoder"});
+  const adapters::Options options("prompt_tuning", given, {"length", "init", "init_ids", "decoder", "placement"});
   const std::int64_t length = adapters::virtual_length(options, model, 20);
+  const bool infix = adapters::infix_placement(options, model);
   const std::string init = options.choice("init", {"vocabulary", "random"});
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const auto prompt = [&] {
@@ -85,7 +97,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   std::map<Stack, at::Tensor> prompts;
   if (model.encoder_decoder()) prompts[Stack::Encoder] = trainable(prompt(), model);
   if (!model.encoder_decoder() || options.flag("decoder", false)) prompts[Stack::Decoder] = trainable(prompt(), model);
-  return std::make_unique<PromptTuning>(model, std::move(prompts));
+  return std::make_unique<PromptTuning>(model, std::move(prompts), infix);
 }
 
 at::Tensor only_tensor(const std::vector<PeftTensor>& tensors, std::int64_t width) {
@@ -102,6 +114,8 @@ at::Tensor only_tensor(const std::vector<PeftTensor>& tensors, std::int64_t widt
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
+  if (config.at("peft_type") == kInfixType)
+    return adapters::from_own(adapters::find("prompt_tuning"), model, config, tensors);
   const at::Tensor rows = only_tensor(tensors, model.config().hidden_size);
   const std::int64_t length = config.value("num_virtual_tokens", rows.size(0));
   if (length < 1 || rows.size(0) % length != 0 || rows.size(0) / length > (model.encoder_decoder() ? 2 : 1)) {
@@ -111,7 +125,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   std::map<Stack, at::Tensor> prompts;
   prompts[model.encoder_decoder() ? Stack::Encoder : Stack::Decoder] = trainable(rows.narrow(0, 0, length), model);
   if (rows.size(0) > length) prompts[Stack::Decoder] = trainable(rows.narrow(0, length, length), model);
-  return std::make_unique<PromptTuning>(model, std::move(prompts));
+  return std::make_unique<PromptTuning>(model, std::move(prompts), /*infix=*/false);
 }
 
 }  // namespace
@@ -121,10 +135,13 @@ extern const Method prompt_tuning;
 const Method prompt_tuning{"prompt_tuning",
                            "prompt tuning: embeddings of virtual tokens before the text (Lester et al. 2021)",
                            "length=20  init=vocabulary|random  init_text=\"words to begin from\"\n"
-                           "decoder=false (encoder–decoder: a second prompt before the decoder's text)",
+                           "decoder=false (encoder–decoder: a second prompt before the decoder's text)\n"
+                           "placement=prefix|infix (between the prompt and the text; decoder-only)",
                            "PROMPT_TUNING",
                            create,
                            from_peft,
-                           /*starts_at_base=*/false};
+                           /*starts_at_base=*/false,
+                           /*sum=*/nullptr,
+                           kInfixType};
 }  // namespace adapters
 }  // namespace graft

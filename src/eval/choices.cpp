@@ -116,6 +116,7 @@ void cut_to_fit(ChoiceTokens& tokens, std::int64_t room, std::optional<TokenId> 
 
 void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
   const auto prompt = batch.input.decoder.add(example.prompt, batch.root, slot);
+  batch.input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(example.prompt.size());
   const auto last = batch.input.decoder.size() - 1;
   for (const auto& choice : example.choices) {
     const auto index = batch.choices();

@@ -65,6 +65,8 @@ TEST(Choices, AllAreScoredOverTheSameSpan) {
   EXPECT_EQ(tokens.choices[1].tokens, bytes("12"));
   const auto batch = pack({&tokens}, config, -1);
   EXPECT_EQ(batch.scored_tokens, (std::vector<std::int64_t>{1, 2}));
+  EXPECT_EQ(batch.input.decoder.segments.front().prompt_end, 2);
+  EXPECT_EQ(batch.input.decoder.segments.back().prompt_end, 0) << "choices follow it";
   std::vector<std::vector<std::int64_t>> scored;
   for (const auto& token : batch.scored) scored.push_back({token.row, token.target, token.choice});
   EXPECT_EQ(scored, (std::vector<std::vector<std::int64_t>>{{1, MergingTokenizer::kTen, 0}, {1, '1', 1}, {2, '2', 1}}));

@@ -10,8 +10,10 @@ std::vector<std::int64_t> first_tokens(const Model& model, const Prompt& prompt)
 
 void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache) {
   const std::int32_t source = model.encoder_decoder() ? input.encoder.add(prompt.tokens, -1, prompt.slot) : -1;
-  const auto segment = input.decoder.add(first_tokens(model, prompt), -1, prompt.slot, source);
-  input.decoder.segments[static_cast<std::size_t>(segment)].cache = cache;
+  input.decoder.add(first_tokens(model, prompt), -1, prompt.slot, source);
+  Segment& segment = input.decoder.segments.back();
+  segment.cache = cache;
+  if (source < 0) segment.prompt_end = segment.length;
 }
 
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache) {

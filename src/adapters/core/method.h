@@ -79,6 +79,12 @@ struct Method {
   /// The adapter of this method that changes the merged weights by exactly the weighted sum of what the summands, all
   /// of this method, change. Nullptr: these have no such sum. Absent: no adapters of the method have.
   std::unique_ptr<Adapter> (*sum)(const Model& model, const std::vector<Summand>& summands) = nullptr;
+  /// peft_type of graft's own for adapters of the method that PEFT's layout cannot hold, so that PEFT refuses them and
+  /// does not read them as something else; nullptr: it can hold all.
+  const char* own_type = nullptr;
+
+  /// Whether the method's adapter files have this peft_type.
+  bool writes(const std::string& type) const;
 };
 
 namespace adapters {

@@ -111,6 +111,15 @@ std::int64_t virtual_length(const Options& options, const Model& model, std::int
   return length;
 }
 
+bool infix_placement(const Options& options, const Model& model) {
+  const bool infix = options.choice("placement", {"prefix", "infix"}) == "infix";
+  if (infix && model.encoder_decoder())
+    fail(
+        Category::Unsupported, "method.options.placement",
+        "an infix is for decoder-only models; here the encoder reads the prompt and the decoder the text, take prefix");
+  return infix;
+}
+
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted) {
   std::vector<RoleEntry> entries;
   for (const Role role : wanted) {

@@ -40,6 +40,10 @@ class Options {
 /// text.
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback);
 
+/// The option "placement": false for "prefix", true for "infix", where virtual tokens stand between the prompt and what
+/// follows it. Throws Unsupported for an infix in a model with an encoder.
+bool infix_placement(const Options& options, const Model& model);
+
 /// Entries with one of the roles, in the model's order. Throws InvalidArgument where a role hits nothing in this model.
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted);
 
