@@ -17,23 +17,27 @@
 namespace graft {
 namespace {
 
-constexpr const char* kInfixType = "PREFIX_TUNING_INFIX";
+constexpr const char* kInfixType = "GRAFT_PREFIX_TUNING";
 
 struct Shape {
   std::int64_t length = 0, layers = 0, heads = 0, dim = 0;
-  std::int64_t layer_width() const { return 2 * heads * dim; }
-  std::int64_t width() const { return layers * layer_width(); }
+  bool every_other = false;
+  std::int64_t block_width() const { return 2 * heads * dim; }
+  std::int64_t width() const { return layers * block_width(); }
+  // PEFT doubles an encoder–decoder's blocks for two attentions a layer and cuts them into fours, of which it uses the
+  // first half: the decoder's layers have every other block, twice over where their number is even.
+  std::int64_t block_of(std::int64_t layer) const { return every_other ? 2 * layer % layers : layer; }
 };
 
-// The prefixes of one stack's attentions, [P, layers · 2 · G · D]: keys, then values, layer by layer, as PEFT has them.
+// The prefixes of one stack's attentions, [P, layers · 2 · G · D]: blocks of keys, then values, as PEFT has them.
 struct Prefixes {
   Shape shape;
   at::Tensor direct;                                               // [P, width]; undefined where reparametrised
   at::Tensor embedding, hidden, hidden_bias, output, output_bias;  // [P, C], [H, C], [H], [width, H], [width]
 
-  /// [P, 2 · G · D] of one layer.
-  at::Tensor layer(std::int64_t l) const {
-    const std::int64_t begin = l * shape.layer_width(), count = shape.layer_width();
+  /// [P, 2 · G · D]
+  at::Tensor block(std::int64_t number) const {
+    const std::int64_t begin = number * shape.block_width(), count = shape.block_width();
     if (direct.defined()) return direct.narrow(1, begin, count);
     const at::Tensor inner = at::tanh(at::linear(embedding, hidden, hidden_bias));
     return at::linear(inner, output.narrow(0, begin, count), output_bias.narrow(0, begin, count));
@@ -41,7 +45,7 @@ struct Prefixes {
 
   at::Tensor all() const {
     std::vector<at::Tensor> parts;
-    for (std::int64_t l = 0; l < shape.layers; ++l) parts.push_back(layer(l).detach());
+    for (std::int64_t b = 0; b < shape.layers; ++b) parts.push_back(block(b).detach());
     return at::cat(parts, 1);
   }
 
@@ -55,8 +59,8 @@ struct Prefixes {
   }
 };
 
-const char* file_name(Stack stack, bool encoder_decoder) {
-  if (!encoder_decoder) return kPromptEmbeddings;
+const char* file_name(Stack stack, bool peft_layout) {
+  if (peft_layout) return kPromptEmbeddings;
   return stack == Stack::Encoder ? "encoder.prefix" : stack == Stack::Cross ? "cross.prefix" : "decoder.prefix";
 }
 
@@ -75,7 +79,8 @@ class PrefixTuning : public Adapter {
   std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const override {
     if (prefixes_.count(stack) == 0) return {};
     const Prefixes& here = prefixes_.at(stack);
-    const at::Tensor both = here.layer(layer).view({here.shape.length, 2, here.shape.heads, here.shape.dim});
+    const at::Tensor both =
+        here.block(here.shape.block_of(layer)).view({here.shape.length, 2, here.shape.heads, here.shape.dim});
     return {both.select(1, 0), both.select(1, 1)};
   }
 
@@ -94,21 +99,22 @@ class PrefixTuning : public Adapter {
     if (infix_)
       return adapters::own_config(kInfixType,
                                   {{"length", shape.length}, {"placement", "infix"}, {"reparametrise", false}});
-    return {{"peft_type", "PREFIX_TUNING"},
-            {"num_virtual_tokens", shape.length},
-            {"token_dim", shape.heads * shape.dim},
-            {"num_transformer_submodules", model_.encoder_decoder() ? 2 : 1},
-            {"num_attention_heads", shape.heads},
-            {"num_layers", shape.layers},
-            {"encoder_hidden_size", shape.heads * shape.dim},
-            {"prefix_projection", false}};
+    nlohmann::json config = {{"peft_type", "PREFIX_TUNING"},
+                             {"num_virtual_tokens", shape.length},
+                             {"token_dim", shape.heads * shape.dim},
+                             {"num_transformer_submodules", model_.encoder_decoder() ? 2 : 1},
+                             {"num_attention_heads", shape.heads},
+                             {"num_layers", shape.layers},
+                             {"encoder_hidden_size", shape.heads * shape.dim},
+                             {"prefix_projection", false}};
+    if (model_.encoder_decoder() && peft_layout()) config["task_type"] = kSeq2SeqTask;
+    return config;
   }
 
   std::vector<PeftTensor> peft_tensors() const override {
     if (infix_) return {{"decoder.prefix", prefixes_.at(Stack::Decoder).all()}};
     std::vector<PeftTensor> result;
-    for (const auto& [stack, prefixes] : prefixes_)
-      result.push_back({file_name(stack, model_.encoder_decoder()), prefixes.all()});
+    for (const auto& [stack, prefixes] : prefixes_) result.push_back({file_name(stack, peft_layout()), prefixes.all()});
     return result;
   }
 
@@ -117,16 +123,20 @@ class PrefixTuning : public Adapter {
   }
 
  private:
+  // One tensor holds all.
+  bool peft_layout() const { return prefixes_.size() == 1; }
+
   const Model& model_;
   std::map<Stack, Prefixes> prefixes_;
   bool infix_;
 };
 
-std::map<Stack, Shape> shapes(const Model& model, std::int64_t length) {
+std::map<Stack, Shape> shapes(const Model& model, std::int64_t length, bool peft_layout) {
   const ModelConfig& config = model.config();
   if (!config.encoder_decoder()) return {{Stack::Decoder, {length, config.layers, config.kv_heads, config.head_dim}}};
   const Shape encoder{length, config.layers, config.heads, config.head_dim},
-      decoder{length, config.decoder_layers, config.heads, config.head_dim};
+      decoder{length, config.decoder_layers, config.heads, config.head_dim, peft_layout};
+  if (peft_layout) return {{Stack::Decoder, decoder}};
   return {{Stack::Encoder, encoder}, {Stack::Decoder, decoder}, {Stack::Cross, decoder}};
 }
 
@@ -166,9 +176,10 @@ at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids,
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
   const adapters::Options options("prefix_tuning", given,
-                                  {"length", "reparametrise", "hidden", "init_ids", "placement"});
+                                  {"length", "reparametrise", "hidden", "init_ids", "placement", "layout"});
   const std::int64_t length = adapters::virtual_length(options, model, 10), hidden = options.integer("hidden", 512, 1);
-  const bool infix = adapters::infix_placement(options, model);
+  const bool infix = adapters::infix_placement(options, model),
+             peft_layout = options.choice("layout", {"graft", "peft"}) == "peft";
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const bool network = options.flag("reparametrise", ids.empty());
   if (!ids.empty() && (network || model.encoder_decoder())) {
@@ -176,7 +187,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
          "an initialisation from real activations needs reparametrise=false and a decoder-only model");
   }
   std::map<Stack, Prefixes> prefixes;
-  for (const auto& [stack, shape] : shapes(model, length)) {
+  for (const auto& [stack, shape] : shapes(model, length, peft_layout)) {
     if (network) {
       prefixes[stack] = reparametrised(model, shape, hidden, rng);
       continue;
@@ -188,21 +199,33 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   return std::make_unique<PrefixTuning>(model, std::move(prefixes), infix);
 }
 
+const PeftTensor* named(const std::vector<PeftTensor>& tensors, const std::string& name) {
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const PeftTensor& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+// PEFT would then mix the keys of the decoder's two attentions up.
+void refuse_one_submodule(const nlohmann::json& config) {
+  const auto submodules = config.find("num_transformer_submodules");
+  if (submodules == config.end() || *submodules == 2) return;
+  fail(Category::Unsupported, "adapter_config.json: num_transformer_submodules",
+       "is {}; a prefix of an encoder–decoder model has 2", submodules->dump());
+}
+
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
   if (config.at("peft_type") == kInfixType)
     return adapters::from_own(adapters::find("prefix_tuning"), model, config, tensors);
+  const bool peft_layout = !model.encoder_decoder() || named(tensors, kPromptEmbeddings) != nullptr;
+  if (model.encoder_decoder() && peft_layout) refuse_one_submodule(config);
   std::map<Stack, Prefixes> prefixes;
-  for (const auto& [stack, shape] : shapes(model, config.value("num_virtual_tokens", std::int64_t{0}))) {
-    const std::string wanted = file_name(stack, model.encoder_decoder());
-    const auto found =
-        std::find_if(tensors.begin(), tensors.end(), [&](const PeftTensor& tensor) { return tensor.name == wanted; });
-    if (found == tensors.end()) {
-      fail(Category::Unsupported, "adapter_model.safetensors",
-           "has no tensor {}; PEFT's own prefixes of encoder–decoder models replace what cross-attention reads and are "
-           "not supported",
-           wanted);
-    }
+  for (const auto& [stack, shape] : shapes(model, config.value("num_virtual_tokens", std::int64_t{0}), peft_layout)) {
+    const std::string wanted = file_name(stack, peft_layout);
+    const PeftTensor* found = named(tensors, wanted);
+    if (found == nullptr)
+      fail(Category::Corruption, "adapter_model.safetensors",
+           "has no tensor {}; was the adapter made for another architecture?", wanted);
     if (found->value.sizes() != at::IntArrayRef({shape.length, shape.width()})) {
       fail(Category::Corruption, wanted, "has shape [{}], the model needs [{}, {}]",
            fmt::join(found->value.sizes(), ", "), shape.length, shape.width());
@@ -224,7 +247,8 @@ const Method prefix_tuning{"prefix_tuning",
                            "prefix tuning: trained keys and values in every attention (Li and Liang 2021)",
                            "length=10  reparametrise=true (by a network while training)  hidden=512\n"
                            "init_text=\"words whose activations to begin from\" (reparametrise=false)\n"
-                           "placement=prefix|infix (between the prompt and the text; decoder-only)",
+                           "placement=prefix|infix (between the prompt and the text; decoder-only)\n"
+                           "layout=graft|peft (encoder–decoder: the decoder's self-attention alone, as PEFT has it)",
                            "PREFIX_TUNING",
                            create,
                            from_peft,

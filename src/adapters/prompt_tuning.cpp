@@ -15,22 +15,21 @@
 namespace graft {
 namespace {
 
-constexpr const char* kInfixType = "PROMPT_TUNING_INFIX";
+// Of an infix, and of prompts before both stacks of an encoder–decoder: PEFT's has one before the encoder's.
+constexpr const char* kOwnType = "GRAFT_PROMPT_TUNING";
 
 class PromptTuning : public Adapter {
  public:
-  /// One prompt [P, C] a stack.
-  PromptTuning(const Model& model, std::map<Stack, at::Tensor> prompts, bool infix)
-      : model_(model), prompts_(std::move(prompts)), infix_(infix) {}
+  /// Of each stack, rows [≥ length, C] whose first `length` are its prompt.
+  PromptTuning(const Model& model, std::map<Stack, at::Tensor> prompts, std::int64_t length, bool infix)
+      : model_(model), prompts_(std::move(prompts)), length_(length), infix_(infix) {}
 
-  std::int64_t virtual_tokens(Stack stack) const override {
-    return prompts_.count(stack) == 0 ? 0 : prompts_.at(stack).size(0);
-  }
+  std::int64_t virtual_tokens(Stack stack) const override { return prompts_.count(stack) == 0 ? 0 : length_; }
 
   bool infix() const override { return infix_; }
 
   at::Tensor prompt(Stack stack) const override {
-    return prompts_.count(stack) == 0 ? at::Tensor() : prompts_.at(stack);
+    return prompts_.count(stack) == 0 ? at::Tensor() : prompts_.at(stack).narrow(0, 0, length_);
   }
 
   std::vector<AdapterTensor> parameters() const override {
@@ -40,28 +39,27 @@ class PromptTuning : public Adapter {
   }
 
   nlohmann::json peft_config() const override {
-    const std::int64_t length = prompts_.begin()->second.size(0);
     if (infix_)
-      return adapters::own_config(kInfixType, {{"length", length}, {"placement", "infix"}, {"init", "random"}});
-    return {{"peft_type", "PROMPT_TUNING"},
-            {"num_virtual_tokens", length},
-            {"token_dim", model_.config().hidden_size},
-            {"num_transformer_submodules", prompts_.size()},
-            {"num_attention_heads", model_.config().heads},
-            {"num_layers", model_.config().layers},
-            {"prompt_tuning_init", "RANDOM"},
-            {"prompt_tuning_init_text", nullptr},
-            {"tokenizer_name_or_path", nullptr},
-            {"tokenizer_kwargs", nullptr}};
+      return adapters::own_config(kOwnType, {{"length", length_}, {"placement", "infix"}, {"init", "random"}});
+    if (both_stacks())
+      return adapters::own_config(kOwnType, {{"length", length_}, {"decoder", true}, {"init", "random"}});
+    nlohmann::json config = {{"peft_type", "PROMPT_TUNING"},
+                             {"num_virtual_tokens", length_},
+                             {"token_dim", model_.config().hidden_size},
+                             {"num_transformer_submodules", rows().size(0) / length_},
+                             {"num_attention_heads", model_.config().heads},
+                             {"num_layers", model_.config().layers},
+                             {"prompt_tuning_init", "RANDOM"},
+                             {"prompt_tuning_init_text", nullptr},
+                             {"tokenizer_name_or_path", nullptr},
+                             {"tokenizer_kwargs", nullptr}};
+    if (model_.encoder_decoder()) config["task_type"] = kSeq2SeqTask;
+    return config;
   }
 
-  // PEFT puts the encoder's prompt in front of the decoder's.
   std::vector<PeftTensor> peft_tensors() const override {
-    if (infix_) return adapters::own_tensors(*this);
-    std::vector<at::Tensor> rows;
-    for (const Stack stack : {Stack::Encoder, Stack::Decoder})
-      if (prompts_.count(stack) > 0) rows.push_back(prompts_.at(stack).detach());
-    return {{kPromptEmbeddings, at::cat(rows)}};
+    if (infix_ || both_stacks()) return adapters::own_tensors(*this);
+    return {{kPromptEmbeddings, rows().detach()}};
   }
 
   at::Tensor merged(std::int64_t, const at::Tensor&) const override {
@@ -69,8 +67,12 @@ class PromptTuning : public Adapter {
   }
 
  private:
+  bool both_stacks() const { return prompts_.size() > 1; }
+  const at::Tensor& rows() const { return prompts_.begin()->second; }
+
   const Model& model_;
   std::map<Stack, at::Tensor> prompts_;
+  std::int64_t length_;
   bool infix_;
 };
 
@@ -97,7 +99,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   std::map<Stack, at::Tensor> prompts;
   if (model.encoder_decoder()) prompts[Stack::Encoder] = trainable(prompt(), model);
   if (!model.encoder_decoder() || options.flag("decoder", false)) prompts[Stack::Decoder] = trainable(prompt(), model);
-  return std::make_unique<PromptTuning>(model, std::move(prompts), infix);
+  return std::make_unique<PromptTuning>(model, std::move(prompts), length, infix);
 }
 
 at::Tensor only_tensor(const std::vector<PeftTensor>& tensors, std::int64_t width) {
@@ -114,7 +116,7 @@ at::Tensor only_tensor(const std::vector<PeftTensor>& tensors, std::int64_t widt
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
-  if (config.at("peft_type") == kInfixType)
+  if (config.at("peft_type") == kOwnType)
     return adapters::from_own(adapters::find("prompt_tuning"), model, config, tensors);
   const at::Tensor rows = only_tensor(tensors, model.config().hidden_size);
   const std::int64_t length = config.value("num_virtual_tokens", rows.size(0));
@@ -122,10 +124,10 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     fail(Category::Corruption, kPromptEmbeddings, "has {} rows, which does not fit {} virtual tokens", rows.size(0),
          length);
   }
+  // PEFT keeps as many rows again for an encoder–decoder's decoder, and never reads them.
   std::map<Stack, at::Tensor> prompts;
-  prompts[model.encoder_decoder() ? Stack::Encoder : Stack::Decoder] = trainable(rows.narrow(0, 0, length), model);
-  if (rows.size(0) > length) prompts[Stack::Decoder] = trainable(rows.narrow(0, length, length), model);
-  return std::make_unique<PromptTuning>(model, std::move(prompts), /*infix=*/false);
+  prompts[model.encoder_decoder() ? Stack::Encoder : Stack::Decoder] = trainable(rows, model);
+  return std::make_unique<PromptTuning>(model, std::move(prompts), length, /*infix=*/false);
 }
 
 }  // namespace
@@ -142,6 +144,6 @@ const Method prompt_tuning{"prompt_tuning",
                            from_peft,
                            /*starts_at_base=*/false,
                            /*sum=*/nullptr,
-                           kInfixType};
+                           kOwnType};
 }  // namespace adapters
 }  // namespace graft

@@ -25,6 +25,7 @@ const std::vector<Variant>& variants() {
   return kVariants;
 }
 
+// Of the golden models those that have an encoder, or those that have none.
 std::vector<std::string> models_with(bool encoder) {
   std::vector<std::string> found;
   for (const auto& name : models()) {

@@ -158,6 +158,23 @@ TEST(PeftFolder, WithoutATensorThatItsTargetsPromiseIsRefused) {
   }
 }
 
+// PEFT's way with a prefix in an encoder–decoder model (tests/golden/README.md), which no golden model shows for an
+// even number of layers.
+TEST(PeftFolder, APrefixOfAnEvenNumberOfLayersLeavesEveryOtherBlockOut) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  Rng rng(0);
+  const auto adapter = adapters::find("prefix_tuning")
+                           .create(*model, {{"length", 3}, {"layout", "peft"}, {"reparametrise", false}}, rng);
+  const at::Tensor first = adapter->prefix(Stack::Decoder, 0).first, second = adapter->prefix(Stack::Decoder, 1).first;
+  EXPECT_TRUE(at::equal(first, second));
+  save_adapter(folder.path() / "prefix", *adapter, *model, {});
+  const NamedTensors tensors = read_tensors(folder.path() / "prefix/adapter_model.safetensors");
+  ASSERT_EQ(tensors.size(), 1u);
+  const at::Tensor blocks = tensors.front().second.view({3, kTiny.layers, 2, kTiny.heads, kTiny.head_dim});
+  EXPECT_TRUE(at::equal(first.detach(), blocks.select(1, 0).select(1, 0)));
+}
+
 TEST(PeftFolder, LoraThatBeganFromChangedBaseWeightsIsRefused) {
   const testing::Folder folder;
   const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
