@@ -219,8 +219,10 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     return adapters::from_own(adapters::find("prefix_tuning"), model, config, tensors);
   const bool peft_layout = !model.encoder_decoder() || named(tensors, kPromptEmbeddings) != nullptr;
   if (model.encoder_decoder() && peft_layout) refuse_one_submodule(config);
+  const std::int64_t length = config.value("num_virtual_tokens", std::int64_t{0});
+  adapters::refuse_beyond_context(length, model, "adapter_config.json: num_virtual_tokens");
   std::map<Stack, Prefixes> prefixes;
-  for (const auto& [stack, shape] : shapes(model, config.value("num_virtual_tokens", std::int64_t{0}), peft_layout)) {
+  for (const auto& [stack, shape] : shapes(model, length, peft_layout)) {
     const std::string wanted = file_name(stack, peft_layout);
     const PeftTensor* found = named(tensors, wanted);
     if (found == nullptr)
@@ -254,6 +256,7 @@ const Method prefix_tuning{"prefix_tuning",
                            from_peft,
                            /*starts_at_base=*/false,
                            /*sum=*/nullptr,
-                           kInfixType};
+                           kInfixType,
+                           /*virtual_tokens=*/true};
 }  // namespace adapters
 }  // namespace graft

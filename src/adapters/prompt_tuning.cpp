@@ -120,6 +120,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     return adapters::from_own(adapters::find("prompt_tuning"), model, config, tensors);
   const at::Tensor rows = only_tensor(tensors, model.config().hidden_size);
   const std::int64_t length = config.value("num_virtual_tokens", rows.size(0));
+  adapters::refuse_beyond_context(length, model, "adapter_config.json: num_virtual_tokens");
   if (length < 1 || rows.size(0) % length != 0 || rows.size(0) / length > (model.encoder_decoder() ? 2 : 1)) {
     fail(Category::Corruption, kPromptEmbeddings, "has {} rows, which does not fit {} virtual tokens", rows.size(0),
          length);
@@ -144,6 +145,7 @@ const Method prompt_tuning{"prompt_tuning",
                            from_peft,
                            /*starts_at_base=*/false,
                            /*sum=*/nullptr,
-                           kOwnType};
+                           kOwnType,
+                           /*virtual_tokens=*/true};
 }  // namespace adapters
 }  // namespace graft

@@ -118,6 +118,32 @@ TEST_F(BadData, APromptIsCutWhereTheUserSays) {
   EXPECT_NE(cut.err.find("6 of 6 prompts are too long"), std::string::npos) << cut.err;
 }
 
+// Prompts of 13 tokens and choices of 2, in a context of 128.
+TEST_F(BadData, APromptIsCutWhereVirtualTokensTakeItsPlace) {
+  folder_.file("rows.csv", csv());
+  for (const int length : {112, 114}) {
+    fs::remove_all(folder_.path() / "run");
+    const Outcome tuned =
+        tune("rows.csv", {"--text-column", "text", "--label-column", "label", "--method", "prompt_tuning", "--set",
+                          "method.options.length=" + std::to_string(length)});
+    EXPECT_EQ(tuned.code, 0) << tuned.err;
+    EXPECT_EQ(tuned.err.find("6 of 6 prompts are too long") != std::string::npos, length > 113) << tuned.err;
+  }
+  const Outcome replayed = graft(folder_.path(), {"verify", "--run", "run"});
+  EXPECT_EQ(replayed.code, 0) << replayed.out << replayed.err;
+  EXPECT_NE(replayed.err.find("prompts are too long"), std::string::npos) << replayed.err;
+}
+
+TEST_F(BadData, APrefixLongerThanTheContextIsRefused) {
+  folder_.file("rows.csv", csv());
+  for (const char* method : {"prefix_tuning", "prompt_tuning"}) {
+    expect_refused(tune("rows.csv", {"--text-column", "text", "--label-column", "label", "--method", method, "--set",
+                                     "method.options.length=128"}),
+                   2, {"method.options.length: 128 virtual tokens leave no room for a text in the 128 positions"});
+  }
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+}
+
 TEST_F(BadData, DataThatIsSomethingElse) {
   folder_.file("notes.doc", "text");
   fs::create_directories(folder_.path() / "none");

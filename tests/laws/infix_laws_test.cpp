@@ -268,6 +268,31 @@ TEST_P(InfixLaw, BadPlacesAreRefused) {
   expect_error(Category::InvalidArgument, "its prompt ends behind token 4 of 3", [&] { model().forward(input); });
 }
 
+// Of this model's own file, and of one that was made for a model with a longer context.
+TEST_P(InfixLaw, OneLongerThanTheContextIsRefused) {
+  const std::int64_t context = model().config().max_positions;
+  ASSERT_GT(context, 0);
+  for (const Variant& variant : variants()) {
+    SCOPED_TRACE(variant.method + " " + variant.options.dump());
+    for (const char* placement : {"prefix", "infix"}) {
+      Json options = placed(variant, placement);
+      options["length"] = context;
+      expect_error(Category::InvalidArgument, "leave no room for a text",
+                   [&] { fresh(MethodChoice(variant.method), model(), options); });
+    }
+    Json longest = variant.options;
+    longest["length"] = context - 1;
+    const auto place = folder() / "longest";
+    save_adapter(place, *fresh(MethodChoice(variant.method), model(), longest), model(), {});
+    EXPECT_NO_THROW(load_adapter(place, model()));
+    Json config = Json::parse(read_file(place / "adapter_config.json"));
+    config["num_virtual_tokens"] = context;
+    write_file(place / "adapter_config.json", config.dump());
+    expect_error(Category::InvalidArgument, "num_virtual_tokens", [&] { load_adapter(place, model()); });
+    fs::remove_all(place);
+  }
+}
+
 class NoInfixLaw : public Law {};
 
 TEST_P(NoInfixLaw, AnEncoderLeavesNoPlaceForIt) {

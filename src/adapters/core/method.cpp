@@ -43,6 +43,13 @@ void refuse_packed(const std::string& method, const Model& model) {
 
 }  // namespace adapters
 
+ModelConfig config_beside(const Model& model, const SiteHooks* adapter) {
+  ModelConfig config = model.config();
+  if (adapter != nullptr && config.max_positions > 0)
+    config.max_positions -= adapter->virtual_tokens(model.encoder_decoder() ? Stack::Encoder : Stack::Decoder);
+  return config;
+}
+
 at::Tensor trainable(const at::Tensor& value, const Model& model) {
   return value.to(model.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous().requires_grad_(true);
 }

@@ -82,6 +82,7 @@ struct Method {
   /// peft_type of graft's own for adapters of the method that PEFT's layout cannot hold, so that PEFT refuses them and
   /// does not read them as something else; nullptr: it can hold all.
   const char* own_type = nullptr;
+  bool virtual_tokens = false;  ///< its adapters may have tokens of their own in or before a text
 
   /// Whether the method's adapter files have this peft_type.
   bool writes(const std::string& type) const;
@@ -97,6 +98,10 @@ const Method& find_peft(const std::string& peft_type);
 /// For a method that changes the base's own parameters: throws InvalidArgument where the model keeps them in blocks.
 void refuse_packed(const std::string& method, const Model& model);
 }  // namespace adapters
+
+/// The model's configuration with the positions that the virtual tokens of `adapter` (null: none) leave to a prompt:
+/// what prompts are cut for.
+ModelConfig config_beside(const Model& model, const SiteHooks* adapter);
 
 /// A trainable copy of `value`: fp32, on the model's device, requires grad.
 at::Tensor trainable(const at::Tensor& value, const Model& model);

@@ -104,11 +104,16 @@ std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallb
 }
 
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback) {
-  const std::int64_t length = options.integer("length", fallback, 1), room = model.config().max_positions;
-  if (room > 0 && length >= room)
-    fail(Category::InvalidArgument, "method.options.length",
-         "{} virtual tokens leave no room for a text in the {} positions of this model", length, room);
+  const std::int64_t length = options.integer("length", fallback, 1);
+  refuse_beyond_context(length, model, "method.options.length");
   return length;
+}
+
+void refuse_beyond_context(std::int64_t virtual_tokens, const Model& model, const char* where) {
+  const std::int64_t room = model.config().max_positions;
+  if (room <= 0 || virtual_tokens < room) return;
+  fail(Category::InvalidArgument, where, "{} virtual tokens leave no room for a text in the {} positions of this model",
+       virtual_tokens, room);
 }
 
 bool infix_placement(const Options& options, const Model& model) {

@@ -40,6 +40,9 @@ class Options {
 /// text.
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback);
 
+/// Throws InvalidArgument, naming `where`, where so many virtual tokens leave the model no room for a text.
+void refuse_beyond_context(std::int64_t virtual_tokens, const Model& model, const char* where);
+
 /// The option "placement": false for "prefix", true for "infix", where virtual tokens stand between the prompt and what
 /// follows it. Throws Unsupported for an infix in a model with an encoder.
 bool infix_placement(const Options& options, const Model& model);

@@ -26,9 +26,18 @@ ExampleTokens mean_tokens(const std::vector<Question>& questions, const std::vec
   return mean;
 }
 
+const Adapter* adapter_of(const EvalScorer& scorer) {
+  return scorer.adapter() == nullptr ? nullptr : scorer.adapter()->loaded.adapter.get();
+}
+
+// What prompts are cut for.
+ModelConfig texts_of(const EvalScorer& scorer) {
+  return config_beside(scorer.model(), adapter_of(scorer));
+}
+
 void count_flops(EvalPass& pass, const EvalScorer& scorer, const std::vector<Question>& questions,
                  const std::vector<QuestionGroup>& groups) {
-  const Adapter* adapter = scorer.adapter() == nullptr ? nullptr : scorer.adapter()->loaded.adapter.get();
+  const Adapter* adapter = adapter_of(scorer);
   const ExampleTokens alone = mean_tokens(questions, groups, false);
   pass.prompt_tokens = alone.prompt;
   pass.flops_alone = inference_flops(scorer.model(), adapter, alone);
@@ -107,11 +116,12 @@ class TaskRun {
   std::vector<Question> questions_of(std::size_t t, const Demonstrator& demonstrator, const PromptLayout& layout,
                                      const EvalScorer& scorer, EvalPass& pass) const {
     std::vector<Question> questions;
+    const ModelConfig texts = texts_of(scorer);
     for (const auto& example : data_.questions[t]) {
       if (interrupted()) fail(Category::Cancelled, "", "evaluation interrupted; run the same command again to go on");
       const auto shown = demonstrator.before(example);
-      questions.push_back(question_behind(example, layout, shown, scorer.tokenizer(), scorer.model().config(),
-                                          config_.data.max_prompt_tokens));
+      questions.push_back(
+          question_behind(example, layout, shown, scorer.tokenizer(), texts, config_.data.max_prompt_tokens));
       const ChoiceTokens& tokens = questions.back().tokens;
       pass.dropped.push_back(static_cast<std::int64_t>(shown.size()) - questions.back().kept);
       pass.cut.push_back(tokens.cut);
@@ -130,9 +140,10 @@ class TaskRun {
   void subtract_neutral(std::size_t t, EvalScorer& scorer, const std::string& what, EvalScorer::Scores& scores,
                         EvalPass& pass) const {
     std::vector<Question> neutral;
+    const ModelConfig texts = texts_of(scorer);
     for (Example example : data_.questions[t]) {
       example.prompt = example.neutral;
-      neutral.push_back(question_behind(example, {}, {}, scorer.tokenizer(), scorer.model().config()));
+      neutral.push_back(question_behind(example, {}, {}, scorer.tokenizer(), texts));
     }
     const auto prior =
         scorer.score(neutral, groups_by_kept(neutral, scorer.model().config()), what + ", neutral", false);

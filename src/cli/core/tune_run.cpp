@@ -72,14 +72,8 @@ std::string main_metric(const Task& task) {
   return task.generates() ? task.metrics.front() : "accuracy";
 }
 
-// Where a run keeps the adapter that it began from, so that it goes on when that is gone.
-std::filesystem::path kept_start(const RunConfig& config) {
-  return std::filesystem::path(config.run.output) / "start";
-}
-
 std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method) {
-  const bool kept = std::filesystem::exists(kept_start(job.config) / "adapter_config.json");
-  const std::string start = kept ? kept_start(job.config).string() : job.config.method.start_from;
+  const std::string start = start_of(job.config).string();
   LoadedAdapter loaded = load_adapter(start, *job.model);
   if (loaded.method != method.name())
     fail(Category::InvalidArgument, "method.start_from",
