@@ -217,6 +217,9 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
                                    const std::vector<PeftTensor>& tensors) {
   if (config.at("peft_type") == kInfixType)
     return adapters::from_own(adapters::find("prefix_tuning"), model, config, tensors);
+  adapters::refuse_unknown_fields(
+      config, {"num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers",
+               "encoder_hidden_size", "prefix_projection", "init_weights"});
   const bool peft_layout = !model.encoder_decoder() || named(tensors, kPromptEmbeddings) != nullptr;
   if (model.encoder_decoder() && peft_layout) refuse_one_submodule(config);
   const std::int64_t length = config.value("num_virtual_tokens", std::int64_t{0});

@@ -118,6 +118,9 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
                                    const std::vector<PeftTensor>& tensors) {
   if (config.at("peft_type") == kOwnType)
     return adapters::from_own(adapters::find("prompt_tuning"), model, config, tensors);
+  adapters::refuse_unknown_fields(
+      config, {"num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers",
+               "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"});
   const at::Tensor rows = only_tensor(tensors, model.config().hidden_size);
   const std::int64_t length = config.value("num_virtual_tokens", rows.size(0));
   adapters::refuse_beyond_context(length, model, "adapter_config.json: num_virtual_tokens");

@@ -177,6 +177,21 @@ TEST_F(BadData, ATaskWithAMistake) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
+TEST_F(BadData, ATaskWhoseRowsOrChoicesDoNotFit) {
+  folder_.file("rows.csv", csv());
+  const auto refused = [&](const std::string& prompt_and_choices, const std::vector<std::string>& parts) {
+    folder_.file("task.yaml",
+                 "name: mine\nformat: csv\nsplits: {pool: rows.csv}\nlabel: label\nlabels: [a, b]\n"
+                 "templates:\n  - {name: first, " +
+                     prompt_and_choices + "}\n");
+    expect_refused(tune("rows.csv", {"--task", "task.yaml"}), 2, parts);
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  };
+  refused("prompt: \"{txt} Label:\"", {"rows.csv:", "'txt'", "first"});
+  refused("prompt: \"{text} Label:\", choices: [\" yes\", \"\"]", {"choice 1 is empty"});
+  refused("prompt: \"{text} Label:\", choices: [\" yes\", \" yes\"]", {"rows.csv:", "the same tokens"});
+}
+
 TEST_F(BadData, ARecipeWithAMistake) {
   folder_.file("rows.csv", csv());
   folder_.file("recipe.yaml", "optimiser: {lr: 1e-3}\n");
@@ -195,6 +210,9 @@ TEST_F(BadData, ARecipeWithAMistake) {
   refused({"--method", "lora", "--set", "method.options.rnak=4"}, 2,
           {"lora has no option 'rnak' (did you mean 'rank'?)"});
   refused({"--method", "lora", "--set", "method.options.rank=0"}, 2, {"method.options.rank: 0 is not an integer"});
+  refused({"--method", "lora", "--set", "method.options.roles=qkv"}, 2, {"this architecture has no role 'qkv'"});
+  refused({"--method", "ia3", "--set", "method.options.roles=dwn"}, 2, {"'dwn'", "did you mean 'down'?"});
+  refused({"--method", "prompt_tuning+prefix_tuning"}, 2, {"both put virtual tokens in front of a text"});
 }
 
 }  // namespace

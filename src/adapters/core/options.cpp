@@ -159,6 +159,24 @@ bool targets(const nlohmann::json& target_modules, const std::string& module) {
   });
 }
 
+void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known) {
+  static const std::vector<std::string> kSayNothing = {
+      "peft_type", "peft_version",   "task_type",      "auto_mapping",   "base_model_name_or_path",
+      "revision",  "inference_mode", "target_modules", "exclude_modules"};
+  const auto among = [](const std::vector<std::string>& names, const std::string& key) {
+    return std::find(names.begin(), names.end(), key) != names.end();
+  };
+  const auto sets_nothing = [](const nlohmann::json& value) {
+    return value.is_null() || value == false || value == 0 || value == "" || (!value.is_primitive() && value.empty());
+  };
+  for (const auto& [key, value] : config.items()) {
+    if (among(kSayNothing, key) || among(known, key) || sets_nothing(value)) continue;
+    fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key),
+         "is {}; graft has not what this field asks for, and does not read the adapter without it",
+         value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 80));
+  }
+}
+
 void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed) {
   const auto given = [&](const char* key) { return config.contains(key) && !config.at(key).is_null(); };
   if (!given("target_modules") || given("layers_to_transform")) return;

@@ -54,6 +54,11 @@ std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role
 /// Throws InvalidArgument for a malformed expression.
 bool targets(const nlohmann::json& target_modules, const std::string& module);
 
+/// Throws Unsupported, naming the field, where adapter_config.json sets one that is neither among `known` nor one that
+/// says nothing of what is computed: an unknown field is never passed over. Null, false, 0 and empty values set
+/// nothing.
+void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known);
+
 /// Throws Corruption where an adapter's `target_modules` pick a whole map of this model that is not among `placed`
 /// (names of modules): its tensors are missing. `config` is adapter_config.json.
 void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed);
