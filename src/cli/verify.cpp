@@ -170,7 +170,7 @@ int run() {
   if (!folder.empty()) loaded = load_adapter(folder, *job.model);
   if (loaded.adapter != nullptr &&
       config_beside(*job.model, loaded.adapter.get()).max_positions != job.texts.max_positions)
-    job = open_job(config, {job.model, job.tokenizer}, loaded.adapter.get());
+    job = open_job(config, {job.model, job.tokenizer, 0}, loaded.adapter.get());
   VerifyOptions options;
   options.tolerance = arguments.tolerance.value_or(verify_tolerance(job.model->dtype()));
   options.batch_size = job.config.train.batch_size;
