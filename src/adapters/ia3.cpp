@@ -139,6 +139,7 @@ const RoleEntry* whole_entry(const RoleMap& roles, const std::string& module) {
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
+  adapters::refuse_unknown_fields(config, {"feedforward_modules", "fan_in_fan_out", "init_ia3_weights"});
   const auto feedforward = config.value("feedforward_modules", nlohmann::json::array());
   std::vector<Target> targets;
   std::set<std::string> placed;

@@ -92,8 +92,7 @@ void refuse_half_norms(const Model& model, const nlohmann::json& config,
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
-  if (config.contains("modules_to_save") && !config.at("modules_to_save").empty())
-    fail(Category::Unsupported, "adapter_config.json: modules_to_save", "modules trained as a whole are not supported");
+  adapters::refuse_unknown_fields(config, {});
   std::map<std::int64_t, at::Tensor> vectors;
   for (const auto& tensor : tensors) {
     const auto index = place_of(model, tensor.name);

@@ -239,16 +239,17 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   return std::make_unique<Lora>(model, settings, targets);
 }
 
+const std::vector<std::string> kKnownFields = {"r", "lora_alpha", "lora_dropout", "bias", "use_rslora", "use_dora",
+                                               "fan_in_fan_out", "rank_pattern", "alpha_pattern", "layers_to_transform",
+                                               // How training begins, or saves memory.
+                                               "init_lora_weights", "loftq_config", "eva_config", "corda_config",
+                                               "lora_ga_config", "velora_config", "runtime_config",
+                                               // Parts of other fields.
+                                               "layers_pattern", "megatron_core", "qalora_group_size",
+                                               "ensure_weight_tying"};
+
 void refuse_unknown_variants(const nlohmann::json& config) {
-  const auto set = [&](const char* key) {
-    if (!config.contains(key)) return false;
-    const auto& value = config.at(key);
-    return !(value.is_null() || (value.is_boolean() && !value.get<bool>()) || value.empty());
-  };
-  for (const char* key : {"modules_to_save", "lora_bias", "megatron_config", "use_qalora", "layer_replication"}) {
-    if (set(key))
-      fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key), "this LoRA variant is not supported");
-  }
+  adapters::refuse_unknown_fields(config, kKnownFields);
   // These begin from changed base weights, which the adapter's file does not hold.
   const auto init = config.find("init_lora_weights");
   for (const char* kind : {"pissa", "olora", "corda", "loftq", "lora_ga"}) {

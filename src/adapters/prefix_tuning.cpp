@@ -9,6 +9,7 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/own_format.h"
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "nn/kv_cache.h"
@@ -16,21 +17,27 @@
 namespace graft {
 namespace {
 
+constexpr const char* kInfixType = "GRAFT_PREFIX_TUNING";
+
 struct Shape {
   std::int64_t length = 0, layers = 0, heads = 0, dim = 0;
-  std::int64_t layer_width() const { return 2 * heads * dim; }
-  std::int64_t width() const { return layers * layer_width(); }
+  bool every_other = false;
+  std::int64_t block_width() const { return 2 * heads * dim; }
+  std::int64_t width() const { return layers * block_width(); }
+  // PEFT doubles an encoder–decoder's blocks for two attentions a layer and cuts them into fours, of which it uses the
+  // first half: the decoder's layers have every other block, twice over where their number is even.
+  std::int64_t block_of(std::int64_t layer) const { return every_other ? 2 * layer % layers : layer; }
 };
 
-// The prefixes of one stack's attentions, [P, layers · 2 · G · D]: keys, then values, layer by layer, as PEFT has them.
+// The prefixes of one stack's attentions, [P, layers · 2 · G · D]: blocks of keys, then values, as PEFT has them.
 struct Prefixes {
   Shape shape;
   at::Tensor direct;                                               // [P, width]; undefined where reparametrised
   at::Tensor embedding, hidden, hidden_bias, output, output_bias;  // [P, C], [H, C], [H], [width, H], [width]
 
-  /// [P, 2 · G · D] of one layer.
-  at::Tensor layer(std::int64_t l) const {
-    const std::int64_t begin = l * shape.layer_width(), count = shape.layer_width();
+  /// [P, 2 · G · D]
+  at::Tensor block(std::int64_t number) const {
+    const std::int64_t begin = number * shape.block_width(), count = shape.block_width();
     if (direct.defined()) return direct.narrow(1, begin, count);
     const at::Tensor inner = at::tanh(at::linear(embedding, hidden, hidden_bias));
     return at::linear(inner, output.narrow(0, begin, count), output_bias.narrow(0, begin, count));
@@ -38,7 +45,7 @@ struct Prefixes {
 
   at::Tensor all() const {
     std::vector<at::Tensor> parts;
-    for (std::int64_t l = 0; l < shape.layers; ++l) parts.push_back(layer(l).detach());
+    for (std::int64_t b = 0; b < shape.layers; ++b) parts.push_back(block(b).detach());
     return at::cat(parts, 1);
   }
 
@@ -52,25 +59,28 @@ struct Prefixes {
   }
 };
 
-const char* file_name(Stack stack, bool encoder_decoder) {
-  if (!encoder_decoder) return kPromptEmbeddings;
+const char* file_name(Stack stack, bool peft_layout) {
+  if (peft_layout) return kPromptEmbeddings;
   return stack == Stack::Encoder ? "encoder.prefix" : stack == Stack::Cross ? "cross.prefix" : "decoder.prefix";
 }
 
 class PrefixTuning : public Adapter {
  public:
-  PrefixTuning(const Model& model, std::map<Stack, Prefixes> prefixes)
-      : model_(model), prefixes_(std::move(prefixes)) {}
+  PrefixTuning(const Model& model, std::map<Stack, Prefixes> prefixes, bool infix)
+      : model_(model), prefixes_(std::move(prefixes)), infix_(infix) {}
 
   // Cross-attention reads the encoder's virtual tokens.
   std::int64_t virtual_tokens(Stack stack) const override {
     return prefixes_.count(stack) == 0 ? 0 : prefixes_.at(stack).shape.length;
   }
 
+  bool infix() const override { return infix_; }
+
   std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const override {
     if (prefixes_.count(stack) == 0) return {};
     const Prefixes& here = prefixes_.at(stack);
-    const at::Tensor both = here.layer(layer).view({here.shape.length, 2, here.shape.heads, here.shape.dim});
+    const at::Tensor both =
+        here.block(here.shape.block_of(layer)).view({here.shape.length, 2, here.shape.heads, here.shape.dim});
     return {both.select(1, 0), both.select(1, 1)};
   }
 
@@ -86,20 +96,25 @@ class PrefixTuning : public Adapter {
   // The network is dropped: the file holds what it gives.
   nlohmann::json peft_config() const override {
     const Shape& shape = prefixes_.begin()->second.shape;
-    return {{"peft_type", "PREFIX_TUNING"},
-            {"num_virtual_tokens", shape.length},
-            {"token_dim", shape.heads * shape.dim},
-            {"num_transformer_submodules", model_.encoder_decoder() ? 2 : 1},
-            {"num_attention_heads", shape.heads},
-            {"num_layers", shape.layers},
-            {"encoder_hidden_size", shape.heads * shape.dim},
-            {"prefix_projection", false}};
+    if (infix_)
+      return adapters::own_config(kInfixType,
+                                  {{"length", shape.length}, {"placement", "infix"}, {"reparametrise", false}});
+    nlohmann::json config = {{"peft_type", "PREFIX_TUNING"},
+                             {"num_virtual_tokens", shape.length},
+                             {"token_dim", shape.heads * shape.dim},
+                             {"num_transformer_submodules", model_.encoder_decoder() ? 2 : 1},
+                             {"num_attention_heads", shape.heads},
+                             {"num_layers", shape.layers},
+                             {"encoder_hidden_size", shape.heads * shape.dim},
+                             {"prefix_projection", false}};
+    if (model_.encoder_decoder() && peft_layout()) config["task_type"] = kSeq2SeqTask;
+    return config;
   }
 
   std::vector<PeftTensor> peft_tensors() const override {
+    if (infix_) return {{"decoder.prefix", prefixes_.at(Stack::Decoder).all()}};
     std::vector<PeftTensor> result;
-    for (const auto& [stack, prefixes] : prefixes_)
-      result.push_back({file_name(stack, model_.encoder_decoder()), prefixes.all()});
+    for (const auto& [stack, prefixes] : prefixes_) result.push_back({file_name(stack, peft_layout()), prefixes.all()});
     return result;
   }
 
@@ -108,15 +123,20 @@ class PrefixTuning : public Adapter {
   }
 
  private:
+  // One tensor holds all.
+  bool peft_layout() const { return prefixes_.size() == 1; }
+
   const Model& model_;
   std::map<Stack, Prefixes> prefixes_;
+  bool infix_;
 };
 
-std::map<Stack, Shape> shapes(const Model& model, std::int64_t length) {
+std::map<Stack, Shape> shapes(const Model& model, std::int64_t length, bool peft_layout) {
   const ModelConfig& config = model.config();
   if (!config.encoder_decoder()) return {{Stack::Decoder, {length, config.layers, config.kv_heads, config.head_dim}}};
   const Shape encoder{length, config.layers, config.heads, config.head_dim},
-      decoder{length, config.decoder_layers, config.heads, config.head_dim};
+      decoder{length, config.decoder_layers, config.heads, config.head_dim, peft_layout};
+  if (peft_layout) return {{Stack::Decoder, decoder}};
   return {{Stack::Encoder, encoder}, {Stack::Decoder, decoder}, {Stack::Cross, decoder}};
 }
 
@@ -155,8 +175,11 @@ at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids,
 }
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
-  const adapters::Options options("prefix_tuning", given, {"length", "reparametrise", "hidden", "init_ids"});
+  const adapters::Options options("prefix_tuning", given,
+                                  {"length", "reparametrise", "hidden", "init_ids", "placement", "layout"});
   const std::int64_t length = adapters::virtual_length(options, model, 10), hidden = options.integer("hidden", 512, 1);
+  const bool infix = adapters::infix_placement(options, model),
+             peft_layout = options.choice("layout", {"graft", "peft"}) == "peft";
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const bool network = options.flag("reparametrise", ids.empty());
   if (!ids.empty() && (network || model.encoder_decoder())) {
@@ -164,7 +187,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
          "an initialisation from real activations needs reparametrise=false and a decoder-only model");
   }
   std::map<Stack, Prefixes> prefixes;
-  for (const auto& [stack, shape] : shapes(model, length)) {
+  for (const auto& [stack, shape] : shapes(model, length, peft_layout)) {
     if (network) {
       prefixes[stack] = reparametrised(model, shape, hidden, rng);
       continue;
@@ -173,22 +196,41 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     prefixes[stack].shape = shape;
     prefixes[stack].direct = trainable(start, model);
   }
-  return std::make_unique<PrefixTuning>(model, std::move(prefixes));
+  return std::make_unique<PrefixTuning>(model, std::move(prefixes), infix);
+}
+
+const PeftTensor* named(const std::vector<PeftTensor>& tensors, const std::string& name) {
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const PeftTensor& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+// PEFT would then mix the keys of the decoder's two attentions up.
+void refuse_one_submodule(const nlohmann::json& config) {
+  const auto submodules = config.find("num_transformer_submodules");
+  if (submodules == config.end() || *submodules == 2) return;
+  fail(Category::Unsupported, "adapter_config.json: num_transformer_submodules",
+       "is {}; a prefix of an encoder–decoder model has 2", submodules->dump());
 }
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
+  if (config.at("peft_type") == kInfixType)
+    return adapters::from_own(adapters::find("prefix_tuning"), model, config, tensors);
+  adapters::refuse_unknown_fields(
+      config, {"num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers",
+               "encoder_hidden_size", "prefix_projection", "init_weights"});
+  const bool peft_layout = !model.encoder_decoder() || named(tensors, kPromptEmbeddings) != nullptr;
+  if (model.encoder_decoder() && peft_layout) refuse_one_submodule(config);
+  const std::int64_t length = config.value("num_virtual_tokens", std::int64_t{0});
+  adapters::refuse_beyond_context(length, model, "adapter_config.json: num_virtual_tokens");
   std::map<Stack, Prefixes> prefixes;
-  for (const auto& [stack, shape] : shapes(model, config.value("num_virtual_tokens", std::int64_t{0}))) {
-    const std::string wanted = file_name(stack, model.encoder_decoder());
-    const auto found =
-        std::find_if(tensors.begin(), tensors.end(), [&](const PeftTensor& tensor) { return tensor.name == wanted; });
-    if (found == tensors.end()) {
-      fail(Category::Unsupported, "adapter_model.safetensors",
-           "has no tensor {}; PEFT's own prefixes of encoder–decoder models replace what cross-attention reads and are "
-           "not supported",
-           wanted);
-    }
+  for (const auto& [stack, shape] : shapes(model, length, peft_layout)) {
+    const std::string wanted = file_name(stack, peft_layout);
+    const PeftTensor* found = named(tensors, wanted);
+    if (found == nullptr)
+      fail(Category::Corruption, "adapter_model.safetensors",
+           "has no tensor {}; was the adapter made for another architecture?", wanted);
     if (found->value.sizes() != at::IntArrayRef({shape.length, shape.width()})) {
       fail(Category::Corruption, wanted, "has shape [{}], the model needs [{}, {}]",
            fmt::join(found->value.sizes(), ", "), shape.length, shape.width());
@@ -199,7 +241,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   if (tensors.size() != prefixes.size())
     fail(Category::Corruption, "adapter_model.safetensors", "holds {} tensors, {} have a place in the model",
          tensors.size(), prefixes.size());
-  return std::make_unique<PrefixTuning>(model, std::move(prefixes));
+  return std::make_unique<PrefixTuning>(model, std::move(prefixes), /*infix=*/false);
 }
 
 }  // namespace
@@ -209,10 +251,15 @@ extern const Method prefix_tuning;
 const Method prefix_tuning{"prefix_tuning",
                            "prefix tuning: trained keys and values in every attention (Li and Liang 2021)",
                            "length=10  reparametrise=true (by a network while training)  hidden=512\n"
-                           "init_text=\"words whose activations to begin from\" (reparametrise=false)",
+                           "init_text=\"words whose activations to begin from\" (reparametrise=false)\n"
+                           "placement=prefix|infix (between the prompt and the text; decoder-only)\n"
+                           "layout=graft|peft (encoder–decoder: the decoder's self-attention alone, as PEFT has it)",
                            "PREFIX_TUNING",
                            create,
                            from_peft,
-                           /*starts_at_base=*/false};
+                           /*starts_at_base=*/false,
+                           /*sum=*/nullptr,
+                           kInfixType,
+                           /*virtual_tokens=*/true};
 }  // namespace adapters
 }  // namespace graft

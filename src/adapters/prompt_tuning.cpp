@@ -1,5 +1,5 @@
 // Prompt tuning: embeddings of virtual tokens in front of the text, in the encoder where there is one (Lester et al.
-// 2021).
+// 2021). In decoder-only models it is what Li and Liang 2021, section 7.2, call embedding-only.
 #include <ATen/ATen.h>
 
 #include <fmt/ranges.h>
@@ -8,23 +8,28 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/own_format.h"
 #include "adapters/core/peft.h"
 #include "base/error.h"
 
 namespace graft {
 namespace {
 
+// Of an infix, and of prompts before both stacks of an encoder–decoder: PEFT's has one before the encoder's.
+constexpr const char* kOwnType = "GRAFT_PROMPT_TUNING";
+
 class PromptTuning : public Adapter {
  public:
-  /// One prompt [P, C] a stack.
-  PromptTuning(const Model& model, std::map<Stack, at::Tensor> prompts) : model_(model), prompts_(std::move(prompts)) {}
+  /// Of each stack, rows [≥ length, C] whose first `length` are its prompt.
+  PromptTuning(const Model& model, std::map<Stack, at::Tensor> prompts, std::int64_t length, bool infix)
+      : model_(model), prompts_(std::move(prompts)), length_(length), infix_(infix) {}
 
-  std::int64_t virtual_tokens(Stack stack) const override {
-    return prompts_.count(stack) == 0 ? 0 : prompts_.at(stack).size(0);
-  }
+  std::int64_t virtual_tokens(Stack stack) const override { return prompts_.count(stack) == 0 ? 0 : length_; }
+
+  bool infix() const override { return infix_; }
 
   at::Tensor prompt(Stack stack) const override {
-    return prompts_.count(stack) == 0 ? at::Tensor() : prompts_.at(stack);
+    return prompts_.count(stack) == 0 ? at::Tensor() : prompts_.at(stack).narrow(0, 0, length_);
   }
 
   std::vector<AdapterTensor> parameters() const override {
@@ -34,24 +39,27 @@ class PromptTuning : public Adapter {
   }
 
   nlohmann::json peft_config() const override {
-    return {{"peft_type", "PROMPT_TUNING"},
-            {"num_virtual_tokens", prompts_.begin()->second.size(0)},
-            {"token_dim", model_.config().hidden_size},
-            {"num_transformer_submodules", prompts_.size()},
-            {"num_attention_heads", model_.config().heads},
-            {"num_layers", model_.config().layers},
-            {"prompt_tuning_init", "RANDOM"},
-            {"prompt_tuning_init_text", nullptr},
-            {"tokenizer_name_or_path", nullptr},
-            {"tokenizer_kwargs", nullptr}};
+    if (infix_)
+      return adapters::own_config(kOwnType, {{"length", length_}, {"placement", "infix"}, {"init", "random"}});
+    if (both_stacks())
+      return adapters::own_config(kOwnType, {{"length", length_}, {"decoder", true}, {"init", "random"}});
+    nlohmann::json config = {{"peft_type", "PROMPT_TUNING"},
+                             {"num_virtual_tokens", length_},
+                             {"token_dim", model_.config().hidden_size},
+                             {"num_transformer_submodules", rows().size(0) / length_},
+                             {"num_attention_heads", model_.config().heads},
+                             {"num_layers", model_.config().layers},
+                             {"prompt_tuning_init", "RANDOM"},
+                             {"prompt_tuning_init_text", nullptr},
+                             {"tokenizer_name_or_path", nullptr},
+                             {"tokenizer_kwargs", nullptr}};
+    if (model_.encoder_decoder()) config["task_type"] = kSeq2SeqTask;
+    return config;
   }
 
-  // PEFT puts the encoder's prompt in front of the decoder's.
   std::vector<PeftTensor> peft_tensors() const override {
-    std::vector<at::Tensor> rows;
-    for (const Stack stack : {Stack::Encoder, Stack::Decoder})
-      if (prompts_.count(stack) > 0) rows.push_back(prompts_.at(stack).detach());
-    return {{kPromptEmbeddings, at::cat(rows)}};
+    if (infix_ || both_stacks()) return adapters::own_tensors(*this);
+    return {{kPromptEmbeddings, rows().detach()}};
   }
 
   at::Tensor merged(std::int64_t, const at::Tensor&) const override {
@@ -59,8 +67,13 @@ class PromptTuning : public Adapter {
   }
 
  private:
+  bool both_stacks() const { return prompts_.size() > 1; }
+  const at::Tensor& rows() const { return prompts_.begin()->second; }
+
   const Model& model_;
   std::map<Stack, at::Tensor> prompts_;
+  std::int64_t length_;
+  bool infix_;
 };
 
 std::vector<std::int64_t> drawn(std::int64_t count, std::int64_t vocab_size, Rng& rng) {
@@ -71,8 +84,9 @@ std::vector<std::int64_t> drawn(std::int64_t count, std::int64_t vocab_size, Rng
 }
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
-  const adapters::Options options("prompt_tuning", given, {"length", "init", "init_ids", "decoder"});
+  const adapters::Options options("prompt_tuning", given, {"length", "init", "init_ids", "decoder", "placement"});
   const std::int64_t length = adapters::virtual_length(options, model, 20);
+  const bool infix = adapters::infix_placement(options, model);
   const std::string init = options.choice("init", {"vocabulary", "random"});
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const auto prompt = [&] {
@@ -85,7 +99,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   std::map<Stack, at::Tensor> prompts;
   if (model.encoder_decoder()) prompts[Stack::Encoder] = trainable(prompt(), model);
   if (!model.encoder_decoder() || options.flag("decoder", false)) prompts[Stack::Decoder] = trainable(prompt(), model);
-  return std::make_unique<PromptTuning>(model, std::move(prompts));
+  return std::make_unique<PromptTuning>(model, std::move(prompts), length, infix);
 }
 
 at::Tensor only_tensor(const std::vector<PeftTensor>& tensors, std::int64_t width) {
@@ -102,16 +116,22 @@ at::Tensor only_tensor(const std::vector<PeftTensor>& tensors, std::int64_t widt
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
+  if (config.at("peft_type") == kOwnType)
+    return adapters::from_own(adapters::find("prompt_tuning"), model, config, tensors);
+  adapters::refuse_unknown_fields(
+      config, {"num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers",
+               "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"});
   const at::Tensor rows = only_tensor(tensors, model.config().hidden_size);
   const std::int64_t length = config.value("num_virtual_tokens", rows.size(0));
+  adapters::refuse_beyond_context(length, model, "adapter_config.json: num_virtual_tokens");
   if (length < 1 || rows.size(0) % length != 0 || rows.size(0) / length > (model.encoder_decoder() ? 2 : 1)) {
     fail(Category::Corruption, kPromptEmbeddings, "has {} rows, which does not fit {} virtual tokens", rows.size(0),
          length);
   }
+  // PEFT keeps as many rows again for an encoder–decoder's decoder, and never reads them.
   std::map<Stack, at::Tensor> prompts;
-  prompts[model.encoder_decoder() ? Stack::Encoder : Stack::Decoder] = trainable(rows.narrow(0, 0, length), model);
-  if (rows.size(0) > length) prompts[Stack::Decoder] = trainable(rows.narrow(0, length, length), model);
-  return std::make_unique<PromptTuning>(model, std::move(prompts));
+  prompts[model.encoder_decoder() ? Stack::Encoder : Stack::Decoder] = trainable(rows, model);
+  return std::make_unique<PromptTuning>(model, std::move(prompts), length, /*infix=*/false);
 }
 
 }  // namespace
@@ -121,10 +141,14 @@ extern const Method prompt_tuning;
 const Method prompt_tuning{"prompt_tuning",
                            "prompt tuning: embeddings of virtual tokens before the text (Lester et al. 2021)",
                            "length=20  init=vocabulary|random  init_text=\"words to begin from\"\n"
-                           "decoder=false (encoder–decoder: a second prompt before the decoder's text)",
+                           "decoder=false (encoder–decoder: a second prompt before the decoder's text)\n"
+                           "placement=prefix|infix (between the prompt and the text; decoder-only)",
                            "PROMPT_TUNING",
                            create,
                            from_peft,
-                           /*starts_at_base=*/false};
+                           /*starts_at_base=*/false,
+                           /*sum=*/nullptr,
+                           kOwnType,
+                           /*virtual_tokens=*/true};
 }  // namespace adapters
 }  // namespace graft

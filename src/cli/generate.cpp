@@ -127,6 +127,7 @@ void write_logits(const Model& model, const std::vector<Request>& requests, cons
   for (std::size_t i = 0; i < requests.size(); ++i) {
     StepInput input;
     input.decoder.add(requests[i].ids, -1, slot);
+    input.decoder.segments.front().prompt_end = static_cast<std::int64_t>(requests[i].ids.size());
     tensors.emplace_back(std::to_string(i), model.logits(model.forward(input, forward), forward).to(at::kFloat));
   }
   write_tensors(arguments.logits, tensors);

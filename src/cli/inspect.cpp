@@ -71,7 +71,7 @@ std::string method_of(const Json& config) {
   const std::string peft_type =
       found != config.end() && found->is_string() ? found->get<std::string>() : "no peft_type";
   for (const Method* method : adapters::registry()) {
-    if (peft_type == method->peft_type) return method->name;
+    if (method->writes(peft_type)) return method->name;
   }
   return fmt::format("{}, which this build does not have", peft_type);
 }

@@ -179,7 +179,7 @@ int run() {
   Task task = task_for(config, adapter);
   const std::vector<Row> rows = read_unlabelled(task, arguments.data);
   const auto columns = kept_columns(rows, task);
-  const Job job = open_unlabelled(config, base, std::move(task), rows);
+  const Job job = open_unlabelled(config, base, std::move(task), rows, adapter.adapter.get());
   const auto answers = answers_of(job, adapter.adapter.get());
   const bool csv = fs::path(arguments.output).extension() == ".csv";
   write_file(arguments.output, csv ? as_csv(rows, answers, columns) : as_jsonl(job, rows, answers, columns));

@@ -52,6 +52,7 @@ RunConfig resolve() {
   if (!a.label_column.empty()) config.data.label_column = a.label_column;
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.seed >= 0) config.data.seed = a.seed;
+  config.method.start_from.clear();  // the adapter is there, and leaves what room it leaves
   const bool fewer = config.data.eval_rows == 0 || config.data.eval_rows > a.rows;
   if (fewer) config.data.eval_rows = a.rows;
   return config;
@@ -167,6 +168,9 @@ int run() {
   const std::string folder = adapter_of_tuned(arguments);
   LoadedAdapter loaded;
   if (!folder.empty()) loaded = load_adapter(folder, *job.model);
+  if (loaded.adapter != nullptr &&
+      config_beside(*job.model, loaded.adapter.get()).max_positions != job.texts.max_positions)
+    job = open_job(config, {job.model, job.tokenizer, 0}, loaded.adapter.get());
   VerifyOptions options;
   options.tolerance = arguments.tolerance.value_or(verify_tolerance(job.model->dtype()));
   options.batch_size = job.config.train.batch_size;

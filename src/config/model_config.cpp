@@ -90,6 +90,12 @@ void refuse_bart_variants(const Fields& fields) {
   }
 }
 
+void read_forced_bos(const Fields& fields, ModelConfig& config) {
+  config.forced_bos = fields.id("forced_bos_token_id");
+  if (config.forced_bos && *config.forced_bos >= config.vocab_size)
+    fields.refuse("forced_bos_token_id", "a token of the model's vocabulary");
+}
+
 void read_bart(const Fields& fields, ModelConfig& config) {
   refuse_bart_variants(fields);
   config.architecture = "bart";
@@ -109,7 +115,16 @@ void read_bart(const Fields& fields, ModelConfig& config) {
   if (!config.pad) config.pad = 1;
   if (config.eos.empty()) config.eos = {2};
   config.decoder_start = fields.has("decoder_start_token_id") ? fields.id("decoder_start_token_id") : 2;
-  config.forced_bos = fields.id("forced_bos_token_id");
+  read_forced_bos(fields, config);
+}
+
+// Hugging Face's order: where a folder says how to write texts, config.json no longer does.
+void read_generation_config(const std::filesystem::path& file, ModelConfig& config) {
+  if (!config.encoder_decoder() || !std::filesystem::exists(file)) return;
+  const json object = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) fail(Category::Corruption, file.string(), "is not a JSON object");
+  const Fields fields(object, file.string());
+  read_forced_bos(fields, config);
 }
 
 }  // namespace
@@ -187,7 +202,9 @@ ModelConfig read_model_config(const std::filesystem::path& path) {
   const std::filesystem::path file = std::filesystem::is_directory(path) ? path / "config.json" : path;
   const std::string text = read_file(file);
   try {
-    return model_config_from_json(json::parse(text), file.string());
+    ModelConfig config = model_config_from_json(json::parse(text), file.string());
+    read_generation_config(file.parent_path() / "generation_config.json", config);
+    return config;
   } catch (const json::exception& error) {
     fail(Category::Corruption, file.string(), "is not valid JSON: {}", error.what());
   }

@@ -84,7 +84,7 @@ struct ModelConfig {
   bool scale_logits = false;  ///< T5 v1.0: decoder output times hidden_size^-0.5 before the head
 
   std::optional<std::int64_t> bos, pad, decoder_start;
-  std::optional<std::int64_t> forced_bos;  ///< BART: the first token of every generated text
+  std::optional<std::int64_t> forced_bos;  ///< encoder–decoder: the first token of every generated text
   std::vector<std::int64_t> eos;           ///< any of them ends a text; empty where unknown
 
   /// Rows of q and k are stored in GGUF's order for llama; unpermute_rows says where each row is.
@@ -101,9 +101,10 @@ struct ModelConfig {
 /// Token that an encoder–decoder model's decoder begins with. Throws InvalidArgument where the configuration has none.
 std::int64_t decoder_start_of(const ModelConfig& config);
 
-/// Reads `folder`/config.json (or a config.json given by name). Throws NotFound, Corruption (not JSON), InvalidArgument
-/// (file, field, value), Unsupported (a model type or a variant whose mathematics graft does not have; names the known
-/// ones).
+/// Reads `folder`/config.json (or a config.json given by name), and of an encoder–decoder the forced first token from
+/// the generation_config.json beside it: where that is there, config.json's is not looked at, as in Hugging Face's.
+/// Throws NotFound, Corruption (not JSON), InvalidArgument (file, field, value), Unsupported (a model type or a variant
+/// whose mathematics graft does not have; names the known ones).
 ModelConfig read_model_config(const std::filesystem::path& folder);
 
 /// The same from parsed JSON; `where` names the file in errors.

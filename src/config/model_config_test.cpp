@@ -168,6 +168,32 @@ TEST(ModelConfig, LayersWithAWindowAreNamed) {
                [&] { model_config_from_json(object, "config.json"); });
 }
 
+TEST(ModelConfig, AGenerationConfigSaysWhichTokenIsForced) {
+  const Folder folder;
+  folder.file("config.json", R"({"model_type":"bart","vocab_size":50,"d_model":8,"encoder_ffn_dim":8,
+    "decoder_ffn_dim":8,"encoder_layers":1,"decoder_layers":1,"encoder_attention_heads":1,"decoder_attention_heads":1,
+    "forced_bos_token_id":3})");
+  const auto forced = [&] { return read_model_config(folder.path()).forced_bos; };
+  EXPECT_EQ(forced(), 3);
+  folder.file("generation_config.json", R"({"forced_bos_token_id":7})");
+  EXPECT_EQ(forced(), 7);
+  EXPECT_EQ(read_model_config(folder.path() / "config.json").forced_bos, 7);
+  folder.file("generation_config.json", R"({"max_length":20})");
+  EXPECT_FALSE(forced().has_value()) << "it says how to write, and says nothing of a first token";
+  folder.file("generation_config.json", R"({"forced_bos_token_id":50})");
+  expect_error(Category::InvalidArgument, "generation_config.json: field 'forced_bos_token_id' is 50", forced);
+  folder.file("generation_config.json", "{");
+  expect_error(Category::Corruption, "generation_config.json", forced);
+}
+
+// The Llama of these tests has no such token whatever the file says.
+TEST(ModelConfig, ADecoderHasNoForcedToken) {
+  const Folder folder;
+  folder.file("config.json", llama().dump());
+  folder.file("generation_config.json", R"({"forced_bos_token_id":1})");
+  EXPECT_FALSE(read_model_config(folder.path()).forced_bos.has_value());
+}
+
 TEST(ModelConfig, NamesFileFieldAndValue) {
   const auto broken = [](const char* key, json value) {
     json object = llama();

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/error.h"
 #include "data/unicode.h"
@@ -116,6 +117,7 @@ void cut_to_fit(ChoiceTokens& tokens, std::int64_t room, std::optional<TokenId> 
 
 void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
   const auto prompt = batch.input.decoder.add(example.prompt, batch.root, slot);
+  batch.input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(example.prompt.size());
   const auto last = batch.input.decoder.size() - 1;
   for (const auto& choice : example.choices) {
     const auto index = batch.choices();
@@ -179,6 +181,18 @@ at::Tensor smoothing_of(const std::vector<ScoredToken>& scored, const Block& blo
   return at::tensor(any ? values : std::vector<float>(), at::kFloat);
 }
 
+// Their scores would be one, whichever is right.
+void refuse_alike(const ChoiceTokens& tokens, const Example& example) {
+  std::map<std::vector<std::int64_t>, std::size_t> seen;
+  for (std::size_t c = 0; c < tokens.choices.size(); ++c) {
+    const auto [other, added] = seen.try_emplace(tokens.choices[c].tokens, c);
+    if (added) continue;
+    fail(Category::InvalidArgument, example.where,
+         "choices {} ('{}') and {} ('{}') are the same tokens to this model; give them texts that it can tell apart",
+         other->second, example.choices[other->second], c, example.choices[c]);
+  }
+}
+
 }  // namespace
 
 std::int64_t ChoiceTokens::tokens() const {
@@ -211,6 +225,7 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   } else {
     tokenize_decoder_only(example, tokenizer, tokens);
   }
+  refuse_alike(tokens, example);
   if (example.writes) end_text(tokens, end_of_text(config, tokenizer));
   cut_to_fit(tokens, longest_prompt(tokens, config, max_prompt), tokenizer.bos());
   return tokens;

@@ -40,8 +40,8 @@ constexpr std::int64_t kUnboundedPrompt = 1024;
 /// Tokenises an example for a model. The prompt is cut from the left, behind its start token, where prompt and choices
 /// would not fit `max_positions`, or where it is longer than `max_prompt`; 0: no limit but the model's context, or
 /// kUnboundedPrompt where it has none. The choice of an example that `writes` follows the prompt's own tokens, as when
-/// it is generated, and ends with the end-of-text token. Throws InvalidArgument for an example without choices, or a
-/// model without an end-of-text token where one is needed.
+/// it is generated, and ends with the end-of-text token. Throws InvalidArgument for an example without choices, an
+/// empty choice, two that are the same tokens, or a model without an end-of-text token where one is needed.
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
                       std::int64_t max_prompt = 0);
 

@@ -1,8 +1,12 @@
 #include "eval/choices.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cctype>
+
 #include "base/error.h"
+#include "base/error_test_support.h"
 #include "eval/rank.h"
 #include "generate/fake_tokenizer_test.h"
 
@@ -65,11 +69,40 @@ TEST(Choices, AllAreScoredOverTheSameSpan) {
   EXPECT_EQ(tokens.choices[1].tokens, bytes("12"));
   const auto batch = pack({&tokens}, config, -1);
   EXPECT_EQ(batch.scored_tokens, (std::vector<std::int64_t>{1, 2}));
+  EXPECT_EQ(batch.input.decoder.segments.front().prompt_end, 2);
+  EXPECT_EQ(batch.input.decoder.segments.back().prompt_end, 0) << "choices follow it";
   std::vector<std::vector<std::int64_t>> scored;
   for (const auto& token : batch.scored) scored.push_back({token.row, token.target, token.choice});
   EXPECT_EQ(scored, (std::vector<std::vector<std::int64_t>>{{1, MergingTokenizer::kTen, 0}, {1, '1', 1}, {2, '2', 1}}));
   const auto result = ranked(tokens, {-3, -4}, Normalisation::Tokens);
   EXPECT_EQ(result.scores, (std::vector<double>{-3, -2}));
+}
+
+// Reads capitals as small letters.
+class SmallLetters : public ByteTokenizer {
+ public:
+  std::vector<TokenId> encode(std::string_view text, bool add_special) const override {
+    std::string small(text);
+    for (char& c : small) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return ByteTokenizer::encode(small, add_special);
+  }
+};
+
+TEST(Choices, EmptyOnesAndOnesThatTokeniseAlikeAreRefused) {
+  ModelConfig encoder_decoder;
+  encoder_decoder.decoder_layers = 1;
+  for (const ModelConfig& config : {ModelConfig(), encoder_decoder}) {
+    const auto told = [&](const std::vector<std::string>& choices) {
+      Example made = example("ab", choices);
+      made.where = "rows.csv:7";
+      return error_of([&] { tokenize(made, SmallLetters(), config); });
+    };
+    EXPECT_EQ(told({" x", " y", " z"}), "nothing");
+    EXPECT_THAT(told({" x", ""}), ::testing::HasSubstr("rows.csv:7: choice 1 is empty"));
+    EXPECT_THAT(told({}), ::testing::HasSubstr("rows.csv:7: the example has no choices"));
+    EXPECT_THAT(told({" x", " Yes", " yes"}),
+                ::testing::HasSubstr("rows.csv:7: choices 1 (' Yes') and 2 (' yes') are the same tokens"));
+  }
 }
 
 TEST(Choices, APromptIsCutFromTheLeftBehindItsStartToken) {

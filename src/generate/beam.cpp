@@ -130,7 +130,7 @@ class BeamDecoder {
     forward_.activations = options.activations;
     for (const auto& prompt : prompts) {
       auto first = first_tokens(model, prompt);
-      const auto longest = longest_text(static_cast<std::int64_t>(first.size()));
+      const auto longest = longest_text(prompt, static_cast<std::int64_t>(first.size()));
       searches_.push_back({prompt, std::move(first), Beams(options.beam, longest, ends_), {cache_.add_sequence()}});
     }
   }
@@ -155,8 +155,8 @@ class BeamDecoder {
  private:
   using Group = std::vector<Search*>;
 
-  std::int64_t longest_text(std::int64_t read) const {
-    const auto context = model_.config().max_positions;
+  std::int64_t longest_text(const Prompt& prompt, std::int64_t read) const {
+    const auto context = positions_left(model_, Stack::Decoder, options_.slots, prompt.slot);
     return context > 0 ? std::min(options_.max_new_tokens, context - read + 1) : options_.max_new_tokens;
   }
 

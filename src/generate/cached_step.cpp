@@ -8,10 +8,19 @@ std::vector<std::int64_t> first_tokens(const Model& model, const Prompt& prompt)
   return model.encoder_decoder() ? std::vector<std::int64_t>{decoder_start_of(model.config())} : prompt.tokens;
 }
 
+std::int64_t positions_left(const Model& model, Stack stack, const std::vector<const SiteHooks*>& slots,
+                            std::int32_t slot) {
+  const std::int64_t all = model.config().max_positions;
+  const SiteHooks* hooks = slot < 0 ? nullptr : slots[static_cast<std::size_t>(slot)];
+  return all <= 0 || hooks == nullptr ? all : all - hooks->virtual_tokens(stack);
+}
+
 void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache) {
   const std::int32_t source = model.encoder_decoder() ? input.encoder.add(prompt.tokens, -1, prompt.slot) : -1;
-  const auto segment = input.decoder.add(first_tokens(model, prompt), -1, prompt.slot, source);
-  input.decoder.segments[static_cast<std::size_t>(segment)].cache = cache;
+  input.decoder.add(first_tokens(model, prompt), -1, prompt.slot, source);
+  Segment& segment = input.decoder.segments.back();
+  segment.cache = cache;
+  if (source < 0) segment.prompt_end = segment.length;
 }
 
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache) {

@@ -17,6 +17,11 @@ constexpr std::int64_t kPrefillTokens = 2048;
 /// What the decoder reads first: the prompt, or an encoder–decoder's start token.
 std::vector<std::int64_t> first_tokens(const Model& model, const Prompt& prompt);
 
+/// Positions of a stack that are left to texts of an adapter slot (-1: the base model) beside its virtual tokens; 0:
+/// there is no end.
+std::int64_t positions_left(const Model& model, Stack stack, const std::vector<const SiteHooks*>& slots,
+                            std::int32_t slot);
+
 /// Adds a prompt as the beginning of sequence `cache`.
 void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache);
 

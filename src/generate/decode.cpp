@@ -19,7 +19,10 @@ namespace {
 class Sequence {
  public:
   Sequence(const Prompt& prompt, std::int32_t cache, const Model& model, const GenerateOptions& options)
-      : prompt_(prompt), cache_(cache), rng_(prompt.seed) {
+      : prompt_(prompt),
+        cache_(cache),
+        context_(positions_left(model, Stack::Decoder, options.slots, prompt.slot)),
+        rng_(prompt.seed) {
     history_ = first_tokens(model, prompt);
     if (options.tokenizer != nullptr) stream_.emplace(*options.tokenizer, options.stop);
   }
@@ -46,8 +49,7 @@ class Sequence {
     if (stream_ && stream_->stopped()) return text + end(StopReason::StopString);
     if (static_cast<std::int64_t>(result_.tokens.size()) >= options.max_new_tokens)
       return text + end(StopReason::Length);
-    const auto context = model.config().max_positions;
-    if (context > 0 && static_cast<std::int64_t>(history_.size()) > context) return text + end(StopReason::Context);
+    if (context_ > 0 && static_cast<std::int64_t>(history_.size()) > context_) return text + end(StopReason::Context);
     return text;
   }
 
@@ -67,6 +69,7 @@ class Sequence {
 
   const Prompt& prompt_;
   std::int32_t cache_;
+  std::int64_t context_;
   Rng rng_;
   std::vector<std::int64_t> history_;
   std::optional<TextStream> stream_;
@@ -97,12 +100,16 @@ void check(const Model& model, const std::vector<Prompt>& prompts, const Generat
     const auto length = static_cast<std::int64_t>(prompts[i].tokens.size());
     const auto where = fmt::format("prompt {}", i);
     if (length == 0) fail(Category::InvalidArgument, where, "is empty; give at least one token");
-    if (context > 0 && length > context) {
-      fail(Category::InvalidArgument, where, "has {} tokens, the model's context is {}; shorten it by {}", length,
-           context, length - context);
-    }
     if (prompts[i].slot >= static_cast<std::int32_t>(options.slots.size())) {
       fail(Category::InvalidArgument, where, "names adapter slot {} of {}", prompts[i].slot, options.slots.size());
+    }
+    const auto left = positions_left(model, model.encoder_decoder() ? Stack::Encoder : Stack::Decoder, options.slots,
+                                     prompts[i].slot);
+    if (context > 0 && length > left) {
+      fail(Category::InvalidArgument, where, "has {} tokens, the model's context is {}{}; shorten it by {}", length,
+           context,
+           left < context ? fmt::format(", of which the adapter's virtual tokens take {}", context - left) : "",
+           length - left);
     }
   }
 }

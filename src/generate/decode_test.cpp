@@ -7,6 +7,7 @@
 
 #include "adapters/core/method.h"
 #include "base/error.h"
+#include "base/error_test_support.h"
 #include "base/file.h"
 #include "generate/fake_tokenizer_test.h"
 #include "nn/tensor_file.h"
@@ -180,6 +181,27 @@ TEST(Generate, StopsAtTheEndOfTheContext) {
   const auto result = generate(*model, {{std::vector<std::int64_t>(60, 3)}}, greedy(100))[0];
   EXPECT_EQ(result.reason, StopReason::Context);
   EXPECT_EQ(result.tokens.size(), 5u);  // the last one is drawn from position 63 and never read
+}
+
+TEST(Generate, VirtualTokensTakePositionsOfTheContext) {
+  const auto model = tiny_llama();
+  Rng rng(4);
+  const auto adapter = adapters::find("prefix_tuning").create(*model, {{"length", 10}, {"reparametrise", false}}, rng);
+  auto options = greedy(100);
+  options.slots = {adapter.get()};
+  const std::vector<std::int64_t> prompt(50, 3), longer(55, 3);
+  const auto result = generate(*model, {{prompt, 0, 0}}, options)[0];
+  EXPECT_EQ(result.reason, StopReason::Context);
+  EXPECT_EQ(result.tokens.size(), 5u);
+  const std::string told = error_of([&] { generate(*model, {{longer, 0, 0}}, options); });
+  EXPECT_NE(
+      told.find("has 55 tokens, the model's context is 64, of which the adapter's virtual tokens take 10; shorten "
+                "it by 1"),
+      std::string::npos)
+      << told;
+  EXPECT_EQ(generate(*model, {{longer, 0, -1}}, options)[0].tokens.size(), 10u) << "the base model has them all";
+  options.beam.beams = 2;
+  EXPECT_EQ(generate(*model, {{prompt, 0, 0}}, options)[0].tokens.size(), 5u);
 }
 
 TEST(Generate, ACallbackCanEndASequence) {

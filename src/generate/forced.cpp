@@ -21,24 +21,30 @@ class Reader {
   /// Hidden state [1, C] behind the prompt.
   at::Tensor prefill(const std::vector<std::int64_t>& prompt) {
     StepInput input;
-    if (!model_.encoder_decoder()) return read(input, prompt, -1);
-    const auto source = input.encoder.add(prompt, -1, slot_);
-    return read(input, {decoder_start_of(model_.config())}, source);
+    if (!model_.encoder_decoder()) {
+      input.decoder.add(prompt, -1, slot_);
+      input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(prompt.size());
+    } else {
+      const auto source = input.encoder.add(prompt, -1, slot_);
+      input.decoder.add({decoder_start_of(model_.config())}, -1, slot_, source);
+    }
+    return read(input);
   }
 
   /// Hidden state [1, C] behind one more token.
   at::Tensor step(std::int64_t token) {
     StepInput input;
-    return read(input, {token}, -1);
+    input.decoder.add({token}, -1, slot_);
+    return read(input);
   }
 
   std::int64_t length() const { return cache_.length(sequence_); }
   void back_to(std::int64_t length) { cache_.truncate(sequence_, length); }
 
  private:
-  at::Tensor read(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t source) {
-    const auto segment = input.decoder.add(tokens, -1, slot_, source);
-    input.decoder.segments[static_cast<std::size_t>(segment)].cache = sequence_;
+  // The one segment of the decoder, on the sequence.
+  at::Tensor read(StepInput& input) {
+    input.decoder.segments.front().cache = sequence_;
     const at::Tensor hidden = model_.forward(input, forward_);
     return hidden.narrow(0, hidden.size(0) - 1, 1);
   }

@@ -94,7 +94,8 @@ class Planner {
         order[static_cast<std::size_t>(here.begin + i)] = to + i;
       }
       add_run({to, here.length}, here.slot);
-      if (here.virtual_tokens > 0) plan_.virtual_tokens.push_back({{to, here.virtual_tokens}, here.slot});
+      if (here.virtual_tokens > 0)
+        plan_.virtual_tokens.push_back({{to + here.first_virtual, here.virtual_tokens}, here.slot});
     }
     plan_.tokens = at::tensor(tokens, at::kLong).to(options_.device);
     plan_.positions = at::tensor(positions_, at::kLong).to(options_.device);

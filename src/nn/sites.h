@@ -89,6 +89,9 @@ class SiteHooks {
     (void)stack;
     return 0;
   }
+  /// True where they stand before the last token of each prompt (Segment::prompt_end) instead: between what is given
+  /// and what is to be written, which that token predicts. Decoder-only models.
+  virtual bool infix() const { return false; }
   /// Embeddings [P, C] of the virtual tokens, or an undefined tensor where only their keys and values matter.
   virtual at::Tensor prompt(Stack stack) const {
     (void)stack;

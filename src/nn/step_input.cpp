@@ -16,6 +16,9 @@ void validate_forest(const Forest& forest, std::int64_t vocab_size, const char* 
       fail(Category::InvalidArgument, where, "covers tokens {}..{} of {}", segment.begin,
            segment.begin + segment.length, forest.size());
     }
+    if (segment.prompt_end < 0 || segment.prompt_end > segment.length)
+      fail(Category::InvalidArgument, where, "its prompt ends behind token {} of {}", segment.prompt_end,
+           segment.length);
     if (segment.parent >= static_cast<std::int32_t>(s))
       fail(Category::InvalidArgument, where, "its parent {} is not an earlier segment", segment.parent);
     if (segment.cache >= 0 && segment.parent >= 0)

@@ -12,7 +12,7 @@ struct Rows {
 };
 
 // As pack() and Model::forward() lay the example out: the prompt once, the last token of a choice not at all where the
-// decoder has read it, virtual tokens in front of every text that begins anew.
+// decoder has read it, virtual tokens once for every text that begins anew.
 Rows rows_of(const Model& model, const Adapter* adapter, const ExampleTokens& example) {
   const auto virtual_tokens = [&](Stack stack) {
     return adapter == nullptr ? 0.0 : static_cast<double>(adapter->virtual_tokens(stack));

@@ -20,7 +20,7 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "golden"))
-from cases import CASES, family, is_encoder_decoder, load_model  # noqa: E402
+from cases import CASES, decoder_prefix, family, is_encoder_decoder, load_model, virtual_tokens_task  # noqa: E402
 from methods.layernorm import TARGETS  # noqa: E402
 from reference import trainable  # noqa: E402
 
@@ -41,11 +41,11 @@ def variants(name):
     }
     known = CASES[name]().model_type in TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING
     found["layernorm"] = LNTuningConfig(task_type=task, target_modules=None if known else TARGETS[family(name)])
-    if not is_encoder_decoder(name):
-        found["prompt_tuning"] = PromptTuningConfig(task_type=task, num_virtual_tokens=3)
-        found["prefix_tuning"] = PrefixTuningConfig(task_type=task, num_virtual_tokens=3)
-        found["prefix_tuning-network"] = PrefixTuningConfig(task_type=task, num_virtual_tokens=3, prefix_projection=True,
-                                                            encoder_hidden_size=24)
+    virtual = {"task_type": virtual_tokens_task(name), "num_virtual_tokens": 3}
+    prefix = {**virtual, **(decoder_prefix(name) if is_encoder_decoder(name) else {})}
+    found["prompt_tuning"] = PromptTuningConfig(**virtual)
+    found["prefix_tuning"] = PrefixTuningConfig(**prefix)
+    found["prefix_tuning-network"] = PrefixTuningConfig(**prefix, prefix_projection=True, encoder_hidden_size=24)
     found["lora-dora"] = LoraConfig(task_type=task, use_dora=True, rank_pattern={"v_proj": 3}, **conv1d, **lora)
     if name == "t5-v11":
         found["authors"] = IA3Config(target_modules=["k", "v", "wi_1"], feedforward_modules=[])

@@ -120,10 +120,8 @@ std::map<std::string, std::pair<std::string, Json>> variants(const Model& model)
       {"lora-all", {"lora", {{"rank", 3}, {"rslora", true}, {"roles", roles}}}},
       {"lora-dora", {"lora", {{"dora", true}, {"roles", "o,down"}, {"ranks", {{"down", 3}}}, {"alphas", {{"o", 5}}}}}},
       {"layernorm", {"layernorm", Json::object()}}};
-  // PEFT's wrapper for virtual tokens in encoder–decoder models does not know the pinned transformers.
-  if (model.encoder_decoder()) return found;
   found["prompt_tuning"] = {"prompt_tuning", {{"length", 3}}};
-  found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}}};
+  found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}, {"layout", "peft"}}};
   return found;
 }
 

@@ -118,6 +118,32 @@ TEST_F(BadData, APromptIsCutWhereTheUserSays) {
   EXPECT_NE(cut.err.find("6 of 6 prompts are too long"), std::string::npos) << cut.err;
 }
 
+// Prompts of 13 tokens and choices of 2, in a context of 128.
+TEST_F(BadData, APromptIsCutWhereVirtualTokensTakeItsPlace) {
+  folder_.file("rows.csv", csv());
+  for (const int length : {112, 114}) {
+    fs::remove_all(folder_.path() / "run");
+    const Outcome tuned =
+        tune("rows.csv", {"--text-column", "text", "--label-column", "label", "--method", "prompt_tuning", "--set",
+                          "method.options.length=" + std::to_string(length)});
+    EXPECT_EQ(tuned.code, 0) << tuned.err;
+    EXPECT_EQ(tuned.err.find("6 of 6 prompts are too long") != std::string::npos, length > 113) << tuned.err;
+  }
+  const Outcome replayed = graft(folder_.path(), {"verify", "--run", "run"});
+  EXPECT_EQ(replayed.code, 0) << replayed.out << replayed.err;
+  EXPECT_NE(replayed.err.find("prompts are too long"), std::string::npos) << replayed.err;
+}
+
+TEST_F(BadData, APrefixLongerThanTheContextIsRefused) {
+  folder_.file("rows.csv", csv());
+  for (const char* method : {"prefix_tuning", "prompt_tuning"}) {
+    expect_refused(tune("rows.csv", {"--text-column", "text", "--label-column", "label", "--method", method, "--set",
+                                     "method.options.length=128"}),
+                   2, {"method.options.length: 128 virtual tokens leave no room for a text in the 128 positions"});
+  }
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+}
+
 TEST_F(BadData, DataThatIsSomethingElse) {
   folder_.file("notes.doc", "text");
   fs::create_directories(folder_.path() / "none");
@@ -151,6 +177,21 @@ TEST_F(BadData, ATaskWithAMistake) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
+TEST_F(BadData, ATaskWhoseRowsOrChoicesDoNotFit) {
+  folder_.file("rows.csv", csv());
+  const auto refused = [&](const std::string& prompt_and_choices, const std::vector<std::string>& parts) {
+    folder_.file("task.yaml",
+                 "name: mine\nformat: csv\nsplits: {pool: rows.csv}\nlabel: label\nlabels: [a, b]\n"
+                 "templates:\n  - {name: first, " +
+                     prompt_and_choices + "}\n");
+    expect_refused(tune("rows.csv", {"--task", "task.yaml"}), 2, parts);
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  };
+  refused("prompt: \"{txt} Label:\"", {"rows.csv:", "'txt'", "first"});
+  refused("prompt: \"{text} Label:\", choices: [\" yes\", \"\"]", {"choice 1 is empty"});
+  refused("prompt: \"{text} Label:\", choices: [\" yes\", \" yes\"]", {"rows.csv:", "the same tokens"});
+}
+
 TEST_F(BadData, ARecipeWithAMistake) {
   folder_.file("rows.csv", csv());
   folder_.file("recipe.yaml", "optimiser: {lr: 1e-3}\n");
@@ -169,6 +210,9 @@ TEST_F(BadData, ARecipeWithAMistake) {
   refused({"--method", "lora", "--set", "method.options.rnak=4"}, 2,
           {"lora has no option 'rnak' (did you mean 'rank'?)"});
   refused({"--method", "lora", "--set", "method.options.rank=0"}, 2, {"method.options.rank: 0 is not an integer"});
+  refused({"--method", "lora", "--set", "method.options.roles=qkv"}, 2, {"this architecture has no role 'qkv'"});
+  refused({"--method", "ia3", "--set", "method.options.roles=dwn"}, 2, {"'dwn'", "did you mean 'down'?"});
+  refused({"--method", "prompt_tuning+prefix_tuning"}, 2, {"both put virtual tokens in front of a text"});
 }
 
 }  // namespace

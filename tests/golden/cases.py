@@ -119,8 +119,23 @@ def decoder_start(name):
 
 
 def peft_task(name):
-    """PEFT 0.21's wrapper for SEQ_2_SEQ_LM does not know transformers 5.18; its plain one serves."""
+    """For adapters that are modules of the model PEFT's plain wrapper serves."""
     return None if is_encoder_decoder(name) else "CAUSAL_LM"
+
+
+def virtual_tokens_task(name):
+    """Prompts and prefixes are put in by the wrapper of the task; the plain one would leave them out."""
+    return "SEQ_2_SEQ_LM" if is_encoder_decoder(name) else "CAUSAL_LM"
+
+
+def decoder_prefix(name):
+    """The shape of a prefix in an encoder-decoder's decoder, where PEFT guesses from the encoder and the model's width."""
+    config = CASES[name]()
+    if family(name) == "bart":
+        layers, heads, width = config.decoder_layers, config.decoder_attention_heads, config.d_model
+    else:
+        layers, heads, width = config.num_decoder_layers, config.num_heads, config.num_heads * config.d_kv
+    return {"num_layers": layers, "num_attention_heads": heads, "token_dim": width}
 
 
 def auto_class(name):
@@ -173,4 +188,7 @@ def write_model(name, folder: pathlib.Path, seed: int):
 def load_model(name, folder, dtype):
     model = auto_class(name).from_pretrained(folder, dtype=dtype, attn_implementation="eager").to(dtype)
     model.generation_config.eos_token_id = None
+    if is_encoder_decoder(name):
+        # PEFT 0.21's wrapper for SEQ_2_SEQ_LM keeps a method for its generate() that transformers 5.18 no longer has.
+        model._prepare_encoder_decoder_kwargs_for_generation = None
     return model.eval()

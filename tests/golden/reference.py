@@ -15,6 +15,11 @@ METHODS = {path.stem: importlib.import_module(f"methods.{path.stem}")
 STEPS = 10
 
 
+def suits(method, name):
+    """Whether the method has a reference on this model; one without a suits() of its own has on all."""
+    return getattr(METHODS[method], "suits", lambda _: True)(name)
+
+
 def batch(name, generator):
     """Sequences of different length, kept apart so that nothing is padded."""
     def tokens(count):

@@ -206,6 +206,11 @@ std::int64_t Combination::virtual_tokens(Stack stack) const {
   return front == nullptr ? 0 : front->virtual_tokens(stack);
 }
 
+bool Combination::infix() const {
+  const Adapter* front = with_virtual_tokens(Stack::Decoder);
+  return front != nullptr && front->infix();
+}
+
 at::Tensor Combination::prompt(Stack stack) const {
   const Adapter* front = with_virtual_tokens(stack);
   return front == nullptr ? at::Tensor() : front->prompt(stack);

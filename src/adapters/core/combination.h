@@ -53,6 +53,7 @@ class Combination : public Adapter {
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override;
   at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const override;
   std::int64_t virtual_tokens(Stack stack) const override;
+  bool infix() const override;
   at::Tensor prompt(Stack stack) const override;
   std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const override;
   at::Tensor norm(std::int64_t index) const override;

@@ -51,6 +51,24 @@ TEST_F(T0_3B, AdapterWithLayerNormIs12900K) {
   EXPECT_EQ(trained("adapter", {{"placement", "pfeiffer"}, {"reduction", 32}}) + trained("layernorm"), 12'934'144);
 }
 
+// An adapter of d = 2048 / 32 = 64: rank-one factors of 2048 + d values down and up, a rule of 4³ for each map as the
+// authors' configurations have it (shared_phm_rule: false), biases of d and of 2048. Their paper's table says 807K and
+// 540K, which these configurations do not give (docs/tfew.md).
+TEST_F(T0_3B, CompacterAndCompacterPlusPlusWithLayerNormAreTheAuthorsConfigurations) {
+  const std::int64_t adapter = 2 * (2048 + 64) + 2 * 64 + 64 + 2048;
+  const nlohmann::json after_both = {{"shared", false}},
+                       after_feed_forward = {{"shared", false}, {"placement", "pfeiffer"}};
+  EXPECT_EQ(trained("compacter", after_both), 96 * adapter);
+  EXPECT_EQ(trained("compacter", after_feed_forward), 48 * adapter);
+  EXPECT_EQ(trained("compacter", after_both) + trained("layernorm"), 870'400);
+  EXPECT_EQ(trained("compacter", after_feed_forward) + trained("layernorm"), 560'128);
+}
+
+// Mahabadi et al. 2021 share the rule between all maps.
+TEST_F(T0_3B, ASharedRuleIsCountedOnce) {
+  EXPECT_EQ(trained("compacter", {{"shared", false}}) - trained("compacter"), (2 * 96 - 1) * 64);
+}
+
 TEST_F(T0_3B, PromptsOf10And100Are41KAnd409K) {
   const nlohmann::json both = {{"decoder", true}, {"init", "random"}};
   auto ten = both, hundred = both;

@@ -6,6 +6,11 @@
 #include "base/suggest.h"
 
 namespace graft {
+
+bool Method::writes(const std::string& type) const {
+  return (*peft_type != '\0' && type == peft_type) || (own_type != nullptr && type == own_type);
+}
+
 namespace adapters {
 
 const Method& find(const std::string& name) {
@@ -20,9 +25,8 @@ const Method& find(const std::string& name) {
 const Method& find_peft(const std::string& peft_type) {
   std::vector<std::string> known;
   for (const Method* method : registry()) {
-    if (*method->peft_type == '\0') continue;
-    if (peft_type == method->peft_type) return *method;
-    known.emplace_back(method->peft_type);
+    if (method->writes(peft_type)) return *method;
+    if (*method->peft_type != '\0') known.emplace_back(method->peft_type);
   }
   fail(Category::Unsupported, "adapter_config.json", "peft_type '{}' is not supported{}", peft_type,
        did_you_mean(peft_type, known));
@@ -38,6 +42,13 @@ void refuse_packed(const std::string& method, const Model& model) {
 }
 
 }  // namespace adapters
+
+ModelConfig config_beside(const Model& model, const SiteHooks* adapter) {
+  ModelConfig config = model.config();
+  if (adapter != nullptr && config.max_positions > 0)
+    config.max_positions -= adapter->virtual_tokens(model.encoder_decoder() ? Stack::Encoder : Stack::Decoder);
+  return config;
+}
 
 at::Tensor trainable(const at::Tensor& value, const Model& model) {
   return value.to(model.device(), at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous().requires_grad_(true);

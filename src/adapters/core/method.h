@@ -79,6 +79,13 @@ struct Method {
   /// The adapter of this method that changes the merged weights by exactly the weighted sum of what the summands, all
   /// of this method, change. Nullptr: these have no such sum. Absent: no adapters of the method have.
   std::unique_ptr<Adapter> (*sum)(const Model& model, const std::vector<Summand>& summands) = nullptr;
+  /// peft_type of graft's own for adapters of the method that PEFT's layout cannot hold, so that PEFT refuses them and
+  /// does not read them as something else; nullptr: it can hold all.
+  const char* own_type = nullptr;
+  bool virtual_tokens = false;  ///< its adapters may have tokens of their own in or before a text
+
+  /// Whether the method's adapter files have this peft_type.
+  bool writes(const std::string& type) const;
 };
 
 namespace adapters {
@@ -91,6 +98,10 @@ const Method& find_peft(const std::string& peft_type);
 /// For a method that changes the base's own parameters: throws InvalidArgument where the model keeps them in blocks.
 void refuse_packed(const std::string& method, const Model& model);
 }  // namespace adapters
+
+/// The model's configuration with the positions that the virtual tokens of `adapter` (null: none) leave to a prompt:
+/// what prompts are cut for.
+ModelConfig config_beside(const Model& model, const SiteHooks* adapter);
 
 /// A trainable copy of `value`: fp32, on the model's device, requires grad.
 at::Tensor trainable(const at::Tensor& value, const Model& model);

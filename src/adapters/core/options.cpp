@@ -104,11 +104,25 @@ std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallb
 }
 
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback) {
-  const std::int64_t length = options.integer("length", fallback, 1), room = model.config().max_positions;
-  if (room > 0 && length >= room)
-    fail(Category::InvalidArgument, "method.options.length",
-         "{} virtual tokens leave no room for a text in the {} positions of this model", length, room);
+  const std::int64_t length = options.integer("length", fallback, 1);
+  refuse_beyond_context(length, model, "method.options.length");
   return length;
+}
+
+void refuse_beyond_context(std::int64_t virtual_tokens, const Model& model, const char* where) {
+  const std::int64_t room = model.config().max_positions;
+  if (room <= 0 || virtual_tokens < room) return;
+  fail(Category::InvalidArgument, where, "{} virtual tokens leave no room for a text in the {} positions of this model",
+       virtual_tokens, room);
+}
+
+bool infix_placement(const Options& options, const Model& model) {
+  const bool infix = options.choice("placement", {"prefix", "infix"}) == "infix";
+  if (infix && model.encoder_decoder())
+    fail(
+        Category::Unsupported, "method.options.placement",
+        "an infix is for decoder-only models; here the encoder reads the prompt and the decoder the text, take prefix");
+  return infix;
 }
 
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted) {
@@ -143,6 +157,24 @@ bool targets(const nlohmann::json& target_modules, const std::string& module) {
     const auto suffix = target.get<std::string>();
     return module == suffix || module.ends_with("." + suffix);
   });
+}
+
+void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known) {
+  static const std::vector<std::string> kSayNothing = {
+      "peft_type", "peft_version",   "task_type",      "auto_mapping",   "base_model_name_or_path",
+      "revision",  "inference_mode", "target_modules", "exclude_modules"};
+  const auto among = [](const std::vector<std::string>& names, const std::string& key) {
+    return std::find(names.begin(), names.end(), key) != names.end();
+  };
+  const auto sets_nothing = [](const nlohmann::json& value) {
+    return value.is_null() || value == false || value == 0 || value == "" || (!value.is_primitive() && value.empty());
+  };
+  for (const auto& [key, value] : config.items()) {
+    if (among(kSayNothing, key) || among(known, key) || sets_nothing(value)) continue;
+    fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key),
+         "is {}; graft has not what this field asks for, and does not read the adapter without it",
+         value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 80));
+  }
 }
 
 void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed) {

@@ -40,12 +40,24 @@ class Options {
 /// text.
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback);
 
+/// Throws InvalidArgument, naming `where`, where so many virtual tokens leave the model no room for a text.
+void refuse_beyond_context(std::int64_t virtual_tokens, const Model& model, const char* where);
+
+/// The option "placement": false for "prefix", true for "infix", where virtual tokens stand between the prompt and what
+/// follows it. Throws Unsupported for an infix in a model with an encoder.
+bool infix_placement(const Options& options, const Model& model);
+
 /// Entries with one of the roles, in the model's order. Throws InvalidArgument where a role hits nothing in this model.
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted);
 
 /// True when PEFT's `target_modules` (a list of names or suffixes, or one regular expression) picks the module.
 /// Throws InvalidArgument for a malformed expression.
 bool targets(const nlohmann::json& target_modules, const std::string& module);
+
+/// Throws Unsupported, naming the field, where adapter_config.json sets one that is neither among `known` nor one that
+/// says nothing of what is computed: an unknown field is never passed over. Null, false, 0 and empty values set
+/// nothing.
+void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known);
 
 /// Throws Corruption where an adapter's `target_modules` pick a whole map of this model that is not among `placed`
 /// (names of modules): its tensors are missing. `config` is adapter_config.json.

@@ -98,8 +98,9 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
   config["base_model_name_or_path"] = "";
   config["inference_mode"] = true;
   // PEFT's wrapper for SEQ_2_SEQ_LM asks the model for a method that transformers 5 no longer has; its plain one
-  // serves.
-  config["task_type"] = model.encoder_decoder() ? nlohmann::json() : nlohmann::json("CAUSAL_LM");
+  // serves, but for virtual tokens, which it would leave out without a word.
+  if (!config.contains("task_type"))
+    config["task_type"] = model.encoder_decoder() ? nlohmann::json() : nlohmann::json("CAUSAL_LM");
   NamedTensors tensors;
   for (const auto& tensor : adapter.peft_tensors())
     tensors.emplace_back(tensor.name == kPromptEmbeddings ? tensor.name : kPrefix + tensor.name, tensor.value);

@@ -158,6 +158,92 @@ TEST(PeftFolder, WithoutATensorThatItsTargetsPromiseIsRefused) {
   }
 }
 
+// PEFT's way with a prefix in an encoder–decoder model (tests/golden/README.md), which no golden model shows for an
+// even number of layers.
+TEST(PeftFolder, APrefixOfAnEvenNumberOfLayersLeavesEveryOtherBlockOut) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  Rng rng(0);
+  const auto adapter = adapters::find("prefix_tuning")
+                           .create(*model, {{"length", 3}, {"layout", "peft"}, {"reparametrise", false}}, rng);
+  const at::Tensor first = adapter->prefix(Stack::Decoder, 0).first, second = adapter->prefix(Stack::Decoder, 1).first;
+  EXPECT_TRUE(at::equal(first, second));
+  save_adapter(folder.path() / "prefix", *adapter, *model, {});
+  const NamedTensors tensors = read_tensors(folder.path() / "prefix/adapter_model.safetensors");
+  ASSERT_EQ(tensors.size(), 1u);
+  const at::Tensor blocks = tensors.front().second.view({3, kTiny.layers, 2, kTiny.heads, kTiny.head_dim});
+  EXPECT_TRUE(at::equal(first.detach(), blocks.select(1, 0).select(1, 0)));
+}
+
+TEST(PeftFolder, AFieldThatGraftDoesNotKnowIsNamedAndRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  const std::vector<std::pair<const char*, Json>> unknown = {{"ia3", {{"modules_to_save", {"lm_head"}}}},
+                                                             {"layernorm", {{"modules_to_save", {"lm_head"}}}},
+                                                             {"lora", {{"bias", "all"}}},
+                                                             {"lora", {{"use_qalora", true}}},
+                                                             {"lora", {{"alora_invocation_tokens", {1, 2}}}},
+                                                             {"lora", {{"target_parameters", {"shared.weight"}}}},
+                                                             {"lora", {{"kasa_config", {{"beta", 1}}}}},
+                                                             {"lora", {{"trainable_token_indices", {7}}}},
+                                                             {"lora", {{"layer_replication", {{0, 2}}}}},
+                                                             {"lora", {{"made_by_a_later_peft", 0.5}}},
+                                                             {"prompt_tuning", {{"prompt_of_a_later_peft", 1}}},
+                                                             {"prefix_tuning", {{"modules_to_save", {"lm_head"}}}}};
+  for (const auto& [method, fields] : unknown) {
+    const std::string key = fields.begin().key();
+    SCOPED_TRACE(std::string(method) + " " + key);
+    const auto place = folder.path() / method;
+    Rng rng(0);
+    save_adapter(place, *adapters::find(method).create(*model, {}, rng), *model, {});
+    Json config = Json::parse(read_file(place / "adapter_config.json"));
+    for (const Json& nothing : {Json(), Json(false), Json(0), Json(""), Json::array(), Json::object()}) {
+      if (key == "bias") continue;
+      config[key] = nothing;
+      write_file(place / "adapter_config.json", config.dump());
+      EXPECT_EQ(load_adapter(place, *model).method, method) << nothing;
+    }
+    config.update(fields);
+    write_file(place / "adapter_config.json", config.dump());
+    testing::expect_error(Category::Unsupported, "adapter_config.json: " + key, [&] { load_adapter(place, *model); });
+  }
+}
+
+// Of every method that has a file: a tensor of another shape, one too many, and the file as another method's.
+TEST(PeftFolder, WhatDoesNotFitTheModelIsRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  for (const Method* method : adapters::registry()) {
+    if (*method->peft_type == '\0') continue;
+    SCOPED_TRACE(method->name);
+    const auto place = folder.path() / method->name, file = place / "adapter_model.safetensors";
+    Rng rng(0);
+    save_adapter(place, *method->create(*model, {}, rng), *model, {});
+    const NamedTensors sound = read_tensors(file);
+    NamedTensors other = sound;
+    other.front().second = at::cat({sound.front().second, sound.front().second}, -1);
+    write_tensors(file, other);
+    testing::expect_error(Category::Corruption, "", [&] { load_adapter(place, *model); });
+    other = sound;
+    other.emplace_back("base_model.model.encoder.block.9.elsewhere", at::ones({4}));
+    write_tensors(file, other);
+    testing::expect_error(Category::Corruption, "", [&] { load_adapter(place, *model); });
+    write_tensors(file, sound);
+    EXPECT_EQ(load_adapter(place, *model).method, method->name);
+    const std::string another = std::string(method->peft_type) == "IA3" ? "LORA" : "IA3";
+    Json config = Json::parse(read_file(place / "adapter_config.json"));
+    config["peft_type"] = another;
+    write_file(place / "adapter_config.json", config.dump());
+    try {
+      load_adapter(place, *model);
+      ADD_FAILURE() << "was read as " << another;
+    } catch (const Error& error) {
+      EXPECT_TRUE(error.category() == Category::Corruption || error.category() == Category::Unsupported)
+          << error.what();
+    }
+  }
+}
+
 TEST(PeftFolder, LoraThatBeganFromChangedBaseWeightsIsRefused) {
   const testing::Folder folder;
   const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));

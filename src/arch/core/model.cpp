@@ -47,7 +47,7 @@ void advance(const Forest& forest, KvCache* cache) {
   }
 }
 
-// The input with the adapters' virtual tokens in front of its texts; the input itself where no adapter has any.
+// The input with the adapters' virtual tokens in or before its texts; the input itself where no adapter has any.
 class VirtualTokens {
  public:
   VirtualTokens(const StepInput& input, const ForwardOptions& options) : given_(input) {
@@ -68,23 +68,32 @@ class VirtualTokens {
   }
 
  private:
-  // Texts that go on a cache had theirs with the first tokens.
-  static std::int64_t count(const Segment& segment, Stack stack, const ForwardOptions& options) {
-    if (segment.parent >= 0 || segment.slot < 0) return 0;
-    if (segment.cache >= 0 && options.cache->length(segment.cache) > 0) return 0;
-    const SiteHooks* hooks = options.slots.at(static_cast<std::size_t>(segment.slot));
-    return hooks == nullptr ? 0 : hooks->virtual_tokens(stack);
+  // Before which token of a segment they go, and how many.
+  struct Place {
+    std::int64_t before = 0, count = 0;
+  };
+
+  static Place place(const Segment& segment, Stack stack, const ForwardOptions& options) {
+    const SiteHooks* hooks = segment.slot < 0 ? nullptr : options.slots.at(static_cast<std::size_t>(segment.slot));
+    if (hooks == nullptr) return {};
+    if (hooks->infix())
+      return segment.prompt_end > 0 ? Place{segment.prompt_end - 1, hooks->virtual_tokens(stack)} : Place{};
+    // Texts that go on a cache had theirs with the first tokens.
+    const bool begins = segment.parent < 0 && (segment.cache < 0 || options.cache->length(segment.cache) == 0);
+    return {0, begins ? hooks->virtual_tokens(stack) : 0};
   }
 
   static std::vector<std::int64_t> extend(const Forest& from, Stack stack, const ForwardOptions& options, Forest& to) {
     std::vector<std::int64_t> rows(from.tokens.size());
     for (const Segment& segment : from.segments) {
+      const Place own = place(segment, stack, options);
       Segment longer = segment;
-      longer.virtual_tokens = count(segment, stack, options);
       longer.begin = to.size();
-      longer.length = segment.length + longer.virtual_tokens;
-      to.tokens.resize(static_cast<std::size_t>(longer.begin + longer.virtual_tokens), 0);
+      longer.length = segment.length + own.count;
+      longer.virtual_tokens = own.count;
+      longer.first_virtual = own.before;
       for (std::int64_t i = 0; i < segment.length; ++i) {
+        if (i == own.before) to.tokens.resize(to.tokens.size() + static_cast<std::size_t>(own.count), 0);
         rows[static_cast<std::size_t>(segment.begin + i)] = to.size();
         to.tokens.push_back(from.tokens[static_cast<std::size_t>(segment.begin + i)]);
       }

@@ -27,6 +27,15 @@ ExampleTokens mean_tokens(const std::vector<Question>& questions, const std::vec
   return mean;
 }
 
+const Adapter* adapter_of(const EvalScorer& scorer) {
+  return scorer.adapter() == nullptr ? nullptr : scorer.adapter()->loaded.adapter.get();
+}
+
+// What prompts are cut for.
+ModelConfig texts_of(const EvalScorer& scorer) {
+  return config_beside(scorer.model(), adapter_of(scorer));
+}
+
 // Of one question, the mean: that reads all of its text itself, and behind prefixes that are read once.
 struct QuestionFlops {
   double alone = 0, shared = 0;
@@ -34,7 +43,7 @@ struct QuestionFlops {
 
 QuestionFlops flops_of(const EvalScorer& scorer, const std::vector<Question>& questions,
                        const std::vector<QuestionGroup>& groups) {
-  const Adapter* adapter = scorer.adapter() == nullptr ? nullptr : scorer.adapter()->loaded.adapter.get();
+  const Adapter* adapter = adapter_of(scorer);
   QuestionFlops flops{inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, false)),
                       inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, true))};
   for (const auto& group : groups) {
@@ -130,11 +139,12 @@ class TaskRun {
   std::vector<Question> questions_of(std::size_t t, const Demonstrator& demonstrator, const PromptLayout& layout,
                                      const EvalScorer& scorer, EvalPass& pass) const {
     std::vector<Question> questions;
+    const ModelConfig texts = texts_of(scorer);
     for (const auto& example : data_.questions[t]) {
       stop_if_interrupted("evaluation");
       const auto shown = demonstrator.before(example);
-      questions.push_back(question_behind(example, layout, shown, scorer.tokenizer(), scorer.model().config(),
-                                          config_.data.max_prompt_tokens));
+      questions.push_back(
+          question_behind(example, layout, shown, scorer.tokenizer(), texts, config_.data.max_prompt_tokens));
       const ChoiceTokens& tokens = questions.back().tokens;
       pass.dropped.push_back(static_cast<std::int64_t>(shown.size()) - questions.back().kept);
       pass.cut.push_back(tokens.cut);
@@ -176,9 +186,10 @@ class TaskRun {
   void subtract_neutral(std::size_t t, EvalScorer& scorer, const std::string& what, EvalScorer::Scores& scores,
                         EvalPass& pass) const {
     std::vector<Question> neutral;
+    const ModelConfig texts = texts_of(scorer);
     for (Example example : data_.questions[t]) {
       example.prompt = example.neutral;
-      neutral.push_back(question_behind(example, {}, {}, scorer.tokenizer(), scorer.model().config()));
+      neutral.push_back(question_behind(example, {}, {}, scorer.tokenizer(), texts));
     }
     const auto prior = prior_sums(neutral, scorer, what + ", neutral", pass);
     for (std::size_t q = 0; q < scores.sums.size(); ++q)
@@ -190,13 +201,14 @@ class TaskRun {
                             const std::vector<Question>& questions, EvalScorer& scorer, const std::string& what,
                             EvalPass& pass) const {
     std::vector<Question> empty;
+    const ModelConfig texts = texts_of(scorer);
     for (std::size_t q = 0; q < questions.size(); ++q) {
       Example example = data_.questions[pass.place][q];
       const auto shown = demonstrator.before(example);
       example.prompt = data_.content_free[pass.place][q];
       const auto kept = std::span<const std::string>(shown).last(static_cast<std::size_t>(questions[q].kept));
-      empty.push_back(question_behind(example, layout, kept, scorer.tokenizer(), scorer.model().config(),
-                                      config_.data.max_prompt_tokens));
+      empty.push_back(
+          question_behind(example, layout, kept, scorer.tokenizer(), texts, config_.data.max_prompt_tokens));
     }
     const auto prior = prior_sums(empty, scorer, what + ", content-free", pass);
     const Normalisation normalisation = normalisation_of(data_.task.normalisation);

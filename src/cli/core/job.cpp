@@ -10,6 +10,8 @@
 #include <set>
 #include <sstream>
 
+#include "adapters/core/combination.h"
+#include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
@@ -30,7 +32,7 @@ std::vector<Example> render_all(const Job& job, const std::vector<Row>& rows, st
 }
 
 ChoiceTokens tokenize_for(const Job& job, const Example& example) {
-  return tokenize(example, *job.tokenizer, job.model->config(), job.config.data.max_prompt_tokens);
+  return tokenize(example, *job.tokenizer, job.texts, job.config.data.max_prompt_tokens);
 }
 
 // By name or by number from 0.
@@ -148,8 +150,26 @@ void read_data(Job& job) {
   for (std::size_t c = job.labels.size(); c < most; ++c) job.labels.push_back(fmt::format("choice {}", c));
 }
 
-Job job_on(const RunConfig& config, const Base& base, Task task) {
+// An adapter of the configuration's is counted before there are examples to make one for, on a model without values.
+ModelConfig config_beside_method(const RunConfig& config, const Model& model) {
+  const MethodChoice method(config.method.name);
+  for (const Method* part : method.parts()) {
+    if (!part->virtual_tokens) continue;
+    if (!config.method.start_from.empty())
+      return config_beside(model, load_adapter(start_of(config), model).adapter.get());
+    const nlohmann::json all = method_options(config);
+    nlohmann::json options = method.single() ? all : all.value(part->name, nlohmann::json::object());
+    if (options.is_object()) options.erase("init_text");  // has no part in their number
+    const auto outline = outline_model(model.config());
+    Rng rng(0);
+    return config_beside(model, part->create(*outline, options, rng).get());
+  }
+  return model.config();
+}
+
+Job job_on(const RunConfig& config, const Base& base, Task task, ModelConfig texts) {
   Job job;
+  job.texts = std::move(texts);
   job.config = config;
   job.task = std::move(task);
   job.model = base.model;
@@ -271,21 +291,25 @@ Job open_job(const RunConfig& config) {
   if (!config.task.mixture.empty()) {
     refuse_task_beside_mixture(config);
     for (const auto& [task, data] : config.task.mixture) templates_of(config, load_task(task));
-    return open_mixture(config, open_base(config));
+    return open_mixture(config, open_base(config), nullptr);
   }
   if (config.data.path.empty()) fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
   Task task = task_of(config);
   templates_of(config, task);  // a slip is told before the model is read
-  return with_examples(job_on(config, open_base(config), std::move(task)));
+  const Base base = open_base(config);
+  return with_examples(job_on(config, base, std::move(task), config_beside_method(config, *base.model)));
 }
 
-Job open_job(const RunConfig& config, const Base& base) {
-  if (!config.task.mixture.empty()) return open_mixture(config, base);
-  return with_examples(job_on(config, base, task_of(config)));
+Job open_job(const RunConfig& config, const Base& base, const Adapter* adapter) {
+  if (!config.task.mixture.empty()) return open_mixture(config, base, adapter);
+  ModelConfig texts =
+      adapter == nullptr ? config_beside_method(config, *base.model) : config_beside(*base.model, adapter);
+  return with_examples(job_on(config, base, task_of(config), std::move(texts)));
 }
 
-Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows) {
-  Job job = job_on(config, base, std::move(task));
+Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows,
+                    const Adapter* adapter) {
+  Job job = job_on(config, base, std::move(task), config_beside(*base.model, adapter));
   job.labels = job.task.labels;
   const auto templates = templates_of(config, job.task);
   for (const auto index : templates) job.templates.push_back({job.task.templates[index].name, {}, {}});
@@ -300,6 +324,16 @@ Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const 
   }
   tell_cuts(job);
   return job;
+}
+
+std::filesystem::path kept_start(const RunConfig& config) {
+  return std::filesystem::path(config.run.output) / "start";
+}
+
+std::filesystem::path start_of(const RunConfig& config) {
+  const bool kept = !config.method.start_from.empty() && !config.run.output.empty() &&
+                    std::filesystem::exists(kept_start(config) / "adapter_config.json");
+  return kept ? kept_start(config) : std::filesystem::path(config.method.start_from);
 }
 
 RunConfig config_of_run(const std::filesystem::path& run) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,6 +47,7 @@ struct Job {
   RunConfig config;
   std::shared_ptr<Model> model;
   std::shared_ptr<const Tokenizer> tokenizer;
+  ModelConfig texts;  ///< the model's, with the positions that virtual tokens leave
   Task task;
   /// In one template of the task.
   struct Templated {
@@ -81,13 +83,22 @@ std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task)
 /// Throws InvalidArgument where a name is a value and a group.
 nlohmann::json method_options(const RunConfig& config);
 
-/// Opens everything a configuration names, a mixture of tasks too, and says what it found. Throws as the parts do.
-Job open_job(const RunConfig& config);
-/// The same on a base that is there already.
-Job open_job(const RunConfig& config, const Base& base);
+/// What an adapter is begun from: the run's own copy of method.start_from, so that a run goes on when that is gone, or
+/// method.start_from itself. Empty where the configuration names none.
+std::filesystem::path start_of(const RunConfig& config);
+/// Where a run keeps that copy.
+std::filesystem::path kept_start(const RunConfig& config);
 
-/// Rows that only wait for an answer, as the held-out examples of a job on `task`.
-Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows);
+/// Opens everything a configuration names, a mixture of tasks too, and says what it found. Prompts leave room for the
+/// virtual tokens of its method. Throws as the parts do.
+Job open_job(const RunConfig& config);
+/// The same on a base that is there already; `adapter`, where it is given, is what the prompts leave room for.
+Job open_job(const RunConfig& config, const Base& base, const Adapter* adapter = nullptr);
+
+/// Rows that only wait for an answer, as the held-out examples of a job on `task`, to be read with `adapter` (null: the
+/// base model).
+Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows,
+                    const Adapter* adapter);
 
 /// What a run folder of graft tune was made with. Throws NotFound for a folder without config.yaml.
 RunConfig config_of_run(const std::filesystem::path& run);

@@ -167,11 +167,12 @@ std::vector<TaskData> task_data(const std::vector<std::string>& tasks, const std
   return result;
 }
 
-Job open_mixture(const RunConfig& config, const Base& base) {
+Job open_mixture(const RunConfig& config, const Base& base, const Adapter* adapter) {
   Base shared = base;
   shared.load_seconds = 0;  // the mixture counts it, once
   Mixture mixture(config, base);
-  for (const auto& [task, data] : config.task.mixture) mixture.add(open_job(part_of(config, task, data), shared));
+  for (const auto& [task, data] : config.task.mixture)
+    mixture.add(open_job(part_of(config, task, data), shared, adapter));
   return mixture.finish();
 }
 

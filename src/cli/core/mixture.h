@@ -28,6 +28,7 @@ std::vector<TaskData> task_data(const std::vector<std::string>& tasks, const std
 /// set. Of each task at most data.mixture_cap are drawn, so that they are mixed in proportion to their sizes up to a
 /// limit. Held out are those of the tasks with choices, in their first template; texts to write train only. Throws as
 /// open_job, and InvalidArgument for texts to write with another objective than lm, tasks scored in several ways.
-Job open_mixture(const RunConfig& config, const Base& base);
+/// `adapter` as there.
+Job open_mixture(const RunConfig& config, const Base& base, const Adapter* adapter);
 
 }  // namespace graft

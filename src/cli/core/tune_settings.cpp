@@ -28,8 +28,7 @@ nlohmann::json options_of(const RunConfig& config, const MethodChoice& method, c
 }
 
 std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method) {
-  const bool kept = std::filesystem::exists(kept_start(job.config) / "adapter_config.json");
-  const std::string start = kept ? kept_start(job.config).string() : job.config.method.start_from;
+  const std::string start = start_of(job.config).string();
   LoadedAdapter loaded = load_adapter(start, *job.model);
   if (loaded.method != method.name())
     fail(Category::InvalidArgument, "method.start_from",
@@ -63,10 +62,6 @@ TrainSettings train_settings(const RunConfig& config, const Task& task) {
   settings.seed = static_cast<std::uint64_t>(config.train.seed);
   settings.checkpoint_layers = config.train.checkpoint_layers;
   return settings;
-}
-
-std::filesystem::path kept_start(const RunConfig& config) {
-  return std::filesystem::path(config.run.output) / "start";
 }
 
 std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method, std::uint64_t seed) {

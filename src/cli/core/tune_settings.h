@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 
 #include "adapters/core/combination.h"
@@ -13,9 +12,6 @@ namespace graft {
 
 /// For one template; a run in several sets TrainSettings::templates.
 TrainSettings train_settings(const RunConfig& config, const Task& task);
-
-/// Where a run keeps the adapter that it began from, so that it goes on when that is gone.
-std::filesystem::path kept_start(const RunConfig& config);
 
 /// The adapter that training begins with: fresh, or method.start_from. Throws as MethodChoice::create and load_adapter,
 /// and InvalidArgument for an adapter of another method.

@@ -1,4 +1,5 @@
-"""Prefix tuning with four virtual tokens and no network. Encoder-decoder: written out, in all three kinds of attention."""
+"""Prefix tuning with four virtual tokens and no network. Encoder-decoder: written out, in all three kinds of attention, which
+PEFT does not have (prefix_tuning_peft.py has what it has)."""
 
 import torch
 from peft import PrefixTuningConfig, get_peft_model
