@@ -2,15 +2,18 @@
 #include <fmt/chrono.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
+#include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
 #include "cli/core/usage.h"
@@ -27,7 +30,7 @@ struct Arguments : JobArguments {
   std::vector<std::string> adapters, metrics;
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
-              prompt_template, dtype, weights;
+              prompt_template, dtype, weights, output_format;
   std::int64_t seeds = 1, candidates = 0;
   bool balanced = false;
 };
@@ -82,6 +85,9 @@ void declare(CLI::App& app) {
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
   app.add_option("--set", a.sets, "a setting of graft tune that has a say here, e.g. data.held_out_split=test");
   app.add_option("--output", a.output, "folder of the results; what was scored there is not scored again")->required();
+  app.add_option("--output-format", a.output_format,
+                 "lm-eval: the files of lm-evaluation-harness too, in the folder's lm-eval/")
+      ->check(CLI::IsMember({"lm-eval"}));
 }
 
 // "\n", "\t" and "\\" as they are typed in a shell.
@@ -258,17 +264,21 @@ int run() {
   const auto scorers = scorers_of(base, hashes, adapters, home / "scores");
   Json results = results_head(a, plan.front(), base, hashes, started);
   EvaluationReport report = report_of(a, results);
+  std::optional<LmEvalResults> lm_eval;
+  if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
     const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers);
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
     predictions += prediction_lines(data[t], rows);
+    if (lm_eval) lm_eval->add(data[t], plan[t].settings, *base.tokenizer, rows);
     print_evaluated(report.tasks.back());
   }
   write_file(home / "predictions.jsonl", predictions);
   write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_file(home / "report.html", render_evaluation(report));
+  if (lm_eval) lm_eval->finish();
   fmt::print("report:  {}\nresults: {}\n", (home / "report.html").string(), (home / "results.json").string());
   return 0;
 }
@@ -288,7 +298,9 @@ const Verb eval{
     "500 "
     "--output runs/nearest\n"
     "  graft eval --model ./smollm2 --data mine.csv --text-column text --label-column label --shots 0,4 --instruction "
-    "'Sort these messages.' --output runs/mine\n",
+    "'Sort these messages.' --output runs/mine\n"
+    "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
+    "--output runs/copa\n",
     declare, run};
 }  // namespace cli
 }  // namespace graft

@@ -1,0 +1,163 @@
+// graft eval beside lm-evaluation-harness: what it writes in that format.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+class LmEval : public ::testing::Test {
+ protected:
+  LmEval() {
+    write_model(folder() / "model");
+    std::string rows;
+    for (int row = 0; row < 24; ++row) {
+      const bool sport = row % 2 == 0;
+      rows += json{{"text", (sport ? "goal " : "chip ") + std::to_string(row)}, {"label", sport ? 0 : 1}}.dump() + "\n";
+    }
+    write_file(folder() / "rows.jsonl", rows);
+    write_file(folder() / "short.yaml",
+               "name: short\nformat: jsonl\nsplits: {pool: .}\nlabel: label\ntemplates:\n"
+               "  - {prompt: \"{text}:\", choices: [\" s\", \" tech\"]}\nnormalisation: none\n");
+  }
+
+  Outcome run(const std::string& task, const std::string& data, const Words& more = {}) const {
+    Words arguments = {"eval", "--model", "model", "--task", task, "--data", data, "--output", "out"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return graft(folder(), arguments);
+  }
+  const fs::path& folder() const { return folder_.path(); }
+
+  // The one file of a setting whose name begins so.
+  fs::path file(const std::string& setting, const std::string& begin) const {
+    for (const auto& entry : fs::directory_iterator(folder() / "out/lm-eval" / setting)) {
+      if (entry.path().filename().string().starts_with(begin)) return entry.path();
+    }
+    return {};
+  }
+  json results(const std::string& setting) const { return json::parse(read_file(file(setting, "results_"))); }
+  std::vector<json> samples(const std::string& setting, const std::string& task) const {
+    std::vector<json> all;
+    for (const auto& line : lines_of(file(setting, "samples_" + task + "_"))) all.push_back(json::parse(line));
+    return all;
+  }
+  std::vector<json> predictions(const std::string& setting) const {
+    std::vector<json> all;
+    for (const auto& line : lines_of(folder() / "out/predictions.jsonl")) {
+      const json one = json::parse(line);
+      if (one.at("setting") == setting) all.push_back(one);
+    }
+    return all;
+  }
+
+ private:
+  Folder folder_;
+};
+
+TEST_F(LmEval, WritesWhatTheHarnessWrites) {
+  const Outcome end =
+      run("short.yaml", "rows.jsonl",
+          {"--shots", "2", "--seeds", "2", "--eval-rows", "9", "--instruction", "Sort.", "--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  std::size_t settings = 0;
+  for (const auto& entry : fs::directory_iterator(folder() / "out/lm-eval")) settings += entry.is_directory();
+  EXPECT_EQ(settings, 3u) << "0-shot, and 2-shot with two seeds";
+  const json whole = results("2-shot__seed__1");
+  for (const char* key : {"results", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples",
+                          "config", "date", "task_hashes", "model_name", "total_evaluation_time_seconds"})
+    EXPECT_TRUE(whole.contains(key)) << key;
+  EXPECT_EQ(whole.at("n-shot").at("short"), 2);
+  EXPECT_EQ(whole.at("n-samples").at("short").at("effective"), 9);
+  EXPECT_GT(whole.at("n-samples").at("short").at("original").get<int>(), 9);
+  EXPECT_EQ(whole.at("higher_is_better").at("short").at("acc"), true);
+  EXPECT_EQ(whole.at("config").at("fewshot_seed"), 1);
+  EXPECT_TRUE(whole.at("total_evaluation_time_seconds").is_string());
+  const json config = whole.at("configs").at("short");
+  EXPECT_EQ(config.at("output_type"), "multiple_choice");
+  EXPECT_EQ(config.at("doc_to_text"), "prompt");
+  const json scores = whole.at("results").at("short");
+  EXPECT_EQ(scores.at("sample_len"), 9);
+  const double accuracy = scores.at("acc,none").get<double>();
+  EXPECT_NEAR(scores.at("acc_stderr,none").get<double>(), std::sqrt(accuracy * (1 - accuracy) / 8), 1e-12)
+      << "of zeros and ones the sample's deviation over the root of n";
+  EXPECT_TRUE(leftovers(folder() / "out").empty());
+}
+
+TEST_F(LmEval, SamplesHoldWhatTheModelRead) {
+  ASSERT_EQ(
+      run("short.yaml", "rows.jsonl", {"--shots", "2", "--instruction", "Sort.", "--output-format", "lm-eval"}).code,
+      0);
+  const auto all = samples("2-shot", "short");
+  const auto told = predictions("2-shot");
+  ASSERT_EQ(all.size(), told.size());
+  double right = 0;
+  std::string hashes;
+  for (std::size_t q = 0; q < all.size(); ++q) {
+    const json& sample = all[q];
+    const json& doc = sample.at("doc");
+    EXPECT_EQ(doc.at("id"), told[q].at("id"));
+    EXPECT_EQ(doc.at("choices"), (json{" s", " tech"}));
+    const std::string prompt = sample.at("arguments").at("gen_args_1").at("arg_0").get<std::string>();
+    EXPECT_TRUE(prompt.starts_with("Sort.\n\n")) << prompt;
+    EXPECT_TRUE(prompt.ends_with("\n\n" + doc.at("prompt").get<std::string>())) << prompt;
+    EXPECT_EQ(std::count(prompt.begin(), prompt.end(), ':'), 3) << "two demonstrations and the question: " << prompt;
+    EXPECT_EQ(sample.at("arguments").at("gen_args_1").at("arg_1"), " tech");
+    EXPECT_EQ(sample.at("resps").size(), 2u);
+    for (std::size_t c = 0; c < 2; ++c) {
+      EXPECT_EQ(sample.at("resps")[c][0], sample.at("filtered_resps")[c]);
+      EXPECT_NEAR(std::stod(sample.at("filtered_resps")[c][0].get<std::string>()),
+                  told[q].at("scores")[c].get<double>(), 1e-12);
+    }
+    EXPECT_EQ(sample.at("acc").get<double>(), told[q].at("prediction") == told[q].at("truth") ? 1 : 0);
+    EXPECT_EQ(sample.at("target"), told[q].at("truth").dump());
+    EXPECT_EQ(sample.at("prompt_hash"), sha256(prompt));
+    right += sample.at("acc").get<double>();
+    for (const char* hash : {"doc_hash", "prompt_hash", "target_hash"}) hashes += sample.at(hash).get<std::string>();
+  }
+  const json whole = results("2-shot");
+  EXPECT_NEAR(whole.at("results").at("short").at("acc,none").get<double>(), right / all.size(), 1e-12);
+  EXPECT_EQ(whole.at("task_hashes").at("short"), sha256(hashes));
+}
+
+TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
+  std::string rows;
+  for (int a = 0; a < 8; ++a) rows += json{{"q", std::to_string(a) + "+1"}, {"a", std::to_string(a + 1)}}.dump() + "\n";
+  write_file(folder() / "sums.jsonl", rows);
+  write_file(folder() / "sums.yaml",
+             "name: sums\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {prompt: \"{q} =\", target: \" {a}\"}\n");
+  const Outcome end = run("sums.yaml", "sums.jsonl", {"--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto all = samples("0-shot", "sums");
+  ASSERT_EQ(all.size(), 8u);
+  double sum = 0;
+  for (const auto& sample : all) {
+    EXPECT_EQ(sample.at("filtered_resps")[0][1], sample.at("acc").get<double>() == 1 ? "True" : "False");
+    EXPECT_EQ(sample.at("arguments").size(), 1u);
+    EXPECT_EQ(sample.at("arguments").at("gen_args_0").at("arg_1"), sample.at("target"));
+    sum += sample.at("perplexity").get<double>();
+  }
+  const json scores = results("0-shot").at("results").at("sums");
+  EXPECT_NEAR(scores.at("perplexity,none").get<double>(), std::exp(-sum / 8), 1e-6);
+  EXPECT_EQ(scores.at("perplexity_stderr,none"), "N/A");
+  EXPECT_EQ(results("0-shot").at("configs").at("sums").at("output_type"), "loglikelihood");
+}
+
+TEST_F(LmEval, AnotherFormatIsRefused) {
+  expect_refused(run("short.yaml", "rows.jsonl", {"--output-format", "lmeval"}), 2, {"--output-format", "lm-eval"});
+  ASSERT_EQ(run("short.yaml", "rows.jsonl").code, 0);
+  EXPECT_FALSE(fs::exists(folder() / "out/lm-eval")) << "only where it is asked for";
+}
+
+}  // namespace
+}  // namespace graft::e2e
