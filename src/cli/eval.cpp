@@ -126,6 +126,24 @@ EvalSettings settings_of(const Arguments& a) {
   return settings;
 }
 
+// What a task says of demonstrations holds where the command does not.
+void take_from_task(const Task& task, const RunConfig& config, EvalSettings& settings) {
+  if (!task.in_context) return;
+  const InContext& shown = *task.in_context;
+  const auto said = [](const char* option) { return options->count(option) > 0; };
+  if (!said("--shots") && shown.shots > 0) settings.shots.push_back(shown.shots);
+  const bool chosen =
+      said("--demonstrations") || said("--demonstrations-file") || said("--candidates") || said("--balanced");
+  if (shown.first && !chosen && !is_one_pool(task, config.data.path)) {
+    settings.choice = DemonstrationChoice::Fixed;
+    settings.demonstrations_file = config.data.path;  // a file of demonstrations is read in its order
+  }
+  if (!said("--separator")) settings.layout.separator = shown.separator;
+  if (said("--instruction")) return;
+  settings.layout.instruction = shown.description;
+  settings.layout.instruction_as_is = true;
+}
+
 struct Planned {
   RunConfig config;
   EvalSettings settings;
@@ -146,7 +164,8 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings) {
     if (!a.dtype.empty()) config.model.dtype = a.dtype;
     if (!a.weights.empty()) config.model.weights = a.weights;
     planned.settings.demonstrations_file = with_task(a.demonstrations_file, fs::path(name).stem().string());
-    eval_task(config, planned.settings);  // a slip is told before anything is loaded
+    // A slip is told before anything is loaded.
+    take_from_task(eval_task(config, planned.settings), config, planned.settings);
     plan.push_back(planned);
   }
   if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)

@@ -1,4 +1,4 @@
-// graft eval beside lm-evaluation-harness: what it writes in that format.
+// graft eval and lm-evaluation-harness: its format of results, its task files.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -151,6 +151,66 @@ TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
   EXPECT_NEAR(scores.at("perplexity,none").get<double>(), std::exp(-sum / 8), 1e-6);
   EXPECT_EQ(scores.at("perplexity_stderr,none"), "N/A");
   EXPECT_EQ(results("0-shot").at("configs").at("sums").at("output_type"), "loglikelihood");
+}
+
+TEST_F(LmEval, ReadsItsTaskFiles) {
+  std::string rows;
+  for (int row = 0; row < 20; ++row) {
+    rows += json{{"question", "q" + std::to_string(row)},
+                 {"choices", {{"text", {"goal", "a chip"}}, {"label", {"A", "B"}}}},
+                 {"key", row % 2 == 0 ? "A" : "B"}}
+                .dump() +
+            "\n";
+  }
+  write_file(folder() / "data/test.jsonl", rows);
+  write_file(
+      folder() / "data/dev.jsonl",
+      json{{"question", "first"}, {"choices", {{"text", {"x", "y"}}, {"label", {"A", "B"}}}}, {"key", "B"}}.dump() +
+          "\n" +
+          json{{"question", "second"}, {"choices", {{"text", {"x", "y"}}, {"label", {"A", "B"}}}}, {"key", "A"}}
+              .dump() +
+          "\n");
+  write_file(folder() / "_default",
+             "output_type: multiple_choice\ntest_split: test\nfewshot_split: dev\nfewshot_config: {sampler: first_n}\n"
+             "doc_to_text: \"{{question.strip()}}?\"\ndoc_to_target: \"{{choices.label.index(key)}}\"\n"
+             "doc_to_choice: \"{{choices.text}}\"\nmetric_list:\n  - metric: acc_norm\n");
+  write_file(folder() / "science.yaml",
+             "include: _default\ntask: science\ndescription: \"Answer:\\n\"\nnum_fewshot: 1\n");
+  const Outcome end = run("science.yaml", "data", {"--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto all = samples("1-shot", "science");
+  ASSERT_EQ(all.size(), 20u);
+  EXPECT_EQ(all[0].at("doc").at("choices"), (json{"goal", "a chip"}));
+  const std::string prompt = all[0].at("arguments").at("gen_args_0").at("arg_0").get<std::string>();
+  EXPECT_TRUE(prompt.starts_with("Answer:\nfirst? y\n\nq")) << prompt;
+  EXPECT_TRUE(prompt.ends_with("?")) << prompt;
+  EXPECT_EQ(all[0].at("arguments").at("gen_args_0").at("arg_1"), " goal");
+  const json whole = results("1-shot");
+  EXPECT_EQ(whole.at("configs").at("science").at("target_delimiter"), " ");
+  EXPECT_EQ(whole.at("configs").at("science").at("description"), "Answer:\n");
+  // graft's accuracy is the first metric of the file.
+  const json row = json::parse(read_file(folder() / "out/results.json")).at("tasks")[0].at("rows")[1];
+  EXPECT_NEAR(row.at("accuracy").at("value").get<double>(),
+              whole.at("results").at("science").at("acc_norm,none").get<double>(), 1e-12);
+  for (const auto& sample : all) {
+    std::vector<double> normalised;
+    for (std::size_t c = 0; c < 2; ++c)
+      normalised.push_back(std::stod(sample.at("filtered_resps")[c][0].get<std::string>()) / (c == 0 ? 4 : 6));
+    const int best = normalised[1] > normalised[0] ? 1 : 0;
+    EXPECT_EQ(sample.at("acc_norm").get<double>(), best == sample.at("doc").at("label").get<int>() ? 1 : 0);
+  }
+  const Outcome none = run("science.yaml", "data", {"--shots", "0"});
+  EXPECT_EQ(none.code, 0) << none.err;
+  EXPECT_EQ(none.out.find("1-shot"), std::string::npos) << "the command has the last word";
+}
+
+TEST_F(LmEval, TaskFilesThatNeedPythonAreRefused) {
+  write_file(folder() / "code.yaml",
+             "task: code\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text: !function utils.text\n");
+  expect_refused(run("code.yaml", "rows.jsonl"), 2, {"code.yaml:4", "!function utils.text"});
+  write_file(folder() / "rolling.yaml",
+             "task: rolling\ntest_split: test\noutput_type: loglikelihood_rolling\ndoc_to_text: \"\"\n");
+  expect_refused(run("rolling.yaml", "rows.jsonl"), 5, {"rolling.yaml:3", "loglikelihood_rolling"});
 }
 
 TEST_F(LmEval, AnotherFormatIsRefused) {

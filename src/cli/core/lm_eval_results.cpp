@@ -69,6 +69,13 @@ std::vector<double> over_length(const std::vector<double>& sums, const std::vect
   return normalised;
 }
 
+// As the harness has them: the delimiter stands in its configuration.
+std::vector<std::string> plain_choices(const Example& question) {
+  std::vector<std::string> plain;
+  for (const auto& choice : question.choices) plain.push_back(choice.substr(question.delimiter_bytes));
+  return plain;
+}
+
 using Scores = std::vector<std::pair<std::string, double>>;  // of one question, by the harness's names
 
 Scores choice_scores_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
@@ -76,8 +83,9 @@ Scores choice_scores_of(const EvalData& data, const EvalPass& pass, const Exampl
   const auto label = static_cast<std::size_t>(question.label);
   const auto hit = [&](const std::vector<double>& values) { return first_highest(values) == label ? 1.0 : 0.0; };
   Scores scores = {{"acc", hit(sums)}};
-  scores.emplace_back("acc_norm", hit(over_length(sums, question.choices, characters_of)));
-  scores.emplace_back("acc_bytes", hit(over_length(sums, question.choices, bytes_of)));
+  const auto plain = plain_choices(question);
+  scores.emplace_back("acc_norm", hit(over_length(sums, plain, characters_of)));
+  scores.emplace_back("acc_bytes", hit(over_length(sums, plain, bytes_of)));
   if (data.task.normalisation == "pmi")
     scores.emplace_back("acc_mutual_info", pass.ranked[q].prediction == pass.ranked[q].label ? 1.0 : 0.0);
   return scores;
@@ -94,7 +102,7 @@ Json document_of(const EvalData& data, const Example& question) {
   if (data.task.generates()) {
     document["target"] = question.choices.front();
   } else {
-    document["choices"] = question.choices;
+    document["choices"] = plain_choices(question);
     document["label"] = question.label;
   }
   return document;
@@ -181,8 +189,8 @@ Json config_of(const EvalData& data, const EvalRow& row, const PromptLayout& lay
                  {"doc_to_text", "prompt"},
                  {"doc_to_target", data.task.generates() ? "target" : "label"}};
   if (!data.task.generates()) config["doc_to_choice"] = "choices";
-  config["description"] = layout.instruction.empty() ? "" : layout.instruction + layout.separator;
-  config["target_delimiter"] = "";
+  config["description"] = instruction_text(layout);
+  config["target_delimiter"] = data.task.generates() ? "" : data.task.delimiter;
   config["fewshot_delimiter"] = layout.separator;
   config["num_fewshot"] = row.shots;
   config["metric_list"] = Json::array();
