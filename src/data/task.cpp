@@ -291,7 +291,7 @@ Task load_task(const std::string& path_or_name) {
   const auto path = find_yaml("tasks", path_or_name);
   const std::string yaml = read_file(path);
   const YamlNode root = parse_yaml(yaml, path.string());
-  if (!is_lm_eval_task(root)) return parse_task(yaml, path.string());
+  if (!is_lm_eval_task(root) || !has_key(root, "include")) return parse_task(yaml, path.string());
   // What is kept of a task is whole, whatever other files it was put together from.
   const YamlNode whole = with_includes(root, path);
   return lm_eval_task(whole, yaml_flow(whole) + "\n");
