@@ -3,11 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
@@ -15,6 +17,7 @@
 #include "cli/core/eval_adapters.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
+#include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
 #include "cli/core/usage.h"
@@ -32,8 +35,7 @@ struct Arguments : JobArguments {
   std::vector<std::string> adapters, metrics;
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
-              prompt_template, dtype, weights;
-  std::string calibrate;
+              prompt_template, dtype, weights, output_format, calibrate;
   std::int64_t seeds = 1, candidates = 0, orders = 1;
   bool balanced = false;
 };
@@ -98,6 +100,9 @@ void declare(CLI::App& app) {
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
   app.add_option("--set", a.sets, "a setting of graft tune that has a say here, e.g. data.held_out_split=test");
   app.add_option("--output", a.output, "folder of the results; what was scored there is not scored again")->required();
+  app.add_option("--output-format", a.output_format,
+                 "lm-eval: the files of lm-evaluation-harness too, in the folder's lm-eval/")
+      ->check(CLI::IsMember({"lm-eval"}));
 }
 
 // "\n", "\t" and "\\" as they are typed in a shell.
@@ -140,6 +145,24 @@ EvalSettings settings_of(const Arguments& a) {
   return settings;
 }
 
+// What a task says of demonstrations holds where the command does not.
+void take_from_task(const Task& task, const RunConfig& config, EvalSettings& settings) {
+  if (!task.in_context) return;
+  const InContext& shown = *task.in_context;
+  const auto said = [](const char* option) { return options->count(option) > 0; };
+  if (!said("--shots") && shown.shots > 0) settings.shots.push_back(shown.shots);
+  const bool chosen =
+      said("--demonstrations") || said("--demonstrations-file") || said("--candidates") || said("--balanced");
+  if (shown.first && !chosen && !is_one_pool(task, config.data.path)) {
+    settings.choice = DemonstrationChoice::Fixed;
+    settings.demonstrations_file = config.data.path;  // a file of demonstrations is read in its order
+  }
+  if (!said("--separator")) settings.layout.separator = shown.separator;
+  if (said("--instruction")) return;
+  settings.layout.instruction = shown.description;
+  settings.layout.instruction_as_is = true;
+}
+
 struct Planned {
   RunConfig config;
   EvalSettings settings;
@@ -160,7 +183,10 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
     if (!a.dtype.empty()) config.model.dtype = a.dtype;
     if (!a.weights.empty()) config.model.weights = a.weights;
     planned.settings.demonstrations_file = with_task(a.demonstrations_file, short_task_name(name));
-    planned.task = eval_task(config, planned.settings).name;  // a slip is told before anything is loaded
+    // A slip is told before anything is loaded.
+    const Task task = eval_task(config, planned.settings);
+    planned.task = task.name;
+    take_from_task(task, config, planned.settings);
     plan.push_back(planned);
   }
   if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)
@@ -334,12 +360,15 @@ int run() {
   const auto scorers = scorers_of(base, hashes, adapters, home / "scores");
   Json results = results_head(a, plan.front(), base, hashes, started);
   EvaluationReport report = report_of(a, results);
+  std::optional<LmEvalResults> lm_eval;
+  if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
     const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
     predictions += prediction_lines(data[t], rows);
+    if (lm_eval) lm_eval->add(data[t], plan[t].settings, *base.tokenizer, rows);
     print_evaluated(report.tasks.back());
   }
   print_overview(report.tasks);
@@ -347,6 +376,7 @@ int run() {
   write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_file(home / "report.html", render_evaluation(report));
   record(home, now, report);
+  if (lm_eval) lm_eval->finish();
   fmt::print("report:  {}\nresults: {}\n", (home / "report.html").string(), (home / "results.json").string());
   return 0;
 }
@@ -370,7 +400,9 @@ const Verb eval{
     "  graft eval --model ./smollm2 --task cb --data superglue/cb/ --shots 4 --orders 10 --calibrate contextual "
     "--output runs/orders\n"
     "  graft eval --model ./smollm2 --data mine.csv --text-column text --label-column label --shots 0,4 --instruction "
-    "'Sort these messages.' --output runs/mine\n",
+    "'Sort these messages.' --output runs/mine\n"
+    "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
+    "--output runs/copa\n",
     declare, run};
 }  // namespace cli
 }  // namespace graft

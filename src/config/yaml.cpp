@@ -40,7 +40,7 @@ class TreeBuilder : public YAML::EventHandler {
   }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
-    check(mark, tag, anchor);
+    check(mark, tag, anchor, value);
     YamlNode scalar = node(mark, YamlNode::Kind::Scalar);
     scalar.scalar = value;
     add(std::move(scalar));
@@ -70,9 +70,12 @@ class TreeBuilder : public YAML::EventHandler {
     fail(Category::InvalidArgument, fmt::format("{}:{}", *file_, mark.line + 1), format, std::forward<Args>(args)...);
   }
 
-  void check(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) const {
+  void check(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+             const std::string& value = "") const {
     if (anchor != YAML::NullAnchor) refuse(mark, "anchors (&name) are not supported; write the value out");
-    if (tag.size() > 1) refuse(mark, "the tag {} is not supported; leave it out", tag);
+    if (tag.size() > 1)
+      refuse(mark, "the tag '{}{}{}' is not supported: nothing here runs code; write the value out", tag,
+             value.empty() ? "" : " ", value);
   }
 
   YamlNode node(const YAML::Mark& mark, YamlNode::Kind kind) const {
@@ -229,6 +232,19 @@ std::string yaml_quoted(std::string_view text) {
     }
   }
   return quoted + '"';
+}
+
+std::string yaml_flow(const YamlNode& node) {
+  if (node.kind == YamlNode::Kind::Null) return "null";
+  if (node.kind == YamlNode::Kind::Scalar) return yaml_quoted(node.scalar);
+  const bool map = node.kind == YamlNode::Kind::Map;
+  std::string text = map ? "{" : "[";
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    if (i > 0) text += ", ";
+    if (map) text += yaml_quoted(node.keys[i]) + ": ";
+    text += yaml_flow(node.items[i]);
+  }
+  return text + (map ? "}" : "]");
 }
 
 YamlMap::YamlMap(const YamlNode& node, std::string what) : node_(node), what_(std::move(what)) {

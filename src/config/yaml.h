@@ -43,6 +43,9 @@ std::vector<std::string> yaml_texts(const YamlNode& node, const std::string& key
 /// `text` as a double-quoted YAML scalar on one line.
 std::string yaml_quoted(std::string_view text);
 
+/// `node` on one line, in YAML's flow style.
+std::string yaml_flow(const YamlNode& node);
+
 /// A map whose keys must all be asked for: finish() complains about the rest, and what was asked for is what it
 /// suggests.
 class YamlMap {

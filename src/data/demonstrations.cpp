@@ -62,10 +62,14 @@ std::string content_free_prompt(const Task& task, const Row& row, std::size_t in
   return render(task, empty, index, tokenizer).prompt;
 }
 
+std::string instruction_text(const PromptLayout& layout) {
+  if (layout.instruction.empty() || layout.instruction_as_is) return layout.instruction;
+  return layout.instruction + layout.separator;
+}
+
 std::string prompt_behind(const PromptLayout& layout, std::span<const std::string> demonstrations,
                           const std::string& prompt) {
-  std::string text;
-  if (!layout.instruction.empty()) text += layout.instruction + layout.separator;
+  std::string text = instruction_text(layout);
   for (const auto& demonstration : demonstrations) text += demonstration + layout.separator;
   return text + prompt;
 }

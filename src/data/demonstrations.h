@@ -38,7 +38,11 @@ std::string content_free_prompt(const Task& task, const Row& row, std::size_t in
 struct PromptLayout {
   std::string instruction;         ///< in front of everything; empty: none
   std::string separator = "\n\n";  ///< behind the instruction and behind each demonstration
+  bool instruction_as_is = false;  ///< nothing is put behind the instruction
 };
+
+/// The instruction with what stands behind it; empty where there is none.
+std::string instruction_text(const PromptLayout& layout);
 
 /// instruction, demonstrations and prompt, the separator between them.
 std::string prompt_behind(const PromptLayout& layout, std::span<const std::string> demonstrations,

@@ -92,10 +92,11 @@ std::string choice_of_label(std::string label) {
 std::vector<std::string> choices_of(const Task& task, const PromptTemplate& made, const Row& row,
                                     const FieldValues& values) {
   std::vector<std::string> choices;
+  const std::string before = task.documents == nullptr ? " " : "";  // there the delimiter is part of the field
   for (const auto& choice : made.choices) choices.push_back(values.text(choice));
   if (!made.choices_from.empty()) {
     for (std::size_t i = 0; row.fields.count(fmt::format("{}.{}", made.choices_from, i)) > 0; ++i) {
-      choices.push_back(" " + values(fmt::format("{}.{}", made.choices_from, i)));
+      choices.push_back(before + values(fmt::format("{}.{}", made.choices_from, i)));
     }
   } else if (choices.empty()) {
     for (const auto& label : task.labels) choices.push_back(choice_of_label(label));
@@ -125,6 +126,7 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
     return example;
   }
   example.choices = choices_of(task, made, row, values);
+  example.delimiter_bytes = task.delimiter.size();
   if (task.normalisation == "pmi") example.neutral = values.text(task.neutral_prompt);
   example.label = label_of(task, row);
   const auto count = static_cast<std::int64_t>(example.choices.size());

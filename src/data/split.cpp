@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
+#include "data/lm_eval_documents.h"
 #include "data/reader.h"
 #include "data/unicode.h"
 
@@ -117,6 +118,11 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
 
 std::vector<Row> read_rows(const Task& task, const fs::path& path) {
   std::vector<Row> rows;
+  if (task.documents != nullptr) {
+    rows = task.documents->rows(path);
+    if (rows.empty()) fail(Category::InvalidArgument, path.string(), "has no rows");
+    return rows;
+  }
   const std::string& format = task.format;
   if (format == "folder") return read_folder(path);
   const MappedFile file(path);

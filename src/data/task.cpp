@@ -9,6 +9,7 @@
 #include "base/suggest.h"
 #include "config/shipped.h"
 #include "config/yaml.h"
+#include "data/lm_eval_task.h"
 #include "data/template.h"
 #include "statistics/text_metric.h"
 
@@ -262,6 +263,7 @@ bool Task::has_classes() const {
 
 Task parse_task(std::string_view yaml, const std::string& file) {
   const YamlNode root = parse_yaml(yaml, file);
+  if (is_lm_eval_task(root)) return lm_eval_task(root, std::string(yaml));
   YamlMap map(root, "the task");
   refuse_key(map, "target", "belongs to a template, beside its prompt: - {prompt: …, target: \"{field}\"}");
   Task task;
@@ -287,7 +289,12 @@ Task parse_task(std::string_view yaml, const std::string& file) {
 
 Task load_task(const std::string& path_or_name) {
   const auto path = find_yaml("tasks", path_or_name);
-  return parse_task(read_file(path), path.string());
+  const std::string yaml = read_file(path);
+  const YamlNode root = parse_yaml(yaml, path.string());
+  if (!is_lm_eval_task(root) || !has_key(root, "include")) return parse_task(yaml, path.string());
+  // What is kept of a task is whole, whatever other files it was put together from.
+  const YamlNode whole = with_includes(root, path);
+  return lm_eval_task(whole, yaml_flow(whole) + "\n");
 }
 
 std::vector<std::string> shipped_tasks() {

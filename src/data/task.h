@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +14,8 @@
 #include "text/tokenizer.h"
 
 namespace graft {
+
+class LmEvalDocuments;
 
 /// One record as read: text fields by name (their order in the file is lost), and where it stands for error messages.
 struct Row {
@@ -30,6 +34,7 @@ struct Example {
   bool writes = false;               ///< of a generation task: the text is learnt with the end-of-text token behind it
   std::vector<std::string> references;  ///< of a held-out prompt of a generation task, without white space around
   std::string where;
+  std::size_t delimiter_bytes = 0;  ///< that choices begin with and that their lengths do not count
 };
 
 /// A prompt template of a task: `prompt`, `choices` and `target` may hold {field}; {{ and }} stand for literal braces.
@@ -45,6 +50,14 @@ struct PromptTemplate {
 struct WordTable {
   std::string field;
   std::map<std::string, std::string> values;
+};
+
+/// What a task says of demonstrations in front of its questions. It holds where the command does not say otherwise.
+struct InContext {
+  std::string description;  ///< in front of everything, as it is
+  std::string separator;    ///< behind each demonstration
+  std::int64_t shots = 0;
+  bool first = false;  ///< the first rows of their split are demonstrated, not drawn ones
 };
 
 struct Task {
@@ -70,6 +83,10 @@ struct Task {
   std::string normalisation = "tokens";  ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
   std::string text;                        ///< the YAML it came from, kept in the adapter's manifest
+  /// Of a task file of lm-evaluation-harness (data/lm_eval_task.h): how a document becomes a row; else null.
+  std::shared_ptr<const LmEvalDocuments> documents;
+  std::string delimiter;                ///< of the same: what every choice begins with
+  std::optional<InContext> in_context;  ///< of the same
 
   /// True where the data is one pool: what is not sampled for training is held out.
   bool is_pool() const { return splits.count("pool") > 0; }
@@ -80,11 +97,12 @@ struct Task {
   bool generates() const { return !templates.empty() && !templates.front().target.empty(); }
 };
 
-/// Reads a task by file path or by the name of a shipped one ("bbc_news"). Throws NotFound (with the nearest name),
-/// InvalidArgument (file, line, key, the right key suggested).
+/// Reads a task by file path or by the name of a shipped one ("bbc_news"); a task file of lm-evaluation-harness too,
+/// with the files that it includes. Throws NotFound (with the nearest name), InvalidArgument (file, line, key, the
+/// right key suggested) and, for such a file, Unsupported.
 Task load_task(const std::string& path_or_name);
 
-/// The task of a YAML text. `file` is for messages. Throws as load_task.
+/// The task of a YAML text, which includes no other. `file` is for messages. Throws as load_task.
 Task parse_task(std::string_view yaml, const std::string& file);
 
 /// Names of the shipped tasks.

@@ -25,7 +25,7 @@ std::size_t common_prefix(const std::vector<std::int64_t>& a, const std::vector<
   return n;
 }
 
-std::int64_t code_points(const std::string& text) {
+std::int64_t code_points(std::string_view text) {
   return std::count_if(text.begin(), text.end(),
                        [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
 }
@@ -214,9 +214,11 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   tokens.label = example.label;
   tokens.choices.resize(example.choices.size());
   for (std::size_t c = 0; c < example.choices.size(); ++c) {
-    if (example.choices[c].empty()) fail(Category::InvalidArgument, example.where, "choice {} is empty", c);
-    tokens.choices[c].characters = code_points(example.choices[c]);
-    tokens.choices[c].bytes = static_cast<std::int64_t>(example.choices[c].size());
+    if (example.choices[c].size() <= example.delimiter_bytes)
+      fail(Category::InvalidArgument, example.where, "choice {} is empty", c);
+    const std::string_view counted = std::string_view(example.choices[c]).substr(example.delimiter_bytes);
+    tokens.choices[c].characters = code_points(counted);
+    tokens.choices[c].bytes = static_cast<std::int64_t>(counted.size());
   }
   if (config.encoder_decoder()) {
     tokenize_encoder_decoder(example, tokenizer, tokens);

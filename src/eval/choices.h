@@ -22,8 +22,8 @@ struct ChoiceTokens {
   struct Choice {
     /// After the shared prefix, every one scored; for encoder–decoder models the whole target with </s>.
     std::vector<std::int64_t> tokens;
-    std::int64_t characters = 0;  ///< Unicode code points of the choice's text
-    std::int64_t bytes = 0;
+    std::int64_t characters = 0;  ///< Unicode code points of the choice's text behind its delimiter
+    std::int64_t bytes = 0;       ///< of the same
   };
   std::vector<Choice> choices;
   std::int64_t label = -1;

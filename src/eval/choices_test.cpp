@@ -54,6 +54,17 @@ TEST(Choices, SplitWhereThePromptEnds) {
   EXPECT_EQ(tokens.choices[1].bytes, 3);
 }
 
+TEST(Choices, ADelimiterIsScoredAndNotCounted) {
+  Example made = example("ab", {" x", " y\u00e9"});
+  made.delimiter_bytes = 1;
+  const auto tokens = tokenize(made, MergingTokenizer(), {});
+  EXPECT_EQ(tokens.choices[0].tokens, bytes(" x"));
+  EXPECT_EQ(tokens.choices[1].characters, 2);
+  EXPECT_EQ(tokens.choices[1].bytes, 3);
+  made.choices[0] = " ";
+  EXPECT_THROW(tokenize(made, MergingTokenizer(), {}), Error);
+}
+
 TEST(Choices, ATokenAcrossTheBoundaryIsTheChoices) {
   const auto tokens = tokenize(example("a1", {"0", "02"}), MergingTokenizer(), {});
   EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'a'}));

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "text/jinja_lexer.h"
 #include "text/jinja_value.h"
 
 namespace graft::text::jinja {
@@ -55,6 +56,6 @@ struct Statement {
 };
 
 /// Throws InvalidArgument (line and what was expected).
-Block parse_template(std::string_view source);
+Block parse_template(std::string_view source, Whitespace whitespace = Whitespace::Chat);
 
 }  // namespace graft::text::jinja

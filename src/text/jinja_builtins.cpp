@@ -279,6 +279,12 @@ Value size_of(const Value& value) {
   return static_cast<std::int64_t>(items_of(value).size());
 }
 
+Value place_in(const List& items, const Value& item) {
+  const auto found = std::ranges::find_if(items, [&](const Value& other) { return equal(other, item); });
+  if (found == items.end()) template_error(fmt::format("{} is not in the list", item.repr()));
+  return static_cast<std::int64_t>(found - items.begin());
+}
+
 Value to_json_filter(const Value& value, const Arguments& arguments) {
   const Value indent = arguments.at(arguments.positional.size(), "indent").undefined()
                            ? arguments.at(1, "indent")
@@ -389,6 +395,9 @@ Value method_of(const Value& value, const std::string& name) {
       return method(text, arguments);
     });
   }
+  if (value.list() != nullptr && name == "index")
+    return Value::function(
+        [value](const Arguments& arguments) { return place_in(*value.list(), arguments.at(0, "value")); });
   if (value.dict() != nullptr) {
     if (name == "items") return Value::function([value](const Arguments&) { return items_filter(value); });
     if (name == "keys") return Value::function([value](const Arguments&) { return Value::list(items_of(value)); });

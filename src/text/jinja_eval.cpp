@@ -19,7 +19,7 @@ enum class Flow { Normal, Break, Continue };
 
 class Evaluator {
  public:
-  explicit Evaluator(Entries variables) {
+  Evaluator(Entries variables, Printed printed) : printed_(printed) {
     scopes_.emplace_back();
     for (auto& [name, value] : variables) scopes_[0][name] = std::move(value);
   }
@@ -46,6 +46,11 @@ class Evaluator {
     out.append(text);
   }
 
+  void print(const Value& value, std::string& out) {
+    if (printed_ == Printed::Defined && value.undefined()) missing(value, "the text needs it");
+    put(value.str(), out);
+  }
+
   Flow run(const Statement& statement, std::string& out) {
     using Kind = Statement::Kind;
     step();
@@ -54,7 +59,7 @@ class Evaluator {
         put(statement.text, out);
         return Flow::Normal;
       case Kind::Print:
-        put(evaluate(*statement.value).str(), out);
+        print(evaluate(*statement.value), out);
         return Flow::Normal;
       case Kind::If:
         return run(evaluate(*statement.condition).truth() ? statement.body : statement.otherwise, out);
@@ -353,6 +358,7 @@ class Evaluator {
     return arithmetic(name, left, right);
   }
 
+  Printed printed_;
   std::vector<Scope> scopes_;
   std::size_t steps_ = 0;
   std::size_t written_ = 0;
@@ -361,9 +367,9 @@ class Evaluator {
 
 }  // namespace
 
-std::string render(const Block& block, Entries variables) {
+std::string render(const Block& block, Entries variables, Printed printed) {
   std::string out;
-  Evaluator evaluator(std::move(variables));
+  Evaluator evaluator(std::move(variables), printed);
   evaluator.run(block, out);
   return out;
 }

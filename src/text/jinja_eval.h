@@ -23,8 +23,11 @@ Value limited(std::string text);
 /// left `name` right for + - * / // % **, with Python's rules. Throws InvalidArgument for types it is not defined for.
 Value arithmetic(const std::string& name, const Value& left, const Value& right);
 
+/// Whether text that comes of an undefined value is empty, or an error (Jinja's StrictUndefined, as far as printing).
+enum class Printed { Undefined, Defined };
+
 /// Output of `block` with these variables. Throws InvalidArgument (what raise_exception says, wrong types),
 /// ResourceExhausted (too many steps, too deep, too long an output).
-std::string render(const Block& block, Entries variables);
+std::string render(const Block& block, Entries variables, Printed printed = Printed::Undefined);
 
 }  // namespace graft::text::jinja

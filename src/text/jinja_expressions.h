@@ -21,7 +21,7 @@ inline constexpr int kMaxDepth = 200;
 /// The tokens of one template with a place in them. Throws InvalidArgument with the line (template_error).
 class TokenReader {
  protected:
-  explicit TokenReader(std::string_view source) : tokens_(tokens_of(source)) {}
+  TokenReader(std::string_view source, Whitespace whitespace) : tokens_(tokens_of(source, whitespace)) {}
 
   // Counts how deep the parser is in itself.
   class Deeper {

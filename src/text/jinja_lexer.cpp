@@ -22,7 +22,7 @@ bool is_digit(char c) {
   return std::isdigit(static_cast<unsigned char>(c)) != 0;
 }
 
-std::string with_plain_line_ends(std::string_view source) {
+std::string with_plain_line_ends(std::string_view source, Whitespace whitespace) {
   std::string out;
   for (std::size_t at = 0; at < source.size(); ++at) {
     if (source[at] != '\r') {
@@ -32,13 +32,14 @@ std::string with_plain_line_ends(std::string_view source) {
       if (at + 1 < source.size() && source[at + 1] == '\n') ++at;
     }
   }
-  if (out.ends_with('\n')) out.pop_back();
+  if (whitespace == Whitespace::Chat && out.ends_with('\n')) out.pop_back();
   return out;
 }
 
 class Lexer {
  public:
-  explicit Lexer(std::string source) : source_(std::move(source)) {}
+  Lexer(std::string source, Whitespace whitespace)
+      : source_(std::move(source)), trims_(whitespace == Whitespace::Chat) {}
 
   std::vector<Token> run() {
     while (at_ < source_.size()) {
@@ -68,7 +69,7 @@ class Lexer {
       const char mark = end + 2 < source_.size() ? source_[end + 2] : ' ';
       if (mark == '-') {
         while (!plain.empty() && is_space(plain.back())) plain.pop_back();
-      } else if (mark != '+' && source_[end + 1] != '{') {
+      } else if (trims_ && mark != '+' && source_[end + 1] != '{') {
         strip_indent(plain);
       }
     }
@@ -88,7 +89,7 @@ class Lexer {
   void after(char mark, bool block) {
     if (mark == '-') {
       while (at_ < source_.size() && is_space(source_[at_])) line_ += source_[at_++] == '\n';
-    } else if (mark != '+' && block && at_ < source_.size() && source_[at_] == '\n') {
+    } else if (trims_ && mark != '+' && block && at_ < source_.size() && source_[at_] == '\n') {
       ++at_;
       ++line_;
     }
@@ -208,6 +209,7 @@ class Lexer {
   }
 
   std::string source_;
+  bool trims_;
   std::size_t at_ = 0;
   int line_ = 1;
   std::vector<Token> tokens_;
@@ -215,8 +217,8 @@ class Lexer {
 
 }  // namespace
 
-std::vector<Token> tokens_of(std::string_view source) {
-  return Lexer(with_plain_line_ends(source)).run();
+std::vector<Token> tokens_of(std::string_view source, Whitespace whitespace) {
+  return Lexer(with_plain_line_ends(source, whitespace), whitespace).run();
 }
 
 }  // namespace graft::text::jinja

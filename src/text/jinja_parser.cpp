@@ -10,7 +10,7 @@ namespace {
 
 class Parser : ExpressionParser {
  public:
-  explicit Parser(std::string_view source) : ExpressionParser(source) {}
+  Parser(std::string_view source, Whitespace whitespace) : ExpressionParser(source, whitespace) {}
 
   Block run() {
     Block block = statements({});
@@ -195,8 +195,8 @@ class Parser : ExpressionParser {
 
 }  // namespace
 
-Block parse_template(std::string_view source) {
-  return Parser(source).run();
+Block parse_template(std::string_view source, Whitespace whitespace) {
+  return Parser(source, whitespace).run();
 }
 
 }  // namespace graft::text::jinja

@@ -163,6 +163,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   drop_read_alike(data, rows, tokenizer);
   drop_unlabelled(data, rows);
   auto groups = prompt_groups(data.task, rows);
+  data.held_out = static_cast<std::int64_t>(groups.size());
   const auto wanted = static_cast<std::size_t>(config.data.eval_rows);
   if (wanted > 0 && wanted < groups.size()) groups.resize(wanted);
   for (const auto index : data.templates) data.questions.push_back(asked(data.task, groups, index, tokenizer));

@@ -41,6 +41,7 @@ struct EvalData {
   std::vector<std::vector<std::string>> content_free;
   std::string candidates_hash, questions_hash;  ///< data_hash() of either
   bool one_pool = false;
+  std::int64_t held_out = 0;       ///< questions that there are; --eval-rows may have kept fewer
   std::vector<std::string> notes;  ///< sentences for the user
 
   std::int64_t count() const { return static_cast<std::int64_t>(questions.front().size()); }

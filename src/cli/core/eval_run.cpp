@@ -123,6 +123,7 @@ class TaskRun {
     const bool writes = data_.task.generates();
     auto scores = scorer.score(questions, groups, what, writes);
     pass.seconds = scores.seconds;
+    pass.sums = scores.sums;
     if (writes) {
       for (std::size_t q = 0; q < questions.size(); ++q) pass.ranked.push_back(written(scores, q));
       return pass;

@@ -19,6 +19,7 @@ struct EvalPass {
   /// Of a task with texts to write, label is 1, prediction whether greedy decoding begins with a reference, and the one
   /// score the log-probability of the first reference.
   std::vector<RankedExample> ranked;
+  std::vector<std::vector<double>> sums;       ///< log-probability of every choice, by question, not normalised
   std::vector<std::int64_t> reference_tokens;  ///< of the first choice, by question
   std::vector<std::int64_t> dropped;           ///< demonstrations that did not fit, by question
   std::vector<std::int64_t> cut;               ///< tokens that the prompt lost at its beginning, by question

@@ -1,0 +1,217 @@
+#include "data/lm_eval_documents.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/suggest.h"
+#include "data/reader.h"
+#include "data/split.h"
+#include "data/text_lines.h"
+
+namespace graft {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kMaxDepth = 16;  // as read_jsonl()
+
+bool is_name(const std::string& source) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
+  return !source.empty() && std::isdigit(static_cast<unsigned char>(source[0])) == 0 &&
+         std::all_of(source.begin(), source.end(), plain);
+}
+
+std::optional<std::int64_t> digits_of(const std::string& text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// A whole number, or true and false as 1 and 0, as an index.
+std::optional<std::int64_t> index_of(const Json& value) {
+  if (value.is_boolean()) return value.get<bool>() ? 1 : 0;
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (value.is_number() && std::abs(value.get<double>()) < 1e15 &&
+      std::floor(value.get<double>()) == value.get<double>())
+    return static_cast<std::int64_t>(value.get<double>());
+  return std::nullopt;
+}
+
+std::string text_of(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::vector<std::string> names_of(const Json& document) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : document.items()) names.push_back(name);
+  return names;
+}
+
+Json parsed(std::string_view line, const std::string& where) {
+  const auto shallow = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth > kMaxDepth) fail(Category::InvalidArgument, where, "is nested deeper than {} levels", kMaxDepth);
+    return true;
+  };
+  Json document = Json::parse(line.begin(), line.end(), shallow, /*allow_exceptions=*/false);
+  if (document.is_discarded()) fail(Category::Corruption, where, "is not valid JSON");
+  if (!document.is_object()) fail(Category::Corruption, where, "must be a JSON object");
+  return document;
+}
+
+std::vector<std::pair<Json, std::string>> documents_of(const std::filesystem::path& path) {
+  const std::string format = format_of(path), name = path.string();
+  if (format == "folder")
+    fail(Category::InvalidArgument, name, "is a folder; documents are read from .jsonl, .csv and .tsv files");
+  const MappedFile file(path);
+  std::vector<std::pair<Json, std::string>> documents;
+  if (format == "jsonl") {
+    each_row(file.text(), name, [&](std::string_view line, const std::string& where) {
+      documents.emplace_back(parsed(line, where), where);
+    });
+    return documents;
+  }
+  for (const auto& row : format == "csv" ? read_csv(file.text(), name) : read_tsv(file.text(), name)) {
+    Json document = Json::object();
+    for (const auto& [field, value] : row.fields) document[field] = value;
+    documents.emplace_back(std::move(document), row.where);
+  }
+  return documents;
+}
+
+}  // namespace
+
+LmEvalField::LmEvalField(const std::string& source, const std::string& context)
+    : source_(source), is_name_(is_name(source)), template_(source, context) {}
+
+Json LmEvalField::value(const Json& document, const std::string& where) const {
+  if (const auto field = document.find(source_); field != document.end()) return *field;
+  if (is_name_) return nullptr;
+  try {
+    return template_.render(document);
+  } catch (const Error& error) {
+    throw error.within(where);
+  }
+}
+
+std::vector<Row> LmEvalDocuments::rows(const std::filesystem::path& file) const {
+  std::vector<Row> rows;
+  for (const auto& document : documents_of(file)) add_rows(document.first, document.second, rows);
+  return rows;
+}
+
+void LmEvalDocuments::add_rows(const Json& document, const std::string& where, std::vector<Row>& rows) const {
+  Row row{{{"prompt", prompt_of(document, where)}}, where};
+  const auto choices = choices_of(document, where);
+  if (templates_.writes) {
+    const auto targets = targets_of(document, choices, where);
+    for (const auto& target : targets) {
+      rows.push_back(row);
+      rows.back().fields["target"] = templates_.delimiter + target;
+    }
+    if (targets.empty()) {
+      row.fields["target"] = "";
+      rows.push_back(std::move(row));
+    }
+    return;
+  }
+  if (templates_.choice) {
+    for (std::size_t c = 0; c < choices.size(); ++c)
+      row.fields["choices." + std::to_string(c)] = templates_.delimiter + choices[c];
+  }
+  add_label(document, choices, row);
+  rows.push_back(std::move(row));
+}
+
+std::string LmEvalDocuments::prompt_of(const Json& document, const std::string& where) const {
+  const Json text = templates_.text.value(document, where);
+  if (text.is_null()) {
+    fail(Category::InvalidArgument, where, "the document has no field '{}', which doc_to_text names{}",
+         templates_.text.source(), did_you_mean(templates_.text.source(), names_of(document)));
+  }
+  const bool has_choices = templates_.choice || !templates_.fixed_choices.empty();
+  if (!text.is_string() || (has_choices && !templates_.writes && digits_of(text.get<std::string>()))) {
+    fail(Category::Unsupported, where,
+         "doc_to_text gives the number {} of a choice, so that choices are what is read and not what is scored; graft "
+         "scores choices behind one text",
+         text_of(text));
+  }
+  return text.get<std::string>();
+}
+
+std::vector<std::string> LmEvalDocuments::choices_of(const Json& document, const std::string& where) const {
+  if (!templates_.choice) return templates_.fixed_choices;
+  Json list = templates_.choice->value(document, where);
+  if (list.is_string()) {
+    const auto literal = python_literal(list.get<std::string>());
+    if (literal) list = *literal;
+  }
+  if (!list.is_array() || list.empty()) {
+    fail(Category::InvalidArgument, where, "doc_to_choice must give a list of texts, it gives {}",
+         list.is_null() ? "nothing: the document has no field '" + templates_.choice->source() + "'" : text_of(list));
+  }
+  std::vector<std::string> choices;
+  for (const auto& item : list) choices.push_back(text_of(item));
+  return choices;
+}
+
+// Left out where the document carries none: a negative one too.
+void LmEvalDocuments::add_label(const Json& document, const std::vector<std::string>& choices, Row& row) const {
+  const Json target = templates_.target.value(document, row.where);
+  const bool none = target.is_null() || (target.is_string() && target.get<std::string>().empty());
+  if (none) return;
+  auto index = index_of(target);
+  if (target.is_string()) {
+    const std::string text = target.get<std::string>();
+    const auto found = std::find(choices.begin(), choices.end(), text);
+    // A number that a template gives counts choices, also where they are numbers themselves.
+    const bool counts = !document.contains(templates_.target.source()) && digits_of(text).has_value();
+    if (found != choices.end() && !counts) {
+      index = found - choices.begin();
+    } else {
+      index = digits_of(text);
+    }
+    if (!index) {
+      fail(Category::InvalidArgument, row.where, "the target '{}' is none of the choices{}", text,
+           did_you_mean(text, choices));
+    }
+  }
+  if (!index) {
+    fail(Category::Unsupported, row.where, "doc_to_target gives {}; graft takes one choice or its number",
+         text_of(target));
+  }
+  if (*index < 0) return;
+  if (*index >= static_cast<std::int64_t>(choices.size())) {
+    fail(Category::InvalidArgument, row.where, "the target is {}, but there are {} choices (counted from 0)", *index,
+         choices.size());
+  }
+  row.fields["label"] = templates_.choice ? std::to_string(*index) : choices[static_cast<std::size_t>(*index)];
+}
+
+std::vector<std::string> LmEvalDocuments::targets_of(const Json& document, const std::vector<std::string>& choices,
+                                                     const std::string& where) const {
+  Json target = templates_.target.value(document, where);
+  if (target.is_null()) return {};
+  if (target.is_string() && target.get<std::string>().starts_with('[') && target.get<std::string>().ends_with(']')) {
+    const auto literal = python_literal(target.get<std::string>());
+    if (literal) target = *literal;
+  }
+  if (target.is_array()) {
+    std::vector<std::string> texts;
+    for (const auto& item : target) texts.push_back(text_of(item));
+    return texts;
+  }
+  const auto index = target.is_string() ? digits_of(target.get<std::string>()) : index_of(target);
+  if (choices.empty() || !index) return {text_of(target)};
+  if (*index < 0 || *index >= static_cast<std::int64_t>(choices.size())) {
+    fail(Category::InvalidArgument, where, "the target is {}, but there are {} choices (counted from 0)", *index,
+         choices.size());
+  }
+  return {choices[static_cast<std::size_t>(*index)]};
+}
+
+}  // namespace graft

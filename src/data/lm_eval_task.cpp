@@ -1,0 +1,395 @@
+#include "data/lm_eval_task.h"
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/suggest.h"
+#include "data/lm_eval_documents.h"
+#include "statistics/text_metric.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMostIncludes = 8;  // behind each other
+
+// Have no say in what is asked and how it is scored.
+const std::vector<std::string> kPassedOver = {
+    "task_alias",           "tag",          "group",        "metadata",
+    "should_decontaminate", "dataset_path", "dataset_name", "doc_to_decontamination_query"};
+// What they would change, and what to do.
+const std::vector<std::pair<const char*, const char*>> kRefused = {
+    {"process_docs", "changes the documents; write the changed documents to a file and leave it out"},
+    {"process_results", "scores by a function; leave it out to score by 'metric_list'"},
+    {"custom_dataset", "makes the documents; write them to a file and leave it out"},
+    {"class", "is a task written in Python"},
+    {"use_prompt", "takes its prompts from promptsource; write 'doc_to_text' out"},
+    {"doc_to_image", "reads images"},
+    {"doc_to_audio", "reads sound"},
+    {"unsafe_code", "runs what a model writes"},
+    {"gen_prefix", "begins the answer; end 'doc_to_text' with it"},
+    {"aggregate_metric_list", "belongs to a list of tasks; name them one by one"}};
+const std::vector<std::pair<std::string, std::string>> kNormalisations = {
+    {"acc", "none"}, {"acc_norm", "chars"}, {"acc_bytes", "bytes"}, {"acc_mutual_info", "pmi"}};
+
+[[noreturn]] void refuse(const YamlNode& node, const std::string& field, const std::string& why) {
+  fail(Category::Unsupported, node.where(), "'{}' of lm-evaluation-harness is not supported: it {}", field, why);
+}
+
+bool has_key(const YamlNode& map, const char* key) {
+  return std::find(map.keys.begin(), map.keys.end(), key) != map.keys.end();
+}
+
+// The value of a key, or nullptr where it is absent or null.
+const YamlNode* given(YamlMap& map, const std::string& key) {
+  const YamlNode* node = map.find(key);
+  return node == nullptr || node->kind == YamlNode::Kind::Null ? nullptr : node;
+}
+
+std::string text_or(YamlMap& map, const std::string& key, const std::string& fallback) {
+  const YamlNode* node = given(map, key);
+  return node == nullptr ? fallback : yaml_text(*node, key);
+}
+
+const YamlNode& needed(YamlMap& map, const std::string& key) {
+  const YamlNode& node = map.at(key);
+  if (node.kind == YamlNode::Kind::Null) fail(Category::InvalidArgument, node.where(), "'{}' is empty", key);
+  return node;
+}
+
+std::string context_of(const YamlNode& node, const std::string& key) {
+  return fmt::format("{}: '{}'", node.where(), key);
+}
+
+bool is_off(const YamlNode& node) {
+  return node.kind == YamlNode::Kind::Scalar && (node.scalar == "false" || node.scalar == "False");
+}
+
+// The items of a list, or the one value that stands for a list of itself.
+std::vector<const YamlNode*> items_of(const YamlNode& node) {
+  std::vector<const YamlNode*> items;
+  if (node.kind != YamlNode::Kind::List) return {&node};
+  for (const auto& item : node.items) items.push_back(&item);
+  return items;
+}
+
+// In braces that stand for themselves in a template of graft's.
+std::string literal(const std::string& text) {
+  std::string made;
+  for (const char character : text) {
+    made += character;
+    if (character == '{' || character == '}') made += character;
+  }
+  return made;
+}
+
+class LmEvalReader {
+ public:
+  LmEvalReader(const YamlNode& root, std::string text) : root_(root), map_(root, "the task of lm-evaluation-harness") {
+    task_.text = std::move(text);
+  }
+
+  Task read() {
+    refuse_what_is_not_known();
+    read_name();
+    read_splits();
+    task_.format = "jsonl";
+    task_.citation = "a task file of lm-evaluation-harness";
+    output_ = text_or(map_, "output_type", "generate_until");
+    if (output_ != "multiple_choice" && output_ != "loglikelihood" && output_ != "generate_until")
+      refuse(*map_.find("output_type"), "output_type: " + output_,
+             "is none of multiple_choice, loglikelihood and generate_until");
+    read_in_context();
+    read_documents();
+    read_metrics();
+    read_generation();
+    map_.finish();
+    return std::move(task_);
+  }
+
+ private:
+  bool writes() const { return output_ != "multiple_choice"; }
+
+  void refuse_what_is_not_known() {
+    if (const YamlNode* node = map_.find("include"))
+      fail(Category::InvalidArgument, node->where(), "'include' names another file; give the path of the file itself");
+    for (const auto& key : kPassedOver) map_.find(key);
+    for (const auto& [key, why] : kRefused) {
+      const YamlNode* node = given(map_, key);
+      if (node != nullptr && !is_off(*node)) refuse(*node, key, why);
+    }
+    const YamlNode* repeats = given(map_, "repeats");
+    if (repeats != nullptr && yaml_integer(*repeats, "repeats") != 1)
+      refuse(*repeats, "repeats", "asks more than once");
+  }
+
+  void read_name() {
+    const YamlNode& name = needed(map_, "task");
+    if (name.kind == YamlNode::Kind::List) refuse(name, "task", "is a list of tasks; name them one by one");
+    task_.name = yaml_text(name, "task");
+    task_.description = text_or(map_, "dataset_path", task_.name);
+    const std::string part = text_or(map_, "dataset_name", "");
+    if (!part.empty()) task_.description += " " + part;
+  }
+
+  // The file of one of the data set's splits, in the folder that the user gives.
+  std::string file_of(const std::string& split) {
+    const std::string standard = split + ".*";
+    const YamlNode* arguments = given(map_, "dataset_kwargs");
+    if (arguments == nullptr) return standard;
+    YamlMap known(*arguments, "dataset_kwargs");
+    known.find("trust_remote_code");
+    const YamlNode* files = given(known, "data_files");
+    known.finish();
+    if (files == nullptr) return standard;
+    const YamlNode* file = files;
+    if (files->kind == YamlNode::Kind::Map) {
+      YamlMap splits(*files, "data_files");
+      file = given(splits, split);
+      if (file == nullptr) return standard;
+    }
+    const auto items = items_of(*file);
+    if (items.size() != 1) refuse(*file, "data_files", "names several files; give them as one pattern with --data");
+    const std::string path = yaml_text(*items.front(), "data_files");
+    if (path.find("://") != std::string::npos) return standard;
+    const bool leaves = path.starts_with('/') || path.find("..") != std::string::npos;
+    if (path.empty() || leaves)
+      refuse(*file, "data_files", "leads out of the data's folder; give the file with --data and leave it out");
+    return path;
+  }
+
+  void read_splits() {
+    const std::string test = text_or(map_, "test_split", ""), validation = text_or(map_, "validation_split", "");
+    const std::string training = text_or(map_, "training_split", "");
+    const std::string asked = !test.empty() ? test : validation;
+    if (asked.empty())
+      fail(Category::InvalidArgument, root_.where(), "the task names neither test_split nor validation_split");
+    std::string shown = fewshot_split();
+    if (shown.empty()) shown = !training.empty() ? training : test.empty() ? "" : validation;
+    if (shown.empty() || shown == asked) {
+      task_.splits["pool"] = file_of(asked);
+      return;
+    }
+    task_.splits["train"] = file_of(shown);
+    task_.splits[test.empty() ? "validation" : "test"] = file_of(asked);
+  }
+
+  std::string fewshot_split() {
+    std::string split = text_or(map_, "fewshot_split", "");
+    const YamlNode* config = given(map_, "fewshot_config");
+    if (config == nullptr) return split;
+    YamlMap known(*config, "fewshot_config");
+    if (const YamlNode* own = given(known, "split")) split = yaml_text(*own, "split");
+    known.find("sampler");
+    for (std::size_t i = 0; i < config->keys.size(); ++i) {
+      const std::string& key = config->keys[i];
+      if (key != "split" && key != "sampler" && config->items[i].kind != YamlNode::Kind::Null)
+        refuse(config->items[i], "fewshot_config: " + key, "gives demonstrations a form of their own");
+    }
+    return split;
+  }
+
+  void read_in_context() {
+    InContext shown;
+    shown.description = text_or(map_, "description", "");
+    if (shown.description.find("{{") != std::string::npos || shown.description.find("{%") != std::string::npos)
+      refuse(*map_.find("description"), "description", "changes from document to document");
+    shown.separator = text_or(map_, "fewshot_delimiter", "\n\n");
+    if (const YamlNode* shots = given(map_, "num_fewshot")) shown.shots = yaml_integer(*shots, "num_fewshot");
+    if (shown.shots < 0) fail(Category::InvalidArgument, map_.at("num_fewshot").where(), "'num_fewshot' is negative");
+    if (const YamlNode* config = given(map_, "fewshot_config")) {
+      YamlMap known(*config, "fewshot_config");
+      const std::string sampler = text_or(known, "sampler", "default");
+      if (sampler != "default" && sampler != "first_n")
+        refuse(*known.find("sampler"), "sampler: " + sampler, "is neither default nor first_n");
+      shown.first = sampler == "first_n";
+    }
+    task_.in_context = shown;
+  }
+
+  LmEvalField field(const std::string& key) {
+    const YamlNode& node = needed(map_, key);
+    if (node.kind == YamlNode::Kind::List) refuse(node, key, "is a list, the same for every document");
+    return {yaml_text(node, key), context_of(node, key)};
+  }
+
+  void read_documents() {
+    LmEvalTemplates made{field("doc_to_text"), field("doc_to_target"), std::nullopt, {}, "", writes()};
+    // The harness puts no delimiter in front of the text of a log-likelihood.
+    made.delimiter = output_ == "loglikelihood" ? "" : text_or(map_, "target_delimiter", " ");
+    map_.find("target_delimiter");
+    if (const YamlNode* choices = given(map_, "doc_to_choice")) read_choices(*choices, made);
+    if (!writes() && !made.choice && made.fixed_choices.empty()) needed(map_, "doc_to_choice");
+    task_.delimiter = made.delimiter;
+    PromptTemplate prompt;
+    prompt.name = "doc_to_text";
+    prompt.prompt = "{prompt}";
+    if (writes()) {
+      prompt.target = "{target}";
+    } else {
+      task_.label_field = "label";
+      if (made.choice) prompt.choices_from = "choices";
+      for (const auto& choice : made.fixed_choices) prompt.choices.push_back(literal(made.delimiter + choice));
+      task_.labels = made.fixed_choices;
+    }
+    task_.templates = {prompt};
+    task_.documents = std::make_shared<const LmEvalDocuments>(std::move(made));
+  }
+
+  static void read_choices(const YamlNode& node, LmEvalTemplates& made) {
+    if (node.kind == YamlNode::Kind::Scalar) {
+      made.choice.emplace(node.scalar, context_of(node, "doc_to_choice"));
+      return;
+    }
+    for (const auto& item : node.items) made.fixed_choices.push_back(yaml_text(item, "doc_to_choice"));
+    const std::set<std::string> distinct(made.fixed_choices.begin(), made.fixed_choices.end());
+    if (distinct.size() != made.fixed_choices.size() || distinct.size() < 2)
+      fail(Category::InvalidArgument, node.where(), "'doc_to_choice' needs at least two choices that differ");
+  }
+
+  void read_metrics() {
+    const YamlNode* list = given(map_, "metric_list");
+    if (writes()) {
+      task_.metrics = {"exact_match"};
+    } else {
+      task_.metrics = {"accuracy"};
+      task_.normalisation = "none";
+    }
+    task_.neutral_prompt = "";  // of acc_mutual_info: the choice alone
+    if (list == nullptr) return;
+    if (list->kind != YamlNode::Kind::List || list->items.empty())
+      fail(Category::InvalidArgument, list->where(), "'metric_list' must be a list: - metric: acc");
+    std::vector<std::string> metrics;
+    for (const auto& item : list->items) metrics.push_back(metric_of(item));
+    if (output_ == "generate_until") task_.metrics = metrics;
+    if (!writes()) task_.normalisation = normalisation_of_metric(metrics.front());
+  }
+
+  std::string metric_of(const YamlNode& item) {
+    YamlMap known(item, "metric_list");
+    const YamlNode& node = known.at("metric");
+    const std::string metric = yaml_text(node, "metric");
+    for (const char* key : {"aggregation", "higher_is_better"}) known.find(key);
+    for (std::size_t i = 0; i < item.keys.size(); ++i) {
+      const std::string& key = item.keys[i];
+      const bool heard = key == "metric" || key == "aggregation" || key == "higher_is_better";
+      if (!heard && item.items[i].kind != YamlNode::Kind::Null && !is_off(item.items[i]))
+        refuse(item.items[i], "metric_list: " + key, "changes what " + metric + " compares");
+    }
+    const auto names = known_metrics();
+    if (std::find(names.begin(), names.end(), metric) == names.end()) {
+      fail(Category::Unsupported, node.where(), "metric '{}' of lm-evaluation-harness is not supported for {}{}",
+           metric, output_, did_you_mean(metric, names));
+    }
+    return metric;
+  }
+
+  std::vector<std::string> known_metrics() const {
+    if (output_ == "loglikelihood") return {"acc", "perplexity"};
+    std::vector<std::string> names;
+    if (output_ == "multiple_choice") {
+      for (const auto& pair : kNormalisations) names.push_back(pair.first);
+    } else {
+      for (const auto& metric : text_metrics()) names.push_back(metric.name);
+    }
+    return names;
+  }
+
+  static std::string normalisation_of_metric(const std::string& metric) {
+    for (const auto& [name, normalisation] : kNormalisations) {
+      if (name == metric) return normalisation;
+    }
+    return "none";
+  }
+
+  // Nothing here changes what greedy decoding begins with.
+  void read_generation() {
+    if (const YamlNode* arguments = given(map_, "generation_kwargs")) {
+      YamlMap known(*arguments, "generation_kwargs");
+      for (const char* key : {"until", "max_gen_toks"}) known.find(key);
+      const YamlNode* sample = given(known, "do_sample");
+      if (sample != nullptr && !is_off(*sample)) refuse(*sample, "do_sample", "draws the text; graft decodes greedily");
+      const YamlNode* temperature = given(known, "temperature");
+      if (temperature != nullptr && yaml_number(*temperature, "temperature") != 0 && sample == nullptr)
+        refuse(*temperature, "temperature", "draws the text; graft decodes greedily");
+      known.finish();
+    }
+    if (const YamlNode* filters = given(map_, "filter_list")) {
+      for (const auto& filter : filters->items) check_filter(filter);
+    }
+  }
+
+  static void check_filter(const YamlNode& filter) {
+    YamlMap known(filter, "filter_list");
+    known.find("name");
+    for (const YamlNode* step : items_of(known.at("filter"))) {
+      YamlMap one(*step, "filter");
+      const YamlNode& function = one.at("function");
+      const std::string name = yaml_text(function, "function");
+      if (name != "take_first" && name != "remove_whitespace")
+        refuse(function, "filter_list: " + name, "changes the text before it is compared");
+    }
+  }
+
+  const YamlNode& root_;
+  YamlMap map_;
+  Task task_;
+  std::string output_;
+};
+
+YamlNode merged(const YamlNode& root, const fs::path& path, std::set<fs::path>& open) {
+  const auto found = std::find(root.keys.begin(), root.keys.end(), "include");
+  if (found == root.keys.end()) return root;
+  const YamlNode& include = root.items[static_cast<std::size_t>(found - root.keys.begin())];
+  std::error_code ignored;
+  if (open.size() >= kMostIncludes || !open.insert(fs::weakly_canonical(path, ignored)).second)
+    fail(Category::InvalidArgument, include.where(), "the files include each other, or {} in a row", kMostIncludes);
+  YamlNode whole = root;
+  whole.keys.clear();
+  whole.items.clear();
+  const auto put = [&whole](const YamlNode& from, bool skips_task_list) {
+    for (std::size_t i = 0; i < from.keys.size(); ++i) {
+      if (from.keys[i] == "include" || (skips_task_list && from.keys[i] == "task_list")) continue;
+      const auto place = std::find(whole.keys.begin(), whole.keys.end(), from.keys[i]);
+      if (place != whole.keys.end()) {
+        whole.items[static_cast<std::size_t>(place - whole.keys.begin())] = from.items[i];
+      } else {
+        whole.keys.push_back(from.keys[i]);
+        whole.items.push_back(from.items[i]);
+      }
+    }
+  };
+  for (const YamlNode* item : items_of(include)) {
+    const fs::path other = path.parent_path() / yaml_text(*item, "include");
+    const YamlNode node = parse_yaml(read_file(other), other.string());
+    if (node.kind != YamlNode::Kind::Map)
+      fail(Category::InvalidArgument, other.string(), "is included and must be a map of keys and values");
+    put(merged(node, other, open), true);
+  }
+  put(root, false);
+  open.erase(fs::weakly_canonical(path, ignored));
+  return whole;
+}
+
+}  // namespace
+
+bool is_lm_eval_task(const YamlNode& root) {
+  if (root.kind != YamlNode::Kind::Map || has_key(root, "templates")) return false;
+  constexpr const char* kTheirs[] = {"doc_to_text", "doc_to_target", "output_type", "dataset_path", "include", "task"};
+  return std::any_of(std::begin(kTheirs), std::end(kTheirs), [&](const char* key) { return has_key(root, key); });
+}
+
+YamlNode with_includes(const YamlNode& root, const fs::path& path) {
+  std::set<fs::path> open;
+  return merged(root, path, open);
+}
+
+Task lm_eval_task(const YamlNode& root, std::string text) {
+  return LmEvalReader(root, std::move(text)).read();
+}
+
+}  // namespace graft

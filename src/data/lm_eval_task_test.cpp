@@ -1,0 +1,295 @@
+// Files of the forms that lm-evaluation-harness's own tasks have.
+#include "data/lm_eval_task.h"
+
+#include <gmock/gmock.h>
+
+#include "data/data_test_support.h"
+#include "data/demonstrations.h"
+#include "data/sampler.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// As ARC's: choices of the document's own, both accuracies.
+const std::string kScience = R"(tag: [science]
+task: science
+dataset_path: somebody/science
+dataset_name: null
+output_type: multiple_choice
+training_split: train
+validation_split: validation
+test_split: test
+doc_to_text: "Question: {{question}}\nAnswer:"
+doc_to_target: "{{choices.label.index(answerKey)}}"
+doc_to_choice: "{{choices.text}}"
+should_decontaminate: true
+doc_to_decontamination_query: "Question: {{question}}\nAnswer:"
+metric_list:
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+  - metric: acc_norm
+    aggregation: mean
+    higher_is_better: true
+metadata:
+  version: 1.0
+)";
+
+// As GLUE's: the same choices for every document, the target a field.
+const std::string kSentiment = R"(task: sentiment
+dataset_path: somebody/sentiment
+output_type: multiple_choice
+training_split: train
+validation_split: validation
+doc_to_text: "{{sentence}}\nQuestion: Is this {good} or bad?\nAnswer:"
+doc_to_target: label
+doc_to_choice: ["bad", "{good}"]
+metric_list:
+  - metric: acc_norm
+)";
+
+// As LAMBADA's: the last word of a text.
+const std::string kLastWord = R"(task: last_word
+dataset_path: somebody/passages
+output_type: loglikelihood
+test_split: test
+doc_to_text: "{{text.split(' ')[:-1]|join(' ')}}"
+doc_to_target: "{{' '+text.split(' ')[-1]}}"
+metric_list:
+  - metric: perplexity
+    aggregation: perplexity
+    higher_is_better: false
+  - metric: acc
+)";
+
+// As TriviaQA's: several answers, demonstrations, a description.
+const std::string kTrivia = R"(task: trivia
+dataset_path: somebody/trivia
+output_type: generate_until
+training_split: train
+validation_split: validation
+description: "Answer these questions:\n\n"
+doc_to_text: "Q: {{question}}?\nA:"
+doc_to_target: "{{answer.aliases}}"
+fewshot_delimiter: "\n"
+num_fewshot: 3
+fewshot_config: {sampler: first_n}
+generation_kwargs:
+  until: ["\n", "."]
+  do_sample: false
+  temperature: 0.0
+filter_list:
+  - name: remove_whitespace
+    filter:
+      - function: remove_whitespace
+      - function: take_first
+metric_list:
+  - metric: exact_match
+    ignore_case: false
+)";
+
+Task task_of(const std::string& yaml) {
+  return parse_task(yaml, "mine.yaml");
+}
+std::string task_error(const std::string& yaml) {
+  return error_of([&] { task_of(yaml); });
+}
+std::string with(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+class LmEvalTask : public ::testing::Test {
+ protected:
+  std::vector<Row> rows(const std::string& yaml, const std::string& lines, const std::string& name = "rows.jsonl") {
+    return read_split(task_of(yaml), folder_.file(name, lines), "test");
+  }
+  Example example(const std::string& yaml, const std::string& line) {
+    return render(task_of(yaml), rows(yaml, line + "\n").front(), 0, ByteTokenizer());
+  }
+  std::string row_error(const std::string& yaml, const std::string& line) {
+    return error_of([&] { example(yaml, line); });
+  }
+
+  Folder folder_;
+};
+
+const std::string kQuestion =
+    R"({"question": "Why?", "choices": {"text": ["It's so", "No", "Yes"], "label": ["A", "B", "C"]}, "answerKey": "B"})";
+
+TEST_F(LmEvalTask, ChoicesOfTheDocumentsOwn) {
+  const Task task = task_of(kScience);
+  EXPECT_EQ(task.name, "science");
+  EXPECT_EQ(task.normalisation, "none") << "of the first metric";
+  EXPECT_FALSE(task.has_classes());
+  EXPECT_EQ(task.splits.at("test"), "test.*") << "as there, test before validation";
+  EXPECT_EQ(task.splits.at("train"), "train.*");
+  const Example made = example(kScience, kQuestion);
+  EXPECT_EQ(made.prompt, "Question: Why?\nAnswer:");
+  EXPECT_THAT(made.choices, ElementsAre(" It's so", " No", " Yes"));
+  EXPECT_EQ(made.label, 1);
+  EXPECT_EQ(made.delimiter_bytes, 1u) << "lengths are those of the choices alone";
+}
+
+TEST_F(LmEvalTask, TheSameChoicesForAllAreClasses) {
+  const Task task = task_of(kSentiment);
+  EXPECT_TRUE(task.has_classes());
+  EXPECT_EQ(task.normalisation, "chars");
+  EXPECT_THAT(task.labels, ElementsAre("bad", "{good}"));
+  const Example made = example(kSentiment, R"({"sentence": "Fine {really}.", "label": 1})");
+  EXPECT_EQ(made.prompt, "Fine {really}.\nQuestion: Is this {good} or bad?\nAnswer:");
+  EXPECT_THAT(made.choices, ElementsAre(" bad", " {good}")) << "braces stand for themselves";
+  EXPECT_EQ(made.label, 1);
+  EXPECT_EQ(example(kSentiment, R"({"sentence": "a", "label": "{good}"})").label, 1)
+      << "a choice's text is its number too";
+  EXPECT_EQ(example(kSentiment, R"({"sentence": "a", "label": true})").label, 1);
+  EXPECT_EQ(example(kSentiment, R"({"sentence": "a", "label": -1})").label, -1);
+  EXPECT_EQ(example(kSentiment, R"({"sentence": "a"})").label, -1) << "rows of test may be without";
+  EXPECT_THAT(example(with(kSentiment, "doc_to_target", "target_delimiter: ''\ndoc_to_target"),
+                      R"({"sentence": "a", "label": 0})")
+                  .choices,
+              ElementsAre("bad", "{good}"));
+}
+
+TEST_F(LmEvalTask, ANumberFromATemplateCountsChoices) {
+  const std::string numbers = with(kSentiment, R"(["bad", "{good}"])", R"(["1", "0"])");
+  EXPECT_EQ(example(numbers, R"({"sentence": "a", "label": "1"})").label, 0) << "a field that is a choice";
+  EXPECT_EQ(
+      example(with(numbers, "doc_to_target: label", "doc_to_target: '{{label}}'"), R"({"sentence": "a", "label": "1"})")
+          .label,
+      1);
+  EXPECT_EQ(example(with(kSentiment, "doc_to_target: label", "doc_to_target: 1"), R"({"sentence": "a"})").label, 1);
+}
+
+TEST_F(LmEvalTask, TheTextOfALogLikelihoodHasNoDelimiter) {
+  const Task task = task_of(kLastWord);
+  EXPECT_TRUE(task.generates());
+  EXPECT_TRUE(task.is_pool()) << "there is no other split to demonstrate from";
+  const Example made = example(kLastWord, R"({"text": "we went to the sea"})");
+  EXPECT_EQ(made.prompt, "we went to the");
+  EXPECT_THAT(made.choices, ElementsAre(" sea"));
+}
+
+TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
+  const auto all = rows(kTrivia, R"({"question": "Who", "answer": {"aliases": ["Ann", "Ann Lee"]}})"
+                                 "\n");
+  ASSERT_EQ(all.size(), 2u);
+  const Task task = task_of(kTrivia);
+  const auto groups = prompt_groups(task, all);
+  ASSERT_EQ(groups.size(), 1u);
+  const Example made = render_group(task, groups.front(), 0, ByteTokenizer());
+  EXPECT_EQ(made.prompt, "Q: Who?\nA:");
+  EXPECT_THAT(made.references, ElementsAre("Ann", "Ann Lee"));
+  EXPECT_THAT(made.choices, ElementsAre(" Ann"));
+  EXPECT_THAT(task.metrics, ElementsAre("exact_match"));
+}
+
+TEST_F(LmEvalTask, SaysWhatStandsAroundDemonstrations) {
+  const Task task = task_of(kTrivia);
+  ASSERT_TRUE(task.in_context.has_value());
+  EXPECT_EQ(task.in_context->shots, 3);
+  EXPECT_TRUE(task.in_context->first);
+  const PromptLayout layout{task.in_context->description, task.in_context->separator, true};
+  const std::vector<std::string> shown = {"Q: a?\nA: b"};
+  EXPECT_EQ(prompt_behind(layout, shown, "Q: c?\nA:"), "Answer these questions:\n\nQ: a?\nA: b\nQ: c?\nA:");
+}
+
+TEST_F(LmEvalTask, ReadsTables) {
+  const auto all = rows(kSentiment, "sentence,label\nGood,1\nBad,0\n", "rows.csv");
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].fields.at("label"), "{good}");
+  EXPECT_THAT(all[1].where, HasSubstr("rows.csv:3"));
+}
+
+TEST_F(LmEvalTask, SplitsComeFromTheFolder) {
+  folder_.file("train.jsonl", "{\"sentence\": \"a\", \"label\": 0}\n{\"sentence\": \"b\", \"label\": 1}\n");
+  folder_.file("held/out.jsonl", "{\"sentence\": \"c\", \"label\": 1}\n");
+  const Task task = task_of(kSentiment +
+                            "dataset_kwargs:\n  data_files: {train: hf://datasets/x/train.jsonl, validation: "
+                            "held/out.jsonl}\n");
+  const FewShot data = few_shot_data(task, folder_.path(), 1, 0);
+  EXPECT_EQ(data.train.size(), 2u);
+  ASSERT_EQ(data.held_out.size(), 1u);
+  EXPECT_THAT(data.held_out[0].fields.at("prompt"), StartsWith("c\n"));
+}
+
+TEST_F(LmEvalTask, IncludedFilesStandUnderTheirOwn) {
+  folder_.file("base/_default", kSentiment);
+  folder_.file("base/middle.yaml", "include: _default\ntask: middle\ntask_list: [x]\ndescription: \"Judge.\\n\\n\"\n");
+  const auto top = folder_.file("top.yaml", "include: base/middle.yaml\ntask: top\nmetric_list: [{metric: acc}]\n");
+  const Task task = load_task(top.string());
+  EXPECT_EQ(task.name, "top");
+  EXPECT_EQ(task.normalisation, "none");
+  EXPECT_EQ(task.in_context->description, "Judge.\n\n");
+  const Task again = parse_task(task.text, "task of the adapter");
+  EXPECT_EQ(again.name, "top") << "the text that is kept is whole";
+  EXPECT_EQ(again.text, task.text);
+  EXPECT_EQ(again.templates[0].choices, task.templates[0].choices);
+  folder_.file("a.yaml", "include: b.yaml\ntask: a\n");
+  const auto circle = folder_.file("b.yaml", "include: a.yaml\ntask: b\n");
+  EXPECT_THAT(error_of([&] { load_task(circle.string()); }), HasSubstr("b.yaml:1: the files include each other"));
+  EXPECT_THAT(task_error("include: x.yaml\ntask: a\n"), HasSubstr("mine.yaml:1: 'include' names another file"));
+  const auto broken = folder_.file("c.yaml", kSentiment + "include: nowhere.yaml\n");
+  EXPECT_THAT(error_of([&] { load_task(broken.string()); }), StartsWith("NotFound"));
+}
+
+TEST_F(LmEvalTask, WhatIsNotSupportedIsNamed) {
+  EXPECT_EQ(task_error(kScience + "process_docs: !function utils.process_docs\n"),
+            "InvalidArgument mine.yaml:23: the tag '!function utils.process_docs' is not supported: nothing here runs "
+            "code; write the value out");
+  EXPECT_THAT(task_error(kScience + "process_results: utils.f\n"),
+              StartsWith("Unsupported mine.yaml:23: 'process_results' of lm-evaluation-harness is not supported"));
+  EXPECT_THAT(task_error(kScience + "gen_prefix: A\n"), HasSubstr("'gen_prefix'"));
+  EXPECT_THAT(task_error(kScience + "repeats: 2\n"), HasSubstr("'repeats'"));
+  EXPECT_THAT(task_error(with(kScience, "multiple_choice", "loglikelihood_rolling")),
+              HasSubstr("mine.yaml:5: 'output_type: loglikelihood_rolling'"));
+  EXPECT_THAT(task_error(with(kScience, "metric: acc\n", "metric: f1\n")),
+              StartsWith("Unsupported mine.yaml:15: metric 'f1' of lm-evaluation-harness is not supported for"));
+  EXPECT_THAT(task_error(with(kTrivia, "ignore_case: false", "ignore_case: true")),
+              HasSubstr("'metric_list: ignore_case'"));
+  EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "function: regex")),
+              HasSubstr("'filter_list: regex'"));
+  EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "do_sample: true")), HasSubstr("'do_sample'"));
+  EXPECT_THAT(task_error(with(kTrivia, "sampler: first_n", "doc_to_text: x")),
+              HasSubstr("'fewshot_config: doc_to_text'"));
+  EXPECT_THAT(task_error(with(kTrivia, "sampler: first_n", "sampler: balanced")), HasSubstr("'sampler: balanced'"));
+  EXPECT_THAT(task_error(with(kTrivia, "Answer these", "{{x}} these")), HasSubstr("'description'"));
+  EXPECT_THAT(task_error(with(kScience, "task: science", "task: [a, b]")), HasSubstr("'task'"));
+  EXPECT_THAT(task_error(with(kScience, "doc_to_choice", "doc_to_choices")),
+              HasSubstr("lacks the key 'doc_to_choice' (there is 'doc_to_choices'"));
+  EXPECT_THAT(task_error(kScience + "doc_to_imagee: x\n"), HasSubstr("unknown key 'doc_to_imagee'"));
+  EXPECT_THAT(task_error(with(kScience, "test_split: test\n", "")), testing::Eq("nothing"));
+  EXPECT_THAT(task_error(with(with(kScience, "test_split: test\n", ""), "validation_split: validation\n", "")),
+              HasSubstr("neither test_split nor validation_split"));
+  EXPECT_THAT(task_error(kScience + "dataset_kwargs: {data_files: {test: ../x.jsonl}}\n"), HasSubstr("'data_files'"));
+  EXPECT_THAT(task_error(kScience + "dataset_kwargs: {data_dir: x}\n"), HasSubstr("unknown key 'data_dir'"));
+}
+
+TEST_F(LmEvalTask, BadDocumentsAreToldWithTheirPlace) {
+  EXPECT_THAT(row_error(kScience, R"({"choices": {}})"),
+              HasSubstr("rows.jsonl:1: mine.yaml:9: 'doc_to_text': 'question' is undefined"));
+  EXPECT_THAT(row_error(kScience, with(kQuestion, "\"B\"}", "\"D\"}")), HasSubstr("'D' is not in the list"));
+  EXPECT_THAT(
+      row_error(with(kScience, "{{choices.text}}", "options"), kQuestion),
+      HasSubstr("doc_to_choice must give a list of texts, it gives nothing: the document has no field 'options'"));
+  EXPECT_THAT(row_error(with(kScience, "{{choices.text}}", "{{question}}"), kQuestion), HasSubstr("must give a list"));
+  EXPECT_THAT(row_error(kSentiment, R"({"sentence": "a", "label": 2})"),
+              HasSubstr("the target is 2, but there are 2 choices"));
+  EXPECT_THAT(row_error(kSentiment, R"({"sentence": "a", "label": "badd"})"), HasSubstr("did you mean 'bad'?"));
+  EXPECT_THAT(row_error(with(kSentiment, "doc_to_target: label", "doc_to_target: labels"),
+                        R"({"sentence": "a", "labels": [0, 1]})"),
+              StartsWith("Unsupported"));
+  EXPECT_THAT(row_error(with(kSentiment, "\"{{sentence}}\\nQuestion: Is this {good} or bad?\\nAnswer:\"", "label"),
+                        R"({"sentence": "a", "label": 1})"),
+              HasSubstr("choices are what is read"));
+  EXPECT_THAT(row_error(kSentiment, "[1]"), StartsWith("Corruption"));
+  EXPECT_THAT(row_error(kSentiment, "{\"a\": " + std::string(200, '[') + std::string(200, ']') + "}"),
+              HasSubstr("nested deeper"));
+  EXPECT_THAT(row_error(kSentiment, "{"), StartsWith("Corruption"));
+}
+
+}  // namespace
+}  // namespace graft

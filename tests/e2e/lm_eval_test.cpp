@@ -1,0 +1,223 @@
+// graft eval and lm-evaluation-harness: its format of results, its task files.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Words = std::vector<std::string>;
+
+class LmEval : public ::testing::Test {
+ protected:
+  LmEval() {
+    write_model(folder() / "model");
+    std::string rows;
+    for (int row = 0; row < 24; ++row) {
+      const bool sport = row % 2 == 0;
+      rows += json{{"text", (sport ? "goal " : "chip ") + std::to_string(row)}, {"label", sport ? 0 : 1}}.dump() + "\n";
+    }
+    write_file(folder() / "rows.jsonl", rows);
+    write_file(folder() / "short.yaml",
+               "name: short\nformat: jsonl\nsplits: {pool: .}\nlabel: label\ntemplates:\n"
+               "  - {prompt: \"{text}:\", choices: [\" s\", \" tech\"]}\nnormalisation: none\n");
+  }
+
+  Outcome run(const std::string& task, const std::string& data, const Words& more = {}) const {
+    Words arguments = {"eval", "--model", "model", "--task", task, "--data", data, "--output", "out"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return graft(folder(), arguments);
+  }
+  const fs::path& folder() const { return folder_.path(); }
+
+  // The one file of a setting whose name begins so.
+  fs::path file(const std::string& setting, const std::string& begin) const {
+    for (const auto& entry : fs::directory_iterator(folder() / "out/lm-eval" / setting)) {
+      if (entry.path().filename().string().starts_with(begin)) return entry.path();
+    }
+    return {};
+  }
+  json results(const std::string& setting) const { return json::parse(read_file(file(setting, "results_"))); }
+  std::vector<json> samples(const std::string& setting, const std::string& task) const {
+    std::vector<json> all;
+    for (const auto& line : lines_of(file(setting, "samples_" + task + "_"))) all.push_back(json::parse(line));
+    return all;
+  }
+  std::vector<json> predictions(const std::string& setting) const {
+    std::vector<json> all;
+    for (const auto& line : lines_of(folder() / "out/predictions.jsonl")) {
+      const json one = json::parse(line);
+      if (one.at("setting") == setting) all.push_back(one);
+    }
+    return all;
+  }
+
+ private:
+  Folder folder_;
+};
+
+TEST_F(LmEval, WritesWhatTheHarnessWrites) {
+  const Outcome end =
+      run("short.yaml", "rows.jsonl",
+          {"--shots", "2", "--seeds", "2", "--eval-rows", "9", "--instruction", "Sort.", "--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  std::size_t settings = 0;
+  for (const auto& entry : fs::directory_iterator(folder() / "out/lm-eval")) settings += entry.is_directory();
+  EXPECT_EQ(settings, 3u) << "0-shot, and 2-shot with two seeds";
+  const json whole = results("2-shot__seed__1");
+  for (const char* key : {"results", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples",
+                          "config", "date", "task_hashes", "model_name", "total_evaluation_time_seconds"})
+    EXPECT_TRUE(whole.contains(key)) << key;
+  EXPECT_EQ(whole.at("n-shot").at("short"), 2);
+  EXPECT_EQ(whole.at("n-samples").at("short").at("effective"), 9);
+  EXPECT_GT(whole.at("n-samples").at("short").at("original").get<int>(), 9);
+  EXPECT_EQ(whole.at("higher_is_better").at("short").at("acc"), true);
+  EXPECT_EQ(whole.at("config").at("fewshot_seed"), 1);
+  EXPECT_TRUE(whole.at("total_evaluation_time_seconds").is_string());
+  const json config = whole.at("configs").at("short");
+  EXPECT_EQ(config.at("output_type"), "multiple_choice");
+  EXPECT_EQ(config.at("doc_to_text"), "prompt");
+  const json scores = whole.at("results").at("short");
+  EXPECT_EQ(scores.at("sample_len"), 9);
+  const double accuracy = scores.at("acc,none").get<double>();
+  EXPECT_NEAR(scores.at("acc_stderr,none").get<double>(), std::sqrt(accuracy * (1 - accuracy) / 8), 1e-12)
+      << "of zeros and ones the sample's deviation over the root of n";
+  EXPECT_TRUE(leftovers(folder() / "out").empty());
+}
+
+TEST_F(LmEval, SamplesHoldWhatTheModelRead) {
+  ASSERT_EQ(
+      run("short.yaml", "rows.jsonl", {"--shots", "2", "--instruction", "Sort.", "--output-format", "lm-eval"}).code,
+      0);
+  const auto all = samples("2-shot", "short");
+  const auto told = predictions("2-shot");
+  ASSERT_EQ(all.size(), told.size());
+  double right = 0;
+  std::string hashes;
+  for (std::size_t q = 0; q < all.size(); ++q) {
+    const json& sample = all[q];
+    const json& doc = sample.at("doc");
+    EXPECT_EQ(doc.at("id"), told[q].at("id"));
+    EXPECT_EQ(doc.at("choices"), (json{" s", " tech"}));
+    const std::string prompt = sample.at("arguments").at("gen_args_1").at("arg_0").get<std::string>();
+    EXPECT_TRUE(prompt.starts_with("Sort.\n\n")) << prompt;
+    EXPECT_TRUE(prompt.ends_with("\n\n" + doc.at("prompt").get<std::string>())) << prompt;
+    EXPECT_EQ(std::count(prompt.begin(), prompt.end(), ':'), 3) << "two demonstrations and the question: " << prompt;
+    EXPECT_EQ(sample.at("arguments").at("gen_args_1").at("arg_1"), " tech");
+    EXPECT_EQ(sample.at("resps").size(), 2u);
+    for (std::size_t c = 0; c < 2; ++c) {
+      EXPECT_EQ(sample.at("resps")[c][0], sample.at("filtered_resps")[c]);
+      EXPECT_NEAR(std::stod(sample.at("filtered_resps")[c][0].get<std::string>()),
+                  told[q].at("scores")[c].get<double>(), 1e-12);
+    }
+    EXPECT_EQ(sample.at("acc").get<double>(), told[q].at("prediction") == told[q].at("truth") ? 1 : 0);
+    EXPECT_EQ(sample.at("target"), told[q].at("truth").dump());
+    EXPECT_EQ(sample.at("prompt_hash"), sha256(prompt));
+    right += sample.at("acc").get<double>();
+    for (const char* hash : {"doc_hash", "prompt_hash", "target_hash"}) hashes += sample.at(hash).get<std::string>();
+  }
+  const json whole = results("2-shot");
+  EXPECT_NEAR(whole.at("results").at("short").at("acc,none").get<double>(), right / all.size(), 1e-12);
+  EXPECT_EQ(whole.at("task_hashes").at("short"), sha256(hashes));
+}
+
+TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
+  std::string rows;
+  for (int a = 0; a < 8; ++a) rows += json{{"q", std::to_string(a) + "+1"}, {"a", std::to_string(a + 1)}}.dump() + "\n";
+  write_file(folder() / "sums.jsonl", rows);
+  write_file(folder() / "sums.yaml",
+             "name: sums\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {prompt: \"{q} =\", target: \" {a}\"}\n");
+  const Outcome end = run("sums.yaml", "sums.jsonl", {"--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto all = samples("0-shot", "sums");
+  ASSERT_EQ(all.size(), 8u);
+  double sum = 0;
+  for (const auto& sample : all) {
+    EXPECT_EQ(sample.at("filtered_resps")[0][1], sample.at("acc").get<double>() == 1 ? "True" : "False");
+    EXPECT_EQ(sample.at("arguments").size(), 1u);
+    EXPECT_EQ(sample.at("arguments").at("gen_args_0").at("arg_1"), sample.at("target"));
+    sum += sample.at("perplexity").get<double>();
+  }
+  const json scores = results("0-shot").at("results").at("sums");
+  EXPECT_NEAR(scores.at("perplexity,none").get<double>(), std::exp(-sum / 8), 1e-6);
+  EXPECT_EQ(scores.at("perplexity_stderr,none"), "N/A");
+  EXPECT_EQ(results("0-shot").at("configs").at("sums").at("output_type"), "loglikelihood");
+}
+
+TEST_F(LmEval, ReadsItsTaskFiles) {
+  std::string rows;
+  for (int row = 0; row < 20; ++row) {
+    rows += json{{"question", "q" + std::to_string(row)},
+                 {"choices", {{"text", {"goal", "a chip"}}, {"label", {"A", "B"}}}},
+                 {"key", row % 2 == 0 ? "A" : "B"}}
+                .dump() +
+            "\n";
+  }
+  write_file(folder() / "data/test.jsonl", rows);
+  write_file(
+      folder() / "data/dev.jsonl",
+      json{{"question", "first"}, {"choices", {{"text", {"x", "y"}}, {"label", {"A", "B"}}}}, {"key", "B"}}.dump() +
+          "\n" +
+          json{{"question", "second"}, {"choices", {{"text", {"x", "y"}}, {"label", {"A", "B"}}}}, {"key", "A"}}
+              .dump() +
+          "\n");
+  write_file(folder() / "_default",
+             "output_type: multiple_choice\ntest_split: test\nfewshot_split: dev\nfewshot_config: {sampler: first_n}\n"
+             "doc_to_text: \"{{question.strip()}}?\"\ndoc_to_target: \"{{choices.label.index(key)}}\"\n"
+             "doc_to_choice: \"{{choices.text}}\"\nmetric_list:\n  - metric: acc_norm\n");
+  write_file(folder() / "science.yaml",
+             "include: _default\ntask: science\ndescription: \"Answer:\\n\"\nnum_fewshot: 1\n");
+  const Outcome end = run("science.yaml", "data", {"--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto all = samples("1-shot", "science");
+  ASSERT_EQ(all.size(), 20u);
+  EXPECT_EQ(all[0].at("doc").at("choices"), (json{"goal", "a chip"}));
+  const std::string prompt = all[0].at("arguments").at("gen_args_0").at("arg_0").get<std::string>();
+  EXPECT_TRUE(prompt.starts_with("Answer:\nfirst? y\n\nq")) << prompt;
+  EXPECT_TRUE(prompt.ends_with("?")) << prompt;
+  EXPECT_EQ(all[0].at("arguments").at("gen_args_0").at("arg_1"), " goal");
+  const json whole = results("1-shot");
+  EXPECT_EQ(whole.at("configs").at("science").at("target_delimiter"), " ");
+  EXPECT_EQ(whole.at("configs").at("science").at("description"), "Answer:\n");
+  // graft's accuracy is the first metric of the file.
+  const json row = json::parse(read_file(folder() / "out/results.json")).at("tasks")[0].at("rows")[1];
+  EXPECT_NEAR(row.at("accuracy").at("value").get<double>(),
+              whole.at("results").at("science").at("acc_norm,none").get<double>(), 1e-12);
+  for (const auto& sample : all) {
+    std::vector<double> normalised;
+    for (std::size_t c = 0; c < 2; ++c)
+      normalised.push_back(std::stod(sample.at("filtered_resps")[c][0].get<std::string>()) / (c == 0 ? 4 : 6));
+    const int best = normalised[1] > normalised[0] ? 1 : 0;
+    EXPECT_EQ(sample.at("acc_norm").get<double>(), best == sample.at("doc").at("label").get<int>() ? 1 : 0);
+  }
+  const Outcome none = run("science.yaml", "data", {"--shots", "0"});
+  EXPECT_EQ(none.code, 0) << none.err;
+  EXPECT_EQ(none.out.find("1-shot"), std::string::npos) << "the command has the last word";
+}
+
+TEST_F(LmEval, TaskFilesThatNeedPythonAreRefused) {
+  write_file(folder() / "code.yaml",
+             "task: code\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text: !function utils.text\n");
+  expect_refused(run("code.yaml", "rows.jsonl"), 2, {"code.yaml:4", "!function utils.text"});
+  write_file(folder() / "rolling.yaml",
+             "task: rolling\ntest_split: test\noutput_type: loglikelihood_rolling\ndoc_to_text: \"\"\n");
+  expect_refused(run("rolling.yaml", "rows.jsonl"), 5, {"rolling.yaml:3", "loglikelihood_rolling"});
+}
+
+TEST_F(LmEval, AnotherFormatIsRefused) {
+  expect_refused(run("short.yaml", "rows.jsonl", {"--output-format", "lmeval"}), 2, {"--output-format", "lm-eval"});
+  ASSERT_EQ(run("short.yaml", "rows.jsonl").code, 0);
+  EXPECT_FALSE(fs::exists(folder() / "out/lm-eval")) << "only where it is asked for";
+}
+
+}  // namespace
+}  // namespace graft::e2e
