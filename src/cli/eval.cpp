@@ -13,6 +13,7 @@
 #include "cli/core/eval_statistics.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
+#include "cli/core/overlaps.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
@@ -183,6 +184,7 @@ std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& bas
   for (const auto& planned : plan) {
     all.push_back(open_eval_data(planned.config, planned.settings, *base.tokenizer));
     note_training_rows(all.back(), adapters);
+    note_overlaps(all.back(), adapters);
     for (const auto& note : all.back().notes)
       std::fprintf(stderr, "graft: note: %s: %s\n", all.back().task.name.c_str(), note.c_str());
   }

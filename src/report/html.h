@@ -98,6 +98,7 @@ struct ReportData {
   std::optional<ReportEvaluation> after;
   std::optional<ReportScore> improvement;  ///< accuracy after minus before, paired, -1…1
   std::optional<double> chance;            ///< accuracy of guessing
+  std::string overlap;                     ///< what is held out and what trained have in common, a sentence
 
   std::vector<ReportTextScore> text_scores;  ///< of a generation task, instead of all before and after this
   std::vector<ReportSample> samples;         ///< the first of `prompts`

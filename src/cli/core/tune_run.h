@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/tune_report.h"
+#include "corpus/contamination.h"
 #include "report/run_folder.h"
 #include "train/loop.h"
 
@@ -69,6 +70,7 @@ class TuneRun {
   std::unique_ptr<Progress> progress_;
   std::time_t started_ = std::time(nullptr);
   std::optional<Evaluation> before_, after_;
+  std::optional<Overlap> overlap_;
   Trained trained_;
 };
 
