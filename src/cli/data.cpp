@@ -7,7 +7,8 @@
 namespace graft {
 namespace {
 
-const std::vector<const Verb*> kTools = {&data_tools::contamination};
+const std::vector<const Verb*> kTools = {&data_tools::contamination, &data_tools::dedup, &data_tools::filter,
+                                         &data_tools::classifier,    &data_tools::mix,   &data_tools::stats};
 
 std::vector<std::pair<const CLI::App*, const Verb*>> declared;
 
@@ -33,9 +34,13 @@ int run() {
 namespace cli {
 extern const Verb data;
 const Verb data{
-    "data", "look for evaluation examples in training text",
+    "data", "look for evaluation examples in training text; deduplicate, filter and mix text",
     "  graft data contamination --train corpus/*.jsonl --task rte --data superglue/rte/ --output runs/rte-seen\n"
-    "  graft data contamination --help\n",
+    "  graft data dedup corpus/*.jsonl --output unique.jsonl\n"
+    "  graft data filter unique.jsonl --min-words 50 --min-letters-share 0.6 --output kept.jsonl\n"
+    "  graft data classifier --good wiki.jsonl --bad crawl.jsonl --output quality.json\n"
+    "  graft data mix --source web=kept.jsonl:0.8 --source wiki=wiki.jsonl:0.2 --documents 100000 --output mix.jsonl\n"
+    "  graft data stats mix.jsonl\n",
     declare, run};
 }  // namespace cli
 }  // namespace graft

@@ -35,7 +35,8 @@ class Chunks {
     buffer_.erase(0, std::exchange(at_, 0));
     return stream_.read(buffer_, std::max(chunk_, buffer_.size()));
   }
-  std::uint64_t position() const { return stream_.position(); }
+  /// Bytes that were taken.
+  std::uint64_t position() const { return stream_.position() - left().size(); }
 
  private:
   FileStream stream_;
@@ -77,8 +78,8 @@ class WholeText : public DocumentReader::Source {
       : path_(path), chunks_(path, settings.chunk_bytes) {}
 
   bool next(Piece& piece) override {
-    if (ended_) return false;
     chunks_.take(std::exchange(given_, 0));
+    if (ended_) return false;
     std::size_t space;
     while ((space = chunks_.left().find_last_of(" \t\r\n")) == std::string_view::npos && !ended_) {
       ended_ = !chunks_.more();
@@ -92,7 +93,7 @@ class WholeText : public DocumentReader::Source {
     if (ended_ && blank_) fail(Category::InvalidArgument, path_.string(), "holds no text; leave it out");
     return true;
   }
-  std::uint64_t position() const override { return chunks_.position(); }
+  std::uint64_t position() const override { return chunks_.position() + given_; }
 
  private:
   fs::path path_;

@@ -12,7 +12,7 @@ class DocumentReader::Source {
   virtual ~Source() = default;
   /// Fills all of a piece but the file of its place.
   virtual bool next(Piece& piece) = 0;
-  /// Bytes of the file that were read.
+  /// Bytes of the file up to the end of the last piece.
   virtual std::uint64_t position() const = 0;
 };
 

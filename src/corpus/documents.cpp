@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -132,6 +133,12 @@ std::string DocumentReader::where(const Place& place) const {
 
 std::uint64_t DocumentReader::bytes() const {
   return bytes_before_ + (source_ ? source_->position() : 0);
+}
+
+std::string document_line(const std::string& field, const std::string& text, const std::string& source) {
+  nlohmann::ordered_json line = {{field, text}};
+  if (!source.empty()) line[field == "source" ? "mix_source" : "source"] = source;
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 void refuse_pipes(const DocumentReader& reader) {

@@ -59,7 +59,7 @@ class DocumentReader {
   /// "corpus.jsonl:17", "a.txt"
   std::string where(const Place& place) const;
   const std::vector<std::filesystem::path>& files() const { return files_; }
-  /// Documents that were begun, and bytes that were read, so far.
+  /// Documents that were begun, and bytes up to the end of the last piece, so far.
   std::int64_t documents() const { return documents_; }
   std::uint64_t bytes() const;
   /// Of all files; 0 where one of them is a pipe.
@@ -82,6 +82,9 @@ class DocumentReader {
   std::unique_ptr<Progress> progress_;
   std::int64_t shown_ = -1;  // megabytes
 };
+
+/// A document as a line of a .jsonl file, its end included; with the name of its source, where it has one.
+std::string document_line(const std::string& field, const std::string& text, const std::string& source = "");
 
 /// Throws InvalidArgument where a file is a pipe, which cannot be read twice.
 void refuse_pipes(const DocumentReader& reader);

@@ -89,8 +89,8 @@ std::uint64_t mixed(std::uint64_t value) {
   return value ^ (value >> 33);
 }
 
-std::uint64_t hash_of_word(std::string_view word) {
-  std::uint64_t hash = mixed(word.size() + kBase);
+std::uint64_t hash_of_word(std::string_view word, std::uint64_t seed) {
+  std::uint64_t hash = mixed(word.size() + kBase * (seed + 1));
   while (!word.empty()) {
     std::uint64_t block = 0;
     const std::size_t bytes = word.size() < sizeof block ? word.size() : sizeof block;

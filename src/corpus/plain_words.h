@@ -32,8 +32,8 @@ class PlainWords {
   std::vector<std::size_t> ends_;  // of each word in text_, where its space stands
 };
 
-/// A hash of a word's bytes, well mixed; the same in every run on machines of the same byte order.
-std::uint64_t hash_of_word(std::string_view word);
+/// A hash of a word's bytes, well mixed, one for each seed; the same in every run on machines of the same byte order.
+std::uint64_t hash_of_word(std::string_view word, std::uint64_t seed = 0);
 /// The finaliser of MurmurHash3: every bit of `value` changes half of the result's.
 std::uint64_t mixed(std::uint64_t value);
 
