@@ -1,4 +1,4 @@
-# graft_core: files, text, tasks, costs, statistics and reports; needs no LibTorch, so that the sanitizer build and the fuzz
+# graft_core: files, text, tasks, costs, statistics, reports and corpora; needs no LibTorch, so that the sanitizer build and the fuzz
 # targets stay small. graft_engine: everything that computes. graft: the command.
 function(graft_glob out)
   set(all "")
@@ -21,7 +21,7 @@ function(graft_only_tests out)
   set(${out} ${kept} PARENT_SCOPE)
 endfunction()
 
-set(GRAFT_CORE_FOLDERS base checkpoint config cost text data statistics report)
+set(GRAFT_CORE_FOLDERS base checkpoint config cost text data statistics report corpus)
 set(GRAFT_ENGINE_FOLDERS nn nn/kernels nn/stores arch arch/core adapters adapters/core convert generate eval objectives objectives/core
     train)
 set(GRAFT_CLI_FOLDERS cli cli/core)

@@ -28,6 +28,7 @@ class Descriptor {
   }
   Descriptor(const Descriptor&) = delete;
   int value() const { return value_; }
+  int take() { return std::exchange(value_, -1); }
 
  private:
   int value_;
@@ -97,6 +98,29 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+FileStream::FileStream(const std::filesystem::path& path) : path_(path) {
+  Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (descriptor.value() < 0) fail_open(path, errno);
+  status_of_file(descriptor.value(), path, /*pipes=*/true);
+  descriptor_ = descriptor.take();
+}
+
+FileStream::~FileStream() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+bool FileStream::read(std::string& buffer, std::size_t bytes) {
+  const std::size_t before = buffer.size();
+  buffer.resize(before + bytes);
+  ssize_t count = -1;
+  do count = ::read(descriptor_, buffer.data() + before, bytes);
+  while (count < 0 && errno == EINTR);
+  if (count < 0) fail_open(path_, errno);
+  buffer.resize(before + static_cast<std::size_t>(count));
+  position_ += static_cast<std::uint64_t>(count);
+  return count > 0;
 }
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {

@@ -33,6 +33,25 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// A file or a pipe read from front to back. Throws NotFound, Io (also for a folder or a device).
+class FileStream {
+ public:
+  explicit FileStream(const std::filesystem::path& path);
+  ~FileStream();
+  FileStream(const FileStream&) = delete;
+  FileStream& operator=(const FileStream&) = delete;
+
+  /// Appends at most `bytes` (1 or more) to `buffer`; false where nothing is left. Throws Io.
+  bool read(std::string& buffer, std::size_t bytes);
+  /// Bytes that read() has given so far.
+  std::uint64_t position() const { return position_; }
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  std::uint64_t position_ = 0;
+};
+
 /// Writes to a temporary file beside `path`; commit() syncs it and renames it over `path`. Destroyed without commit(),
 /// it leaves nothing behind. write() and commit() throw Io (no permission) or ResourceExhausted (disk full, quota).
 /// Creates missing parent folders.

@@ -20,6 +20,7 @@
 #include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
+#include "cli/core/overlaps.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
@@ -245,9 +246,12 @@ std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& bas
   std::vector<EvalData> all;
   for (std::size_t t = 0; t < plan.size(); ++t) {
     all.push_back(open_eval_data(plan[t].config, plan[t].settings, *base.tokenizer));
+    std::vector<const EvalAdapter*> here;
     for (std::size_t a = 0; a < adapters.size(); ++a) {
-      if (answers(choices[a], t)) note_training_rows(all.back(), adapters[a]);
+      if (answers(choices[a], t)) here.push_back(&adapters[a]);
     }
+    for (const EvalAdapter* adapter : here) note_training_rows(all.back(), *adapter);
+    note_overlaps(all.back(), here);
     for (const auto& note : all.back().notes)
       std::fprintf(stderr, "graft: note: %s: %s\n", all.back().task.name.c_str(), note.c_str());
   }

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "data/reader.h"
@@ -18,12 +20,20 @@ struct Record {
   bool blank() const { return fields.size() == 1 && !quoted && is_blank(fields[0]); }
 };
 
-// One CSV record at a time; keeps count of the lines that quoted fields run over.
-class CsvCursor {
+class RecordCursor {
  public:
-  CsvCursor(std::string_view text, const std::string& name) : text_(text), name_(name) {}
+  virtual ~RecordCursor() = default;
+  virtual bool next(Record& record) = 0;
+  virtual std::size_t position() const = 0;
+};
 
-  bool next(Record& record) {
+// One CSV record at a time; keeps count of the lines that quoted fields run over.
+class CsvCursor : public RecordCursor {
+ public:
+  CsvCursor(std::string_view text, std::string name) : text_(text), name_(std::move(name)) {}
+
+  std::size_t position() const override { return at_; }
+  bool next(Record& record) override {
     if (at_ >= text_.size()) return false;
     record = {{}, line_, false};
     do record.fields.push_back(field(record));
@@ -81,16 +91,17 @@ class CsvCursor {
   }
 
   std::string_view text_;
-  const std::string& name_;
+  std::string name_;
   std::size_t at_ = 0;
   int line_ = 1;
 };
 
-class TsvCursor {
+class TsvCursor : public RecordCursor {
  public:
   explicit TsvCursor(std::string_view text) : lines_(text) {}
 
-  bool next(Record& record) {
+  std::size_t position() const override { return lines_.position(); }
+  bool next(Record& record) override {
     std::string_view line;
     if (!lines_.next(line)) return false;
     record = {{}, lines_.number(), false};
@@ -114,50 +125,88 @@ void check_header(const Record& header, const std::string& where) {
   }
 }
 
-Row to_row(const Record& header, Record& record, const std::string& name, const char* separator) {
-  Row row;
-  row.where = fmt::format("{}:{}", name, record.line);
-  if (record.fields.size() != header.fields.size()) {
-    fail(Category::InvalidArgument, row.where, "has {} fields, the header has {}; is a {} missing or too many?",
-         record.fields.size(), header.fields.size(), separator);
-  }
-  for (std::size_t i = 0; i < record.fields.size(); ++i) row.fields[header.fields[i]] = std::move(record.fields[i]);
-  return row;
+// Separators are ASCII, so that a field alone is decoded as the whole text would be.
+void decode(Record& record) {
+  for (auto& field : record.fields) field = replace_invalid_utf8(field);
 }
 
-template <typename Cursor>
-std::vector<Row> read_table(Cursor cursor, const std::string& name, const char* separator) {
-  Record header;
-  if (!cursor.next(header) || header.blank()) {
-    fail(Category::InvalidArgument, name + ":1", "has no header line; the first line must name the columns");
-  }
-  check_header(header, name + ":1");
+std::vector<Row> rows_of(TableReader table) {
   std::vector<Row> rows;
+  for (Row row; table.next(row);) rows.push_back(std::move(row));
+  return rows;
+}
+
+}  // namespace
+
+struct TableReader::State {
+  State(Format format, std::string_view bytes, const std::string& file) : name(file) {
+    const std::string_view text = checked_text(bytes, name);
+    mark = bytes.size() - text.size();
+    if (format == Format::Csv) {
+      cursor = std::make_unique<CsvCursor>(text, name);
+      separator = "comma or quote";
+    } else {
+      cursor = std::make_unique<TsvCursor>(text);
+      separator = "tab";
+    }
+    if (!cursor->next(header) || header.blank()) {
+      fail(Category::InvalidArgument, name + ":1", "has no header line; the first line must name the columns");
+    }
+    decode(header);
+    check_header(header, name + ":1");
+  }
+
+  void put(Record& record, Row& row) const {
+    row = {{}, fmt::format("{}:{}", name, record.line)};
+    if (record.fields.size() != header.fields.size()) {
+      fail(Category::InvalidArgument, row.where, "has {} fields, the header has {}; is a {} missing or too many?",
+           record.fields.size(), header.fields.size(), separator);
+    }
+    decode(record);
+    for (std::size_t i = 0; i < record.fields.size(); ++i) row.fields[header.fields[i]] = std::move(record.fields[i]);
+  }
+
+  std::string name;
+  std::size_t mark = 0;  // bytes of the byte order mark
+  const char* separator = "";
+  std::unique_ptr<RecordCursor> cursor;
+  Record header;
+};
+
+TableReader::TableReader(Format format, std::string_view bytes, std::string name)
+    : state_(std::make_unique<State>(format, bytes, name)) {}
+
+TableReader::~TableReader() = default;
+TableReader::TableReader(TableReader&&) noexcept = default;
+
+bool TableReader::next(Row& row) {
   int blank_line = 0;
-  for (Record record; cursor.next(record);) {
+  for (Record record; state_->cursor->next(record);) {
     if (record.blank()) {
       if (blank_line == 0) blank_line = record.line;
       continue;
     }
     // Blank lines at the end are harmless; one in the middle may be a lost row.
     if (blank_line > 0) {
-      fail(Category::InvalidArgument, fmt::format("{}:{}", name, blank_line), "empty row; remove the blank line");
+      fail(Category::InvalidArgument, fmt::format("{}:{}", state_->name, blank_line),
+           "empty row; remove the blank line");
     }
-    rows.push_back(to_row(header, record, name, separator));
+    state_->put(record, row);
+    return true;
   }
-  return rows;
+  return false;
 }
 
-}  // namespace
+std::size_t TableReader::position() const {
+  return state_->mark + state_->cursor->position();
+}
 
 std::vector<Row> read_csv(std::string_view bytes, const std::string& name) {
-  const std::string text = decode_text(bytes, name);
-  return read_table(CsvCursor(text, name), name, "comma or quote");
+  return rows_of(TableReader(TableReader::Format::Csv, bytes, name));
 }
 
 std::vector<Row> read_tsv(std::string_view bytes, const std::string& name) {
-  const std::string text = decode_text(bytes, name);
-  return read_table(TsvCursor(text), name, "tab");
+  return rows_of(TableReader(TableReader::Format::Tsv, bytes, name));
 }
 
 }  // namespace graft

@@ -92,14 +92,17 @@ class RowBuilder : public nlohmann::json_sax<Json> {
 
 }  // namespace
 
+Row jsonl_row(std::string_view line, const std::string& where) {
+  Row row{{}, where};
+  RowBuilder builder(row);
+  Json::sax_parse(line.begin(), line.end(), &builder);
+  return row;
+}
+
 std::vector<Row> read_jsonl(std::string_view bytes, const std::string& name) {
   std::vector<Row> rows;
-  each_row(bytes, name, [&](std::string_view line, const std::string& where) {
-    Row row{{}, where};
-    RowBuilder builder(row);
-    Json::sax_parse(line.begin(), line.end(), &builder);
-    rows.push_back(std::move(row));
-  });
+  each_row(bytes, name,
+           [&](std::string_view line, const std::string& where) { rows.push_back(jsonl_row(line, where)); });
   return rows;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,9 @@ namespace graft {
 /// Corruption (not a JSON object), InvalidArgument (blank line, UTF-16, nested deeper than 16 levels).
 std::vector<Row> read_jsonl(std::string_view bytes, const std::string& name);
 
+/// The row of one such line, which is valid UTF-8. Throws Corruption, InvalidArgument, as read_jsonl.
+Row jsonl_row(std::string_view line, const std::string& where);
+
 /// CSV as RFC 4180 has it: a header line, quoted fields with commas, line breaks and doubled quotes; LF or CRLF. Throws
 /// Corruption (a quote that is not closed, text behind a closing quote), InvalidArgument (no header, a repeated column,
 /// another number of fields than the header, blank line, UTF-16).
@@ -21,6 +25,26 @@ std::vector<Row> read_csv(std::string_view bytes, const std::string& name);
 
 /// Tab-separated values as registered with IANA: a header line, no quoting; LF or CRLF. Throws as read_csv.
 std::vector<Row> read_tsv(std::string_view bytes, const std::string& name);
+
+/// The rows of a table one at a time, as read_csv and read_tsv read them. Movable.
+class TableReader {
+ public:
+  enum class Format { Csv, Tsv };
+
+  /// Reads the header. `bytes` must outlive it. Throws as read_csv.
+  TableReader(Format format, std::string_view bytes, std::string name);
+  ~TableReader();
+  TableReader(TableReader&&) noexcept;
+
+  /// The next row; false at the end. Throws as read_csv.
+  bool next(Row& row);
+  /// Bytes behind it.
+  std::size_t position() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 /// A row a line: as many fields as `fields`, with `separator` between them, without white space around; blank lines at
 /// the end are passed over. Throws InvalidArgument (another number of fields, blank line, UTF-16).

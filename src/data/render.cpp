@@ -3,7 +3,6 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
-#include "data/sampler.h"
 #include "data/task.h"
 #include "data/template.h"
 #include "data/unicode.h"
@@ -11,7 +10,6 @@
 namespace graft {
 namespace {
 
-constexpr std::size_t kIdDigits = 16;
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 std::optional<std::int64_t> whole_number(const std::string& text) {
@@ -115,9 +113,11 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   const std::string context = fmt::format("{}: template '{}'", row.where, made.name);
   const FieldValues values(task, row, tokenizer, context);
   Example example;
-  example.id = content_hash(row).substr(0, kIdDigits);
+  example.id = example_id(row);
   example.where = row.where;
   example.prompt = values.text(made.prompt);
+  for (const auto& field : shown_fields(task, row))
+    example.content += (example.content.empty() ? "" : " ") + values(field);
   if (task.generates()) {
     example.writes = true;
     if (!has_target(task, row)) return example;

@@ -35,6 +35,7 @@ struct Example {
   std::vector<std::string> references;  ///< of a held-out prompt of a generation task, without white space around
   std::string where;
   std::size_t delimiter_bytes = 0;  ///< that choices begin with and that their lengths do not count
+  std::string content;              ///< row_text() of the row, its fields as they were rendered
 };
 
 /// A prompt template of a task: `prompt`, `choices` and `target` may hold {field}; {{ and }} stand for literal braces.
@@ -148,6 +149,17 @@ bool has_target(const Task& task, const Row& row);
 /// Label index of a row, -1 where it carries none. A label is one of task.labels or, where these are no numbers, also
 /// its index. Throws InvalidArgument with the nearest label.
 std::int64_t label_of(const Task& task, const Row& row);
+
+/// Fields of the data that a row shows in the first template, in their order there: the prompt's, the choices', the
+/// target's. The label is none of them.
+std::vector<std::string> shown_fields(const Task& task, const Row& row);
+
+/// What a row itself says, without the words of any template: its shown_fields() as they are in the data, one space
+/// between them. What overlaps with other texts are looked for in.
+std::string row_text(const Task& task, const Row& row);
+
+/// What Example::id is: the first 16 digits of content_hash().
+std::string example_id(const Row& row);
 
 /// Fields of the data that the templates and word tables of a task use, sorted.
 std::vector<std::string> used_fields(const Task& task);

@@ -7,7 +7,7 @@
 
 namespace graft {
 
-std::string decode_text(std::string_view bytes, const std::string& name) {
+std::string_view checked_text(std::string_view bytes, const std::string& name) {
   if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) {
     fail(Category::InvalidArgument, name, "is UTF-16 text; save it as UTF-8");
   }
@@ -15,7 +15,11 @@ std::string decode_text(std::string_view bytes, const std::string& name) {
   if (bytes.substr(0, kStart).find('\0') != std::string_view::npos)
     fail(Category::InvalidArgument, name, "is not text: it holds zero bytes; give a UTF-8 text file");
   if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);
-  return replace_invalid_utf8(bytes);
+  return bytes;
+}
+
+std::string decode_text(std::string_view bytes, const std::string& name) {
+  return replace_invalid_utf8(checked_text(bytes, name));
 }
 
 bool LineCursor::next(std::string_view& line) {

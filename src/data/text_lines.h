@@ -7,8 +7,11 @@
 
 namespace graft {
 
-/// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced. Throws InvalidArgument for UTF-16
-/// text and for files with zero bytes near the beginning, which are no text.
+/// The bytes behind a UTF-8 byte order mark, as they are; the beginning of a file is enough to tell. Throws
+/// InvalidArgument for UTF-16 text and for zero bytes near the beginning, which are no text.
+std::string_view checked_text(std::string_view bytes, const std::string& name);
+
+/// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced. Throws as checked_text.
 std::string decode_text(std::string_view bytes, const std::string& name);
 
 /// Calls `row` for each line with the line and where it stands ("file.jsonl:3"). Blank lines may end a file. Throws
@@ -25,6 +28,8 @@ class LineCursor {
   bool next(std::string_view& line);
   /// Number of the line that next() gave last, from 1.
   int number() const { return number_; }
+  /// Where the next line begins, in bytes.
+  std::size_t position() const { return at_; }
   /// True if only blank lines follow.
   bool only_blank_left() const;
 

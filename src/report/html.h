@@ -113,6 +113,7 @@ struct ReportData {
   std::optional<double> chance;            ///< accuracy of guessing
   std::optional<ReportCalibration> calibration_before;
   std::optional<ReportCalibration> calibration_after;
+  std::string overlap;  ///< what is held out and what trained have in common, a sentence
 
   std::vector<ReportTextScore> text_scores;  ///< of a generation task, instead of all before and after this
   std::vector<ReportSample> samples;         ///< the first of `prompts`

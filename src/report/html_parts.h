@@ -24,6 +24,9 @@ std::string cost_section(const ReportData& data);
 std::string reproducibility_section(const ReportData& data);
 std::string commands_section(const ReportData& data);
 
+/// What the held-out examples and those that trained have in common, beside the scores; empty where it is not known.
+std::string overlap_note(const ReportData& data);
+
 /// `<dl>` of names and text values; those without a value are left out.
 std::string fact_list(const std::vector<std::pair<const char*, std::string>>& facts);
 

@@ -124,6 +124,10 @@ std::string accuracy_table(const char* what, const std::string& rows) {
 
 }  // namespace
 
+std::string overlap_note(const ReportData& data) {
+  return data.overlap.empty() ? "" : "<p class=\"note\">" + escape(data.overlap) + ".</p>";
+}
+
 std::string headline_section(const ReportData& data) {
   if (!data.text_scores.empty()) return written_section(data);
   if (!data.before && !data.after) {
@@ -140,9 +144,9 @@ std::string headline_section(const ReportData& data) {
   const std::string lead = fmt::format(
       "<div class=\"lead\"><p class=\"what\">Accuracy on {} held-out example{}</p><div class=\"bigs\">{}</div>{}</div>",
       grouped(examples), examples == 1 ? "" : "s", big, verdict(data));
-  return section(
-      "result", "Result",
-      "<div class=\"grid2 result\">" + lead + figure(interval_chart(data), "Scores with 95% intervals") + "</div>");
+  return section("result", "Result",
+                 "<div class=\"grid2 result\">" + lead + figure(interval_chart(data), "Scores with 95% intervals") +
+                     "</div>" + overlap_note(data));
 }
 
 std::string tasks_section(const ReportData& data) {

@@ -56,7 +56,8 @@ void expect_sound(const std::string& html) {
 
 ReportData hostile(const std::string& text) {
   ReportData data = sample_report();
-  for (std::string* field : {&data.model, &data.task, &data.method, &data.started, &data.version, &data.config})
+  for (std::string* field :
+       {&data.model, &data.task, &data.method, &data.started, &data.version, &data.config, &data.overlap})
     *field = text;
   for (auto& label : data.labels) label = text;
   for (auto* curves : {&data.loss, &data.evaluations}) {
@@ -132,6 +133,7 @@ TEST(Html, ShowsWhatTheRunDid) {
                            "88.5%",
                            "84.0% to 93.0%",
                            "+29.0 points",
+                           "2 of 200 held-out examples share a 13-gram with the tuning examples.",
                            "Macro F1",
                            "Learning rate",
                            "Before tuning",
@@ -150,6 +152,16 @@ TEST(Html, ShowsWhatTheRunDid) {
   }
   EXPECT_EQ(html.find("http:"), std::string::npos);
   EXPECT_EQ(html.find("https:"), std::string::npos);
+}
+
+TEST(Html, WhatIsSharedWithTheTuningExamplesStandsBesideTheScores) {
+  ReportData texts;
+  texts.text_scores = {{"bleu", "0 to 100", 1, 2}};
+  texts.overlap = "3 of 9 <share>";
+  EXPECT_NE(render_report(texts).find("<p class=\"note\">3 of 9 &lt;share&gt;.</p>"), std::string::npos);
+  ReportData unknown = sample_report();
+  unknown.overlap.clear();
+  EXPECT_EQ(render_report(unknown).find("13-gram"), std::string::npos);
 }
 
 TEST(Html, EveryDrawingHasATextAlternativeAndEveryIdIsUnique) {

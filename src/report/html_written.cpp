@@ -29,7 +29,8 @@ std::string written_section(const ReportData& data) {
                   "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Metric</th><th scope=\"col\" "
                   "class=\"n\">Before</th><th scope=\"col\" class=\"n\">After</th><th scope=\"col\">Range</th></tr>"
                   "</thead><tbody>{}</tbody></table></div>",
-                  grouped(data.prompts), data.prompts == 1 ? "" : "s", rows));
+                  grouped(data.prompts), data.prompts == 1 ? "" : "s", rows) +
+          overlap_note(data));
 }
 
 std::string samples_section(const ReportData& data) {

@@ -89,6 +89,7 @@ ReportData sample_report() {
                           {{38, 0, 3, 0, 4}, {1, 31, 1, 1, 1}, {2, 2, 33, 0, 0}, {0, 0, 1, 45, 0}, {3, 3, 0, 1, 30}});
   data.improvement = ReportScore{0.29, 0.215, 0.365};
   data.chance = 0.2;
+  data.overlap = "2 of 200 held-out examples share a 13-gram with the tuning examples";
   data.loss = {decaying("total", 3.4, 1.1, 1), decaying("language model", 1.9, 0.7, 2),
                decaying("unlikelihood", 0.6, 0.15, 3), decaying("length-normalised", 0.9, 0.25, 4)};
   data.learning_rate = {"learning rate", {}};

@@ -35,6 +35,13 @@ TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
   EXPECT_EQ(all[0].at("flops_per_question_alone"), all[0].at("flops_per_question"));
   const json head = results();
   EXPECT_EQ(head.at("tasks")[0].at("questions"), kRows - 12);
+  const json overlaps = head.at("tasks")[0].at("overlaps");
+  ASSERT_EQ(overlaps.size(), 2u) << overlaps;
+  EXPECT_EQ(overlaps[0].at("with"), "candidates for demonstrations");
+  EXPECT_EQ(overlaps[1].at("with"), "runs/a (ia3)");
+  EXPECT_EQ(overlaps[1].at("questions"), kRows - 12);
+  EXPECT_NE(end.err.find("28 questions share a 13-gram with the candidates for demonstrations"), std::string::npos);
+  EXPECT_NE(read_file(folder() / "out/report.html").find("share a 13-gram"), std::string::npos);
   EXPECT_EQ(head.at("model").at("sha256").get<std::string>().size(), 64u);
   EXPECT_NE(head.at("command").get<std::string>().find("graft eval"), std::string::npos);
   EXPECT_NE(read_file(folder() / "out/report.html").find("<svg"), std::string::npos);

@@ -82,6 +82,16 @@ TEST_F(Tune, PmiComparesChoicesWithTheirNeutralScore) {
   EXPECT_NE(text("plain/predictions.jsonl"), text("pmi/predictions.jsonl"));
 }
 
+TEST_F(Tune, WhatIsSharedWithTheTrainingRowsIsTold) {
+  const Outcome end = run(arguments("run", "topics.yaml"));
+  const json overlap = summary("run").at("overlap");
+  EXPECT_EQ(overlap.at("ngram"), 13);
+  const std::string line = overlap.at("shared").dump() + " of " + overlap.at("held_out").dump() +
+                           " held-out examples share a 13-gram with the tuning examples";
+  EXPECT_NE(end.out.find(line), std::string::npos) << end.out;
+  EXPECT_NE(text("run/report.html").find(line), std::string::npos);
+}
+
 TEST_F(Tune, AFinishedRunIsListedOnce) {
   run(arguments("mine/one", "topics.yaml"));
   run(arguments("mine/one", "topics.yaml"));

@@ -21,12 +21,15 @@ constexpr std::size_t kLongestFile = 450;
 
 // A file may include from folders of a lower rank and from its own folder. docs/design.md names the order.
 const std::map<std::string, int> kRanks = {
-    {"base", 0},     {"checkpoint", 1}, {"config", 2},  {"text", 3},     {"nn", 4},   {"arch", 5},
-    {"adapters", 6}, {"data", 7},       {"convert", 7}, {"generate", 8}, {"eval", 9}, {"objectives", 10},
-    {"train", 11},   {"statistics", 4}, {"report", 1},  {"cost", 3},     {"cli", 100}};
+    {"base", 0},     {"checkpoint", 1}, {"config", 2},  {"text", 3},     {"nn", 4},     {"arch", 5},
+    {"adapters", 6}, {"data", 7},       {"convert", 7}, {"generate", 8}, {"eval", 9},   {"objectives", 10},
+    {"train", 11},   {"statistics", 4}, {"report", 1},  {"cost", 3},     {"corpus", 8}, {"cli", 100}};
 
 // Folders that stand on a few others only, whatever their rank.
-const std::map<std::string, std::set<std::string>> kNarrow = {{"statistics", {"base", "text"}}, {"report", {"base"}}};
+const std::map<std::string, std::set<std::string>> kNarrow = {
+    {"statistics", {"base", "text"}},
+    {"report", {"base"}},
+    {"corpus", {"base", "text", "data", "statistics", "report"}}};
 
 std::string read(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/core/job.h"
+#include "corpus/contamination.h"
 #include "data/bm25.h"
 #include "data/demonstrations.h"
 #include "data/sampler.h"
@@ -28,6 +29,12 @@ struct EvalSettings {
   std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity
 };
 
+/// What the questions share with other examples.
+struct EvalOverlap {
+  std::string with;  ///< whose these are: "candidates for demonstrations", or an adapter's name
+  Overlap overlap;
+};
+
 struct EvalData {
   Task task;
   std::string path;
@@ -41,8 +48,9 @@ struct EvalData {
   std::vector<std::vector<std::string>> content_free;
   std::string candidates_hash, questions_hash;  ///< data_hash() of either
   bool one_pool = false;
-  std::int64_t held_out = 0;       ///< questions that there are; --eval-rows may have kept fewer
-  std::vector<std::string> notes;  ///< sentences for the user
+  std::int64_t held_out = 0;          ///< questions that there are; --eval-rows may have kept fewer
+  std::vector<std::string> notes;     ///< sentences for the user
+  std::vector<EvalOverlap> overlaps;  ///< note_overlaps()
 
   std::int64_t count() const { return static_cast<std::int64_t>(questions.front().size()); }
 };

@@ -203,6 +203,15 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
   return cells;
 }
 
+// One entry for each set of examples that the questions were compared with.
+Json overlaps_json(const EvalData& data) {
+  Json all = Json::array();
+  for (const auto& [with, overlap] : data.overlaps)
+    all.push_back(
+        {{"with", with}, {"ngram", overlap.order}, {"questions", overlap.examples}, {"shared", overlap.shared}});
+  return all;
+}
+
 }  // namespace
 
 Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const EvaluatedTask& scores) {
@@ -219,6 +228,7 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
                {"normalisation", data.task.normalisation},
                {"chance", scores.chance},
                {"notes", data.notes},
+               {"overlaps", overlaps_json(data)},
                {"rows", Json::array()}};
   for (std::size_t r = 0; r < rows.size(); ++r) json["rows"].push_back(row_json(data, rows[r], scores.rows[r]));
   return json;

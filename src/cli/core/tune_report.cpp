@@ -136,6 +136,7 @@ ReportData tune_report(const TuneResult& run, const std::string& next) {
   data.version = GRAFT_VERSION;
   data.steps = run.settings.steps;
   data.labels = run.job.labels;
+  if (run.overlap) data.overlap = overlap_text(*run.overlap);
   if (run.after) add_comparison(data, run);
   add_curves(data, run);
   add_cost(data, run);

@@ -8,6 +8,7 @@
 
 #include "adapters/core/method.h"
 #include "cli/core/evaluation.h"
+#include "corpus/contamination.h"
 #include "report/html.h"
 #include "report/run_folder.h"
 #include "train/loop.h"
@@ -29,6 +30,7 @@ struct TuneResult {
   const std::optional<Evaluation>& before;  ///< both or neither
   const std::optional<Evaluation>& after;
   Trained trained;
+  const std::optional<Overlap>& overlap;  ///< overlap_of() the job
 };
 
 /// `next` is the command to go on with. The curves come from the folder's metrics. Throws as read_metrics.

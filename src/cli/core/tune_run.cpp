@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "cli/core/overlaps.h"
 #include "cli/core/tune_settings.h"
 #include "cli/core/usage.h"
 #include "convert/merge.h"
@@ -185,9 +186,11 @@ void TuneRun::finish() {
   progress_.reset();
   if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
   if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
+  overlap_ = overlap_of(job_);
   save();
   folder_.write_summary(summary());
-  const TuneResult result{job_, settings_, method_.name(), *adapter_, folder_, started_, before_, after_, trained_};
+  const TuneResult result{job_,     settings_, method_.name(), *adapter_, folder_,
+                          started_, before_,   after_,         trained_,  overlap_};
   folder_.write_report(render_report(tune_report(result, generate_command())));
   record();
 }
@@ -227,6 +230,8 @@ nlohmann::json TuneRun::summary() const {
     result["before_key"] = evaluation_key(job_);
   }
   if (after_) result["after"] = summary_of(*after_);
+  if (overlap_)
+    result["overlap"] = {{"ngram", overlap_->order}, {"held_out", overlap_->examples}, {"shared", overlap_->shared}};
   return result;
 }
 
@@ -291,6 +296,7 @@ void TuneRun::close() {
     std::printf("over %zu templates, median (quartiles): before %s, after %s\n", after_->by_template.size(),
                 percent_with_interval(before_->spread()).c_str(), percent_with_interval(after_->spread()).c_str());
   }
+  if (overlap_) std::printf("%s\n", overlap_text(*overlap_).c_str());
   std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\n%s %s\nnext:    %s\n",
               human_seconds(trained_.seconds).c_str(),
               trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),

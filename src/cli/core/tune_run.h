@@ -13,6 +13,7 @@
 #include "cli/core/evaluation.h"
 #include "cli/core/profiling.h"
 #include "cli/core/tune_report.h"
+#include "corpus/contamination.h"
 #include "report/run_folder.h"
 #include "train/loop.h"
 
@@ -72,6 +73,7 @@ class TuneRun {
   std::optional<StepProfile> profile_;
   std::time_t started_ = std::time(nullptr);
   std::optional<Evaluation> before_, after_;
+  std::optional<Overlap> overlap_;
   Trained trained_;
 };
 

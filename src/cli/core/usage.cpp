@@ -33,6 +33,17 @@ std::vector<std::string> verb_names(const CLI::App& app) {
   return names;
 }
 
+// The verb that was named, or the tool of a verb that has some; `app` itself where neither was.
+const CLI::App& innermost(const CLI::App& app) {
+  const auto parsed = app.get_subcommands();
+  return parsed.empty() ? app : innermost(*parsed.front());
+}
+
+// "graft data dedup"
+std::string command_name(const CLI::App& app) {
+  return app.get_parent() == nullptr ? "graft" : command_name(*app.get_parent()) + " " + app.get_name();
+}
+
 // An option that is unknown leaves its value over too: the option is what is wrong.
 std::string unknown_word(const std::vector<std::string>& left_over) {
   const auto option =
@@ -44,31 +55,36 @@ std::string unknown_word(const std::vector<std::string>& left_over) {
 }  // namespace
 
 std::string explain_usage(const CLI::App& app, const CLI::ParseError& error) {
-  const auto parsed = app.get_subcommands();
-  const CLI::App& verb = parsed.empty() ? app : *parsed.front();
-  const std::string command = parsed.empty() ? "graft" : "graft " + verb.get_name();
+  const CLI::App& verb = innermost(app);
+  const bool root = verb.get_parent() == nullptr;
+  const auto tools = verb_names(verb);
+  const char* kind = root ? "verb" : "tool";
   const auto left_over = app.remaining(/*recurse=*/true);
   std::string what = error.what();
   if (!left_over.empty()) {
     const std::string word = unknown_word(left_over);
     if (word.starts_with("-")) {
       what = fmt::format("unknown option '{}'{}", word, likely(word, option_names(verb)));
-    } else if (parsed.empty()) {
-      what = fmt::format("unknown verb '{}'{}", word, did_you_mean(word, verb_names(app)));
+    } else if (!tools.empty()) {
+      what = fmt::format("unknown {} '{}'{}", kind, word, did_you_mean(word, tools));
     } else {
       what = fmt::format("'{}' belongs to no option", word);
     }
+  } else if (!tools.empty()) {
+    what = fmt::format("name a {}{}", kind, did_you_mean("", tools));
   }
-  if (parsed.empty() && left_over.empty()) what = fmt::format("name a verb{}", did_you_mean("", verb_names(app)));
-  return fmt::format("{}{}; see {} --help", parsed.empty() ? "" : verb.get_name() + ": ", what, command);
+  const std::string command = command_name(verb);
+  return fmt::format("{}{}; see {} --help", root ? "" : command.substr(std::string("graft ").size()) + ": ", what,
+                     command);
 }
 
 void refuse_empty_options(const CLI::App& verb) {
   for (const CLI::Option* option : verb.get_options()) {
     const auto& given = option->results();
     if (option->get_required() && std::find(given.begin(), given.end(), "") != given.end())
-      fail(Category::InvalidArgument, option->get_name(), "is empty; see graft {} --help", verb.get_name());
+      fail(Category::InvalidArgument, option->get_name(), "is empty; see {} --help", command_name(verb));
   }
+  for (const CLI::App* tool : verb.get_subcommands()) refuse_empty_options(*tool);
 }
 
 std::string shell_word(const std::string& text) {
@@ -80,11 +96,11 @@ std::string shell_word(const std::string& text) {
 }
 
 std::string command_line(const CLI::App& verb) {
-  std::string line = "graft " + verb.get_name();
+  std::string line = command_name(verb);
   for (const CLI::Option* option : verb.get_options()) {
     const bool is_flag = option->get_expected_min() == 0;
-    for (const auto& value : option->results())
-      line += is_flag ? " " + option->get_name() : fmt::format(" {} {}", option->get_name(), shell_word(value));
+    const std::string name = option->get_positional() ? "" : " " + option->get_name();
+    for (const auto& value : option->results()) line += is_flag ? name : name + " " + shell_word(value);
   }
   return line;
 }

@@ -1,0 +1,87 @@
+// graft data stats: how many documents, how long, how many of them twice.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "cli/core/columns.h"
+#include "cli/core/data_tools.h"
+#include "corpus/survey.h"
+
+namespace graft {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Arguments {
+  std::vector<std::string> files;
+  DocumentSettings documents;
+  bool json = false;
+};
+
+Arguments arguments;
+
+void declare(CLI::App& app) {
+  add_documents(app, arguments.files, arguments.documents);
+  app.add_flag("--json", arguments.json, "print everything as one JSON object");
+}
+
+std::string quantile_name(double part) {
+  return part == 0 ? "least" : part == 1 ? "most" : part == 0.5 ? "median" : fmt::format("{:g}%", 100 * part);
+}
+
+std::vector<std::string> length_line(const char* name, const Survey::Lengths& lengths) {
+  std::vector<std::string> line = {name, grouped(lengths.sum)};
+  for (const double value : lengths.quantiles) line.push_back(grouped(static_cast<std::int64_t>(value)));
+  return line;
+}
+
+Json length_json(const Survey::Lengths& lengths) {
+  Json json = {{"sum", lengths.sum}};
+  for (std::size_t q = 0; q < lengths.quantiles.size(); ++q)
+    json["quantiles"][fmt::format("{:g}", kSurveyQuantiles[q])] = lengths.quantiles[q];
+  return json;
+}
+
+Json json_of(const Survey& survey) {
+  const Tally tally = survey.tally();
+  Json json = {{"words", length_json(survey.words())}, {"bytes", length_json(survey.bytes())}};
+  for (const auto& line : tally.lines())
+    json["documents"][line.fate] = {{"documents", line.documents}, {"bytes", line.bytes}};
+  return json;
+}
+
+void print(const Survey& survey) {
+  print_tally(survey.tally());
+  std::vector<std::string> head = {"of a document", "in all"};
+  for (const double part : kSurveyQuantiles) head.push_back(quantile_name(part));
+  fmt::print("\n");
+  print_columns({head, length_line("words", survey.words()), length_line("bytes", survey.bytes())});
+}
+
+int run() {
+  const Arguments& a = arguments;
+  const ReadingTime time;
+  DocumentReader reader(a.files, a.documents, "stats");
+  Survey survey;
+  for (Document document; reader.next(document);) survey.add(document.text);
+  if (a.json) {
+    fmt::print("{}\n", json_of(survey).dump(2));
+    return 0;
+  }
+  print(survey);
+  fmt::print("read {}\n", time.told(reader.bytes()));
+  return 0;
+}
+
+}  // namespace
+
+namespace data_tools {
+const Verb stats{"stats", "documents, words, lengths, repeats and empties of files",
+                 "  graft data stats corpus/*.jsonl\n"
+                 "  graft data stats book.txt --paragraphs\n"
+                 "  zcat pages.jsonl.gz | graft data stats - --format jsonl --field body --json\n",
+                 declare, run};
+}  // namespace data_tools
+}  // namespace graft

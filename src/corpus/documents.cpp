@@ -1,0 +1,152 @@
+#include "corpus/documents.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/suggest.h"
+#include "corpus/document_sources.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMegabyte = 1'000'000;
+
+// Empty where the name tells none.
+std::string format_by_name(const fs::path& file) {
+  static const std::map<std::string, std::string> formats = {
+      {".txt", "txt"}, {".jsonl", "jsonl"}, {".ndjson", "jsonl"}, {".json", "jsonl"},
+      {".csv", "csv"}, {".tsv", "tsv"},     {".tab", "tsv"}};
+  const auto found = formats.find(file.extension().string());
+  return found == formats.end() ? "" : found->second;
+}
+
+std::vector<fs::path> files_below(const fs::path& folder) {
+  std::error_code error;
+  fs::recursive_directory_iterator entries(folder, error);
+  if (error) fail(Category::Io, folder.string(), "cannot be read as a folder: {}", error.message());
+  std::vector<fs::path> files;
+  for (const auto& entry : entries) {
+    if (entry.is_regular_file() && !format_by_name(entry.path()).empty()) files.push_back(entry.path());
+  }
+  if (files.empty()) fail(Category::NotFound, folder.string(), "holds no .txt, .jsonl, .csv or .tsv file");
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+void check_format(const std::string& format) {
+  const std::vector<std::string> known = {"txt", "jsonl", "csv", "tsv"};
+  if (format.empty() || std::find(known.begin(), known.end(), format) != known.end()) return;
+  fail(Category::InvalidArgument, "--format", "unknown '{}'{}", format, did_you_mean(format, known));
+}
+
+std::vector<fs::path> files_of(const std::vector<std::string>& paths) {
+  std::vector<fs::path> files;
+  std::error_code ignored;
+  for (const auto& path : paths) {
+    const fs::path file = path == "-" ? "/dev/stdin" : path;
+    if (!fs::exists(file, ignored)) fail(Category::NotFound, path, "no such file or folder");
+    if (!fs::is_directory(file, ignored)) {
+      files.push_back(file);
+      continue;
+    }
+    const auto below = files_below(file);
+    files.insert(files.end(), below.begin(), below.end());
+  }
+  if (files.empty()) fail(Category::InvalidArgument, "", "name a file or a folder with documents");
+  return files;
+}
+
+}  // namespace
+
+DocumentReader::DocumentReader(const std::vector<std::string>& paths, DocumentSettings settings,
+                               const std::string& verb)
+    : settings_(std::move(settings)), files_(files_of(paths)) {
+  check_format(settings_.format);
+  bool sized = true;
+  for (const auto& file : files_) {
+    formats_.push_back(settings_.format.empty() ? format_by_name(file) : settings_.format);
+    if (formats_.back().empty()) {
+      fail(Category::InvalidArgument, file.string(),
+           "cannot tell the format from '{}'; say --format txt, jsonl, csv or tsv", file.extension().string());
+    }
+    std::error_code ignored;
+    sized = sized && fs::is_regular_file(file, ignored);
+    if (sized) total_bytes_ += fs::file_size(file);
+  }
+  if (!sized) total_bytes_ = 0;
+  if (verb.empty() || total_bytes_ < kMegabyte) return;
+  progress_ = std::make_unique<Progress>(verb + " (MB)", static_cast<std::int64_t>(total_bytes_ / kMegabyte));
+}
+
+DocumentReader::~DocumentReader() = default;
+
+bool DocumentReader::open_next() {
+  if (source_) bytes_before_ += source_->position();
+  source_.reset();
+  if (opened_ == files_.size()) {
+    progress_.reset();
+    return false;
+  }
+  source_ = open_source(files_[opened_], formats_[opened_], settings_);
+  ++opened_;
+  return true;
+}
+
+bool DocumentReader::next(Piece& piece) {
+  if (interrupted()) fail(Category::Cancelled, "", "interrupted; nothing was written");
+  while (!source_ || !source_->next(piece)) {
+    if (!open_next()) return false;
+  }
+  piece.place.file = static_cast<std::uint32_t>(opened_ - 1);
+  documents_ += piece.first;
+  show_progress();
+  return true;
+}
+
+void DocumentReader::show_progress() {
+  const auto megabytes = static_cast<std::int64_t>(bytes() / kMegabyte);
+  if (!progress_ || megabytes == shown_) return;
+  progress_->update(megabytes);
+  shown_ = megabytes;
+}
+
+bool DocumentReader::next(Document& document) {
+  Piece piece;
+  if (!next(piece)) return false;
+  document.text.assign(piece.text);
+  document.place = piece.place;
+  while (!piece.last && next(piece)) document.text.append(piece.text);
+  return true;
+}
+
+std::string DocumentReader::where(const Place& place) const {
+  const std::string file = files_.at(place.file).string();
+  return place.line == 0 ? file : fmt::format("{}:{}", file, place.line);
+}
+
+std::uint64_t DocumentReader::bytes() const {
+  return bytes_before_ + (source_ ? source_->position() : 0);
+}
+
+std::string document_line(const std::string& field, const std::string& text, const std::string& source) {
+  nlohmann::ordered_json line = {{field, text}};
+  if (!source.empty()) line[field == "source" ? "mix_source" : "source"] = source;
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+void refuse_pipes(const DocumentReader& reader) {
+  for (const auto& file : reader.files()) {
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(file, ignored))
+      fail(Category::InvalidArgument, file.string(), "is read twice, and a pipe cannot be; write it to a file first");
+  }
+}
+
+}  // namespace graft

@@ -1,0 +1,148 @@
+#include "corpus/documents.h"
+
+#include <gmock/gmock.h>
+
+#include "corpus/corpus_test_support.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class Documents : public ::testing::Test {
+ protected:
+  std::string file(const std::string& name, std::string_view text) const { return folder_.file(name, text).string(); }
+  static std::vector<std::string> read(const std::vector<std::string>& paths, const DocumentSettings& settings = {}) {
+    return documents_of(paths, settings);
+  }
+  static std::string refused(const std::vector<std::string>& paths, const DocumentSettings& settings = {}) {
+    return error_of([&] { read(paths, settings); });
+  }
+
+  Folder folder_;
+};
+
+TEST_F(Documents, EveryFormatGivesTheSameTexts) {
+  const auto texts = ElementsAre("One, two", "three");
+  EXPECT_THAT(read({file("a.jsonl", "{\"text\": \"One, two\"}\n{\"id\": 2, \"text\": \"three\"}\n")}), texts);
+  EXPECT_THAT(read({file("a.csv", "id,text\n1,\"One, two\"\n2,three\n")}), texts);
+  EXPECT_THAT(read({file("a.tsv", "id\ttext\n1\tOne, two\n2\tthree\n")}), texts);
+  DocumentSettings paragraphs;
+  paragraphs.paragraphs = true;
+  EXPECT_THAT(read({file("a.txt", "\n\nOne, two\r\n \n\nthree")}, paragraphs), texts);
+  EXPECT_THAT(read({file("b.txt", "One, two"), file("c.txt", "three")}), texts);
+}
+
+TEST_F(Documents, AFieldMayBeInsideAnother) {
+  DocumentSettings settings;
+  settings.field = "page.body";
+  EXPECT_THAT(read({file("a.jsonl", "{\"page\": {\"body\": \"x\"}, \"text\": \"y\"}\n")}, settings), ElementsAre("x"));
+}
+
+TEST_F(Documents, ChunksOfAnySizeMakeNoDifference) {
+  const std::string text =
+      "\xEF\xBB\xBF"
+      "A first l\xC3\xA9ngthy line,\r\nand another.\n\n  Third\tparagraph \xF0\x9F\x98\x80 end\n";
+  const std::string whole = file("a.txt", text);
+  const std::string rows = file("a.jsonl", "{\"text\": \"caf\xC3\xA9 one\"}\r\n{\"text\": \"two\"}");
+  for (std::size_t chunk = 1; chunk < 40; ++chunk) {
+    DocumentSettings settings;
+    settings.chunk_bytes = chunk;
+    EXPECT_THAT(read({whole}, settings), ElementsAre(text.substr(3))) << chunk;
+    EXPECT_THAT(read({rows}, settings), ElementsAre("caf\xC3\xA9 one", "two")) << chunk;
+    settings.paragraphs = true;
+    EXPECT_THAT(read({whole}, settings),
+                ElementsAre("A first l\xC3\xA9ngthy line,\nand another.", "  Third\tparagraph \xF0\x9F\x98\x80 end"))
+        << chunk;
+  }
+}
+
+TEST_F(Documents, PiecesEndBetweenWords) {
+  DocumentSettings settings;
+  settings.chunk_bytes = 4;
+  DocumentReader reader({file("a.txt", "a bc def ghijklmnop q")}, settings);
+  std::string all;
+  std::vector<bool> firsts, lasts;
+  for (Piece piece; reader.next(piece);) {
+    EXPECT_TRUE(piece.last || piece.text.ends_with(' ')) << piece.text;
+    all += piece.text;
+    firsts.push_back(piece.first);
+    lasts.push_back(piece.last);
+  }
+  EXPECT_EQ(all, "a bc def ghijklmnop q");
+  ASSERT_GT(firsts.size(), 2u);
+  EXPECT_EQ(std::count(firsts.begin(), firsts.end(), true), 1);
+  EXPECT_EQ(std::count(lasts.begin(), lasts.end(), true), 1);
+  EXPECT_TRUE(firsts.front());
+  EXPECT_TRUE(lasts.back());
+  EXPECT_EQ(reader.documents(), 1);
+  EXPECT_EQ(reader.bytes(), 21u);
+}
+
+TEST_F(Documents, TellWhereTheyAre) {
+  DocumentSettings settings;
+  settings.paragraphs = true;
+  DocumentReader reader({file("a.txt", "x\n\n\ny\nz\n"), file("b.jsonl", "{\"text\": \"p\"}\n{\"text\": \"q\"}\n"),
+                         file("c.csv", "text\n\"u\nv\"\nw\n")},
+                        settings);
+  std::vector<std::string> where;
+  for (Document document; reader.next(document);)
+    where.push_back(reader.where(document.place).substr(folder_.path().string().size() + 1));
+  EXPECT_THAT(where, ElementsAre("a.txt:1", "a.txt:4", "b.jsonl:1", "b.jsonl:2", "c.csv:2", "c.csv:4"));
+  EXPECT_EQ(reader.bytes(), reader.total_bytes());
+}
+
+TEST_F(Documents, AFolderIsItsFilesByName) {
+  file("in/b.txt", "second");
+  file("in/deep/c.jsonl", "{\"text\": \"third\"}\n");
+  file("in/a.txt", "first");
+  file("in/notes.md", "none");
+  EXPECT_THAT(read({(folder_.path() / "in").string()}), ElementsAre("first", "second", "third"));
+  file("none/notes.md", "none");
+  EXPECT_THAT(refused({(folder_.path() / "none").string()}), HasSubstr("holds no .txt, .jsonl, .csv or .tsv file"));
+}
+
+TEST_F(Documents, InvalidBytesAreReplaced) {
+  EXPECT_THAT(read({file("a.txt", "a\xFF b")}), ElementsAre("a\xEF\xBF\xBD b"));
+  EXPECT_THAT(read({file("a.jsonl", "{\"text\": \"a\xFF b\"}\n")}), ElementsAre("a\xEF\xBF\xBD b"));
+}
+
+TEST_F(Documents, BadRowsNameFileAndLine) {
+  EXPECT_THAT(refused({file("a.jsonl", "{\"text\": \"x\"}\n{\"text\": \n")}),
+              HasSubstr("a.jsonl:2: is not valid JSON"));
+  EXPECT_THAT(refused({file("a.jsonl", "{\"text\": \"x\"}\n{\"txet\": \"y\"}\n")}),
+              HasSubstr("a.jsonl:2: has no field 'text'; it has txet (did you mean 'txet'?)"));
+  EXPECT_THAT(refused({file("a.jsonl", "{\"text\": \"x\"}\n\n{\"text\": \"y\"}\n")}),
+              HasSubstr("a.jsonl:2: empty row; remove the blank line"));
+  EXPECT_THAT(refused({file("a.csv", "txt,n\nx,1\n")}), HasSubstr("a.csv:1: has no column 'text'; it has n, txt"));
+  EXPECT_THAT(refused({file("a.csv", "text,n\nx\n")}), HasSubstr("a.csv:2: has 1 fields, the header has 2"));
+}
+
+TEST_F(Documents, FilesWithoutDocumentsAreRefused) {
+  EXPECT_THAT(refused({file("a.txt", "")}), HasSubstr("a.txt: holds no text; leave it out"));
+  EXPECT_THAT(refused({file("a.txt", " \n\t\n")}), HasSubstr("holds no text"));
+  DocumentSettings paragraphs;
+  paragraphs.paragraphs = true;
+  EXPECT_THAT(refused({file("a.txt", " \n\t\n")}, paragraphs), HasSubstr("holds no text"));
+  EXPECT_THAT(refused({file("a.jsonl", "\n")}), HasSubstr("a.jsonl: has no rows; leave it out"));
+  EXPECT_THAT(refused({file("a.csv", "text\n")}), HasSubstr("a.csv: has no rows; leave it out"));
+  EXPECT_THAT(refused({file("a.csv", "")}), HasSubstr("has no header line"));
+}
+
+TEST_F(Documents, NamesAreChecked) {
+  EXPECT_THAT(refused({(folder_.path() / "none.txt").string()}), StartsWith("NotFound"));
+  EXPECT_THAT(refused({file("a.dat", "x")}), HasSubstr("cannot tell the format from '.dat'; say --format"));
+  EXPECT_THAT(refused({}), HasSubstr("name a file or a folder"));
+  DocumentSettings settings;
+  settings.format = "jsnl";
+  EXPECT_THAT(refused({file("a.dat", "x")}, settings), HasSubstr("--format: unknown 'jsnl' (did you mean 'jsonl'?)"));
+  settings.format = "txt";
+  EXPECT_THAT(read({file("a.dat", "x")}, settings), ElementsAre("x"));
+  EXPECT_THAT(refused({file("b.txt", std::string_view("\xFF\xFEt\0", 4))}), HasSubstr("UTF-16"));
+  EXPECT_THAT(refused({file("b.jsonl", std::string_view("a\0b", 3))}), HasSubstr("zero bytes"));
+}
+
+}  // namespace
+}  // namespace graft
