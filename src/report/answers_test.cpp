@@ -35,8 +35,9 @@ TEST_F(AnswersTest, OfATuningRunAreItsPhases) {
   ASSERT_EQ(answers.size(), 2u);
   EXPECT_EQ(answers[0].task, "");
   EXPECT_EQ(answers[0].setting, "before");
-  EXPECT_EQ(answers[0].runs, (std::vector<Run>{Run{{"a", false}}})) << "a row without label is left out";
-  EXPECT_EQ(answers[1].runs, (std::vector<Run>{Run{{"a", true}, {"a #2", false}}})) << "a repeated row counts";
+  EXPECT_EQ(answers[0].runs, (std::vector<graft::Run>{graft::Run{{"a", false}}})) << "a row without label is left out";
+  EXPECT_EQ(answers[1].runs, (std::vector<graft::Run>{graft::Run{{"a", true}, {"a #2", false}}}))
+      << "a repeated row counts";
 }
 
 TEST_F(AnswersTest, OfAnEvaluationAreItsSettingsWithSeedsAndTemplates) {
@@ -52,9 +53,9 @@ TEST_F(AnswersTest, OfAnEvaluationAreItsSettingsWithSeedsAndTemplates) {
   ASSERT_EQ(answers.size(), 3u);
   EXPECT_EQ(answers[0].task, "rte");
   EXPECT_EQ(answers[1].setting, "8-shot");
-  EXPECT_EQ(answers[1].runs, (std::vector<Run>{Run{{"a", true}}, Run{{"a", false}}}));
+  EXPECT_EQ(answers[1].runs, (std::vector<graft::Run>{graft::Run{{"a", true}}, graft::Run{{"a", false}}}));
   EXPECT_EQ(answers[2].task, "sums");
-  EXPECT_EQ(answers[2].runs, (std::vector<Run>{Run{{"a", true}}}));
+  EXPECT_EQ(answers[2].runs, (std::vector<graft::Run>{graft::Run{{"a", true}}}));
 }
 
 TEST_F(AnswersTest, WhatIsNotThereOrNoAnswerIsTold) {
