@@ -273,10 +273,10 @@ class LmEvalReader {
     YamlMap known(item, "metric_list");
     const YamlNode& node = known.at("metric");
     const std::string metric = yaml_text(node, "metric");
-    for (const char* key : {"aggregation", "higher_is_better"}) known.find(key);
     for (std::size_t i = 0; i < item.keys.size(); ++i) {
       const std::string& key = item.keys[i];
-      const bool heard = key == "metric" || key == "aggregation" || key == "higher_is_better";
+      const bool heard =
+          key == "metric" || key == "aggregation" || key == "higher_is_better" || key == "weight_by_size";
       if (!heard && item.items[i].kind != YamlNode::Kind::Null && !is_off(item.items[i]))
         refuse(item.items[i], "metric_list: " + key, "changes what " + metric + " compares");
     }
