@@ -83,12 +83,6 @@ void PlainWords::clear() {
   ends_.clear();
 }
 
-std::uint64_t mixed(std::uint64_t value) {
-  value = (value ^ (value >> 33)) * 0xff51afd7ed558ccdULL;
-  value = (value ^ (value >> 33)) * 0xc4ceb9fe1a85ec53ULL;
-  return value ^ (value >> 33);
-}
-
 std::uint64_t hash_of_word(std::string_view word, std::uint64_t seed) {
   std::uint64_t hash = mixed(word.size() + kBase * (seed + 1));
   while (!word.empty()) {

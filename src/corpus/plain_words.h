@@ -35,7 +35,11 @@ class PlainWords {
 /// A hash of a word's bytes, well mixed, one for each seed; the same in every run on machines of the same byte order.
 std::uint64_t hash_of_word(std::string_view word, std::uint64_t seed = 0);
 /// The finaliser of MurmurHash3: every bit of `value` changes half of the result's.
-std::uint64_t mixed(std::uint64_t value);
+inline std::uint64_t mixed(std::uint64_t value) {
+  value = (value ^ (value >> 33)) * 0xff51afd7ed558ccdULL;
+  value = (value ^ (value >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+  return value ^ (value >> 33);
+}
 
 /// Hashes of runs of words, each in constant time: of words w, the polynomial Σ hash(w_i) · b^(n−1−i) modulo 2^64,
 /// mixed (Karp and Rabin 1987).
