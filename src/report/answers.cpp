@@ -72,11 +72,12 @@ class Reader {
 
 }  // namespace
 
-std::vector<Answers> read_answers(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "predictions.jsonl";
+std::vector<Answers> read_answers(const std::filesystem::path& path) {
   std::error_code error;
+  const bool folder = !std::filesystem::is_regular_file(path, error);
+  const std::filesystem::path file = folder ? path / "predictions.jsonl" : path;
   if (!std::filesystem::exists(file, error))
-    fail(Category::NotFound, folder.string(),
+    fail(Category::NotFound, path.string(),
          "holds no predictions.jsonl; give a folder that graft tune or graft eval wrote, with held-out examples");
   Reader reader(file);
   for_each_line(file, [&](const nlohmann::json& line) { reader.add(line); });

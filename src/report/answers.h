@@ -17,9 +17,9 @@ struct Answers {
   std::vector<std::map<std::string, bool>> runs;
 };
 
-/// The answers in a run folder of graft tune or a folder of graft eval, in the order of the file; rows without label
-/// are left out. Throws NotFound (no predictions there), Corruption (file and line), Unsupported (texts that graft tune
-/// wrote: they are neither right nor wrong).
-std::vector<Answers> read_answers(const std::filesystem::path& folder);
+/// The answers in a run folder of graft tune or a folder of graft eval, or in their predictions.jsonl, in the order of
+/// the file; rows without label are left out. Throws NotFound (no predictions there), Corruption (file and line),
+/// Unsupported (texts that graft tune wrote: they are neither right nor wrong).
+std::vector<Answers> read_answers(const std::filesystem::path& path);
 
 }  // namespace graft

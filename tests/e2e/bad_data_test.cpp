@@ -187,7 +187,7 @@ TEST_F(BadData, ATaskWhoseRowsOrChoicesDoNotFit) {
     expect_refused(tune("rows.csv", {"--task", "task.yaml"}), 2, parts);
     EXPECT_FALSE(fs::exists(folder_.path() / "run"));
   };
-  refused("prompt: \"{txt} Label:\"", {"rows.csv:", "'txt'", "first"});
+  refused("prompt: \"{txt} Label:\"", {"rows.csv:", "'txt'", "did you mean 'text'"});
   refused("prompt: \"{text} Label:\", choices: [\" yes\", \"\"]", {"choice 1 is empty"});
   refused("prompt: \"{text} Label:\", choices: [\" yes\", \" yes\"]", {"rows.csv:", "the same tokens"});
 }

@@ -15,9 +15,9 @@
 #include "cli/core/data_tools.h"
 #include "cli/core/options.h"
 #include "cli/core/usage.h"
-#include "corpus/answers.h"
 #include "corpus/contamination.h"
 #include "corpus/evaluation_texts.h"
+#include "corpus/split_score.h"
 #include "report/markup.h"
 
 namespace graft {
@@ -76,7 +76,7 @@ EvaluationTexts evaluation_of(const Arguments& a) {
 }
 
 // Of a pool, rows that trained were not asked.
-void keep_answered(EvaluationTexts& texts, const std::vector<Answers>& answers) {
+void keep_answered(EvaluationTexts& texts, const std::vector<SettingAnswers>& answers) {
   std::set<std::string> asked;
   for (const auto& one : answers) {
     for (const auto& [id, right] : one.right) asked.insert(id);
@@ -184,7 +184,7 @@ void print(const Found& found) {
   if (c.empty > 0) fmt::print("{} examples have no word and count as clean\n", grouped(c.empty));
 }
 
-std::vector<SplitScore> scores_of(const EvaluationTexts& texts, const std::vector<Answers>& answers,
+std::vector<SplitScore> scores_of(const EvaluationTexts& texts, const std::vector<SettingAnswers>& answers,
                                   const Contamination& contamination) {
   std::vector<bool> dirty(texts.size(), false);
   for (const auto& one : contamination.dirty) dirty[one.example] = true;
@@ -200,9 +200,9 @@ int run() {
   settings.most_in = a.most_in;
   EvaluationTexts texts = evaluation_of(a);
   for (const auto& note : texts.notes) std::fprintf(stderr, "graft: note: %s\n", note.c_str());
-  std::vector<Answers> answers;
+  std::vector<SettingAnswers> answers;
   if (!a.predictions.empty()) {
-    answers = read_answers(a.predictions, a.task.empty() ? "" : texts.name);
+    answers = setting_answers(a.predictions, a.task.empty() ? "" : texts.name);
     keep_answered(texts, answers);
   }
   DocumentReader reader(a.train, a.documents, "contamination");

@@ -14,15 +14,14 @@
 namespace graft {
 
 /// One setting of a predictions.jsonl: a phase of `graft tune` ("before", "after"), a row of `graft eval` ("8-shot").
-struct Answers {
+struct SettingAnswers {
   std::string setting;
   std::map<std::string, double> right;  ///< example's id → share of the setting's runs that have it right
 };
 
 /// The answers in `file`, or in predictions.jsonl where it is a folder, in the order in which their settings come; of
-/// several tasks those of `task` (empty: all). Throws NotFound, Corruption (file and line), InvalidArgument (written
-/// texts, which are neither right nor wrong; no answer).
-std::vector<Answers> read_answers(const std::filesystem::path& file, const std::string& task = "");
+/// several tasks those of `task` (empty: all). Throws as read_answers, and InvalidArgument for no answer.
+std::vector<SettingAnswers> setting_answers(const std::filesystem::path& file, const std::string& task = "");
 
 /// A share of right answers.
 struct AnswerShare {
@@ -39,6 +38,6 @@ struct SplitScore {
 
 /// The answers to the examples of these ids, parted by whether an example is dirty (as many as `ids`). Throws
 /// InvalidArgument where none of the ids was answered.
-SplitScore split_score(const Answers& answers, std::span<const std::string> ids, const std::vector<bool>& dirty);
+SplitScore split_score(const SettingAnswers& answers, std::span<const std::string> ids, const std::vector<bool>& dirty);
 
 }  // namespace graft

@@ -1,4 +1,4 @@
-#include "corpus/answers.h"
+#include "corpus/split_score.h"
 
 #include <gmock/gmock.h>
 
@@ -13,10 +13,10 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-class AnswersTest : public ::testing::Test {
+class SettingAnswersTest : public ::testing::Test {
  protected:
-  std::vector<Answers> read(const std::string& lines, const std::string& task = "") const {
-    return read_answers(folder_.file("predictions.jsonl", lines), task);
+  std::vector<SettingAnswers> read(const std::string& lines, const std::string& task = "") const {
+    return setting_answers(folder_.file("predictions.jsonl", lines), task);
   }
   std::string refused(const std::string& lines) const {
     return error_of([&] { read(lines, "rte"); });
@@ -25,7 +25,7 @@ class AnswersTest : public ::testing::Test {
   Folder folder_;
 };
 
-TEST_F(AnswersTest, OfTuneHaveTwoPhases) {
+TEST_F(SettingAnswersTest, OfTuneHaveTwoPhases) {
   const auto answers = read(
       R"({"phase": "before", "id": "rte/aa", "truth": 1, "prediction": 0}
 {"phase": "before", "id": "rte/bb", "truth": -1, "prediction": 0}
@@ -37,31 +37,32 @@ TEST_F(AnswersTest, OfTuneHaveTwoPhases) {
   EXPECT_EQ(answers[1].right, (std::map<std::string, double>{{"aa", 1}}));
 }
 
-TEST_F(AnswersTest, OfEvalHaveRunsAndTasks) {
+TEST_F(SettingAnswersTest, OfEvalHaveRunsAndTasks) {
   const std::string lines =
-      R"({"task": "rte", "setting": "8-shot", "id": "aa", "truth": 1, "prediction": 0}
-{"task": "rte", "setting": "8-shot", "id": "aa", "truth": 1, "prediction": 1}
-{"task": "cb", "setting": "8-shot", "id": "cc", "truth": 1, "prediction": 1}
-{"task": "rte", "setting": "0-shot", "id": "aa", "right": true}
+      R"({"task": "rte", "setting": "8-shot", "seed": 0, "template": "t", "id": "aa", "truth": 1, "prediction": 0}
+{"task": "rte", "setting": "8-shot", "seed": 1, "template": "t", "id": "aa", "truth": 1, "prediction": 1}
+{"task": "cb", "setting": "8-shot", "seed": 0, "template": "t", "id": "cc", "truth": 1, "prediction": 1}
+{"task": "rte", "setting": "0-shot", "seed": 0, "template": "t", "id": "aa", "right": true}
 )";
   const auto answers = read(lines, "rte");
   ASSERT_EQ(answers.size(), 2u);
   EXPECT_EQ(answers[0].right, (std::map<std::string, double>{{"aa", 0.5}}));
   EXPECT_EQ(answers[1].right, (std::map<std::string, double>{{"aa", 1}}));
-  EXPECT_EQ(read(lines)[0].right.size(), 2u);
-  EXPECT_EQ(read_answers(folder_.path(), "rte").size(), 2u) << "the folder stands for its file";
+  EXPECT_EQ(read(lines).size(), 3u);
+  EXPECT_EQ(setting_answers(folder_.path(), "rte").size(), 2u) << "the folder stands for its file";
 }
 
-TEST_F(AnswersTest, WhatIsNoAnswerIsRefused) {
+TEST_F(SettingAnswersTest, WhatIsNoAnswerIsRefused) {
   EXPECT_THAT(refused("{\"phase\": \"before\"}\n"), HasSubstr("predictions.jsonl:1: not a line that graft wrote"));
   EXPECT_THAT(refused("{\"a\": \n{}\n"), HasSubstr("predictions.jsonl:1"));
-  EXPECT_THAT(refused("{\"phase\": \"before\", \"id\": \"a\", \"output\": \"x\"}\n"), HasSubstr("written texts"));
+  EXPECT_THAT(refused("{\"phase\": \"before\", \"id\": \"a\", \"references\": [\"x\"]}\n"),
+              HasSubstr("neither right nor wrong"));
   EXPECT_THAT(refused(""), HasSubstr("holds no answer to the task rte"));
-  EXPECT_THAT(error_of([&] { read_answers(folder_.path() / "none.jsonl"); }), StartsWith("NotFound"));
+  EXPECT_THAT(error_of([&] { setting_answers(folder_.path() / "none.jsonl"); }), StartsWith("NotFound"));
 }
 
 TEST(SplitScores, AreOfAllCleanAndDirty) {
-  const Answers answers{"after", {{"a", 1}, {"b", 0}, {"c", 1}, {"d", 0.5}}};
+  const SettingAnswers answers{"after", {{"a", 1}, {"b", 0}, {"c", 1}, {"d", 0.5}}};
   const std::vector<std::string> ids = {"a", "b", "c", "d", "e"};
   const SplitScore score = split_score(answers, ids, {true, false, false, false, true});
   EXPECT_EQ(score.all.examples, 4);
