@@ -6,6 +6,7 @@
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/layer_checkpoint.h"
+#include "nn/residual.h"
 
 namespace graft {
 namespace {
@@ -111,10 +112,10 @@ class Gpt2 : public Model {
   at::Tensor run_layer(const Context& context, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
     const at::Tensor attended =
-        x + self_attention(context, l, context.layer_norm(layer.attention_norm, x, config_.norm_eps));
+        residual(x, self_attention(context, l, context.layer_norm(layer.attention_norm, x, config_.norm_eps)));
     const at::Tensor normed = context.layer_norm(layer.mlp_norm, attended, config_.norm_eps);
     const at::Tensor inner = context.linear(layer.up, normed);
-    return attended + context.sublayer(layer.down.site, normed, context.linear(layer.down, activate_(inner)));
+    return residual(attended, context.sublayer(layer.down.site, normed, context.linear(layer.down, activate_(inner))));
   }
 
   at::Tensor self_attention(const Context& context, std::int64_t l, const at::Tensor& x) const {

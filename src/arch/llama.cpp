@@ -10,6 +10,7 @@
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/layer_checkpoint.h"
+#include "nn/residual.h"
 #include "nn/rope.h"
 
 namespace graft {
@@ -200,12 +201,12 @@ class Llama : public Model {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
     const Context& context = pass.context;
     const at::Tensor read = self_attention(pass, l, normalised(context, x, layer.attention.before));
-    const at::Tensor attended = x + normalised(context, read, layer.attention.after);
+    const at::Tensor attended = residual(x, normalised(context, read, layer.attention.after));
     const at::Tensor normed = normalised(context, attended, layer.mlp.before);
     const auto gate_up = outputs(context, layer.gate_up, normed);
     const at::Tensor down =
         context.sublayer(layer.down.site, normed, context.linear(layer.down, gated(activate_, gate_up[0], gate_up[1])));
-    return attended + normalised(context, down, layer.mlp.after);
+    return residual(attended, normalised(context, down, layer.mlp.after));
   }
 
   // Queries or keys [N, heads · D] → [N, heads, D], normalised and rotated.

@@ -11,6 +11,7 @@
 #include "nn/cross_attention.h"
 #include "nn/layer_checkpoint.h"
 #include "nn/relative_bias.h"
+#include "nn/residual.h"
 
 namespace graft {
 namespace {
@@ -139,10 +140,11 @@ class T5 : public Model {
       return context.rms_norm(norm, x, config_.norm_eps);
     };
     at::Tensor x = inputs[0];
-    x = x + self_attention(context, layer.self, l, normalised(x, layer.self.norm), inputs);
-    if (layer.cross) x = x + cross_attention(pass, *layer.cross, l, normalised(x, layer.cross->norm), inputs[1]);
+    x = residual(x, self_attention(context, layer.self, l, normalised(x, layer.self.norm), inputs));
+    if (layer.cross)
+      x = residual(x, cross_attention(pass, *layer.cross, l, normalised(x, layer.cross->norm), inputs[1]));
     const at::Tensor y = normalised(x, layer.norm);
-    return x + context.sublayer(layer.down.site, y, context.linear(layer.down, inner(context, layer, y)));
+    return residual(x, context.sublayer(layer.down.site, y, context.linear(layer.down, inner(context, layer, y))));
   }
 
   at::Tensor inner(const Context& context, const Layer& layer, const at::Tensor& x) const {

@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/profiler_kineto.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -83,6 +84,7 @@ void save(profiler::ProfilerResult& result, const std::filesystem::path& trace) 
 
 Profile::Profile() {
   if (recording) fail(Category::Internal, "profile", "another profile is being recorded");
+  ::setenv("KINETO_LOG_LEVEL", "99", /*overwrite=*/0);  // it would tell of its own beginning and end
   const ProfilerConfig config(ProfilerState::KINETO, /*report_input_shapes=*/true, /*profile_memory=*/false,
                               /*with_stack=*/false, /*with_flops=*/true);
   profiler::prepareProfiler(config, activities());

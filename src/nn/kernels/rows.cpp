@@ -11,8 +11,13 @@
 namespace graft::rows {
 namespace {
 
-constexpr std::int64_t kLanes = 16;  // partial sums: a compiler may not reorder a sum by itself
-using Lanes = std::array<float, kLanes>;
+#define GRAFT_INLINE inline __attribute__((always_inline))
+
+// Partial sums, whose order a compiler may not change by itself. GCC's and clang's vectors become as many registers of
+// the machine's as it takes; arrays would be kept in memory.
+constexpr std::int64_t kLanes = 16;
+using Partials = std::array<float, kLanes>;
+using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 
 inline float wide(float value) {
   return value;
@@ -54,22 +59,76 @@ inline float sigmoid(float x) {
   return 1.0F / (1.0F + exponential(-x));
 }
 
-inline float sum_of(const Lanes& lanes) {
-  float sum = 0;
-  for (const float lane : lanes) sum += lane;
-  return sum;
+// By reference: how such a vector is returned depends on the machine that is compiled for.
+GRAFT_INLINE void load(const float* x, Lanes& lanes) {
+  std::memcpy(&lanes, x, sizeof lanes);
+}
+GRAFT_INLINE void load(const Bits* x, Lanes& lanes) {
+  using Narrow = Bits __attribute__((vector_size(kLanes * sizeof(Bits))));
+  using Wide = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
+  Narrow bits;
+  std::memcpy(&bits, x, sizeof bits);
+  const Wide wide = __builtin_convertvector(bits, Wide) << 16;
+  std::memcpy(&lanes, &wide, sizeof lanes);
+}
+
+// By halves.
+GRAFT_INLINE float sum_of(const Lanes& lanes) {
+  using Eight = float __attribute__((vector_size(32)));
+  using Four = float __attribute__((vector_size(16)));
+  Eight eights[2];
+  std::memcpy(eights, &lanes, sizeof eights);
+  const Eight eight = eights[0] + eights[1];
+  Four fours[2];
+  std::memcpy(fours, &eight, sizeof fours);
+  const Four four = fours[0] + fours[1];
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 template <typename T>
-inline __attribute__((always_inline)) float dot_of(const float* a, const T* b, std::int64_t count) {
+GRAFT_INLINE float dot_of(const float* a, const T* b, std::int64_t count) {
   Lanes lanes{};
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t k = 0; k < kLanes; ++k) lanes[static_cast<std::size_t>(k)] += a[i + k] * wide(b[i + k]);
+    Lanes left, right;
+    load(a + i, left);
+    load(b + i, right);
+    lanes += left * right;
   }
   float rest = 0;
   for (; i < count; ++i) rest += a[i] * wide(b[i]);
   return sum_of(lanes) + rest;
+}
+
+template <typename T>
+GRAFT_INLINE void dots_of(const float* x, Table<T> rows, float* out) {
+  for (std::int64_t r = 0; r < rows.count; ++r) out[r] = dot_of(x, rows.first + r * rows.stride, rows.width);
+}
+
+// `kBlocks` · kLanes columns, whose sums stay in registers.
+template <int kBlocks, typename T>
+GRAFT_INLINE void columns_of(const float* weights, const T* column, Table<T> rows, float* sum) {
+  Lanes lanes[kBlocks] = {};
+  for (std::int64_t r = 0; r < rows.count; ++r, column += rows.stride) {
+    for (int block = 0; block < kBlocks; ++block) {
+      Lanes values;
+      load(column + block * kLanes, values);
+      lanes[block] += weights[r] * values;
+    }
+  }
+  std::memcpy(sum, lanes, sizeof lanes);
+}
+
+template <typename T>
+GRAFT_INLINE void weighted_sum_of(const float* weights, Table<T> rows, float* sum) {
+  std::int64_t first = 0;
+  for (; first + 4 * kLanes <= rows.width; first += 4 * kLanes)
+    columns_of<4>(weights, rows.first + first, rows, sum + first);
+  for (; first + kLanes <= rows.width; first += kLanes) columns_of<1>(weights, rows.first + first, rows, sum + first);
+  for (; first < rows.width; ++first) {
+    sum[first] = 0;
+    for (std::int64_t r = 0; r < rows.count; ++r) sum[first] += weights[r] * wide(rows.first[r * rows.stride + first]);
+  }
 }
 
 }  // namespace
@@ -96,6 +155,18 @@ GRAFT_FOR_EACH_CPU float dot(const float* a, const float* b, std::int64_t count)
 GRAFT_FOR_EACH_CPU float dot(const float* a, const Bits* b, std::int64_t count) {
   return dot_of(a, b, count);
 }
+GRAFT_FOR_EACH_CPU void dots(const float* x, Table<float> rows, float* out) {
+  dots_of(x, rows, out);
+}
+GRAFT_FOR_EACH_CPU void dots(const float* x, Table<Bits> rows, float* out) {
+  dots_of(x, rows, out);
+}
+GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<float> rows, float* sum) {
+  weighted_sum_of(weights, rows, sum);
+}
+GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<Bits> rows, float* sum) {
+  weighted_sum_of(weights, rows, sum);
+}
 GRAFT_FOR_EACH_CPU void add_scaled(float* sum, float factor, const float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) sum[i] += factor * x[i];
 }
@@ -113,7 +184,7 @@ GRAFT_FOR_EACH_CPU void multiply(float* x, const float* by, std::int64_t count) 
 }
 
 GRAFT_FOR_EACH_CPU float largest(const float* x, std::int64_t count) {
-  Lanes lanes;
+  Partials lanes;
   lanes.fill(-std::numeric_limits<float>::infinity());
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
@@ -127,7 +198,7 @@ GRAFT_FOR_EACH_CPU float largest(const float* x, std::int64_t count) {
 }
 
 GRAFT_FOR_EACH_CPU float largest_magnitude(const float* x, std::int64_t count) {
-  Lanes lanes{};
+  Partials lanes{};
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     for (std::int64_t k = 0; k < kLanes; ++k) {
@@ -151,10 +222,10 @@ GRAFT_FOR_EACH_CPU float exponentials(float* x, float shift, std::int64_t count)
   Lanes lanes{};
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t k = 0; k < kLanes; ++k) {
-      x[i + k] = exponential(x[i + k] - shift);
-      lanes[static_cast<std::size_t>(k)] += x[i + k];
-    }
+    for (std::int64_t k = 0; k < kLanes; ++k) x[i + k] = exponential(x[i + k] - shift);
+    Lanes values;
+    load(x + i, values);
+    lanes += values;
   }
   float rest = 0;
   for (; i < count; ++i) rest += x[i] = exponential(x[i] - shift);

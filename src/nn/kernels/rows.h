@@ -16,8 +16,21 @@ void narrow(const float* from, Bits* to, std::int64_t count);
 /// Each value to the nearest bfloat16.
 void round_to_bfloat16(float* x, std::int64_t count);
 
+/// Rows of a matrix, `stride` values apart.
+template <typename T>
+struct Table {
+  const T* first;
+  std::int64_t count, stride, width;
+};
+
 float dot(const float* a, const float* b, std::int64_t count);
 float dot(const float* a, const Bits* b, std::int64_t count);
+/// out [rows] = each row times x
+void dots(const float* x, Table<float> rows, float* out);
+void dots(const float* x, Table<Bits> rows, float* out);
+/// sum [width] = Σ weights[r] · row r
+void weighted_sum(const float* weights, Table<float> rows, float* sum);
+void weighted_sum(const float* weights, Table<Bits> rows, float* sum);
 /// sum += factor · x
 void add_scaled(float* sum, float factor, const float* x, std::int64_t count);
 void add_scaled(float* sum, float factor, const Bits* x, std::int64_t count);

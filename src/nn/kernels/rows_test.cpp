@@ -55,6 +55,29 @@ TEST(Rows, SumsAndProducts) {
   }
 }
 
+TEST(Rows, OfTables) {
+  for (std::int64_t width = 1; width <= kLongest; ++width) {
+    // A column of wider rows, as a head's keys are.
+    const at::Tensor whole = random({5, width + 3}), half = whole.to(at::kBFloat16), x = random({width}).flip(0),
+                     weights = random({5});
+    const rows::Table<float> table{whole.data_ptr<float>() + 2, 5, width + 3, width};
+    const rows::Table<rows::Bits> bits{static_cast<const rows::Bits*>(half.const_data_ptr()) + 2, 5, width + 3, width};
+    at::Tensor products = at::empty({5}), sum = at::empty({width});
+    const auto check = [&](const at::Tensor& stored) {
+      const at::Tensor rows = stored.to(at::kFloat).narrow(1, 2, width);
+      const double size = rows.abs().matmul(x.abs()).max().item<double>();
+      EXPECT_LE((products - rows.matmul(x)).abs().max().item<double>(), 1e-6 * size) << width;
+      EXPECT_LE((sum - weights.matmul(rows)).abs().max().item<double>(), 1e-5) << width;
+    };
+    rows::dots(x.data_ptr<float>(), table, products.data_ptr<float>());
+    rows::weighted_sum(weights.data_ptr<float>(), table, sum.data_ptr<float>());
+    check(whole);
+    rows::dots(x.data_ptr<float>(), bits, products.data_ptr<float>());
+    rows::weighted_sum(weights.data_ptr<float>(), bits, sum.data_ptr<float>());
+    check(half);
+  }
+}
+
 TEST(Rows, ExponentialsAreExactToTheLastPlaces) {
   at::Tensor x = at::linspace(-86, 0, 100003, at::kFloat);
   const at::Tensor want = at::exp((x - 0.25F).to(at::kDouble));

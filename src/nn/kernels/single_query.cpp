@@ -18,32 +18,22 @@ constexpr std::int64_t kLeastPerThread = 1 << 13;  // values of keys
 
 // Keys or values [T, D] of one head.
 template <typename T>
-struct Tokens {
-  const T* first;
-  std::int64_t stride;
-  const T* at(std::int64_t t) const { return first + t * stride; }
-};
-
-template <typename T>
-Tokens<T> tokens_of(const at::Tensor& x, std::int64_t group) {
-  return {static_cast<const T*>(x.const_data_ptr()) + group * x.size(2), x.stride(0)};
+rows::Table<T> tokens_of(const at::Tensor& x, std::int64_t group) {
+  return {static_cast<const T*>(x.const_data_ptr()) + group * x.size(2), x.size(0), x.stride(0), x.size(2)};
 }
 
 // One head; `query` [D] is scaled.
 template <typename T>
-void one_head(const std::vector<float>& query, Tokens<T> keys, Tokens<T> values, std::int64_t tokens, const float* bias,
-              std::vector<float>& scores, std::vector<float>& sum) {
-  const auto dim = static_cast<std::int64_t>(query.size());
-  scores.resize(static_cast<std::size_t>(tokens));
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    const float score = rows::dot(query.data(), keys.at(t), dim);
-    scores[static_cast<std::size_t>(t)] = bias == nullptr ? score : score + bias[t];
+void one_head(const float* query, rows::Table<T> keys, rows::Table<T> values, const float* bias,
+              std::vector<float>& scores, float* sum) {
+  scores.resize(static_cast<std::size_t>(keys.count));
+  rows::dots(query, keys, scores.data());
+  if (bias != nullptr) {
+    for (std::int64_t t = 0; t < keys.count; ++t) scores[static_cast<std::size_t>(t)] += bias[t];
   }
-  const float total = rows::exponentials(scores.data(), rows::largest(scores.data(), tokens), tokens);
-  sum.assign(static_cast<std::size_t>(dim), 0.0F);
-  for (std::int64_t t = 0; t < tokens; ++t)
-    rows::add_scaled(sum.data(), scores[static_cast<std::size_t>(t)], values.at(t), dim);
-  rows::scale(sum.data(), 1.0F / total, dim);
+  const float total = rows::exponentials(scores.data(), rows::largest(scores.data(), keys.count), keys.count);
+  rows::weighted_sum(scores.data(), values, sum);
+  rows::scale(sum, 1.0F / total, values.width);
 }
 
 template <typename T>
@@ -56,7 +46,7 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
   const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / (most * dim));
   at::parallel_for(
       0, static_cast<std::int64_t>(queries.size()) * heads, least, [&](std::int64_t begin, std::int64_t end) {
-        std::vector<float> query(static_cast<std::size_t>(dim)), scores, sum;
+        std::vector<float> query(static_cast<std::size_t>(dim)), scores, sum(static_cast<std::size_t>(dim));
         for (std::int64_t job = begin; job < end; ++job) {
           const SingleQuery& here = queries[static_cast<std::size_t>(job / heads)];
           const std::int64_t head = job % heads, group = head / ratio;
@@ -65,7 +55,7 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
           const float* bias = nullptr;
           if (here.bias.defined())
             bias = here.bias.const_data_ptr<float>() + (here.bias.size(0) == 1 ? 0 : head * here.bias.size(1));
-          one_head(query, tokens_of<T>(here.k, group), tokens_of<T>(here.v, group), here.k.size(0), bias, scores, sum);
+          one_head(query.data(), tokens_of<T>(here.k, group), tokens_of<T>(here.v, group), bias, scores, sum.data());
           rows::narrow(sum.data(), to + job * dim, dim);
         }
       });

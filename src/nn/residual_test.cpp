@@ -1,0 +1,37 @@
+// The same bits as LibTorch's sum, whatever the dtypes.
+#include "nn/residual.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+namespace graft {
+namespace {
+
+at::Tensor random(std::int64_t rows, at::ScalarType dtype, std::uint64_t seed) {
+  return at::randn({rows, 33}, at::detail::createCPUGenerator(seed)).to(dtype);
+}
+
+TEST(Residual, IsTheSum) {
+  for (const std::int64_t rows : {0, 1, 2, 3000}) {
+    for (const auto stream : {at::kFloat, at::kBFloat16}) {
+      for (const auto branch : {at::kFloat, at::kBFloat16}) {
+        const at::Tensor x = random(rows, stream, 1), y = random(rows, branch, 2), sum = residual(x, y);
+        EXPECT_TRUE(at::equal(sum, x + y)) << rows;
+        EXPECT_EQ(sum.scalar_type(), (x + y).scalar_type());
+      }
+    }
+  }
+  const at::Tensor x = random(4, at::kFloat, 1), y = random(8, at::kBFloat16, 2).slice(0, 0, 8, 2);
+  EXPECT_TRUE(at::equal(residual(x, y), x + y)) << "rows that do not lie together";
+}
+
+TEST(Residual, GoesBackwardToBoth) {
+  const at::Tensor x = random(3, at::kFloat, 1).requires_grad_(true),
+                   y = random(3, at::kBFloat16, 2).requires_grad_(true);
+  residual(x, y).sum().backward();
+  EXPECT_TRUE(at::equal(x.grad(), at::ones_like(x)));
+  EXPECT_TRUE(at::equal(y.grad(), at::ones_like(y)));
+}
+
+}  // namespace
+}  // namespace graft
