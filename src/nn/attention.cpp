@@ -1,10 +1,12 @@
 #include "nn/attention.h"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
 #include "nn/activation.h"
+#include "nn/attention_gradient.h"
 #include "nn/kernels/any_row.h"
 #include "nn/kernels/single_query.h"
 #include "nn/kv_cache.h"
@@ -56,6 +58,14 @@ at::Tensor causal_mask(std::int64_t length, const at::Tensor& like) {
   return at::full({length, length}, -std::numeric_limits<float>::infinity(), like.options()).triu_(1);
 }
 
+at::Tensor product_of(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const at::Tensor& bias, const AttentionOptions& options) {
+  // A bias takes the mask's place in the kernel, so a causal call then needs its triangle written out.
+  const bool written_out = call.causal && (bias.defined() || options.softcap > 0);
+  const at::Tensor mask = written_out ? causal_mask(call.queries.length, q) : call.mask;
+  return one_call(q, k, v, mask, bias, call.causal && !written_out, options);
+}
+
 // Keys and values of one call, cached ones first.
 std::pair<at::Tensor, at::Tensor> visible(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v,
                                           const AttentionOptions& options) {
@@ -90,11 +100,123 @@ at::Tensor decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   return single_query_attention(singles, options.scale);
 }
 
+// What one call adds to its scaled scores, [1 or H, Tq, Tk] fp32, or an undefined tensor.
+at::Tensor additive_of(const AttentionCall& call, const at::Tensor& bias) {
+  if (!bias.defined()) return call.mask.defined() ? call.mask.to(at::kFloat).unsqueeze(0) : at::Tensor();
+  return (call.mask.defined() ? bias + call.mask : bias).to(at::kFloat);
+}
+
+void add_rows(at::Tensor& sum, const std::vector<TokenRange>& ranges, const at::Tensor& rows) {
+  std::int64_t first = 0;
+  for (const auto& range : ranges) {
+    sum.narrow(0, range.begin, range.length).add_(rows.narrow(0, first, range.length));
+    first += range.length;
+  }
+}
+
+struct Calls {
+  const std::vector<AttentionCall>& calls;
+  const AttentionOptions& options;
+};
+
+// All calls of a layer, so that the gradients of what they read are put together in place: autograd would make a whole
+// tensor of zeros for each range that each call reads.
+class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, const Calls* given) {
+    const auto [calls, options] = *given;
+    at::Tensor result = at::zeros({q.size(0), q.size(1) * q.size(2)}, q.options());
+    std::vector<at::Tensor> saved = {q, k, v};
+    for (std::size_t c = 0; c < calls.size(); ++c) {
+      const AttentionCall& call = calls[c];
+      const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
+      result.narrow(0, call.queries.begin, call.queries.length)
+          .copy_(product_of(call, q.narrow(0, call.queries.begin, call.queries.length), gathered(k, call.keys),
+                            gathered(v, call.keys), bias, options));
+      saved.push_back(additive_of(call, bias));
+    }
+    ctx->save_for_backward(saved);
+    ctx->saved_data["calls"] = written(calls);
+    ctx->saved_data["scale"] = options.scale;
+    return result;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const auto calls = read(ctx->saved_data["calls"].toIntVector());
+    const auto wide = k.options().dtype(at::kFloat);
+    at::Tensor grad_q = at::zeros(q.sizes(), q.options()), grad_k = at::zeros(k.sizes(), wide),
+               grad_v = at::zeros(v.sizes(), wide);
+    for (std::size_t c = 0; c < calls.size(); ++c) {
+      const AttentionCall& call = calls[c];
+      const auto& [first, count] = call.queries;
+      const auto gradient =
+          attention_gradient({q.narrow(0, first, count), gathered(k, call.keys), gathered(v, call.keys), saved[c + 3],
+                              call.causal, ctx->saved_data["scale"].toDouble()},
+                             grads[0].narrow(0, first, count));
+      grad_q.narrow(0, first, count).copy_(gradient.q);
+      add_rows(grad_k, call.keys, gradient.k);
+      add_rows(grad_v, call.keys, gradient.v);
+    }
+    return {grad_q, grad_k.to(k.scalar_type()), grad_v.to(v.scalar_type()), at::Tensor()};
+  }
+
+ private:
+  // Ranges and causality; masks are tensors, which are saved as such.
+  static std::vector<std::int64_t> written(const std::vector<AttentionCall>& calls) {
+    std::vector<std::int64_t> numbers;
+    for (const auto& call : calls) {
+      for (const std::int64_t number : {call.queries.begin, call.queries.length, std::int64_t{call.causal},
+                                        static_cast<std::int64_t>(call.keys.size())})
+        numbers.push_back(number);
+      for (const auto& range : call.keys) {
+        numbers.push_back(range.begin);
+        numbers.push_back(range.length);
+      }
+    }
+    return numbers;
+  }
+
+  static std::vector<AttentionCall> read(const std::vector<std::int64_t>& numbers) {
+    std::vector<AttentionCall> calls;
+    for (std::size_t at = 0; at < numbers.size();) {
+      AttentionCall& call = calls.emplace_back();
+      call.queries = {numbers[at], numbers[at + 1]};
+      call.causal = numbers[at + 2] != 0;
+      call.keys.resize(static_cast<std::size_t>(numbers[at + 3]));
+      at += 4;
+      for (auto& range : call.keys) {
+        range = {numbers[at], numbers[at + 1]};
+        at += 2;
+      }
+    }
+    return calls;
+  }
+};
+
+// Whether LearnedAttention can go backward: scores are scaled, added to and no more, with what is not trained.
+bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                   const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  if (!learns(q) && !learns(k) && !learns(v)) return false;
+  if (!rows::readable(q) || k.scalar_type() != q.scalar_type() || v.scalar_type() != q.scalar_type()) return false;
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    if (calls[c].cache >= 0 || (options.bias && learns(options.bias(c)))) return false;
+  }
+  return options.softcap == 0;
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
   if (decodes(q, calls, options)) return decode(q, k, v, calls, options);
+  if (goes_backward(q, k, v, calls, options)) {
+    const Calls given{calls, options};
+    return LearnedAttention::apply(q, k, v, &given);
+  }
   std::vector<at::Tensor> outputs;
   std::int64_t next = 0;
   const std::int64_t width = q.size(1) * q.size(2);
@@ -106,13 +228,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     skip_to(call.queries.begin);
     next = call.queries.begin + call.queries.length;
     const auto [keys, values] = visible(call, k, v, options);
-    const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
-    // A bias takes the mask's place in the kernel, so a causal call then needs its triangle written out.
-    const bool written_out = call.causal && (bias.defined() || options.softcap > 0);
-    const bool causal = call.causal && !written_out;
-    const at::Tensor mask = written_out ? causal_mask(call.queries.length, q) : call.mask;
-    outputs.push_back(
-        one_call(q.narrow(0, call.queries.begin, call.queries.length), keys, values, mask, bias, causal, options));
+    outputs.push_back(product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys, values,
+                                 options.bias ? options.bias(c) : at::Tensor(), options));
   }
   skip_to(q.size(0));
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);

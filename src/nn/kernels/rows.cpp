@@ -232,6 +232,10 @@ GRAFT_FOR_EACH_CPU float exponentials(float* x, float shift, std::int64_t count)
   return sum_of(lanes) + rest;
 }
 
+GRAFT_FOR_EACH_CPU void softmax_backward(const float* p, float* gradient, float mean, float scale, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) gradient[i] = p[i] * (gradient[i] - mean) * scale;
+}
+
 GRAFT_FOR_EACH_CPU void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
     const float first = a[i] * cos[i] - b[i] * sin[i], second = b[i] * cos[i] + a[i] * sin[i];

@@ -45,6 +45,8 @@ float largest_magnitude(const float* x, std::int64_t count);
 bool finite(const float* x, std::int64_t count);
 /// x becomes exp(x - shift); returns the sum. Within 2 units in the last place; 0 below exp(-87).
 float exponentials(float* x, float shift, std::int64_t count);
+/// The gradient of probabilities becomes that of the scores before `scale` and softmax: p · (gradient - mean) · scale.
+void softmax_backward(const float* p, float* gradient, float mean, float scale, std::int64_t count);
 /// a becomes a·cos - b·sin, b becomes b·cos + a·sin.
 void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t count);
 /// out = silu(gate) ⊙ up, with silu(x) = x / (1 + exp(-x)).

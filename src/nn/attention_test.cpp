@@ -1,0 +1,109 @@
+// Attention goes backward as LibTorch's own operations do.
+#include "nn/attention.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace graft {
+namespace {
+
+struct Inputs {
+  Inputs(std::int64_t tokens, std::int64_t heads, std::int64_t groups, at::ScalarType dtype) {
+    const auto made = [&](std::int64_t count, std::uint64_t seed) {
+      return at::randn({tokens, count, 8}, at::detail::createCPUGenerator(seed)).to(dtype).requires_grad_(true);
+    };
+    q = made(heads, 1), k = made(groups, 2), v = made(groups, 3);
+  }
+  at::Tensor q, k, v;
+};
+
+// Softmax written out, for whole rows of queries and keys.
+at::Tensor plain(const Inputs& in, const AttentionCall& call, const at::Tensor& bias, double scale) {
+  std::vector<at::Tensor> k, v;
+  for (const auto& range : call.keys) {
+    k.push_back(in.k.narrow(0, range.begin, range.length));
+    v.push_back(in.v.narrow(0, range.begin, range.length));
+  }
+  const std::int64_t ratio = in.q.size(1) / in.k.size(1);
+  const auto heads = [](const at::Tensor& x) { return x.to(at::kFloat).permute({1, 0, 2}); };
+  const at::Tensor q = heads(in.q.narrow(0, call.queries.begin, call.queries.length)),
+                   keys = heads(at::cat(k)).repeat_interleave(ratio, 0),
+                   values = heads(at::cat(v)).repeat_interleave(ratio, 0);
+  at::Tensor scores = at::matmul(q, keys.transpose(1, 2)) * scale;
+  if (bias.defined()) scores = scores + bias;
+  if (call.mask.defined()) scores = scores + call.mask;
+  if (call.causal) scores = scores + at::full({q.size(1), q.size(1)}, -std::numeric_limits<float>::infinity()).triu(1);
+  return at::matmul(at::softmax(scores, -1), values).permute({1, 0, 2}).flatten(1);
+}
+
+// Two prompts, one of which two choices read behind what they hold themselves.
+std::vector<AttentionCall> calls() {
+  AttentionCall first, second, choices;
+  first.queries = {0, 5};
+  first.keys = {{0, 5}};
+  first.causal = true;
+  second.queries = {5, 3};
+  second.keys = {{5, 3}};
+  second.causal = true;
+  choices.queries = {8, 4};
+  choices.keys = {{0, 5}, {8, 4}};
+  choices.mask = at::zeros({4, 9});
+  for (const auto& [query, key] :
+       {std::pair{0, 6}, {0, 7}, {0, 8}, {1, 7}, {1, 8}, {2, 5}, {2, 6}, {2, 8}, {3, 5}, {3, 6}})
+    choices.mask[query][key] = -std::numeric_limits<float>::infinity();
+  return {first, second, choices};
+}
+
+void expect_gradients(std::int64_t heads, std::int64_t groups, at::ScalarType dtype, bool biased, double tolerance) {
+  const auto all = calls();
+  std::vector<at::Tensor> biases;
+  for (const auto& call : all) {
+    std::int64_t keys = 0;
+    for (const auto& range : call.keys) keys += range.length;
+    biases.push_back(at::randn({heads, call.queries.length, keys}, at::detail::createCPUGenerator(9)));
+  }
+  AttentionOptions options;
+  options.scale = 0.3;
+  if (biased) options.bias = [&](std::size_t c) { return biases[c].to(dtype); };
+  Inputs got(12, heads, groups, dtype), want(12, heads, groups, dtype);
+  const at::Tensor above = at::randn({12, heads * 8}, at::detail::createCPUGenerator(4));
+  const at::Tensor result = attention(got.q, got.k, got.v, all, options);
+  std::vector<at::Tensor> parts;
+  for (std::size_t c = 0; c < all.size(); ++c)
+    parts.push_back(plain(want, all[c], biased ? biases[c].to(dtype).to(at::kFloat) : at::Tensor(), options.scale));
+  const at::Tensor reference = at::cat(parts);
+  EXPECT_LE((result.to(at::kFloat) - reference).abs().max().item<double>(), tolerance);
+  result.backward(above.to(dtype));
+  reference.backward(above);
+  for (const auto& [a, b] : {std::pair{got.q, want.q}, {got.k, want.k}, {got.v, want.v}}) {
+    const at::Tensor exact = b.grad().to(at::kFloat);
+    EXPECT_LE((a.grad().to(at::kFloat) - exact).abs().max().item<double>(),
+              tolerance * exact.abs().max().item<double>());
+  }
+}
+
+TEST(Attention, GoesBackwardToQueriesKeysAndValues) {
+  for (const auto& [heads, groups] : {std::pair{1, 1}, {4, 4}, {6, 2}, {3, 1}}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
+      expect_gradients(heads, groups, at::kFloat, biased, 1e-5);
+      expect_gradients(heads, groups, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
+TEST(Attention, ATrainedBiasHasItsGradient) {
+  Inputs in(12, 2, 2, at::kFloat);
+  const auto all = calls();
+  const at::Tensor bias = at::randn({2, 5, 5}, at::detail::createCPUGenerator(9)).requires_grad_(true);
+  AttentionOptions options;
+  options.bias = [&](std::size_t) { return bias; };
+  attention(in.q, in.k, in.v, {all[0]}, options).sum().backward();
+  ASSERT_TRUE(bias.grad().defined());
+  EXPECT_GT(bias.grad().abs().max().item<double>(), 0);
+}
+
+}  // namespace
+}  // namespace graft
