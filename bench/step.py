@@ -43,7 +43,7 @@ def write_texts(options, file):
 
 
 def measure(options, method, work):
-    settings = [f"train.batch_size={BATCH}", "generation.max_new_tokens=1", "data.held_out_split=random", *SETTINGS[method]]
+    settings = [f"train.batch_size={BATCH}", "generation.max_new_tokens=1", "data.train_split=train", "data.held_out_split=", *SETTINGS[method]]
     folder = work / method
     graft = both_sides.tune(options, folder, 0, "--recipe", "e2e-cpu", "--method", method, "--prompt-column", "first",
                             "--target-column", "rest", "--shots", str(TEXTS), "--eval-rows", "1",
