@@ -101,9 +101,9 @@ at::Tensor decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 }
 
 // What one call adds to its scaled scores, [1 or H, Tq, Tk] fp32, or an undefined tensor.
-at::Tensor additive_of(const AttentionCall& call, const at::Tensor& bias) {
-  if (!bias.defined()) return call.mask.defined() ? call.mask.to(at::kFloat).unsqueeze(0) : at::Tensor();
-  return (call.mask.defined() ? bias + call.mask : bias).to(at::kFloat);
+at::Tensor additive_of(const at::Tensor& mask, const at::Tensor& bias) {
+  if (!bias.defined()) return mask.defined() ? mask.to(at::kFloat).unsqueeze(0) : at::Tensor();
+  return (mask.defined() ? bias + mask : bias).to(at::kFloat);
 }
 
 void add_rows(at::Tensor& sum, const std::vector<TokenRange>& ranges, const at::Tensor& rows) {
@@ -134,7 +134,9 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
       result.narrow(0, call.queries.begin, call.queries.length)
           .copy_(product_of(call, q.narrow(0, call.queries.begin, call.queries.length), gathered(k, call.keys),
                             gathered(v, call.keys), bias, options));
-      saved.push_back(additive_of(call, bias));
+      // As they are: all layers share them.
+      saved.push_back(call.mask);
+      saved.push_back(bias);
     }
     ctx->save_for_backward(saved);
     ctx->saved_data["calls"] = written(calls);
@@ -153,10 +155,10 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
     for (std::size_t c = 0; c < calls.size(); ++c) {
       const AttentionCall& call = calls[c];
       const auto& [first, count] = call.queries;
-      const auto gradient =
-          attention_gradient({q.narrow(0, first, count), gathered(k, call.keys), gathered(v, call.keys), saved[c + 3],
-                              call.causal, ctx->saved_data["scale"].toDouble()},
-                             grads[0].narrow(0, first, count));
+      const auto gradient = attention_gradient(
+          {q.narrow(0, first, count), gathered(k, call.keys), gathered(v, call.keys),
+           additive_of(saved[2 * c + 3], saved[2 * c + 4]), call.causal, ctx->saved_data["scale"].toDouble()},
+          grads[0].narrow(0, first, count));
       grad_q.narrow(0, first, count).copy_(gradient.q);
       add_rows(grad_k, call.keys, gradient.k);
       add_rows(grad_v, call.keys, gradient.v);

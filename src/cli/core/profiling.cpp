@@ -11,16 +11,16 @@ namespace graft {
 void StepProfile::step_done() {
   ++seen_;
   if (seen_ == kBefore) profile_ = std::make_unique<Profile>();
-  if (seen_ == kBefore + steps_) end();
+  if (seen_ == kBefore + steps_) training_done();
 }
 
-void StepProfile::end() {
+void StepProfile::training_done() {
+  if (!profile_) return;
   lines_ = profile_->end(trace_);
   profile_.reset();
 }
 
 void StepProfile::close() {
-  if (profile_) end();
   if (lines_.empty()) {
     std::fprintf(stderr, "graft: note: no step was profiled, since the first %lld are left out; give more --steps\n",
                  static_cast<long long>(kBefore));

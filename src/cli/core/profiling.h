@@ -17,13 +17,13 @@ class StepProfile {
 
   /// After each step. Throws as Profile::end().
   void step_done();
+  /// Behind the last step: what follows is not of it. Throws as Profile::end().
+  void training_done();
   /// Prints what took the time; says so where the training was too short.
   void close();
 
  private:
   static constexpr std::int64_t kBefore = 2;
-
-  void end();
 
   std::int64_t steps_, seen_ = 0;
   std::filesystem::path trace_;

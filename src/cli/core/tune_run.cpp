@@ -184,6 +184,7 @@ Training TuneRun::training(const std::string& progress) {
 
 void TuneRun::finish() {
   progress_.reset();
+  if (profile_) profile_->training_done();
   if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
   if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
   overlap_ = overlap_of(job_);
