@@ -131,9 +131,4 @@ void BlockProduct::fill(const RoundedRows& rounded, TileKernel kernel, at::Tenso
   }
 }
 
-at::Tensor BlockProduct::operator()(const at::Tensor& x) const {
-  ProductInput input(x);
-  return computed({with(input)}).front();
-}
-
 }  // namespace graft

@@ -25,7 +25,6 @@ class BlockProduct {
   /// each group of columns (as llama.cpp's Q8_0 activations); the sums over a group are whole numbers, those over
   /// groups fp32. A row's result does not depend on the others, and not on the number of threads.
   Product with(ProductInput& x) const;
-  at::Tensor operator()(const at::Tensor& x) const;
 
   std::int64_t bytes() const { return static_cast<std::int64_t>(tiles_.nbytes()); }
 
