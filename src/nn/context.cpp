@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "nn/learns.h"
 #include "nn/norm.h"
 #include "nn/row_scale.h"
 
@@ -114,6 +115,13 @@ at::Tensor Context::adapt_input(const Site& site, const at::Tensor& x) const {
   });
 }
 
+// hook(x, y) of rows x and y [n, …], whose own products are batch-invariant where the base's are.
+template <typename Hook>
+at::Tensor Context::hooked(const at::Tensor& x, const at::Tensor& y, const Hook& hook) const {
+  if (activations_ != Activations::BatchInvariant || learns(x) || learns(y)) return hook(x, y);
+  return by_tiles({x, y}, [&](const std::vector<at::Tensor>& tile) { return hook(tile[0], tile[1]); });
+}
+
 at::Tensor Context::adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
   if (!acts_on(site)) return y;
   const auto at_once = scaled(y, [&](std::int32_t slot) -> std::optional<at::Tensor> {
@@ -124,7 +132,9 @@ at::Tensor Context::adapt_output(const Site& site, const at::Tensor& x, const at
   return by_run(plan_.runs, y, [&](std::int32_t slot, const at::Tensor& rows, TokenRange range) {
     const SiteHooks* here = hooks(slot);
     if (here == nullptr || !here->acts_on(site)) return rows;
-    return adapted_output(*here, site, x.narrow(0, range.begin, range.length), rows);
+    return hooked(x.narrow(0, range.begin, range.length), rows, [&](const at::Tensor& read, const at::Tensor& written) {
+      return adapted_output(*here, site, read, written);
+    });
   });
 }
 
@@ -133,7 +143,9 @@ at::Tensor Context::sublayer(const Site& last, const at::Tensor& x, const at::Te
   return by_run(plan_.runs, y, [&](std::int32_t slot, const at::Tensor& rows, TokenRange range) {
     const SiteHooks* here = hooks(slot);
     if (here == nullptr || !here->acts_on(last)) return rows;
-    return here->sublayer(last, x.narrow(0, range.begin, range.length), rows);
+    return hooked(x.narrow(0, range.begin, range.length), rows, [&](const at::Tensor& read, const at::Tensor& written) {
+      return here->sublayer(last, read, written);
+    });
   });
 }
 
@@ -196,8 +208,10 @@ at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
   const at::Tensor weight = replacement(map.weight);
   const auto bias = bias_of(map);
   const at::Tensor adapted = adapt_input(map.site, x);
-  const at::Tensor y = weight.defined() ? at::linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias)
-                                        : parameters_.store(map.weight).linear(adapted, map.layout, bias, activations_);
+  const at::Tensor y =
+      weight.defined()
+          ? exact_linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias, activations_)
+          : parameters_.store(map.weight).linear(adapted, map.layout, bias, activations_);
   return adapt_output(map.site, x, y);
 }
 

@@ -74,6 +74,8 @@ class Context {
   std::optional<at::Tensor> bias_of(const Linear& map) const;
   at::Tensor norm_vector(std::int32_t slot, std::int64_t index) const;
   bool acts_on(const Site& site) const;
+  template <typename Hook>
+  at::Tensor hooked(const at::Tensor& x, const at::Tensor& y, const Hook& hook) const;
   template <typename ScaleOf>
   std::optional<at::Tensor> scaled(const at::Tensor& rows, const ScaleOf& scale_of) const;
   const SiteHooks* hooks(std::int32_t slot) const {

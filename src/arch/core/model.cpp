@@ -138,7 +138,7 @@ at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) c
 
 at::Tensor Model::project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const {
   const at::Tensor replaced = replacement(replacing(options.slots), index, dtype());
-  if (replaced.defined()) return at::linear(hidden, replaced);
+  if (replaced.defined()) return exact_linear(hidden, replaced, std::nullopt, options.activations);
   return parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt, options.activations);
 }
 

@@ -22,7 +22,7 @@ struct ForwardOptions {
   std::vector<const SiteHooks*> slots;           ///< adapters by slot
   KvCache* cache = nullptr;                      ///< for segments that name a cache sequence
   bool checkpoint_layers = false;                ///< recompute layers in the backward pass
-  Activations activations = Activations::Exact;  ///< of maps kept in blocks, where no gradient is asked for
+  Activations activations = Activations::Exact;  ///< of maps, where no gradient is asked for
 };
 
 /// Immutable after construction; forward() may be called from several threads.

@@ -44,17 +44,19 @@ class BlockStore : public WeightStore {
     return out;
   }
 
-  at::Tensor exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override;
+  at::Tensor library_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                            Activations activations) const override;
   std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const override;
 
-  at::Tensor forward(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
-    if (layout == Layout::InOut) return at::linear(x, passing(0, rows()).t(), bias);
-    if (rows() <= tile_rows()) return at::linear(x, passing(0, rows()), bias);
+  at::Tensor forward(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                     Activations activations) const {
+    if (layout == Layout::InOut) return exact_linear(x, passing(0, rows()).t(), bias, activations);
+    if (rows() <= tile_rows()) return exact_linear(x, passing(0, rows()), bias, activations);
     std::vector<at::Tensor> parts;
     for (std::int64_t first = 0; first < rows(); first += tile_rows()) {
       const std::int64_t count = std::min(tile_rows(), rows() - first);
-      parts.push_back(at::linear(x, passing(first, count),
-                                 bias ? std::optional<at::Tensor>(bias->narrow(0, first, count)) : std::nullopt));
+      const auto share = bias ? std::optional<at::Tensor>(bias->narrow(0, first, count)) : std::nullopt;
+      parts.push_back(exact_linear(x, passing(first, count), share, activations));
     }
     return at::cat(parts, -1);
   }
@@ -130,7 +132,7 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
     ctx->saved_data["type"] = static_cast<std::int64_t>(store->type());
     ctx->saved_data["compute"] = static_cast<std::int64_t>(store->compute());
     ctx->saved_data["layout"] = static_cast<std::int64_t>(layout);
-    return store->forward(x, layout, *bias);
+    return store->forward(x, layout, *bias, Activations::Exact);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -141,8 +143,9 @@ class BlockLinear : public torch::autograd::Function<BlockLinear> {
   }
 };
 
-at::Tensor BlockStore::exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const {
-  return learns(x) ? BlockLinear::apply(x, this, layout, &bias) : forward(x, layout, bias);
+at::Tensor BlockStore::library_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                                      Activations activations) const {
+  return learns(x) ? BlockLinear::apply(x, this, layout, &bias) : forward(x, layout, bias, activations);
 }
 
 std::optional<Product> BlockStore::product(ProductInput& x, Layout layout, Activations activations) const {

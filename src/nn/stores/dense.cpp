@@ -32,11 +32,13 @@ class DenseStore : public WeightStore {
   at::Tensor dense() const override { return values_; }
   at::Tensor part(std::int64_t first, std::int64_t count) const override { return values_.narrow(0, first, count); }
   at::Tensor rows(const at::Tensor& ids) const override { return at::embedding(values_, ids); }
-  at::Tensor exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const override {
-    return at::linear(x, layout == Layout::OutIn ? values_ : values_.t(), bias);
+  at::Tensor library_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                            Activations activations) const override {
+    return exact_linear(x, layout == Layout::OutIn ? values_ : values_.t(), bias, activations);
   }
-  std::optional<Product> product(ProductInput& x, Layout layout, Activations) const override {
-    if (layout != Layout::OutIn || !has_few_rows_product(x.x(), values_)) return std::nullopt;
+  std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const override {
+    const bool few = activations != Activations::BatchInvariant && has_few_rows_product(x.x(), values_);
+    if (layout != Layout::OutIn || !few) return std::nullopt;
     return few_rows_product(x, values_);
   }
 

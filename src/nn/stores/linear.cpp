@@ -31,7 +31,7 @@ std::vector<at::Tensor> linear(const std::vector<StoredMap>& maps, const at::Ten
   }
   for (std::size_t m = 0; m < maps.size(); ++m) {
     if (!results[m].defined()) {
-      results[m] = maps[m].store->exact_linear(x, maps[m].layout, maps[m].bias);
+      results[m] = maps[m].store->library_linear(x, maps[m].layout, maps[m].bias, activations);
     } else if (maps[m].bias) {
       results[m] = results[m] + *maps[m].bias;
     }

@@ -10,14 +10,11 @@
 #include <vector>
 
 #include "checkpoint/source.h"
+#include "nn/exact_linear.h"
 #include "nn/kernels/product.h"
 #include "nn/sites.h"
 
 namespace graft {
-
-/// What linear() may do with its input: take it as it is, or round it to 8 bits by groups where that lets it compute
-/// with the stored whole numbers (as llama.cpp does). Texts are written so; whatever is trained or scored is exact.
-enum class Activations { Exact, EightBit };
 
 /// Immutable; one parameter in the compute dtype, however it is kept. None of it requires grad.
 class WeightStore {
@@ -41,8 +38,9 @@ class WeightStore {
   /// Goes backward to x alone, and keeps no value of the matrix for that beyond what the store holds.
   at::Tensor linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
                     Activations activations = Activations::Exact) const;
-  /// The same without 8-bit activations, by LibTorch's products.
-  virtual at::Tensor exact_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias) const = 0;
+  /// The same by LibTorch's products, as exact_linear(): without rounding.
+  virtual at::Tensor library_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
+                                    Activations activations) const = 0;
   /// x times the matrix by a kernel of graft's, where there is one on this machine for such rows that is faster. Has no
   /// gradient.
   virtual std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const = 0;

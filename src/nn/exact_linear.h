@@ -1,0 +1,33 @@
+// How the rows of a product may be computed, and the products that LibTorch computes.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+namespace graft {
+
+/// What a linear map may do with its rows. EightBit: round them to 8 bits by groups where that lets it compute with
+/// the stored whole numbers (as llama.cpp does); texts are written so. Exact: take them as they are. BatchInvariant:
+/// exact, and the bits of a row's result depend neither on the rows beside it nor on how many there are; texts are
+/// scored so. Whatever is trained is exact.
+enum class Activations { Exact, EightBit, BatchInvariant };
+
+/// Rows that a batch-invariant product takes at a time. The kernel of a product, and with it the order of its sums,
+/// follows from its shape: products of one shape are computed alike.
+constexpr std::int64_t kTileRows = 256;
+
+/// y [N, out] = x [N, in] times weight [out, in] transposed, plus bias [out]: LibTorch's product, for BatchInvariant
+/// and an x without a gradient a tile at a time.
+at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                        Activations activations);
+
+/// [N, …] rows of `compute`, which is given kTileRows rows of each of `rows` [N, …] at a time (zeros behind the last)
+/// and returns one for each.
+at::Tensor by_tiles(const std::vector<at::Tensor>& rows,
+                    const std::function<at::Tensor(const std::vector<at::Tensor>& tile)>& compute);
+
+}  // namespace graft
