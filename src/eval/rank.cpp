@@ -29,6 +29,7 @@ class KeptPrefix {
         slot_(options.forward.slots.empty() ? -1 : 0),
         forward_(options.forward),
         cache_(model.cache_layers()) {
+    forward_.activations = Activations::BatchInvariant;
     if (prefix_.empty()) return;
     if (model.encoder_decoder())
       fail(Category::InvalidArgument, "prefix", "an encoder reads a prompt as a whole; put the prefix into each");

@@ -58,13 +58,13 @@ struct RankOptions {
   OnScores on_scores;   ///< called after every batch
 };
 
-/// The scores of every example, in packed batches. Throws Cancelled on Ctrl-C, Corruption for NaN, InvalidArgument for
-/// a prefix before an encoder–decoder model's prompts.
+/// The scores of every example, in packed batches: the same bits in whatever batch (Activations::BatchInvariant).
+/// Throws Cancelled on Ctrl-C, Corruption for NaN, InvalidArgument for a prefix before an encoder–decoder model's
+/// prompts.
 std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<ChoiceTokens>& examples,
                                         const RankOptions& options);
 
-/// Scores examples in packed batches; in float32 the outcome does not depend on how they are packed, up to rounding.
-/// Throws Cancelled on Ctrl-C.
+/// choice_scores(), and the answers by them.
 std::vector<RankedExample> rank(const Model& model, const std::vector<ChoiceTokens>& examples,
                                 const RankOptions& options);
 

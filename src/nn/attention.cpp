@@ -84,33 +84,36 @@ bool bias_learns(const std::vector<AttentionCall>& calls, const AttentionOptions
   return false;
 }
 
-// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up. Keys and values may
-// be trained where the queries are not: those of the first layer.
-bool decodes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
-             const AttentionOptions& options) {
-  return !learns(q) && !learns(k) && !learns(v) && rows::readable(q) && options.softcap == 0 &&
-         static_cast<std::int64_t>(calls.size()) == q.size(0) &&
-         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; }) &&
-         !bias_learns(calls, options);
+// Whether no other call puts its keys where this one reads: behind a cached root each call puts its own there.
+bool stays(const AttentionCall& call) {
+  return call.cache < 0 || call.keys.size() == 1;
 }
 
-at::Tensor decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                  const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  const at::Tensor queries = q.contiguous();
-  std::vector<SingleQuery> singles;
+// Calls of one query, for which a kernel of LibTorch's is mostly set-up: all of a step of decoding, few of other
+// passes. Keys and values may be trained where the queries are not: those of the first layer.
+std::vector<std::size_t> of_one_query(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  std::vector<std::size_t> found;
+  const bool trained = learns(q) || learns(k) || learns(v);
+  if (trained || !rows::readable(q) || options.softcap != 0) return found;
   for (std::size_t c = 0; c < calls.size(); ++c) {
-    SingleQuery single;
-    single.q = queries.select(0, calls[c].queries.begin);
-    std::tie(single.k, single.v) = visible(calls[c], k, v, options);
-    if (options.bias) single.bias = options.bias(c).squeeze(1).to(at::kFloat);
-    if (calls[c].mask.defined()) {
-      const at::Tensor mask = calls[c].mask.to(at::kFloat);
-      single.bias = single.bias.defined() ? single.bias + mask : mask;
-    }
-    if (single.bias.defined()) single.bias = single.bias.contiguous();
-    singles.push_back(std::move(single));
+    if (calls[c].queries.length == 1 && stays(calls[c])) found.push_back(c);
   }
-  return single_query_attention(singles, options.scale);
+  return found.empty() || bias_learns(calls, options) ? std::vector<std::size_t>() : found;
+}
+
+SingleQuery single_query(std::size_t index, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                         const AttentionCall& call, const AttentionOptions& options) {
+  SingleQuery single;
+  single.q = q.select(0, call.queries.begin);
+  std::tie(single.k, single.v) = visible(call, k, v, options);
+  if (options.bias) single.bias = options.bias(index).squeeze(1).to(at::kFloat);
+  if (call.mask.defined()) {
+    const at::Tensor mask = call.mask.to(at::kFloat);
+    single.bias = single.bias.defined() ? single.bias + mask : mask;
+  }
+  if (single.bias.defined()) single.bias = single.bias.contiguous();
+  return single;
 }
 
 // What one call adds to its scaled scores, [1 or H, Tq, Tk] fp32, or an undefined tensor.
@@ -225,10 +228,20 @@ bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  if (decodes(q, k, v, calls, options)) return decode(q, k, v, calls, options);
   if (goes_backward(q, k, v, calls, options)) {
     const Calls given{calls, options};
     return LearnedAttention::apply(q, k, v, &given);
+  }
+  std::vector<at::Tensor> of_call(calls.size());
+  const auto singles = of_one_query(q, k, v, calls, options);
+  if (!singles.empty()) {
+    std::vector<SingleQuery> queries;
+    const at::Tensor whole = q.contiguous();
+    for (const auto c : singles) queries.push_back(single_query(c, whole, k, v, calls[c], options));
+    const at::Tensor computed = single_query_attention(queries, options.scale);
+    if (computed.size(0) == q.size(0)) return computed;
+    for (std::size_t i = 0; i < singles.size(); ++i)
+      of_call[singles[i]] = computed.narrow(0, static_cast<std::int64_t>(i), 1);
   }
   std::vector<at::Tensor> outputs;
   std::int64_t next = 0;
@@ -240,9 +253,12 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     const AttentionCall& call = calls[c];
     skip_to(call.queries.begin);
     next = call.queries.begin + call.queries.length;
-    const auto [keys, values] = visible(call, k, v, options);
-    outputs.push_back(product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys, values,
-                                 options.bias ? options.bias(c) : at::Tensor(), options));
+    if (!of_call[c].defined()) {
+      const auto [keys, values] = visible(call, k, v, options);
+      of_call[c] = product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys, values,
+                              options.bias ? options.bias(c) : at::Tensor(), options);
+    }
+    outputs.push_back(of_call[c]);
   }
   skip_to(q.size(0));
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);

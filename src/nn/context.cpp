@@ -209,9 +209,8 @@ at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
   const auto bias = bias_of(map);
   const at::Tensor adapted = adapt_input(map.site, x);
   const at::Tensor y =
-      weight.defined()
-          ? exact_linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias, activations_)
-          : parameters_.store(map.weight).linear(adapted, map.layout, bias, activations_);
+      weight.defined() ? exact_linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias, activations_)
+                       : parameters_.store(map.weight).linear(adapted, map.layout, bias, activations_);
   return adapt_output(map.site, x, y);
 }
 

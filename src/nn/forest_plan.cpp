@@ -126,7 +126,9 @@ class Planner {
 
   void plan_calls(std::int32_t root, std::vector<std::int32_t> prefix) {
     const bool leaf = tree_.children[static_cast<std::size_t>(root)].empty();
-    if (leaf || tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens) {
+    // What is behind a cached root are texts of their own: the product of one must not depend on the others.
+    const bool shared = segment(root).cache >= 0;
+    if (leaf || (!shared && tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens)) {
       add_call(subtree(root), prefix);
       return;
     }
