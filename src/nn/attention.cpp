@@ -1,9 +1,11 @@
 #include "nn/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "nn/activation.h"
 #include "nn/attention_gradient.h"
@@ -74,11 +76,22 @@ std::pair<at::Tensor, at::Tensor> visible(const AttentionCall& call, const at::T
   return options.cache->append(call.cache, options.layer, keys, values);
 }
 
-// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up.
-bool decodes(const at::Tensor& q, const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  return !learns(q) && rows::readable(q) && options.softcap == 0 &&
+bool bias_learns(const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  if (!options.bias || !at::GradMode::is_enabled()) return false;
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    if (learns(options.bias(c))) return true;
+  }
+  return false;
+}
+
+// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up. Keys and values may
+// be trained where the queries are not: those of the first layer.
+bool decodes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
+             const AttentionOptions& options) {
+  return !learns(q) && !learns(k) && !learns(v) && rows::readable(q) && options.softcap == 0 &&
          static_cast<std::int64_t>(calls.size()) == q.size(0) &&
-         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; });
+         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; }) &&
+         !bias_learns(calls, options);
 }
 
 at::Tensor decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -203,18 +216,16 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
 bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                    const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
   if (!learns(q) && !learns(k) && !learns(v)) return false;
-  if (!rows::readable(q) || k.scalar_type() != q.scalar_type() || v.scalar_type() != q.scalar_type()) return false;
-  for (std::size_t c = 0; c < calls.size(); ++c) {
-    if (calls[c].cache >= 0 || (options.bias && learns(options.bias(c)))) return false;
-  }
-  return options.softcap == 0;
+  return rows::readable(q) && k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type() &&
+         options.softcap == 0 && !bias_learns(calls, options) &&
+         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.cache < 0; });
 }
 
 }  // namespace
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  if (decodes(q, calls, options)) return decode(q, k, v, calls, options);
+  if (decodes(q, k, v, calls, options)) return decode(q, k, v, calls, options);
   if (goes_backward(q, k, v, calls, options)) {
     const Calls given{calls, options};
     return LearnedAttention::apply(q, k, v, &given);

@@ -5,6 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <utility>
+#include <vector>
+
+#include "nn/attention_gradient.h"
 
 namespace graft {
 namespace {
@@ -103,6 +107,43 @@ TEST(Attention, ATrainedBiasHasItsGradient) {
   attention(in.q, in.k, in.v, {all[0]}, options).sum().backward();
   ASSERT_TRUE(bias.grad().defined());
   EXPECT_GT(bias.grad().abs().max().item<double>(), 0);
+}
+
+// Values are trained in the first layer, whose queries nothing trained is before.
+TEST(Attention, TextsOfOneTokenGoBackwardToValuesWhereQueriesAreGiven) {
+  Inputs in(3, 2, 1, at::kFloat);
+  std::vector<AttentionCall> all(3);
+  for (std::int64_t t = 0; t < 3; ++t) {
+    AttentionCall& call = all[static_cast<std::size_t>(t)];
+    call.queries = {t, 1};
+    call.keys = {{t, 1}};
+    call.causal = true;
+  }
+  const at::Tensor result = attention(in.q.detach(), in.k, in.v, all, {});
+  ASSERT_TRUE(result.requires_grad());
+  result.sum().backward();
+  ASSERT_TRUE(in.v.grad().defined());
+  EXPECT_TRUE(at::allclose(in.v.grad(), at::full({3, 1, 8}, 2.0))) << "two heads read each value";
+}
+
+TEST(AttentionGradient, BlocksOfQueriesGiveWhatAllGiveAtOnce) {
+  const auto random = [](at::IntArrayRef sizes, std::uint64_t seed) {
+    return at::randn(sizes, at::detail::createCPUGenerator(seed));
+  };
+  for (const bool causal : {false, true}) {
+    for (const std::int64_t heads : {0, 1, 4}) {  // of what is added
+      AttentionProduct product{random({7, 4, 8}, 1), random({7, 2, 8}, 2), random({7, 2, 8}, 3), at::Tensor(), causal,
+                               0.3};
+      if (heads > 0) product.additive = random({heads, 7, 7}, 4);
+      const at::Tensor grad = random({7, 32}, 5);
+      const AttentionGradient want = attention_gradient(product, grad);
+      for (const std::int64_t queries : {0, 1, 2, 6}) {
+        const AttentionGradient got = attention_gradient(product, grad, queries * 4 * 7);
+        for (const auto& [a, b] : {std::pair{got.q, want.q}, {got.k, want.k}, {got.v, want.v}})
+          EXPECT_TRUE(at::allclose(a, b, 1e-5, 1e-6)) << causal << " " << heads << " " << queries;
+      }
+    }
+  }
 }
 
 }  // namespace
