@@ -36,8 +36,7 @@ class DenseStore : public WeightStore {
     return at::linear(x, layout == Layout::OutIn ? values_ : values_.t(), bias);
   }
   std::optional<Product> product(ProductInput& x, Layout layout, Activations) const override {
-    if (layout != Layout::OutIn || !has_few_rows_product(x.x(), values_)) return std::nullopt;
-    return few_rows_product(x, values_);
+    return layout == Layout::OutIn ? few_rows_product(x, values_) : std::nullopt;
   }
 
  private:

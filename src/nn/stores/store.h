@@ -10,10 +10,12 @@
 #include <vector>
 
 #include "checkpoint/source.h"
-#include "nn/kernels/product.h"
 #include "nn/sites.h"
 
 namespace graft {
+
+class ProductInput;
+struct Product;
 
 /// What linear() may do with its input: take it as it is, or round it to 8 bits by groups where that lets it compute
 /// with the stored whole numbers (as llama.cpp does). Texts are written so; whatever is trained or scored is exact.
