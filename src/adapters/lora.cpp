@@ -274,6 +274,13 @@ double by_pattern(const nlohmann::json& config, const char* pattern, const std::
   return fallback;
 }
 
+std::int64_t rank_of(const nlohmann::json& config, const std::string& module, std::int64_t common) {
+  const double rank = by_pattern(config, "rank_pattern", module, static_cast<double>(common));
+  if (!(rank >= 1 && rank <= 1e9))
+    fail(Category::Corruption, "adapter_config.json: r", "gives {} the rank {}; a rank is at least 1", module, rank);
+  return static_cast<std::int64_t>(rank);
+}
+
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
   refuse_unknown_variants(config);
@@ -281,6 +288,9 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   settings.rank = config.value("r", std::int64_t{8});
   settings.alpha = config.value("lora_alpha", 8.0);
   settings.dropout = config.value("lora_dropout", 0.0);
+  if (!(settings.dropout >= 0 && settings.dropout < 1))
+    fail(Category::Corruption, "adapter_config.json: lora_dropout", "{} is no share from 0 to below 1",
+         settings.dropout);
   settings.rslora = config.value("use_rslora", false);
   settings.dora = config.value("use_dora", false);
   std::map<std::string, at::Tensor> by_name;
@@ -292,8 +302,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     const auto a = by_name.find(entry.module() + ".lora_A.weight");
     const auto b = by_name.find(entry.module() + ".lora_B.weight");
     if (a == by_name.end() || b == by_name.end()) continue;
-    const auto rank = static_cast<std::int64_t>(
-        by_pattern(config, "rank_pattern", entry.module(), static_cast<double>(settings.rank)));
+    const std::int64_t rank = rank_of(config, entry.module(), settings.rank);
     if (a->second.sizes() != at::IntArrayRef({rank, entry.in}) ||
         b->second.sizes() != at::IntArrayRef({entry.out, rank})) {
       fail(Category::Corruption, a->first, "shapes do not fit rank {} on a map from {} to {} features", rank, entry.in,

@@ -14,7 +14,11 @@ void begin_peak();
 /// Resident now.
 std::int64_t resident_memory();
 
-/// What this process could take on top without swapping, within the limit of its control group.
+/// Of resident_memory(), what is not a file's (mapped weights are one's): what only the process's end would give back.
+std::int64_t private_memory();
+
+/// What this process could take on top without swapping, within the limit of its control group (version 2). What the
+/// system keeps of files counts as free, what this process has mapped of them too.
 std::int64_t available_memory();
 
 }  // namespace graft

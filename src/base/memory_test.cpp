@@ -3,8 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
+#include <string>
+
+#include "base/file.h"
 
 namespace graft {
 namespace {
@@ -22,6 +27,20 @@ TEST(Memory, ThePeakOfWhatFollows) {
   EXPECT_GE(peak_memory(), before + static_cast<std::int64_t>(kBytes) * 9 / 10);
   begin_peak();
   EXPECT_LT(peak_memory(), before + static_cast<std::int64_t>(kBytes) / 2);
+}
+
+TEST(Memory, AMappedFileIsNotPrivate) {
+  constexpr std::size_t kFileBytes = kBytes / 4, kPage = 4096;
+  const auto path = std::filesystem::temp_directory_path() / ("graft-memory-" + std::to_string(::getpid()));
+  write_file(path, std::string(kFileBytes, 'x'));
+  const MappedFile file(path);
+  std::filesystem::remove(path);
+  const std::int64_t resident = resident_memory(), own = private_memory();
+  std::size_t sum = 0;
+  for (std::size_t i = 0; i < kFileBytes; i += kPage) sum += static_cast<std::size_t>(file.bytes()[i]);
+  EXPECT_EQ(sum, kFileBytes / kPage * std::size_t{'x'});
+  EXPECT_GE(resident_memory(), resident + static_cast<std::int64_t>(kFileBytes) * 9 / 10);
+  EXPECT_LT(private_memory(), own + static_cast<std::int64_t>(kFileBytes) / 10);
 }
 
 TEST(Memory, TheMachineHasSome) {

@@ -155,7 +155,8 @@ Mean mean_of(const std::vector<Row>& rows, const Task& task, const RunConfig& co
   return mean;
 }
 
-Tokens count_data(const RunConfig& config, const CostModel& model) {
+// Prompts leave room for the virtual tokens of `adapter`, as in a run.
+Tokens count_data(const RunConfig& config, const CostModel& model, const Adapter* adapter) {
   if (model.outline == nullptr)
     fail(Category::InvalidArgument, "--data", "its tokens need --model, whose tokenizer counts them; or give --tokens");
   if (arguments.tokens > 0)
@@ -168,7 +169,7 @@ Tokens count_data(const RunConfig& config, const CostModel& model) {
       few_shot_data(task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
                     {config.data.train_split, config.data.held_out_split});
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
-  const ModelConfig& shape = model.outline->config();
+  const ModelConfig shape = config_beside(*model.outline, adapter);
   const Mean trained = mean_of(data.train, task, config, shape, *tokenizer),
              tested = mean_of(data.held_out, task, config, shape, *tokenizer);
   const double shots = config.data.shots > 0 ? static_cast<double>(data.train.size()) : 0;
@@ -327,7 +328,8 @@ int run() {
     question.adapter = adapter.get();
     question.file = stored_bytes(config, *question.model.outline, *adapter);
   }
-  const Tokens tokens = config.data.path.empty() ? given_tokens() : count_data(config, question.model);
+  const Tokens tokens =
+      config.data.path.empty() ? given_tokens() : count_data(config, question.model, question.adapter);
   question.tested = tokens.tested;
   question.trained = tokens.trained;
   question.shots = tokens.shots;

@@ -324,8 +324,8 @@ void declare(CLI::App& app) {
   app.add_option(
          "--weights", arguments.weights,
          "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading; "
-         "auto: packed in bfloat16 where the file has blocks and the CPU AVX-512 VNNI, else dense. Blocks then take "
-         "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
+         "auto: packed where the file has blocks and the CPU AVX2 or AVX-512 VNNI, else dense. Blocks then take inputs "
+         "of 8 bits, as llama.cpp's do; with --dtype float32 they are exact")
       ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/progress.h"
 #include "cli/core/options.h"
 #include "cli/core/tune_plan.h"
@@ -87,6 +88,8 @@ void print_plan(const TunePlan& plan) {
 }
 
 void plan(bool json) {
+  if (profile_steps > 0)
+    fail(Category::InvalidArgument, "--profile", "goes with graft tune, whose steps it records; leave it out");
   const TunePlan plan = plan_tuning(open_job(run_config_of(arguments)));
   if (!json) return print_plan(plan);
   nlohmann::json changes = nlohmann::json::array();

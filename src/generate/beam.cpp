@@ -166,7 +166,7 @@ class BeamDecoder {
       StepInput input;
       const auto fits = [&](const Search& search) {
         const auto tokens = static_cast<std::int64_t>(search.prompt.tokens.size());
-        return group.empty() || tokens + input.decoder.size() + input.encoder.size() <= kPrefillTokens;
+        return group.empty() || tokens + input.tokens() <= kPrefillTokens;
       };
       while (next < searches_.size() && fits(searches_[next])) {
         add_prompt(input, model_, searches_[next].prompt, searches_[next].caches.front());

@@ -82,6 +82,19 @@ bool bias_learns(const std::vector<AttentionCall>& calls, const AttentionOptions
     if (learns(options.bias(c))) return true;
   }
   return false;
+<<<<<<< HEAD
+=======
+}
+
+// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up. Keys and values may
+// be trained where the queries are not: those of the first layer.
+bool decodes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
+             const AttentionOptions& options) {
+  return !learns(q) && !learns(k) && !learns(v) && rows::readable(q) && options.softcap == 0 &&
+         static_cast<std::int64_t>(calls.size()) == q.size(0) &&
+         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; }) &&
+         !bias_learns(calls, options);
+>>>>>>> h-rev1
 }
 
 // Whether no other call puts its keys where this one reads: behind a cached root each call puts its own there.
@@ -228,6 +241,10 @@ bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+<<<<<<< HEAD
+=======
+  if (decodes(q, k, v, calls, options)) return decode(q, k, v, calls, options);
+>>>>>>> h-rev1
   if (goes_backward(q, k, v, calls, options)) {
     const Calls given{calls, options};
     return LearnedAttention::apply(q, k, v, &given);

@@ -132,8 +132,13 @@ TEST(AttentionGradient, BlocksOfQueriesGiveWhatAllGiveAtOnce) {
   };
   for (const bool causal : {false, true}) {
     for (const std::int64_t heads : {0, 1, 4}) {  // of what is added
+<<<<<<< HEAD
       AttentionProduct product{random({7, 4, 8}, 1), random({7, 2, 8}, 2), random({7, 2, 8}, 3), at::Tensor(), causal,
                                0.3};
+=======
+      AttentionProduct product{
+          random({7, 4, 8}, 1), random({7, 2, 8}, 2), random({7, 2, 8}, 3), at::Tensor(), causal, 0.3};
+>>>>>>> h-rev1
       if (heads > 0) product.additive = random({heads, 7, 7}, 4);
       const at::Tensor grad = random({7, 32}, 5);
       const AttentionGradient want = attention_gradient(product, grad);

@@ -34,6 +34,9 @@ struct Forest {
 struct StepInput {
   Forest decoder;
   Forest encoder;
+
+  /// Of both; an adapter's virtual tokens are not among them.
+  std::int64_t tokens() const { return decoder.size() + encoder.size(); }
 };
 
 /// Throws InvalidArgument where segments overlap, leave gaps, name a later parent, an absent source, a parent and a

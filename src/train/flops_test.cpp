@@ -71,7 +71,7 @@ TEST_F(Flops, InferenceIsTheForwardPass) {
     const ExampleTokens tokens = tokens_of(example_);
     EXPECT_EQ(tokens.all(), 9);
     EXPECT_EQ(tokens.choices, 2);
-    const auto rows = batch.input.encoder.size() + batch.input.decoder.size();
+    const auto rows = batch.input.tokens();
     EXPECT_EQ(static_cast<double>(rows), tokens.all() - (loaded->encoder_decoder() ? 0 : tokens.choices)) << name;
   }
 }

@@ -80,7 +80,7 @@ class Trainee {
     const double share = 1.0 / static_cast<double>(settings_.accumulation);
     const at::Tensor total = settings_.lm ? lm_loss(log_p, batch) : tfew(log_p, batch, share);
     report_.loss += total.item<double>() * share;
-    report_.tokens += batch.input.decoder.size() + batch.input.encoder.size();
+    report_.tokens += batch.input.tokens();
     return total * share;
   }
 
@@ -97,7 +97,9 @@ class Trainee {
   }
 
   bool save_is_due() const { return done() || state_.step % std::max<std::int64_t>(1, settings_.save_every) == 0; }
-  void save() const { save_state(given_.state_file, given_.adapter, *optimizer_, state_); }
+  void save() const {
+    if (!given_.state_file.empty()) save_state(given_.state_file, given_.adapter, *optimizer_, state_);
+  }
 
   std::string progress() const { return fmt::format("step {} of {}", state_.step, settings_.steps); }
 

@@ -173,6 +173,19 @@ TEST_F(Train, AGradientThatIsNoNumberStopsBeforeTheStep) {
   }
 }
 
+TEST_F(Train, WithoutAFileNothingIsKept) {
+  const double kept = run();
+  std::filesystem::remove_all(folder_);
+  const auto before = std::filesystem::current_path();
+  std::filesystem::create_directories(folder_);
+  std::filesystem::current_path(folder_);
+  adapter_ = std::make_unique<Scale>(false);
+  train(*model_, {*adapter_, examples_, settings_, {}, callbacks_});
+  std::filesystem::current_path(before);
+  EXPECT_EQ(adapter_->value(), kept);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+}
+
 TEST_F(Train, AStateOverOtherWeightsIsRefused) {
   run();
   EXPECT_NO_THROW(refuse_other_base(folder_ / "state.safetensors", base_hash(*model_)));

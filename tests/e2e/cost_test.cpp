@@ -113,6 +113,23 @@ TEST_F(Cost, AgreesWithARun) {
   }
 }
 
+// In a context of 128.
+TEST_F(Cost, APromptIsCutWhereVirtualTokensTakeItsPlace) {
+  write_model(folder() / "model");
+  write_rows(folder() / "rows.jsonl", 20);
+  const auto prompt = [&](int length) {
+    return answer({"--model", "model", "--data", "rows.jsonl", "--text-column", "text", "--label-column", "label",
+                   "--shots", "4", "--method", "prefix_tuning", "--set",
+                   "method.options.length=" + std::to_string(length)})
+        .at("tokens")
+        .at("training_example")
+        .at("prompt")
+        .get<double>();
+  };
+  EXPECT_GT(prompt(1), 13);
+  EXPECT_LE(prompt(115), 13);
+}
+
 TEST_F(Cost, EveryMethodIsCounted) {
   write_model(folder() / "model");
   const Outcome listed = graft(folder(), {"list", "--json"});

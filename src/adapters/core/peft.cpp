@@ -24,6 +24,12 @@ nlohmann::json read_json(const std::filesystem::path& file) {
   return parsed;
 }
 
+// Empty where it names none.
+std::string peft_type_of(const nlohmann::json& config) {
+  const auto type = config.find("peft_type");
+  return type != config.end() && type->is_string() ? type->get<std::string>() : "";
+}
+
 bool is_gguf(const std::filesystem::path& file) {
   return MappedFile(file).text().starts_with("GGUF");
 }
@@ -113,8 +119,9 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
   const bool folder = !std::filesystem::is_regular_file(path);
   if (!folder && is_gguf(path)) return load_gguf_lora(path, model);
   const nlohmann::json config = folder ? read_json(path / "adapter_config.json") : tfew_config();
-  if (config.value("peft_type", std::string()) == kCombinationType) return load_combination(path, config, model);
-  const Method& method = adapters::find_peft(config.value("peft_type", std::string()));
+  const std::string type = peft_type_of(config);
+  if (type == kCombinationType) return load_combination(path, config, model);
+  const Method& method = adapters::find_peft(type);
   const auto file = folder ? weights_file(path) : path;
   LoadedAdapter loaded;
   loaded.method = method.name;
@@ -131,6 +138,9 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
     loaded.adapter = method.from_peft(model, config, tensors);
   } catch (const Error& error) {
     throw error.within(path.string());
+  } catch (const nlohmann::json::exception& error) {
+    fail(Category::Corruption, (path / "adapter_config.json").string(),
+         "has a field of the wrong kind: {}; fetch the adapter again", error.what());
   }
   return loaded;
 }

@@ -209,6 +209,51 @@ TEST(PeftFolder, AFieldThatGraftDoesNotKnowIsNamedAndRefused) {
   }
 }
 
+// Continued, they would train on numbers that are none.
+TEST(PeftFolder, LoraOfNoRankOrAllDroppedIsRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  Rng rng(0);
+  save_adapter(folder.path(), *adapters::find("lora").create(*model, {}, rng), *model, {});
+  const Json sound = Json::parse(read_file(folder.path() / "adapter_config.json"));
+  const char* const rank = "a rank is at least 1";
+  const std::vector<std::pair<const char*, Json>> wrong = {{rank, {{"r", 0}}},
+                                                           {rank, {{"r", -8}}},
+                                                           {rank, {{"rank_pattern", {{"q", 1e300}}}}},
+                                                           {"lora_dropout", {{"lora_dropout", 1}}},
+                                                           {"lora_dropout", {{"lora_dropout", -0.5}}}};
+  for (const auto& [told, fields] : wrong) {
+    SCOPED_TRACE(fields.dump());
+    Json config = sound;
+    config.update(fields);
+    write_file(folder.path() / "adapter_config.json", config.dump());
+    testing::expect_error(Category::Corruption, told, [&] { load_adapter(folder.path(), *model); });
+  }
+}
+
+TEST(PeftFolder, AFieldOfTheWrongKindIsRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  const std::vector<std::pair<const char*, Json>> wrong = {{"lora", {{"r", "eight"}}},
+                                                           {"lora", {{"lora_alpha", nullptr}}},
+                                                           {"prompt_tuning", {{"num_virtual_tokens", "three"}}},
+                                                           {"prefix_tuning", {{"num_virtual_tokens", {{"a", 1}}}}}};
+  for (const auto& [method, fields] : wrong) {
+    SCOPED_TRACE(std::string(method) + " " + fields.dump());
+    const auto place = folder.path() / method;
+    Rng rng(0);
+    save_adapter(place, *adapters::find(method).create(*model, {}, rng), *model, {});
+    Json config = Json::parse(read_file(place / "adapter_config.json"));
+    config.update(fields);
+    write_file(place / "adapter_config.json", config.dump());
+    testing::expect_error(Category::Corruption, "adapter_config.json: has a field of the wrong kind",
+                          [&] { load_adapter(place, *model); });
+    config["peft_type"] = 3;
+    write_file(place / "adapter_config.json", config.dump());
+    testing::expect_error(Category::Unsupported, "peft_type ''", [&] { load_adapter(place, *model); });
+  }
+}
+
 // Of every method that has a file: a tensor of another shape, one too many, and the file as another method's.
 TEST(PeftFolder, WhatDoesNotFitTheModelIsRefused) {
   const testing::Folder folder;

@@ -1,11 +1,7 @@
 #include "cli/core/tune_plan.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <numeric>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -18,22 +14,8 @@ namespace {
 constexpr double kRoom = 0.95;                      // of the free memory that a plan may promise
 constexpr std::int64_t kEvaluatedTokens = 1 << 13;  // four batches of rank classification
 constexpr std::size_t kWrittenPrompts = 32;         // one batch
-
-// A file that is gone with its owner, and was never there for anyone else.
-class TemporaryFile {
- public:
-  TemporaryFile()
-      : path_(std::filesystem::temp_directory_path() / fmt::format("graft-plan-{}.safetensors", ::getpid())) {}
-  ~TemporaryFile() {
-    std::error_code gone;
-    std::filesystem::remove(path_, gone);
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
+constexpr std::int64_t kDrawn = 100'000'000;        // examples put into an order: a second or two
+constexpr std::int64_t kDrawnBeside = 100;          // what a batch takes however few there are
 
 // Some steps on the same examples.
 struct Probe {
@@ -46,10 +28,8 @@ class Planner {
   explicit Planner(const Job& job)
       : job_(job), settings_(train_settings(job.config, job.task)), method_(job.config.method.name) {
     settings_.templates = job.templates.size();
-    for (const auto& example : job.train_tokens) {
-      const ChoiceBatch batch = pack({&example}, job.model->config(), 0);
-      tokens_.push_back(batch.input.decoder.size() + batch.input.encoder.size());
-    }
+    for (const auto& example : job.train_tokens)
+      tokens_.push_back(pack({&example}, job.model->config(), 0).input.tokens());
     if (tokens_.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
   }
 
@@ -58,7 +38,7 @@ class Planner {
     plan.steps = settings_.steps;
     plan.weight_bytes = job_.model->parameters().bytes();
     plan.load_seconds = job_.load_seconds;
-    plan.available = available_memory() + resident_memory();
+    plan.available = available_memory() + private_memory();
     add_training(plan);
     if (plan.fits() && !job_.held_out.empty()) add_evaluation(plan);
     plan.memory = std::max(plan.memory, peak_memory());
@@ -66,23 +46,28 @@ class Planner {
   }
 
  private:
-  // Batches of the whole run: how many tokens, and which is the largest.
+  // Batches of the whole run: how many tokens, and which is the largest. Of a run that goes on for long the first ones
+  // stand for all.
   void count_batches(TunePlan& plan) {
     const std::size_t count = job_.train_tokens.size() / settings_.templates;
     plan.batches = settings_.steps * settings_.accumulation;
-    for (std::int64_t b = 0; b < plan.batches; ++b) {
+    const std::int64_t drawn_for_one = static_cast<std::int64_t>(count) + settings_.batch_size + kDrawnBeside;
+    const std::int64_t known = std::min(plan.batches, std::max<std::int64_t>(1, kDrawn / drawn_for_one));
+    double all = 0;
+    for (std::int64_t b = 0; b < known; ++b) {
       std::int64_t tokens = 0, place = b * settings_.batch_size;
       std::vector<std::size_t> drawn;
       for (const auto i : batch_of(settings_.seed, b, settings_.batch_size, count)) {
         drawn.push_back(i + count * template_of(settings_.seed, place++, settings_.templates));
         tokens += tokens_[drawn.back()];
       }
-      all_tokens_ += tokens;
+      all += static_cast<double>(tokens);
       if (tokens <= plan.largest_tokens) continue;
       plan.largest_tokens = tokens;
       largest_ = drawn;
     }
-    plan.mean_tokens = all_tokens_ / std::max<std::int64_t>(1, plan.batches);
+    all_tokens_ = all / static_cast<double>(known) * static_cast<double>(plan.batches);
+    plan.mean_tokens = static_cast<std::int64_t>(all / static_cast<double>(known));
   }
 
   Probe probe(const std::vector<std::size_t>& chosen, std::int64_t steps, bool checkpoint_layers) const {
@@ -96,7 +81,6 @@ class Planner {
     settings.eval_every = 0;
     settings.checkpoint_layers = checkpoint_layers;
     const auto adapter = new_adapter(job_, method_, settings.seed);
-    const TemporaryFile state;
     Probe made;
     TrainCallbacks callbacks;
     callbacks.on_step = [&](const StepReport& step) {
@@ -104,19 +88,22 @@ class Planner {
       if (step.step > 1) made.seconds = made.seconds == 0 ? step.seconds : std::min(made.seconds, step.seconds);
     };
     begin_peak();
-    train(*job_.model, {*adapter, examples, settings, state.path(), callbacks});
+    train(*job_.model, {*adapter, examples, settings, /*state_file=*/{}, callbacks});
     made.peak = peak_memory();
     return made;
+  }
+
+  // The peak of a batch of so many tokens, where `before` was resident before the probe.
+  static std::int64_t extrapolated(std::int64_t before, const Probe& from, std::int64_t tokens) {
+    const double each = static_cast<double>(from.peak - before) / static_cast<double>(from.tokens);
+    return before + static_cast<std::int64_t>(each * static_cast<double>(tokens));
   }
 
   void add_training(TunePlan& plan) {
     count_batches(plan);
     const std::int64_t before = resident_memory();
     const Probe one = probe({largest_.front()}, 2, settings_.checkpoint_layers);
-    const auto extrapolated = [&](const Probe& from, std::int64_t tokens) {
-      return before + (from.peak - before) * tokens / std::max<std::int64_t>(1, from.tokens);
-    };
-    plan.memory = extrapolated(one, plan.largest_tokens);
+    plan.memory = extrapolated(before, one, plan.largest_tokens);
     double each = one.seconds / static_cast<double>(one.tokens), fixed = 0;
     if (static_cast<double>(plan.memory) < kRoom * static_cast<double>(plan.available)) {
       const Probe largest = probe(largest_, 3, settings_.checkpoint_layers);
@@ -129,19 +116,21 @@ class Planner {
         fixed = std::max(0.0, one.seconds - each * static_cast<double>(one.tokens));
       }
     } else {
-      const Probe again = probe({largest_.front()}, 2, true);
-      add_changes(plan, before, one, extrapolated(again, plan.largest_tokens));
+      add_changes(plan, before, one);
     }
-    plan.train_seconds = fixed * static_cast<double>(plan.batches) + each * static_cast<double>(all_tokens_);
+    plan.train_seconds = fixed * static_cast<double>(plan.batches) + each * all_tokens_;
   }
 
   // Settings that would bring the peak down, each by itself.
-  void add_changes(TunePlan& plan, std::int64_t before, const Probe& one, std::int64_t with_checkpoints) const {
-    if (!settings_.checkpoint_layers) plan.changes.push_back({"--set train.checkpoint_layers=true", with_checkpoints});
+  void add_changes(TunePlan& plan, std::int64_t before, const Probe& one) const {
+    if (!settings_.checkpoint_layers) {
+      const Probe again = probe({largest_.front()}, 2, true);
+      plan.changes.push_back({"--set train.checkpoint_layers=true", extrapolated(before, again, plan.largest_tokens)});
+    }
     const std::int64_t largest = *std::max_element(tokens_.begin(), tokens_.end());
     for (std::int64_t size = settings_.batch_size / 2; size >= 1; size /= 2) {
       const std::int64_t tokens = std::max(largest, plan.largest_tokens * size / settings_.batch_size);
-      const std::int64_t memory = before + (one.peak - before) * tokens / std::max<std::int64_t>(1, one.tokens);
+      const std::int64_t memory = extrapolated(before, one, tokens);
       if (size > 1 && memory > plan.available) continue;
       plan.changes.push_back({fmt::format("--set train.batch_size={} --set train.accumulation={}", size,
                                           settings_.accumulation * settings_.batch_size / size),
@@ -185,7 +174,7 @@ class Planner {
   TrainSettings settings_;
   MethodChoice method_;
   std::vector<std::int64_t> tokens_;  // packed, of each training example
-  std::int64_t all_tokens_ = 0;
+  double all_tokens_ = 0;             // of the whole run
   std::vector<std::size_t> largest_;  // examples of the largest batch
 };
 

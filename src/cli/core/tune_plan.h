@@ -12,7 +12,7 @@ namespace graft {
 struct TunePlan {
   std::int64_t steps = 0;
   std::int64_t batches = 0;         ///< of all steps
-  std::int64_t mean_tokens = 0;     ///< packed, of a batch
+  std::int64_t mean_tokens = 0;     ///< of a batch, StepInput::tokens()
   std::int64_t largest_tokens = 0;  ///< of the largest batch
   bool largest_made = false;        ///< whether that was among those that were made
   std::int64_t weight_bytes = 0;    ///< of the base model, in memory or mapped

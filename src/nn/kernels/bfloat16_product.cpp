@@ -2,8 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "base/cpu.h"
-#include "base/error.h"
 #include "nn/kernels/rows.h"
 
 #if defined(__x86_64__)
@@ -69,17 +70,17 @@ using Range = void (*)(const Bits*, const Bits*, std::int64_t, std::int64_t, Bit
 constexpr Range kRanges[kFewRows] = {range<1>, range<2>, range<3>, range<4>, range<5>, range<6>, range<7>, range<8>};
 #endif
 
-}  // namespace
-
-bool has_few_rows_product(const at::Tensor& x, const at::Tensor& matrix) {
+bool has_kernel(const at::Tensor& x, const at::Tensor& matrix) {
   return cpu_features().avx512_bf16 && x.is_cpu() && x.scalar_type() == at::kBFloat16 && x.dim() == 2 &&
          x.size(0) >= 1 && x.size(0) <= kFewRows && matrix.is_cpu() && matrix.scalar_type() == at::kBFloat16 &&
          matrix.dim() == 2 && matrix.is_contiguous() && matrix.size(1) > 0 && matrix.size(1) == x.size(1);
 }
 
-Product few_rows_product(ProductInput& input, const at::Tensor& matrix) {
+}  // namespace
+
+std::optional<Product> few_rows_product(ProductInput& input, const at::Tensor& matrix) {
   const at::Tensor& x = input.x();
-  if (!has_few_rows_product(x, matrix)) fail(Category::Internal, "", "no kernel for this product");
+  if (!has_kernel(x, matrix)) return std::nullopt;
   Product product;
   product.y = at::empty({x.size(0), matrix.size(0)}, x.options());
   product.parts = matrix.size(0);

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "nn/kernels/product.h"
 
@@ -12,11 +13,10 @@ namespace graft {
 /// More rows than this are faster as LibTorch's product.
 constexpr std::int64_t kFewRows = 8;
 
-/// Whether few_rows_product() has a kernel on this machine: both bfloat16 on the CPU, x [N, in] with 1 to kFewRows
-/// rows, the matrix [out, in] contiguous.
-bool has_few_rows_product(const at::Tensor& x, const at::Tensor& matrix);
 /// y [N, out] bfloat16 = x times the matrix transposed; products of pairs and their sums are fp32. A row's result does
-/// not depend on the others, and not on the number of threads.
-Product few_rows_product(ProductInput& x, const at::Tensor& matrix);
+/// not depend on the others, and not on the number of threads. Absent where this machine has no kernel for it, or it is
+/// another product: both have to be bfloat16 on the CPU, x [N, in] with 1 to kFewRows rows, the matrix [out, in]
+/// contiguous.
+std::optional<Product> few_rows_product(ProductInput& x, const at::Tensor& matrix);
 
 }  // namespace graft

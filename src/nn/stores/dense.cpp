@@ -37,9 +37,8 @@ class DenseStore : public WeightStore {
     return exact_linear(x, layout == Layout::OutIn ? values_ : values_.t(), bias, activations);
   }
   std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const override {
-    const bool few = activations != Activations::BatchInvariant && has_few_rows_product(x.x(), values_);
-    if (layout != Layout::OutIn || !few) return std::nullopt;
-    return few_rows_product(x, values_);
+    const bool asked = layout == Layout::OutIn && activations != Activations::BatchInvariant;
+    return asked ? few_rows_product(x, values_) : std::nullopt;
   }
 
  private:

@@ -1,5 +1,8 @@
 #include <ATen/ATen.h>
 
+#include <utility>
+
+#include "nn/kernels/product.h"
 #include "nn/learns.h"
 #include "nn/stores/store.h"
 
@@ -27,7 +30,7 @@ std::vector<at::Tensor> linear(const std::vector<StoredMap>& maps, const at::Ten
       results[m] = product->y;
       products.push_back(std::move(*product));
     }
-    computed(products);
+    if (!products.empty()) computed(products);
   }
   for (std::size_t m = 0; m < maps.size(); ++m) {
     if (!results[m].defined()) {

@@ -11,10 +11,12 @@
 
 #include "checkpoint/source.h"
 #include "nn/exact_linear.h"
-#include "nn/kernels/product.h"
 #include "nn/sites.h"
 
 namespace graft {
+
+class ProductInput;
+struct Product;
 
 /// Immutable; one parameter in the compute dtype, however it is kept. None of it requires grad.
 class WeightStore {
