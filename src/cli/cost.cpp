@@ -128,16 +128,17 @@ struct Tokens {
 class Mean {
  public:
   void add(const ChoiceTokens& example) {
-    const ExampleTokens tokens = tokens_of(example);
-    sum_.prompt += tokens.prompt;
-    sum_.choices += tokens.choices;
-    sum_.choice_tokens += tokens.choice_tokens;
+    sum_.add(tokens_of(example), 1);
     if (example.label >= 0)
       right_ += static_cast<double>(example.choices[static_cast<std::size_t>(example.label)].tokens.size());
     ++count_;
   }
   bool empty() const { return count_ == 0; }
-  ExampleTokens value() const { return {sum_.prompt / count_, sum_.choices / count_, sum_.choice_tokens / count_}; }
+  ExampleTokens value() const {
+    ExampleTokens mean;
+    mean.add(sum_, 1 / count_);
+    return mean;
+  }
   double with_right_choice() const { return (sum_.prompt + right_) / count_; }
 
  private:

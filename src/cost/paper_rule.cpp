@@ -4,6 +4,13 @@
 
 namespace graft {
 
+void ExampleTokens::add(const ExampleTokens& other, double times) {
+  prompt += other.prompt * times;
+  choices += other.choices * times;
+  choice_tokens += other.choice_tokens * times;
+  alike += other.alike * times;
+}
+
 ExampleTokens example_tokens(double all, double demonstration, double choices) {
   const double others = choices - 1;
   // With one choice a demonstration is the whole example, and any split between the two is as good.

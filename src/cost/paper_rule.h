@@ -11,9 +11,11 @@ struct ExampleTokens {
   double prompt = 0;
   double choices = 0;        ///< how many choices there are
   double choice_tokens = 0;  ///< of all choices together
+  double alike = 0;          ///< of these, how many a decoder need not compute, as another choice begins with them too
 
   /// What is read to score every choice: the prompt once and each choice.
   double all() const { return prompt + choice_tokens; }
+  void add(const ExampleTokens& other, double times);
 };
 
 /// The example that has `all` tokens with every choice and `demonstration` tokens with the right one alone, its choices

@@ -4,15 +4,20 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "base/error.h"
 #include "data/unicode.h"
+#include "eval/choice_tree.h"
+#include "nn/chosen_log_probability.h"
 #include "nn/layer_checkpoint.h"
 
 namespace graft {
 namespace {
 
-constexpr std::int64_t kLogitRows = 256;  // rows of [V] logits that exist at a time
+constexpr std::int64_t kLogitRows = 256;  // rows of [V] logits that are computed at a time
+// Logits that a step keeps for its backward pass; where there are more, that computes them again.
+constexpr std::int64_t kKeptLogitBytes = std::int64_t{128} << 20;
 
 std::vector<std::int64_t> ids(const std::vector<TokenId>& tokens) {
   return {tokens.begin(), tokens.end()};
@@ -118,16 +123,11 @@ void cut_to_fit(ChoiceTokens& tokens, std::int64_t room, std::optional<TokenId> 
 void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBatch& batch) {
   const auto prompt = batch.input.decoder.add(example.prompt, batch.root, slot);
   batch.input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(example.prompt.size());
-  const auto last = batch.input.decoder.size() - 1;
-  for (const auto& choice : example.choices) {
-    const auto index = batch.choices();
-    const auto length = static_cast<std::int64_t>(choice.tokens.size());
-    const auto begin = batch.input.decoder.size();
-    // The last token predicts nothing, so it is not computed.
-    if (length > 1) batch.input.decoder.add({choice.tokens.begin(), choice.tokens.end() - 1}, prompt, slot);
-    for (std::int64_t t = 0; t < length; ++t)
-      batch.scored.push_back({t == 0 ? last : begin + t - 1, choice.tokens[static_cast<std::size_t>(t)], index});
-    batch.scored_tokens.push_back(length);
+  const auto rows = add_choices(batch.input.decoder, example.choices, prompt, slot);
+  for (std::size_t c = 0; c < rows.size(); ++c) {
+    const auto& tokens = example.choices[c].tokens;
+    for (std::size_t t = 0; t < tokens.size(); ++t) batch.scored.push_back({rows[c][t], tokens[t], batch.choices()});
+    batch.scored_tokens.push_back(static_cast<std::int64_t>(tokens.size()));
     ++batch.first_choice.back();
   }
 }
@@ -173,6 +173,13 @@ std::vector<Block> blocks_of(const std::vector<ScoredToken>& scored) {
   return blocks;
 }
 
+std::int64_t logit_bytes(const std::vector<Block>& blocks, const Model& model) {
+  const auto rows = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0}, [](auto sum, const Block& block) {
+    return sum + static_cast<std::int64_t>(block.rows.size());
+  });
+  return rows * model.config().vocab_size * static_cast<std::int64_t>(c10::elementSize(model.dtype()));
+}
+
 // [scored tokens of the block]; empty where none is smoothed.
 at::Tensor smoothing_of(const std::vector<ScoredToken>& scored, const Block& block) {
   std::vector<float> values;
@@ -195,10 +202,12 @@ void refuse_alike(const ChoiceTokens& tokens, const Example& example) {
 
 }  // namespace
 
-std::int64_t ChoiceTokens::tokens() const {
-  auto total = static_cast<std::int64_t>(prompt.size());
-  for (const auto& choice : choices) total += static_cast<std::int64_t>(choice.tokens.size());
-  return total;
+std::int64_t computed_tokens(const ChoiceTokens& example, const ModelConfig& config) {
+  const auto prompt = static_cast<std::int64_t>(example.prompt.size());
+  if (!config.encoder_decoder()) return prompt + tokens_of_choices(example.choices);
+  return std::accumulate(example.choices.begin(), example.choices.end(), prompt, [](auto sum, const auto& choice) {
+    return sum + static_cast<std::int64_t>(choice.tokens.size());
+  });
 }
 
 std::vector<std::vector<std::int64_t>> ChoiceTokens::reading() const {
@@ -234,15 +243,16 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
 }
 
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
-                                                        std::int64_t batch_tokens) {
+                                                        const ModelConfig& config, std::int64_t batch_tokens) {
   std::vector<std::vector<const ChoiceTokens*>> groups;
   std::int64_t tokens = 0;
   for (const auto& example : examples) {
-    if (groups.empty() || tokens + example.tokens() > batch_tokens) {
+    const std::int64_t more = computed_tokens(example, config);
+    if (groups.empty() || tokens + more > batch_tokens) {
       groups.emplace_back();
       tokens = 0;
     }
-    tokens += example.tokens();
+    tokens += more;
     groups.back().push_back(&example);
   }
   return groups;
@@ -273,6 +283,7 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                         const ForwardOptions& options, at::Tensor* likeliest) {
   const auto blocks = blocks_of(scored);
+  const bool recomputed = logit_bytes(blocks, model) > kKeptLogitBytes;
   std::vector<at::Tensor> parts, best;
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {
@@ -283,14 +294,14 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
     std::vector<at::Tensor>* const compared = likeliest == nullptr ? nullptr : &best;
     const LayerFunction score = [&model, compared, options, local, targets,
                                  smoothing](const std::vector<at::Tensor>& inputs) {
-      const at::Tensor log_p = at::log_softmax(model.logits(inputs[0], options), -1, at::kFloat);
-      if (compared != nullptr) compared->push_back(log_p.argmax(-1).index_select(0, local) == targets);
-      const at::Tensor chosen = log_p.index({local, targets});
-      if (smoothing.numel() == 0) return chosen;
-      return chosen * (1 - smoothing) + log_p.mean(-1).index_select(0, local) * smoothing;
+      const at::Tensor logits = model.logits(inputs[0], options);
+      if (compared != nullptr) compared->push_back(logits.argmax(-1).index_select(0, local) == targets);
+      if (smoothing.numel() == 0) return chosen_log_probability(logits, local, targets);
+      const at::Tensor log_p = at::log_softmax(logits, -1, at::kFloat);
+      return log_p.index({local, targets}) * (1 - smoothing) + log_p.mean(-1).index_select(0, local) * smoothing;
     };
     const at::Tensor rows = hidden.index_select(0, at::tensor(block.rows, at::kLong).to(device));
-    parts.push_back(blocks.size() > 1 ? checkpointed(score, {rows}) : score({rows}));
+    parts.push_back(recomputed ? checkpointed(score, {rows}) : score({rows}));
     order.insert(order.end(), block.order.begin(), block.order.end());
   }
   std::vector<std::int64_t> place(order.size());

@@ -29,7 +29,6 @@ struct ChoiceTokens {
   std::int64_t label = -1;
   std::int64_t cut = 0;  ///< tokens that the prompt lost at its beginning
 
-  std::int64_t tokens() const;
   /// Prompt and choices: equal where the model reads the same, whatever the rows were.
   std::vector<std::vector<std::int64_t>> reading() const;
 };
@@ -65,10 +64,14 @@ struct ChoiceBatch {
   std::int64_t choices() const { return first_choice.back(); }
 };
 
-/// Examples in their order, cut into groups of at most `batch_tokens` tokens, each of at least one example. The
-/// pointers are into `examples`.
+/// Tokens that a forward pass of the example computes: choices that begin alike share their beginnings in a decoder
+/// that reads them behind the prompt.
+std::int64_t computed_tokens(const ChoiceTokens& example, const ModelConfig& config);
+
+/// Examples in their order, cut into groups of at most `batch_tokens` computed tokens, each of at least one example.
+/// The pointers are into `examples`.
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
-                                                        std::int64_t batch_tokens);
+                                                        const ModelConfig& config, std::int64_t batch_tokens);
 
 /// Adds examples to a batch, behind its root; all of their segments use adapter `slot`, all of their tokens are scored
 /// with `smoothing`. Throws as decoder_start_of().
@@ -80,9 +83,10 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
                  double smoothing = 0);
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
-/// exist for a block of rows at a time. Of a token with smoothing s it is (1 - s) log p + s times the mean log p of the
-/// vocabulary (Szegedy et al. 2016, section 7). Where `likeliest` is given, it becomes [T] bool: whether the target is
-/// the likeliest of all tokens there; without gradients only.
+/// are computed for a block of rows at a time, and kept for the backward pass where they are few. Of a token with
+/// smoothing s it is (1 - s) log p + s times the mean log p of the vocabulary (Szegedy et al. 2016, section 7). Where
+/// `likeliest` is given, it becomes [T] bool: whether the target is the likeliest of all tokens there; without
+/// gradients only.
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                         const ForwardOptions& options, at::Tensor* likeliest = nullptr);
 

@@ -172,7 +172,7 @@ std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<Ch
   Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
   auto began = Clock::now();
   KeptPrefix prefix(model, options);
-  for (const auto& group : groups_of(examples, options.batch_tokens)) {
+  for (const auto& group : groups_of(examples, model.config(), options.batch_tokens)) {
     stop_if_interrupted("evaluation");
     auto scores = prefix.score(model, group, options);
     const auto ended = Clock::now();

@@ -63,7 +63,7 @@ class Verifier {
 
   Replay evaluation(const SiteHooks* hooks, const char* what) const {
     const c10::InferenceMode inference;
-    return packed(groups_of(examples_, options_.batch_tokens), with_hooks(hooks), what);
+    return packed(groups_of(examples_, model_.config(), options_.batch_tokens), with_hooks(hooks), what);
   }
 
   Replay generation(const SiteHooks* adapter) const {

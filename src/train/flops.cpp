@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "eval/choice_tree.h"
+
 namespace graft {
 namespace {
 
@@ -11,8 +13,8 @@ struct Rows {
   double virtual_ = 0;  // of the adapter, in both
 };
 
-// As pack() and Model::forward() lay the example out: the prompt once, the last token of a choice not at all where the
-// decoder has read it, virtual tokens once for every text that begins anew.
+// As pack() and Model::forward() lay the example out: the prompt once, the last token of a choice not at all and common
+// beginnings once where the decoder has read it, virtual tokens once for every text that begins anew.
 Rows rows_of(const Model& model, const Adapter* adapter, const ExampleTokens& example) {
   const auto virtual_tokens = [&](Stack stack) {
     return adapter == nullptr ? 0.0 : static_cast<double>(adapter->virtual_tokens(stack));
@@ -21,7 +23,7 @@ Rows rows_of(const Model& model, const Adapter* adapter, const ExampleTokens& ex
     const double encoder = virtual_tokens(Stack::Encoder), decoder = example.choices * virtual_tokens(Stack::Decoder);
     return {example.prompt + encoder, example.choice_tokens + decoder, example.choice_tokens, encoder + decoder};
   }
-  const double behind = example.choice_tokens - example.choices, front = virtual_tokens(Stack::Decoder);
+  const double behind = example.choice_tokens - example.choices - example.alike, front = virtual_tokens(Stack::Decoder);
   return {0, front + example.prompt + behind, 1 + behind, front};
 }
 
@@ -50,6 +52,7 @@ ExampleTokens tokens_of(const ChoiceTokens& example) {
   tokens.prompt = static_cast<double>(example.prompt.size());
   tokens.choices = static_cast<double>(example.choices.size());
   for (const auto& choice : example.choices) tokens.choice_tokens += static_cast<double>(choice.tokens.size());
+  tokens.alike = tokens.choice_tokens - tokens.choices - static_cast<double>(tokens_of_choices(example.choices));
   return tokens;
 }
 

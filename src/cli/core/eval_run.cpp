@@ -18,10 +18,9 @@ ExampleTokens mean_tokens(const std::vector<Question>& questions, const std::vec
   const auto count = static_cast<double>(questions.size());
   for (const auto& group : groups) {
     for (const auto q : group.members) {
-      const ExampleTokens one = tokens_of(questions[q].tokens);
-      mean.prompt += (one.prompt - (behind_prefixes ? static_cast<double>(group.prefix.size()) : 0)) / count;
-      mean.choices += one.choices / count;
-      mean.choice_tokens += one.choice_tokens / count;
+      ExampleTokens one = tokens_of(questions[q].tokens);
+      if (behind_prefixes) one.prompt -= static_cast<double>(group.prefix.size());
+      mean.add(one, 1 / count);
     }
   }
   return mean;
@@ -48,7 +47,7 @@ QuestionFlops flops_of(const EvalScorer& scorer, const std::vector<Question>& qu
                       inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, true))};
   for (const auto& group : groups) {
     if (group.prefix.empty()) continue;
-    const ExampleTokens prefix{static_cast<double>(group.prefix.size()), 0, 0};
+    const ExampleTokens prefix{static_cast<double>(group.prefix.size()), 0, 0, 0};
     flops.shared += inference_flops(scorer.model(), adapter, prefix) / static_cast<double>(questions.size());
   }
   return flops;

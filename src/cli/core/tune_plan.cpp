@@ -152,11 +152,12 @@ class Planner {
     const std::int64_t during = settings_.eval_every > 0 ? settings_.steps / settings_.eval_every : 0;
     plan.evaluations = 2 * static_cast<std::int64_t>(job_.templates.size()) + during;
     std::int64_t all = 0, taken = 0;
-    for (const auto& example : held_out) all += example.tokens();
+    const ModelConfig& config = job_.model->config();
+    for (const auto& example : held_out) all += computed_tokens(example, config);
     std::size_t count = 0;
     const std::size_t most = plan.writes ? kWrittenPrompts : held_out.size();
     while (count < std::min(most, held_out.size()) && (plan.writes || taken < kEvaluatedTokens))
-      taken += held_out[count++].tokens();
+      taken += computed_tokens(held_out[count++], config);
     const double share = plan.writes ? static_cast<double>(count) / static_cast<double>(held_out.size())
                                      : static_cast<double>(taken) / static_cast<double>(all);
     held_out.resize(count);

@@ -1,0 +1,53 @@
+// LibTorch's log-softmax, of which chosen_log_probability() is a part.
+#include "nn/chosen_log_probability.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+namespace graft {
+namespace {
+
+at::Tensor random(at::IntArrayRef shape, at::ScalarType dtype) {
+  return at::randn(shape, at::detail::createCPUGenerator(7)).mul_(5).to(dtype);
+}
+
+const at::Tensor kRows = at::tensor({0, 0, 2, 3, 2, 0}, at::kLong),
+                 kTargets = at::tensor({4, 4, 0, 99, 1, 7}, at::kLong);
+
+TEST(ChosenLogProbability, IsThatOfTheSoftmax) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const std::int64_t width : {100, 5001}) {
+      const at::Tensor logits = random({4, width}, dtype);
+      const at::Tensor want = at::log_softmax(logits, -1, at::kFloat).index({kRows, kTargets});
+      EXPECT_TRUE(at::allclose(chosen_log_probability(logits, kRows, kTargets), want, 1e-5, 1e-5)) << width;
+    }
+  }
+}
+
+TEST(ChosenLogProbability, SoIsItsGradient) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor weights = at::tensor({0.5F, -1.0F, 2.0F, 0.25F, -3.0F, 1.0F});
+    const at::Tensor mine = random({4, 100}, dtype).requires_grad_(true), theirs = mine.detach().clone();
+    theirs.requires_grad_(true);
+    (chosen_log_probability(mine, kRows, kTargets) * weights).sum().backward();
+    (at::log_softmax(theirs, -1, at::kFloat).index({kRows, kTargets}) * weights).sum().backward();
+    const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
+    EXPECT_EQ(mine.grad().scalar_type(), dtype);
+    EXPECT_TRUE(at::allclose(mine.grad().to(at::kFloat), theirs.grad().to(at::kFloat), tolerance, tolerance));
+    EXPECT_EQ(mine.grad()[1].abs().max().item<float>(), 0) << "nothing was asked of this row";
+  }
+}
+
+TEST(ChosenLogProbability, ARowThatIsNotFiniteIsNotANumber) {
+  at::Tensor logits = random({4, 100}, at::kFloat);
+  logits[2][50] = std::numeric_limits<float>::quiet_NaN();
+  logits[3][50] = std::numeric_limits<float>::infinity();
+  const at::Tensor got = chosen_log_probability(logits, kRows, kTargets);
+  EXPECT_TRUE(got.slice(0, 0, 2).isfinite().all().item<bool>());
+  EXPECT_TRUE(got.slice(0, 2, 5).isnan().all().item<bool>());
+}
+
+}  // namespace
+}  // namespace graft
