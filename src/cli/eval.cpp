@@ -37,7 +37,7 @@ struct Arguments : JobArguments {
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
               prompt_template, dtype, weights, output_format, calibrate;
-  std::int64_t seeds = 1, candidates = 0, orders = 1;
+  std::int64_t seeds = 1, candidates = 0, orders = 1, batch_tokens = RankOptions{}.batch_tokens;
   bool balanced = false;
 };
 
@@ -95,6 +95,9 @@ void declare(CLI::App& app) {
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
   app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1 (default: the task's)");
+  app.add_option("--batch-tokens", a.batch_tokens, "tokens computed at a time: fewer take less memory; scores are the same")
+      ->check(count_from(1))
+      ->capture_default_str();
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: dense)")
@@ -260,9 +263,11 @@ std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& bas
 
 std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const ModelHashes& hashes,
                                                     const std::vector<EvalAdapter>& adapters, const fs::path& folder) {
+  const std::int64_t batch = arguments.batch_tokens;
   std::vector<std::unique_ptr<EvalScorer>> scorers;
-  scorers.push_back(std::make_unique<EvalScorer>(base, hashes, nullptr, folder));
-  for (const auto& adapter : adapters) scorers.push_back(std::make_unique<EvalScorer>(base, hashes, &adapter, folder));
+  scorers.push_back(std::make_unique<EvalScorer>(base, hashes, nullptr, folder, batch));
+  for (const auto& adapter : adapters)
+    scorers.push_back(std::make_unique<EvalScorer>(base, hashes, &adapter, folder, batch));
   return scorers;
 }
 

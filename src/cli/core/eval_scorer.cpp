@@ -73,10 +73,11 @@ ModelHashes hashes_of(const Model& model, const std::filesystem::path& path) {
 }
 
 EvalScorer::EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
-                       const std::filesystem::path& folder)
+                       const std::filesystem::path& folder, std::int64_t batch_tokens)
     : base_(base),
       adapter_(adapter),
       frozen_(*base.model, adapter == nullptr ? nullptr : adapter->loaded.adapter.get()),
+      batch_tokens_(batch_tokens),
       store_(folder, scorer_json(base, hashes, adapter)) {}
 
 const KeptScore* EvalScorer::find(const std::string& key, bool greedy) const {
@@ -112,6 +113,7 @@ EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, con
                                      const std::string& what, bool greedy) {
   RankOptions options;
   options.what = what;
+  options.batch_tokens = batch_tokens_;
   options.forward.slots = frozen_.slots();
   options.greedy = greedy;
   std::vector<std::string> keys;

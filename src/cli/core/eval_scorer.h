@@ -1,6 +1,7 @@
 // A model, with an adapter or without, that scores questions; what it scored before is read from a folder.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -34,9 +35,10 @@ ModelHashes hashes_of(const Model& model, const std::filesystem::path& path);
 class EvalScorer {
  public:
   /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
-  /// adapter, the dtype and graft's version. Throws as ScoreStore.
+  /// adapter, the dtype and graft's version; they are the same whatever `batch_tokens`, as RankOptions has them. Throws as
+  /// ScoreStore.
   EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
-             const std::filesystem::path& folder);
+             const std::filesystem::path& folder, std::int64_t batch_tokens);
 
   struct Scores {
     std::vector<std::vector<double>> sums;  ///< of every choice of every question
@@ -61,6 +63,7 @@ class EvalScorer {
   const Base& base_;
   const EvalAdapter* adapter_;
   FrozenAdapter frozen_;
+  std::int64_t batch_tokens_;
   ScoreStore store_;
 };
 
