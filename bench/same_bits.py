@@ -8,7 +8,6 @@ log-probability of one choice differs.
 
 import argparse
 import csv
-import json
 import os
 import pathlib
 import random
@@ -26,7 +25,7 @@ label: category
 labels: [card_arrival, card_linking, exchange_rate, card_not_working]
 templates:
   - name: intent
-    prompt: "Customer: {{text}}\\nWhat is it about?"
+    prompt: "Customer: {text}\\nWhat is it about?"
     choices: [" card arrival", " card linking", " exchange rate", " card not working"]
 """
 
@@ -51,7 +50,7 @@ def questions(options):
 
 
 def scored(options, folder, rows, dtype, threads, batch_tokens):
-    """Log-probabilities by setting and prompt."""
+    """Log-probabilities by setting and question."""
     folder.mkdir()
     (folder / "task.yaml").write_text(TASK)
     with open(folder / "rows.csv", "w", encoding="utf-8", newline="") as opened:
@@ -63,7 +62,7 @@ def scored(options, folder, rows, dtype, threads, batch_tokens):
                     "--shots", "0", "--normalisation", "none", "--dtype", dtype, "--batch-tokens", str(batch_tokens),
                     "--output", folder / "run", *adapter], check=True, stdout=subprocess.DEVNULL,
                    env={**os.environ, "OMP_NUM_THREADS": str(threads)})
-    return {(line["setting"], line["prompt"]): line["scores"] for line in both_sides.lines(folder / "run/predictions.jsonl")}
+    return {(line["setting"], line["id"]): line["scores"] for line in both_sides.lines(folder / "run/predictions.jsonl")}
 
 
 def main():
