@@ -74,11 +74,37 @@ std::pair<at::Tensor, at::Tensor> visible(const AttentionCall& call, const at::T
   return options.cache->append(call.cache, options.layer, keys, values);
 }
 
-// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up.
+// Queries of one text behind its cached tokens that are taken one by one.
+constexpr std::int64_t kFewQueries = 16;
+
+// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up; or a few, whose
+// results are then those of as many steps of one, to the last bit.
 bool decodes(const at::Tensor& q, const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  return !learns(q) && rows::readable(q) && options.softcap == 0 &&
-         static_cast<std::int64_t>(calls.size()) == q.size(0) &&
-         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; });
+  if (learns(q) || !rows::readable(q) || options.softcap != 0) return false;
+  std::int64_t queries = 0;
+  for (const auto& call : calls) {
+    if (call.queries.length > (call.continues ? kFewQueries : 1)) return false;
+    queries += call.queries.length;
+  }
+  return queries == q.size(0);
+}
+
+// Query `i` of a call over keys and values [Tk, G, D]; bias [H, Tq, Tk], or undefined.
+SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i,
+                    const std::pair<at::Tensor, at::Tensor>& read, const at::Tensor& bias) {
+  const std::int64_t end = read.first.size(0) - (call.queries.length - 1 - i),
+                     first = call.window > 0 ? std::max<std::int64_t>(0, end - call.window) : 0, count = end - first;
+  const auto seen = [&](const at::Tensor& x, std::int64_t dim) {
+    return x.size(dim) == count ? x : x.narrow(dim, first, count);
+  };
+  SingleQuery single{q.select(0, call.queries.begin + i), seen(read.first, 0), seen(read.second, 0), {}};
+  if (bias.defined()) single.bias = seen(bias.select(1, i), 1).to(at::kFloat);
+  if (call.mask.defined() && !call.continues) {
+    const at::Tensor mask = call.mask.to(at::kFloat);
+    single.bias = single.bias.defined() ? single.bias + mask : mask;
+  }
+  if (single.bias.defined()) single.bias = single.bias.contiguous();
+  return single;
 }
 
 at::Tensor decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
@@ -86,16 +112,10 @@ at::Tensor decode(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   const at::Tensor queries = q.contiguous();
   std::vector<SingleQuery> singles;
   for (std::size_t c = 0; c < calls.size(); ++c) {
-    SingleQuery single;
-    single.q = queries.select(0, calls[c].queries.begin);
-    std::tie(single.k, single.v) = visible(calls[c], k, v, options);
-    if (options.bias) single.bias = options.bias(c).squeeze(1).to(at::kFloat);
-    if (calls[c].mask.defined()) {
-      const at::Tensor mask = calls[c].mask.to(at::kFloat);
-      single.bias = single.bias.defined() ? single.bias + mask : mask;
-    }
-    if (single.bias.defined()) single.bias = single.bias.contiguous();
-    singles.push_back(std::move(single));
+    const auto read = visible(calls[c], k, v, options);
+    const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
+    for (std::int64_t i = 0; i < calls[c].queries.length; ++i)
+      singles.push_back(seen_by(queries, calls[c], i, read, bias));
   }
   return single_query_attention(singles, options.scale);
 }

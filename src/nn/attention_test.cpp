@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <vector>
+
+#include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
@@ -90,6 +93,53 @@ TEST(Attention, GoesBackwardToQueriesKeysAndValues) {
       SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
       expect_gradients(heads, groups, at::kFloat, biased, 1e-5);
       expect_gradients(heads, groups, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
+// A text of nine tokens, read by parts of these lengths through a cache.
+at::Tensor by_parts(const std::vector<std::int64_t>& lengths, at::ScalarType dtype, std::int64_t window, bool biased) {
+  const auto random = [&](at::IntArrayRef shape, std::uint64_t seed) {
+    return at::randn(shape, at::detail::createCPUGenerator(seed)).to(dtype);
+  };
+  const at::Tensor q = random({9, 4, 8}, 1), k = random({9, 2, 8}, 2), v = random({9, 2, 8}, 3),
+                   bias = random({4, 9, 9}, 4);
+  KvCache cache(1);
+  cache.add_sequence();
+  std::vector<at::Tensor> read;
+  std::int64_t done = 0;
+  for (const auto length : lengths) {
+    Forest forest;
+    forest.add(std::vector<std::int64_t>(static_cast<std::size_t>(length), 0));
+    forest.segments.front().cache = 0;
+    PlanOptions how;
+    how.dtype = dtype;
+    how.window = window;
+    how.cache = &cache;
+    const ForestPlan planned = plan(forest, how);
+    AttentionOptions options;
+    options.scale = 0.3;
+    options.cache = &cache;
+    if (biased) options.bias = [&](std::size_t) { return bias.narrow(1, done, length).narrow(2, 0, done + length); };
+    read.push_back(attention(q.narrow(0, done, length), k.narrow(0, done, length), v.narrow(0, done, length),
+                             window > 0 ? planned.windowed : planned.calls, options));
+    cache.advance(0, length);
+    done += length;
+  }
+  return at::cat(read);
+}
+
+TEST(Attention, AFewTokensBehindACacheAreReadAsIfOneByOne) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const std::int64_t window : {0, 3, 6}) {
+      for (const bool biased : {false, true}) {
+        SCOPED_TRACE(fmt::format("{}, window {}{}", toString(dtype), window, biased ? ", biased" : ""));
+        const at::Tensor together = by_parts({4, 5}, dtype, window, biased);
+        EXPECT_TRUE(at::equal(together, by_parts({4, 1, 1, 1, 1, 1}, dtype, window, biased)));
+        EXPECT_TRUE(at::equal(together, by_parts({4, 2, 3}, dtype, window, biased)));
+        const at::Tensor whole = by_parts({9}, dtype, window, biased).to(at::kFloat);
+        EXPECT_LE((together.to(at::kFloat) - whole).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 5e-2);
+      }
     }
   }
 }
