@@ -1,5 +1,5 @@
 // How fast a model reads a prompt and writes on, one text and many; and how well it predicts while it does so.
-//   decode MODEL [WEIGHTS=packed] [DTYPE=bfloat16] [SPECULATE=off] < IDS
+//   decode MODEL [WEIGHTS=packed] [DTYPE=bfloat16] [SPECULATE=off] [KV_CACHE=dense] < IDS
 // IDS: token ids of a text, white space between them, 600 or more. Prints one JSON object: the median rates, the mean
 // negative log-likelihood of ids 16 to 143 when each is decoded by itself, the peak of resident memory. With SPECULATE
 // (as generate's --speculate) also the rates of texts behind a prompt whose beginning it repeats at its end, so that
@@ -50,12 +50,12 @@ std::int64_t peak_resident_bytes() {
 
 class Bench {
  public:
-  Bench(const Model& model, Ids ids) : model_(model), ids_(std::move(ids)) {}
+  Bench(const Model& model, Ids ids, KvFormat kept) : model_(model), ids_(std::move(ids)), kept_(kept) {}
 
   double prefill() const {
     std::vector<double> seconds;
     for (int i = 0; i < kRepeats; ++i) {
-      KvCache cache(model_.cache_layers());
+      KvCache cache(model_.cache_layers(), kept_);
       const auto start = Clock::now();
       read(cache, cache.add_sequence(), kPrefill);
       seconds.push_back(seconds_since(start));
@@ -67,7 +67,7 @@ class Bench {
   double decode(std::int64_t sequences) const {
     std::vector<double> seconds;
     for (int i = 0; i < kRepeats; ++i) {
-      KvCache cache(model_.cache_layers());
+      KvCache cache(model_.cache_layers(), kept_);
       for (std::int64_t s = 0; s < sequences; ++s) read(cache, cache.add_sequence(), kRead);
       const auto start = Clock::now();
       for (std::int64_t step = 0; step < kSteps; ++step) {
@@ -83,7 +83,7 @@ class Bench {
 
   /// Each token read by itself, as when it is written.
   double loss() const {
-    KvCache cache(model_.cache_layers());
+    KvCache cache(model_.cache_layers(), kept_);
     at::Tensor logits = read(cache, cache.add_sequence(), kRead);
     double sum = 0;
     for (std::int64_t i = kRead; i < kRead + kScored; ++i) {
@@ -107,6 +107,7 @@ class Bench {
     options.max_new_tokens = kSteps;
     options.ignore_eos = true;
     options.speculation = speculation;
+    options.kv_cache = kept_;
     Generated result;
     std::vector<double> seconds;
     for (int i = 0; i < kRepeats; ++i) {
@@ -153,19 +154,21 @@ class Bench {
 
   const Model& model_;
   Ids ids_;
+  KvFormat kept_;
 };
 
 int run(int argc, char** argv) {
   if (argc < 2) fail(Category::InvalidArgument, "decode", "MODEL is missing");
   const std::string weights = argc > 2 ? argv[2] : "packed", dtype = argc > 3 ? argv[3] : "bfloat16";
   const SpeculationOptions speculation = speculation_of(argc > 4 ? argv[4] : "off");
+  const KvFormat kept = kv_format(argc > 5 ? argv[5] : "dense");
   Ids ids{std::istream_iterator<std::int64_t>(std::cin), {}};
   if (ids.size() < 600) fail(Category::InvalidArgument, "standard input", "{} ids, 600 are needed", ids.size());
   const c10::InferenceMode inference;
   const auto start = Clock::now();
   const auto model = load_model(argv[1], {compute_dtype(dtype), compute_device(), weight_format(weights)});
   const double load = seconds_since(start);
-  const Bench bench(*model, ids);
+  const Bench bench(*model, ids, kept);
   const double loss = bench.loss();  // first: it warms up
   const double prefill = bench.prefill(), one = bench.decode(1), many = bench.decode(kSequences);
   const std::string proposing = speculation.tokens > 0 ? bench.speculation(speculation) : "";

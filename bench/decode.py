@@ -32,6 +32,7 @@ def arguments():
     parser.add_argument("--graft", default=both_sides.HOUSE / "build/dev/bin/graft")
     parser.add_argument("--bench", default=both_sides.HOUSE / "build/dev/bench/bench_decode")
     parser.add_argument("--peer-python", default=both_sides.HOUSE / ".deps/peers/bin/python")
+    parser.add_argument("--kv-cache", choices=["dense", "q8"], default="dense", help="of graft; its loss shows the error")
     parser.add_argument("--speculate", nargs="?", const="auto", metavar="N", help="auto, or so many tokens at a time")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--work", type=pathlib.Path, default=both_sides.HOUSE / "build/bench", help="for files in other types")
@@ -65,8 +66,9 @@ def file_of(options, kind):
 
 def graft(options, file, kind, ids):
     weights = "dense" if kind == "BF16" else "packed"
-    done = subprocess.run([options.bench, file, weights, "bfloat16", options.speculate or "off"], input=ids, check=True,
-                          stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": str(options.threads)})
+    done = subprocess.run([options.bench, file, weights, "bfloat16", options.speculate or "off",
+                           options.kv_cache], input=ids, check=True, stdout=subprocess.PIPE, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": str(options.threads)})
     return json.loads(done.stdout)
 
 

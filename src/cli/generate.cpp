@@ -38,7 +38,7 @@ struct Arguments {
   std::vector<std::string> stop;
   SamplingOptions sampling;
   BeamOptions beam;
-  std::string early_stopping = "false", speculate = "off";
+  std::string early_stopping = "false", speculate = "off", kv_cache = "dense";
   std::int64_t max_new_tokens = 256, samples = 1;
   std::uint64_t seed = 0;
   bool json = false, ignore_eos = false, chat = false;
@@ -249,6 +249,7 @@ GenerateOptions options_of(const Tokenizer& tokenizer) {
   options.ignore_eos = arguments.ignore_eos;
   options.stop = arguments.stop;
   options.tokenizer = &tokenizer;
+  options.kv_cache = kv_format(arguments.kv_cache);
   if (arguments.dtype == "float32") options.activations = Activations::Exact;
   if (arguments.chat) options.end_tokens = Chat(tokenizer, arguments.system).end_tokens();
   return options;
@@ -358,6 +359,11 @@ void declare(CLI::App& app) {
          "auto: packed in bfloat16 where the file has blocks and the CPU AVX-512 VNNI, else dense. Blocks then take "
          "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
       ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
+      ->capture_default_str();
+  app.add_option("--kv-cache", arguments.kv_cache,
+                 "how keys and values of what was read are kept: dense, as they are; q8, in 8 bits: half of bfloat16's "
+                 "memory for long texts and large batches, at a small error")
+      ->check(CLI::IsMember({"dense", "q8"}))
       ->capture_default_str();
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
   app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");

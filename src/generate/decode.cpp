@@ -145,7 +145,7 @@ class Decoder {
  public:
   Decoder(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
           const OnToken& on_token)
-      : model_(model), options_(options), on_token_(on_token), cache_(model.cache_layers()) {
+      : model_(model), options_(options), on_token_(on_token), cache_(model.cache_layers(), options.kv_cache) {
     const bool adapted = std::any_of(prompts.begin(), prompts.end(), [](const Prompt& p) { return p.slot >= 0; });
     if (adapted) forward_.slots = options.slots;
     if (speculation_obstacle(model, options).empty()) proposed_tokens_ = options.speculation.tokens;

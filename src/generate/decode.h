@@ -9,6 +9,7 @@
 #include "arch/core/model.h"
 #include "generate/sampling.h"
 #include "generate/speculation.h"
+#include "nn/kv_cache.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -51,6 +52,7 @@ struct GenerateOptions {
   std::vector<const SiteHooks*> slots;   ///< adapters
   /// Exact where every digit of a float32 model counts.
   Activations activations = Activations::EightBit;
+  KvFormat kv_cache = KvFormat::Dense;
 };
 
 struct Generated {

@@ -1,6 +1,7 @@
 #include "generate/decode.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include "base/error.h"
 #include "base/error_test_support.h"
 #include "base/file.h"
+#include "generate/cached_step.h"
 #include "generate/fake_tokenizer_test.h"
 #include "generate/tiny_llama_test.h"
 #include "nn/tensor_file.h"
@@ -41,6 +43,38 @@ TEST(Generate, CachedDecodingEqualsReadingAllAgain) {
   const auto model = tiny_llama();
   const std::vector<std::int64_t> prompt = {5, 200, 31};
   EXPECT_EQ(generate(*model, {{prompt}}, greedy(20))[0].tokens, written_without_cache(*model, prompt, 20));
+}
+
+// Text by text the 8-bit cache writes what it writes alone, and close to what the model would.
+TEST(Generate, KeysAndValuesInEightBitsAreClose) {
+  const auto model = tiny_llama();
+  const std::vector<Prompt> prompts = {{{5, 200, 31, 7, 9, 12, 100, 3}}, {{7}}};
+  auto options = greedy(20);
+  options.kv_cache = KvFormat::EightBit;
+  const auto together = generate(*model, prompts, options);
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    EXPECT_EQ(generate(*model, {prompts[i]}, options)[0].tokens, together[i].tokens);
+  const c10::InferenceMode inference;
+  std::vector<at::Tensor> logits;
+  for (const auto format : {KvFormat::Dense, KvFormat::EightBit}) {
+    KvCache cache(model->cache_layers(), format);
+    ForwardOptions forward;
+    forward.cache = &cache;
+    StepInput input;
+    add_prompt(input, *model, prompts[0], cache.add_sequence());
+    std::vector<at::Tensor> rows = {last_logits(*model, input, forward)};
+    for (const std::int64_t token : {4, 90, 250, 1, 1}) {
+      StepInput next;
+      add_token(next, token, -1, 0);
+      rows.push_back(last_logits(*model, next, forward));
+    }
+    logits.push_back(at::cat(rows));
+  }
+  const double gap = ((logits[1] - logits[0]).abs().max() / logits[0].abs().max()).item<double>();
+  EXPECT_GT(gap, 0);
+  EXPECT_LT(gap, 0.02);
+  options.beam.beams = 3;
+  EXPECT_EQ(generate(*model, prompts, options)[0].tokens.size(), 20u);
 }
 
 // A BART of one layer with a forced first token, all of whose weights are zero but the bias that asks for token 3.

@@ -144,6 +144,9 @@ TEST(Speculation, GreedyTextsAreTheSameAloneAndInABatch) {
   expect_same_texts(*model, kPrompts, options_of(40));
   for (const auto& prompt : kPrompts) expect_same_texts(*model, {prompt}, options_of(40));
   EXPECT_GT(expect_same_texts(*cyclic_llama(2), kPrompts, options_of(40)), 0);
+  auto coded = options_of(40);
+  coded.kv_cache = KvFormat::EightBit;
+  expect_same_texts(*model, kPrompts, coded);
 }
 
 TEST(Speculation, APassWritesWhatWasProposedAndOneMore) {

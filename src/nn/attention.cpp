@@ -67,10 +67,10 @@ at::Tensor product_of(const AttentionCall& call, const at::Tensor& q, const at::
 }
 
 // Keys and values of one call, cached ones first.
-std::pair<at::Tensor, at::Tensor> visible(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v,
-                                          const AttentionOptions& options) {
+std::pair<HeadRows, HeadRows> visible(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v,
+                                      const AttentionOptions& options) {
   at::Tensor keys = gathered(k, call.keys), values = gathered(v, call.keys);
-  if (call.cache < 0) return {keys, values};
+  if (call.cache < 0) return {HeadRows{keys, {}}, HeadRows{values, {}}};
   return options.cache->append(call.cache, options.layer, keys, values);
 }
 
@@ -91,14 +91,13 @@ bool decodes(const at::Tensor& q, const std::vector<AttentionCall>& calls, const
 
 // Query `i` of a call over keys and values [Tk, G, D]; bias [H, Tq, Tk], or undefined.
 SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i,
-                    const std::pair<at::Tensor, at::Tensor>& read, const at::Tensor& bias) {
-  const std::int64_t end = read.first.size(0) - (call.queries.length - 1 - i),
+                    const std::pair<HeadRows, HeadRows>& read, const at::Tensor& bias) {
+  const std::int64_t all = read.first.rows.size(0), end = all - (call.queries.length - 1 - i),
                      first = call.window > 0 ? std::max<std::int64_t>(0, end - call.window) : 0, count = end - first;
-  const auto seen = [&](const at::Tensor& x, std::int64_t dim) {
-    return x.size(dim) == count ? x : x.narrow(dim, first, count);
-  };
-  SingleQuery single{q.select(0, call.queries.begin + i), seen(read.first, 0), seen(read.second, 0), {}};
-  if (bias.defined()) single.bias = seen(bias.select(1, i), 1).to(at::kFloat);
+  const HeadRows keys = count == all ? read.first : read.first.part(first, count),
+                 values = count == all ? read.second : read.second.part(first, count);
+  SingleQuery single{q.select(0, call.queries.begin + i), keys.rows, values.rows, {}, keys.scales, values.scales};
+  if (bias.defined()) single.bias = bias.select(1, i).narrow(1, first, count).to(at::kFloat);
   if (call.mask.defined() && !call.continues) {
     const at::Tensor mask = call.mask.to(at::kFloat);
     single.bias = single.bias.defined() ? single.bias + mask : mask;
@@ -250,7 +249,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     skip_to(call.queries.begin);
     next = call.queries.begin + call.queries.length;
     const auto [keys, values] = visible(call, k, v, options);
-    outputs.push_back(product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys, values,
+    outputs.push_back(product_of(call, q.narrow(0, call.queries.begin, call.queries.length),
+                                 keys.values(q.scalar_type()), values.values(q.scalar_type()),
                                  options.bias ? options.bias(c) : at::Tensor(), options));
   }
   skip_to(q.size(0));

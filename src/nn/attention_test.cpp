@@ -98,13 +98,14 @@ TEST(Attention, GoesBackwardToQueriesKeysAndValues) {
 }
 
 // A text of nine tokens, read by parts of these lengths through a cache.
-at::Tensor by_parts(const std::vector<std::int64_t>& lengths, at::ScalarType dtype, std::int64_t window, bool biased) {
+at::Tensor by_parts(const std::vector<std::int64_t>& lengths, at::ScalarType dtype, KvFormat format,
+                    std::int64_t window, bool biased) {
   const auto random = [&](at::IntArrayRef shape, std::uint64_t seed) {
     return at::randn(shape, at::detail::createCPUGenerator(seed)).to(dtype);
   };
   const at::Tensor q = random({9, 4, 8}, 1), k = random({9, 2, 8}, 2), v = random({9, 2, 8}, 3),
                    bias = random({4, 9, 9}, 4);
-  KvCache cache(1);
+  KvCache cache(1, format);
   cache.add_sequence();
   std::vector<at::Tensor> read;
   std::int64_t done = 0;
@@ -129,18 +130,23 @@ at::Tensor by_parts(const std::vector<std::int64_t>& lengths, at::ScalarType dty
   return at::cat(read);
 }
 
+void expect_as_if_one_by_one(at::ScalarType dtype, KvFormat format) {
+  for (const std::int64_t window : {0, 3, 6}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}, window {}{}", toString(dtype), window, biased ? ", biased" : ""));
+      const at::Tensor together = by_parts({4, 5}, dtype, format, window, biased);
+      EXPECT_TRUE(at::equal(together, by_parts({4, 1, 1, 1, 1, 1}, dtype, format, window, biased)));
+      EXPECT_TRUE(at::equal(together, by_parts({4, 2, 3}, dtype, format, window, biased)));
+      const at::Tensor whole = by_parts({9}, dtype, format, window, biased).to(at::kFloat);
+      EXPECT_LE((together.to(at::kFloat) - whole).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 5e-2);
+    }
+  }
+}
+
 TEST(Attention, AFewTokensBehindACacheAreReadAsIfOneByOne) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    for (const std::int64_t window : {0, 3, 6}) {
-      for (const bool biased : {false, true}) {
-        SCOPED_TRACE(fmt::format("{}, window {}{}", toString(dtype), window, biased ? ", biased" : ""));
-        const at::Tensor together = by_parts({4, 5}, dtype, window, biased);
-        EXPECT_TRUE(at::equal(together, by_parts({4, 1, 1, 1, 1, 1}, dtype, window, biased)));
-        EXPECT_TRUE(at::equal(together, by_parts({4, 2, 3}, dtype, window, biased)));
-        const at::Tensor whole = by_parts({9}, dtype, window, biased).to(at::kFloat);
-        EXPECT_LE((together.to(at::kFloat) - whole).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 5e-2);
-      }
-    }
+    expect_as_if_one_by_one(dtype, KvFormat::Dense);
+    expect_as_if_one_by_one(dtype, KvFormat::EightBit);
   }
 }
 
