@@ -190,8 +190,9 @@ TEST_F(Texts, BeamsWriteOtherTextsThanGreedyOnes) {
 }
 
 TEST_F(Texts, ProposalsAreCountedAndChangeNoText) {
-  const std::vector<std::string> generate = {
-      "generate", "--model", "model", "--prompt", "he is he is he", "--max-new-tokens", "40", "--ignore-eos", "--json", "--dtype", "float32"};
+  const std::vector<std::string> generate = {"generate",       "--model",          "model",  "--prompt",
+                                             "he is he is he", "--max-new-tokens", "40",     "--ignore-eos",
+                                             "--json",         "--dtype",          "float32"};
   const auto with = [&](const std::vector<std::string>& more) {
     auto all = generate;
     all.insert(all.end(), more.begin(), more.end());
@@ -206,6 +207,8 @@ TEST_F(Texts, ProposalsAreCountedAndChangeNoText) {
     EXPECT_EQ(told.at("passes").get<std::size_t>() + told.at("accepted").get<std::size_t>(), told.at("ids").size());
     EXPECT_NE(end.err.find(" tokens proposed, "), std::string::npos) << end.err;
   }
+  EXPECT_EQ(json::parse(with({"--kv-cache", "q8", "--speculate", "4"}).out).at("ids"),
+            json::parse(with({"--kv-cache", "q8"}).out).at("ids"));
   const Outcome searched = with({"--speculate", "4", "--beams", "2"});
   EXPECT_NE(searched.err.find("graft: note: --speculate is off: a search with beams"), std::string::npos)
       << searched.err;
