@@ -1,7 +1,9 @@
 // How fast a model reads a prompt and writes on, one text and many; and how well it predicts while it does so.
-//   decode MODEL [WEIGHTS=packed] [DTYPE=bfloat16] < IDS
+//   decode MODEL [WEIGHTS=packed] [DTYPE=bfloat16] [SPECULATE=off] [KV_CACHE=dense] < IDS
 // IDS: token ids of a text, white space between them, 600 or more. Prints one JSON object: the median rates, the mean
-// negative log-likelihood of ids 16 to 143 when each is decoded by itself, the peak of resident memory.
+// negative log-likelihood of ids 16 to 143 when each is decoded by itself, the peak of resident memory. With SPECULATE
+// (as generate's --speculate) also the rates of texts behind a prompt whose beginning it repeats at its end, so that
+// the model copies, and behind one that is read once; with and without proposals.
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
@@ -11,9 +13,13 @@
 #include <chrono>
 #include <iostream>
 #include <iterator>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "generate/cached_step.h"
+#include "generate/decode.h"
 #include "nn/compute_dtype.h"
 #include "nn/kv_cache.h"
 
@@ -24,6 +30,7 @@ using Clock = std::chrono::steady_clock;
 using Ids = std::vector<std::int64_t>;
 
 constexpr std::int64_t kPrefill = 512, kRead = 16, kSteps = 128, kScored = 128, kSequences = 16;
+constexpr std::int64_t kCopied = 400, kRepeated = 32;  // ids that stand in the prompt, and that stand there twice
 constexpr int kRepeats = 5;
 
 double seconds_since(Clock::time_point start) {
@@ -43,12 +50,12 @@ std::int64_t peak_resident_bytes() {
 
 class Bench {
  public:
-  Bench(const Model& model, Ids ids) : model_(model), ids_(std::move(ids)) {}
+  Bench(const Model& model, Ids ids, KvFormat kept) : model_(model), ids_(std::move(ids)), kept_(kept) {}
 
   double prefill() const {
     std::vector<double> seconds;
     for (int i = 0; i < kRepeats; ++i) {
-      KvCache cache(model_.cache_layers());
+      KvCache cache(model_.cache_layers(), kept_);
       const auto start = Clock::now();
       read(cache, cache.add_sequence(), kPrefill);
       seconds.push_back(seconds_since(start));
@@ -60,7 +67,7 @@ class Bench {
   double decode(std::int64_t sequences) const {
     std::vector<double> seconds;
     for (int i = 0; i < kRepeats; ++i) {
-      KvCache cache(model_.cache_layers());
+      KvCache cache(model_.cache_layers(), kept_);
       for (std::int64_t s = 0; s < sequences; ++s) read(cache, cache.add_sequence(), kRead);
       const auto start = Clock::now();
       for (std::int64_t step = 0; step < kSteps; ++step) {
@@ -76,7 +83,7 @@ class Bench {
 
   /// Each token read by itself, as when it is written.
   double loss() const {
-    KvCache cache(model_.cache_layers());
+    KvCache cache(model_.cache_layers(), kept_);
     at::Tensor logits = read(cache, cache.add_sequence(), kRead);
     double sum = 0;
     for (std::int64_t i = kRead; i < kRead + kScored; ++i) {
@@ -87,6 +94,48 @@ class Bench {
       logits = last_logits(model_, input, with(cache));
     }
     return sum / kScored;
+  }
+
+  struct Written {
+    Ids tokens;
+    double rate, tokens_a_pass;
+  };
+
+  /// A greedy text, timed from its first token on.
+  Written write(const Ids& prompt, const SpeculationOptions& speculation) const {
+    GenerateOptions options;
+    options.max_new_tokens = kSteps;
+    options.ignore_eos = true;
+    options.speculation = speculation;
+    options.kv_cache = kept_;
+    Generated result;
+    std::vector<double> seconds;
+    for (int i = 0; i < kRepeats; ++i) {
+      std::optional<Clock::time_point> first;
+      const auto begin = [&first](std::size_t, std::int64_t, const std::string&) {
+        if (!first) first = Clock::now();
+        return true;
+      };
+      result = generate(model_, std::vector<Prompt>{Prompt{prompt}}, options, begin).front();
+      seconds.push_back(seconds_since(first.value()));
+    }
+    return {result.tokens, static_cast<double>(kSteps - 1) / median(seconds),
+            static_cast<double>(kSteps) / static_cast<double>(result.passes)};
+  }
+
+  /// The fields of the JSON object about texts with proposals.
+  std::string speculation(const SpeculationOptions& options) const {
+    Ids fresh(ids_.begin(), ids_.begin() + kCopied), copying = fresh;
+    copying.insert(copying.end(), ids_.begin(), ids_.begin() + kRepeated);
+    std::string fields;
+    for (const auto& [name, prompt] : {std::pair{"copy", copying}, {"fresh", fresh}}) {
+      const Written plain = write(prompt, {}), proposing = write(prompt, options);
+      fields +=
+          fmt::format(R"(, "{0}": {1:.1f}, "{0}_proposing": {2:.1f}, "{0}_tokens_a_pass": {3:.2f}, )"
+                      R"("{0}_same": {4})",
+                      name, plain.rate, proposing.rate, proposing.tokens_a_pass, plain.tokens == proposing.tokens);
+    }
+    return fields;
   }
 
  private:
@@ -105,24 +154,28 @@ class Bench {
 
   const Model& model_;
   Ids ids_;
+  KvFormat kept_;
 };
 
 int run(int argc, char** argv) {
   if (argc < 2) fail(Category::InvalidArgument, "decode", "MODEL is missing");
   const std::string weights = argc > 2 ? argv[2] : "packed", dtype = argc > 3 ? argv[3] : "bfloat16";
+  const SpeculationOptions speculation = speculation_of(argc > 4 ? argv[4] : "off");
+  const KvFormat kept = kv_format(argc > 5 ? argv[5] : "dense");
   Ids ids{std::istream_iterator<std::int64_t>(std::cin), {}};
   if (ids.size() < 600) fail(Category::InvalidArgument, "standard input", "{} ids, 600 are needed", ids.size());
   const c10::InferenceMode inference;
   const auto start = Clock::now();
   const auto model = load_model(argv[1], {compute_dtype(dtype), compute_device(), weight_format(weights)});
   const double load = seconds_since(start);
-  const Bench bench(*model, ids);
+  const Bench bench(*model, ids, kept);
   const double loss = bench.loss();  // first: it warms up
   const double prefill = bench.prefill(), one = bench.decode(1), many = bench.decode(kSequences);
+  const std::string proposing = speculation.tokens > 0 ? bench.speculation(speculation) : "";
   fmt::print(R"({{"load": {:.3f}, "loss": {:.4f}, "prefill": {:.0f}, "decode_1": {:.1f}, "decode_16": {:.1f}, )"
-             R"("peak_memory_bytes": {}}})"
+             R"("peak_memory_bytes": {}{}}})"
              "\n",
-             load, loss, prefill, one, many, peak_resident_bytes());
+             load, loss, prefill, one, many, peak_resident_bytes(), proposing);
   return 0;
 }
 

@@ -5,6 +5,9 @@ worse prediction would say nothing. Prints a line for each type and system, then
 
   bench/setup_peers
   bench/decode.py --model SmolLM2-135M-Instruct.Q4_1.gguf --types Q4_1 Q4_0 Q8_0 BF16
+
+With --speculate also what graft's proposals bring (docs/generate.md): on a prompt that ends with its own beginning, which
+the model goes on copying, and on the text read once. They must not change a token.
 """
 
 import argparse
@@ -29,6 +32,8 @@ def arguments():
     parser.add_argument("--graft", default=both_sides.HOUSE / "build/dev/bin/graft")
     parser.add_argument("--bench", default=both_sides.HOUSE / "build/dev/bench/bench_decode")
     parser.add_argument("--peer-python", default=both_sides.HOUSE / ".deps/peers/bin/python")
+    parser.add_argument("--kv-cache", choices=["dense", "q8"], default="dense", help="of graft; its loss shows the error")
+    parser.add_argument("--speculate", nargs="?", const="auto", metavar="N", help="auto, or so many tokens at a time")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--work", type=pathlib.Path, default=both_sides.HOUSE / "build/bench", help="for files in other types")
     return parser.parse_args()
@@ -61,7 +66,8 @@ def file_of(options, kind):
 
 def graft(options, file, kind, ids):
     weights = "dense" if kind == "BF16" else "packed"
-    done = subprocess.run([options.bench, file, weights], input=ids, check=True, stdout=subprocess.PIPE, text=True,
+    done = subprocess.run([options.bench, file, weights, "bfloat16", options.speculate or "off",
+                           options.kv_cache], input=ids, check=True, stdout=subprocess.PIPE, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": str(options.threads)})
     return json.loads(done.stdout)
 
@@ -70,6 +76,17 @@ def show(kind, system, figures):
     print(f"{kind:5} {system:9} prefill {figures['prefill']:6.0f}  decode {figures['decode_1']:6.1f}  16 texts "
           f"{figures['decode_16']:6.0f} tokens/s  loss {figures['loss']:.4f}  load {figures['load']:.2f} s  "
           f"{figures['peak_memory_bytes'] / 2**20:.0f} MiB", flush=True)
+
+
+def show_speculation(options, kind, figures):
+    """Prints the rates; returns what is wrong with them."""
+    if not options.speculate:
+        return []
+    for name, what in (("copy", "copying"), ("fresh", "no copy")):
+        print(f"{kind:5} {what:9} {figures[name]:6.1f} tokens/s, with --speculate {options.speculate} "
+              f"{figures[name + '_proposing']:6.1f} ({figures[name + '_proposing'] / figures[name]:.2f}x, "
+              f"{figures[name + '_tokens_a_pass']:.2f} tokens a pass)", flush=True)
+    return [f"{kind}: proposals changed a text ({name})" for name in ("copy", "fresh") if not figures[name + "_same"]]
 
 
 def main():
@@ -86,6 +103,7 @@ def main():
         print(f"{kind:5} ratio     " + ", ".join(f"{name} {ours[key] / theirs[key]:.2f}x" for key, name in RATES.items()))
         if ours["loss"] > theirs["loss"] + MOST_LOSS:
             worse.append(f"{kind}: graft's loss is {ours['loss'] - theirs['loss']:.4f} above llama.cpp's")
+        worse += show_speculation(options, kind, ours)
     if worse:
         sys.exit("decode.py: not at equal quality: " + "; ".join(worse))
 

@@ -168,8 +168,8 @@ at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids,
   std::vector<at::Tensor> parts;
   for (std::int64_t l = 0; l < shape.layers; ++l) {
     const auto [keys, values] = cache.visible(0, l);
-    parts.push_back(keys.reshape({shape.length, -1}).to(at::kFloat));
-    parts.push_back(values.reshape({shape.length, -1}).to(at::kFloat));
+    parts.push_back(keys.rows.reshape({shape.length, -1}).to(at::kFloat));
+    parts.push_back(values.rows.reshape({shape.length, -1}).to(at::kFloat));
   }
   return at::cat(parts, 1);
 }

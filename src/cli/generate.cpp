@@ -38,7 +38,7 @@ struct Arguments {
   std::vector<std::string> stop;
   SamplingOptions sampling;
   BeamOptions beam;
-  std::string early_stopping = "false";
+  std::string early_stopping = "false", speculate = "off", kv_cache = "dense";
   std::int64_t max_new_tokens = 256, samples = 1;
   std::uint64_t seed = 0;
   bool json = false, ignore_eos = false, chat = false;
@@ -134,11 +134,16 @@ void write_logits(const Model& model, const std::vector<Request>& requests, cons
 }
 
 void print_json(const std::vector<Request>& requests, const std::vector<Prompt>& prompts,
-                const std::vector<Generated>& results) {
+                const std::vector<Generated>& results, bool speculates) {
   for (std::size_t i = 0; i < results.size(); ++i) {
     const auto& request = requests[i / static_cast<std::size_t>(arguments.samples)];
-    const Json line = {{"prompt", request.text},  {"prompt_ids", request.ids},       {"ids", results[i].tokens},
-                       {"text", results[i].text}, {"stop", name(results[i].reason)}, {"seed", prompts[i].seed}};
+    Json line = {{"prompt", request.text},  {"prompt_ids", request.ids},       {"ids", results[i].tokens},
+                 {"text", results[i].text}, {"stop", name(results[i].reason)}, {"seed", prompts[i].seed}};
+    if (speculates) {
+      line["passes"] = results[i].passes;
+      line["proposed"] = results[i].proposed;
+      line["accepted"] = results[i].accepted;
+    }
     fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
   }
 }
@@ -147,11 +152,21 @@ void print_texts(const std::vector<Generated>& results) {
   for (std::size_t i = 0; i < results.size(); ++i) fmt::print("--- {}\n{}\n", i, results[i].text);
 }
 
-void print_closing(const std::vector<Generated>& results, double seconds) {
+void print_closing(const std::vector<Generated>& results, double seconds, bool speculates) {
   std::size_t tokens = 0;
-  for (const auto& result : results) tokens += result.tokens.size();
-  fmt::print(stderr, "{} tokens in {} ({:.1f} a second), stopped by {}\n", tokens, human_seconds(seconds),
-             static_cast<double>(tokens) / std::max(seconds, 1e-9), name(results.back().reason));
+  std::int64_t passes = 0, proposed = 0, accepted = 0;
+  for (const auto& result : results) {
+    tokens += result.tokens.size();
+    passes += result.passes;
+    proposed += result.proposed;
+    accepted += result.accepted;
+  }
+  fmt::print(stderr, "{} tokens in {} ({:.1f} a second), stopped by {}{}\n", tokens, human_seconds(seconds),
+             static_cast<double>(tokens) / std::max(seconds, 1e-9), name(results.back().reason),
+             speculates
+                 ? fmt::format("; {} tokens proposed, {} accepted, {:.2f} written a pass", proposed, accepted,
+                               static_cast<double>(tokens) / static_cast<double>(std::max<std::int64_t>(passes, 1)))
+                 : "");
 }
 
 bool write_out(const std::string& text) {
@@ -203,6 +218,7 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
   if (!arguments.logits.empty()) write_logits(model, requests, options, slot);
   const auto prompts = prompts_of(requests, slot);
   const bool streaming = prompts.size() == 1 && !arguments.json && options.beam.beams == 1;
+  const bool speculates = options.speculation.tokens > 0;
   const auto profile = begin_profile(model, prompts, options);
   const auto started = std::chrono::steady_clock::now();
   const auto results = generate(
@@ -210,7 +226,7 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
       [streaming](std::size_t, std::int64_t, const std::string& text) { return write_out(streaming ? text : ""); });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (arguments.json) {
-    print_json(requests, prompts, results);
+    print_json(requests, prompts, results, speculates);
   } else if (streaming) {
     write_out("\n");
   } else if (results.size() == 1) {
@@ -218,7 +234,7 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
   } else {
     print_texts(results);
   }
-  print_closing(results, seconds);
+  print_closing(results, seconds, speculates);
   if (profile) end_profile(*profile, results);
   return exit_code_of(results.back());
 }
@@ -228,13 +244,24 @@ GenerateOptions options_of(const Tokenizer& tokenizer) {
   options.sampling = arguments.sampling;
   options.beam = arguments.beam;
   options.beam.early_stopping = early_stopping_of(arguments.early_stopping);
+  options.speculation = speculation_of(arguments.speculate);
   options.max_new_tokens = arguments.max_new_tokens;
   options.ignore_eos = arguments.ignore_eos;
   options.stop = arguments.stop;
   options.tokenizer = &tokenizer;
+  options.kv_cache = kv_format(arguments.kv_cache);
   if (arguments.dtype == "float32") options.activations = Activations::Exact;
   if (arguments.chat) options.end_tokens = Chat(tokenizer, arguments.system).end_tokens();
   return options;
+}
+
+// Says so where nothing will be proposed.
+void drop_idle_speculation(const Model& model, GenerateOptions& options) {
+  if (options.speculation.tokens == 0) return;
+  const std::string obstacle = speculation_obstacle(model, options);
+  if (obstacle.empty()) return;
+  fmt::print(stderr, "graft: note: --speculate is off: {}\n", obstacle);
+  options.speculation = {};
 }
 
 // Blocks that a GGUF file has are decoded as they are where that is fast; --dtype float32 keeps every digit.
@@ -267,6 +294,7 @@ int run() {
   }
   const FrozenAdapter frozen(*model, loaded.adapter.get());
   options.slots = frozen.slots();
+  drop_idle_speculation(*model, options);
   const std::int32_t slot = options.slots.empty() ? -1 : 0;
   return conversation ? converse(*model, *tokenizer, options, slot) : write_on(*model, requests, options, slot);
 }
@@ -311,6 +339,10 @@ void declare(CLI::App& app) {
          "impossible")
       ->check(CLI::IsMember({"true", "false", "never"}))
       ->capture_default_str();
+  app.add_option("--speculate", arguments.speculate,
+                 "tokens that followed the same words earlier in the text are proposed and verified together, so that "
+                 "what repeats its prompt is written faster: off, auto, or at most so many at a time (1 to 15)")
+      ->capture_default_str();
   app.add_option("--stop", arguments.stop, "end before this text; may be given several times")->allow_extra_args(false);
   app.add_flag("--ignore-eos", arguments.ignore_eos, "go on behind the end-of-text token");
   app.add_option("--samples", arguments.samples, "texts for each prompt; their seeds count up from --seed")
@@ -328,6 +360,11 @@ void declare(CLI::App& app) {
          "of 8 bits, as llama.cpp's do; with --dtype float32 they are exact")
       ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
+  app.add_option("--kv-cache", arguments.kv_cache,
+                 "how keys and values of what was read are kept: dense, as they are; q8, in 8 bits: half of bfloat16's "
+                 "memory for long texts and large batches, at a small error")
+      ->check(CLI::IsMember({"dense", "q8"}))
+      ->capture_default_str();
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
   app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");
 }
@@ -342,6 +379,7 @@ const Verb generate{
     "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop $'\\n'\n"
     "  graft generate --model my-model --prompt \"Once\" --temperature 0.8 --top-p 0.95 --samples 4 --seed 1\n"
     "  graft generate --model my-model --prompt-file facts.txt --beams 5 --length-penalty 0.9 --no-repeat-ngram 3\n"
+    "  graft generate --model my-model --prompt-file minutes.txt --speculate auto\n"
     "  graft generate --model SmolLM2.gguf --chat --prompt \"What is the capital of France?\"\n"
     "  graft generate --model SmolLM2.gguf --chat --system \"You answer in rhymes.\"\n"
     "  echo \"Dear\" | graft generate --model my-model --json\n",

@@ -118,7 +118,7 @@ struct Search {
 class BeamDecoder {
  public:
   BeamDecoder(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options)
-      : model_(model), options_(options), cache_(model.cache_layers()) {
+      : model_(model), options_(options), cache_(model.cache_layers(), options.kv_cache) {
     if (!options.ignore_eos) {
       std::set<std::int64_t> ends(model.config().eos.begin(), model.config().eos.end());
       ends.insert(options.end_tokens.begin(), options.end_tokens.end());

@@ -3,6 +3,15 @@
 #include <ATen/ATen.h>
 
 namespace graft {
+namespace {
+
+at::Tensor finite_logits(const Model& model, const at::Tensor& hidden, const ForwardOptions& options) {
+  const at::Tensor logits = model.logits(hidden, options).to(at::kCPU, at::kFloat).contiguous();
+  if (!logits.sum().isfinite().item<bool>()) fail_not_finite(model, "logits");
+  return logits;
+}
+
+}  // namespace
 
 std::vector<std::int64_t> first_tokens(const Model& model, const Prompt& prompt) {
   return model.encoder_decoder() ? std::vector<std::int64_t>{decoder_start_of(model.config())} : prompt.tokens;
@@ -23,9 +32,13 @@ void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std:
   if (source < 0) segment.prompt_end = segment.length;
 }
 
+void add_tokens(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t slot, std::int32_t cache) {
+  input.decoder.add(tokens, -1, slot);
+  input.decoder.segments.back().cache = cache;
+}
+
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache) {
-  const auto segment = input.decoder.add({token}, -1, slot);
-  input.decoder.segments[static_cast<std::size_t>(segment)].cache = cache;
+  add_tokens(input, {token}, slot, cache);
 }
 
 at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options) {
@@ -34,9 +47,11 @@ at::Tensor last_logits(const Model& model, const StepInput& input, const Forward
   at::Tensor hidden = model.forward(input, options);
   if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
     hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
-  const at::Tensor logits = model.logits(hidden, options).to(at::kCPU, at::kFloat).contiguous();
-  if (!logits.sum().isfinite().item<bool>()) fail_not_finite(model, "logits");
-  return logits;
+  return finite_logits(model, hidden, options);
+}
+
+at::Tensor all_logits(const Model& model, const StepInput& input, const ForwardOptions& options) {
+  return finite_logits(model, model.forward(input, options), options);
 }
 
 }  // namespace graft

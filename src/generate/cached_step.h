@@ -25,11 +25,14 @@ std::int64_t positions_left(const Model& model, Stack stack, const std::vector<c
 /// Adds a prompt as the beginning of sequence `cache`.
 void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache);
 
-/// Adds one more token of sequence `cache`.
+/// Adds more tokens of sequence `cache`: one, or with it those that are proposed to follow.
+void add_tokens(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t slot, std::int32_t cache);
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache);
 
 /// Logits [S, V] fp32 on the CPU behind the last token of each decoder segment. Throws Corruption where they are not
 /// finite.
 at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options);
+/// The same, [N, V], behind every token of the decoder.
+at::Tensor all_logits(const Model& model, const StepInput& input, const ForwardOptions& options);
 
 }  // namespace graft

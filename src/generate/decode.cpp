@@ -16,13 +16,17 @@
 namespace graft {
 namespace {
 
+// As many rows take the matrices from memory once (nn/kernels), and cost least for what they may bring.
+constexpr std::int64_t kTokensOfOneReading = 8;
+
 class Sequence {
  public:
   Sequence(const Prompt& prompt, std::int32_t cache, const Model& model, const GenerateOptions& options)
       : prompt_(prompt),
         cache_(cache),
         context_(positions_left(model, Stack::Decoder, options.slots, prompt.slot)),
-        rng_(prompt.seed) {
+        rng_(prompt.seed),
+        proposal_length_(options.speculation) {
     history_ = first_tokens(model, prompt);
     if (options.tokenizer != nullptr) stream_.emplace(*options.tokenizer, options.stop);
   }
@@ -33,6 +37,28 @@ class Sequence {
   const std::vector<std::int64_t>& history() const { return history_; }
   bool running() const { return running_; }
   Generated& result() { return result_; }
+
+  /// What the next pass reads: the last token and at most `most` that are proposed to follow it.
+  std::vector<std::int64_t> next_tokens(const Model& model, const GenerateOptions& options, std::int64_t most) {
+    std::vector<std::int64_t> tokens = {history_.back()};
+    if (most <= 0) return tokens;
+    const auto written = static_cast<std::int64_t>(result_.tokens.size()),
+               read = static_cast<std::int64_t>(history_.size());
+    std::int64_t count = std::min({proposal_length_.next(), most, options.max_new_tokens - written - 1});
+    if (context_ > 0) count = std::min(count, context_ - read);
+    std::vector<std::int64_t> text = model.encoder_decoder() ? prompt_.tokens : std::vector<std::int64_t>();
+    text.insert(text.end(), history_.begin(), history_.end());
+    const auto proposal = look_up(text, count, proposal_length_.shortest_match());
+    tokens.insert(tokens.end(), proposal.begin(), proposal.end());
+    return tokens;
+  }
+
+  void passed(std::int64_t proposed, std::int64_t accepted) {
+    ++result_.passes;
+    result_.proposed += proposed;
+    result_.accepted += accepted;
+    if (proposed > 0) proposal_length_.verified(proposed, accepted);
+  }
 
   /// Draws the next token; returns the text that became certain.
   std::string step(std::span<float> logits, const Model& model, const GenerateOptions& options) {
@@ -71,6 +97,7 @@ class Sequence {
   std::int32_t cache_;
   std::int64_t context_;
   Rng rng_;
+  ProposalLength proposal_length_;
   std::vector<std::int64_t> history_;
   std::optional<TextStream> stream_;
   Generated result_;
@@ -118,9 +145,10 @@ class Decoder {
  public:
   Decoder(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
           const OnToken& on_token)
-      : model_(model), options_(options), on_token_(on_token), cache_(model.cache_layers()) {
+      : model_(model), options_(options), on_token_(on_token), cache_(model.cache_layers(), options.kv_cache) {
     const bool adapted = std::any_of(prompts.begin(), prompts.end(), [](const Prompt& p) { return p.slot >= 0; });
     if (adapted) forward_.slots = options.slots;
+    if (speculation_obstacle(model, options).empty()) proposed_tokens_ = options.speculation.tokens;
     forward_.cache = &cache_;
     forward_.activations = options.activations;
     sequences_.reserve(prompts.size());
@@ -135,7 +163,7 @@ class Decoder {
         cancel(running);
         break;
       }
-      step(one_token_each(running), running);
+      decode(running);
     }
     std::vector<Generated> results;
     for (auto& sequence : sequences_) results.push_back(std::move(sequence.result()));
@@ -158,7 +186,11 @@ class Decoder {
         cancel(group);
         continue;
       }
-      step(input, group);
+      const at::Tensor logits = last_logits(model_, input, forward_);
+      for (std::size_t i = 0; i < group.size(); ++i) {
+        push(group[i], logits, static_cast<std::int64_t>(i));
+        sequences_[group[i]].passed(0, 0);
+      }
     }
   }
 
@@ -166,24 +198,45 @@ class Decoder {
     return static_cast<std::int64_t>(sequences_[index].prompt().tokens.size());
   }
 
-  StepInput one_token_each(const Group& group) const {
-    StepInput input;
-    for (const auto index : group) {
-      const Sequence& sequence = sequences_[index];
-      add_token(input, sequence.history().back(), sequence.prompt().slot, sequence.cache());
-    }
-    return input;
+  // A number that adapts also stays with what costs least.
+  std::int64_t most_proposed(std::size_t texts) const {
+    const std::int64_t share = kTokensOfOneReading / static_cast<std::int64_t>(texts) - 1;
+    return options_.speculation.adapts ? std::min(proposed_tokens_, share) : proposed_tokens_;
   }
 
-  // One forward pass; the last token of segment i is what sequence group[i] goes on from.
-  void step(const StepInput& input, const Group& group) {
-    const at::Tensor logits = last_logits(model_, input, forward_);
-    const auto vocabulary = static_cast<std::size_t>(logits.size(1));
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      Sequence& sequence = sequences_[group[i]];
-      const std::string text = sequence.step({logits.data_ptr<float>() + i * vocabulary, vocabulary}, model_, options_);
-      report(group[i], text);
+  void decode(const Group& group) {
+    StepInput input;
+    for (const auto index : group) {
+      Sequence& sequence = sequences_[index];
+      add_tokens(input, sequence.next_tokens(model_, options_, most_proposed(group.size())), sequence.prompt().slot,
+                 sequence.cache());
     }
+    const at::Tensor logits = all_logits(model_, input, forward_);
+    for (std::size_t i = 0; i < group.size(); ++i) verify(group[i], input.decoder, i, logits);
+  }
+
+  // Draws from the logits behind each token that was read, as long as that token is the one that was drawn before. What
+  // was read in vain leaves the cache.
+  void verify(std::size_t index, const Forest& read, std::size_t segment, const at::Tensor& logits) {
+    Sequence& sequence = sequences_[index];
+    const std::int64_t first = read.segments[segment].begin, length = read.segments[segment].length;
+    std::int64_t accepted = 0;
+    for (bool follows = true; follows && sequence.running();) {
+      push(index, logits, first + accepted);
+      follows = accepted + 1 < length &&
+                sequence.history().back() == read.tokens[static_cast<std::size_t>(first + accepted + 1)];
+      if (follows) ++accepted;
+    }
+    cache_.truncate(sequence.cache(), cache_.length(sequence.cache()) - length + 1 + accepted);
+    sequence.passed(length - 1, accepted);
+  }
+
+  // The next token of a sequence, from one row of logits.
+  void push(std::size_t index, const at::Tensor& logits, std::int64_t row) {
+    const std::int64_t vocabulary = logits.size(1);
+    const std::string text = sequences_[index].step(
+        {logits.data_ptr<float>() + row * vocabulary, static_cast<std::size_t>(vocabulary)}, model_, options_);
+    report(index, text);
   }
 
   void report(std::size_t index, const std::string& text) {
@@ -209,6 +262,7 @@ class Decoder {
   const OnToken& on_token_;
   KvCache cache_;
   ForwardOptions forward_;
+  std::int64_t proposed_tokens_ = 0;
   std::vector<Sequence> sequences_;
 };
 
@@ -242,6 +296,13 @@ std::vector<Generated> generate(const Model& model, const std::vector<Prompt>& p
   check(model, prompts, options);
   if (options.beam.beams > 1) return beam_search(model, prompts, options);
   return Decoder(model, prompts, options, on_token).run();
+}
+
+std::string speculation_obstacle(const Model& model, const GenerateOptions& options) {
+  if (options.beam.beams > 1) return "a search with beams follows several texts at once";
+  if (model.config().rope.scaling == RopeScaling::Dynamic)
+    return "the model turns its keys by the length of the text (dynamic RoPE), which tokens read together change";
+  return "";
 }
 
 }  // namespace graft

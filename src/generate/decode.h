@@ -8,6 +8,8 @@
 
 #include "arch/core/model.h"
 #include "generate/sampling.h"
+#include "generate/speculation.h"
+#include "nn/kv_cache.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -41,6 +43,7 @@ EarlyStopping early_stopping_of(const std::string& name);
 struct GenerateOptions {
   SamplingOptions sampling;
   BeamOptions beam;
+  SpeculationOptions speculation;
   std::int64_t max_new_tokens = 256;
   bool ignore_eos = false;               ///< go on behind the end-of-text token
   std::vector<std::int64_t> end_tokens;  ///< end a text beside the model's own end-of-text tokens
@@ -49,12 +52,16 @@ struct GenerateOptions {
   std::vector<const SiteHooks*> slots;   ///< adapters
   /// Exact where every digit of a float32 model counts.
   Activations activations = Activations::EightBit;
+  KvFormat kv_cache = KvFormat::Dense;
 };
 
 struct Generated {
   std::vector<std::int64_t> tokens;  ///< new tokens, the one that ended the text included
   std::string text;                  ///< without the stop string; empty without a tokenizer
   StopReason reason = StopReason::Length;
+  std::int64_t passes = 0;    ///< of the model that made these tokens, the prompt's included; not counted with beams
+  std::int64_t proposed = 0;  ///< tokens, by speculation
+  std::int64_t accepted = 0;  ///< of these, the ones that were drawn
 };
 
 /// Called after each token with the index of its sequence and the text that became certain (may be empty, also when a
@@ -65,7 +72,16 @@ using OnToken = std::function<bool(std::size_t sequence, std::int64_t token, con
 /// context; with beams, the best text of a search (beam.h), of which on_token hears nothing. After Ctrl-C every
 /// sequence that still runs ends as Cancelled with what it has. Throws InvalidArgument for an empty prompt, one that
 /// leaves no room in the context (with both numbers), or a bad option.
+///
+/// With options.speculation the text itself proposes what may follow, and a pass verifies that: from the logits behind
+/// each proposed token the next one is drawn as ever, with the same random numbers, until it is another than proposed.
+/// So nothing is accepted that would not have been drawn (for a certain proposal this is the rule of Leviathan et al.
+/// 2023), and the texts are those without speculation as far as a row of a pass does not depend on how many there are
+/// (docs/generate.md).
 std::vector<Generated> generate(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
                                 const OnToken& on_token = {});
+
+/// Why nothing is proposed, whatever options.speculation says, for such a model and such options; empty where it is.
+std::string speculation_obstacle(const Model& model, const GenerateOptions& options);
 
 }  // namespace graft

@@ -1,6 +1,7 @@
 #include "generate/decode.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -9,42 +10,13 @@
 #include "base/error.h"
 #include "base/error_test_support.h"
 #include "base/file.h"
+#include "generate/cached_step.h"
 #include "generate/fake_tokenizer_test.h"
+#include "generate/tiny_llama_test.h"
 #include "nn/tensor_file.h"
 
 namespace graft {
 namespace {
-
-constexpr std::int64_t kVocabulary = 257, kHidden = 32, kInner = 48, kContext = 64;
-
-// A random two-layer llama, written as a Hugging Face folder and opened like any other.
-std::unique_ptr<Model> tiny_llama(const std::string& eos = "256") {
-  const auto folder = std::filesystem::path(testing::TempDir()) /
-                      ("tiny_llama_" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-  write_file(folder / "config.json",
-             R"({"model_type":"llama","vocab_size":257,"hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,
-    "num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":64,"rms_norm_eps":1e-5,"hidden_act":"silu",
-    "tie_word_embeddings":true,"eos_token_id":)" +
-                 eos + "}");
-  const auto generator = at::detail::createCPUGenerator(11);
-  const auto random = [&](std::vector<std::int64_t> shape) { return at::randn(shape, generator) * 0.3; };
-  NamedTensors tensors = {{"model.embed_tokens.weight", random({kVocabulary, kHidden})},
-                          {"model.norm.weight", at::ones({kHidden})}};
-  for (int l = 0; l < 2; ++l) {
-    const auto prefix = fmt::format("model.layers.{}.", l);
-    for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
-      tensors.emplace_back(prefix + norm + ".weight", at::ones({kHidden}));
-    for (const char* full : {"q", "o"})
-      tensors.emplace_back(prefix + "self_attn." + full + "_proj.weight", random({kHidden, kHidden}));
-    for (const char* half : {"k", "v"})
-      tensors.emplace_back(prefix + "self_attn." + half + "_proj.weight", random({kHidden / 2, kHidden}));
-    for (const char* inner : {"gate", "up"})
-      tensors.emplace_back(prefix + "mlp." + inner + "_proj.weight", random({kInner, kHidden}));
-    tensors.emplace_back(prefix + "mlp.down_proj.weight", random({kHidden, kInner}));
-  }
-  write_tensors(folder / "model.safetensors", tensors);
-  return load_model(folder.string());
-}
 
 std::vector<std::int64_t> written_without_cache(const Model& model, std::vector<std::int64_t> tokens, std::size_t count,
                                                 const SiteHooks* hooks = nullptr) {
@@ -71,6 +43,38 @@ TEST(Generate, CachedDecodingEqualsReadingAllAgain) {
   const auto model = tiny_llama();
   const std::vector<std::int64_t> prompt = {5, 200, 31};
   EXPECT_EQ(generate(*model, {{prompt}}, greedy(20))[0].tokens, written_without_cache(*model, prompt, 20));
+}
+
+// Text by text the 8-bit cache writes what it writes alone, and close to what the model would.
+TEST(Generate, KeysAndValuesInEightBitsAreClose) {
+  const auto model = tiny_llama();
+  const std::vector<Prompt> prompts = {{{5, 200, 31, 7, 9, 12, 100, 3}}, {{7}}};
+  auto options = greedy(20);
+  options.kv_cache = KvFormat::EightBit;
+  const auto together = generate(*model, prompts, options);
+  for (std::size_t i = 0; i < prompts.size(); ++i)
+    EXPECT_EQ(generate(*model, {prompts[i]}, options)[0].tokens, together[i].tokens);
+  const c10::InferenceMode inference;
+  std::vector<at::Tensor> logits;
+  for (const auto format : {KvFormat::Dense, KvFormat::EightBit}) {
+    KvCache cache(model->cache_layers(), format);
+    ForwardOptions forward;
+    forward.cache = &cache;
+    StepInput input;
+    add_prompt(input, *model, prompts[0], cache.add_sequence());
+    std::vector<at::Tensor> rows = {last_logits(*model, input, forward)};
+    for (const std::int64_t token : {4, 90, 250, 1, 1}) {
+      StepInput next;
+      add_token(next, token, -1, 0);
+      rows.push_back(last_logits(*model, next, forward));
+    }
+    logits.push_back(at::cat(rows));
+  }
+  const double gap = ((logits[1] - logits[0]).abs().max() / logits[0].abs().max()).item<double>();
+  EXPECT_GT(gap, 0);
+  EXPECT_LT(gap, 0.02);
+  options.beam.beams = 3;
+  EXPECT_EQ(generate(*model, prompts, options)[0].tokens.size(), 20u);
 }
 
 // A BART of one layer with a forced first token, all of whose weights are zero but the bias that asks for token 3.
@@ -108,6 +112,14 @@ TEST(Generate, AForcedTokenComesFirst) {
   write_tensors(folder / "model.safetensors", tensors);
   const auto model = load_model(folder.string());
   EXPECT_EQ(generate(*model, {{{5, 6}}}, greedy(3))[0].tokens, (std::vector<std::int64_t>{7, 3, 3}));
+  // Proposals stay within the table of positions.
+  auto options = greedy(20);
+  options.speculation.tokens = 5;
+  const auto proposed = generate(*model, {{{5, 6}}}, options)[0], plain = generate(*model, {{{5, 6}}}, greedy(20))[0];
+  EXPECT_EQ(plain.reason, StopReason::Context);
+  EXPECT_EQ(proposed.reason, plain.reason);
+  EXPECT_EQ(proposed.tokens, plain.tokens);
+  EXPECT_GT(proposed.accepted, 0);
 }
 
 TEST(Generate, ABatchEqualsItsSequencesAlone) {

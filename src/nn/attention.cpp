@@ -69,10 +69,10 @@ at::Tensor product_of(const AttentionCall& call, const at::Tensor& q, const at::
 }
 
 // Keys and values of one call, cached ones first.
-std::pair<at::Tensor, at::Tensor> visible(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v,
-                                          const AttentionOptions& options) {
+std::pair<HeadRows, HeadRows> visible(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v,
+                                      const AttentionOptions& options) {
   at::Tensor keys = gathered(k, call.keys), values = gathered(v, call.keys);
-  if (call.cache < 0) return {keys, values};
+  if (call.cache < 0) return {HeadRows{keys, {}}, HeadRows{values, {}}};
   return options.cache->append(call.cache, options.layer, keys, values);
 }
 
@@ -82,51 +82,60 @@ bool bias_learns(const std::vector<AttentionCall>& calls, const AttentionOptions
     if (learns(options.bias(c))) return true;
   }
   return false;
-<<<<<<< HEAD
-=======
 }
 
-// A step of decoding: one query for each call, for which a kernel of LibTorch's is mostly set-up. Keys and values may
-// be trained where the queries are not: those of the first layer.
-bool decodes(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
-             const AttentionOptions& options) {
-  return !learns(q) && !learns(k) && !learns(v) && rows::readable(q) && options.softcap == 0 &&
-         static_cast<std::int64_t>(calls.size()) == q.size(0) &&
-         std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.queries.length == 1; }) &&
-         !bias_learns(calls, options);
->>>>>>> h-rev1
+// Queries of one text behind its cached tokens that are taken one by one.
+constexpr std::int64_t kFewQueries = 16;
+
+// Whether the queries of a call are taken one by one, as in decoding: for one a kernel of LibTorch's is mostly set-up,
+// and the results of a few are then those of as many steps, to the last bit. Behind a cached root several calls put
+// their keys into the same place, one after the other, so that none of these can wait.
+bool takes_single_queries(const AttentionCall& call) {
+  return call.queries.length <= (call.continues ? kFewQueries : 1) && (call.cache < 0 || call.keys.size() == 1);
 }
 
-// Whether no other call puts its keys where this one reads: behind a cached root each call puts its own there.
-bool stays(const AttentionCall& call) {
-  return call.cache < 0 || call.keys.size() == 1;
-}
-
-// Calls of one query, for which a kernel of LibTorch's is mostly set-up: all of a step of decoding, few of other
-// passes. Keys and values may be trained where the queries are not: those of the first layer.
-std::vector<std::size_t> of_one_query(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+// Of which calls. Keys and values may be trained where the queries are not: those of the first layer.
+std::vector<std::size_t> of_single_queries(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                           const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
   std::vector<std::size_t> found;
   const bool trained = learns(q) || learns(k) || learns(v);
   if (trained || !rows::readable(q) || options.softcap != 0) return found;
   for (std::size_t c = 0; c < calls.size(); ++c) {
-    if (calls[c].queries.length == 1 && stays(calls[c])) found.push_back(c);
+    if (takes_single_queries(calls[c])) found.push_back(c);
   }
   return found.empty() || bias_learns(calls, options) ? std::vector<std::size_t>() : found;
 }
 
-SingleQuery single_query(std::size_t index, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                         const AttentionCall& call, const AttentionOptions& options) {
-  SingleQuery single;
-  single.q = q.select(0, call.queries.begin);
-  std::tie(single.k, single.v) = visible(call, k, v, options);
-  if (options.bias) single.bias = options.bias(index).squeeze(1).to(at::kFloat);
-  if (call.mask.defined()) {
+// Query `i` of a call over keys and values [Tk, G, D]; bias [H, Tq, Tk], or undefined.
+SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i,
+                    const std::pair<HeadRows, HeadRows>& read, const at::Tensor& bias) {
+  const std::int64_t all = read.first.rows.size(0), end = all - (call.queries.length - 1 - i),
+                     first = call.window > 0 ? std::max<std::int64_t>(0, end - call.window) : 0, count = end - first;
+  const HeadRows keys = count == all ? read.first : read.first.part(first, count),
+                 values = count == all ? read.second : read.second.part(first, count);
+  SingleQuery single{q.select(0, call.queries.begin + i), keys.rows, values.rows, {}, keys.scales, values.scales};
+  if (bias.defined()) single.bias = bias.select(1, i).narrow(1, first, count).to(at::kFloat);
+  if (call.mask.defined() && !call.continues) {
     const at::Tensor mask = call.mask.to(at::kFloat);
     single.bias = single.bias.defined() ? single.bias + mask : mask;
   }
   if (single.bias.defined()) single.bias = single.bias.contiguous();
   return single;
+}
+
+// The results of the calls in `singles`, one below the other.
+at::Tensor one_by_one(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const std::vector<AttentionCall>& calls, const std::vector<std::size_t>& singles,
+                      const AttentionOptions& options) {
+  const at::Tensor whole = q.contiguous();
+  std::vector<SingleQuery> queries;
+  for (const auto c : singles) {
+    const auto read = visible(calls[c], k, v, options);
+    const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
+    for (std::int64_t i = 0; i < calls[c].queries.length; ++i)
+      queries.push_back(seen_by(whole, calls[c], i, read, bias));
+  }
+  return single_query_attention(queries, options.scale);
 }
 
 // What one call adds to its scaled scores, [1 or H, Tq, Tk] fp32, or an undefined tensor.
@@ -241,24 +250,19 @@ bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-<<<<<<< HEAD
-=======
-  if (decodes(q, k, v, calls, options)) return decode(q, k, v, calls, options);
->>>>>>> h-rev1
   if (goes_backward(q, k, v, calls, options)) {
     const Calls given{calls, options};
     return LearnedAttention::apply(q, k, v, &given);
   }
   std::vector<at::Tensor> of_call(calls.size());
-  const auto singles = of_one_query(q, k, v, calls, options);
-  if (!singles.empty()) {
-    std::vector<SingleQuery> queries;
-    const at::Tensor whole = q.contiguous();
-    for (const auto c : singles) queries.push_back(single_query(c, whole, k, v, calls[c], options));
-    const at::Tensor computed = single_query_attention(queries, options.scale);
+  if (const auto singles = of_single_queries(q, k, v, calls, options); !singles.empty()) {
+    const at::Tensor computed = one_by_one(q, k, v, calls, singles, options);
     if (computed.size(0) == q.size(0)) return computed;
-    for (std::size_t i = 0; i < singles.size(); ++i)
-      of_call[singles[i]] = computed.narrow(0, static_cast<std::int64_t>(i), 1);
+    std::int64_t first = 0;
+    for (const auto c : singles) {
+      of_call[c] = computed.narrow(0, first, calls[c].queries.length);
+      first += calls[c].queries.length;
+    }
   }
   std::vector<at::Tensor> outputs;
   std::int64_t next = 0;
@@ -272,8 +276,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     next = call.queries.begin + call.queries.length;
     if (!of_call[c].defined()) {
       const auto [keys, values] = visible(call, k, v, options);
-      of_call[c] = product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys, values,
-                              options.bias ? options.bias(c) : at::Tensor(), options);
+      of_call[c] = product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys.values(q.scalar_type()),
+                              values.values(q.scalar_type()), options.bias ? options.bias(c) : at::Tensor(), options);
     }
     outputs.push_back(of_call[c]);
   }

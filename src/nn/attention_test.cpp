@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nn/attention_gradient.h"
+#include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
@@ -98,6 +99,59 @@ TEST(Attention, GoesBackwardToQueriesKeysAndValues) {
   }
 }
 
+// A text of nine tokens, read by parts of these lengths through a cache.
+at::Tensor by_parts(const std::vector<std::int64_t>& lengths, at::ScalarType dtype, KvFormat format,
+                    std::int64_t window, bool biased) {
+  const auto random = [&](at::IntArrayRef shape, std::uint64_t seed) {
+    return at::randn(shape, at::detail::createCPUGenerator(seed)).to(dtype);
+  };
+  const at::Tensor q = random({9, 4, 8}, 1), k = random({9, 2, 8}, 2), v = random({9, 2, 8}, 3),
+                   bias = random({4, 9, 9}, 4);
+  KvCache cache(1, format);
+  cache.add_sequence();
+  std::vector<at::Tensor> read;
+  std::int64_t done = 0;
+  for (const auto length : lengths) {
+    Forest forest;
+    forest.add(std::vector<std::int64_t>(static_cast<std::size_t>(length), 0));
+    forest.segments.front().cache = 0;
+    PlanOptions how;
+    how.dtype = dtype;
+    how.window = window;
+    how.cache = &cache;
+    const ForestPlan planned = plan(forest, how);
+    AttentionOptions options;
+    options.scale = 0.3;
+    options.cache = &cache;
+    if (biased) options.bias = [&](std::size_t) { return bias.narrow(1, done, length).narrow(2, 0, done + length); };
+    read.push_back(attention(q.narrow(0, done, length), k.narrow(0, done, length), v.narrow(0, done, length),
+                             window > 0 ? planned.windowed : planned.calls, options));
+    cache.advance(0, length);
+    done += length;
+  }
+  return at::cat(read);
+}
+
+void expect_as_if_one_by_one(at::ScalarType dtype, KvFormat format) {
+  for (const std::int64_t window : {0, 3, 6}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}, window {}{}", toString(dtype), window, biased ? ", biased" : ""));
+      const at::Tensor together = by_parts({4, 5}, dtype, format, window, biased);
+      EXPECT_TRUE(at::equal(together, by_parts({4, 1, 1, 1, 1, 1}, dtype, format, window, biased)));
+      EXPECT_TRUE(at::equal(together, by_parts({4, 2, 3}, dtype, format, window, biased)));
+      const at::Tensor whole = by_parts({9}, dtype, format, window, biased).to(at::kFloat);
+      EXPECT_LE((together.to(at::kFloat) - whole).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 5e-2);
+    }
+  }
+}
+
+TEST(Attention, AFewTokensBehindACacheAreReadAsIfOneByOne) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    expect_as_if_one_by_one(dtype, KvFormat::Dense);
+    expect_as_if_one_by_one(dtype, KvFormat::EightBit);
+  }
+}
+
 TEST(Attention, ATrainedBiasHasItsGradient) {
   Inputs in(12, 2, 2, at::kFloat);
   const auto all = calls();
@@ -132,13 +186,8 @@ TEST(AttentionGradient, BlocksOfQueriesGiveWhatAllGiveAtOnce) {
   };
   for (const bool causal : {false, true}) {
     for (const std::int64_t heads : {0, 1, 4}) {  // of what is added
-<<<<<<< HEAD
-      AttentionProduct product{random({7, 4, 8}, 1), random({7, 2, 8}, 2), random({7, 2, 8}, 3), at::Tensor(), causal,
-                               0.3};
-=======
       AttentionProduct product{
           random({7, 4, 8}, 1), random({7, 2, 8}, 2), random({7, 2, 8}, 3), at::Tensor(), causal, 0.3};
->>>>>>> h-rev1
       if (heads > 0) product.additive = random({heads, 7, 7}, 4);
       const at::Tensor grad = random({7, 32}, 5);
       const AttentionGradient want = attention_gradient(product, grad);

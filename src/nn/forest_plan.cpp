@@ -160,7 +160,9 @@ class Planner {
       plan_.calls.push_back(std::move(call));
       return;
     }
-    call.causal = members.size() == 1 && prefix.empty() && cached == 0;
+    const bool one_segment = members.size() == 1 && prefix.empty();
+    call.causal = one_segment && cached == 0;
+    call.continues = one_segment && cached > 0;
     const bool sees_everything = members.size() == 1 && call.queries.length == 1;
     if (!call.causal && !sees_everything) call.mask = mask(members, call, cached);
     plan_.calls.push_back(std::move(call));
@@ -218,6 +220,7 @@ class Planner {
         call.mask = written_out(call).masked_fill(behind.to(options_.device), kHidden);
         call.causal = false;
       }
+      if (call.continues) call.window = options_.window;
       plan_.windowed.push_back(std::move(call));
     }
   }

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "base/error.h"
+
 namespace graft {
 namespace {
 
@@ -13,8 +15,9 @@ constexpr std::int64_t kFirstCapacity = 256;
 
 void reserve(at::Tensor& buffer, const at::Tensor& like, std::int64_t used, std::int64_t needed) {
   if (buffer.defined() && buffer.size(0) >= needed) return;
-  const std::int64_t capacity = std::max(needed, buffer.defined() ? 2 * buffer.size(0) : kFirstCapacity);
-  at::Tensor grown = at::empty({capacity, like.size(1), like.size(2)}, like.options());
+  auto shape = like.sizes().vec();
+  shape[0] = std::max(needed, buffer.defined() ? 2 * buffer.size(0) : kFirstCapacity);
+  at::Tensor grown = at::empty(shape, like.options());
   if (used > 0) grown.narrow(0, 0, used).copy_(buffer.narrow(0, 0, used));
   buffer = std::move(grown);
 }
@@ -30,29 +33,43 @@ void put(const at::Tensor& from, const at::Tensor& buffer, std::int64_t row) {
   }
 }
 
+// Behind the first `used` tokens of the buffers.
+void put(const HeadRows& from, HeadRows& buffers, std::int64_t used) {
+  for (const auto part : {&HeadRows::rows, &HeadRows::scales}) {
+    const at::Tensor& rows = from.*part;
+    if (!rows.defined() || rows.size(0) == 0) continue;
+    reserve(buffers.*part, rows, used, used + rows.size(0));
+    put(rows, buffers.*part, used);
+  }
+}
+
 }  // namespace
+
+KvFormat kv_format(const std::string& name) {
+  if (name == "dense") return KvFormat::Dense;
+  if (name == "q8") return KvFormat::EightBit;
+  fail(Category::InvalidArgument, "kv-cache", "is '{}', must be dense or q8", name);
+}
 
 std::int32_t KvCache::add_sequence() {
   sequences_.emplace_back().layers.resize(static_cast<std::size_t>(layers_));
   return static_cast<std::int32_t>(sequences_.size()) - 1;
 }
 
-std::pair<at::Tensor, at::Tensor> KvCache::append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
-                                                  const at::Tensor& values) {
+std::pair<HeadRows, HeadRows> KvCache::append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
+                                              const at::Tensor& values) {
   const std::int64_t used = length(sequence);
   const std::int64_t total = used + keys.size(0);
   Layer& here = at(sequence, layer);
-  reserve(here.keys, keys, used, total);
-  reserve(here.values, values, used, total);
-  put(keys, here.keys, used);
-  put(values, here.values, used);
-  return {here.keys.narrow(0, 0, total), here.values.narrow(0, 0, total)};
+  put(kept(keys), here.keys, used);
+  put(kept(values), here.values, used);
+  return {here.keys.part(0, total), here.values.part(0, total)};
 }
 
-std::pair<at::Tensor, at::Tensor> KvCache::visible(std::int32_t sequence, std::int64_t layer) const {
+std::pair<HeadRows, HeadRows> KvCache::visible(std::int32_t sequence, std::int64_t layer) const {
   const Sequence& here = sequences_[static_cast<std::size_t>(sequence)];
   const Layer& buffers = here.layers[static_cast<std::size_t>(layer)];
-  return {buffers.keys.narrow(0, 0, here.length), buffers.values.narrow(0, 0, here.length)};
+  return {buffers.keys.part(0, here.length), buffers.values.part(0, here.length)};
 }
 
 void KvCache::advance(std::int32_t sequence, std::int64_t tokens) {
@@ -70,11 +87,8 @@ void KvCache::copy(std::int32_t source, std::int32_t target, std::int64_t same) 
     const Layer& from = at(source, layer);
     Layer& to = at(target, layer);
     to.cross = from.cross;
-    for (const auto part : {&Layer::keys, &Layer::values}) {
-      const at::Tensor& rows = from.*part;
-      reserve(to.*part, rows, same, length(source));
-      (to.*part).narrow(0, same, more).copy_(rows.narrow(0, same, more));
-    }
+    put(from.keys.part(same, more), to.keys, same);
+    put(from.values.part(same, more), to.values, same);
   }
   sequences_[static_cast<std::size_t>(target)].length = length(source);
 }

@@ -4,25 +4,35 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "nn/kernels/head_rows.h"
+
 namespace graft {
+
+/// How a cache keeps what it is given: as it is, or in 8 bits with a scale for each head of each token (head_rows.h).
+enum class KvFormat { Dense, EightBit };
+
+/// "dense" or "q8". Throws InvalidArgument for another name.
+KvFormat kv_format(const std::string& name);
 
 /// Not thread-safe. Used without gradients only.
 class KvCache {
  public:
-  explicit KvCache(std::int64_t layers) : layers_(layers) {}
+  explicit KvCache(std::int64_t layers, KvFormat format = KvFormat::Dense) : layers_(layers), format_(format) {}
 
   /// A new, empty sequence; its index is what Segment::cache names.
   std::int32_t add_sequence();
   /// Tokens that are visible to the next segment of that sequence.
   std::int64_t length(std::int32_t sequence) const { return sequences_[static_cast<std::size_t>(sequence)].length; }
-  /// Writes keys and values [T, G, D] behind the visible ones and returns all of them, [length + T, G, D].
-  std::pair<at::Tensor, at::Tensor> append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
-                                           const at::Tensor& values);
+  /// Writes keys and values [T, G, D] behind the visible ones and returns all of them, [length + T, G, D], as they are
+  /// kept. Throws as in_eight_bits() where that is the format.
+  std::pair<HeadRows, HeadRows> append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
+                                       const at::Tensor& values);
   /// Keys and values [length, G, D] of the visible tokens.
-  std::pair<at::Tensor, at::Tensor> visible(std::int32_t sequence, std::int64_t layer) const;
+  std::pair<HeadRows, HeadRows> visible(std::int32_t sequence, std::int64_t layer) const;
   /// Makes `tokens` appended tokens visible, after every layer has written them.
   void advance(std::int32_t sequence, std::int64_t tokens);
   /// Makes `target` the same as `source`; its first `same` visible tokens are so already and are not copied.
@@ -30,14 +40,13 @@ class KvCache {
   /// Forgets everything behind the first `length` tokens.
   void truncate(std::int32_t sequence, std::int64_t length);
 
-  /// Keys and values of the encoder for cross-attention, [T, H, D] each; undefined until set.
+  /// Keys and values of the encoder for cross-attention, [T, H, D] each, always as they are; undefined until set.
   std::pair<at::Tensor, at::Tensor>& cross(std::int32_t sequence, std::int64_t layer);
   std::int64_t sequences() const { return static_cast<std::int64_t>(sequences_.size()); }
 
  private:
   struct Layer {
-    at::Tensor keys;    // [capacity, G, D]
-    at::Tensor values;  // [capacity, G, D]
+    HeadRows keys, values;  // [capacity, G, D]
     std::pair<at::Tensor, at::Tensor> cross;
   };
   struct Sequence {
@@ -49,7 +58,12 @@ class KvCache {
     return sequences_[static_cast<std::size_t>(sequence)].layers[static_cast<std::size_t>(layer)];
   }
 
+  HeadRows kept(const at::Tensor& x) const {
+    return format_ == KvFormat::EightBit ? in_eight_bits(x) : HeadRows{x, {}};
+  }
+
   std::int64_t layers_;
+  KvFormat format_;
   std::vector<Sequence> sequences_;
 };
 

@@ -56,7 +56,8 @@ TEST_F(BadOptions, NumbersOfGenerate) {
       {"--max-new-tokens", "0"}, {"--max-new-tokens", "-3"}, {"--temperature", "nan"}, {"--temperature", "-1"},
       {"--temperature", "inf"},  {"--top-k", "-1"},          {"--top-p", "0"},         {"--top-p", "1.5"},
       {"--min-p", "2"},          {"--samples", "0"},         {"--samples", "100000"},  {"--repetition-penalty", "0"},
-      {"--seed", "-1"},          {"--dtype", "float8"}};
+      {"--seed", "-1"},          {"--dtype", "float8"},      {"--speculate", "0"},     {"--speculate", "16"},
+      {"--speculate", "-1"},     {"--speculate", "3x"},      {"--speculate", "on"},    {"--kv-cache", "q4"}};
   for (const auto& [option, value] : wrong) {
     SCOPED_TRACE(option + " " + value);
     expect_refused(run({"generate", "--model", "model", "--prompt", "the", option, value}), 2, {option.substr(2)});

@@ -189,6 +189,32 @@ TEST_F(Texts, BeamsWriteOtherTextsThanGreedyOnes) {
   expect_refused(graft(folder(), warm), 2, {"temperature: is 1; a search with beams draws nothing"});
 }
 
+TEST_F(Texts, ProposalsAreCountedAndChangeNoText) {
+  const std::vector<std::string> generate = {"generate",       "--model",          "model",  "--prompt",
+                                             "he is he is he", "--max-new-tokens", "40",     "--ignore-eos",
+                                             "--json",         "--dtype",          "float32"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    auto all = generate;
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  };
+  const json plain = json::parse(run(generate).out);
+  EXPECT_FALSE(plain.contains("proposed"));
+  for (const char* setting : {"1", "4", "auto"}) {
+    const Outcome end = with({"--speculate", setting});
+    const json told = json::parse(end.out);
+    EXPECT_EQ(told.at("ids"), plain.at("ids")) << setting;
+    EXPECT_EQ(told.at("passes").get<std::size_t>() + told.at("accepted").get<std::size_t>(), told.at("ids").size());
+    EXPECT_NE(end.err.find(" tokens proposed, "), std::string::npos) << end.err;
+  }
+  EXPECT_EQ(json::parse(with({"--kv-cache", "q8", "--speculate", "4"}).out).at("ids"),
+            json::parse(with({"--kv-cache", "q8"}).out).at("ids"));
+  const Outcome searched = with({"--speculate", "4", "--beams", "2"});
+  EXPECT_NE(searched.err.find("graft: note: --speculate is off: a search with beams"), std::string::npos)
+      << searched.err;
+  EXPECT_EQ(searched.out, with({"--beams", "2"}).out);
+}
+
 TEST_F(Texts, WhatIsWrongIsNamed) {
   const auto refused = [&](const std::string& file, const std::string& content, const std::vector<std::string>& parts,
                            const std::vector<std::string>& settings = {}) {

@@ -219,6 +219,22 @@ TEST_P(BatchLaw, WhatGreedyDecodingWritesIsTold) {
     EXPECT_EQ(scores.greedy, (std::vector<bool>{false, true, true}));
 }
 
+TEST_P(BatchLaw, WhatATextProposesItselfChangesNothing) {
+  auto repeated = tokens(3);
+  repeated.insert(repeated.end(), {repeated[0], repeated[1], repeated[2], repeated[0], repeated[1]});
+  const std::vector<Prompt> prompts = {Prompt{repeated, 1}, Prompt{tokens(5), 2}};
+  GenerateOptions plain;
+  plain.max_new_tokens = 14;
+  plain.ignore_eos = true;
+  for (const double temperature : {0.0, 0.7}) {
+    plain.sampling.temperature = temperature;
+    GenerateOptions proposing = plain;
+    proposing.speculation.tokens = 3;
+    const auto want = generate(model(), prompts, plain), got = generate(model(), prompts, proposing);
+    for (std::size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(got[i].tokens, want[i].tokens) << "text " << i;
+  }
+}
+
 TEST_P(BatchLaw, PmiIsTheGainOverTheNeutralPrompt) {
   const auto all = examples(6);
   std::vector<ChoiceTokens> neutral = all;

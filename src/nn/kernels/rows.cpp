@@ -25,6 +25,9 @@ inline float wide(float value) {
 inline float wide(Bits value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
 }
+inline float wide(std::int8_t value) {
+  return static_cast<float>(value);
+}
 
 // As float_to_bfloat(), without a branch.
 inline Bits bits_of(float value) {
@@ -70,6 +73,14 @@ GRAFT_INLINE void load(const Bits* x, Lanes& lanes) {
   std::memcpy(&bits, x, sizeof bits);
   const Wide wide = __builtin_convertvector(bits, Wide) << 16;
   std::memcpy(&lanes, &wide, sizeof lanes);
+}
+GRAFT_INLINE void load(const std::int8_t* x, Lanes& lanes) {
+  using Narrow = std::int8_t __attribute__((vector_size(kLanes * sizeof(std::int8_t))));
+  using Whole = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
+  Narrow codes;
+  std::memcpy(&codes, x, sizeof codes);
+  const Whole whole = __builtin_convertvector(codes, Whole);
+  lanes = __builtin_convertvector(whole, Lanes);
 }
 
 // By halves.
@@ -161,10 +172,16 @@ GRAFT_FOR_EACH_CPU void dots(const float* x, Table<float> rows, float* out) {
 GRAFT_FOR_EACH_CPU void dots(const float* x, Table<Bits> rows, float* out) {
   dots_of(x, rows, out);
 }
+GRAFT_FOR_EACH_CPU void dots(const float* x, Table<std::int8_t> rows, float* out) {
+  dots_of(x, rows, out);
+}
 GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<float> rows, float* sum) {
   weighted_sum_of(weights, rows, sum);
 }
 GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<Bits> rows, float* sum) {
+  weighted_sum_of(weights, rows, sum);
+}
+GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<std::int8_t> rows, float* sum) {
   weighted_sum_of(weights, rows, sum);
 }
 GRAFT_FOR_EACH_CPU void add_scaled(float* sum, float factor, const float* x, std::int64_t count) {

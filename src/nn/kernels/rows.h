@@ -28,9 +28,11 @@ float dot(const float* a, const Bits* b, std::int64_t count);
 /// out [rows] = each row times x
 void dots(const float* x, Table<float> rows, float* out);
 void dots(const float* x, Table<Bits> rows, float* out);
+void dots(const float* x, Table<std::int8_t> rows, float* out);
 /// sum [width] = Σ weights[r] · row r
 void weighted_sum(const float* weights, Table<float> rows, float* sum);
 void weighted_sum(const float* weights, Table<Bits> rows, float* sum);
+void weighted_sum(const float* weights, Table<std::int8_t> rows, float* sum);
 /// sum += factor · x
 void add_scaled(float* sum, float factor, const float* x, std::int64_t count);
 void add_scaled(float* sum, float factor, const Bits* x, std::int64_t count);

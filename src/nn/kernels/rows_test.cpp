@@ -75,6 +75,13 @@ TEST(Rows, OfTables) {
     rows::dots(x.data_ptr<float>(), bits, products.data_ptr<float>());
     rows::weighted_sum(weights.data_ptr<float>(), bits, sum.data_ptr<float>());
     check(half);
+    const at::Tensor whole_numbers = (whole * 30).round().clamp(-127, 127).to(at::kChar);
+    const rows::Table<std::int8_t> codes{whole_numbers.const_data_ptr<std::int8_t>() + 2, 5, width + 3, width};
+    rows::dots(x.data_ptr<float>(), codes, products.data_ptr<float>());
+    rows::weighted_sum(weights.data_ptr<float>(), codes, sum.data_ptr<float>());
+    sum.mul_(1.0 / 30);
+    products.mul_(1.0 / 30);
+    check(whole_numbers.to(at::kFloat) / 30);
   }
 }
 

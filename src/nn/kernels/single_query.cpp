@@ -22,16 +22,27 @@ rows::Table<T> tokens_of(const at::Tensor& x, std::int64_t group) {
   return {static_cast<const T*>(x.const_data_ptr()) + group * x.size(2), x.size(0), x.stride(0), x.size(2)};
 }
 
-// One head; `query` [D] is scaled.
+// Multiplies what belongs to the tokens [T] by their scales for one head, if there are any.
+void scale_tokens(std::vector<float>& tokens, const at::Tensor& scales, std::int64_t group) {
+  if (!scales.defined()) return;
+  const float* scale = scales.const_data_ptr<float>() + group;
+  const std::int64_t stride = scales.stride(0);
+  for (std::size_t t = 0; t < tokens.size(); ++t) tokens[t] *= scale[static_cast<std::int64_t>(t) * stride];
+}
+
+// One head, whose keys and values are of type T; `query` [D] is scaled.
 template <typename T>
-void one_head(const float* query, rows::Table<T> keys, rows::Table<T> values, const float* bias,
+void one_head(const float* query, const SingleQuery& read, std::int64_t group, const float* bias,
               std::vector<float>& scores, float* sum) {
+  const auto keys = tokens_of<T>(read.k, group), values = tokens_of<T>(read.v, group);
   scores.resize(static_cast<std::size_t>(keys.count));
   rows::dots(query, keys, scores.data());
+  scale_tokens(scores, read.k_scales, group);
   if (bias != nullptr) {
     for (std::int64_t t = 0; t < keys.count; ++t) scores[static_cast<std::size_t>(t)] += bias[t];
   }
   const float total = rows::exponentials(scores.data(), rows::largest(scores.data(), keys.count), keys.count);
+  scale_tokens(scores, read.v_scales, group);
   rows::weighted_sum(scores.data(), values, sum);
   rows::scale(sum, 1.0F / total, values.width);
 }
@@ -55,7 +66,8 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
           const float* bias = nullptr;
           if (here.bias.defined())
             bias = here.bias.const_data_ptr<float>() + (here.bias.size(0) == 1 ? 0 : head * here.bias.size(1));
-          one_head(query.data(), tokens_of<T>(here.k, group), tokens_of<T>(here.v, group), bias, scores, sum.data());
+          const auto head_of = here.k_scales.defined() ? &one_head<std::int8_t> : &one_head<T>;
+          head_of(query.data(), here, group, bias, scores, sum.data());
           rows::narrow(sum.data(), to + job * dim, dim);
         }
       });

@@ -3,6 +3,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
+#include "base/error.h"
+#include "nn/kernels/head_rows.h"
+
 namespace graft {
 namespace {
 
@@ -46,6 +51,49 @@ TEST(SingleQueryAttention, EqualsTheReference) {
       }
     }
   }
+}
+
+TEST(SingleQueryAttention, ReadsKeysAndValuesInEightBits) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const std::int64_t dim : {1, 8, 20, 64, 80}) {
+      for (const std::int64_t tokens : {1, 2, 17, 300}) {
+        const HeadRows k = in_eight_bits(random({tokens, 2, dim}, dtype)),
+                       v = in_eight_bits(random({tokens, 2, dim}, dtype).flip(0));
+        const at::Tensor q = random({6, dim}, dtype), bias = random({6, tokens}, at::kFloat);
+        const SingleQuery coded{q, k.rows, v.rows, bias, k.scales, v.scales},
+            values{q.to(at::kFloat), k.values(at::kFloat), v.values(at::kFloat), bias};
+        const at::Tensor got = single_query_attention({coded}, 0.3)[0];
+        ASSERT_EQ(got.scalar_type(), dtype);
+        EXPECT_LE((got.to(at::kFloat) - reference(values, 0.3)).abs().max().item<double>(),
+                  dtype == at::kFloat ? 3e-6 : 2e-2)
+            << dim << " " << tokens;
+      }
+    }
+  }
+}
+
+TEST(HeadRows, AreWithinHalfALevelOfTheirValues) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    at::Tensor x = random({5, 3, 37}, dtype);
+    x[2][1].zero_();
+    const HeadRows coded = in_eight_bits(x);
+    EXPECT_EQ(coded.rows.scalar_type(), at::kChar);
+    const at::Tensor wide = x.to(at::kFloat), level = wide.abs().amax(-1, true) / 127;
+    EXPECT_TRUE(((coded.values(at::kFloat) - wide).abs() <= level * 0.5001).all().item<bool>());
+    EXPECT_TRUE(at::equal(coded.part(1, 3).values(dtype), coded.values(dtype).narrow(0, 1, 3)));
+    // A slice of wider rows, as a fused map gives them.
+    const at::Tensor among = at::cat({x, x}, 1).narrow(1, 3, 3);
+    EXPECT_TRUE(at::equal(in_eight_bits(among).rows, coded.rows));
+  }
+}
+
+TEST(HeadRows, WhatIsNotFiniteStaysSo) {
+  at::Tensor x = random({2, 2, 8}, at::kFloat);
+  x[1][0][3] = std::numeric_limits<float>::infinity();
+  const at::Tensor read = in_eight_bits(x).values(at::kFloat);
+  EXPECT_TRUE(read[1][0].isnan().all().item<bool>());
+  EXPECT_TRUE(read[0].isfinite().all().item<bool>());
+  EXPECT_THROW(in_eight_bits(x.to(at::kHalf)), Error);
 }
 
 // Keys that lie among others, as slices of a fused map do.

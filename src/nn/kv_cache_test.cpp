@@ -1,0 +1,92 @@
+#include "nn/kv_cache.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace graft {
+namespace {
+
+at::Tensor random(std::int64_t tokens, std::uint64_t seed) {
+  return at::randn({tokens, 2, 16}, at::detail::createCPUGenerator(seed));
+}
+
+// What a cache gives back of x.
+at::Tensor kept(const at::Tensor& x, KvFormat format) {
+  return format == KvFormat::Dense ? x : in_eight_bits(x).values(x.scalar_type());
+}
+
+class KvCaches : public ::testing::TestWithParam<KvFormat> {
+ protected:
+  void read(std::int32_t sequence, const at::Tensor& keys, const at::Tensor& values) {
+    for (std::int64_t layer = 0; layer < 2; ++layer) cache_.append(sequence, layer, keys + layer, values);
+    cache_.advance(sequence, keys.size(0));
+  }
+
+  // Of both layers, whose keys differ by one.
+  void expect_kept(std::int32_t sequence, const at::Tensor& keys, const at::Tensor& values) const {
+    ASSERT_EQ(cache_.length(sequence), keys.size(0));
+    for (std::int64_t layer = 0; layer < 2; ++layer) {
+      const auto [k, v] = cache_.visible(sequence, layer);
+      EXPECT_TRUE(at::equal(k.values(at::kFloat), kept(keys + layer, GetParam()))) << layer;
+      EXPECT_TRUE(at::equal(v.values(at::kFloat), kept(values, GetParam()))) << layer;
+    }
+  }
+
+  KvCache cache_{2, GetParam()};
+};
+
+TEST_P(KvCaches, GiveBackWhatWasAppended) {
+  const auto first = cache_.add_sequence(), second = cache_.add_sequence();
+  const at::Tensor k = random(300, 1), v = random(300, 2);
+  read(first, k.narrow(0, 0, 200), v.narrow(0, 0, 200));
+  read(second, v, k);
+  read(first, k.narrow(0, 200, 1), v.narrow(0, 200, 1));
+  read(first, k.narrow(0, 201, 99), v.narrow(0, 201, 99));  // beyond the first buffers
+  expect_kept(first, k, v);
+  expect_kept(second, v, k);
+}
+
+TEST_P(KvCaches, ForgetWhatIsCutOff) {
+  const auto sequence = cache_.add_sequence();
+  const at::Tensor k = random(20, 1), v = random(20, 2), other = random(3, 3);
+  read(sequence, k, v);
+  cache_.truncate(sequence, 12);
+  expect_kept(sequence, k.narrow(0, 0, 12), v.narrow(0, 0, 12));
+  read(sequence, other, other);
+  expect_kept(sequence, at::cat({k.narrow(0, 0, 12), other}), at::cat({v.narrow(0, 0, 12), other}));
+}
+
+TEST_P(KvCaches, CopiesAreIndependent) {
+  const auto source = cache_.add_sequence(), target = cache_.add_sequence();
+  const at::Tensor k = random(9, 1), v = random(9, 2), other = random(2, 3);
+  read(source, k.narrow(0, 0, 5), v.narrow(0, 0, 5));
+  cache_.copy(source, target, 0);
+  read(target, other, other);
+  read(source, k.narrow(0, 5, 4), v.narrow(0, 5, 4));
+  expect_kept(target, at::cat({k.narrow(0, 0, 5), other}), at::cat({v.narrow(0, 0, 5), other}));
+  cache_.copy(source, target, 5);
+  expect_kept(target, k, v);
+  cache_.copy(source, target, 9);
+  expect_kept(target, k, v);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, KvCaches, ::testing::Values(KvFormat::Dense, KvFormat::EightBit));
+
+TEST(KvCache, EightBitsTakeHalfOfBfloat16) {
+  const at::Tensor x = at::zeros({4, 3, 64}, at::kBFloat16);
+  KvCache cache(1, KvFormat::EightBit);
+  const auto [keys, values] = cache.append(cache.add_sequence(), 0, x, x);
+  EXPECT_EQ(keys.rows.nbytes() + keys.scales.nbytes(), x.nbytes() / 2 + 4u * 3u * 4u);
+  EXPECT_EQ(values.rows.nbytes(), x.nbytes() / 2);
+}
+
+TEST(KvCache, FormatsHaveNames) {
+  EXPECT_EQ(kv_format("dense"), KvFormat::Dense);
+  EXPECT_EQ(kv_format("q8"), KvFormat::EightBit);
+  EXPECT_THROW(kv_format("q4"), Error);
+}
+
+}  // namespace
+}  // namespace graft
