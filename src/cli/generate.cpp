@@ -16,15 +16,12 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
-#include "checkpoint/source.h"
 #include "cli/core/options.h"
 #include "cli/core/profiling.h"
 #include "cli/core/verb.h"
 #include "convert/merged_weights.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
-#include "nn/compute_dtype.h"
-#include "nn/kernels/block_product.h"
 #include "nn/tensor_file.h"
 #include "text/tokenizer.h"
 
@@ -237,27 +234,12 @@ GenerateOptions options_of(const Tokenizer& tokenizer) {
   return options;
 }
 
-// Blocks that a GGUF file has are decoded as they are where that is fast; --dtype float32 keeps every digit.
-ModelOptions model_options() {
-  ModelOptions options{compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), compute_device(),
-                       WeightFormat::Dense};
-  if (arguments.weights != "auto") {
-    options.weights = weight_format(arguments.weights);
-  } else if (arguments.dtype != "float32" && options.device.is_cpu() && BlockProduct::fast()) {
-    const auto file = open_checkpoint(arguments.model);
-    const auto& tensors = file->tensors();
-    if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantised(tensor.dtype); }))
-      options.weights = WeightFormat::Packed;
-  }
-  return options;
-}
-
 int run() {
   const auto tokenizer = open_tokenizer(arguments.model);
   GenerateOptions options = options_of(*tokenizer);
   const bool conversation = arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
   const auto requests = conversation ? std::vector<Request>() : read_requests(*tokenizer);
-  const auto model = load_model(arguments.model, model_options());
+  const auto model = load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights));
   refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
   check(requests, model->config().vocab_size);
   LoadedAdapter loaded;
@@ -319,15 +301,7 @@ void declare(CLI::App& app) {
   app.add_option("--seed", arguments.seed, "of the draws")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--profile", arguments.profile,
                  "a table of what took the time, and in this file a trace that ui.perfetto.dev opens");
-  app.add_option("--dtype", arguments.dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_option(
-         "--weights", arguments.weights,
-         "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading; "
-         "auto: packed in bfloat16 where the file has blocks and the CPU AVX-512 VNNI, else dense. Blocks then take "
-         "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
-      ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
-      ->capture_default_str();
+  add_writing_options(app, arguments.dtype, arguments.weights);
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
   app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");
 }

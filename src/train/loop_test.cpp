@@ -173,6 +173,15 @@ TEST_F(Train, AGradientThatIsNoNumberStopsBeforeTheStep) {
   }
 }
 
+TEST_F(Train, WithoutAPlaceForItNoStateIsKept) {
+  const double kept = run();
+  std::filesystem::remove_all(folder_);
+  adapter_ = std::make_unique<Scale>(false);
+  train(*model_, {*adapter_, examples_, settings_, {}, callbacks_});
+  EXPECT_EQ(adapter_->value(), kept);
+  EXPECT_FALSE(std::filesystem::exists(folder_));
+}
+
 TEST_F(Train, AStateOverOtherWeightsIsRefused) {
   run();
   EXPECT_NO_THROW(refuse_other_base(folder_ / "state.safetensors", base_hash(*model_)));
