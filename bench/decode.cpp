@@ -1,18 +1,19 @@
 // How fast a model reads a prompt and writes on, one text and many; and how well it predicts while it does so.
 //   decode MODEL [WEIGHTS=packed] [DTYPE=bfloat16] < IDS
-// IDS: token ids of a text, white space between them, 600 or more. Prints one JSON object: the median rates, the mean
-// negative log-likelihood of ids 16 to 143 when each is decoded by itself, the peak of resident memory.
+// IDS: token ids of a text, white space between them, 600 or more. Prints one JSON object: the rates of every
+// repetition, the mean negative log-likelihood of ids 16 to 143 when each is decoded by itself, the peak of resident
+// memory.
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
-#include <algorithm>
-#include <chrono>
 #include <iostream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "generate/cached_step.h"
 #include "nn/compute_dtype.h"
 #include "nn/kv_cache.h"
@@ -20,45 +21,30 @@
 namespace graft {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Ids = std::vector<std::int64_t>;
 
 constexpr std::int64_t kPrefill = 512, kRead = 16, kSteps = 128, kScored = 128, kSequences = 16;
 constexpr int kRepeats = 5;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-std::int64_t peak_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
-
 class Bench {
  public:
   Bench(const Model& model, Ids ids) : model_(model), ids_(std::move(ids)) {}
 
-  double prefill() const {
-    std::vector<double> seconds;
+  /// Tokens a second, of every repetition.
+  std::vector<double> prefill() const {
+    std::vector<double> rates;
     for (int i = 0; i < kRepeats; ++i) {
       KvCache cache(model_.cache_layers());
       const auto start = Clock::now();
       read(cache, cache.add_sequence(), kPrefill);
-      seconds.push_back(seconds_since(start));
+      rates.push_back(kPrefill / seconds_since(start));
     }
-    return kPrefill / median(seconds);
+    return rates;
   }
 
-  /// Tokens a second of `sequences` texts together.
-  double decode(std::int64_t sequences) const {
-    std::vector<double> seconds;
+  /// The same of writing `sequences` texts together.
+  std::vector<double> decode(std::int64_t sequences) const {
+    std::vector<double> rates;
     for (int i = 0; i < kRepeats; ++i) {
       KvCache cache(model_.cache_layers());
       for (std::int64_t s = 0; s < sequences; ++s) read(cache, cache.add_sequence(), kRead);
@@ -69,9 +55,9 @@ class Bench {
           add_token(input, ids_[static_cast<std::size_t>(kRead + step + s)], -1, static_cast<std::int32_t>(s));
         last_logits(model_, input, with(cache));
       }
-      seconds.push_back(seconds_since(start));
+      rates.push_back(static_cast<double>(sequences * kSteps) / seconds_since(start));
     }
-    return static_cast<double>(sequences * kSteps) / median(seconds);
+    return rates;
   }
 
   /// Each token read by itself, as when it is written.
@@ -118,11 +104,11 @@ int run(int argc, char** argv) {
   const double load = seconds_since(start);
   const Bench bench(*model, ids);
   const double loss = bench.loss();  // first: it warms up
-  const double prefill = bench.prefill(), one = bench.decode(1), many = bench.decode(kSequences);
-  fmt::print(R"({{"load": {:.3f}, "loss": {:.4f}, "prefill": {:.0f}, "decode_1": {:.1f}, "decode_16": {:.1f}, )"
-             R"("peak_memory_bytes": {}}})"
-             "\n",
-             load, loss, prefill, one, many, peak_resident_bytes());
+  nlohmann::json figures = {{"load", load}, {"loss", loss}, {"prefill", bench.prefill()}};
+  figures["decode_1"] = bench.decode(1);
+  figures["decode_16"] = bench.decode(kSequences);
+  figures["peak_memory_bytes"] = peak_memory();
+  fmt::print("{}\n", figures.dump());
   return 0;
 }
 

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/core/bench_jobs.h"
@@ -53,11 +53,10 @@ them: without attention's products of queries, keys and values. Without --data, 
 
 class Stopwatch {
  public:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  double seconds() const { return seconds_since(start_); }
   double left() const { return static_cast<double>(arguments.seconds) - seconds(); }
 
  private:
-  using Clock = std::chrono::steady_clock;
   Clock::time_point start_ = Clock::now();
 };
 
@@ -207,6 +206,8 @@ void declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--data", a.data, "tune and score these examples, a file or folder, instead of random tokens");
   add_task_options(app, a.task, a.text_column, a.label_column);
+  app.add_option("--recipe", a.recipe, "with --data: whose splits, losses, optimiser and batch size hold")
+      ->capture_default_str();
   add_writing_options(app, a.dtype, a.weights);
   app.add_flag("--json", a.json, "as one JSON object");
   app.footer(kExplanation + app.get_footer());

@@ -3,9 +3,9 @@
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "adapters/core/combination.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/progress.h"
@@ -20,16 +20,11 @@
 namespace graft {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Ids = std::vector<std::int64_t>;
 
 constexpr std::int64_t kPrefill = 512, kBegin = 16, kWritten = 33, kTexts = 16;
 constexpr std::int64_t kTextTokens = 128, kBatch = 8, kQuestions = 32, kQuestionTokens = 96, kChoiceTokens = 4;
 constexpr std::int64_t kStepsOfTurn = 3;  // of which the first is not counted
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Tokens of a text that is wanted to have so many and has to leave room for `more`.
 std::int64_t fitting(const Model& model, std::int64_t wanted, std::int64_t more) {
@@ -93,7 +88,7 @@ class Writer {
       return true;
     });
     stop_benchmark_if_asked();
-    const double seconds = std::chrono::duration<double>(last - first).count();
+    const double seconds = seconds_between(first, last);
     const double steps = static_cast<double>(written_ - 1), tokens = steps * static_cast<double>(texts);
     const double behind = static_cast<double>(prompt_) + static_cast<double>(written_) / 2;  // tokens, on average
     const ExampleTokens one = {model_.encoder_decoder() ? 0.0 : 1.0, 1, 1};

@@ -1,22 +1,13 @@
 #include "cli/core/bench_turns.h"
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/memory.h"
 
 namespace graft {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-}  // namespace
 
 void stop_benchmark_if_asked() {
   if (interrupted()) fail(Category::Cancelled, "", "the benchmark was stopped");

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <map>
@@ -15,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "cli/core/bench_turns.h"
@@ -26,14 +26,8 @@
 namespace graft {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::size_t kLeast = 3, kMost = 15;  // repetitions
 constexpr std::int64_t kLeastBuffer = std::int64_t{256} << 20, kMostBuffer = std::int64_t{1} << 30;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // A GPU works on after its call has returned.
 void await(const at::Tensor& result) {
