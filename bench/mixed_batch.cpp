@@ -13,6 +13,7 @@
 #include "adapters/core/combination.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "nn/compute_dtype.h"
 #include "statistics/bootstrap.h"
 #include "train/loop.h"
 
@@ -148,7 +149,7 @@ int run(int count, char** words) {
     return 2;
   }
   const auto number = [&](int place, int fallback) { return count > place ? std::atoi(words[place]) : fallback; };
-  const auto model = load_model(words[1], {at::kBFloat16, at::kCPU});
+  const auto model = load_model(words[1], {at::kBFloat16, compute_device()});
   MixedBatch bench(*model, number(2, 64), number(3, 32), number(4, 9));
   bench.forward("ia3", nlohmann::json::object());
   bench.forward("lora", {{"rank", 8}});
