@@ -24,6 +24,7 @@ SETTINGS = {
 
 def arguments():
     parser = both_sides.parser(__doc__, "BBC News, one folder per topic", steps=8)
+    parser.add_argument("--texts", type=pathlib.Path, help="write the texts into this CSV file and run nothing")
     parser.add_argument("--methods", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     return parser.parse_args()
 
@@ -42,7 +43,8 @@ def write_texts(options, file):
 
 
 def measure(options, method, work):
-    settings = [f"train.batch_size={BATCH}", "generation.max_new_tokens=1", "data.train_split=train", "data.held_out_split=", *SETTINGS[method]]
+    settings = [f"train.batch_size={BATCH}", "generation.max_new_tokens=1", "data.train_split=train", "data.held_out_split=",
+                *SETTINGS[method]]
     folder = work / method
     graft = both_sides.tune(options, folder, 0, "--recipe", "e2e-cpu", "--method", method, "--prompt-column", "first",
                             "--target-column", "rest", "--shots", str(TEXTS), "--eval-rows", "1",
@@ -63,6 +65,8 @@ def show(row):
 
 def main():
     options = arguments()
+    if options.texts:
+        return write_texts(options, options.texts)
     rows = both_sides.kept(options)
     with tempfile.TemporaryDirectory(prefix="graft-bench-") as work:
         texts = pathlib.Path(work) / "texts.csv"
