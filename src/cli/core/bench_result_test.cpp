@@ -6,7 +6,7 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 const MachineRate kMachine = {100, 10};  // 100 FLOP/s, 10 bytes/s
 

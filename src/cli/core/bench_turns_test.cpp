@@ -6,7 +6,7 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 TEST(NextTurn, WhatIsNeededComesFirst) {
   std::vector<BenchTurns> turns = {{1, 0, 0, 0}, {2, 0, 0, 0}, {1, 0, 0, 0}};
