@@ -1,8 +1,10 @@
-"""What the benchmarks of whole jobs share: graft's run, the peer's run of the same folder, and the file of figures from
-which an interrupted benchmark goes on."""
+"""What the benchmarks share: graft's run, the peer's run of the same folder, the file of figures from which an interrupted
+benchmark goes on, and the line that holds both sides together: medians, quartiles, ratio, share of the machine's limit, peak
+memory. The limit is what `graft bench` measures."""
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -33,13 +35,60 @@ def seeds(options):
     return range(options.first_seed, options.first_seed + options.seeds)
 
 
+def quartiles(values):
+    """First quartile, median, third quartile of one or more values."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    return tuple(statistics.quantiles(values, n=4, method="inclusive"))
+
+
+def compared(what, unit, ours, theirs, limit=None, memory=None, fewer=False):
+    """Prints a line on both sides' measurements (lists; with `fewer`, less is better) and returns graft's advantage, a ratio
+    of medians. `limit`: what the machine allows, in the same unit; `memory`: peak bytes of both."""
+    sides = [quartiles(values) for values in (ours, theirs)]
+    mine, other = (middle for _, middle, _ in sides)
+    ratio = other / mine if fewer else mine / other
+    told = [f"{middle:.4g} ({low:.4g} to {high:.4g})" for low, middle, high in sides]
+    line = f"{what}: graft {told[0]}, peer {told[1]} {unit}: {ratio:.2f}x"
+    if limit:
+        shares = [limit / value if fewer else value / limit for value in (mine, other)]
+        line += f"; of the machine's limit {shares[0]:.0%}, {shares[1]:.0%}"
+    if memory:
+        line += f"; peak memory {memory[0] / 2**20:.0f}, {memory[1] / 2**20:.0f} MiB: {memory[0] / memory[1]:.2f}x"
+    print(line, flush=True)
+    return ratio
+
+
+def limits(options, model, *arguments):
+    """Rows of `graft bench` on a model by name, those left out that it could not make."""
+    done = subprocess.run([options.graft, "--quiet", "bench", "--model", model, "--seconds", "15", "--json",
+                           *map(str, arguments)], check=True, stdout=subprocess.PIPE, text=True)
+    return {row["name"]: row for row in json.loads(done.stdout)["rows"] if row["repetitions"]}
+
+
+def limit_of(row, unit):
+    """Units a second that the machine's limit allows; None without a row."""
+    return row["per_second"][unit]["median"] / row["share_of_limit"] if row else None
+
+
+def peak_of(command, **more):
+    """Runs a command without its output: its peak resident memory in bytes."""
+    child = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, **more)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, command)
+    return usage.ru_maxrss * 1024
+
+
 def tune(options, folder, seed, *arguments):
-    """graft's run in `folder`: its summary, with the median seconds of a step."""
+    """graft's run in `folder`: its summary, with the seconds of every step, their median, and a step's mean tokens."""
     subprocess.run([options.graft, "--quiet", "tune", "--model", options.model, "--data", options.data, "--seed", str(seed),
                     "--steps", str(options.steps), "--output", folder, *arguments], check=True, stdout=subprocess.DEVNULL)
-    clock = [0.0] + [line["seconds"] for line in lines(folder / "metrics.jsonl")]
+    clock = [0.0] + [line["seconds"] for line in lines(folder / "metrics.jsonl") if "examples" in line]
     summary = json.loads((folder / "summary.json").read_text())
-    return {**summary, "step_seconds": statistics.median(b - a for a, b in zip(clock, clock[1:]))}
+    return {**summary, **step_figures([b - a for a, b in zip(clock, clock[1:])]),
+            "step_tokens": summary["train_tokens"] / summary["steps"]}
 
 
 def peer(options, script, folder, *arguments):
@@ -47,7 +96,21 @@ def peer(options, script, folder, *arguments):
     done = subprocess.run([options.peer_python, HOUSE / "bench/peers" / script, "--model", options.peer_model, "--run", folder,
                            *arguments], check=True, stdout=subprocess.PIPE, text=True)
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    return {**{event["event"]: event for event in events}, "steps": [event for event in events if event["event"] == "step"]}
+    steps = [event for event in events if event["event"] == "step"]
+    found = {**{event["event"]: event for event in events}, "steps": steps}
+    found["summary"].update(step_figures([step["seconds"] for step in steps]))
+    return found
+
+
+def step_figures(seconds):
+    return {"step_seconds": statistics.median(seconds), "all_step_seconds": seconds}
+
+
+def compared_steps(what, graft, peer, row):
+    """compared() of two sides' steps; `row` of limits() is of such steps, or None."""
+    limit = graft["step_tokens"] / limit_of(row, "tokens") if row else None
+    return compared(what, "s a step", graft["all_step_seconds"], peer["all_step_seconds"], limit=limit, fewer=True,
+                    memory=(graft["peak_memory_bytes"], peer["peak_memory_bytes"]))
 
 
 def kept(options):

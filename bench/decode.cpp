@@ -1,23 +1,23 @@
 // How fast a model reads a prompt and writes on, one text and many; and how well it predicts while it does so.
 //   decode MODEL [WEIGHTS=packed] [DTYPE=bfloat16] [SPECULATE=off] [KV_CACHE=dense] < IDS
-// IDS: token ids of a text, white space between them, 600 or more. Prints one JSON object: the median rates, the mean
-// negative log-likelihood of ids 16 to 143 when each is decoded by itself, the peak of resident memory. With SPECULATE
-// (as generate's --speculate) also the rates of texts behind a prompt whose beginning it repeats at its end, so that
-// the model copies, and behind one that is read once; with and without proposals.
+// IDS: token ids of a text, white space between them, 600 or more. Prints one JSON object: the rates of every
+// repetition, the mean negative log-likelihood of ids 16 to 143 when each is decoded by itself, the peak of resident
+// memory. With SPECULATE (as generate's --speculate) also the rates of texts behind a prompt whose beginning it repeats
+// at its end, so that the model copies, and behind one that is read once; with and without proposals.
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
-#include <algorithm>
-#include <chrono>
 #include <iostream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "generate/cached_step.h"
 #include "generate/decode.h"
 #include "nn/compute_dtype.h"
@@ -26,46 +26,31 @@
 namespace graft {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Ids = std::vector<std::int64_t>;
 
 constexpr std::int64_t kPrefill = 512, kRead = 16, kSteps = 128, kScored = 128, kSequences = 16;
 constexpr std::int64_t kCopied = 400, kRepeated = 32;  // ids that stand in the prompt, and that stand there twice
 constexpr int kRepeats = 5;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-std::int64_t peak_resident_bytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
-
 class Bench {
  public:
   Bench(const Model& model, Ids ids, KvFormat kept) : model_(model), ids_(std::move(ids)), kept_(kept) {}
 
-  double prefill() const {
-    std::vector<double> seconds;
+  /// Tokens a second, of every repetition.
+  std::vector<double> prefill() const {
+    std::vector<double> rates;
     for (int i = 0; i < kRepeats; ++i) {
       KvCache cache(model_.cache_layers(), kept_);
       const auto start = Clock::now();
       read(cache, cache.add_sequence(), kPrefill);
-      seconds.push_back(seconds_since(start));
+      rates.push_back(kPrefill / seconds_since(start));
     }
-    return kPrefill / median(seconds);
+    return rates;
   }
 
-  /// Tokens a second of `sequences` texts together.
-  double decode(std::int64_t sequences) const {
-    std::vector<double> seconds;
+  /// The same of writing `sequences` texts together.
+  std::vector<double> decode(std::int64_t sequences) const {
+    std::vector<double> rates;
     for (int i = 0; i < kRepeats; ++i) {
       KvCache cache(model_.cache_layers(), kept_);
       for (std::int64_t s = 0; s < sequences; ++s) read(cache, cache.add_sequence(), kRead);
@@ -76,9 +61,9 @@ class Bench {
           add_token(input, ids_[static_cast<std::size_t>(kRead + step + s)], -1, static_cast<std::int32_t>(s));
         last_logits(model_, input, with(cache));
       }
-      seconds.push_back(seconds_since(start));
+      rates.push_back(static_cast<double>(sequences * kSteps) / seconds_since(start));
     }
-    return static_cast<double>(sequences * kSteps) / median(seconds);
+    return rates;
   }
 
   /// Each token read by itself, as when it is written.
@@ -98,7 +83,8 @@ class Bench {
 
   struct Written {
     Ids tokens;
-    double rate, tokens_a_pass;
+    std::vector<double> rates;  // of every repetition
+    double tokens_a_pass;
   };
 
   /// A greedy text, timed from its first token on.
@@ -109,7 +95,7 @@ class Bench {
     options.speculation = speculation;
     options.kv_cache = kept_;
     Generated result;
-    std::vector<double> seconds;
+    std::vector<double> rates;
     for (int i = 0; i < kRepeats; ++i) {
       std::optional<Clock::time_point> first;
       const auto begin = [&first](std::size_t, std::int64_t, const std::string&) {
@@ -117,23 +103,24 @@ class Bench {
         return true;
       };
       result = generate(model_, std::vector<Prompt>{Prompt{prompt}}, options, begin).front();
-      seconds.push_back(seconds_since(first.value()));
+      rates.push_back(static_cast<double>(kSteps - 1) / seconds_since(first.value()));
     }
-    return {result.tokens, static_cast<double>(kSteps - 1) / median(seconds),
-            static_cast<double>(kSteps) / static_cast<double>(result.passes)};
+    return {result.tokens, rates, static_cast<double>(kSteps) / static_cast<double>(result.passes)};
   }
 
   /// The fields of the JSON object about texts with proposals.
-  std::string speculation(const SpeculationOptions& options) const {
-    Ids fresh(ids_.begin(), ids_.begin() + kCopied), copying = fresh;
+  nlohmann::json speculation(const SpeculationOptions& options) const {
+    Ids copying(ids_.begin(), ids_.begin() + kCopied);
+    const Ids fresh = copying;
     copying.insert(copying.end(), ids_.begin(), ids_.begin() + kRepeated);
-    std::string fields;
-    for (const auto& [name, prompt] : {std::pair{"copy", copying}, {"fresh", fresh}}) {
-      const Written plain = write(prompt, {}), proposing = write(prompt, options);
-      fields +=
-          fmt::format(R"(, "{0}": {1:.1f}, "{0}_proposing": {2:.1f}, "{0}_tokens_a_pass": {3:.2f}, )"
-                      R"("{0}_same": {4})",
-                      name, plain.rate, proposing.rate, proposing.tokens_a_pass, plain.tokens == proposing.tokens);
+    nlohmann::json fields;
+    for (const bool copies : {true, false}) {
+      const std::string name = copies ? "copy" : "fresh";
+      const Written plain = write(copies ? copying : fresh, {}), proposing = write(copies ? copying : fresh, options);
+      fields[name] = plain.rates;
+      fields[name + "_proposing"] = proposing.rates;
+      fields[name + "_tokens_a_pass"] = proposing.tokens_a_pass;
+      fields[name + "_same"] = plain.tokens == proposing.tokens;
     }
     return fields;
   }
@@ -170,12 +157,12 @@ int run(int argc, char** argv) {
   const double load = seconds_since(start);
   const Bench bench(*model, ids, kept);
   const double loss = bench.loss();  // first: it warms up
-  const double prefill = bench.prefill(), one = bench.decode(1), many = bench.decode(kSequences);
-  const std::string proposing = speculation.tokens > 0 ? bench.speculation(speculation) : "";
-  fmt::print(R"({{"load": {:.3f}, "loss": {:.4f}, "prefill": {:.0f}, "decode_1": {:.1f}, "decode_16": {:.1f}, )"
-             R"("peak_memory_bytes": {}{}}})"
-             "\n",
-             load, loss, prefill, one, many, peak_resident_bytes(), proposing);
+  nlohmann::json figures = {{"load", load}, {"loss", loss}, {"prefill", bench.prefill()}};
+  figures["decode_1"] = bench.decode(1);
+  figures["decode_16"] = bench.decode(kSequences);
+  if (speculation.tokens > 0) figures.update(bench.speculation(speculation));
+  figures["peak_memory_bytes"] = peak_memory();
+  fmt::print("{}\n", figures.dump());
   return 0;
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Reading and writing by graft and by llama.cpp (its server, through xllamacpp), one after the other, on the same tokens
-of the same file in the same type. How probable both find the text that llama.cpp writes is held together: a rate at a
-worse prediction would say nothing. Prints a line for each type and system, then the ratios.
+"""Reading and writing by graft and by llama.cpp (its server, through xllamacpp), in turn, on the same tokens of the same
+file in the same type. How probable both find the text that llama.cpp writes is held together: a rate at a worse prediction
+would say nothing. Prints a line for each type and rate.
 
   bench/setup_peers
   bench/decode.py --model SmolLM2-135M-Instruct.Q4_1.gguf --types Q4_1 Q4_0 Q8_0 BF16
@@ -14,11 +14,13 @@ import argparse
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 
 import both_sides
 
+# By the names that graft bench gives them.
 RATES = {"prefill": "reading 512 tokens", "decode_1": "writing one text", "decode_16": "writing 16 texts"}
 READ = 16  # ids before the text that is scored
 MOST_LOSS = 0.01  # nats a token, that is 1% of the perplexity
@@ -35,6 +37,7 @@ def arguments():
     parser.add_argument("--kv-cache", choices=["dense", "q8"], default="dense", help="of graft; its loss shows the error")
     parser.add_argument("--speculate", nargs="?", const="auto", metavar="N", help="auto, or so many tokens at a time")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--rounds", type=int, default=1, help="how often each has its turn")
     parser.add_argument("--work", type=pathlib.Path, default=both_sides.HOUSE / "build/bench", help="for files in other types")
     return parser.parse_args()
 
@@ -72,10 +75,25 @@ def graft(options, file, kind, ids):
     return json.loads(done.stdout)
 
 
-def show(kind, system, figures):
-    print(f"{kind:5} {system:9} prefill {figures['prefill']:6.0f}  decode {figures['decode_1']:6.1f}  16 texts "
-          f"{figures['decode_16']:6.0f} tokens/s  loss {figures['loss']:.4f}  load {figures['load']:.2f} s  "
-          f"{figures['peak_memory_bytes'] / 2**20:.0f} MiB", flush=True)
+def measured(options, file, kind, ids):
+    """Both sides' figures, the rates of all rounds together."""
+    theirs, ours = [], []
+    for _ in range(options.rounds):
+        theirs.append(json.loads(peer(options, file, ids=" ".join(map(str, ids))).splitlines()[-1]))
+        # The text that llama.cpp wrote stands where graft's loss is taken.
+        ours.append(graft(options, file, kind, " ".join(map(str, ids[:READ] + theirs[-1]["text"] + ids[READ:]))))
+    joined = lambda rounds: {**rounds[-1], **{key: [rate for one in rounds for rate in one[key]] for key in RATES}}
+    return joined(ours), joined(theirs)
+
+
+def show(options, file, kind, ours, theirs):
+    weights = "dense" if kind == "BF16" else "packed"
+    limits = both_sides.limits(options, file, "--only", "prefill,decode", "--weights", weights)
+    memory = ours["peak_memory_bytes"], theirs["peak_memory_bytes"]
+    for key, name in RATES.items():
+        both_sides.compared(f"{kind}, {name}", "tokens a second", ours[key], theirs[key], memory=memory,
+                            limit=both_sides.limit_of(limits.get(key), "tokens"))
+    print(f"{kind}: loss {ours['loss']:.4f}, {theirs['loss']:.4f}; load {ours['load']:.2f}, {theirs['load']:.2f} s", flush=True)
 
 
 def show_speculation(options, kind, figures):
@@ -83,9 +101,9 @@ def show_speculation(options, kind, figures):
     if not options.speculate:
         return []
     for name, what in (("copy", "copying"), ("fresh", "no copy")):
-        print(f"{kind:5} {what:9} {figures[name]:6.1f} tokens/s, with --speculate {options.speculate} "
-              f"{figures[name + '_proposing']:6.1f} ({figures[name + '_proposing'] / figures[name]:.2f}x, "
-              f"{figures[name + '_tokens_a_pass']:.2f} tokens a pass)", flush=True)
+        plain, proposing = statistics.median(figures[name]), statistics.median(figures[name + "_proposing"])
+        print(f"{kind:5} {what:9} {plain:6.1f} tokens/s, with --speculate {options.speculate} {proposing:6.1f} "
+              f"({proposing / plain:.2f}x, {figures[name + '_tokens_a_pass']:.2f} tokens a pass)", flush=True)
     return [f"{kind}: proposals changed a text ({name})" for name in ("copy", "fresh") if not figures[name + "_same"]]
 
 
@@ -95,12 +113,8 @@ def main():
     worse = []
     for kind in options.types:
         file = file_of(options, kind)
-        theirs = json.loads(peer(options, file, ids=" ".join(map(str, ids))).splitlines()[-1])
-        # The text that llama.cpp wrote stands where graft's loss is taken.
-        ours = graft(options, file, kind, " ".join(map(str, ids[:READ] + theirs["text"] + ids[READ:])))
-        show(kind, "llama.cpp", theirs)
-        show(kind, "graft", ours)
-        print(f"{kind:5} ratio     " + ", ".join(f"{name} {ours[key] / theirs[key]:.2f}x" for key, name in RATES.items()))
+        ours, theirs = measured(options, file, kind, ids)
+        show(options, file, kind, ours, theirs)
         if ours["loss"] > theirs["loss"] + MOST_LOSS:
             worse.append(f"{kind}: graft's loss is {ours['loss'] - theirs['loss']:.4f} above llama.cpp's")
         worse += show_speculation(options, kind, ours)

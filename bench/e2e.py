@@ -11,7 +11,6 @@ method, size, seed and system, then the ratio of the times of a step (the bar: a
 import json
 import pathlib
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -55,7 +54,7 @@ def run_graft(options, method, size, seed, folder):
     references = {row["id"]: row["references"] for row in predictions}
     of = lambda phase: scored(options, {row["id"]: row["output"] for row in predictions if row["phase"] == phase}, references)
     return {"scores": of("after"), "before": of("before"), "write_seconds": summary["after"]["seconds"],
-            "step_seconds": summary["step_seconds"], "peak_memory_bytes": summary["peak_memory_bytes"]}
+            **{key: summary[key] for key in ("step_seconds", "all_step_seconds", "step_tokens", "peak_memory_bytes")}}
 
 
 def run_peer(options, folder):
@@ -63,7 +62,7 @@ def run_peer(options, folder):
     summary = both_sides.peer(options, "e2e_peer.py", folder, "--output", texts)["summary"]
     references = {row["id"]: row["references"] for row in both_sides.lines(folder / "predictions.jsonl")}
     return {"scores": scored(options, {row["id"]: row["output"] for row in both_sides.lines(texts)}, references),
-            **{key: summary[key] for key in ("step_seconds", "write_seconds", "peak_memory_bytes")}}
+            **{key: summary[key] for key in ("step_seconds", "all_step_seconds", "write_seconds", "peak_memory_bytes")}}
 
 
 def show(case, system, figures):
@@ -73,11 +72,17 @@ def show(case, system, figures):
           f"{figures['peak_memory_bytes'] / 2**30:.2f} GiB", flush=True)
 
 
-def close(results):
-    for method in sorted({row["method"] for row in results if "peer" in row}):
-        ratios = [row["graft"]["step_seconds"] / row["peer"]["step_seconds"] for row in results
-                  if row["method"] == method and "peer" in row]
-        print(f"{method}: a step takes {statistics.median(ratios):.2f} of the peer's time (the bar: 0.33)")
+def close(options, results):
+    """The bar: three times the peer's rate. graft bench times LoRA and no prefixes."""
+    both = [row for row in results if "peer" in row]
+    methods = {row["method"] for row in both}
+    limits = {}
+    if "lora" in methods:
+        limits = both_sides.limits(options, options.model, "--only", "lora", "--task", "e2e", "--data", options.data,
+                                   "--recipe", "e2e-cpu")
+    for row in both:
+        both_sides.compared_steps(f"{row['method']}, {row['size']} examples, seed {row['seed']}", row["graft"], row["peer"],
+                                  limits.get(row["method"]))
 
 
 def measure(options, case, work):
@@ -108,7 +113,7 @@ def main():
     finally:
         if not options.keep:
             shutil.rmtree(work)
-    close(rows)
+    close(options, rows)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 """Evaluation by graft and by lm-evaluation-harness 0.4.13, one after the other, on the same weights, the same questions and
 the same prompts, which graft renders and the harness reads from graft's samples. Prints a line for each task and side:
 questions a second, accuracy; then for each task the share of equal predictions in float32, the largest gap of a
-log-probability and of a metric, and the ratio of graft's rate in its standard setting to the best of the harness's.
+log-probability and of a metric, and graft's rate in its standard setting beside the best of the harness's, with the ratio,
+the shares of the machine's limit (in bfloat16) and the peak memory. --rounds repeats all of it in turn.
 
   bench/setup_peers
   bench/eval.py --data ../shared/data --rows 200 --output eval.json
@@ -17,6 +18,7 @@ import os
 import pathlib
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -48,6 +50,7 @@ def arguments():
     parser.add_argument("--data", default=os.environ.get("GRAFT_DATA", "../shared/data"), type=pathlib.Path)
     parser.add_argument("--rows", type=int, default=200, help="questions of a task at most")
     parser.add_argument("--rate-rows", type=int, default=48, help="questions for the settings whose predictions are not compared")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each side has its turn")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--peer-settings", nargs="+", default=["float32:8", "bfloat16:8", "bfloat16:16"],
                         help="dtype:batch size of the harness; the predictions of the first are compared")
@@ -123,11 +126,10 @@ def graft(options, name, dtype, rows):
     command += ["--shots", shots] if shots else []
     command += [] if name.startswith("addition") else ["--normalisation", "none"]
     began = time.perf_counter()
-    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL,
-                   env={**os.environ, "OMP_NUM_THREADS": str(options.threads)})
+    peak = both_sides.peak_of(command, env={**os.environ, "OMP_NUM_THREADS": str(options.threads)})
     whole = time.perf_counter() - began
     row = next(row for row in json.loads((folder / "results.json").read_text())["tasks"][0]["rows"] if row["shots"] == shots)
-    return {"seconds": row["runs"][0]["seconds"], "whole_seconds": whole, **graft_answers(folder, shots)}
+    return {"seconds": row["runs"][0]["seconds"], "whole_seconds": whole, "peak_memory_bytes": peak, **graft_answers(folder, shots)}
 
 
 def graft_answers(folder, shots):
@@ -195,15 +197,29 @@ def compared(mine, theirs):
     return equal, gap, max((abs(mine["metrics"][name] - theirs["metrics"][name]) for name in shared), default=0.0)
 
 
+def limit(options, name):
+    """Questions a second that the machine allows; None behind demonstrations, which graft bench does not put in front."""
+    source, shots, _ = TASKS[name]
+    if shots:
+        return None
+    task, data = source(options)
+    rows = both_sides.limits(options, options.model, "--only", "score", "--task", task, "--data", data, "--dtype", "bfloat16")
+    return both_sides.limit_of(rows.get("score"), "questions")
+
+
 def close(options, name, rows):
     """Prints what both sides give together; what is worse than promised."""
     of = {row["side"]: row for row in rows if row["task"] == name}
+    rates = lambda side: [rate(row) for row in rows if (row["task"], row["side"]) == (name, side)]
     mine, theirs = of[STANDARD], of[f"lm-eval {options.peer_settings[0]}"]
     equal, gap, metric = compared(mine, theirs)
-    best = max((row for side, row in of.items() if side.startswith("lm-eval")), key=rate)
-    ratio = rate(mine) / rate(best)
-    print(f"{name:17} equal predictions {equal:.2%}, largest gap of a log-probability {gap:.2g}, of a metric {metric:.2g}; "
-          f"rate {ratio:.1f}x {best['side']}, {rate(of['graft bfloat16']) / rate(best):.1f}x with --dtype bfloat16", flush=True)
+    best = max((side for side in of if side.startswith("lm-eval")), key=lambda side: statistics.median(rates(side)))
+    print(f"{name:17} equal predictions {equal:.2%}, largest gap of a log-probability {gap:.2g}, of a metric {metric:.2g}")
+    allowed = limit(options, name)
+    beside = lambda side: both_sides.compared(f"{name}, {side} beside {best}", "questions a second", rates(side), rates(best),
+                                              limit=allowed, memory=[of[one]["peak_memory_bytes"] for one in (side, best)])
+    ratio = beside(STANDARD)
+    beside("graft bfloat16")
     worse = []
     if options.peer_settings[0].startswith("float32") and equal < LEAST_EQUAL:
         worse.append(f"{name}: {equal:.2%} equal predictions")
@@ -216,11 +232,12 @@ def main():
     options = arguments()
     rows = both_sides.kept(options)
     worse = []
+    turns = [(turn, *side) for turn in range(options.rounds) for side in sides(options).items()]
     for name in options.tasks:
-        for side, measure in sides(options).items():
-            row = next((row for row in rows if (row["task"], row["side"]) == (name, side)), None)
+        for turn, side, measure in turns:
+            row = next((row for row in rows if (row["task"], row["side"], row["round"]) == (name, side, turn)), None)
             if row is None:
-                row = {"task": name, "side": side, **measure(name)}
+                row = {"task": name, "side": side, "round": turn, **measure(name)}
                 rows.append(row)
                 both_sides.keep(options, rows)
             show(row)

@@ -1,58 +1,69 @@
-"""Writes a model of T0-3B's shape (T5 1.1 XL: 2.85 billion parameters) with random bf16 weights, for measurements of memory and time.
+"""Writes a model of T0-3B's shape (T5 1.1 XL: 2.85 billion parameters), or with --size 11b of T0-11B's (T5 1.1 XXL), with
+random bf16 weights, for measurements of memory and time.
 
     python bench/make_t0_3b.py OUT --text rte/seed32.jsonl
     graft tune --model OUT --task rte --data rte/seed32.jsonl --recipe tfew --set train.checkpoint_layers=true \
       --set train.precision=bfloat16 --steps 2 --eval-rows 8 --output runs/t0-3b
 
 The tokenizer is a SentencePiece-like unigram model trained on --text, so that texts get about as many tokens as T5 gives
-them. Tensors are drawn and written one by one (5.7 GB in shards of about 1 GB); memory stays under 1 GB.
+them. Tensors are drawn and written one by one (5.7 or 22 GB in shards of about 1 GB); memory stays under 2 GB.
 """
 
 import argparse
 import json
 import pathlib
+import typing
 
 import torch
 from safetensors.torch import save_file
 from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
-MODEL, HEAD_DIM, HEADS, INNER, LAYERS, VOCABULARY, BUCKETS = 2048, 64, 32, 5120, 24, 32128, 32
+HEAD_DIM, LAYERS, VOCABULARY, BUCKETS = 64, 24, 32128, 32
 SHARD_BYTES = 1 << 30
 
 
-def config():
-    return {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "d_model": MODEL, "d_kv": HEAD_DIM, "d_ff": INNER,
-            "num_layers": LAYERS, "num_decoder_layers": LAYERS, "num_heads": HEADS, "vocab_size": VOCABULARY,
+class Size(typing.NamedTuple):
+    model: int
+    heads: int
+    inner: int
+
+
+SIZES = {"3b": Size(2048, 32, 5120), "11b": Size(4096, 64, 10240)}
+
+
+def config(size):
+    return {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "d_model": size.model, "d_kv": HEAD_DIM,
+            "d_ff": size.inner, "num_layers": LAYERS, "num_decoder_layers": LAYERS, "num_heads": size.heads, "vocab_size": VOCABULARY,
             "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "relative_attention_num_buckets": BUCKETS,
             "relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6, "decoder_start_token_id": 0, "pad_token_id": 0,
             "eos_token_id": 1, "dtype": "bfloat16"}
 
 
-def attention(name):
-    inner = HEADS * HEAD_DIM
-    shapes = {f"{name}.{part}.weight": (inner, MODEL) for part in "qkv"}
-    return {**shapes, f"{name}.o.weight": (MODEL, inner)}
+def attention(size, name):
+    inner = size.heads * HEAD_DIM
+    shapes = {f"{name}.{part}.weight": (inner, size.model) for part in "qkv"}
+    return {**shapes, f"{name}.o.weight": (size.model, inner)}
 
 
-def tower(stack):
-    shapes = {f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (BUCKETS, HEADS)}
+def tower(size, stack):
+    shapes = {f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (BUCKETS, size.heads)}
     parts = ["SelfAttention", "EncDecAttention"] if stack == "decoder" else ["SelfAttention"]
     for block in range(LAYERS):
         for number, part in enumerate([*parts, "DenseReluDense"]):
             layer = f"{stack}.block.{block}.layer.{number}"
-            shapes[f"{layer}.layer_norm.weight"] = (MODEL,)
+            shapes[f"{layer}.layer_norm.weight"] = (size.model,)
             if part != "DenseReluDense":
-                shapes.update(attention(f"{layer}.{part}"))
+                shapes.update(attention(size, f"{layer}.{part}"))
                 continue
-            shapes.update({f"{layer}.{part}.{gate}.weight": (INNER, MODEL) for gate in ("wi_0", "wi_1")})
-            shapes[f"{layer}.{part}.wo.weight"] = (MODEL, INNER)
-    return {**shapes, f"{stack}.final_layer_norm.weight": (MODEL,)}
+            shapes.update({f"{layer}.{part}.{gate}.weight": (size.inner, size.model) for gate in ("wi_0", "wi_1")})
+            shapes[f"{layer}.{part}.wo.weight"] = (size.model, size.inner)
+    return {**shapes, f"{stack}.final_layer_norm.weight": (size.model,)}
 
 
-def shapes():
-    table = (VOCABULARY, MODEL)
-    return {"shared.weight": table, **tower("encoder"), **tower("decoder"), "lm_head.weight": table}
+def shapes(size):
+    table = (VOCABULARY, size.model)
+    return {"shared.weight": table, **tower(size, "encoder"), **tower(size, "decoder"), "lm_head.weight": table}
 
 
 def draw(name, shape, generator):
@@ -65,21 +76,21 @@ def draw(name, shape, generator):
     return (torch.randn(shape, generator=generator) * deviation).to(torch.bfloat16)
 
 
-def shards():
-    parts, size = [[]], 0
-    for name, shape in shapes().items():
+def shards(size):
+    parts, filled = [[]], 0
+    for name, shape in shapes(size).items():
         nbytes = 2 * torch.Size(shape).numel()
-        if size + nbytes > SHARD_BYTES and parts[-1]:
+        if filled + nbytes > SHARD_BYTES and parts[-1]:
             parts.append([])
-            size = 0
+            filled = 0
         parts[-1].append((name, shape))
-        size += nbytes
+        filled += nbytes
     return parts
 
 
-def write_weights(out):
+def write_weights(out, size):
     generator = torch.Generator().manual_seed(0)
-    parts, weight_map, total = shards(), {}, 0
+    parts, weight_map, total = shards(size), {}, 0
     for number, part in enumerate(parts, 1):
         file = f"model-{number:05}-of-{len(parts):05}.safetensors"
         tensors = {name: draw(name, shape, generator) for name, shape in part}
@@ -105,11 +116,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("--text", required=True, type=pathlib.Path, help="what the tokenizer is trained on")
+    parser.add_argument("--size", choices=list(SIZES), default="3b")
     arguments = parser.parse_args()
+    size = SIZES[arguments.size]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "config.json").write_text(json.dumps(config(), indent=1) + "\n")
+    (arguments.out / "config.json").write_text(json.dumps(config(size), indent=1) + "\n")
     write_tokenizer(arguments.out, arguments.text)
-    print(f"{arguments.out}: {write_weights(arguments.out) / 1e9:.2f} billion parameters")
+    print(f"{arguments.out}: {write_weights(arguments.out, size) / 1e9:.2f} billion parameters")
 
 
 if __name__ == "__main__":

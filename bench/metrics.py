@@ -13,6 +13,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "compat"))
+import both_sides  # noqa: E402
 import metrics_corpus  # noqa: E402
 import metrics_parity as parity  # noqa: E402
 from rouge_score.rouge_scorer import RougeScorer  # noqa: E402
@@ -64,7 +65,7 @@ def main():
         start = time.perf_counter()  # once: sacrebleu keeps what it has tokenised, so that a second run is another task
         score(few if name == "ter" else cases)
         seconds = time.perf_counter() - start
-        print(f"{name:12} reference {seconds:8.2f} s, graft {mine[name]:7.3f} s, {seconds / mine[name]:6.1f}x", flush=True)
+        both_sides.compared(name, "s", mine[name], [seconds], fewer=True)
 
 
 if __name__ == "__main__":

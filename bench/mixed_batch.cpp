@@ -7,29 +7,29 @@
 
 #include <unistd.h>
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
 #include "adapters/core/combination.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "nn/compute_dtype.h"
+#include "statistics/bootstrap.h"
 #include "train/loop.h"
 
 namespace graft {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 template <typename Work>
 double seconds_of(const Work& work) {
   const auto start = Clock::now();
   work();
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return seconds_since(start);
 }
 
 double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
+  std::sort(values.begin(), values.end());
+  return quantile(values, 0.5);
 }
 
 class MixedBatch {
@@ -132,8 +132,7 @@ class MixedBatch {
     train_together(model_, trainings);
     std::filesystem::remove_all(folder);
     std::vector<double> steps;
-    for (std::size_t i = 3; i < ends.size(); ++i)
-      steps.push_back(std::chrono::duration<double>(ends[i] - ends[i - 1]).count());
+    for (std::size_t i = 3; i < ends.size(); ++i) steps.push_back(seconds_between(ends[i - 1], ends[i]));
     return median(steps);
   }
 
@@ -150,7 +149,7 @@ int run(int count, char** words) {
     return 2;
   }
   const auto number = [&](int place, int fallback) { return count > place ? std::atoi(words[place]) : fallback; };
-  const auto model = load_model(words[1], {at::kBFloat16, at::kCPU});
+  const auto model = load_model(words[1], {at::kBFloat16, compute_device()});
   MixedBatch bench(*model, number(2, 64), number(3, 32), number(4, 9));
   bench.forward("ia3", nlohmann::json::object());
   bench.forward("lora", {{"rank", 8}});

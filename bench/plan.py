@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-HOUSE = pathlib.Path(__file__).resolve().parent.parent
+import both_sides
 
 
 def arguments():
@@ -20,7 +20,7 @@ def arguments():
     parser.add_argument("--bbc", required=True, type=pathlib.Path, help="BBC News, one folder per topic")
     parser.add_argument("--tfew", required=True, type=pathlib.Path, help="folder with rte/ and copa/")
     parser.add_argument("--e2e", required=True, type=pathlib.Path, help="folder with E2E's valid.txt and test.txt")
-    parser.add_argument("--graft", default=HOUSE / "build/dev/bin/graft")
+    parser.add_argument("--graft", default=both_sides.HOUSE / "build/dev/bin/graft")
     return parser.parse_args()
 
 

@@ -9,7 +9,6 @@ step, then prints the ratio of their rates (the bars: 2.5 for (IA)3 and LoRA, 2 
 
 import csv
 import pathlib
-import statistics
 import sys
 import tempfile
 
@@ -25,6 +24,7 @@ SETTINGS = {
 
 def arguments():
     parser = both_sides.parser(__doc__, "BBC News, one folder per topic", steps=8)
+    parser.add_argument("--texts", type=pathlib.Path, help="write the texts into this CSV file and run nothing")
     parser.add_argument("--methods", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     return parser.parse_args()
 
@@ -43,7 +43,8 @@ def write_texts(options, file):
 
 
 def measure(options, method, work):
-    settings = [f"train.batch_size={BATCH}", "generation.max_new_tokens=1", "data.train_split=train", "data.held_out_split=", *SETTINGS[method]]
+    settings = [f"train.batch_size={BATCH}", "generation.max_new_tokens=1", "data.train_split=train", "data.held_out_split=",
+                *SETTINGS[method]]
     folder = work / method
     graft = both_sides.tune(options, folder, 0, "--recipe", "e2e-cpu", "--method", method, "--prompt-column", "first",
                             "--target-column", "rest", "--shots", str(TEXTS), "--eval-rows", "1",
@@ -51,21 +52,21 @@ def measure(options, method, work):
     events = both_sides.peer(options, "e2e_peer.py", folder, "--output", work / "peer.jsonl")
     ours = [line["loss"] for line in both_sides.lines(folder / "metrics.jsonl") if "examples" in line]
     theirs = [event["loss"] for event in events["steps"]]
-    of = lambda summary: {key: summary[key] for key in ("step_seconds", "peak_memory_bytes")}
-    return {"method": method, "graft": of(graft), "peer": of(events["summary"]),
+    of = lambda summary, *more: {key: summary[key] for key in ("all_step_seconds", "peak_memory_bytes", *more)}
+    return {"method": method, "graft": of(graft, "step_tokens"), "peer": of(events["summary"]),
+            "limit": both_sides.limits(options, options.model, "--only", method).get(method),
             "loss_gap": max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))}
 
 
 def show(row):
-    for name in ("graft", "peer"):
-        figures = row[name]
-        print(f"{row['method']:5} {name:5}  {figures['step_seconds']:6.2f} s/step  {figures['peak_memory_bytes'] / 2**30:5.2f} GiB")
-    print(f"{row['method']:5} graft / peer: {row['peer']['step_seconds'] / row['graft']['step_seconds']:.2f}x the rate, losses "
-          f"within {row['loss_gap']:.2%}", flush=True)
+    both_sides.compared_steps(row["method"], row["graft"], row["peer"], row["limit"])
+    print(f"{row['method']}: losses within {row['loss_gap']:.2%}", flush=True)
 
 
 def main():
     options = arguments()
+    if options.texts:
+        return write_texts(options, options.texts)
     rows = both_sides.kept(options)
     with tempfile.TemporaryDirectory(prefix="graft-bench-") as work:
         texts = pathlib.Path(work) / "texts.csv"

@@ -11,6 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden"))
+import both_sides  # noqa: E402
 import tokenizer_corpus  # noqa: E402
 import tokenizer_models  # noqa: E402
 
@@ -18,13 +19,13 @@ import tokenizer_models  # noqa: E402
 os.environ.setdefault("RAYON_NUM_THREADS", "2")
 
 
-def best(function, repeats):
+def seconds_of(function, repeats):
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
         function()
         seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return seconds
 
 
 def main():
@@ -44,18 +45,15 @@ def main():
             reference = tokenizer_models.reference(args.work, name, args.data)
             path = tokenizer_models.path_of(args.work, name, args.data)
 
-            def seconds(mode):
+            def compare(threads, mode, function):
                 out = subprocess.run([args.dump, path, mode, str(args.repeats)], input=data, capture_output=True, check=True).stdout
-                return float(out.split()[1])
+                rates = lambda seconds: [megabytes / float(one) for one in seconds]
+                both_sides.compared(f"{text_name}, {name}, {threads}", "MB/s", rates(out.split()[1:]),
+                                    rates(seconds_of(function, args.repeats)))
 
-            one = best(lambda: [reference.encode(t) for t in texts], args.repeats)
-            mine = seconds("time")
-            line = f"{text_name:9} {name:14} one thread: reference {megabytes / one:6.2f} MB/s, graft {megabytes / mine:7.2f} MB/s, {one / mine:5.1f}x"
+            compare("one thread", "time", lambda: [reference.encode(t) for t in texts])
             if isinstance(reference, tokenizer_models.Fast):
-                two = best(lambda: reference.tokenizer.encode_batch(texts, add_special_tokens=False), args.repeats)
-                mine = seconds("threads")
-                line += f"; two threads: {megabytes / two:6.2f} and {megabytes / mine:7.2f} MB/s, {two / mine:5.1f}x"
-            print(line, flush=True)
+                compare("two threads", "threads", lambda: reference.tokenizer.encode_batch(texts, add_special_tokens=False))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The quick start's job by graft and by transformers + PEFT, one after the other for each seed, on the same examples,
 batches, losses, optimiser and learning rates. Prints a line a seed and system, then medians, interquartile ranges and
+shares of the machine's limit and
 ratios; --output keeps them as JSON, and goes on from there when the benchmark was interrupted.
 
   bench/setup_peers
@@ -9,7 +10,6 @@ ratios; --output keeps them as JSON, and goes on from there when the benchmark w
 
 import pathlib
 import shutil
-import statistics
 import sys
 import tempfile
 
@@ -25,7 +25,7 @@ def arguments():
 def run_graft(options, seed, folder):
     summary = both_sides.tune(options, folder, seed, "--task", "bbc_news", "--shots", "8", "--eval-rows", str(options.rows),
                               "--recipe", "tfew-cpu")
-    return figures(options, summary["before"], summary["after"], summary)
+    return {**figures(options, summary["before"], summary["after"], summary), "step_tokens": summary["step_tokens"]}
 
 
 def run_peer(options, folder):
@@ -34,9 +34,9 @@ def run_peer(options, folder):
 
 
 def figures(options, before, after, summary):
-    return {"before": before["accuracy"], "after": after["accuracy"], "step_seconds": summary["step_seconds"],
-            "examples_per_second": 2 * options.rows / (before["seconds"] + after["seconds"]),
-            "peak_memory_bytes": summary["peak_memory_bytes"]}
+    keys = ("step_seconds", "all_step_seconds", "peak_memory_bytes")
+    return {"before": before["accuracy"], "after": after["accuracy"], **{key: summary[key] for key in keys},
+            "examples_per_second": 2 * options.rows / (before["seconds"] + after["seconds"])}
 
 
 def measure(options, seed):
@@ -57,20 +57,15 @@ def show(row, name):
           f"  {it['examples_per_second']:6.2f} examples/s  {it['peak_memory_bytes'] / 2**30:5.2f} GiB", flush=True)
 
 
-def quartiles(values):
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    return tuple(statistics.quantiles(values, n=4, method="inclusive"))
-
-
-def close(rows):
+def close(options, rows):
     for name in ("graft", "peer"):
-        low, middle, high = quartiles([row[name]["after"] for row in rows])
+        low, middle, high = both_sides.quartiles([row[name]["after"] for row in rows])
         print(f"{name:5}  accuracy after: median {middle:.1%}, interquartile range {low:.1%} to {high:.1%}, {len(rows)} seeds")
-    median = lambda name, key: statistics.median(row[name][key] for row in rows)
-    print(f"graft / peer: step rate {median('peer', 'step_seconds') / median('graft', 'step_seconds'):.2f}x, "
-          f"evaluation rate {median('graft', 'examples_per_second') / median('peer', 'examples_per_second'):.2f}x, "
-          f"peak memory {median('graft', 'peak_memory_bytes') / median('peer', 'peak_memory_bytes'):.2f}x")
+    limits = both_sides.limits(options, options.model, "--only", "ia3,score", "--task", "bbc_news", "--data", options.data)
+    for row in rows:
+        both_sides.compared_steps(f"seed {row['seed']}, training", row["graft"], row["peer"], limits.get("ia3"))
+    rates = [[row[name]["examples_per_second"] for row in rows] for name in ("graft", "peer")]
+    both_sides.compared("evaluation", "examples a second", *rates, limit=both_sides.limit_of(limits.get("score"), "questions"))
 
 
 def main():
@@ -83,7 +78,7 @@ def main():
         if all(row["seed"] != seed for row in rows):
             rows.append(measure(options, seed))
             both_sides.keep(options, rows)
-    close(rows)
+    close(options, rows)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Reading 512 tokens, writing one text and sixteen at once, by llama.cpp's server in this process (xllamacpp), with the
-clock of the server itself. Token ids come from standard input; prints one JSON object, with the text that follows the
-first sixteen ids and its mean negative log-likelihood. `--write TYPE OUT` writes the model in another type instead."""
+clock of the server itself. Token ids come from standard input; prints one JSON object: the rate of every repetition, the
+text that follows the first sixteen ids and its mean negative log-likelihood. `--write TYPE OUT` writes the model in another
+type instead."""
 
 import argparse
 import concurrent.futures
@@ -36,12 +37,11 @@ def complete(running, ids, count, **more):
 
 
 def prefill(running, ids):
-    return statistics.median(complete(running, ids[i:i + PREFILL], 1)["timings"]["prompt_per_second"] for i in range(REPEATS))
+    return [complete(running, ids[i:i + PREFILL], 1)["timings"]["prompt_per_second"] for i in range(REPEATS)]
 
 
 def decode(running, ids):
-    return statistics.median(complete(running, ids[i:i + READ], STEPS)["timings"]["predicted_per_second"]
-                             for i in range(REPEATS))
+    return [complete(running, ids[i:i + READ], STEPS)["timings"]["predicted_per_second"] for i in range(REPEATS)]
 
 
 def together(running, ids):
@@ -52,7 +52,7 @@ def together(running, ids):
             began = time.perf_counter()
             list(pool.map(lambda i: complete(running, ids[i:i + READ], STEPS), range(SEQUENCES)))
             rates.append(SEQUENCES * STEPS / (time.perf_counter() - began))
-    return statistics.median(rates)
+    return rates
 
 
 def measure(options):

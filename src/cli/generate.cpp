@@ -16,15 +16,12 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
-#include "checkpoint/source.h"
 #include "cli/core/options.h"
 #include "cli/core/profiling.h"
 #include "cli/core/verb.h"
 #include "convert/merged_weights.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
-#include "nn/compute_dtype.h"
-#include "nn/kernels/block_product.h"
 #include "nn/tensor_file.h"
 #include "text/tokenizer.h"
 
@@ -264,27 +261,12 @@ void drop_idle_speculation(const Model& model, GenerateOptions& options) {
   options.speculation = {};
 }
 
-// Blocks that a GGUF file has are decoded as they are where that is fast; --dtype float32 keeps every digit.
-ModelOptions model_options() {
-  ModelOptions options{compute_dtype(arguments.dtype.empty() ? "auto" : arguments.dtype), compute_device(),
-                       WeightFormat::Dense};
-  if (arguments.weights != "auto") {
-    options.weights = weight_format(arguments.weights);
-  } else if (arguments.dtype != "float32" && options.device.is_cpu() && BlockProduct::fast()) {
-    const auto file = open_checkpoint(arguments.model);
-    const auto& tensors = file->tensors();
-    if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantised(tensor.dtype); }))
-      options.weights = WeightFormat::Packed;
-  }
-  return options;
-}
-
 int run() {
   const auto tokenizer = open_tokenizer(arguments.model);
   GenerateOptions options = options_of(*tokenizer);
   const bool conversation = arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
   const auto requests = conversation ? std::vector<Request>() : read_requests(*tokenizer);
-  const auto model = load_model(arguments.model, model_options());
+  const auto model = load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights));
   refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
   check(requests, model->config().vocab_size);
   LoadedAdapter loaded;
@@ -351,15 +333,7 @@ void declare(CLI::App& app) {
   app.add_option("--seed", arguments.seed, "of the draws")->check(CLI::NonNegativeNumber)->capture_default_str();
   app.add_option("--profile", arguments.profile,
                  "a table of what took the time, and in this file a trace that ui.perfetto.dev opens");
-  app.add_option("--dtype", arguments.dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_option(
-         "--weights", arguments.weights,
-         "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading; "
-         "auto: packed where the file has blocks and the CPU AVX2 or AVX-512 VNNI, else dense. Blocks then take inputs "
-         "of 8 bits, as llama.cpp's do; with --dtype float32 they are exact")
-      ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
-      ->capture_default_str();
+  add_writing_options(app, arguments.dtype, arguments.weights);
   app.add_option("--kv-cache", arguments.kv_cache,
                  "how keys and values of what was read are kept: dense, as they are; q8, in 8 bits: half of bfloat16's "
                  "memory for long texts and large batches, at a small error")

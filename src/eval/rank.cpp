@@ -8,6 +8,7 @@
 #include <cmath>
 #include <iterator>
 #include <map>
+#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -169,7 +170,8 @@ std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<Ch
                                         const RankOptions& options) {
   const at::InferenceMode inference;
   std::vector<ChoiceScores> result;
-  Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
+  std::optional<Progress> progress;
+  if (!options.what.empty()) progress.emplace(options.what, static_cast<std::int64_t>(examples.size()));
   auto began = Clock::now();
   KeptPrefix prefix(model, options);
   for (const auto& group : groups_of(examples, model.config(), options.batch_tokens)) {
@@ -180,7 +182,7 @@ std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<Ch
       options.on_scores(result.size(), scores, std::chrono::duration<double>(ended - began).count());
     began = ended;
     std::move(scores.begin(), scores.end(), std::back_inserter(result));
-    progress.update(static_cast<std::int64_t>(result.size()));
+    if (progress) progress->update(static_cast<std::int64_t>(result.size()));
   }
   return result;
 }

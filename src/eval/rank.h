@@ -49,7 +49,7 @@ struct RankOptions {
   Normalisation normalisation = Normalisation::Tokens;
   std::int64_t batch_tokens = 2048;  ///< packed tokens of one forward pass
   ForwardOptions forward;            ///< slot 0 is the adapter, if any
-  std::string what = "evaluate";     ///< of the progress line
+  std::string what = "evaluate";     ///< of the progress line; empty: no line
   /// Tokenised neutral prompts with the same choices, one per example; needed for pmi.
   const std::vector<ChoiceTokens>* neutral = nullptr;
   /// Tokens before every prompt, the same for all. Their keys and values are computed once. Decoder-only models.

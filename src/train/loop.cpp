@@ -3,10 +3,11 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/rng.h"
@@ -14,12 +15,6 @@
 
 namespace graft {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // One adapter on its way.
 class Trainee {
@@ -84,21 +79,24 @@ class Trainee {
     return total * share;
   }
 
+  /// `seconds`: what the passes of the step have taken so far.
   void end_step(double seconds) {
+    const auto start = Clock::now();
     if (!std::isfinite(report_.loss)) fail_not_finite(model_, fmt::format("loss of step {}", state_.step + 1));
     // A finite loss may have a gradient that is not, and one step with it would spoil the adapter for good.
     if (!std::isfinite(clip_gradients(parameters_, settings_.clip_norm)))
       fail_not_finite(model_, fmt::format("gradients of step {}", state_.step + 1));
     optimizer_->step(report_.lr);
     report_.step = ++state_.step;
-    report_.seconds = seconds;
+    report_.seconds = seconds + seconds_since(start);
     if (given_.callbacks.on_step) given_.callbacks.on_step(report_);
     if (settings_.eval_every > 0 && state_.step % settings_.eval_every == 0) evaluate();
   }
 
+  bool keeps_state() const { return !given_.state_file.empty(); }
   bool save_is_due() const { return done() || state_.step % std::max<std::int64_t>(1, settings_.save_every) == 0; }
   void save() const {
-    if (!given_.state_file.empty()) save_state(given_.state_file, given_.adapter, *optimizer_, state_);
+    if (keeps_state()) save_state(given_.state_file, given_.adapter, *optimizer_, state_);
   }
 
   std::string progress() const { return fmt::format("step {} of {}", state_.step, settings_.steps); }
@@ -161,7 +159,9 @@ class Trainer {
   }
 
   void run() {
-    const std::string base = base_hash(model_);
+    // Every weight is read for it: not where nothing is kept.
+    const bool kept = std::any_of(trainees_.begin(), trainees_.end(), [](const auto& t) { return t->keeps_state(); });
+    const std::string base = kept ? base_hash(model_) : "";
     for (const auto& trainee : trainees_) trainee->resume(base);
     for (auto active = unfinished(); !active.empty(); active = unfinished()) {
       step(active);

@@ -41,7 +41,7 @@ struct StepReport {
   double loss = 0;
   std::map<std::string, double> parts;
   double lr = 0;
-  double seconds = 0;                  ///< of this step
+  double seconds = 0;                  ///< of this step, the optimiser's work included
   std::int64_t tokens = 0;             ///< StepInput::tokens() of its batches
   std::vector<std::int64_t> examples;  ///< indices of the training examples it saw
 };
@@ -66,7 +66,7 @@ struct Training {
   Adapter& adapter;
   const std::vector<ChoiceTokens>& examples;
   const TrainSettings& settings;
-  std::filesystem::path state_file;  ///< empty: none is kept
+  std::filesystem::path state_file;  ///< empty: no state is kept
   const TrainCallbacks& callbacks;
 };
 

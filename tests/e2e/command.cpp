@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 #include "base/file.h"
@@ -134,6 +136,16 @@ void Running::reap(int options) {
 bool Running::alive() {
   if (!ended_) reap(WNOHANG);
   return !ended_;
+}
+
+bool Running::catches(int signal) const {
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  const std::string caught = "SigCgt:";  // proc(5): a mask, signal 1 is its lowest bit
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(caught))
+      return (std::stoull(line.substr(caught.size()), nullptr, 16) >> (signal - 1) & 1) != 0;
+  }
+  return false;
 }
 
 void Running::send(int signal) const {

@@ -50,6 +50,8 @@ class Running {
   Running(const Running&) = delete;
 
   bool alive();
+  /// Whether it has a handler of its own for that signal by now (Linux tells).
+  bool catches(int signal) const;
   void send(int signal) const;
   /// Waits for the end.
   Outcome wait();

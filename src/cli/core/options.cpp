@@ -1,6 +1,12 @@
 #include "cli/core/options.h"
 
+#include <algorithm>
+
+#include "arch/core/model.h"
+#include "checkpoint/source.h"
 #include "cli/core/job.h"
+#include "nn/compute_dtype.h"
+#include "nn/kernels/block_product.h"
 
 namespace graft {
 
@@ -25,6 +31,31 @@ void add_tasks_options(CLI::App& app, JobArguments& a) {
   app.add_option("--data", a.data,
                  "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
   add_column_options(app, a.text_column, a.label_column);
+}
+
+void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights) {
+  app.add_option("--dtype", dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
+      ->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option(
+         "--weights", weights,
+         "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading; "
+         "auto: packed in bfloat16 where the file has blocks and the CPU AVX-512 VNNI, else dense. Blocks then take "
+         "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
+      ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
+      ->capture_default_str();
+}
+
+ModelOptions writing_model(const std::string& model, const std::string& dtype, const std::string& weights) {
+  ModelOptions options{compute_dtype(dtype.empty() ? "auto" : dtype), compute_device(), WeightFormat::Dense};
+  if (weights != "auto") {
+    options.weights = weight_format(weights);
+  } else if (dtype != "float32" && options.device.is_cpu() && BlockProduct::fast()) {
+    const auto file = open_checkpoint(model);
+    const auto& tensors = file->tensors();
+    if (std::any_of(tensors.begin(), tensors.end(), [](const auto& tensor) { return is_quantised(tensor.dtype); }))
+      options.weights = WeightFormat::Packed;
+  }
+  return options;
 }
 
 void add_tuned_options(CLI::App& app, TunedArguments& tuned) {

@@ -10,6 +10,7 @@
 namespace graft {
 
 struct JobArguments;
+struct ModelOptions;
 
 /// What --adapter takes.
 inline constexpr const char* kAdapterFiles =
@@ -26,6 +27,13 @@ void add_task_options(CLI::App& app, std::string& task, std::string& text_column
 
 /// --model, --task, --data and the columns, of a verb on one model and several tasks.
 void add_tasks_options(CLI::App& app, JobArguments& arguments);
+
+/// --dtype and --weights of a model that writes texts.
+void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights);
+
+/// How the model at `model` is loaded to write, from what these options say. Blocks that a GGUF file has are computed
+/// with as they are where that is fast; the dtype float32 keeps every digit. Throws as open_checkpoint.
+ModelOptions writing_model(const std::string& model, const std::string& dtype, const std::string& weights);
 
 /// What a verb on a tuned model is told. Empty: as in the run.
 struct TunedArguments {
