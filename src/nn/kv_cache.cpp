@@ -79,6 +79,18 @@ void KvCache::copy(std::int32_t source, std::int32_t target, std::int64_t same) 
   sequences_[static_cast<std::size_t>(target)].length = length(source);
 }
 
+// A buffer without room is never written into: append() makes a larger one first.
+void KvCache::begin_with(std::int32_t target, const KvCache& other, std::int32_t source) {
+  const Sequence& from = other.sequences_[static_cast<std::size_t>(source)];
+  Sequence& to = sequences_[static_cast<std::size_t>(target)];
+  for (std::size_t layer = 0; layer < from.layers.size(); ++layer) {
+    if (!from.layers[layer].keys.defined()) continue;
+    to.layers[layer].keys = from.layers[layer].keys.narrow(0, 0, from.length);
+    to.layers[layer].values = from.layers[layer].values.narrow(0, 0, from.length);
+  }
+  to.length = from.length;
+}
+
 std::pair<at::Tensor, at::Tensor>& KvCache::cross(std::int32_t sequence, std::int64_t layer) {
   return at(sequence, layer).cross;
 }
