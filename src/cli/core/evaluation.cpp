@@ -161,9 +161,9 @@ GenerateOptions generate_options(const RunConfig& config, const Task& task, cons
 
 std::string decoding_text(const GenerateOptions& options) {
   constexpr const char* kEarly[] = {"true", "false", "never"};
-  std::string text = fmt::format("{} {} {} {} {}", options.max_new_tokens, options.beam.beams,
-                                 options.beam.length_penalty, options.sampling.no_repeat_ngram,
-                                 kEarly[static_cast<std::size_t>(options.beam.early_stopping)]);
+  std::string text =
+      fmt::format("{} {} {} {} {}", options.max_new_tokens, options.beam.beams, options.beam.length_penalty,
+                  options.sampling.no_repeat_ngram, kEarly[static_cast<std::size_t>(options.beam.early_stopping)]);
   for (const auto& stop : options.stop) text += fmt::format(" {}:{}", stop.size(), stop);
   return text;
 }
