@@ -11,7 +11,6 @@
 #include "cli/core/evaluation.h"
 #include "data/text_filter.h"
 #include "report/markup.h"
-#include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
@@ -277,8 +276,8 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   if (runs > 1) task.runs = fmt::format("{} runs", runs);
   if (task.rows.empty()) return task;
   task.metrics = metrics_of(entry.at("rows").front());
-  const auto written = std::find_if(task.metrics.begin(), task.metrics.end(), is_text_metric);
-  if (written != task.metrics.end()) task.text_metric = *written;
+  const auto& last = entry.at("rows").back();
+  if (last.contains("texts_against_first")) last.at("texts_against_first").at("metric").get_to(task.text_metric);
   for (std::size_t r = 0; r < task.rows.size(); ++r)
     for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
   return task;
