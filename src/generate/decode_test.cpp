@@ -101,8 +101,8 @@ TEST(Generate, APromptThatDoesNotGoOnFromThePrefixIsRefused) {
   const ReadPrefix prefix(*model, {5, 6}, {}, -1, Activations::EightBit);
   auto options = greedy(2);
   options.prefix = &prefix;
-  for (const std::vector<std::int64_t>& tokens : {std::vector<std::int64_t>{5, 6}, {5, 7, 8}, {5}})
-    EXPECT_THROW(generate(*model, {{tokens}}, options), Error);
+  const std::vector<std::vector<std::int64_t>> others = {{5, 6}, {5, 7, 8}, {5}};
+  for (const auto& tokens : others) EXPECT_THROW(generate(*model, {{tokens}}, options), Error);
   EXPECT_THROW(ReadPrefix(*model, {}, {}, -1, Activations::EightBit), Error);
 }
 
