@@ -94,15 +94,22 @@ void declare(CLI::App& app) {
       ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
-  app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1 (default: the task's)");
-  app.add_option("--batch-tokens", a.batch_tokens, "tokens computed at a time: fewer take less memory; scores are the same")
+  app.add_option(
+      "--metric", a.metrics,
+      "beside accuracy: balanced_accuracy, macro_f1; of texts to write bleu, rougeL, exact_match, squad_f1 … "
+      "(docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the task's); without "
+      "one of the former nothing is written");
+  app.add_option("--batch-tokens", a.batch_tokens,
+                 "tokens computed at a time: fewer take less memory; scores are the same")
       ->check(count_from(1))
       ->capture_default_str();
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: dense)")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
-  app.add_option("--set", a.sets, "a setting of graft tune that has a say here, e.g. data.held_out_split=test");
+  app.add_option("--set", a.sets,
+                 "a setting of graft tune that has a say here, e.g. data.held_out_split=test, generation.beams=5, "
+                 "generation.max_new_tokens=60");
   app.add_option("--output", a.output, "folder of the results; what was scored there is not scored again")->required();
   app.add_option("--output-format", a.output_format,
                  "lm-eval: the files of lm-evaluation-harness too, in the folder's lm-eval/")
@@ -294,7 +301,13 @@ Json settings_json(const Arguments& a, const EvalSettings& settings, const RunCo
           {"instruction", settings.layout.instruction},
           {"separator", settings.layout.separator},
           {"eval_rows", config.data.eval_rows},
-          {"max_prompt_tokens", config.data.max_prompt_tokens}};
+          {"max_prompt_tokens", config.data.max_prompt_tokens},
+          {"generation",
+           {{"max_new_tokens", config.generation.max_new_tokens},
+            {"beams", config.generation.beams},
+            {"length_penalty", config.generation.length_penalty},
+            {"no_repeat_ngram", config.generation.no_repeat_ngram},
+            {"early_stopping", config.generation.early_stopping}}}};
 }
 
 Json results_head(const Arguments& a, const Planned& planned, const Base& base, const ModelHashes& hashes,
@@ -336,6 +349,8 @@ void record(const fs::path& home, std::time_t started, const EvaluationReport& r
   const fs::path folder = fs::canonical(home);
   for (const auto& task : report.tasks) {
     for (const auto& row : task.rows) {
+      std::map<std::string, double> scores = {{"accuracy", row.accuracy.value}};
+      for (std::size_t m = 0; m < row.metrics.size(); ++m) scores[task.metrics[m]] = row.metrics[m].value;
       const RunRecord run{fmt::format("{} {} {}", folder.string(), task.name, row.name),
                           folder.string(),
                           fmt::format("{:%FT%TZ}", fmt::gmtime(started)),
@@ -344,7 +359,7 @@ void record(const fs::path& home, std::time_t started, const EvaluationReport& r
                           task.name,
                           row.name,
                           0,
-                          {{"accuracy", row.accuracy.value}}};
+                          scores};
       const std::string why = record_run(folder.parent_path() / "runs.db", run);
       if (why.empty()) continue;
       std::fprintf(stderr, "graft: note: %s\n", why.c_str());
@@ -410,6 +425,8 @@ const Verb eval{
     "--output runs/orders\n"
     "  graft eval --model ./smollm2 --data mine.csv --text-column text --label-column label --shots 0,4 --instruction "
     "'Sort these messages.' --output runs/mine\n"
+    "  graft eval --model SmolLM2.gguf --task e2e --data e2e/ --shots 0,3 --eval-rows 200 --adapter runs/e2e --set "
+    "generation.beams=5 --output runs/eval-e2e\n"
     "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
     "--output runs/copa\n",
     declare, run};

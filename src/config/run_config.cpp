@@ -130,8 +130,8 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.train.seed, "train.seed", between(0, kMaxCount), "seed of initialisation, order and dropout");
   visit(c.train.checkpoint_layers, "train.checkpoint_layers", any(),
         "compute layers again in the backward pass: less memory");
-  visit(c.generation.max_new_tokens, "generation.max_new_tokens", between(1, 1e6),
-        "generation task: longest text of a held-out prompt, in tokens");
+  visit(c.generation.max_new_tokens, "generation.max_new_tokens", between(0, 1e6),
+        "generation task: longest text of a held-out prompt, in tokens; 0: what the task says, or 100");
   visit(c.generation.beams, "generation.beams", between(1, 1000), "beams of the search; 1: greedy");
   visit(c.generation.length_penalty, "generation.length_penalty", between(-100, 100),
         "beams: scores are divided by length to this power; above 0 favours longer texts");

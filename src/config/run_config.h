@@ -84,7 +84,7 @@ struct RunConfig {
   } train;
 
   struct Generation {
-    std::int64_t max_new_tokens = 100;
+    std::int64_t max_new_tokens = 0;
     std::int64_t beams = 1;
     double length_penalty = 1;
     std::int64_t no_repeat_ngram = 0;

@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
+#include "data/lm_eval_decoding.h"
 #include "data/lm_eval_documents.h"
+#include "data/lm_eval_yaml.h"
 #include "statistics/text_metric.h"
 
 namespace graft {
@@ -36,45 +38,14 @@ const std::vector<std::pair<const char*, const char*>> kRefused = {
 const std::vector<std::pair<std::string, std::string>> kNormalisations = {
     {"acc", "none"}, {"acc_norm", "chars"}, {"acc_bytes", "bytes"}, {"acc_mutual_info", "pmi"}};
 
-[[noreturn]] void refuse(const YamlNode& node, const std::string& field, const std::string& why) {
-  fail(Category::Unsupported, node.where(), "'{}' of lm-evaluation-harness is not supported: it {}", field, why);
-}
-
 bool has_key(const YamlNode& map, const char* key) {
   return std::find(map.keys.begin(), map.keys.end(), key) != map.keys.end();
-}
-
-// The value of a key, or nullptr where it is absent or null.
-const YamlNode* given(YamlMap& map, const std::string& key) {
-  const YamlNode* node = map.find(key);
-  return node == nullptr || node->kind == YamlNode::Kind::Null ? nullptr : node;
-}
-
-std::string text_or(YamlMap& map, const std::string& key, const std::string& fallback) {
-  const YamlNode* node = given(map, key);
-  return node == nullptr ? fallback : yaml_text(*node, key);
 }
 
 const YamlNode& needed(YamlMap& map, const std::string& key) {
   const YamlNode& node = map.at(key);
   if (node.kind == YamlNode::Kind::Null) fail(Category::InvalidArgument, node.where(), "'{}' is empty", key);
   return node;
-}
-
-std::string context_of(const YamlNode& node, const std::string& key) {
-  return fmt::format("{}: '{}'", node.where(), key);
-}
-
-bool is_off(const YamlNode& node) {
-  return node.kind == YamlNode::Kind::Scalar && (node.scalar == "false" || node.scalar == "False");
-}
-
-// The items of a list, or the one value that stands for a list of itself.
-std::vector<const YamlNode*> items_of(const YamlNode& node) {
-  std::vector<const YamlNode*> items;
-  if (node.kind != YamlNode::Kind::List) return {&node};
-  for (const auto& item : node.items) items.push_back(&item);
-  return items;
 }
 
 // In braces that stand for themselves in a template of graft's.
@@ -277,8 +248,11 @@ class LmEvalReader {
       const std::string& key = item.keys[i];
       const bool heard =
           key == "metric" || key == "aggregation" || key == "higher_is_better" || key == "weight_by_size";
-      if (!heard && item.items[i].kind != YamlNode::Kind::Null && !is_off(item.items[i]))
-        refuse(item.items[i], "metric_list: " + key, "changes what " + metric + " compares");
+      if (heard || item.items[i].kind == YamlNode::Kind::Null || is_off(item.items[i])) continue;
+      if (metric == "exact_match" && output_ == "generate_until" && map_.at("metric_list").items.size() == 1 &&
+          read_lm_eval_ignored(key, item.items[i], task_.decoding))
+        continue;
+      refuse(item.items[i], "metric_list: " + key, "changes what " + metric + " compares");
     }
     const auto names = known_metrics();
     if (std::find(names.begin(), names.end(), metric) == names.end()) {
@@ -306,33 +280,12 @@ class LmEvalReader {
     return "none";
   }
 
-  // Nothing here changes what greedy decoding begins with.
   void read_generation() {
-    if (const YamlNode* arguments = given(map_, "generation_kwargs")) {
-      YamlMap known(*arguments, "generation_kwargs");
-      for (const char* key : {"until", "max_gen_toks"}) known.find(key);
-      const YamlNode* sample = given(known, "do_sample");
-      if (sample != nullptr && !is_off(*sample)) refuse(*sample, "do_sample", "draws the text; graft decodes greedily");
-      const YamlNode* temperature = given(known, "temperature");
-      if (temperature != nullptr && yaml_number(*temperature, "temperature") != 0 && sample == nullptr)
-        refuse(*temperature, "temperature", "draws the text; graft decodes greedily");
-      known.finish();
-    }
-    if (const YamlNode* filters = given(map_, "filter_list")) {
-      for (const auto& filter : filters->items) check_filter(filter);
-    }
-  }
-
-  static void check_filter(const YamlNode& filter) {
-    YamlMap known(filter, "filter_list");
-    known.find("name");
-    for (const YamlNode* step : items_of(known.at("filter"))) {
-      YamlMap one(*step, "filter");
-      const YamlNode& function = one.at("function");
-      const std::string name = yaml_text(function, "function");
-      if (name != "take_first" && name != "remove_whitespace")
-        refuse(function, "filter_list: " + name, "changes the text before it is compared");
-    }
+    Decoding decoding = task_.decoding;
+    read_lm_eval_decoding(given(map_, "generation_kwargs"), given(map_, "filter_list"), task_.in_context->separator,
+                          decoding);
+    task_.only_scored = output_ == "loglikelihood";
+    if (output_ == "generate_until") task_.decoding = std::move(decoding);
   }
 
   const YamlNode& root_;

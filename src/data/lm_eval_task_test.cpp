@@ -187,6 +187,27 @@ TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   EXPECT_THAT(task.metrics, ElementsAre("exact_match"));
 }
 
+TEST_F(LmEvalTask, SaysHowATextIsWrittenAndRead) {
+  const Task task = task_of(kTrivia);
+  EXPECT_THAT(task.decoding.stop, ElementsAre("\n", "."));
+  EXPECT_EQ(task.decoding.max_new_tokens, 256) << "as there";
+  EXPECT_FALSE(task.only_scored);
+  EXPECT_EQ(scored_text(task, "  Ann Lee"), " Ann Lee") << "one space is taken off, as there";
+  EXPECT_EQ(scored_reference(task, " Ann"), "Ann") << "without the delimiter";
+  const std::string own = with(kTrivia, "until: [\"\\n\", \".\"]", "max_gen_toks: 8");
+  EXPECT_EQ(task_of(own).decoding.max_new_tokens, 8);
+  EXPECT_THAT(task_of(own).decoding.stop, ElementsAre(task.in_context->separator)) << "as there, without until";
+  const Task number =
+      task_of(with(with(kTrivia, "ignore_case: false", "ignore_case: true\n    regexes_to_ignore: [',']"),
+                   "function: remove_whitespace", "{function: regex, regex_pattern: '[0-9,]+|No'}"));
+  EXPECT_EQ(scored_text(number, " it is 1,234."), "1234");
+  EXPECT_EQ(scored_text(number, "No"), "no");
+  EXPECT_EQ(scored_text(number, "?"), "[invalid]");
+  EXPECT_EQ(scored_reference(number, " 1,234"), "1234");
+  EXPECT_TRUE(task_of(kLastWord).only_scored);
+  EXPECT_TRUE(task_of(kLastWord).decoding.stop.empty());
+}
+
 TEST_F(LmEvalTask, SaysWhatStandsAroundDemonstrations) {
   const Task task = task_of(kTrivia);
   ASSERT_TRUE(task.in_context.has_value());
@@ -248,10 +269,16 @@ TEST_F(LmEvalTask, WhatIsNotSupportedIsNamed) {
               HasSubstr("mine.yaml:5: 'output_type: loglikelihood_rolling'"));
   EXPECT_THAT(task_error(with(kScience, "metric: acc\n", "metric: f1\n")),
               StartsWith("Unsupported mine.yaml:15: metric 'f1' of lm-evaluation-harness is not supported for"));
-  EXPECT_THAT(task_error(with(kTrivia, "ignore_case: false", "ignore_case: true")),
-              HasSubstr("'metric_list: ignore_case'"));
-  EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "function: regex")),
-              HasSubstr("'filter_list: regex'"));
+  EXPECT_THAT(task_error(with(kTrivia, "ignore_case: false", "ignore_cases: true")),
+              HasSubstr("'metric_list: ignore_cases'"));
+  EXPECT_THAT(task_error(with(kTrivia, "ignore_case: false", "ignore_case: true\n  - metric: bleu")),
+              HasSubstr("'metric_list: ignore_case'"))
+      << "other metrics would hear of it too";
+  EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "function: majority_vote")),
+              HasSubstr("'filter_list: majority_vote'"));
+  EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "{function: regex, regex_pattern: '('}")),
+              HasSubstr("does not compile"));
+  EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "max_gen_toks: 0")), HasSubstr("must be at least 1"));
   EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "do_sample: true")), HasSubstr("'do_sample'"));
   EXPECT_THAT(task_error(with(kTrivia, "sampler: first_n", "doc_to_text: x")),
               HasSubstr("'fewshot_config: doc_to_text'"));

@@ -190,9 +190,22 @@ void read_normalisation(YamlMap& map, Task& task) {
   }
 }
 
+void read_decoding(YamlMap& map, Task& task) {
+  task.decoding.stop = map.texts("stop");
+  if (contains(task.decoding.stop, ""))
+    fail(Category::InvalidArgument, map.at("stop").where(), "a text of 'stop' is empty; leave it out");
+  const YamlNode* most = map.find("max_new_tokens");
+  if (most == nullptr) return;
+  task.decoding.max_new_tokens = yaml_integer(*most, "max_new_tokens");
+  if (task.decoding.max_new_tokens < 1)
+    fail(Category::InvalidArgument, most->where(), "'max_new_tokens' is {}, must be at least 1",
+         task.decoding.max_new_tokens);
+}
+
 void read_classification(YamlMap& map, Task& task) {
   read_labels(map, task);
-  refuse_key(map, "group_by", "is for tasks whose templates have a target; leave it out");
+  for (const char* key : {"group_by", "stop", "max_new_tokens"})
+    refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
   read_metrics(map, task, kMetrics);
   if (task.metrics.empty()) task.metrics = {"accuracy"};
   read_normalisation(map, task);
@@ -202,6 +215,7 @@ void read_generation(YamlMap& map, Task& task) {
   for (const char* key : {"label", "labels", "normalisation", "neutral_prompt"})
     refuse_key(map, key, "is for tasks with choices, the templates have a target; leave it out");
   task.group_by = map.text("group_by", "");
+  read_decoding(map, task);
   std::vector<std::string> known;
   for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
   read_metrics(map, task, known);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/text_filter.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -61,6 +62,15 @@ struct InContext {
   bool first = false;  ///< the first rows of their split are demonstrated, not drawn ones
 };
 
+/// How the text of a generation task is written and read.
+struct Decoding {
+  std::vector<std::string> stop;    ///< the text ends before the first of these
+  std::int64_t max_new_tokens = 0;  ///< 0: not said
+  /// Of a task file of lm-evaluation-harness: what is done to a text before it is scored, and to texts and references
+  /// both before they are compared.
+  std::vector<TextFilter> filters, compared;
+};
+
 struct Task {
   std::string name;
   std::string description;
@@ -88,6 +98,8 @@ struct Task {
   std::shared_ptr<const LmEvalDocuments> documents;
   std::string delimiter;                ///< of the same: what every choice begins with
   std::optional<InContext> in_context;  ///< of the same
+  bool only_scored = false;             ///< of the same: a text is scored, and written only where that is asked for
+  Decoding decoding;
 
   /// True where the data is one pool: what is not sampled for training is held out.
   bool is_pool() const { return splits.count("pool") > 0; }

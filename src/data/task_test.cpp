@@ -95,6 +95,16 @@ TEST(TaskYaml, ATargetMakesAGenerationTask) {
   EXPECT_THAT(prompt_fields(task), ElementsAre("mr"));
 }
 
+TEST(TaskYaml, SaysWhereATextEnds) {
+  const Task task = task_of(kTexts + "stop: [\"\\n\", END]\nmax_new_tokens: 40\n");
+  EXPECT_THAT(task.decoding.stop, ElementsAre("\n", "END"));
+  EXPECT_EQ(task.decoding.max_new_tokens, 40);
+  EXPECT_EQ(task_of(kTexts).decoding.max_new_tokens, 0);
+  EXPECT_THAT(task_error(kTexts + "stop: [\"\"]\n"), HasSubstr("a text of 'stop' is empty"));
+  EXPECT_THAT(task_error(kTexts + "max_new_tokens: 0\n"), HasSubstr("must be at least 1"));
+  EXPECT_THAT(task_error(kTask + "stop: [x]\n"), HasSubstr("'stop' is for tasks whose templates have a target"));
+}
+
 TEST(TaskYaml, ATargetAndChoicesDoNotMix) {
   EXPECT_THAT(task_error(kTexts + "label: text\n"), HasSubstr("mine.yaml:10: 'label' is for tasks with choices"));
   EXPECT_THAT(task_error(kTexts + "normalisation: pmi\n"), HasSubstr("'normalisation' is for tasks with choices"));

@@ -242,6 +242,15 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   return tokens;
 }
 
+ChoiceTokens tokenize_prompt(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
+                             std::int64_t max_prompt) {
+  ChoiceTokens tokens;
+  tokens.prompt =
+      config.encoder_decoder() ? ids(tokenizer.encode(example.prompt, true)) : prompt_tokens(example, tokenizer);
+  cut_to_fit(tokens, longest_prompt(tokens, config, max_prompt), tokenizer.bos());
+  return tokens;
+}
+
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
                                                         const ModelConfig& config, std::int64_t batch_tokens) {
   std::vector<std::vector<const ChoiceTokens*>> groups;

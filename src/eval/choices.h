@@ -44,6 +44,11 @@ constexpr std::int64_t kUnboundedPrompt = 1024;
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
                       std::int64_t max_prompt = 0);
 
+/// The prompt alone, without choices, as a text is written behind it: cut as in tokenize() where it is longer than
+/// `max_prompt`, or than the model's context. Throws InvalidArgument as that.
+ChoiceTokens tokenize_prompt(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
+                             std::int64_t max_prompt = 0);
+
 /// One scored token: the hidden state of row `row` (a token of the decoder) predicts `target`.
 struct ScoredToken {
   std::int64_t row = 0;

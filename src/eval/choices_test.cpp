@@ -54,6 +54,16 @@ TEST(Choices, SplitWhereThePromptEnds) {
   EXPECT_EQ(tokens.choices[1].bytes, 3);
 }
 
+TEST(Choices, APromptToWriteBehindIsItsOwnTokens) {
+  const Example made = example("ab1", {"0 x", "2"});
+  EXPECT_EQ(tokenize(made, MergingTokenizer(), {}).prompt.size(), 3u) << "one choice goes on inside a token";
+  const std::vector<std::int64_t> whole = {MergingTokenizer::kStart, 'a', 'b', '1'};
+  EXPECT_EQ(tokenize_prompt(made, MergingTokenizer(), {}).prompt, whole);
+  const auto cut = tokenize_prompt(made, MergingTokenizer(), {}, 3);
+  EXPECT_EQ(cut.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'b', '1'})) << "the start token stays";
+  EXPECT_EQ(cut.cut, 1);
+}
+
 TEST(Choices, ADelimiterIsScoredAndNotCounted) {
   Example made = example("ab", {" x", " y\u00e9"});
   made.delimiter_bytes = 1;

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "generate/cached_step.h"
+#include "generate/read_prefix.h"
 #include "generate/text_stream.h"
 #include "nn/kv_cache.h"
 
@@ -165,11 +166,14 @@ class BeamDecoder {
       Group group;
       StepInput input;
       const auto fits = [&](const Search& search) {
-        const auto tokens = static_cast<std::int64_t>(search.prompt.tokens.size());
+        const std::size_t read = options_.prefix == nullptr ? 0 : options_.prefix->tokens().size();
+        const auto tokens = static_cast<std::int64_t>(search.prompt.tokens.size() - read);
         return group.empty() || tokens + input.tokens() <= kPrefillTokens;
       };
       while (next < searches_.size() && fits(searches_[next])) {
-        add_prompt(input, model_, searches_[next].prompt, searches_[next].caches.front());
+        const std::int32_t cache = searches_[next].caches.front();
+        const auto read = begin_with_prefix(cache_, cache, options_);
+        add_prompt(input, model_, searches_[next].prompt, cache, read);
         group.push_back(&searches_[next++]);
       }
       if (!cancel(group)) step(input, group);

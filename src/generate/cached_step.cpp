@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "generate/read_prefix.h"
+
 namespace graft {
 namespace {
 
@@ -24,9 +26,11 @@ std::int64_t positions_left(const Model& model, Stack stack, const std::vector<c
   return all <= 0 || hooks == nullptr ? all : all - hooks->virtual_tokens(stack);
 }
 
-void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache) {
+void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache, std::int64_t read) {
   const std::int32_t source = model.encoder_decoder() ? input.encoder.add(prompt.tokens, -1, prompt.slot) : -1;
-  input.decoder.add(first_tokens(model, prompt), -1, prompt.slot, source);
+  auto tokens = first_tokens(model, prompt);
+  tokens.erase(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(read));
+  input.decoder.add(tokens, -1, prompt.slot, source);
   Segment& segment = input.decoder.segments.back();
   segment.cache = cache;
   if (source < 0) segment.prompt_end = segment.length;
@@ -35,6 +39,12 @@ void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std:
 void add_tokens(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t slot, std::int32_t cache) {
   input.decoder.add(tokens, -1, slot);
   input.decoder.segments.back().cache = cache;
+}
+
+std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const GenerateOptions& options) {
+  if (options.prefix == nullptr) return 0;
+  cache.begin_with(sequence, options.prefix->cache(), 0);
+  return static_cast<std::int64_t>(options.prefix->tokens().size());
 }
 
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache) {

@@ -8,6 +8,7 @@
 
 #include "arch/core/model.h"
 #include "generate/decode.h"
+#include "nn/kv_cache.h"
 
 namespace graft {
 
@@ -22,8 +23,13 @@ std::vector<std::int64_t> first_tokens(const Model& model, const Prompt& prompt)
 std::int64_t positions_left(const Model& model, Stack stack, const std::vector<const SiteHooks*>& slots,
                             std::int32_t slot);
 
-/// Adds a prompt as the beginning of sequence `cache`.
-void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache);
+/// Adds a prompt as the beginning of sequence `cache`, or what of it follows the first `read` tokens, which the
+/// sequence holds.
+void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache, std::int64_t read = 0);
+
+/// Makes sequence `sequence` of a cache begin with the prefix of the options, if there is one. Returns how many tokens
+/// of the prompt it so holds.
+std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const GenerateOptions& options);
 
 /// Adds more tokens of sequence `cache`: one, or with it those that are proposed to follow.
 void add_tokens(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t slot, std::int32_t cache);

@@ -10,6 +10,7 @@
 #include "base/interrupt.h"
 #include "generate/beam.h"
 #include "generate/cached_step.h"
+#include "generate/read_prefix.h"
 #include "generate/text_stream.h"
 #include "nn/kv_cache.h"
 
@@ -115,6 +116,16 @@ void check_beams(const GenerateOptions& options) {
          "a search with beams ends at the end-of-text token only; leave stop strings out");
 }
 
+void check_prefix(const Prompt& prompt, const GenerateOptions& options, const std::string& where) {
+  if (options.prefix == nullptr) return;
+  const auto& prefix = options.prefix->tokens();
+  const bool follows = prompt.tokens.size() > prefix.size() && prompt.slot == options.prefix->slot() &&
+                       std::equal(prefix.begin(), prefix.end(), prompt.tokens.begin());
+  if (!follows)
+    fail(Category::InvalidArgument, where, "does not go on from the {} tokens that were read, with their adapter",
+         prefix.size());
+}
+
 void check(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options) {
   check(options.sampling);
   if (options.max_new_tokens < 1)
@@ -132,6 +143,7 @@ void check(const Model& model, const std::vector<Prompt>& prompts, const Generat
     }
     const auto left = positions_left(model, model.encoder_decoder() ? Stack::Encoder : Stack::Decoder, options.slots,
                                      prompts[i].slot);
+    check_prefix(prompts[i], options, where);
     if (context > 0 && length > left) {
       fail(Category::InvalidArgument, where, "has {} tokens, the model's context is {}{}; shorten it by {}", length,
            context,
@@ -177,9 +189,9 @@ class Decoder {
     for (std::size_t next = 0; next < sequences_.size();) {
       Group group;
       StepInput input;
-      while (next < sequences_.size() &&
-             (group.empty() || tokens_of(next) + input.decoder.size() + input.encoder.size() <= kPrefillTokens)) {
-        add_prompt(input, model_, sequences_[next].prompt(), sequences_[next].cache());
+      while (next < sequences_.size() && (group.empty() || tokens_of(next) + input.tokens() <= kPrefillTokens)) {
+        const auto read = begin_with_prefix(cache_, sequences_[next].cache(), options_);
+        add_prompt(input, model_, sequences_[next].prompt(), sequences_[next].cache(), read);
         group.push_back(next++);
       }
       if (interrupted()) {
@@ -194,8 +206,10 @@ class Decoder {
     }
   }
 
+  // To be read.
   std::int64_t tokens_of(std::size_t index) const {
-    return static_cast<std::int64_t>(sequences_[index].prompt().tokens.size());
+    const std::size_t read = options_.prefix == nullptr ? 0 : options_.prefix->tokens().size();
+    return static_cast<std::int64_t>(sequences_[index].prompt().tokens.size() - read);
   }
 
   // A number that adapts also stays with what costs least.

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "generate/cached_step.h"
 #include "generate/fake_tokenizer_test.h"
+#include "generate/read_prefix.h"
 #include "generate/tiny_llama_test.h"
 #include "nn/tensor_file.h"
 
@@ -78,6 +79,37 @@ TEST(Generate, KeysAndValuesInEightBitsAreClose) {
 }
 
 // A BART of one layer with a forced first token, all of whose weights are zero but the bias that asks for token 3.
+TEST(Generate, APrefixThatWasReadChangesNoText) {
+  const auto model = tiny_llama();
+  const std::vector<std::int64_t> shared = {5, 200, 31, 9, 9, 7};
+  std::vector<Prompt> prompts(3);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    prompts[i].tokens = shared;
+    for (std::size_t t = 0; t <= i; ++t) prompts[i].tokens.push_back(static_cast<std::int64_t>(40 + 3 * i + t));
+  }
+  const ReadPrefix prefix(*model, shared, {}, -1, Activations::EightBit);
+  for (const std::int64_t beams : {1, 3}) {
+    auto options = greedy(12);
+    options.beam.beams = beams;
+    const auto alone = generate(*model, prompts, options);
+    options.prefix = &prefix;
+    const auto behind = generate(*model, prompts, options);
+    for (std::size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(behind[i].tokens, alone[i].tokens) << beams << " " << i;
+    EXPECT_EQ(generate(*model, prompts, options)[2].tokens, alone[2].tokens) << "it is read again and again";
+    EXPECT_EQ(prefix.cache().length(0), 6);
+  }
+}
+
+TEST(Generate, APromptThatDoesNotGoOnFromThePrefixIsRefused) {
+  const auto model = tiny_llama();
+  const ReadPrefix prefix(*model, {5, 6}, {}, -1, Activations::EightBit);
+  auto options = greedy(2);
+  options.prefix = &prefix;
+  const std::vector<std::vector<std::int64_t>> others = {{5, 6}, {5, 7, 8}, {5}};
+  for (const auto& tokens : others) EXPECT_THROW(generate(*model, {{tokens}}, options), Error);
+  EXPECT_THROW(ReadPrefix(*model, {}, {}, -1, Activations::EightBit), Error);
+}
+
 TEST(Generate, AForcedTokenComesFirst) {
   const auto folder = std::filesystem::path(testing::TempDir()) / "forced_bart";
   write_file(

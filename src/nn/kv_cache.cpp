@@ -93,6 +93,19 @@ void KvCache::copy(std::int32_t source, std::int32_t target, std::int64_t same) 
   sequences_[static_cast<std::size_t>(target)].length = length(source);
 }
 
+// A buffer without room is never written into: append() makes a larger one first.
+void KvCache::begin_with(std::int32_t target, const KvCache& other, std::int32_t source) {
+  if (other.format_ != format_) fail(Category::InvalidArgument, "kv-cache", "keeps other numbers than what was read");
+  const Sequence& from = other.sequences_[static_cast<std::size_t>(source)];
+  Sequence& to = sequences_[static_cast<std::size_t>(target)];
+  for (std::size_t layer = 0; layer < from.layers.size(); ++layer) {
+    if (!from.layers[layer].keys.rows.defined()) continue;
+    to.layers[layer].keys = from.layers[layer].keys.part(0, from.length);
+    to.layers[layer].values = from.layers[layer].values.part(0, from.length);
+  }
+  to.length = from.length;
+}
+
 std::pair<at::Tensor, at::Tensor>& KvCache::cross(std::int32_t sequence, std::int64_t layer) {
   return at(sequence, layer).cross;
 }

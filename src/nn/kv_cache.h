@@ -37,6 +37,10 @@ class KvCache {
   void advance(std::int32_t sequence, std::int64_t tokens);
   /// Makes `target` the same as `source`; its first `same` visible tokens are so already and are not copied.
   void copy(std::int32_t source, std::int32_t target, std::int64_t same);
+  /// Makes the empty sequence `target` begin with the visible tokens of `source` in another cache of as many layers,
+  /// which is not for encoder–decoder models. Their memory is shared until `target` grows, which copies them once.
+  /// Throws InvalidArgument where the other keeps them in another format.
+  void begin_with(std::int32_t target, const KvCache& other, std::int32_t source);
   /// Forgets everything behind the first `length` tokens.
   void truncate(std::int32_t sequence, std::int64_t length);
 

@@ -25,7 +25,10 @@ constexpr const char* kExplanation =
     "far the "
     "probability of an answer is from the share of such answers that are right. Brier's score is the squared distance "
     "of "
-    "all probabilities from the truth, 0 to 2. Both are of the answers of all runs.";
+    "all probabilities from the truth, 0 to 2. Both are of the answers of all runs. Metrics of texts that were written "
+    "are in the unit of docs/metrics.md, with bootstrap intervals over the questions; their differences and p-values "
+    "are "
+    "of the paired bootstrap, too.";
 
 std::string points(double fraction) {
   if (!std::isfinite(fraction)) return "–";
@@ -109,6 +112,10 @@ std::string head(const EvaluatedTask& task) {
     add("ECE");
     add("Brier");
   }
+  if (!task.text_metric.empty()) {
+    add(escape(task.text_metric) + "<br>difference");
+    add("p");
+  }
   add("difference<br>paired bootstrap");
   add("p");
   add("McNemar p");
@@ -127,6 +134,12 @@ std::string difference_cells(const EvaluatedRow& row) {
               fmt::format(" <small>{}:{}</small>", difference.only_base, difference.only_this));
 }
 
+std::string text_difference_cells(const EvaluatedRow& row) {
+  if (!row.text_difference) return cell("–") + cell("–");
+  return cell(escape(text_difference_text(*row.text_difference))) +
+         cell(escape(p_value_text(row.text_difference->bootstrap_p)));
+}
+
 std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
   std::string cells = "<th scope=\"row\">" + escape(row.name) + "</th>";
   cells += cell(percent(row.accuracy.value) + " " + range(row.wilson_low, row.wilson_high));
@@ -139,10 +152,33 @@ std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
   if (has_calibration(task))
     cells += cell(row.calibration ? percent(row.calibration->error) : "–") +
              cell(row.calibration ? fmt::format("{:.3f}", row.calibration->brier) : "–");
+  if (!task.text_metric.empty()) cells += text_difference_cells(row);
   cells += difference_cells(row);
   cells += cell(number(row.prompt_tokens)) + cell(number(row.seconds)) + cell(si(row.flops_shared)) +
            cell(si(row.flops_alone));
   return "<tr>" + cells + "</tr>";
+}
+
+std::string list_of(const std::vector<std::string>& texts) {
+  std::string items;
+  for (const auto& text : texts) items += "<li>" + escape(text) + "</li>";
+  return "<ul>" + items + "</ul>";
+}
+
+// What was written for the first questions, a column each setting.
+std::string written_table(const EvaluatedTask& task) {
+  if (task.texts.empty()) return "";
+  std::string head = "<th scope=\"col\">prompt</th><th scope=\"col\">references</th>", rows;
+  for (const auto& row : task.rows) head += "<th scope=\"col\">" + escape(row.name) + "</th>";
+  for (const auto& text : task.texts) {
+    rows += fmt::format("<tr><td><p>{}</p><p class=\"note\">{}</p></td><td>{}</td>", escape(text.prompt),
+                        escape(text.where), list_of(text.references));
+    for (const auto& output : text.outputs) rows += "<td>" + escape(output) + "</td>";
+    rows += "</tr>";
+  }
+  return "<h3>Texts that were written</h3><p class=\"note\">For the first questions, in the first run of each setting; "
+         "predictions.jsonl has them all.</p><div class=\"scroll\"><table><thead><tr>" +
+         head + "</tr></thead><tbody>" + rows + "</tbody></table></div>";
 }
 
 std::string losses(const EvaluatedRow& row) {
@@ -166,7 +202,7 @@ std::string task_section(const EvaluatedTask& task, std::size_t index) {
   const std::string table = fmt::format(
       "<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>", head(task), rows);
   return section(fmt::format("task{}", index), escape(task.name),
-                 bars(task) + curve(task) + table + reliability(task) + notes);
+                 bars(task) + curve(task) + table + reliability(task) + written_table(task) + notes);
 }
 
 std::string overview(const std::vector<EvaluatedTask>& tasks) {
@@ -214,6 +250,14 @@ std::string p_value_text(double p) {
 
 std::string points_text(const ReportScore& difference) {
   return fmt::format("{} ({} to {})", points(difference.value), points(difference.low), points(difference.high));
+}
+
+std::string text_difference_text(const EvaluatedTextDifference& difference) {
+  const auto signed_number = [](double value) {
+    return (value < 0 ? "−" : "+") + (std::isfinite(value) ? number(std::abs(value)) : std::string("–"));
+  };
+  const ReportScore& score = difference.score;
+  return fmt::format("{} ({} to {})", signed_number(score.value), signed_number(score.low), signed_number(score.high));
 }
 
 std::string render_evaluation(const EvaluationReport& report) {

@@ -20,6 +20,19 @@ struct EvaluatedDifference {
   std::int64_t only_this = 0;  ///< examples that this one alone has right
 };
 
+/// A metric of written texts against that of the first setting.
+struct EvaluatedTextDifference {
+  ReportScore score;  ///< this minus the first, in the metric's own unit, with its paired bootstrap interval
+  double bootstrap_p = 1;
+};
+
+/// What the settings wrote for one question.
+struct EvaluatedText {
+  std::string prompt, where;
+  std::vector<std::string> references;
+  std::vector<std::string> outputs;  ///< by row, of its first run
+};
+
 /// One setting. Where it has several runs (seeds, templates), scores are means over them, with intervals over examples.
 struct EvaluatedRow {
   std::string name;
@@ -28,7 +41,8 @@ struct EvaluatedRow {
   bool calibrated = false;  ///< contextually
   ReportScore accuracy;     ///< with its bootstrap interval
   double wilson_low = 0, wilson_high = 0;
-  std::vector<ReportScore> metrics;  ///< EvaluatedTask::metrics, with bootstrap intervals
+  std::vector<ReportScore> metrics;                        ///< EvaluatedTask::metrics, with bootstrap intervals
+  std::optional<EvaluatedTextDifference> text_difference;  ///< of EvaluatedTask::text_metric
   std::int64_t runs = 1;
   std::optional<ReportScore> spread;  ///< of accuracy over several runs: median and quartiles
   /// Of accuracy over orders of the same demonstrations: median, lowest and highest, each the mean over what was drawn.
@@ -50,6 +64,8 @@ struct EvaluatedTask {
   std::string runs;                  ///< what several runs are: "3 seeds"; empty for one
   std::vector<std::string> metrics;  ///< beside accuracy
   bool percent = true;               ///< these are fractions
+  std::string text_metric;           ///< the first of them that is of written texts; empty: nothing was written
+  std::vector<EvaluatedText> texts;  ///< of the first questions
   std::vector<EvaluatedRow> rows;    ///< the first is what the others are compared with
   std::vector<std::string> notes;    ///< sentences
 };
@@ -75,6 +91,9 @@ std::vector<std::vector<std::string>> overview_of(const std::vector<EvaluatedTas
 /// Whether a row has accuracies over orders of its demonstrations, or tells of its calibration.
 bool has_orders(const EvaluatedTask& task);
 bool has_calibration(const EvaluatedTask& task);
+
+/// "+1.234 (−0.5 to +3)", in the metric's unit.
+std::string text_difference_text(const EvaluatedTextDifference& difference);
 
 /// What an accuracy of this task is: "50.0% by chance", or when a text is right.
 std::string scale_text(const EvaluatedTask& task);

@@ -56,6 +56,20 @@ TEST(EvaluationPage, ShowsEverySettingWithIntervalsAndTests) {
   EXPECT_EQ(html.find("<more>"), std::string::npos);
 }
 
+TEST(EvaluationPage, TextsThatWereWrittenAreShown) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  task.text_metric = "bleu";
+  task.rows[1].text_difference = EvaluatedTextDifference{{1.5, -0.25, 3}, 0.02};
+  task.texts = {{"Name: <x>", "test.txt:3", {"a reference", "another"}, {"zero", "<one>", "eight", "tuned"}}};
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  for (const char* part : {"bleu<br>difference", "+1.5 (−0.25 to +3)", "Texts that were written", "Name: &lt;x&gt;",
+                           "<li>another</li>", "<td>&lt;one&gt;</td>"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  EXPECT_EQ(render_evaluation(report()).find("Texts that were written"), std::string::npos);
+}
+
 TEST(EvaluationPage, CalibrationAndOrdersHaveColumnsAndDrawings) {
   EvaluationReport made = report();
   auto& rows = made.tasks[0].rows;

@@ -24,6 +24,11 @@ std::string line_of(const std::string& key, const KeptScore& score) {
   return line.dump() + "\n";
 }
 
+std::string line_of(const std::string& key, const KeptText& text) {
+  const nlohmann::json line = {{"key", key}, {"text", text.text}, {"tokens", text.tokens}, {"seconds", text.seconds}};
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
 bool is_finite(const KeptScore& score) {
   return std::all_of(score.sums.begin(), score.sums.end(), [](double sum) { return std::isfinite(sum); });
 }
@@ -68,7 +73,10 @@ void ScoreStore::read(const nlohmann::json& scorer) {
       fail(Category::Corruption, file_.string() + ":1",
            "holds the scores of another model, adapter or version than its name says; remove the file");
     }
-    if (!first) {
+    if (!first && line.contains("text")) {
+      texts_[line.at("key").get<std::string>()] = {
+          line.at("text").get<std::string>(), line.at("tokens").get<std::int64_t>(), line.at("seconds").get<double>()};
+    } else if (!first) {
       KeptScore score;
       line.at("sums").get_to(score.sums);
       line.at("seconds").get_to(score.seconds);
@@ -89,6 +97,20 @@ void ScoreStore::add(const std::vector<std::pair<std::string, KeptScore>>& score
   for (const auto& entry : scores) {
     if (is_finite(entry.second)) lines += line_of(entry.first, entry.second);
     scores_[entry.first] = entry.second;
+  }
+  append_lines(descriptor_, file_, lines);
+}
+
+const KeptText* ScoreStore::find_text(const std::string& key) const {
+  const auto found = texts_.find(key);
+  return found == texts_.end() ? nullptr : &found->second;
+}
+
+void ScoreStore::add_texts(const std::vector<std::pair<std::string, KeptText>>& texts) {
+  std::string lines;
+  for (const auto& entry : texts) {
+    lines += line_of(entry.first, entry.second);
+    texts_[entry.first] = entry.second;
   }
   append_lines(descriptor_, file_, lines);
 }

@@ -1,6 +1,7 @@
 // What models answered, kept by the content of what they read: nothing is scored twice.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -16,8 +17,14 @@ struct KeptScore {
   double seconds = 0;        ///< that scoring took, a share of its batch's
 };
 
-/// The scores of one scorer, in one file that grows line by line: the first line says whose they are, each other one
-/// holds an example. One process at a time, and one of its threads.
+struct KeptText {
+  std::string text;         ///< that the model wrote, valid UTF-8
+  std::int64_t tokens = 0;  ///< of it
+  double seconds = 0;       ///< that writing took, a share of its batch's
+};
+
+/// The scores and texts of one scorer, in one file that grows line by line: the first line says whose they are, each
+/// other one holds an example. One process at a time, and one of its threads.
 class ScoreStore {
  public:
   /// Opens or begins the file of `scorer`, which is everything the scores follow from beside the example; its content
@@ -35,6 +42,9 @@ class ScoreStore {
   /// Appends with one write. A score that is not finite is not kept: it could not be read back. Throws Io,
   /// ResourceExhausted.
   void add(const std::vector<std::pair<std::string, KeptScore>>& scores);
+  /// The same of texts; there `key` is a hash of all that a text follows from.
+  const KeptText* find_text(const std::string& key) const;
+  void add_texts(const std::vector<std::pair<std::string, KeptText>>& texts);
 
  private:
   void own();
@@ -42,6 +52,7 @@ class ScoreStore {
 
   std::filesystem::path file_;
   std::unordered_map<std::string, KeptScore> scores_;
+  std::unordered_map<std::string, KeptText> texts_;
   int descriptor_ = -1;
 };
 

@@ -41,6 +41,23 @@ TEST_F(ScoreStoreTest, KeepsEveryBitAcrossProcesses) {
   EXPECT_EQ(ScoreStore(scores(), scorer_).size(), 3u);
 }
 
+TEST_F(ScoreStoreTest, KeepsTextsBesideScores) {
+  {
+    ScoreStore store(scores(), scorer_);
+    store.add({{"a", {{-1}, {}, 0}}});
+    store.add_texts({{"a", {" 143\n\u00E9", 4, 0.5}}, {"b", {"", 1, 0}}});
+  }
+  const ScoreStore again(scores(), scorer_);
+  EXPECT_EQ(again.size(), 1u);
+  ASSERT_NE(again.find_text("a"), nullptr);
+  EXPECT_EQ(again.find_text("a")->text, " 143\n\u00E9");
+  EXPECT_EQ(again.find_text("a")->tokens, 4);
+  EXPECT_EQ(again.find_text("a")->seconds, 0.5);
+  ASSERT_NE(again.find_text("b"), nullptr) << "an empty text is one, too";
+  EXPECT_EQ(again.find_text("c"), nullptr);
+  EXPECT_NE(again.find("a"), nullptr);
+}
+
 TEST_F(ScoreStoreTest, AnotherScorerHasItsOwnFile) {
   ScoreStore store(scores(), scorer_);
   store.add({{"a", {{-1}, {}, 0}}});

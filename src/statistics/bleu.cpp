@@ -79,7 +79,7 @@ void score(Bleu& bleu, const BleuSettings& settings) {
 
 }  // namespace
 
-Bleu corpus_bleu(const TextCases& cases, const BleuSettings& settings) {
+CaseSums bleu_sums(const TextCases& cases, const BleuSettings& settings) {
   check_cases("BLEU", cases);
   check_order("BLEU", settings.max_order);
   Vocabulary vocabulary;
@@ -87,16 +87,37 @@ Bleu corpus_bleu(const TextCases& cases, const BleuSettings& settings) {
     const std::string line = tokenise(without_space_at_end(readable(text, settings.letters)), settings.tokens);
     return vocabulary.numbers(split_words(line));
   };
-  Bleu bleu;
-  bleu.matches.assign(settings.max_order, 0);
-  bleu.totals.assign(settings.max_order, 0);
+  CaseSums sums;
   for (std::size_t i = 0; i < cases.size(); ++i) {
+    Bleu one;
+    one.matches.assign(settings.max_order, 0);
+    one.totals.assign(settings.max_order, 0);
     std::vector<Words> references;
     for (const std::string& reference : cases.references[i]) references.push_back(words(reference));
-    add_case(bleu, words(cases.hypotheses[i]), references, settings.max_order);
+    add_case(one, words(cases.hypotheses[i]), references, settings.max_order);
+    auto& counts = sums.emplace_back();
+    counts.push_back(static_cast<double>(one.hypothesis_words));
+    counts.push_back(static_cast<double>(one.reference_words));
+    for (const std::int64_t count : one.matches) counts.push_back(static_cast<double>(count));
+    for (const std::int64_t count : one.totals) counts.push_back(static_cast<double>(count));
+  }
+  return sums;
+}
+
+Bleu bleu_of(std::span<const double> sums, const BleuSettings& settings) {
+  Bleu bleu;
+  bleu.hypothesis_words = static_cast<std::int64_t>(sums[0]);
+  bleu.reference_words = static_cast<std::int64_t>(sums[1]);
+  for (std::size_t i = 0; i < settings.max_order; ++i) {
+    bleu.matches.push_back(static_cast<std::int64_t>(sums[2 + i]));
+    bleu.totals.push_back(static_cast<std::int64_t>(sums[2 + settings.max_order + i]));
   }
   score(bleu, settings);
   return bleu;
+}
+
+Bleu corpus_bleu(const TextCases& cases, const BleuSettings& settings) {
+  return bleu_of(total_of(bleu_sums(cases, settings)), settings);
 }
 
 BleuSettings e2e_bleu() {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,11 @@ struct Bleu {
 /// Equal to sacrebleu 2.6.0 (BLEU.corpus_score; with one case, sentence_score). Throws InvalidArgument: as check_cases,
 /// or a max_order outside 1 to 255 (kMaxOrder).
 Bleu corpus_bleu(const TextCases& cases, const BleuSettings& settings = {});
+
+/// What each case adds to corpus_bleu(): words, reference words, matches and n-grams by order. Throws as that.
+CaseSums bleu_sums(const TextCases& cases, const BleuSettings& settings = {});
+/// corpus_bleu() of the cases whose sums these are, added up.
+Bleu bleu_of(std::span<const double> sums, const BleuSettings& settings = {});
 
 /// The settings under which corpus_bleu is what the E2E challenge's measure_scores.py prints (times 100), and with it
 /// the tables of the papers on prefix tuning and LoRA: mteval-v13a.pl without case.

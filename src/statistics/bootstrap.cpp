@@ -97,6 +97,13 @@ Interval bootstrap_runs(const std::string& metric, std::span<const std::int64_t>
   return bootstrap(truth.size(), metric_of(metric, truth, runs, classes), options);
 }
 
+PairedDifference paired_bootstrap(std::size_t count, const Statistic& first, const Statistic& second,
+                                  const BootstrapOptions& options) {
+  const auto difference = [&](std::span<const std::size_t> indices) { return second(indices) - first(indices); };
+  const auto sorted = resampled(count, difference, options);
+  return {difference(all_indices(count)), percentile(sorted, options.level), two_sided(sorted)};
+}
+
 PairedDifference paired_bootstrap(const std::string& metric, std::span<const std::int64_t> truth,
                                   std::span<const std::int64_t> first, std::span<const std::int64_t> second,
                                   std::size_t classes, const BootstrapOptions& options) {
@@ -106,11 +113,8 @@ PairedDifference paired_bootstrap(const std::string& metric, std::span<const std
 PairedDifference paired_bootstrap_runs(const std::string& metric, std::span<const std::int64_t> truth,
                                        const Runs& first, const Runs& second, std::size_t classes,
                                        const BootstrapOptions& options) {
-  const Statistic of_first = metric_of(metric, truth, first, classes);
-  const Statistic of_second = metric_of(metric, truth, second, classes);
-  const auto difference = [&](std::span<const std::size_t> indices) { return of_second(indices) - of_first(indices); };
-  const auto sorted = resampled(truth.size(), difference, options);
-  return {difference(all_indices(truth.size())), percentile(sorted, options.level), two_sided(sorted)};
+  return paired_bootstrap(truth.size(), metric_of(metric, truth, first, classes),
+                          metric_of(metric, truth, second, classes), options);
 }
 
 }  // namespace graft

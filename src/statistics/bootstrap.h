@@ -50,6 +50,11 @@ struct PairedDifference {
   double p_value = 1;     ///< two-sided: twice the smaller tail of resampled differences at or beyond 0, at most 1
 };
 
+/// Paired bootstrap of two statistics on the same resamples; throws as bootstrap().
+PairedDifference paired_bootstrap(std::size_t count, const std::function<double(std::span<const std::size_t>)>& first,
+                                  const std::function<double(std::span<const std::size_t>)>& second,
+                                  const BootstrapOptions& options = {});
+
 /// Paired bootstrap: both classifiers are scored on the same resamples. Throws InvalidArgument as bootstrap_metric.
 PairedDifference paired_bootstrap(const std::string& metric, std::span<const std::int64_t> truth,
                                   std::span<const std::int64_t> first, std::span<const std::int64_t> second,

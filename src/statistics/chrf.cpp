@@ -118,20 +118,31 @@ Orders best_counts(const std::string& hypothesis, const std::vector<std::string>
 
 }  // namespace
 
-double corpus_chrf(const TextCases& cases, const ChrfSettings& settings) {
+CaseSums chrf_sums(const TextCases& cases, const ChrfSettings& settings) {
   check_cases("chrF", cases);
   if (settings.char_order > 0 || settings.word_order == 0) check_order("chrF", settings.char_order);
   if (settings.word_order > 0) check_order("chrF", settings.word_order);
-  Orders sum(settings.char_order + settings.word_order);
+  CaseSums sums;
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    const Orders best = best_counts(cases.hypotheses[i], cases.references[i], settings);
-    for (std::size_t order = 0; order < sum.size(); ++order) {
-      sum[order].hypothesis += best[order].hypothesis;
-      sum[order].reference += best[order].reference;
-      sum[order].matches += best[order].matches;
+    auto& counts = sums.emplace_back();
+    for (const Counts& order : best_counts(cases.hypotheses[i], cases.references[i], settings)) {
+      for (const std::int64_t count : {order.hypothesis, order.reference, order.matches})
+        counts.push_back(static_cast<double>(count));
     }
   }
-  return f_score(sum, settings);
+  return sums;
+}
+
+double chrf_of(std::span<const double> sums, const ChrfSettings& settings) {
+  Orders orders;
+  for (std::size_t i = 0; i + 2 < sums.size(); i += 3)
+    orders.push_back({static_cast<std::int64_t>(sums[i]), static_cast<std::int64_t>(sums[i + 1]),
+                      static_cast<std::int64_t>(sums[i + 2])});
+  return f_score(orders, settings);
+}
+
+double corpus_chrf(const TextCases& cases, const ChrfSettings& settings) {
+  return chrf_of(total_of(chrf_sums(cases, settings)), settings);
 }
 
 }  // namespace graft

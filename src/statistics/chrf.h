@@ -1,6 +1,8 @@
 // chrF (Popović 2015) and chrF++ (Popović 2017): an F score of n-grams of characters, and of words.
 #pragma once
 
+#include <span>
+
 #include "statistics/text_cases.h"
 
 namespace graft {
@@ -19,5 +21,10 @@ struct ChrfSettings {
 /// the reference that gives it the best score. Throws InvalidArgument: as check_cases, an order outside 0 to 255
 /// (kMaxOrder), or both orders 0.
 double corpus_chrf(const TextCases& cases, const ChrfSettings& settings = {});
+
+/// What each case adds to corpus_chrf(), n-grams by order, and that of the cases whose sums these are, added up. Throws
+/// as that.
+CaseSums chrf_sums(const TextCases& cases, const ChrfSettings& settings = {});
+double chrf_of(std::span<const double> sums, const ChrfSettings& settings = {});
 
 }  // namespace graft

@@ -39,17 +39,28 @@ Corpus read(const TextCases& cases, const NistSettings& settings) {
   return corpus;
 }
 
-double reference_length(const Corpus& corpus, NistLength length) {
-  double mean_references = 0;
-  double sum_of_means = 0;
-  const auto cases = static_cast<double>(corpus.references.size());
-  for (const auto& references : corpus.references) {
-    for (const Words& reference : references) {
-      sum_of_means += static_cast<double>(reference.size()) / static_cast<double>(references.size());
-      mean_references += reference.empty() ? 0 : 1 / cases;
-    }
+// Of one case, or of cases added up.
+struct Lengths {
+  double words = 0;      // of all references
+  double mean = 0;       // of the references of a case
+  double not_empty = 0;  // references
+  double cases = 0;
+};
+
+Lengths lengths_of(const std::vector<Words>& references) {
+  Lengths lengths;
+  lengths.cases = 1;
+  for (const Words& reference : references) {
+    lengths.words += static_cast<double>(reference.size());
+    lengths.mean += static_cast<double>(reference.size()) / static_cast<double>(references.size());
+    lengths.not_empty += reference.empty() ? 0 : 1;
   }
-  return length == NistLength::Pymteval ? sum_of_means : static_cast<double>(corpus.frequency[0]) / mean_references;
+  return lengths;
+}
+
+double reference_length(const Lengths& lengths, NistLength length) {
+  if (length == NistLength::Pymteval) return lengths.mean;
+  return lengths.not_empty > 0 ? lengths.words / (lengths.not_empty / lengths.cases) : 0;
 }
 
 // 1/2 for a text of two thirds of the length (equation 3).
@@ -85,24 +96,36 @@ void add_information(const Corpus& corpus, std::size_t index, std::size_t max_or
 
 }  // namespace
 
-double corpus_nist(const TextCases& cases, const NistSettings& settings) {
+CaseSums nist_sums(const TextCases& cases, const NistSettings& settings) {
   check_cases("NIST", cases);
   check_order("NIST", settings.max_order);
   const Corpus corpus = read(cases, settings);
   if (corpus.frequency[0] == 0)
     fail(Category::InvalidArgument, "NIST", "all references are empty; give at least one word");
-  std::vector<double> information(settings.max_order, 0);
+  CaseSums sums;
   std::vector<std::uint32_t> most(corpus.ngrams.size(), 0);
-  for (std::size_t i = 0; i < cases.size(); ++i) add_information(corpus, i, settings.max_order, most, information);
-  double score = 0;
-  std::size_t words = 0;
-  for (std::size_t order = 1; order <= settings.max_order; ++order) {
-    std::size_t total = 0;
-    for (const Words& hypothesis : corpus.hypotheses) total += ngrams_in(hypothesis.size(), order);
-    score += information[order - 1] / static_cast<double>(std::max<std::size_t>(total, 1));
-    if (order == 1) words = total;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    auto& one = sums.emplace_back(settings.max_order, 0.0);
+    add_information(corpus, i, settings.max_order, most, one);
+    for (std::size_t order = 1; order <= settings.max_order; ++order)
+      one.push_back(static_cast<double>(ngrams_in(corpus.hypotheses[i].size(), order)));
+    const Lengths lengths = lengths_of(corpus.references[i]);
+    one.insert(one.end(), {lengths.words, lengths.mean, lengths.not_empty, lengths.cases});
   }
-  return score * brevity_penalty(static_cast<double>(words) / reference_length(corpus, settings.length));
+  return sums;
+}
+
+double nist_of(std::span<const double> sums, const NistSettings& settings) {
+  const std::size_t orders = settings.max_order;
+  double score = 0;
+  for (std::size_t i = 0; i < orders; ++i) score += sums[i] / std::max(sums[orders + i], 1.0);
+  const auto rest = sums.subspan(2 * orders);
+  const double length = reference_length({rest[0], rest[1], rest[2], rest[3]}, settings.length);
+  return length > 0 ? score * brevity_penalty(sums[orders] / length) : 0;
+}
+
+double corpus_nist(const TextCases& cases, const NistSettings& settings) {
+  return nist_of(total_of(nist_sums(cases, settings)), settings);
 }
 
 }  // namespace graft

@@ -1,6 +1,8 @@
 // NIST (Doddington 2002).
 #pragma once
 
+#include <span>
+
 #include "statistics/text_cases.h"
 #include "statistics/words.h"
 
@@ -24,5 +26,10 @@ struct NistSettings {
 /// word "0" for none as the beginning of an n-gram; this does not.) Throws InvalidArgument: as check_cases, all
 /// references empty, or a max_order outside 1 to 255 (kMaxOrder).
 double corpus_nist(const TextCases& cases, const NistSettings& settings = {});
+
+/// What each case adds to corpus_nist(), and that of the cases whose sums these are, added up. What an n-gram tells is
+/// counted in the references of all `cases`, whichever are added up. Throws as that.
+CaseSums nist_sums(const TextCases& cases, const NistSettings& settings = {});
+double nist_of(std::span<const double> sums, const NistSettings& settings = {});
 
 }  // namespace graft

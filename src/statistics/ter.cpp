@@ -230,9 +230,9 @@ class ShiftSearch {
 
 }  // namespace
 
-Ter corpus_ter(const TextCases& cases, const TerSettings& settings) {
+CaseSums ter_sums(const TextCases& cases, const TerSettings& settings) {
   check_cases("TER", cases);
-  Ter ter;
+  CaseSums sums;
   for (std::size_t i = 0; i < cases.size(); ++i) {
     Vocabulary vocabulary;
     const auto words = [&](const std::string& text) {
@@ -241,16 +241,28 @@ Ter corpus_ter(const TextCases& cases, const TerSettings& settings) {
     };
     const Words hypothesis = words(cases.hypotheses[i]);
     int fewest = kFar;
+    double reference_words = 0;
     for (const std::string& text : cases.references[i]) {
       const Words reference = words(text);
       const int edits = reference.empty() ? length_of(hypothesis) : ShiftSearch(hypothesis, reference).edits();
       fewest = std::min(fewest, edits);
-      ter.reference_words += static_cast<double>(reference.size()) / static_cast<double>(cases.references[i].size());
+      reference_words += static_cast<double>(reference.size()) / static_cast<double>(cases.references[i].size());
     }
-    ter.edits += fewest;
+    sums.push_back({static_cast<double>(fewest), reference_words});
   }
+  return sums;
+}
+
+Ter ter_of(std::span<const double> sums) {
+  Ter ter;
+  ter.edits = sums[0];
+  ter.reference_words = sums[1];
   ter.score = ter.reference_words > 0 ? 100 * ter.edits / ter.reference_words : ter.edits > 0 ? 100 : 0;
   return ter;
+}
+
+Ter corpus_ter(const TextCases& cases, const TerSettings& settings) {
+  return ter_of(total_of(ter_sums(cases, settings)));
 }
 
 }  // namespace graft

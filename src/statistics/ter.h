@@ -2,6 +2,8 @@
 // reference.
 #pragma once
 
+#include <span>
+
 #include "statistics/text_cases.h"
 #include "statistics/words.h"
 
@@ -23,5 +25,10 @@ struct Ter {
 /// beam of 25 around the diagonal. Against empty references a text scores 100, an empty one 0. Throws InvalidArgument
 /// as check_cases.
 Ter corpus_ter(const TextCases& cases, const TerSettings& settings = {});
+
+/// What each case adds to corpus_ter(), edits and reference words, and that of the cases whose sums these are, added
+/// up. Throws as that.
+CaseSums ter_sums(const TextCases& cases, const TerSettings& settings = {});
+Ter ter_of(std::span<const double> sums);
 
 }  // namespace graft

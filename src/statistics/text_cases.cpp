@@ -16,4 +16,12 @@ void check_cases(const std::string& metric, const TextCases& cases) {
   }
 }
 
+std::vector<double> total_of(const CaseSums& sums) {
+  std::vector<double> total(sums.front().size(), 0);
+  for (const auto& one : sums) {
+    for (std::size_t i = 0; i < total.size(); ++i) total[i] += one[i];
+  }
+  return total;
+}
+
 }  // namespace graft

@@ -21,6 +21,13 @@ struct TextCases {
 /// Throws InvalidArgument, which names the metric: no cases, lists of different lengths, a case without references.
 void check_cases(const std::string& metric, const TextCases& cases);
 
+/// What each case adds to a metric of all cases: lists of one length, which are added up. Cases that are drawn again
+/// and again (the bootstrap) are so read once.
+using CaseSums = std::vector<std::vector<double>>;
+
+/// The sum over all cases, at least one.
+std::vector<double> total_of(const CaseSums& sums);
+
 /// A metric that is a mean over cases.
 struct CaseScores {
   double mean = 0;

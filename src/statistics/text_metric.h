@@ -1,6 +1,7 @@
 // The generation metrics by the names under which a task asks for them. docs/metrics.md has the table.
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,12 +13,23 @@ struct TextMetric {
   std::string name;
   std::string unit;  ///< range and direction, e.g. "0 to 100, higher is better"
   bool higher_is_better = true;
-  double (*score)(const TextCases&);  ///< of all cases together; throws InvalidArgument as the metric does
+  bool mean_of_cases = true;  ///< each case has a value, and their mean is the metric
+  /// What each case adds, and the metric of what cases add up to: so resamples of the cases are scored without reading
+  /// a text again. What a metric counts over the whole corpus (NIST's information, CIDEr's document frequencies) is
+  /// that of all `cases`. Throws InvalidArgument as the metric does.
+  CaseSums (*sums)(const TextCases& cases);
+  double (*of_sums)(std::span<const double> sums);
+
+  /// Of all cases together. Throws InvalidArgument as the metric does.
+  double score(const TextCases& cases) const { return of_sums(total_of(sums(cases))); }
 };
 
 const std::vector<TextMetric>& text_metrics();
 
 /// Throws InvalidArgument with the nearest name.
 const TextMetric& text_metric(const std::string& name);
+
+/// Whether a metric of text_metrics() has this name.
+bool is_text_metric(const std::string& name);
 
 }  // namespace graft

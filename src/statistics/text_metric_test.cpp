@@ -15,7 +15,7 @@ TEST(TextMetric, EveryNameGivesItsMetric) {
     EXPECT_EQ(&text_metric(metric.name), &metric);
     EXPECT_FALSE(metric.unit.empty());
     names.insert(metric.name);
-    expect_refusals(metric.score);
+    expect_refusals([&](const TextCases& cases) { metric.score(cases); });
   }
   EXPECT_EQ(names.size(), text_metrics().size());
 }
@@ -32,6 +32,23 @@ TEST(TextMetric, ABetterTextHasABetterScore) {
 TEST(TextMetric, AnExactMatchEqualsOneOfItsReferences) {
   const OwnedCases cases = {{"143", "14", ""}, {{"143"}, {"143", "14"}, {"a"}}};
   EXPECT_NEAR(text_metric("exact_match").score(cases.view()), 2.0 / 3, 1e-12);
+}
+
+// Each case drawn twice adds twice what it adds once.
+TEST(TextMetric, SumsOfResampledCasesAreScoredWithoutTheTexts) {
+  const OwnedCases cases = {{"the cat sat on the mat here", "a dog ran off into the wood", "no"},
+                            {{"the cat sat on a mat here"}, {"the dog ran into the wood", "a dog ran"}, {"no", "yes"}}};
+  for (const TextMetric& metric : text_metrics()) {
+    const CaseSums sums = metric.sums(cases.view());
+    ASSERT_EQ(sums.size(), 3u) << metric.name;
+    EXPECT_NEAR(metric.of_sums(total_of(sums)), metric.score(cases.view()), 1e-12) << metric.name;
+    CaseSums twice = sums;
+    twice.insert(twice.end(), sums.begin(), sums.end());
+    EXPECT_NEAR(metric.of_sums(total_of(twice)), metric.score(cases.view()), 1e-9) << metric.name;
+    if (!metric.mean_of_cases) continue;
+    const double mean = (sums[0][0] + sums[1][0] + sums[2][0]) / 3;
+    EXPECT_NEAR(metric.score(cases.view()), mean, 1e-12) << metric.name;
+  }
 }
 
 TEST(TextMetric, AMisspeltNameIsNamed) {

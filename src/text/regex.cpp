@@ -3,8 +3,9 @@
 
 #include <pcre2.h>
 
+#include <algorithm>
 #include <cctype>
-#include <vector>
+#include <cstdint>
 
 #include "base/error.h"
 
@@ -14,10 +15,11 @@ namespace {
 // Bounds the work of one match: a pattern of a hostile file cannot hang the process.
 constexpr std::uint32_t kMatchLimit = 50'000'000;
 constexpr std::size_t kJitStackBytes = 4u << 20;
+constexpr std::uint32_t kMostBounds = 32;  // of a match and its groups
 
 // Match data and JIT stack are scratch of the calling thread.
 struct Matcher {
-  pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
+  pcre2_match_data* data = pcre2_match_data_create(kMostBounds, nullptr);
   pcre2_match_context* context = pcre2_match_context_create(nullptr);
   pcre2_jit_stack* stack = pcre2_jit_stack_create(32u << 10, kJitStackBytes, nullptr);
 
@@ -166,6 +168,7 @@ std::string pcre_message(int code) {
 
 struct Regex::Compiled {
   pcre2_code* code = nullptr;
+  std::uint32_t groups = 0;
   bool jit = false;
   ~Compiled() { pcre2_code_free(code); }
 };
@@ -184,40 +187,57 @@ std::string quoted_pattern(std::string_view literal) {
   return pattern;
 }
 
-Regex::Regex(std::string_view pattern, const std::string& context)
+Regex::Regex(std::string_view pattern, const std::string& context, RegexSyntax syntax)
     : compiled_(std::make_unique<Compiled>()), context_(context) {
-  const std::string translated = pcre_of_oniguruma(pattern, context);
+  const bool python = syntax == RegexSyntax::Python;
+  const std::string translated = python ? std::string(pattern) : pcre_of_oniguruma(pattern, context);
+  const std::uint32_t lines = python ? 0 : PCRE2_MULTILINE;
   int error = 0;
   PCRE2_SIZE where = 0;
-  compiled_->code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                    PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &where, nullptr);
+  compiled_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                  PCRE2_UTF | PCRE2_UCP | lines | PCRE2_NEVER_BACKSLASH_C, &error, &where, nullptr);
   if (compiled_->code == nullptr) {
     fail(Category::Corruption, context, "the pattern '{}' does not compile: {} (at byte {} of '{}')", pattern,
          pcre_message(error), where, translated);
   }
+  pcre2_pattern_info(compiled_->code, PCRE2_INFO_CAPTURECOUNT, &compiled_->groups);
   compiled_->jit = pcre2_jit_compile(compiled_->code, PCRE2_JIT_COMPLETE) == 0;
 }
 
 Regex::~Regex() = default;
 
-bool Regex::find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
+const std::size_t* Regex::match(std::string_view text, std::size_t from) const {
   thread_local Matcher matcher;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   const int found = compiled_->jit ? pcre2_jit_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
                                                      matcher.data, matcher.context)
                                    : pcre2_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
                                                  matcher.data, matcher.context);
-  if (found == PCRE2_ERROR_NOMATCH) return false;
+  if (found == PCRE2_ERROR_NOMATCH) return nullptr;
   if (found < 0) {
-    fail(Category::ResourceExhausted, context_,
-         "the pre-tokenizer's pattern gave up on a text of {} bytes: {}; split the text", text.size(),
-         pcre_message(found));
+    fail(Category::ResourceExhausted, context_, "the pattern gave up on a text of {} bytes: {}; split the text",
+         text.size(), pcre_message(found));
   }
-  const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(matcher.data);
+  return pcre2_get_ovector_pointer(matcher.data);
+}
+
+bool Regex::find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
+  const std::size_t* bounds = match(text, from);
+  if (bounds == nullptr) return false;
   begin = bounds[0];
   end = bounds[1];
   return true;
+}
+
+std::vector<std::pair<std::size_t, std::size_t>> Regex::find_groups(std::string_view text, std::size_t from) const {
+  const std::size_t* bounds = match(text, from);
+  if (bounds == nullptr) return {};
+  std::vector<std::pair<std::size_t, std::size_t>> groups;
+  for (std::size_t g = 0; g <= std::min(compiled_->groups, kMostBounds - 1); ++g) {
+    const bool took_part = bounds[2 * g] != PCRE2_UNSET;
+    groups.emplace_back(took_part ? bounds[2 * g] : 0, took_part ? bounds[2 * g + 1] : 0);
+  }
+  return groups;
 }
 
 }  // namespace graft::text

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace graft::text {
 
@@ -15,11 +17,15 @@ std::string pcre_of_oniguruma(std::string_view pattern, const std::string& conte
 /// Text taken literally, as a pattern.
 std::string quoted_pattern(std::string_view literal);
 
+/// How a pattern is meant. Python: that of its module re, of which PCRE2 reads almost everything alike; ^ and $ are the
+/// ends of the text.
+enum class RegexSyntax { Oniguruma, Python };
+
 /// A compiled pattern; usable from several threads at once.
 class Regex {
  public:
-  /// `pattern` in Oniguruma's syntax. Throws Corruption with the place of the syntax error.
-  Regex(std::string_view pattern, const std::string& context);
+  /// Throws Corruption with the place of the syntax error.
+  Regex(std::string_view pattern, const std::string& context, RegexSyntax syntax = RegexSyntax::Oniguruma);
   ~Regex();
   Regex(const Regex&) = delete;
   Regex& operator=(const Regex&) = delete;
@@ -27,9 +33,14 @@ class Regex {
   /// The first match at or after `from` in valid UTF-8: [begin, end). False where there is none.
   /// Throws ResourceExhausted where matching would take too many steps.
   bool find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
+  /// The same with what each group matched: [begin, end) of the whole match, then of each group of the pattern, up to
+  /// 31; a group that took no part is empty at 0. No list where there is no match.
+  std::vector<std::pair<std::size_t, std::size_t>> find_groups(std::string_view text, std::size_t from) const;
 
  private:
   struct Compiled;
+  // The bounds of the match and its groups, or nullptr; until the thread's next match.
+  const std::size_t* match(std::string_view text, std::size_t from) const;
   std::unique_ptr<Compiled> compiled_;
   std::string context_;
 };

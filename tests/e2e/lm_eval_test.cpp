@@ -136,7 +136,7 @@ TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
   write_file(folder() / "sums.jsonl", rows);
   write_file(folder() / "sums.yaml",
              "name: sums\nformat: jsonl\nsplits: {pool: .}\ntemplates:\n  - {prompt: \"{q} =\", target: \" {a}\"}\n");
-  const Outcome end = run("sums.yaml", "sums.jsonl", {"--output-format", "lm-eval"});
+  const Outcome end = run("sums.yaml", "sums.jsonl", {"--metric", "token_perplexity", "--output-format", "lm-eval"});
   ASSERT_EQ(end.code, 0) << end.err;
   const auto all = samples("0-shot", "sums");
   ASSERT_EQ(all.size(), 8u);
@@ -151,6 +151,39 @@ TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
   EXPECT_NEAR(scores.at("perplexity,none").get<double>(), std::exp(-sum / 8), 1e-6);
   EXPECT_EQ(scores.at("perplexity_stderr,none"), "N/A");
   EXPECT_EQ(results("0-shot").at("configs").at("sums").at("output_type"), "loglikelihood");
+}
+
+TEST_F(LmEval, WritesTextsAsItsTaskFilesSay) {
+  std::string rows;
+  for (int a = 0; a < 8; ++a)
+    rows += json{{"q", std::to_string(a) + "+1"}, {"a", {std::to_string(a + 1), "x"}}}.dump() + "\n";
+  write_file(folder() / "data/test.jsonl", rows);
+  write_file(folder() / "sums.yaml",
+             "task: sums\ntest_split: test\noutput_type: generate_until\ndoc_to_text: \"{{q}} =\"\n"
+             "doc_to_target: \"{{a}}\"\ngeneration_kwargs: {until: [\"e\", \"\\n\"], max_gen_toks: 5}\n"
+             "filter_list:\n  - name: first\n    filter:\n      - {function: regex, regex_pattern: \"(.)\"}\n"
+             "      - {function: take_first}\nmetric_list:\n  - {metric: exact_match, ignore_case: true}\n");
+  const Outcome end = run("sums.yaml", "data/test.jsonl", {"--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const json whole = results("0-shot");
+  const json config = whole.at("configs").at("sums");
+  EXPECT_EQ(config.at("output_type"), "generate_until");
+  EXPECT_EQ(config.at("generation_kwargs").at("until"), (json{"e", "\n"}));
+  EXPECT_EQ(config.at("generation_kwargs").at("max_gen_toks"), 5);
+  double right = 0;
+  const auto all = samples("0-shot", "sums");
+  ASSERT_EQ(all.size(), 8u);
+  for (const auto& sample : all) {
+    const std::string written = sample.at("resps")[0][0].get<std::string>();
+    EXPECT_EQ(written.find('e'), std::string::npos) << sample;
+    const std::string first = sample.at("filtered_resps")[0].get<std::string>();
+    EXPECT_TRUE(first == "[invalid]" || first.size() <= 4) << "one character of " << sample;
+    EXPECT_EQ(sample.at("doc").at("target").size(), 2u) << "both references";
+    EXPECT_EQ(sample.at("arguments").at("gen_args_0").at("arg_1").at("max_gen_toks"), 5);
+    right += sample.at("exact_match").get<double>();
+  }
+  EXPECT_NEAR(whole.at("results").at("sums").at("exact_match,none").get<double>(), right / 8, 1e-12);
+  EXPECT_EQ(whole.at("higher_is_better").at("sums").at("exact_match"), true);
 }
 
 TEST_F(LmEval, ReadsItsTaskFiles) {

@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "data/text_filter.h"
 #include "eval/rank.h"
+#include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
@@ -13,10 +15,24 @@ namespace {
 const std::vector<std::string> kChoiceMetrics = {"accuracy", "balanced_accuracy", "macro_f1"};
 const std::vector<std::string> kTextMetrics = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
 
+std::vector<std::string> known_metrics(const Task& task) {
+  if (!task.generates()) return kChoiceMetrics;
+  std::vector<std::string> known = kTextMetrics;
+  for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
+  return known;
+}
+
+std::vector<std::string> standard_metrics(const Task& task) {
+  if (!task.generates()) return task.metrics;
+  std::vector<std::string> metrics;
+  if (!task.only_scored) metrics = task.metrics;
+  metrics.emplace_back("token_perplexity");
+  return metrics;
+}
+
 std::vector<std::string> metrics_of(const EvalSettings& settings, const Task& task) {
-  const auto& known = task.generates() ? kTextMetrics : kChoiceMetrics;
-  // Those of a task with texts are of what a model wrote; here its texts are scored.
-  const auto standard = task.generates() ? std::vector<std::string>{"token_perplexity"} : task.metrics;
+  const auto known = known_metrics(task);
+  const auto standard = standard_metrics(task);
   std::vector<std::string> metrics = {"accuracy"};  // what intervals and tests are of
   for (const auto& metric : settings.metrics.empty() ? standard : settings.metrics) {
     if (std::find(known.begin(), known.end(), metric) == known.end())
@@ -127,6 +143,12 @@ void note_repeats(EvalData& data) {
 
 }  // namespace
 
+std::vector<std::string> EvalData::references(std::size_t place, std::size_t q) const {
+  std::vector<std::string> compared;
+  for (const auto& target : questions[place][q].choices) compared.push_back(scored_reference(task, target));
+  return compared;
+}
+
 Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   Task task = task_of(config);
   if (!settings.normalisation.empty()) {
@@ -152,6 +174,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   data.task = eval_task(config, settings);
   data.path = config.data.path;
   data.metrics = metrics_of(settings, data.task);
+  data.writes = std::any_of(data.metrics.begin(), data.metrics.end(), is_text_metric);
   data.templates = templates_of(config, data.task);
   data.one_pool = is_one_pool(data.task, data.path);
   FewShot sample = evaluation_data(

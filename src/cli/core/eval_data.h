@@ -26,7 +26,7 @@ struct EvalSettings {
   bool contextual = false;      ///< rows of contextually calibrated answers beside the base model's
   PromptLayout layout;
   std::string normalisation;         ///< empty: the task's
-  std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity
+  std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity too
 };
 
 /// What the questions share with other examples.
@@ -39,6 +39,7 @@ struct EvalData {
   Task task;
   std::string path;
   std::vector<std::string> metrics;    ///< "accuracy" the first
+  bool writes = false;                 ///< some of them are of texts that the model writes
   std::vector<std::size_t> templates;  ///< of the task
   std::vector<Row> candidates;         ///< for demonstrations
   /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the
@@ -52,6 +53,8 @@ struct EvalData {
   std::vector<std::string> notes;     ///< sentences for the user
   std::vector<EvalOverlap> overlaps;  ///< note_overlaps()
 
+  /// Of texts to write: what the metrics compare the answers to question `q` of a template with.
+  std::vector<std::string> references(std::size_t place, std::size_t q) const;
   std::int64_t count() const { return static_cast<std::int64_t>(questions.front().size()); }
 };
 
@@ -73,6 +76,7 @@ class Demonstrator {
   /// each question.
   Demonstrator reordered(const std::vector<std::size_t>& order) const;
 
+  std::size_t shots() const { return shots_; }
   /// In front of this question; the most important ones last.
   std::vector<std::string> before(const Example& question) const;
   /// Ids of the demonstrations, where they are the same for every question.

@@ -9,6 +9,7 @@
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/evaluation.h"
+#include "data/text_filter.h"
 #include "report/markup.h"
 
 namespace graft {
@@ -33,6 +34,7 @@ Json pass_json(const EvalPass& pass) {
                {"cut_prompts", losses.prompts},
                {"seconds", pass.seconds}};
   if (!pass.demonstrations.empty()) json["demonstrations"] = pass.demonstrations;
+  if (!pass.texts.empty()) json["texts"] = {{"stop", pass.stop}, {"max_new_tokens", pass.max_new_tokens}};
   return json;
 }
 
@@ -63,7 +65,14 @@ Json calibration_json(const ReportCalibration& calibration) {
   return json;
 }
 
-Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scores) {
+Json text_difference_json(const std::string& metric, const EvaluatedTextDifference& difference) {
+  return {{"metric", metric},
+          {"difference", difference.score.value},
+          {"bootstrap_95", {difference.score.low, difference.score.high}},
+          {"bootstrap_p", difference.bootstrap_p}};
+}
+
+Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scores, const std::string& text_metric) {
   Json json = {{"setting", row.name},
                {"shots", row.shots},
                {"calibrated", row.calibrated},
@@ -80,6 +89,7 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
         {"median", scores.orders->value}, {"lowest", scores.orders->low}, {"highest", scores.orders->high}};
   if (scores.calibration) json["calibration"] = calibration_json(*scores.calibration);
   json["against_first"] = scores.difference ? difference_json(*scores.difference) : Json();
+  if (scores.text_difference) json["texts_against_first"] = text_difference_json(text_metric, *scores.text_difference);
   json["prompt_tokens"] = scores.prompt_tokens;
   json["seconds_per_question"] = scores.seconds;
   json["flops_per_question"] = scores.flops_shared;
@@ -99,6 +109,11 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
     json["log_probability"] = answer.scores.front();
     json["reference_tokens"] = pass.reference_tokens[q];
     json["reference_bytes"] = question.choices.front().size();
+    if (!pass.texts.empty()) {
+      json["written"] = pass.texts[q];
+      json["output"] = scored_text(data.task, pass.texts[q]);
+      json["references"] = data.references(pass.place, q);
+    }
   } else {
     json["truth"] = answer.label;
     json["prediction"] = answer.prediction;
@@ -122,6 +137,12 @@ EvaluatedDifference difference_of(const nlohmann::json& json) {
           test.at("p").get<double>(),
           test.at("only_base").get<std::int64_t>(),
           test.at("only_this").get<std::int64_t>()};
+}
+
+EvaluatedTextDifference text_difference_of(const nlohmann::json& json) {
+  const auto& interval = json.at("bootstrap_95");
+  return {{json.at("difference").get<double>(), interval.at(0).get<double>(), interval.at(1).get<double>()},
+          json.at("bootstrap_p").get<double>()};
 }
 
 ReportCalibration calibration_from(const nlohmann::json& json) {
@@ -155,6 +176,7 @@ EvaluatedRow row_of(const nlohmann::json& json) {
   if (json.contains("calibration")) row.calibration = calibration_from(json.at("calibration"));
   row.calibrated = json.value("calibrated", false);
   if (!json.at("against_first").is_null()) row.difference = difference_of(json.at("against_first"));
+  if (json.contains("texts_against_first")) row.text_difference = text_difference_of(json.at("texts_against_first"));
   json.at("prompt_tokens").get_to(row.prompt_tokens);
   json.at("seconds_per_question").get_to(row.seconds);
   json.at("flops_per_question").get_to(row.flops_shared);
@@ -193,6 +215,10 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
     cells.push_back(row.calibration ? percent(row.calibration->error) : "-");
     cells.push_back(row.calibration ? fmt::format("{:.3f}", row.calibration->brier) : "-");
   }
+  if (!task.text_metric.empty()) {
+    cells.push_back(row.text_difference ? text_difference_text(*row.text_difference) : "-");
+    cells.push_back(row.text_difference ? p_value_text(row.text_difference->bootstrap_p) : "-");
+  }
   const auto& difference = row.difference;
   cells.push_back(difference ? points_text(difference->accuracy) : "-");
   cells.push_back(difference ? p_value_text(difference->bootstrap_p) : "-");
@@ -230,7 +256,8 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
                {"notes", data.notes},
                {"overlaps", overlaps_json(data)},
                {"rows", Json::array()}};
-  for (std::size_t r = 0; r < rows.size(); ++r) json["rows"].push_back(row_json(data, rows[r], scores.rows[r]));
+  for (std::size_t r = 0; r < rows.size(); ++r)
+    json["rows"].push_back(row_json(data, rows[r], scores.rows[r], scores.text_metric));
   return json;
 }
 
@@ -249,6 +276,8 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   if (runs > 1) task.runs = fmt::format("{} runs", runs);
   if (task.rows.empty()) return task;
   task.metrics = metrics_of(entry.at("rows").front());
+  const auto& last = entry.at("rows").back();
+  if (last.contains("texts_against_first")) last.at("texts_against_first").at("metric").get_to(task.text_metric);
   for (std::size_t r = 0; r < task.rows.size(); ++r)
     for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
   return task;
@@ -277,6 +306,10 @@ void print_evaluated(const EvaluatedTask& task) {
   if (has_calibration(task)) {
     lines[0].emplace_back("ECE");
     lines[0].emplace_back("Brier");
+  }
+  if (!task.text_metric.empty()) {
+    lines[0].push_back(task.text_metric + " difference (95%)");
+    lines[0].emplace_back("p");
   }
   for (const char* name : {"difference (95%)", "p", "McNemar p", "seconds", "FLOPs", "alone"})
     lines[0].emplace_back(name);

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/interrupt.h"
+#include "cli/core/evaluation.h"
 #include "train/flops.h"
 
 namespace graft {
@@ -113,7 +114,8 @@ class TaskRun {
     pass.place = t;
     pass.template_name = template_name(t);
     pass.demonstrations = demonstrator.ids();
-    const auto questions = questions_of(t, demonstrator, layout, scorer, pass);
+    const GenerateOptions how = decoding(demonstrator, layout, scorer);
+    const auto questions = questions_of(t, demonstrator, layout, scorer, how, pass);
     const auto groups = groups_by_kept(questions, scorer.model().config());
     const QuestionFlops flops = flops_of(scorer, questions, groups);
     pass.prompt_tokens = mean_tokens(questions, groups, false).prompt;
@@ -125,6 +127,7 @@ class TaskRun {
     pass.sums = scores.sums;
     if (writes) {
       for (std::size_t q = 0; q < questions.size(); ++q) pass.ranked.push_back(written(scores, q));
+      if (data_.writes) write(demonstrator, layout, questions, scorer, how, what, pass);
       return pass;
     }
     const Normalisation normalisation = normalisation_of(data_.task.normalisation);
@@ -135,16 +138,36 @@ class TaskRun {
     return pass;
   }
 
+  // Behind demonstrations a model goes on with the next one: its text ends at the separator. A task file of
+  // lm-evaluation-harness says all of its stop strings.
+  GenerateOptions decoding(const Demonstrator& demonstrator, const PromptLayout& layout,
+                           const EvalScorer& scorer) const {
+    GenerateOptions how = generate_options(config_, data_.task, scorer.model(), scorer.tokenizer());
+    const std::string& separator = layout.separator;
+    const bool known = std::find(how.stop.begin(), how.stop.end(), separator) != how.stop.end();
+    if (demonstrator.shots() > 0 && !separator.empty() && !known && data_.task.documents == nullptr)
+      how.stop.push_back(separator);
+    return how;
+  }
+
+  // A text to write has room behind its prompt, up to half of the context. 0: no limit but the context.
+  std::int64_t longest_prompt(const ModelConfig& texts, const GenerateOptions& how) const {
+    const std::int64_t given = config_.data.max_prompt_tokens;
+    if (!data_.writes || texts.max_positions <= 0 || texts.encoder_decoder()) return given;
+    const std::int64_t room = std::max(texts.max_positions - how.max_new_tokens, texts.max_positions / 2);
+    return given > 0 ? std::min(given, room) : room;
+  }
+
   // Says in `pass` what was lost.
   std::vector<Question> questions_of(std::size_t t, const Demonstrator& demonstrator, const PromptLayout& layout,
-                                     const EvalScorer& scorer, EvalPass& pass) const {
+                                     const EvalScorer& scorer, const GenerateOptions& how, EvalPass& pass) const {
     std::vector<Question> questions;
     const ModelConfig texts = texts_of(scorer);
+    const std::int64_t longest = longest_prompt(texts, how);
     for (const auto& example : data_.questions[t]) {
       stop_if_interrupted("evaluation");
       const auto shown = demonstrator.before(example);
-      questions.push_back(
-          question_behind(example, layout, shown, scorer.tokenizer(), texts, config_.data.max_prompt_tokens));
+      questions.push_back(question_behind(example, layout, shown, scorer.tokenizer(), texts, longest));
       const ChoiceTokens& tokens = questions.back().tokens;
       pass.dropped.push_back(static_cast<std::int64_t>(shown.size()) - questions.back().kept);
       pass.cut.push_back(tokens.cut);
@@ -157,6 +180,36 @@ class TaskRun {
     const auto& greedy = scores.greedy[q];
     const bool right = std::find(greedy.begin(), greedy.end(), true) != greedy.end();
     return {1, right ? 1 : 0, {scores.sums[q].front()}, {}};
+  }
+
+  // The text behind each question, which keeps the demonstrations that it is scored with.
+  void write(const Demonstrator& demonstrator, const PromptLayout& layout, const std::vector<Question>& questions,
+             EvalScorer& scorer, const GenerateOptions& how, const std::string& what, EvalPass& pass) const {
+    const ModelConfig texts = texts_of(scorer);
+    std::vector<Question> prompts;
+    for (std::size_t q = 0; q < questions.size(); ++q) {
+      Example example = data_.questions[pass.place][q];
+      const auto shown = demonstrator.before(example);
+      const auto kept = std::span<const std::string>(shown).last(static_cast<std::size_t>(questions[q].kept));
+      example.prompt = prompt_behind(layout, kept, example.prompt);
+      prompts.push_back(
+          {tokenize_prompt(example, scorer.tokenizer(), texts, longest_prompt(texts, how)), questions[q].kept});
+    }
+    const auto groups = groups_by_kept(prompts, scorer.model().config());
+    auto written = scorer.write(prompts, groups, how, what + ", texts");
+    pass.texts = std::move(written.texts);
+    pass.seconds += written.seconds;
+    pass.stop = how.stop;
+    pass.max_new_tokens = how.max_new_tokens;
+    // A token that is written costs what one of a choice does.
+    for (std::size_t q = 0; q < prompts.size(); ++q) {
+      ChoiceTokens::Choice text;
+      text.tokens.resize(static_cast<std::size_t>(written.tokens[q]));
+      prompts[q].tokens.choices.assign(1, text);
+    }
+    const QuestionFlops flops = flops_of(scorer, prompts, groups);
+    pass.flops_alone += flops.alone;
+    pass.flops_shared += flops.shared;
   }
 
   // What choices have without a question. Questions that read the same are scored, and counted in `pass`, once.

@@ -23,11 +23,14 @@ struct EvalPass {
   std::vector<std::int64_t> reference_tokens;  ///< of the first choice, by question
   std::vector<std::int64_t> dropped;           ///< demonstrations that did not fit, by question
   std::vector<std::int64_t> cut;               ///< tokens that the prompt lost at its beginning, by question
+  std::vector<std::string> texts;              ///< by question, as written; empty where EvalData::writes is not set
+  std::vector<std::string> stop;               ///< where these texts end
+  std::int64_t max_new_tokens = 0;             ///< of each of them
   std::vector<std::string> demonstrations;     ///< ids, where they are the same for every question
-  double seconds = 0;
-  double prompt_tokens = 0;  ///< mean, demonstrations included
-  double flops_alone = 0;    ///< of one question that reads its demonstrations itself
-  double flops_shared = 0;   ///< of one question, the demonstrations read once for all
+  double seconds = 0;                          ///< scoring and writing
+  double prompt_tokens = 0;                    ///< mean, demonstrations included
+  double flops_alone = 0;                      ///< of one question that reads its demonstrations itself
+  double flops_shared = 0;                     ///< of one question, the demonstrations read once for all
 
   struct Losses {
     std::int64_t demonstrations = 0;  ///< that did not fit

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "cli/core/evaluation.h"
 #include "nn/compute_dtype.h"
 #include "train/state.h"
 
@@ -34,6 +35,13 @@ std::string key_of(const ChoiceTokens& question) {
     key.update(std::to_string(tokens.size()) + ":");
     key.update(std::as_bytes(std::span(tokens)));
   }
+  return key.finish().substr(0, 32);
+}
+
+std::string text_key(const ChoiceTokens& prompt, const std::string& decoding) {
+  Sha256 key;
+  key.update(decoding + "\n");
+  key.update(std::as_bytes(std::span(prompt.prompt)));
   return key.finish().substr(0, 32);
 }
 
@@ -132,6 +140,47 @@ EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, con
     scores.seconds += kept->seconds;
   }
   return scores;
+}
+
+void EvalScorer::write_missing(const std::vector<Question>& prompts, const QuestionGroup& group,
+                               const std::vector<std::string>& keys, WriteOptions options) {
+  std::vector<std::string> missing;
+  std::vector<ChoiceTokens> asked;
+  std::set<std::string> seen;
+  for (const auto q : group.members) {
+    if (store_.find_text(keys[q]) != nullptr || !seen.insert(keys[q]).second) continue;
+    missing.push_back(keys[q]);
+    asked.push_back(prompts[q].tokens);
+  }
+  options.prefix = group.prefix;
+  options.on_written = [&](const std::vector<std::pair<std::size_t, WrittenText>>& written) {
+    std::vector<std::pair<std::string, KeptText>> kept;
+    for (const auto& one : written)
+      kept.emplace_back(missing[one.first], KeptText{one.second.text, one.second.tokens, one.second.seconds});
+    store_.add_texts(kept);
+  };
+  write_texts(*base_.model, asked, options);
+}
+
+EvalScorer::Texts EvalScorer::write(const std::vector<Question>& prompts, const std::vector<QuestionGroup>& groups,
+                                    GenerateOptions how, const std::string& what) {
+  WriteOptions options;
+  options.generate = std::move(how);
+  options.generate.slots = frozen_.slots();
+  options.what = what;
+  const std::string decoding = decoding_text(options.generate);
+  std::vector<std::string> keys;
+  for (const auto& prompt : prompts) keys.push_back(text_key(prompt.tokens, decoding));
+  for (const auto& group : groups) write_missing(prompts, group, keys, options);
+  Texts texts;
+  for (const auto& key : keys) {
+    const KeptText* kept = store_.find_text(key);
+    if (kept == nullptr) fail(Category::Internal, store_.file().string(), "lacks a text that was written");
+    texts.texts.push_back(kept->text);
+    texts.tokens.push_back(kept->tokens);
+    texts.seconds += kept->seconds;
+  }
+  return texts;
 }
 
 }  // namespace graft

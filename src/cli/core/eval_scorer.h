@@ -11,6 +11,7 @@
 #include "convert/merged_weights.h"
 #include "eval/in_context.h"
 #include "eval/rank.h"
+#include "eval/write.h"
 #include "report/score_store.h"
 
 namespace graft {
@@ -51,6 +52,18 @@ class EvalScorer {
   Scores score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
                const std::string& what, bool greedy);
 
+  struct Texts {
+    std::vector<std::string> texts;    ///< by prompt, white space as written
+    std::vector<std::int64_t> tokens;  ///< of each
+    double seconds = 0;                ///< that writing them took, now or then
+  };
+
+  /// What the model writes behind each prompt (Question::tokens without choices), the adapter added to `how`. Each
+  /// batch's texts are kept as soon as they are there, after Ctrl-C too those that had ended. `groups` cover the
+  /// prompts. Throws as write_texts and ScoreStore.
+  Texts write(const std::vector<Question>& prompts, const std::vector<QuestionGroup>& groups, GenerateOptions how,
+              const std::string& what);
+
   const EvalAdapter* adapter() const { return adapter_; }
   const Model& model() const { return *base_.model; }
   const Tokenizer& tokenizer() const { return *base_.tokenizer; }
@@ -59,6 +72,8 @@ class EvalScorer {
   const KeptScore* find(const std::string& key, bool greedy) const;
   void score_missing(const std::vector<Question>& questions, const QuestionGroup& group,
                      const std::vector<std::string>& keys, const RankOptions& options);
+  void write_missing(const std::vector<Question>& prompts, const QuestionGroup& group,
+                     const std::vector<std::string>& keys, WriteOptions options);
 
   const Base& base_;
   const EvalAdapter* adapter_;

@@ -4,18 +4,23 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <numeric>
 #include <optional>
 
 #include "cli/core/evaluation.h"
+#include "data/text_filter.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
 #include "statistics/proportion.h"
+#include "statistics/text_metric.h"
 #include "statistics/words.h"
 
 namespace graft {
 namespace {
+
+constexpr std::size_t kShownTexts = 20;  // questions
 
 template <typename Value>
 double mean_over(const std::vector<EvalPass>& passes, Value value) {
@@ -57,14 +62,18 @@ class Statistics {
     row.wilson_low = interval.low;
     row.wilson_high = interval.high;
     for (std::size_t m = 1; m < data_.metrics.size(); ++m)
-      row.metrics.push_back(data_.task.generates() ? perplexity(data_.metrics[m], given)
-                                                   : score(data_.metrics[m], answers.runs));
+      row.metrics.push_back(further_score(data_.metrics[m], given, answers.runs));
     row.runs = static_cast<std::int64_t>(given.passes.size());
     if (row.runs > 1) row.spread = quartiles_of(accuracies(answers.runs));
     row.orders = over_orders(given, accuracies(answers.runs));
     row.calibration = calibration_of(all_answers(given));
     add_cost(given, row);
     return row;
+  }
+
+  EvaluatedTextDifference text_difference(const std::string& metric, const EvalRow& base, const EvalRow& row) const {
+    const auto paired = paired_bootstrap(truth_.size(), text_statistic(metric, base), text_statistic(metric, row));
+    return {{paired.difference, paired.interval.low, paired.interval.high}, paired.p_value};
   }
 
   EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
@@ -141,6 +150,47 @@ class Statistics {
     return {std::min(mean, 1.0), interval.low, interval.high};  // a sum of thirds may be a bit above 1
   }
 
+  ReportScore further_score(const std::string& name, const EvalRow& row, const Runs& runs) const {
+    if (is_text_metric(name)) return interval_of(text_statistic(name, row));
+    return data_.task.generates() ? perplexity(name, row) : score(name, runs);
+  }
+
+  using Statistic = std::function<double(std::span<const std::size_t>)>;
+
+  // The value for all questions, with the interval over resamples of them.
+  ReportScore interval_of(const Statistic& statistic) const {
+    std::vector<std::size_t> all(truth_.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    const Interval interval = bootstrap(truth_.size(), statistic);
+    return {statistic(all), interval.low, interval.high};
+  }
+
+  // The mean over the runs of a metric of what they wrote. Texts are read once, whatever is resampled.
+  Statistic text_statistic(const std::string& name, const EvalRow& row) const {
+    const TextMetric& measure = text_metric(name);
+    std::vector<CaseSums> runs;
+    for (const EvalPass& pass : row.passes) {
+      std::vector<std::string> texts;
+      std::vector<std::vector<std::string>> references;
+      for (std::size_t q = 0; q < pass.texts.size(); ++q) {
+        texts.push_back(scored_text(data_.task, pass.texts[q]));
+        references.push_back(data_.references(pass.place, q));
+      }
+      runs.push_back(measure.sums({texts, references}));
+    }
+    return [&measure, runs](std::span<const std::size_t> indices) {
+      double mean = 0;
+      for (const CaseSums& sums : runs) {
+        std::vector<double> total(sums.front().size(), 0);
+        for (const auto index : indices) {
+          for (std::size_t i = 0; i < total.size(); ++i) total[i] += sums[index][i];
+        }
+        mean += measure.of_sums(total) / static_cast<double>(runs.size());
+      }
+      return mean;
+    };
+  }
+
   // exp of minus the log-probability of the first references for each of their tokens, words or bytes.
   ReportScore perplexity(const std::string& metric, const EvalRow& row) const {
     std::vector<std::vector<double>> units;
@@ -157,10 +207,7 @@ class Statistics {
       }
       return sum;
     };
-    std::vector<std::size_t> all(truth_.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    const Interval interval = bootstrap(truth_.size(), mean);
-    return {mean(all), interval.low, interval.high};
+    return interval_of(mean);
   }
 
   std::vector<double> units_of(const std::string& metric, const EvalPass& pass) const {
@@ -212,6 +259,19 @@ std::string runs_text(const EvalData& data, const std::vector<EvalRow>& rows) {
   return text;
 }
 
+// What every row wrote for the first questions, in the first template.
+std::vector<EvaluatedText> texts_of(const EvalData& data, const std::vector<EvalRow>& rows) {
+  std::vector<EvaluatedText> texts;
+  if (!data.writes) return texts;
+  for (std::size_t q = 0; q < std::min(kShownTexts, data.questions.front().size()); ++q) {
+    const Example& question = data.questions.front()[q];
+    EvaluatedText text{question.prompt, question.where, data.references(0, q), {}};
+    for (const auto& row : rows) text.outputs.push_back(scored_text(data.task, row.passes.front().texts[q]));
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
 }  // namespace
 
 EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) {
@@ -224,9 +284,15 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
   task.metrics.assign(data.metrics.begin() + 1, data.metrics.end());
   task.percent = !data.task.generates();
   task.notes = data.notes;
+  const auto written = std::find_if(task.metrics.begin(), task.metrics.end(), is_text_metric);
+  if (written != task.metrics.end()) task.text_metric = *written;
+  task.texts = texts_of(data, rows);
   for (const auto& row : rows) {
     task.rows.push_back(statistics.row(row));
-    if (&row != &rows.front()) task.rows.back().difference = statistics.difference(rows.front(), row);
+    if (&row == &rows.front()) continue;
+    task.rows.back().difference = statistics.difference(rows.front(), row);
+    if (!task.text_metric.empty())
+      task.rows.back().text_difference = statistics.text_difference(task.text_metric, rows.front(), row);
   }
   return task;
 }

@@ -110,6 +110,35 @@ TEST(EvalStatistics, CalibrationIsOverAllRuns) {
   EXPECT_DOUBLE_EQ(task.rows[1].calibration->error, 0) << "8 of 16 answers";
 }
 
+TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
+  EvalData data = questions();
+  data.task.labels.clear();
+  data.task.templates[0].target = "{text}";
+  data.metrics = {"accuracy", "exact_match", "bleu"};
+  data.writes = true;
+  EvalPass base = pass_with(8), better = base;
+  for (std::size_t q = 0; q < 8; ++q) {
+    data.questions[0][q].choices = {" one two three four", " five"};
+    base.ranked[q] = better.ranked[q] = {1, 0, {-3}, {}};
+    base.texts.push_back(q < 2 ? "one two three four\n" : "no");
+    better.texts.push_back(q < 6 ? " five" : "no");
+  }
+  const EvaluatedTask task = evaluated(data, {{"0-shot", 0, nullptr, {base}}, {"2-shot", 2, nullptr, {better, base}}});
+  EXPECT_EQ(task.text_metric, "exact_match");
+  EXPECT_DOUBLE_EQ(task.rows[0].metrics[0].value, 0.25) << "white space around does not count";
+  EXPECT_DOUBLE_EQ(task.rows[1].metrics[0].value, 0.5) << "the mean of both runs";
+  EXPECT_LT(task.rows[0].metrics[0].low, 0.25);
+  EXPECT_GT(task.rows[0].metrics[0].high, 0.25);
+  EXPECT_GT(task.rows[0].metrics[1].value, 0);
+  EXPECT_FALSE(task.rows[0].text_difference.has_value());
+  ASSERT_TRUE(task.rows[1].text_difference.has_value());
+  EXPECT_DOUBLE_EQ(task.rows[1].text_difference->score.value, 0.25);
+  EXPECT_GT(task.rows[1].text_difference->bootstrap_p, 0);
+  ASSERT_EQ(task.texts.size(), 8u);
+  EXPECT_EQ(task.texts[0].outputs, (std::vector<std::string>{"one two three four", "five"}));
+  EXPECT_EQ(task.texts[0].references, (std::vector<std::string>{"one two three four", "five"}));
+}
+
 TEST(EvalStatistics, TextsHavePerplexities) {
   EvalData data = questions();
   data.task.labels.clear();

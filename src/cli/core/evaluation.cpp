@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "convert/merged_weights.h"
+#include "data/text_filter.h"
+#include "data/unicode.h"
 #include "eval/write.h"
 #include "statistics/bootstrap.h"
 #include "statistics/calibration.h"
@@ -16,6 +18,8 @@
 
 namespace graft {
 namespace {
+
+constexpr std::int64_t kNewTokens = 100;  // where neither the run nor the task says how many
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -50,22 +54,16 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
 }
 
 std::map<std::string, double> text_scores_of(const Job& job, const std::vector<std::string>& texts) {
+  std::vector<std::string> compared;
+  for (const auto& text : texts) compared.push_back(scored_text(job.task, text));
   std::vector<std::vector<std::string>> references;
-  for (const auto& example : job.held_out) references.push_back(example.references);
+  for (const auto& example : job.held_out) {
+    auto& of_example = references.emplace_back();
+    for (const auto& reference : example.references) of_example.push_back(scored_reference(job.task, reference));
+  }
   std::map<std::string, double> scores;
-  for (const auto& metric : job.task.metrics) scores[metric] = text_metric(metric).score({texts, references});
+  for (const auto& metric : job.task.metrics) scores[metric] = text_metric(metric).score({compared, references});
   return scores;
-}
-
-GenerateOptions generate_options(const Job& job) {
-  const auto& generation = job.config.generation;
-  GenerateOptions options;
-  options.max_new_tokens = generation.max_new_tokens;
-  options.sampling.no_repeat_ngram = generation.no_repeat_ngram;
-  options.beam = {generation.beams, generation.length_penalty, early_stopping_of(generation.early_stopping)};
-  options.tokenizer = job.tokenizer.get();
-  if (job.model->dtype() == at::kFloat) options.activations = Activations::Exact;
-  return options;
 }
 
 Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::string& what) {
@@ -146,13 +144,40 @@ std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, c
   return rank(*job.model, made.held_out, options);
 }
 
+GenerateOptions generate_options(const RunConfig& config, const Task& task, const Model& model,
+                                 const Tokenizer& tokenizer) {
+  const auto& generation = config.generation;
+  GenerateOptions options;
+  options.max_new_tokens = generation.max_new_tokens;
+  if (options.max_new_tokens == 0) options.max_new_tokens = task.decoding.max_new_tokens;
+  if (options.max_new_tokens == 0) options.max_new_tokens = kNewTokens;
+  options.sampling.no_repeat_ngram = generation.no_repeat_ngram;
+  options.beam = {generation.beams, generation.length_penalty, early_stopping_of(generation.early_stopping)};
+  options.stop = task.decoding.stop;
+  options.tokenizer = &tokenizer;
+  if (model.dtype() == at::kFloat) options.activations = Activations::Exact;
+  return options;
+}
+
+std::string decoding_text(const GenerateOptions& options) {
+  constexpr const char* kEarly[] = {"true", "false", "never"};
+  std::string text =
+      fmt::format("{} {} {} {} {}", options.max_new_tokens, options.beam.beams, options.beam.length_penalty,
+                  options.sampling.no_repeat_ngram, kEarly[static_cast<std::size_t>(options.beam.early_stopping)]);
+  for (const auto& stop : options.stop) text += fmt::format(" {}:{}", stop.size(), stop);
+  return text;
+}
+
 std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what) {
   WriteOptions options;
-  options.generate = generate_options(job);
+  options.generate = generate_options(job.config, job.task, *job.model, *job.tokenizer);
   options.what = what;
   const FrozenAdapter frozen(*job.model, adapter);
   options.generate.slots = frozen.slots();
-  return write_texts(*job.model, job.templates.front().held_out, options);
+  std::vector<std::string> texts;
+  for (const auto& written : write_texts(*job.model, job.templates.front().held_out, options))
+    texts.push_back(without_space_around(written.text));
+  return texts;
 }
 
 Evaluation evaluate(const Job& job, const Adapter* adapter, const std::string& what) {
@@ -244,11 +269,8 @@ std::string evaluation_key(const Job& job) {
       }
     }
   };
-  if (job.task.generates()) {
-    const auto& how = job.config.generation;
-    key.update(fmt::format("\n{} {} {} {} {}", how.max_new_tokens, how.beams, how.length_penalty, how.no_repeat_ngram,
-                           how.early_stopping));
-  }
+  if (job.task.generates())
+    key.update("\n" + decoding_text(generate_options(job.config, job.task, *job.model, *job.tokenizer)));
   for (const auto& made : job.templates) {
     key.update("\n" + made.name);
     add(made.held_out);

@@ -8,6 +8,7 @@
 
 #include "cli/core/job.h"
 #include "eval/rank.h"
+#include "generate/decode.h"
 #include "report/html.h"
 #include "report/run_folder.h"
 
@@ -39,7 +40,14 @@ struct Evaluation {
 std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, const Adapter* adapter,
                                    const std::string& what);
 
-/// Generation: the text of every held-out prompt.
+/// How a run writes the texts of a task: with the settings of the run, else with those of the task.
+GenerateOptions generate_options(const RunConfig& config, const Task& task, const Model& model,
+                                 const Tokenizer& tokenizer);
+
+/// All that a text follows from beside model, adapter and prompt, as text.
+std::string decoding_text(const GenerateOptions& options);
+
+/// Generation: the text of every held-out prompt, without white space around.
 std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what);
 
 /// The held-out examples in the first template, by rank classification or, of a generation task, by writing and scoring

@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "data/text_filter.h"
+#include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
@@ -91,15 +94,41 @@ Scores choice_scores_of(const EvalData& data, const EvalPass& pass, const Exampl
   return scores;
 }
 
+std::vector<std::string> text_metrics_of(const EvalData& data) {
+  std::vector<std::string> names;
+  std::copy_if(data.metrics.begin(), data.metrics.end(), std::back_inserter(names), is_text_metric);
+  return names;
+}
+
+// What a pass wrote, as the metrics compare it.
+struct Written {
+  std::vector<std::string> texts;
+  std::vector<std::vector<std::string>> references;
+
+  Written(const EvalData& data, const EvalPass& pass) {
+    for (std::size_t q = 0; q < pass.texts.size(); ++q) {
+      texts.push_back(scored_text(data.task, pass.texts[q]));
+      references.push_back(data.references(pass.place, q));
+    }
+  }
+};
+
+Json generation_arguments(const EvalPass& pass) {
+  return {{"until", pass.stop}, {"max_gen_toks", pass.max_new_tokens}, {"do_sample", false}, {"temperature", 0.0}};
+}
+
 Scores scores_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
   if (!data.task.generates()) return choice_scores_of(data, pass, question, q);
   return {{"perplexity", pass.sums[q].front()}, {"acc", pass.ranked[q].prediction == 1 ? 1.0 : 0.0}};
 }
 
 // What the harness would call a document: the question as it is asked, without what stands in front of it.
-Json document_of(const EvalData& data, const Example& question) {
+Json document_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
   Json document = {{"id", question.id}, {"where", question.where}, {"prompt", question.prompt}};
-  if (data.task.generates()) {
+  if (data.writes) {
+    const auto references = data.references(pass.place, q);
+    document["target"] = references.size() == 1 ? Json(references.front()) : Json(references);
+  } else if (data.task.generates()) {
     document["target"] = question.choices.front();
   } else {
     document["choices"] = plain_choices(question);
@@ -108,8 +137,12 @@ Json document_of(const EvalData& data, const Example& question) {
   return document;
 }
 
-Json arguments_of(const EvalData& data, const std::string& prompt, const Example& question) {
+Json arguments_of(const EvalData& data, const EvalPass& pass, const std::string& prompt, const Example& question) {
   Json arguments = Json::object();
+  if (data.writes) {
+    arguments["gen_args_0"] = {{"arg_0", prompt}, {"arg_1", generation_arguments(pass)}};
+    return arguments;
+  }
   const std::size_t count = data.task.generates() ? 1 : question.choices.size();
   for (std::size_t c = 0; c < count; ++c)
     arguments[fmt::format("gen_args_{}", c)] = {{"arg_0", prompt}, {"arg_1", question.choices[c]}};
@@ -119,24 +152,43 @@ Json arguments_of(const EvalData& data, const std::string& prompt, const Example
 // [log-probability, whether greedy decoding writes it] as texts. Of choices the latter is not looked at.
 Json responses_of(const EvalData& data, const EvalPass& pass, std::size_t q) {
   Json responses = Json::array();
+  if (data.writes) {
+    responses.push_back(pass.texts[q]);
+    return responses;
+  }
   const std::size_t count = data.task.generates() ? 1 : pass.sums[q].size();
   const char* greedy = !data.task.generates() ? "None" : pass.ranked[q].prediction == 1 ? "True" : "False";
   for (std::size_t c = 0; c < count; ++c) responses.push_back(Json::array({Json(pass.sums[q][c]).dump(), greedy}));
   return responses;
 }
 
+// Of a metric of the whole corpus the harness keeps what is compared.
+void add_text_scores(Json& sample, const EvalData& data, const EvalPass& pass, std::size_t q) {
+  const std::vector<std::string> text = {scored_text(data.task, pass.texts[q])};
+  const std::vector<std::vector<std::string>> references = {data.references(pass.place, q)};
+  sample["filtered_resps"] = text;
+  for (const auto& name : text_metrics_of(data)) {
+    const TextMetric& metric = text_metric(name);
+    sample["metrics"].push_back(name);
+    sample[name] = metric.mean_of_cases ? Json(metric.score({text, references}))
+                                        : Json::array({references.front().front(), text.front()});
+  }
+}
+
 // With the hashes by which the harness tells whether two runs asked the same.
 Json sample_of(const EvalData& data, const EvalPass& pass, const Example& question, const std::string& prompt,
                std::size_t q) {
-  const Json document = document_of(data, question);
-  const std::string target = data.task.generates() ? question.choices.front() : std::to_string(question.label);
+  const Json document = document_of(data, pass, question, q);
+  const std::string target = data.writes             ? data.references(pass.place, q).front()
+                             : data.task.generates() ? question.choices.front()
+                                                     : std::to_string(question.label);
   const Json responses = responses_of(data, pass, q);
   Json each = Json::array();
   for (const auto& response : responses) each.push_back(Json::array({response}));
   Json sample = {{"doc_id", q},
                  {"doc", document},
                  {"target", target},
-                 {"arguments", arguments_of(data, prompt, question)},
+                 {"arguments", arguments_of(data, pass, prompt, question)},
                  {"resps", each},
                  {"filtered_resps", responses},
                  {"filter", "none"},
@@ -144,6 +196,10 @@ Json sample_of(const EvalData& data, const EvalPass& pass, const Example& questi
                  {"doc_hash", sha256(dumped(document, 2))},
                  {"prompt_hash", sha256(prompt)},
                  {"target_hash", sha256(target)}};
+  if (data.writes) {
+    add_text_scores(sample, data, pass, q);
+    return sample;
+  }
   for (const auto& score : scores_of(data, pass, question, q)) {
     sample["metrics"].push_back(score.first);
     sample[score.first] = score.second;
@@ -151,8 +207,25 @@ Json sample_of(const EvalData& data, const EvalPass& pass, const Example& questi
   return sample;
 }
 
+void add_text_metrics(Json& metrics, const EvalData& data, const EvalPass& pass) {
+  const Written written(data, pass);
+  for (const auto& name : text_metrics_of(data)) {
+    const TextMetric& metric = text_metric(name);
+    const CaseSums sums = metric.sums({written.texts, written.references});
+    std::vector<double> each;
+    for (const auto& one : sums) each.push_back(one.front());
+    metrics[name + ",none"] = metric.of_sums(total_of(sums));
+    metrics[name + "_stderr,none"] = metric.mean_of_cases ? standard_error(each) : Json("N/A");
+  }
+}
+
 // Scores over the questions, with the harness's aggregation.
 Json metrics_of(const EvalData& data, const EvalPass& pass) {
+  if (data.writes) {
+    Json metrics = {{"name", data.task.name}, {"alias", data.task.name}, {"sample_len", data.count()}};
+    add_text_metrics(metrics, data, pass);
+    return metrics;
+  }
   std::vector<std::pair<std::string, std::vector<double>>> values;
   const auto& questions = data.questions[pass.place];
   for (std::size_t q = 0; q < questions.size(); ++q) {
@@ -176,19 +249,39 @@ Json directions_of(const Json& metrics) {
   Json directions = Json::object();
   for (const auto& [key, value] : metrics.items()) {
     const std::string name = key.substr(0, key.find(','));
-    if (key.ends_with(",none") && !name.ends_with("_stderr")) directions[name] = name != "perplexity";
+    if (key.ends_with(",none") && !name.ends_with("_stderr"))
+      directions[name] = is_text_metric(name) ? text_metric(name).higher_is_better : name != "perplexity";
   }
   return directions;
 }
 
+// What comes nearest to comparing texts without white space around.
+Json space_filter() {
+  Json steps = Json::array();
+  for (const char* function : {"remove_whitespace", "take_first"})
+    steps.push_back(Json::object({{"function", function}}));
+  Json filter = Json::object();
+  filter["name"] = "none";
+  filter["filter"] = steps;
+  Json filters = Json::array();
+  filters.push_back(filter);
+  return filters;
+}
+
 // A configuration with which the harness itself would read the documents of the samples.
-Json config_of(const EvalData& data, const EvalRow& row, const PromptLayout& layout, const std::string& template_name,
+Json config_of(const EvalData& data, const EvalRow& row, const EvalPass& pass, const PromptLayout& layout,
                const Json& directions) {
   Json config = {{"task", data.task.name},
-                 {"output_type", data.task.generates() ? "loglikelihood" : "multiple_choice"},
+                 {"output_type", data.writes             ? "generate_until"
+                                 : data.task.generates() ? "loglikelihood"
+                                                         : "multiple_choice"},
                  {"doc_to_text", "prompt"},
                  {"doc_to_target", data.task.generates() ? "target" : "label"}};
   if (!data.task.generates()) config["doc_to_choice"] = "choices";
+  if (data.writes) {
+    config["generation_kwargs"] = generation_arguments(pass);
+    if (data.task.documents == nullptr) config["filter_list"] = space_filter();
+  }
   config["description"] = instruction_text(layout);
   config["target_delimiter"] = data.task.generates() ? "" : data.task.delimiter;
   config["fewshot_delimiter"] = layout.separator;
@@ -199,7 +292,7 @@ Json config_of(const EvalData& data, const EvalRow& row, const PromptLayout& lay
   config["repeats"] = 1;
   config["should_decontaminate"] = false;
   config["metadata"] = {{"version", sha256(data.task.text).substr(0, 12)},
-                        {"template", template_name},
+                        {"template", pass.template_name},
                         {"normalisation", data.task.normalisation},
                         {"data", data.path}};
   return config;
@@ -292,7 +385,7 @@ void LmEvalResults::add_pass(const EvalData& data, const EvalRow& row, const Eva
   results["task_hashes"][task] = sha256(write_samples(data, pass, layout, demonstrator, name));
   const Json metrics = metrics_of(data, pass);
   const Json directions = directions_of(metrics);
-  const Json config = config_of(data, row, layout, pass.template_name, directions);
+  const Json config = config_of(data, row, pass, layout, directions);
   results["results"][task] = metrics;
   results["configs"][task] = config;
   results["versions"][task] = config.at("metadata").at("version");
