@@ -94,7 +94,8 @@ void declare(CLI::App& app) {
       ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
-  app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1 (default: the task's)");
+  app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1; of texts token_perplexity, word_perplexity or byte_perplexity; of "
+                 "running text bits_per_byte too (default: the task's)");
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: dense)")
@@ -326,6 +327,13 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   return report;
 }
 
+std::map<std::string, double> recorded_scores(const EvaluatedTask& task, const EvaluatedRow& row) {
+  if (task.graded) return {{"accuracy", row.accuracy.value}};
+  std::map<std::string, double> scores;
+  for (std::size_t m = 0; m < task.metrics.size(); ++m) scores[task.metrics[m]] = row.metrics[m].value;
+  return scores;
+}
+
 // The list of runs stands beside the folder; an evaluation does not fail because it cannot be written.
 void record(const fs::path& home, std::time_t started, const EvaluationReport& report) {
   const fs::path folder = fs::canonical(home);
@@ -339,7 +347,7 @@ void record(const fs::path& home, std::time_t started, const EvaluationReport& r
                           task.name,
                           row.name,
                           0,
-                          {{"accuracy", row.accuracy.value}}};
+                          recorded_scores(task, row)};
       const std::string why = record_run(folder.parent_path() / "runs.db", run);
       if (why.empty()) continue;
       std::fprintf(stderr, "graft: note: %s\n", why.c_str());

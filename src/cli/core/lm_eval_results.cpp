@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "eval/rolling.h"
 
 namespace graft {
 namespace {
@@ -69,18 +71,52 @@ std::vector<double> over_length(const std::vector<double>& sums, const std::vect
   return normalised;
 }
 
-// As the harness has them: the delimiter stands in its configuration.
+// Choices are contexts of one target there too.
+bool is_partial(const Example& question) {
+  return !question.continuation.empty();
+}
+
+// As the harness has them: the delimiter stands in its configuration, and a choice that is read is the whole context.
 std::vector<std::string> plain_choices(const Example& question) {
   std::vector<std::string> plain;
-  for (const auto& choice : question.choices) plain.push_back(choice.substr(question.delimiter_bytes));
+  for (const auto& choice : question.choices)
+    plain.push_back(is_partial(question) ? question.prompt + choice : choice.substr(question.delimiter_bytes));
   return plain;
+}
+
+// Of running text: the log-probability of the document and what it is divided by.
+Json running_scores_of(const EvalPass& pass, const Example& question, std::size_t q) {
+  const std::string& text = question.choices.front();
+  const double log_p = pass.sums[q].front();
+  const auto words = rolling_words(text);
+  return {{"word_perplexity", {log_p, words}},
+          {"byte_perplexity", {log_p, text.size()}},
+          {"bits_per_byte", {log_p, text.size()}}};
+}
+
+// weighted_perplexity() and bits_per_byte() of the harness.
+Json running_metrics_of(const EvalData& data, const EvalPass& pass) {
+  double log_p = 0, words = 0, bytes = 0;
+  const auto& documents = data.questions[pass.place];
+  for (std::size_t d = 0; d < documents.size(); ++d) {
+    const std::string& text = documents[d].choices.front();
+    log_p += pass.sums[d].front();
+    words += static_cast<double>(rolling_words(text));
+    bytes += static_cast<double>(text.size());
+  }
+  return {{"word_perplexity,none", std::exp(-log_p / words)},
+          {"word_perplexity_stderr,none", "N/A"},
+          {"byte_perplexity,none", std::exp(-log_p / bytes)},
+          {"byte_perplexity_stderr,none", "N/A"},
+          {"bits_per_byte,none", -log_p / bytes / std::numbers::ln2},
+          {"bits_per_byte_stderr,none", "N/A"}};
 }
 
 using Scores = std::vector<std::pair<std::string, double>>;  // of one question, by the harness's names
 
 Scores choice_scores_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
   const auto& sums = pass.sums[q];
-  const auto label = static_cast<std::size_t>(question.label);
+  const auto label = static_cast<std::size_t>(pass.ranked[q].truths.empty() ? question.label : pass.ranked[q].label);
   const auto hit = [&](const std::vector<double>& values) { return first_highest(values) == label ? 1.0 : 0.0; };
   Scores scores = {{"acc", hit(sums)}};
   const auto plain = plain_choices(question);
@@ -98,27 +134,37 @@ Scores scores_of(const EvalData& data, const EvalPass& pass, const Example& ques
 
 // What the harness would call a document: the question as it is asked, without what stands in front of it.
 Json document_of(const EvalData& data, const Example& question) {
-  Json document = {{"id", question.id}, {"where", question.where}, {"prompt", question.prompt}};
-  if (data.task.generates()) {
+  Json document = {{"id", question.id}, {"where", question.where}};
+  if (!data.task.rolls() && !is_partial(question)) document["prompt"] = question.prompt;
+  if (!data.task.has_choices()) {
     document["target"] = question.choices.front();
   } else {
     document["choices"] = plain_choices(question);
     document["label"] = question.label;
   }
+  if (is_partial(question)) document["target"] = question.continuation;
   return document;
 }
 
 Json arguments_of(const EvalData& data, const std::string& prompt, const Example& question) {
   Json arguments = Json::object();
+  if (data.task.rolls()) {
+    arguments["gen_args_0"] = {{"arg_0", question.choices.front()}};
+    return arguments;
+  }
   const std::size_t count = data.task.generates() ? 1 : question.choices.size();
-  for (std::size_t c = 0; c < count; ++c)
-    arguments[fmt::format("gen_args_{}", c)] = {{"arg_0", prompt}, {"arg_1", question.choices[c]}};
+  for (std::size_t c = 0; c < count; ++c) {
+    const std::string& choice = question.choices[c];
+    arguments[fmt::format("gen_args_{}", c)] = {{"arg_0", is_partial(question) ? prompt + choice : prompt},
+                                                {"arg_1", is_partial(question) ? question.continuation : choice}};
+  }
   return arguments;
 }
 
 // [log-probability, whether greedy decoding writes it] as texts. Of choices the latter is not looked at.
 Json responses_of(const EvalData& data, const EvalPass& pass, std::size_t q) {
   Json responses = Json::array();
+  if (data.task.rolls()) return Json::array({Json(pass.sums[q].front()).dump()});
   const std::size_t count = data.task.generates() ? 1 : pass.sums[q].size();
   const char* greedy = !data.task.generates() ? "None" : pass.ranked[q].prediction == 1 ? "True" : "False";
   for (std::size_t c = 0; c < count; ++c) responses.push_back(Json::array({Json(pass.sums[q][c]).dump(), greedy}));
@@ -129,7 +175,9 @@ Json responses_of(const EvalData& data, const EvalPass& pass, std::size_t q) {
 Json sample_of(const EvalData& data, const EvalPass& pass, const Example& question, const std::string& prompt,
                std::size_t q) {
   const Json document = document_of(data, question);
-  const std::string target = data.task.generates() ? question.choices.front() : std::to_string(question.label);
+  const std::string target = !data.task.has_choices() ? question.choices.front()
+                             : is_partial(question)   ? question.continuation
+                                                      : std::to_string(question.label);
   const Json responses = responses_of(data, pass, q);
   Json each = Json::array();
   for (const auto& response : responses) each.push_back(Json::array({response}));
@@ -144,6 +192,13 @@ Json sample_of(const EvalData& data, const EvalPass& pass, const Example& questi
                  {"doc_hash", sha256(dumped(document, 2))},
                  {"prompt_hash", sha256(prompt)},
                  {"target_hash", sha256(target)}};
+  if (data.task.rolls()) {
+    for (const auto& [name, value] : running_scores_of(pass, question, q).items()) {
+      sample["metrics"].push_back(name);
+      sample[name] = value;
+    }
+    return sample;
+  }
   for (const auto& score : scores_of(data, pass, question, q)) {
     sample["metrics"].push_back(score.first);
     sample[score.first] = score.second;
@@ -153,6 +208,11 @@ Json sample_of(const EvalData& data, const EvalPass& pass, const Example& questi
 
 // Scores over the questions, with the harness's aggregation.
 Json metrics_of(const EvalData& data, const EvalPass& pass) {
+  Json metrics = {{"name", data.task.name}, {"alias", data.task.name}, {"sample_len", data.count()}};
+  if (data.task.rolls()) {
+    metrics.update(running_metrics_of(data, pass));
+    return metrics;
+  }
   std::vector<std::pair<std::string, std::vector<double>>> values;
   const auto& questions = data.questions[pass.place];
   for (std::size_t q = 0; q < questions.size(); ++q) {
@@ -163,7 +223,6 @@ Json metrics_of(const EvalData& data, const EvalPass& pass) {
       values[m].second.push_back(scores[m].second);
     }
   }
-  Json metrics = {{"name", data.task.name}, {"alias", data.task.name}, {"sample_len", data.count()}};
   for (const auto& [metric, all] : values) {
     const bool perplexity = metric == "perplexity";
     metrics[metric + ",none"] = perplexity ? std::exp(-mean(all)) : mean(all);
@@ -176,7 +235,7 @@ Json directions_of(const Json& metrics) {
   Json directions = Json::object();
   for (const auto& [key, value] : metrics.items()) {
     const std::string name = key.substr(0, key.find(','));
-    if (key.ends_with(",none") && !name.ends_with("_stderr")) directions[name] = name != "perplexity";
+    if (key.ends_with(",none") && !name.ends_with("_stderr")) directions[name] = !name.ends_with("perplexity") && name != "bits_per_byte";
   }
   return directions;
 }
@@ -184,13 +243,17 @@ Json directions_of(const Json& metrics) {
 // A configuration with which the harness itself would read the documents of the samples.
 Json config_of(const EvalData& data, const EvalRow& row, const PromptLayout& layout, const std::string& template_name,
                const Json& directions) {
+  const bool partial = is_partial(data.questions.front().front());
+  const char* type = data.task.rolls()       ? "loglikelihood_rolling"
+                     : data.task.generates() ? "loglikelihood"
+                                             : "multiple_choice";
   Json config = {{"task", data.task.name},
-                 {"output_type", data.task.generates() ? "loglikelihood" : "multiple_choice"},
-                 {"doc_to_text", "prompt"},
-                 {"doc_to_target", data.task.generates() ? "target" : "label"}};
-  if (!data.task.generates()) config["doc_to_choice"] = "choices";
+                 {"output_type", type},
+                 {"doc_to_text", data.task.rolls() ? "" : partial ? "label" : "prompt"},
+                 {"doc_to_target", !data.task.has_choices() || partial ? "target" : "label"}};
+  if (data.task.has_choices()) config["doc_to_choice"] = "choices";
   config["description"] = instruction_text(layout);
-  config["target_delimiter"] = data.task.generates() ? "" : data.task.delimiter;
+  config["target_delimiter"] = !data.task.has_choices() || partial ? "" : data.task.delimiter;
   config["fewshot_delimiter"] = layout.separator;
   config["num_fewshot"] = row.shots;
   config["metric_list"] = Json::array();
