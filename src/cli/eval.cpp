@@ -94,8 +94,10 @@ void declare(CLI::App& app) {
       ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
-  app.add_option("--metric", a.metrics, "beside accuracy: balanced_accuracy, macro_f1; of texts token_perplexity, word_perplexity or byte_perplexity; of "
-                 "running text bits_per_byte too (default: the task's)");
+  app.add_option(
+      "--metric", a.metrics,
+      "beside accuracy: balanced_accuracy, macro_f1; of texts token_perplexity, word_perplexity or byte_perplexity; of "
+      "running text bits_per_byte too (default: the task's)");
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: dense)")

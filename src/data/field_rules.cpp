@@ -75,8 +75,8 @@ std::size_t count_turns(const Turns& turns, const Row& row) {
   for (const auto& [name, list] : turns.fields) {
     const std::size_t other = list_of(row, list).size();
     if (other == count) continue;
-    fail(Category::InvalidArgument, row.where, "the list '{}' has {} items and '{}' has {}; each turn needs one of both",
-         first.second, count, list, other);
+    fail(Category::InvalidArgument, row.where,
+         "the list '{}' has {} items and '{}' has {}; each turn needs one of both", first.second, count, list, other);
   }
   if (count == 0) fail(Category::InvalidArgument, row.where, "the list '{}' is empty or absent", first.second);
   return count;

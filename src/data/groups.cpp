@@ -45,7 +45,8 @@ Example render_group(const Task& task, const std::vector<Row>& group, std::size_
     for (const auto& text : texts) {
       const std::string reference(without_space_around(text));
       // What the rows themselves repeat stays.
-      const bool known = &text != &texts.front() && std::find(references.begin(), references.end(), reference) != references.end();
+      const bool known =
+          &text != &texts.front() && std::find(references.begin(), references.end(), reference) != references.end();
       if (!known) references.push_back(reference);
     }
   }

@@ -111,8 +111,8 @@ std::string continuation_of(const Task& task, const PromptTemplate& made, const 
   if (made.continuation.empty()) return "";
   const std::string text = values.text(made.continuation);
   if (text.empty()) {
-    fail(Category::InvalidArgument, row.where, "template '{}': nothing stands behind the choices, so nothing can be scored",
-         made.name);
+    fail(Category::InvalidArgument, row.where,
+         "template '{}': nothing stands behind the choices, so nothing can be scored", made.name);
   }
   return text;
 }

@@ -32,7 +32,7 @@ struct ChoiceTokens {
   std::vector<Choice> choices;
   std::int64_t label = -1;
   std::vector<std::int64_t> truths;  ///< every right choice, where there are several
-  std::int64_t cut = 0;  ///< tokens that the prompt lost at its beginning
+  std::int64_t cut = 0;              ///< tokens that the prompt lost at its beginning
 
   std::int64_t tokens() const;
   /// Prompt and choices: equal where the model reads and scores the same, whatever the rows were.
@@ -46,9 +46,9 @@ constexpr std::int64_t kUnboundedPrompt = 1024;
 /// would not fit `max_positions`, or where it is longer than `max_prompt`; 0: no limit but the model's context, or
 /// kUnboundedPrompt where it has none. The choice of an example that `writes` follows the prompt's own tokens, as when
 /// it is generated, and ends with the end-of-text token. Of an example with a continuation, choices are read and the
-/// continuation is scored behind each, its tokens those of the whole text. Throws InvalidArgument for an example without
-/// choices, an empty choice, two that are the same tokens, a continuation for an encoder–decoder model, or a model
-/// without an end-of-text token where one is needed.
+/// continuation is scored behind each, its tokens those of the whole text. Throws InvalidArgument for an example
+/// without choices, an empty choice, two that are the same tokens, a continuation for an encoder–decoder model, or a
+/// model without an end-of-text token where one is needed.
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
                       std::int64_t max_prompt = 0);
 

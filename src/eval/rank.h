@@ -22,8 +22,8 @@ Normalisation normalisation_of(const std::string& name);
 struct RankedExample {
   std::int64_t label = -1;  ///< where several choices are right, the answer if it is one of them, else the first
   std::int64_t prediction = 0;
-  std::vector<double> scores;         ///< normalised log-probability of every choice
-  std::vector<double> probabilities;  ///< softmax of the scores
+  std::vector<double> scores;             ///< normalised log-probability of every choice
+  std::vector<double> probabilities;      ///< softmax of the scores
   std::vector<std::int64_t> truths = {};  ///< every right choice, where there are several
 };
 

@@ -58,9 +58,8 @@ Line mean_line(const std::vector<EvaluatedTask>& tasks, const std::string& name,
 
 // What a right answer is, is not the same where texts are written: there is no mean over both.
 bool alike(const std::vector<EvaluatedTask>& tasks) {
-  return std::all_of(tasks.begin(), tasks.end(), [&](const EvaluatedTask& task) {
-    return task.graded && task.percent == tasks.front().percent;
-  });
+  return std::all_of(tasks.begin(), tasks.end(),
+                     [&](const EvaluatedTask& task) { return task.graded && task.percent == tasks.front().percent; });
 }
 
 }  // namespace

@@ -166,7 +166,7 @@ Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   if (settings.contextual && (!task.has_choices() || task.normalisation == "pmi"))
     fail(Category::InvalidArgument, "--calibrate", "{}; leave it out",
          !task.has_choices() ? fmt::format("compares choices, and task {} has none", task.name)
-                          : "and the normalisation pmi both take off what choices have by themselves");
+                             : "and the normalisation pmi both take off what choices have by themselves");
   metrics_of(settings, task);
   templates_of(config, task);
   return task;

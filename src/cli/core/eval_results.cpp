@@ -194,8 +194,7 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
   for (const auto& metric : row.metrics)
     cells.push_back(task.percent ? percent_with_interval(metric)
                                  : fmt::format("{:.4g} ({:.4g}–{:.4g})", metric.value, metric.low, metric.high));
-  if (task.graded && !task.runs.empty())
-    cells.push_back(row.spread ? percent_with_interval(*row.spread) : "-");
+  if (task.graded && !task.runs.empty()) cells.push_back(row.spread ? percent_with_interval(*row.spread) : "-");
   if (has_orders(task)) cells.push_back(row.orders ? percent_with_interval(*row.orders) : "-");
   if (has_calibration(task)) {
     cells.push_back(row.calibration ? percent(row.calibration->error) : "-");

@@ -19,11 +19,12 @@ struct EvalPass {
   /// Of a task with texts to write, label is 1, prediction whether greedy decoding begins with a reference, and the one
   /// score the log-probability of the first reference. Of running text the one score is the whole document's.
   std::vector<RankedExample> ranked;
-  std::vector<std::vector<double>> sums;       ///< log-probability of every choice, by question, not normalised
-  std::vector<std::int64_t> reference_tokens;  ///< of the first choice, by question; of running text, all that is scored
-  std::vector<std::int64_t> dropped;           ///< demonstrations that did not fit, by question
-  std::vector<std::int64_t> cut;               ///< tokens that the prompt lost at its beginning, by question
-  std::vector<std::string> demonstrations;     ///< ids, where they are the same for every question
+  std::vector<std::vector<double>> sums;  ///< log-probability of every choice, by question, not normalised
+  std::vector<std::int64_t>
+      reference_tokens;                     ///< of the first choice, by question; of running text, all that is scored
+  std::vector<std::int64_t> dropped;        ///< demonstrations that did not fit, by question
+  std::vector<std::int64_t> cut;            ///< tokens that the prompt lost at its beginning, by question
+  std::vector<std::string> demonstrations;  ///< ids, where they are the same for every question
   double seconds = 0;
   double prompt_tokens = 0;  ///< mean, demonstrations included
   double flops_alone = 0;    ///< of one question that reads its demonstrations itself

@@ -104,12 +104,9 @@ Json running_metrics_of(const EvalData& data, const EvalPass& pass) {
     words += static_cast<double>(rolling_words(text));
     bytes += static_cast<double>(text.size());
   }
-  return {{"word_perplexity,none", std::exp(-log_p / words)},
-          {"word_perplexity_stderr,none", "N/A"},
-          {"byte_perplexity,none", std::exp(-log_p / bytes)},
-          {"byte_perplexity_stderr,none", "N/A"},
-          {"bits_per_byte,none", -log_p / bytes / std::numbers::ln2},
-          {"bits_per_byte_stderr,none", "N/A"}};
+  return {{"word_perplexity,none", std::exp(-log_p / words)},         {"word_perplexity_stderr,none", "N/A"},
+          {"byte_perplexity,none", std::exp(-log_p / bytes)},         {"byte_perplexity_stderr,none", "N/A"},
+          {"bits_per_byte,none", -log_p / bytes / std::numbers::ln2}, {"bits_per_byte_stderr,none", "N/A"}};
 }
 
 using Scores = std::vector<std::pair<std::string, double>>;  // of one question, by the harness's names
@@ -193,7 +190,8 @@ Json sample_of(const EvalData& data, const EvalPass& pass, const Example& questi
                  {"prompt_hash", sha256(prompt)},
                  {"target_hash", sha256(target)}};
   if (data.task.rolls()) {
-    for (const auto& [name, value] : running_scores_of(pass, question, q).items()) {
+    const Json running = running_scores_of(pass, question, q);
+    for (const auto& [name, value] : running.items()) {
       sample["metrics"].push_back(name);
       sample[name] = value;
     }
@@ -235,7 +233,8 @@ Json directions_of(const Json& metrics) {
   Json directions = Json::object();
   for (const auto& [key, value] : metrics.items()) {
     const std::string name = key.substr(0, key.find(','));
-    if (key.ends_with(",none") && !name.ends_with("_stderr")) directions[name] = !name.ends_with("perplexity") && name != "bits_per_byte";
+    if (key.ends_with(",none") && !name.ends_with("_stderr"))
+      directions[name] = !name.ends_with("perplexity") && name != "bits_per_byte";
   }
   return directions;
 }
@@ -249,7 +248,9 @@ Json config_of(const EvalData& data, const EvalRow& row, const PromptLayout& lay
                                              : "multiple_choice";
   Json config = {{"task", data.task.name},
                  {"output_type", type},
-                 {"doc_to_text", data.task.rolls() ? "" : partial ? "label" : "prompt"},
+                 {"doc_to_text", data.task.rolls() ? ""
+                                 : partial         ? "label"
+                                                   : "prompt"},
                  {"doc_to_target", !data.task.has_choices() || partial ? "target" : "label"}};
   if (data.task.has_choices()) config["doc_to_choice"] = "choices";
   config["description"] = instruction_text(layout);
