@@ -126,7 +126,8 @@ std::vector<Case> text_cases() {
        R"({"title": "Cows", "context": "A cow eats.", "question": "Who eats?", "answers": {"text": ["A cow", "cow"], )"
        R"("answer_start": [0, 2]}})"
        "\n"
-       R"({"title": "Cows", "context": "A cow eats.", "question": "Who runs?", "answers": {"text": [], "answer_start": []}})",
+       R"({"title": "Cows", "context": "A cow eats.", "question": "Who runs?", )"
+       R"("answers": {"text": [], "answer_start": []}})",
        {"Cows\n\nA cow eats.\n\nQ: Who eats?\nA:", "Cows\n\nA cow eats.\n\nQ: Who runs?\nA:"},
        {" A cow", " not in the text"}},
       {"drop",
@@ -193,7 +194,8 @@ TEST(HubTasks, ChoicesOfWinograndeAreContextsOfOneText) {
 TEST(HubTasks, WinogradSchemasAreCutAroundTheirPronoun) {
   const Example made = first_example(
       "winograd", "wsc273.jsonl",
-      R"({"text": "Zoë saw Eve, so she left.", "pronoun": "she", "pronoun_loc": 16, "quote": "she left", "quote_loc": 16, )"
+      R"({"text": "Zoë saw Eve, so she left.", "pronoun": "she", "pronoun_loc": 16, "quote": "she left", )"
+      R"("quote_loc": 16, )"
       R"("options": ["Zoë", "Eve"], "label": 0, "source": "x"})",
       "pool");
   EXPECT_EQ(made.prompt, "Zoë saw Eve, so ");

@@ -202,8 +202,8 @@ TEST_F(LmEvalTask, TheTextOfALogLikelihoodHasNoDelimiter) {
 }
 
 TEST_F(LmEvalTask, ANumberAsTextMakesChoicesContexts) {
-  const std::string line =
-      R"({"text": "Ann saw Eve as she left.", "pronoun": "she", "pronoun_loc": 15, "options": ["Ann", "Eve"], "label": 1})";
+  const std::string line = R"({"text": "Ann saw Eve as she left.", "pronoun": "she", "pronoun_loc": 15, )"
+                           R"("options": ["Ann", "Eve"], "label": 1})";
   const Example made = example(kSchema, line);
   EXPECT_EQ(made.prompt, "");
   EXPECT_THAT(made.choices, ElementsAre("Ann saw Eve as Ann", "Ann saw Eve as Eve"));
