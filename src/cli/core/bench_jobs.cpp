@@ -144,7 +144,7 @@ BenchSample scoring(const Model& model, const TuningExamples& examples) {
     sample.work.flops += inference_flops(model, nullptr, tokens_of(question));
     choices += static_cast<double>(question.choices.size());
   }
-  const auto passes = groups_of(examples.questions, options.batch_tokens).size();
+  const auto passes = groups_of(examples.questions, model.config(), options.batch_tokens).size();
   sample.work.bytes = static_cast<double>(passes) * weights_read(model);
   sample.counts = {static_cast<double>(examples.questions.size()), choices};
   return sample;
