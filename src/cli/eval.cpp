@@ -98,7 +98,7 @@ void declare(CLI::App& app) {
       "--metric", a.metrics,
       "beside accuracy: balanced_accuracy, macro_f1; of texts to write bleu, rougeL, exact_match, squad_f1 … "
       "(docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the task's); without "
-      "one of the former nothing is written");
+      "one of the former nothing is written; of running text the latter and bits_per_byte");
   app.add_option("--batch-tokens", a.batch_tokens,
                  "tokens computed at a time: fewer take less memory; scores are the same")
       ->check(count_from(1))
@@ -344,13 +344,18 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   return report;
 }
 
+std::map<std::string, double> recorded_scores(const EvaluatedTask& task, const EvaluatedRow& row) {
+  std::map<std::string, double> scores;
+  if (task.graded) scores["accuracy"] = row.accuracy.value;
+  for (std::size_t m = 0; m < row.metrics.size(); ++m) scores[task.metrics[m]] = row.metrics[m].value;
+  return scores;
+}
+
 // The list of runs stands beside the folder; an evaluation does not fail because it cannot be written.
 void record(const fs::path& home, std::time_t started, const EvaluationReport& report) {
   const fs::path folder = fs::canonical(home);
   for (const auto& task : report.tasks) {
     for (const auto& row : task.rows) {
-      std::map<std::string, double> scores = {{"accuracy", row.accuracy.value}};
-      for (std::size_t m = 0; m < row.metrics.size(); ++m) scores[task.metrics[m]] = row.metrics[m].value;
       const RunRecord run{fmt::format("{} {} {}", folder.string(), task.name, row.name),
                           folder.string(),
                           fmt::format("{:%FT%TZ}", fmt::gmtime(started)),
@@ -359,7 +364,7 @@ void record(const fs::path& home, std::time_t started, const EvaluationReport& r
                           task.name,
                           row.name,
                           0,
-                          scores};
+                          recorded_scores(task, row)};
       const std::string why = record_run(folder.parent_path() / "runs.db", run);
       if (why.empty()) continue;
       std::fprintf(stderr, "graft: note: %s\n", why.c_str());
@@ -427,6 +432,7 @@ const Verb eval{
     "'Sort these messages.' --output runs/mine\n"
     "  graft eval --model SmolLM2.gguf --task e2e --data e2e/ --shots 0,3 --eval-rows 200 --adapter runs/e2e --set "
     "generation.beams=5 --output runs/eval-e2e\n"
+    "  graft eval --model SmolLM2.gguf --task running_text --data book.txt --output runs/book\n"
     "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
     "--output runs/copa\n",
     declare, run};

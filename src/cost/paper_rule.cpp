@@ -9,6 +9,7 @@ void ExampleTokens::add(const ExampleTokens& other, double times) {
   choices += other.choices * times;
   choice_tokens += other.choice_tokens * times;
   alike += other.alike * times;
+  read += other.read * times;
 }
 
 ExampleTokens example_tokens(double all, double demonstration, double choices) {

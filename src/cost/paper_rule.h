@@ -12,6 +12,7 @@ struct ExampleTokens {
   double choices = 0;        ///< how many choices there are
   double choice_tokens = 0;  ///< of all choices together
   double alike = 0;          ///< of these, how many a decoder need not compute, as another choice begins with them too
+  double read = 0;           ///< rows of a decoder that it computes and that predict nothing that is scored
 
   /// What is read to score every choice: the prompt once and each choice.
   double all() const { return prompt + choice_tokens; }

@@ -15,7 +15,7 @@ std::vector<std::string> named_fields(const Task& task, const Row& row) {
   const PromptTemplate& made = task.templates.front();
   std::vector<std::string> sources = {made.prompt};
   sources.insert(sources.end(), made.choices.begin(), made.choices.end());
-  sources.push_back(made.target);
+  sources.insert(sources.end(), {made.target, made.continuation, made.document});
   std::vector<std::string> names;
   for (const auto& source : sources) {
     for (auto& name : TextTemplate(source, task.name).fields()) names.push_back(std::move(name));
@@ -23,6 +23,7 @@ std::vector<std::string> named_fields(const Task& task, const Row& row) {
   if (made.choices_from.empty()) return names;
   for (std::size_t i = 0; row.fields.count(fmt::format("{}.{}", made.choices_from, i)) > 0; ++i)
     names.push_back(fmt::format("{}.{}", made.choices_from, i));
+  if (task.documents != nullptr) names.emplace_back("continuation");
   return names;
 }
 

@@ -34,7 +34,7 @@ std::vector<Row> drawn_demonstrations(const std::vector<Row>& candidates, const 
 std::string demonstration_text(const Example& example) {
   if (example.label < 0)
     fail(Category::InvalidArgument, example.where, "has no label, so it cannot be a demonstration; leave it out");
-  return example.prompt + example.choices[static_cast<std::size_t>(example.label)];
+  return example.prompt + example.choices[static_cast<std::size_t>(example.label)] + example.continuation;
 }
 
 std::vector<std::vector<std::size_t>> demonstration_orders(std::size_t count, std::int64_t orders, std::uint64_t seed) {

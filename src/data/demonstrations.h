@@ -22,7 +22,8 @@ DemonstrationChoice demonstration_choice_of(const std::string& name);
 std::vector<Row> drawn_demonstrations(const std::vector<Row>& candidates, const Task& task, std::int64_t count,
                                       bool balanced, std::uint64_t seed);
 
-/// An example as it is demonstrated: its prompt with the right choice. Throws InvalidArgument for one without label.
+/// An example as it is demonstrated: its prompt with the right choice (and what stands behind it). Throws
+/// InvalidArgument for one without label.
 std::string demonstration_text(const Example& example);
 
 /// Orders of `count` demonstrations, as places in their list: first as they are, then drawn by the seed, no two alike;

@@ -1,4 +1,5 @@
 // Held-out rows of a generation task, by the prompt that they answer.
+#include <algorithm>
 #include <map>
 
 #include "base/error.h"
@@ -38,8 +39,16 @@ Example render_group(const Task& task, const std::vector<Row>& group, std::size_
   for (const auto& row : group) {
     Example one = render(task, row, index, tokenizer);
     if (one.choices.empty()) continue;
-    references.push_back(without_space_around(one.choices.front()));
-    if (references.size() == 1) example = std::move(one);
+    std::vector<std::string> texts = further_targets(task, row, index);
+    texts.insert(texts.begin(), one.choices.front());
+    if (references.empty()) example = std::move(one);
+    for (const auto& text : texts) {
+      const std::string reference(without_space_around(text));
+      // What the rows themselves repeat stays.
+      const bool known =
+          &text != &texts.front() && std::find(references.begin(), references.end(), reference) != references.end();
+      if (!known) references.push_back(reference);
+    }
   }
   if (references.empty()) {
     fail(Category::InvalidArgument, group.front().where,

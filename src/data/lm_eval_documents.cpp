@@ -104,7 +104,52 @@ std::vector<Row> LmEvalDocuments::rows(const std::filesystem::path& file) const 
   return rows;
 }
 
+void LmEvalDocuments::add_document(const Json& document, const std::string& where, std::vector<Row>& rows) const {
+  const Json text = templates_.target.value(document, where);
+  if (text.is_null()) {
+    fail(Category::InvalidArgument, where, "the document has no field '{}', which doc_to_target names{}",
+         templates_.target.source(), did_you_mean(templates_.target.source(), names_of(document)));
+  }
+  rows.push_back({{{"document", text_of(text)}}, where});
+}
+
+// Each choice is a context of the one target.
+void LmEvalDocuments::add_partial(std::int64_t label, const Json& document, const std::string& where,
+                                  std::vector<Row>& rows) const {
+  if (!templates_.choice) {
+    fail(Category::Unsupported, where,
+         "doc_to_text gives the number {} of a choice, so that choices are what is read; the same ones for every "
+         "document are no contexts of it",
+         label);
+  }
+  const auto choices = choices_of(document, where);
+  if (label < 0 || label >= static_cast<std::int64_t>(choices.size())) {
+    fail(Category::InvalidArgument, where, "doc_to_text gives {}, but there are {} choices (counted from 0)", label,
+         choices.size());
+  }
+  const Json target = templates_.target.value(document, where);
+  if (!target.is_string() || target.get<std::string>().empty()) {
+    fail(Category::InvalidArgument, where,
+         "doc_to_text gives the number of a choice, so doc_to_target must give the text behind it; it gives {}",
+         target.is_null() ? "nothing" : text_of(target));
+  }
+  Row row{{{"prompt", ""}, {"continuation", templates_.delimiter + target.get<std::string>()}}, where};
+  for (std::size_t c = 0; c < choices.size(); ++c) row.fields["choices." + std::to_string(c)] = choices[c];
+  row.fields["label"] = std::to_string(label);
+  rows.push_back(std::move(row));
+}
+
+// Nothing where the text is what is read. (A field that holds digits as text is text there too.)
+std::optional<std::int64_t> LmEvalDocuments::choice_that_is_read(const Json& document, const std::string& where) const {
+  if (templates_.writes || (!templates_.choice && templates_.fixed_choices.empty())) return std::nullopt;
+  const Json text = templates_.text.value(document, where);
+  if (!text.is_string()) return index_of(text);
+  return document.contains(templates_.text.source()) ? std::nullopt : digits_of(text.get<std::string>());
+}
+
 void LmEvalDocuments::add_rows(const Json& document, const std::string& where, std::vector<Row>& rows) const {
+  if (templates_.rolls) return add_document(document, where, rows);
+  if (const auto read = choice_that_is_read(document, where)) return add_partial(*read, document, where, rows);
   Row row{{{"prompt", prompt_of(document, where)}}, where};
   const auto choices = choices_of(document, where);
   if (templates_.writes) {
@@ -133,13 +178,8 @@ std::string LmEvalDocuments::prompt_of(const Json& document, const std::string& 
     fail(Category::InvalidArgument, where, "the document has no field '{}', which doc_to_text names{}",
          templates_.text.source(), did_you_mean(templates_.text.source(), names_of(document)));
   }
-  const bool has_choices = templates_.choice || !templates_.fixed_choices.empty();
-  if (!text.is_string() || (has_choices && !templates_.writes && digits_of(text.get<std::string>()))) {
-    fail(Category::Unsupported, where,
-         "doc_to_text gives the number {} of a choice, so that choices are what is read and not what is scored; graft "
-         "scores choices behind one text",
-         text_of(text));
-  }
+  if (!text.is_string())
+    fail(Category::Unsupported, where, "doc_to_text gives {}, which is neither a text nor a choice", text_of(text));
   return text.get<std::string>();
 }
 

@@ -32,13 +32,15 @@ class LmEvalField {
 };
 
 /// How a document becomes a row with the fields `prompt`, and for choices `choices.0` … (where they differ from
-/// document to document) and `label`, for texts `target`.
+/// document to document) and `label`, for texts `target`. Where the text is the number of a choice, choices are what is
+/// read: `prompt` is empty then, and `continuation` is what is scored behind each. Running text has `document` alone.
 struct LmEvalTemplates {
   LmEvalField text, target;
   std::optional<LmEvalField> choice;       ///< choices of the document's own
   std::vector<std::string> fixed_choices;  ///< the same for every document; both empty: a text to write
   std::string delimiter;                   ///< in front of every choice and target
   bool writes = false;                     ///< the target is a text, also where there are choices
+  bool rolls = false;                      ///< the target is running text, and all that is taken of a document
 };
 
 class LmEvalDocuments {
@@ -53,6 +55,9 @@ class LmEvalDocuments {
  private:
   using Json = nlohmann::ordered_json;
   void add_rows(const Json& document, const std::string& where, std::vector<Row>& rows) const;
+  void add_document(const Json& document, const std::string& where, std::vector<Row>& rows) const;
+  void add_partial(std::int64_t label, const Json& document, const std::string& where, std::vector<Row>& rows) const;
+  std::optional<std::int64_t> choice_that_is_read(const Json& document, const std::string& where) const;
   std::string prompt_of(const Json& document, const std::string& where) const;
   std::vector<std::string> choices_of(const Json& document, const std::string& where) const;
   void add_label(const Json& document, const std::vector<std::string>& choices, Row& row) const;

@@ -71,9 +71,11 @@ class LmEvalReader {
     task_.format = "jsonl";
     task_.citation = "a task file of lm-evaluation-harness";
     output_ = text_or(map_, "output_type", "generate_until");
-    if (output_ != "multiple_choice" && output_ != "loglikelihood" && output_ != "generate_until")
+    const bool known =
+        output_ == "multiple_choice" || output_ == "loglikelihood" || output_ == "generate_until" || rolls();
+    if (!known)
       refuse(*map_.find("output_type"), "output_type: " + output_,
-             "is none of multiple_choice, loglikelihood and generate_until");
+             "is none of multiple_choice, loglikelihood, loglikelihood_rolling and generate_until");
     read_in_context();
     read_documents();
     read_metrics();
@@ -83,7 +85,8 @@ class LmEvalReader {
   }
 
  private:
-  bool writes() const { return output_ != "multiple_choice"; }
+  bool writes() const { return output_ != "multiple_choice" && !rolls(); }
+  bool rolls() const { return output_ == "loglikelihood_rolling"; }
 
   void refuse_what_is_not_known() {
     if (const YamlNode* node = map_.find("include"))
@@ -171,6 +174,7 @@ class LmEvalReader {
       refuse(*map_.find("description"), "description", "changes from document to document");
     shown.separator = text_or(map_, "fewshot_delimiter", "\n\n");
     if (const YamlNode* shots = given(map_, "num_fewshot")) shown.shots = yaml_integer(*shots, "num_fewshot");
+    if (rolls()) shown.shots = 0;  // there it is read and has no say
     if (shown.shots < 0) fail(Category::InvalidArgument, map_.at("num_fewshot").where(), "'num_fewshot' is negative");
     if (const YamlNode* config = given(map_, "fewshot_config")) {
       YamlMap known(*config, "fewshot_config");
@@ -188,8 +192,20 @@ class LmEvalReader {
     return {yaml_text(node, key), context_of(node, key)};
   }
 
+  // What stands in front of running text has no say there.
+  void read_running_documents() {
+    LmEvalTemplates made{field("doc_to_target"), field("doc_to_target"), std::nullopt, {}, "", false, true};
+    for (const char* key : {"doc_to_text", "doc_to_choice", "target_delimiter"}) map_.find(key);
+    PromptTemplate whole;
+    whole.name = "doc_to_target";
+    whole.document = "{document}";
+    task_.templates = {whole};
+    task_.documents = std::make_shared<const LmEvalDocuments>(std::move(made));
+  }
+
   void read_documents() {
-    LmEvalTemplates made{field("doc_to_text"), field("doc_to_target"), std::nullopt, {}, "", writes()};
+    if (rolls()) return read_running_documents();
+    LmEvalTemplates made{field("doc_to_text"), field("doc_to_target"), std::nullopt, {}, "", writes(), false};
     // The harness puts no delimiter in front of the text of a log-likelihood.
     made.delimiter = output_ == "loglikelihood" ? "" : text_or(map_, "target_delimiter", " ");
     map_.find("target_delimiter");
@@ -224,7 +240,9 @@ class LmEvalReader {
 
   void read_metrics() {
     const YamlNode* list = given(map_, "metric_list");
-    if (writes()) {
+    if (rolls()) {
+      task_.metrics = running_metrics();
+    } else if (writes()) {
       task_.metrics = {"exact_match"};
     } else {
       task_.metrics = {"accuracy"};
@@ -236,8 +254,8 @@ class LmEvalReader {
       fail(Category::InvalidArgument, list->where(), "'metric_list' must be a list: - metric: acc");
     std::vector<std::string> metrics;
     for (const auto& item : list->items) metrics.push_back(metric_of(item));
-    if (output_ == "generate_until") task_.metrics = metrics;
-    if (!writes()) task_.normalisation = normalisation_of_metric(metrics.front());
+    if (output_ == "generate_until" || rolls()) task_.metrics = metrics;
+    if (output_ == "multiple_choice") task_.normalisation = normalisation_of_metric(metrics.front());
   }
 
   std::string metric_of(const YamlNode& item) {
@@ -262,7 +280,10 @@ class LmEvalReader {
     return metric;
   }
 
+  static std::vector<std::string> running_metrics() { return {"word_perplexity", "byte_perplexity", "bits_per_byte"}; }
+
   std::vector<std::string> known_metrics() const {
+    if (rolls()) return running_metrics();
     if (output_ == "loglikelihood") return {"acc", "perplexity"};
     std::vector<std::string> names;
     if (output_ == "multiple_choice") {

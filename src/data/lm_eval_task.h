@@ -1,6 +1,6 @@
 // Task files of lm-evaluation-harness 0.4.13 (its config/task.py and docs/task_guide.md) as tasks of graft: multiple
-// choice, log-likelihood of a text, and generation. docs/eval.md lists the fields that are known; any other is refused
-// by its name, and nothing in a file is run.
+// choice, log-likelihood of a text or of running text, and generation. docs/eval.md lists the fields that are known;
+// any other is refused by its name, and nothing in a file is run.
 #pragma once
 
 #include <filesystem>

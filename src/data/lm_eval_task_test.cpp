@@ -92,6 +92,34 @@ metric_list:
     ignore_case: false
 )";
 
+// As WSC273's: the text is the number of a choice, the choices are contexts, the target is what follows them.
+const std::string kSchema = R"(task: schema
+dataset_path: somebody/schemas
+output_type: multiple_choice
+test_split: test
+doc_to_text: label
+doc_to_target: "{% set index = pronoun_loc + pronoun | length %}{{text[index:]}}"
+doc_to_choice: "{% set template = text[:pronoun_loc] %}{{[template+options[0], template+options[1]]}}"
+target_delimiter: ""
+metric_list:
+  - metric: acc
+)";
+
+// As wikitext's, without its Python.
+const std::string kRunning = R"(task: pages
+dataset_path: somebody/pages
+output_type: loglikelihood_rolling
+test_split: test
+doc_to_text: ""
+doc_to_target: "{{page}}"
+num_fewshot: 2
+metric_list:
+  - metric: word_perplexity
+    aggregation: weighted_perplexity
+    higher_is_better: false
+  - metric: byte_perplexity
+)";
+
 Task task_of(const std::string& yaml) {
   return parse_task(yaml, "mine.yaml");
 }
@@ -171,6 +199,37 @@ TEST_F(LmEvalTask, TheTextOfALogLikelihoodHasNoDelimiter) {
   const Example made = example(kLastWord, R"({"text": "we went to the sea"})");
   EXPECT_EQ(made.prompt, "we went to the");
   EXPECT_THAT(made.choices, ElementsAre(" sea"));
+}
+
+TEST_F(LmEvalTask, ANumberAsTextMakesChoicesContexts) {
+  const std::string line = R"({"text": "Ann saw Eve as she left.", "pronoun": "she", "pronoun_loc": 15, )"
+                           R"("options": ["Ann", "Eve"], "label": 1})";
+  const Example made = example(kSchema, line);
+  EXPECT_EQ(made.prompt, "");
+  EXPECT_THAT(made.choices, ElementsAre("Ann saw Eve as Ann", "Ann saw Eve as Eve"));
+  EXPECT_EQ(made.continuation, " left.");
+  EXPECT_EQ(made.label, 1);
+  EXPECT_EQ(demonstration_text(made), "Ann saw Eve as Eve left.");
+  EXPECT_EQ(example(with(kSchema, "doc_to_text: label", "doc_to_text: '{{label - 1}}'"), line).label, 0)
+      << "a template that gives digits";
+  EXPECT_EQ(example(with(kSchema, "target_delimiter: \"\"", "target_delimiter: '_'"), line).continuation, "_ left.");
+  EXPECT_THAT(row_error(kSchema, with(line, "\"label\": 1", "\"label\": 2")), HasSubstr("there are 2 choices"));
+  EXPECT_THAT(row_error(with(kSchema, "doc_to_text: label", "doc_to_text: pronoun"), line),
+              HasSubstr("is none of the choices"))
+      << "a text is what is read before choices";
+}
+
+TEST_F(LmEvalTask, RunningTextIsTheTarget) {
+  const Task task = task_of(kRunning);
+  EXPECT_TRUE(task.rolls());
+  EXPECT_EQ(task.in_context->shots, 0) << "nothing is demonstrated";
+  EXPECT_THAT(task.metrics, ElementsAre("word_perplexity", "byte_perplexity"));
+  const Example made = example(kRunning, R"({"page": "One.\n Two."})");
+  EXPECT_EQ(made.prompt, "");
+  EXPECT_THAT(made.choices, ElementsAre("One.\n Two."));
+  EXPECT_EQ(made.label, 0);
+  EXPECT_THAT(row_error(with(kRunning, "\"{{page}}\"", "page"), R"({"pages": "x"})"),
+              HasSubstr("the document has no field 'page', which doc_to_target names (did you mean 'pages'?)"));
 }
 
 TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
@@ -265,8 +324,10 @@ TEST_F(LmEvalTask, WhatIsNotSupportedIsNamed) {
               StartsWith("Unsupported mine.yaml:23: 'process_results' of lm-evaluation-harness is not supported"));
   EXPECT_THAT(task_error(kScience + "gen_prefix: A\n"), HasSubstr("'gen_prefix'"));
   EXPECT_THAT(task_error(kScience + "repeats: 2\n"), HasSubstr("'repeats'"));
-  EXPECT_THAT(task_error(with(kScience, "multiple_choice", "loglikelihood_rolling")),
-              HasSubstr("mine.yaml:5: 'output_type: loglikelihood_rolling'"));
+  EXPECT_THAT(task_error(with(kScience, "multiple_choice", "loglikelihood_bits")),
+              HasSubstr("mine.yaml:5: 'output_type: loglikelihood_bits'"));
+  EXPECT_THAT(task_error(with(kRunning, "metric: byte_perplexity", "metric: acc")),
+              HasSubstr("metric 'acc' of lm-evaluation-harness is not supported for loglikelihood_rolling"));
   EXPECT_THAT(task_error(with(kScience, "metric: acc\n", "metric: f1\n")),
               StartsWith("Unsupported mine.yaml:15: metric 'f1' of lm-evaluation-harness is not supported for"));
   EXPECT_THAT(task_error(with(kTrivia, "ignore_case: false", "ignore_cases: true")),

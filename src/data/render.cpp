@@ -102,6 +102,52 @@ std::vector<std::string> choices_of(const Task& task, const PromptTemplate& made
   return choices;
 }
 
+// A task file of lm-evaluation-harness says with each document whether its choices are only read.
+std::string continuation_of(const Task& task, const PromptTemplate& made, const Row& row, const FieldValues& values) {
+  if (task.documents != nullptr) {
+    const auto found = row.fields.find("continuation");
+    return found == row.fields.end() ? "" : found->second;
+  }
+  if (made.continuation.empty()) return "";
+  const std::string text = values.text(made.continuation);
+  if (text.empty()) {
+    fail(Category::InvalidArgument, row.where,
+         "template '{}': nothing stands behind the choices, so nothing can be scored", made.name);
+  }
+  return text;
+}
+
+std::vector<std::int64_t> truths_of(const Task& task, const Row& row) {
+  std::vector<std::int64_t> truths;
+  const auto marks = list_of(row, task.truths_from);
+  for (std::size_t i = 0; i < marks.size(); ++i) {
+    const bool right = marks[i] == "1" || marks[i] == "true";
+    if (right) truths.push_back(static_cast<std::int64_t>(i));
+    if (right || marks[i] == "0" || marks[i] == "false") continue;
+    fail(Category::InvalidArgument, row.where, "'{}.{}' is '{}'; it must be 1 for a right choice and 0 for another",
+         task.truths_from, i, marks[i]);
+  }
+  if (truths.empty() && !marks.empty())
+    fail(Category::InvalidArgument, row.where, "'{}' marks no choice as right", task.truths_from);
+  return truths;
+}
+
+// Its place in the row's own list.
+std::int64_t label_in_row(const Task& task, const Row& row, const std::string& value) {
+  const auto labels = list_of(row, task.labels_from);
+  const auto found = std::find(labels.begin(), labels.end(), value);
+  if (found == labels.end()) {
+    fail(Category::InvalidArgument, row.where, "the label '{}' in '{}' is none of the row's list '{}'{}", value,
+         task.label_field, task.labels_from, did_you_mean(value, labels));
+  }
+  return found - labels.begin();
+}
+
+// What a text behind the prompt begins with.
+std::string leading_space(const std::string& text) {
+  return text.substr(0, std::min(text.size(), text.find_first_not_of(" \n\t")));
+}
+
 }  // namespace
 
 Example render(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer) {
@@ -118,6 +164,11 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   example.prompt = values.text(made.prompt);
   for (const auto& field : shown_fields(task, row))
     example.content += (example.content.empty() ? "" : " ") + values(field);
+  if (task.rolls()) {
+    example.choices = {values.text(made.document)};
+    example.label = 0;
+    return example;
+  }
   if (task.generates()) {
     example.writes = true;
     if (!has_target(task, row)) return example;
@@ -126,7 +177,10 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
     return example;
   }
   example.choices = choices_of(task, made, row, values);
-  example.delimiter_bytes = task.delimiter.size();
+  example.continuation = continuation_of(task, made, row, values);
+  // Choices that are only read are whole texts.
+  example.delimiter_bytes = example.continuation.empty() ? task.delimiter.size() : 0;
+  if (!task.truths_from.empty()) example.truths = truths_of(task, row);
   if (task.normalisation == "pmi") example.neutral = values.text(task.neutral_prompt);
   example.label = label_of(task, row);
   const auto count = static_cast<std::int64_t>(example.choices.size());
@@ -146,11 +200,27 @@ bool has_target(const Task& task, const Row& row) {
   });
 }
 
+std::vector<std::string> further_targets(const Task& task, const Row& row, std::size_t index) {
+  if (task.references.empty()) return {};
+  const std::string space = leading_space(task.templates[index].target);
+  std::vector<std::string> texts;
+  for (const auto& text : list_of(row, task.references)) {
+    if (!is_blank(text)) texts.push_back(space + text);
+  }
+  return texts;
+}
+
 std::int64_t label_of(const Task& task, const Row& row) {
   if (task.generates()) return -1;
+  if (task.rolls()) return 0;
+  if (!task.truths_from.empty()) {
+    const auto truths = truths_of(task, row);
+    return truths.empty() ? -1 : truths.front();
+  }
   const auto field = row.fields.find(task.label_field);
   if (field == row.fields.end() || is_blank(field->second)) return -1;
   const std::string& value = field->second;
+  if (!task.labels_from.empty()) return label_in_row(task, row, value);
   const auto found = std::find(task.labels.begin(), task.labels.end(), value);
   if (found != task.labels.end()) return found - task.labels.begin();
   const auto number = whole_number(value);

@@ -15,13 +15,17 @@ using testing::HasSubstr;
 TEST(ShippedTasks, AreTheAnnouncedOnes) {
   EXPECT_THAT(
       shipped_tasks(),
-      ElementsAre("anli_r1", "anli_r2", "anli_r3", "banking77", "bbc_news", "boolq", "cb", "copa",
-                  "cycle_letters_in_word", "dart", "e2e", "hellaswag", "raft_ade_corpus_v2", "raft_banking_77",
+      ElementsAre("anli_r1", "anli_r2", "anli_r3", "arc_challenge", "arc_easy", "banking77", "bbc_news", "boolq", "cb",
+                  "copa", "coqa", "crows_pairs", "cycle_letters_in_word", "dart", "drop", "e2e", "hellaswag", "lambada",
+                  "mmlu", "nq_open", "openbookqa", "piqa", "quac", "race", "raft_ade_corpus_v2", "raft_banking_77",
                   "raft_neurips_impact_statement_risks", "raft_one_stop_english", "raft_overruling",
                   "raft_semiconductor_org_types", "raft_systematic_review_inclusion", "raft_tai_safety_research",
                   "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints", "reversed_words", "rte",
-                  "single_digit_three_ops", "sst2", "storycloze", "three_digit_addition", "two_digit_addition",
-                  "two_digit_subtraction", "webnlg", "wic", "winogrande", "wsc", "xsum"));
+                  "running_text", "single_digit_three_ops", "squad_v2", "sst2", "storycloze", "three_digit_addition",
+                  "triviaqa", "truthfulqa_mc1", "truthfulqa_mc2", "two_digit_addition", "two_digit_subtraction",
+                  "web_questions", "webnlg", "wic", "wikitext", "winogender", "winograd", "winogrande",
+                  "winogrande_partial", "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de", "wmt16_en_ro",
+                  "wmt16_ro_en", "wsc", "xsum"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -30,7 +34,7 @@ TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
     EXPECT_EQ(task.name, name);
     EXPECT_FALSE(task.description.empty()) << name;
     EXPECT_FALSE(task.citation.empty()) << name;
-    EXPECT_GE(task.templates.size(), 2u) << name;
+    EXPECT_GE(task.templates.size(), task.rolls() ? 1u : 2u) << name;
   }
 }
 
@@ -45,6 +49,16 @@ TEST(ShippedTasks, ChoicesDifferInEveryTemplate) {
       const std::set<std::string> distinct(made.choices.begin(), made.choices.end());
       EXPECT_EQ(distinct.size(), made.choices.size()) << name << " " << made.name;
     }
+  }
+}
+
+// Behind an answer a model goes on with a question of its own.
+TEST(ShippedTasks, AnswersToQuestionsEndAtTheirLine) {
+  for (const char* name : {"coqa", "drop", "nq_open", "quac", "squad_v2", "triviaqa", "web_questions"}) {
+    const Task task = load_task(name);
+    EXPECT_THAT(task.metrics, testing::Contains("squad_f1")) << name;
+    EXPECT_THAT(task.decoding.stop, ElementsAre("\n")) << name;
+    EXPECT_GT(task.decoding.max_new_tokens, 0) << name;
   }
 }
 
@@ -162,6 +176,33 @@ TEST_F(PublishedData, WebnlgIsReadWithoutWhatItsAuthorsWouldFix) {
   const Example example = render(task, rows[0], 0, ByteTokenizer());
   EXPECT_EQ(example.prompt, " | Aarhus : leaderName : Jacob_Bundsgaard\n");
   EXPECT_EQ(example.choices.front(), "The leader of Aarhus is Jacob Bundsgaard.");
+}
+
+TEST_F(PublishedData, WinogenderNamesBothPersonsOfEachSentence) {
+  const Task task = load_task("winogender");
+  const auto rows = read_split(task, published_data() / "bias/winogender.tsv", "pool");
+  ASSERT_EQ(rows.size(), 720u);
+  std::map<std::string, int> genders;
+  std::int64_t participants = 0;
+  for (const auto& row : rows) {
+    const Example example = render(task, row, 0, ByteTokenizer());
+    EXPECT_EQ(example.choices[0], " " + row.fields.at("occupation"));
+    ++genders[row.fields.at("gender")];
+    participants += example.label;
+  }
+  EXPECT_EQ(genders, (std::map<std::string, int>{{"female", 240}, {"male", 240}, {"neutral", 240}}));
+  EXPECT_EQ(participants, 360) << "half of the pronouns stand for the other person";
+}
+
+TEST_F(PublishedData, CrowsPairsHaveTheStereotypicalSentenceFirst) {
+  const Task task = load_task("crows_pairs");
+  const auto rows = read_split(task, published_data() / "bias/crows_pairs.csv", "pool");
+  ASSERT_EQ(rows.size(), 1508u);
+  for (const auto& row : rows) {
+    const Example example = render(task, row, 0, ByteTokenizer());
+    EXPECT_EQ(example.label, 0) << row.where;
+    EXPECT_EQ(example.choices[0], row.fields.at("sent_more"));
+  }
 }
 
 TEST_F(PublishedData, TestsOfArithmeticAndScramblingReadAsPublished) {

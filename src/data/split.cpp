@@ -8,8 +8,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
+#include "data/field_rules.h"
 #include "data/lm_eval_documents.h"
 #include "data/reader.h"
+#include "data/text_lines.h"
 #include "data/unicode.h"
 
 namespace graft {
@@ -87,7 +89,7 @@ std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::stri
 }
 
 bool format_is_told_by_name(const std::string& format) {
-  return format != "lines" && format != "webnlg" && format != "dart";
+  return format != "text" && format != "lines" && format != "webnlg" && format != "dart";
 }
 
 void check_row(const Task& task, const Row& row, const std::vector<std::string>& used, bool needs_label) {
@@ -100,6 +102,7 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
     fail(Category::InvalidArgument, row.where, "empty row: no text in {}; fill it in or remove the row",
          fmt::join(used, ", "));
   }
+  if (task.rolls()) return;
   if (task.generates()) {
     if (needs_label && !has_target(task, row)) {
       fail(Category::InvalidArgument, row.where, "the target '{}' is empty; fill its fields in or remove the row",
@@ -107,32 +110,37 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
     }
     return;
   }
-  if (needs_label) require_field(row, task.label_field, task.format);
-  if (label_of(task, row) < 0 && needs_label) {
-    fail(Category::InvalidArgument, row.where, "the label '{}' is empty; fill it in or remove the row",
-         task.label_field);
+  const std::string& label = task.truths_from.empty() ? task.label_field : task.truths_from;
+  if (needs_label) require_field(row, task.truths_from.empty() ? label : label + ".0", task.format);
+  if (label_of(task, row) < 0 && needs_label)
+    fail(Category::InvalidArgument, row.where, "the label '{}' is empty; fill it in or remove the row", label);
+}
+
+std::vector<Row> rows_in(const Task& task, const fs::path& path) {
+  if (task.documents != nullptr) return task.documents->rows(path);
+  const std::string& format = task.format;
+  if (format == "folder") return read_folder(path);
+  if (format == "text") {
+    Row whole;
+    whole.fields["text"] = decode_text(read_file(path), path.string());
+    whole.where = path.string();
+    return {whole};
   }
+  const MappedFile file(path);
+  if (format == "csv") return read_csv(file.text(), path.string());
+  if (format == "tsv") return read_tsv(file.text(), path.string());
+  if (format == "lines") return read_lines(file.text(), path.string(), task.separator, task.fields);
+  if (format == "webnlg") return read_webnlg(file.text(), path.string());
+  if (format == "dart") return read_dart(file.text(), path.string());
+  return read_jsonl(file.text(), path.string());
 }
 
 }  // namespace
 
 std::vector<Row> read_rows(const Task& task, const fs::path& path) {
-  std::vector<Row> rows;
-  if (task.documents != nullptr) {
-    rows = task.documents->rows(path);
-    if (rows.empty()) fail(Category::InvalidArgument, path.string(), "has no rows");
-    return rows;
-  }
-  const std::string& format = task.format;
-  if (format == "folder") return read_folder(path);
-  const MappedFile file(path);
-  if (format == "jsonl") rows = read_jsonl(file.text(), path.string());
-  if (format == "csv") rows = read_csv(file.text(), path.string());
-  if (format == "tsv") rows = read_tsv(file.text(), path.string());
-  if (format == "lines") rows = read_lines(file.text(), path.string(), task.separator, task.fields);
-  if (format == "webnlg") rows = read_webnlg(file.text(), path.string());
-  if (format == "dart") rows = read_dart(file.text(), path.string());
+  std::vector<Row> rows = rows_in(task, path);
   if (rows.empty()) fail(Category::InvalidArgument, path.string(), "has no rows");
+  make_fields(task.field_rules, task.format, rows);
   return rows;
 }
 
@@ -170,10 +178,13 @@ std::vector<Row> read_split(const Task& task, const fs::path& data, const std::s
 std::vector<Row> read_unlabelled(const Task& task, const fs::path& data) {
   Task asked = task;
   if (format_is_told_by_name(task.format)) asked.format = format_of(data);
-  std::vector<Row> rows = asked.format == "folder" ? read_texts(data) : read_rows(asked, data);
+  const bool folder = asked.format == "folder";
+  std::vector<Row> rows = folder ? read_texts(data) : read_rows(asked, data);
+  if (folder) make_fields(task.field_rules, asked.format, rows);
   const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
   for (auto& row : rows) {
     if (!task.label_field.empty()) row.fields.erase(task.label_field);
+    if (!task.truths_from.empty()) row.fields.erase(task.truths_from + ".0");
     check_row(asked, row, used, false);
   }
   return rows;

@@ -16,9 +16,12 @@
 namespace graft {
 namespace {
 
-const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder", "lines", "webnlg", "dart"};
+const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder", "text", "lines", "webnlg", "dart"};
 const std::vector<std::string> kSplits = {"train", "validation", "test", "pool"};
-const std::vector<std::string> kMetrics = {"accuracy", "balanced_accuracy", "macro_f1"};
+const std::vector<std::string> kMetrics = {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share",
+                                           "true_probability"};
+const std::vector<std::string> kRunningMetrics = {"word_perplexity", "byte_perplexity", "bits_per_byte",
+                                                  "token_perplexity"};
 const std::vector<std::string> kNormalisations = {"none", "tokens", "chars", "bytes", "pmi"};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
@@ -40,10 +43,16 @@ void refuse_key(YamlMap& map, const std::string& key, const std::string& why) {
   if (const YamlNode* node = map.find(key)) fail(Category::InvalidArgument, node->where(), "'{}' {}", key, why);
 }
 
-// A target in one template makes it a generation task.
-bool has_target(const YamlNode& templates) {
-  return std::any_of(templates.items.begin(), templates.items.end(),
-                     [](const YamlNode& made) { return has_key(made, "target"); });
+enum class Form { Choices, Text, Running };
+
+// A target in one template makes it a generation task, a document one of running text.
+Form form_of(const YamlNode& templates) {
+  const auto any_has = [&](const char* key) {
+    return std::any_of(templates.items.begin(), templates.items.end(),
+                       [key](const YamlNode& made) { return has_key(made, key); });
+  };
+  if (any_has("document")) return Form::Running;
+  return any_has("target") ? Form::Text : Form::Choices;
 }
 
 const YamlNode& map_of(const YamlNode& node, const std::string& key) {
@@ -107,8 +116,15 @@ std::map<std::string, WordTable> read_words(const YamlNode& node) {
   return words;
 }
 
+void check_document(const PromptTemplate& made, const std::string& where) {
+  if (!made.prompt.empty() || !made.choices.empty() || !made.choices_from.empty() || !made.continuation.empty())
+    fail(Category::InvalidArgument, where, "has a document, which is scored as a whole; leave everything else out");
+  if (TextTemplate(made.document, where + ": document").fields().empty())
+    fail(Category::InvalidArgument, where, "its document holds no field; write document: \"{{text}}\"");
+}
+
 void check_target(const PromptTemplate& made, const std::string& where) {
-  if (!made.choices.empty() || !made.choices_from.empty())
+  if (!made.choices.empty() || !made.choices_from.empty() || !made.continuation.empty())
     fail(Category::InvalidArgument, where, "has a target and choices; keep one of them");
   if (TextTemplate(made.target, where + ": target").fields().empty()) {
     fail(Category::InvalidArgument, where,
@@ -121,6 +137,7 @@ void check_choices(const PromptTemplate& made, const Task& task, const std::stri
   if (!made.choices_from.empty() && count > 0) {
     fail(Category::InvalidArgument, where, "has choices and choices_from; keep one of them");
   }
+  TextTemplate(made.continuation, where + ": continuation");
   if (!made.choices_from.empty()) return;
   if (count == 0 && task.labels.empty())
     fail(Category::InvalidArgument, where, "needs choices, as the task lists no labels");
@@ -131,17 +148,21 @@ void check_choices(const PromptTemplate& made, const Task& task, const std::stri
   }
 }
 
-PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task& task, bool generates) {
+PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task& task, Form form) {
   YamlMap map(node, fmt::format("template {}", index));
   PromptTemplate made;
   made.name = map.text("name", std::to_string(index));
-  made.prompt = yaml_text(map.at("prompt"), "prompt");
+  made.prompt = form == Form::Running ? map.text("prompt", "") : yaml_text(map.at("prompt"), "prompt");
   made.choices = map.texts("choices");
   made.choices_from = map.text("choices_from", "");
-  made.target = generates ? yaml_text(map.at("target"), "target") : "";
+  made.continuation = map.text("continuation", "");
+  if (form == Form::Text) made.target = yaml_text(map.at("target"), "target");
+  if (form == Form::Running) made.document = yaml_text(map.at("document"), "document");
   map.finish();
   const std::string where = fmt::format("{}: template '{}'", node.where(), made.name);
-  generates ? check_target(made, where) : check_choices(made, task, where);
+  if (form == Form::Choices) check_choices(made, task, where);
+  if (form == Form::Text) check_target(made, where);
+  if (form == Form::Running) check_document(made, where);
   TextTemplate(made.prompt, where + ": prompt");
   for (const auto& choice : made.choices) TextTemplate(choice, where + ": choice '" + choice + "'");
   return made;
@@ -153,7 +174,7 @@ void read_templates(const YamlNode& node, Task& task) {
   }
   std::set<std::string> names;
   for (std::size_t i = 0; i < node.items.size(); ++i) {
-    task.templates.push_back(read_template(node.items[i], i, task, has_target(node)));
+    task.templates.push_back(read_template(node.items[i], i, task, form_of(node)));
     if (!names.insert(task.templates.back().name).second) {
       fail(Category::InvalidArgument, node.items[i].where(), "a second template is named '{}'",
            task.templates.back().name);
@@ -162,7 +183,15 @@ void read_templates(const YamlNode& node, Task& task) {
 }
 
 void read_labels(YamlMap& map, Task& task) {
+  task.truths_from = map.text("truths_from", "");
+  if (!task.truths_from.empty()) {
+    for (const char* key : {"label", "labels", "labels_from"})
+      refuse_key(map, key, "names the right choice, and so does truths_from; keep one of them");
+    return;
+  }
   task.label_field = yaml_text(map.at("label"), "label");
+  task.labels_from = map.text("labels_from", "");
+  if (!task.labels_from.empty()) refuse_key(map, "labels", "and labels_from both list the labels; keep one of them");
   task.labels = map.texts("labels");
   const std::set<std::string> distinct(task.labels.begin(), task.labels.end());
   if (distinct.size() != task.labels.size()) {
@@ -204,17 +233,33 @@ void read_decoding(YamlMap& map, Task& task) {
 
 void read_classification(YamlMap& map, Task& task) {
   read_labels(map, task);
-  for (const char* key : {"group_by", "stop", "max_new_tokens"})
+  for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
   read_metrics(map, task, kMetrics);
+  if (contains(task.metrics, "true_probability") && task.truths_from.empty())
+    fail(Category::InvalidArgument, map.at("metrics").where(),
+         "'true_probability' is of the choices that truths_from marks; name that list, or leave the metric out");
   if (task.metrics.empty()) task.metrics = {"accuracy"};
   read_normalisation(map, task);
 }
 
+void refuse_choice_keys(YamlMap& map, const std::string& has) {
+  for (const char* key : {"label", "labels", "labels_from", "truths_from", "normalisation", "neutral_prompt"})
+    refuse_key(map, key, "is for tasks with choices, the templates have a " + has + "; leave it out");
+}
+
+void read_running(YamlMap& map, Task& task) {
+  refuse_choice_keys(map, "document");
+  for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
+    refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
+  read_metrics(map, task, kRunningMetrics);
+  if (task.metrics.empty()) task.metrics = {"word_perplexity", "byte_perplexity", "bits_per_byte"};
+}
+
 void read_generation(YamlMap& map, Task& task) {
-  for (const char* key : {"label", "labels", "normalisation", "neutral_prompt"})
-    refuse_key(map, key, "is for tasks with choices, the templates have a target; leave it out");
+  refuse_choice_keys(map, "target");
   task.group_by = map.text("group_by", "");
+  task.references = map.text("references", "");
   read_decoding(map, task);
   std::vector<std::string> known;
   for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
@@ -271,8 +316,9 @@ std::vector<std::string> fields_of(const Task& task, const std::vector<std::stri
 }  // namespace
 
 bool Task::has_classes() const {
-  return !generates() && std::all_of(templates.begin(), templates.end(),
-                                     [](const PromptTemplate& made) { return made.choices_from.empty(); });
+  return has_choices() && truths_from.empty() && labels_from.empty() &&
+         std::all_of(templates.begin(), templates.end(),
+                     [](const PromptTemplate& made) { return made.choices_from.empty(); });
 }
 
 Task parse_task(std::string_view yaml, const std::string& file) {
@@ -291,7 +337,18 @@ Task parse_task(std::string_view yaml, const std::string& file) {
   read_line_format(map, task);
   task.splits = read_splits(map.at("splits"));
   const YamlNode& templates = map.at("templates");
-  has_target(templates) ? read_generation(map, task) : read_classification(map, task);
+  switch (form_of(templates)) {
+    case Form::Choices:
+      read_classification(map, task);
+      break;
+    case Form::Text:
+      read_generation(map, task);
+      break;
+    case Form::Running:
+      read_running(map, task);
+      break;
+  }
+  task.field_rules = field_rules_of(map);
   if (const YamlNode* node = map.find("words")) task.words = read_words(*node);
   for (const char* later : {"max_tokens", "collapse_whitespace"}) map.find(later);
   // Misspelt keys first: what they were meant to say may be what the templates lack.
@@ -319,7 +376,7 @@ std::vector<std::string> used_fields(const Task& task) {
   std::vector<std::string> sources;
   if (task.normalisation == "pmi") sources.push_back(task.neutral_prompt);
   for (const auto& made : task.templates) {
-    sources.insert(sources.end(), {made.prompt, made.target});
+    sources.insert(sources.end(), {made.prompt, made.target, made.continuation, made.document});
     sources.insert(sources.end(), made.choices.begin(), made.choices.end());
   }
   const auto named = fields_of(task, sources);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/field_rules.h"
 #include "data/text_filter.h"
 #include "text/tokenizer.h"
 
@@ -25,12 +26,14 @@ struct Row {
 };
 
 /// A row through one template: what the model sees. `label` is -1 where the row carries none. Of a generation task the
-/// only choice is the text to write.
+/// only choice is the text to write, of running text the text itself.
 struct Example {
   std::string id;                    ///< stable: SHA-256 prefix of the row's content
   std::string prompt;                ///< ends where the choice begins, e.g. "…\n\nTopic:"
   std::vector<std::string> choices;  ///< as appended to the prompt, e.g. " business" (leading space included)
-  std::int64_t label = -1;           ///< index into choices
+  std::string continuation;          ///< partial evaluation: what is scored behind each choice; else empty
+  std::int64_t label = -1;           ///< index into choices; the first of `truths` where there are several
+  std::vector<std::int64_t> truths;  ///< of a task with truths_from: every choice that is right
   std::string neutral;               ///< prompt without the row's content, where the task's normalisation is pmi
   bool writes = false;               ///< of a generation task: the text is learnt with the end-of-text token behind it
   std::vector<std::string> references;  ///< of a held-out prompt of a generation task, without white space around
@@ -46,6 +49,9 @@ struct PromptTemplate {
   std::vector<std::string> choices;  ///< in label order; may hold {field} (COPA); empty: " " + label, "_" read as " "
   std::string choices_from;          ///< list field of the data with this row's choices, instead of `choices`
   std::string target;                ///< of a generation task: the text to write, instead of choices
+  /// Partial evaluation (Trinh and Le 2018, section 3): scored is this text behind each choice, which is only read.
+  std::string continuation = {};
+  std::string document = {};  ///< running text that is scored as a whole, instead of prompt and choices
 };
 
 /// A field made from another one by looking its value up, e.g. COPA's "cause" → "because".
@@ -78,7 +84,8 @@ struct Task {
   /// "train", "validation", "test" → path relative to the data folder, whose last part may be a glob. Data that is one
   /// pool has the single entry "pool".
   std::map<std::string, std::string> splits;
-  /// jsonl, csv, tsv, folder (one .txt file per row, one subfolder per class), lines, webnlg, dart.
+  /// jsonl, csv, tsv, folder (one .txt file per row, one subfolder per class), text (one file per row), lines, webnlg,
+  /// dart.
   std::string format;
   std::string separator;                           ///< lines: what stands between the fields of a line
   std::vector<std::string> fields;                 ///< lines: their names, in order
@@ -86,10 +93,14 @@ struct Task {
   std::vector<std::string>
       collapse_whitespace;                 ///< fields whose runs of whitespace become one space, before max_tokens
   std::map<std::string, WordTable> words;  ///< name of the made field → how
+  FieldRules field_rules;                  ///< fields that are made when rows are read
   std::string label_field;                 ///< field that holds the label
   std::vector<std::string> labels;         ///< label values as in the data, in index order; empty: integers
+  std::string labels_from;                 ///< list field with the labels of the row's own choices, in their order
+  std::string truths_from;                 ///< list field with 1 for each choice that is right, instead of label_field
   std::vector<PromptTemplate> templates;   ///< template 0 is the default
   std::string group_by;                  ///< generation: held-out rows with the same value are one prompt's references
+  std::string references;                ///< generation: list field with all texts that are right, beside the target
   std::vector<std::string> metrics;      ///< told of a run: "accuracy", …; of a generation task text_metrics()
   std::string normalisation = "tokens";  ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
@@ -108,6 +119,9 @@ struct Task {
   bool has_classes() const;
   /// True where the templates have a target: the model learns to write it. There are no labels then.
   bool generates() const { return !templates.empty() && !templates.front().target.empty(); }
+  /// True where the templates have a document: running text is scored, nothing is chosen or written.
+  bool rolls() const { return !templates.empty() && !templates.front().document.empty(); }
+  bool has_choices() const { return !generates() && !rolls(); }
 };
 
 /// Reads a task by file path or by the name of a shipped one ("bbc_news"); a task file of lm-evaluation-harness too,
@@ -151,15 +165,20 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
 /// without that of the prompt's fields, belong together. Else each row alone.
 std::vector<std::vector<Row>> prompt_groups(const Task& task, const std::vector<Row>& rows);
 
+/// Generation: the texts of Task::references of a row as they follow the prompt, each behind the white space that the
+/// target begins with.
+std::vector<std::string> further_targets(const Task& task, const Row& row, std::size_t index);
+
 /// Generation: a held-out prompt, which is that of the group's first row, with the targets of all of its rows as
-/// references. Throws as render, and InvalidArgument where no row of the group has one.
+/// references, and those of Task::references. Throws as render, and InvalidArgument where no row of the group has one.
 Example render_group(const Task& task, const std::vector<Row>& group, std::size_t index, const Tokenizer& tokenizer);
 
 /// Generation: whether a field of the target says anything in this row.
 bool has_target(const Task& task, const Row& row);
 
 /// Label index of a row, -1 where it carries none. A label is one of task.labels or, where these are no numbers, also
-/// its index. Throws InvalidArgument with the nearest label.
+/// its index; with labels_from one of the row's own. With truths_from it is the first right choice; of running text 0.
+/// Throws InvalidArgument with the nearest label.
 std::int64_t label_of(const Task& task, const Row& row);
 
 /// Fields of the data that a row shows in the first template, in their order there: the prompt's, the choices', the

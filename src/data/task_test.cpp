@@ -125,6 +125,50 @@ TEST(TaskYaml, ATargetAndChoicesDoNotMix) {
   EXPECT_THAT(task_error(replaced(kTexts, "fields: [mr, text]\n", "")), HasSubstr("lacks the key 'fields'"));
 }
 
+TEST(TaskYaml, ADocumentMakesATaskOfRunningText) {
+  const std::string running = "name: mine\nformat: text\nsplits: {pool: a.txt}\ntemplates:\n  - document: \"{text}\"\n";
+  const Task task = task_of(running);
+  EXPECT_TRUE(task.rolls());
+  EXPECT_FALSE(task.generates());
+  EXPECT_FALSE(task.has_classes());
+  EXPECT_THAT(task.metrics, ElementsAre("word_perplexity", "byte_perplexity", "bits_per_byte"));
+  EXPECT_THAT(used_fields(task), ElementsAre("text"));
+  EXPECT_THAT(task_error(running + "    prompt: x\n"), HasSubstr("has a document, which is scored as a whole"));
+  EXPECT_THAT(task_error(replaced(running, "{text}", "x")), HasSubstr("its document holds no field"));
+  EXPECT_THAT(task_error(running + "label: text\n"), HasSubstr("the templates have a document"));
+  EXPECT_THAT(task_error(running + "stop: [x]\n"), HasSubstr("'stop' is for tasks whose templates have a target"));
+  EXPECT_THAT(task_error(running + "references: text\n"), HasSubstr("'references' is for tasks"));
+  EXPECT_THAT(task_error(running + "metrics: [accuracy]\n"), HasSubstr("unknown metric 'accuracy'"));
+}
+
+TEST(TaskYaml, LabelsMayBeTheRowsOwn) {
+  const std::string own = replaced(kTask, "labels: [good, bad_one]", "labels_from: names");
+  const std::string yaml = own + "    choices_from: texts\n";
+  const Task task = task_of(yaml);
+  EXPECT_FALSE(task.has_classes());
+  const Row row = row_of({{"text", "x"}, {"label", "B"}, {"names.0", "A"}, {"names.1", "B"}});
+  EXPECT_EQ(label_of(task, row), 1);
+  EXPECT_THAT(error_of([&] {
+                label_of(task, row_of({{"label", "C"}, {"names.0", "A"}}));
+              }),
+              HasSubstr("the label 'C' in 'label' is none of the row's list 'names'"));
+  EXPECT_THAT(task_error(yaml + "labels: [a, b]\n"), HasSubstr("'labels' and labels_from both list the labels"));
+}
+
+TEST(TaskYaml, SeveralChoicesMayBeRight) {
+  const std::string marked =
+      replaced(replaced(kTask, "label: label\n", "truths_from: marks\n"), "labels: [good, bad_one]\n", "") +
+      "    choices_from: texts\n";
+  const Task task = task_of(marked);
+  EXPECT_EQ(label_of(task, row_of({{"marks.0", "0"}, {"marks.1", "1"}, {"marks.2", "1"}})), 1);
+  EXPECT_EQ(label_of(task, row_of({{"text", "x"}})), -1);
+  EXPECT_THAT(error_of([&] { label_of(task, row_of({{"marks.0", "0"}})); }), HasSubstr("marks no choice as right"));
+  EXPECT_THAT(error_of([&] { label_of(task, row_of({{"marks.0", "2"}})); }), HasSubstr("'marks.0' is '2'"));
+  EXPECT_THAT(task_error(marked + "label: label\n"), HasSubstr("names the right choice, and so does truths_from"));
+  EXPECT_EQ(task_of(marked + "metrics: [true_probability]\n").metrics.front(), "true_probability");
+  EXPECT_THAT(task_error(kTask + "metrics: [true_probability]\n"), HasSubstr("of the choices that truths_from marks"));
+}
+
 TEST(TaskYaml, KeepsItsText) {
   EXPECT_EQ(task_of(kTask).text, kTask);
 }

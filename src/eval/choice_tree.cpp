@@ -77,4 +77,16 @@ std::int64_t tokens_of_choices(const Choices& choices) {
   return static_cast<std::int64_t>(beginnings.size());
 }
 
+// A row is known by what of a choice is read up to it.
+std::int64_t rows_only_read(const Choices& choices) {
+  std::set<std::vector<std::int64_t>> read, scored;
+  for (const auto& choice : choices) {
+    const auto context = static_cast<std::size_t>(choice.context);
+    for (std::size_t length = 0; length < choice.tokens.size(); ++length)
+      (length < context ? read : scored)
+          .emplace(choice.tokens.begin(), choice.tokens.begin() + static_cast<std::ptrdiff_t>(length));
+  }
+  return std::count_if(read.begin(), read.end(), [&](const auto& beginning) { return scored.count(beginning) == 0; });
+}
+
 }  // namespace graft

@@ -9,7 +9,7 @@
 
 namespace graft {
 
-/// For each choice the row (token of the forest) that predicts each of its tokens.
+/// For each choice the row (token of the forest) that predicts each of its tokens, those of its context too.
 using PredictingRows = std::vector<std::vector<std::int64_t>>;
 
 /// Adds to the forest, as continuations of segment `prompt` (its newest) with adapter `slot`, whatever tokens the
@@ -19,5 +19,8 @@ PredictingRows add_choices(Forest& forest, const std::vector<ChoiceTokens::Choic
 
 /// How many tokens add_choices() adds.
 std::int64_t tokens_of_choices(const std::vector<ChoiceTokens::Choice>& choices);
+
+/// How many of these tokens, and of the prompt's last one, predict tokens of contexts alone: nothing that is scored.
+std::int64_t rows_only_read(const std::vector<ChoiceTokens::Choice>& choices);
 
 }  // namespace graft

@@ -66,5 +66,16 @@ TEST(ChoiceTree, OneMayBeginAnother) {
   expect_each_is_read_whole({{1, 2, 3, 4, 5, 6}, {1, 2}, {1, 2, 3, 4}}, 5);
 }
 
+// What is scored may begin at different places of what two choices have in common.
+TEST(ChoiceTree, RowsOfContextsAreCountedWhereNothingIsScoredBehindThem) {
+  auto two = choices({{1, 2, 3, 4}, {1, 2, 5, 4}});
+  EXPECT_EQ(rows_only_read(two), 0);
+  for (auto& choice : two) choice.context = 3;
+  EXPECT_EQ(tokens_of_choices(two), 4) << "contexts are computed, once where they are alike";
+  EXPECT_EQ(rows_only_read(two), 3) << "the prompt's last row and those of 1 and 2";
+  two[1].context = 1;
+  EXPECT_EQ(rows_only_read(two), 1) << "the prompt's last row: behind 1 the second choice is scored";
+}
+
 }  // namespace
 }  // namespace graft

@@ -47,21 +47,32 @@ std::vector<std::int64_t> prompt_tokens(const Example& example, const Tokenizer&
 
 void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
   const auto prompt = prompt_tokens(example, tokenizer);
-  std::vector<std::vector<std::int64_t>> joint;
-  std::size_t shared = prompt.size();
-  for (const auto& choice : example.choices) {
-    auto whole = ids(tokenizer.encode(example.prompt + choice, true));
+  const auto behind_prompt = [&](const std::string& text) {
+    auto whole = ids(tokenizer.encode(example.prompt + text, true));
     if (example.prompt.empty() && common_prefix(whole, prompt) == 0)
       whole.insert(whole.begin(), prompt.begin(), prompt.end());
+    return whole;
+  };
+  std::vector<std::vector<std::int64_t>> joint;
+  std::vector<std::size_t> scored_from;  // where choices are only read
+  std::size_t shared = prompt.size();
+  for (const auto& choice : example.choices) {
+    auto whole = behind_prompt(choice + example.continuation);
     shared = std::min({shared, common_prefix(whole, prompt), whole.size() - 1});
+    if (!example.continuation.empty()) {
+      scored_from.push_back(std::min(common_prefix(whole, behind_prompt(choice)), whole.size() - 1));
+      shared = std::min(shared, scored_from.back());
+    }
     joint.push_back(std::move(whole));
   }
   if (shared == 0)
     fail(Category::InvalidArgument, example.where,
          "prompt and choices share no token; end the prompt with text of its own");
   out.prompt.assign(prompt.begin(), prompt.begin() + static_cast<std::ptrdiff_t>(shared));
-  for (std::size_t c = 0; c < joint.size(); ++c)
+  for (std::size_t c = 0; c < joint.size(); ++c) {
     out.choices[c].tokens.assign(joint[c].begin() + static_cast<std::ptrdiff_t>(shared), joint[c].end());
+    if (!scored_from.empty()) out.choices[c].context = static_cast<std::int64_t>(scored_from[c] - shared);
+  }
 }
 
 // The tokens that a generating model would have to write: the prompt's own are never merged with the text's.
@@ -125,9 +136,10 @@ void pack_decoder_only(const ChoiceTokens& example, std::int32_t slot, ChoiceBat
   batch.input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(example.prompt.size());
   const auto rows = add_choices(batch.input.decoder, example.choices, prompt, slot);
   for (std::size_t c = 0; c < rows.size(); ++c) {
-    const auto& tokens = example.choices[c].tokens;
-    for (std::size_t t = 0; t < tokens.size(); ++t) batch.scored.push_back({rows[c][t], tokens[t], batch.choices()});
-    batch.scored_tokens.push_back(static_cast<std::int64_t>(tokens.size()));
+    const auto& choice = example.choices[c];
+    for (auto t = static_cast<std::size_t>(choice.context); t < choice.tokens.size(); ++t)
+      batch.scored.push_back({rows[c][t], choice.tokens[t], batch.choices()});
+    batch.scored_tokens.push_back(choice.scored());
     ++batch.first_choice.back();
   }
 }
@@ -188,6 +200,12 @@ at::Tensor smoothing_of(const std::vector<ScoredToken>& scored, const Block& blo
   return at::tensor(any ? values : std::vector<float>(), at::kFloat);
 }
 
+void refuse_continuation(const Example& example) {
+  if (example.continuation.empty()) return;
+  fail(Category::InvalidArgument, example.where,
+       "choices that are read and not scored need a model without an encoder; take another template of the task");
+}
+
 // Their scores would be one, whichever is right.
 void refuse_alike(const ChoiceTokens& tokens, const Example& example) {
   std::map<std::vector<std::int64_t>, std::size_t> seen;
@@ -212,7 +230,13 @@ std::int64_t computed_tokens(const ChoiceTokens& example, const ModelConfig& con
 
 std::vector<std::vector<std::int64_t>> ChoiceTokens::reading() const {
   std::vector<std::vector<std::int64_t>> all = {prompt};
-  for (const auto& choice : choices) all.push_back(choice.tokens);
+  std::vector<std::int64_t> contexts;
+  for (const auto& choice : choices) {
+    all.push_back(choice.tokens);
+    contexts.push_back(choice.context);
+  }
+  if (std::any_of(contexts.begin(), contexts.end(), [](std::int64_t count) { return count > 0; }))
+    all.push_back(contexts);
   return all;
 }
 
@@ -221,15 +245,19 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   if (example.choices.empty()) fail(Category::InvalidArgument, example.where, "the example has no choices");
   ChoiceTokens tokens;
   tokens.label = example.label;
+  tokens.truths = example.truths;
   tokens.choices.resize(example.choices.size());
   for (std::size_t c = 0; c < example.choices.size(); ++c) {
     if (example.choices[c].size() <= example.delimiter_bytes)
       fail(Category::InvalidArgument, example.where, "choice {} is empty", c);
-    const std::string_view counted = std::string_view(example.choices[c]).substr(example.delimiter_bytes);
+    const std::string_view counted = example.continuation.empty()
+                                         ? std::string_view(example.choices[c]).substr(example.delimiter_bytes)
+                                         : std::string_view(example.continuation);
     tokens.choices[c].characters = code_points(counted);
     tokens.choices[c].bytes = static_cast<std::int64_t>(counted.size());
   }
   if (config.encoder_decoder()) {
+    refuse_continuation(example);
     tokenize_encoder_decoder(example, tokenizer, tokens);
   } else if (example.writes) {
     tokenize_text(example, tokenizer, tokens);

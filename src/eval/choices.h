@@ -20,16 +20,21 @@ namespace graft {
 struct ChoiceTokens {
   std::vector<std::int64_t> prompt;
   struct Choice {
-    /// After the shared prefix, every one scored; for encoder–decoder models the whole target with </s>.
+    /// After the shared prefix, scored from `context` on; for encoder–decoder models the whole target with </s>.
     std::vector<std::int64_t> tokens;
-    std::int64_t characters = 0;  ///< Unicode code points of the choice's text behind its delimiter
+    std::int64_t characters = 0;  ///< Unicode code points of the text that is compared: behind its delimiter, or the
+                                  ///< example's continuation
     std::int64_t bytes = 0;       ///< of the same
+    std::int64_t context = 0;     ///< tokens that are read and not scored: partial evaluation
+
+    std::int64_t scored() const { return static_cast<std::int64_t>(tokens.size()) - context; }
   };
   std::vector<Choice> choices;
   std::int64_t label = -1;
-  std::int64_t cut = 0;  ///< tokens that the prompt lost at its beginning
+  std::vector<std::int64_t> truths = {};  ///< every right choice, where there are several
+  std::int64_t cut = 0;                   ///< tokens that the prompt lost at its beginning
 
-  /// Prompt and choices: equal where the model reads the same, whatever the rows were.
+  /// Prompt and choices: equal where the model reads and scores the same, whatever the rows were.
   std::vector<std::vector<std::int64_t>> reading() const;
 };
 
@@ -39,8 +44,10 @@ constexpr std::int64_t kUnboundedPrompt = 1024;
 /// Tokenises an example for a model. The prompt is cut from the left, behind its start token, where prompt and choices
 /// would not fit `max_positions`, or where it is longer than `max_prompt`; 0: no limit but the model's context, or
 /// kUnboundedPrompt where it has none. The choice of an example that `writes` follows the prompt's own tokens, as when
-/// it is generated, and ends with the end-of-text token. Throws InvalidArgument for an example without choices, an
-/// empty choice, two that are the same tokens, or a model without an end-of-text token where one is needed.
+/// it is generated, and ends with the end-of-text token. Of an example with a continuation, choices are read and the
+/// continuation is scored behind each, its tokens those of the whole text. Throws InvalidArgument for an example
+/// without choices, an empty choice, two that are the same tokens, a continuation for an encoder–decoder model, or a
+/// model without an end-of-text token where one is needed.
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
                       std::int64_t max_prompt = 0);
 

@@ -99,6 +99,59 @@ TEST(Choices, AllAreScoredOverTheSameSpan) {
   EXPECT_EQ(result.scores, (std::vector<double>{-3, -2}));
 }
 
+// The choice is part of what is read; a token across its end belongs to what is scored.
+TEST(Choices, AContinuationIsScoredBehindEachChoice) {
+  ModelConfig config;
+  Example made = example("a", {"b", "c1"});
+  made.continuation = "0d";
+  const auto tokens = tokenize(made, MergingTokenizer(), config);
+  EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'a'}));
+  EXPECT_EQ(tokens.choices[0].tokens, bytes("b0d"));
+  EXPECT_EQ(tokens.choices[0].context, 1);
+  EXPECT_EQ(tokens.choices[1].tokens, (std::vector<std::int64_t>{'c', MergingTokenizer::kTen, 'd'}));
+  EXPECT_EQ(tokens.choices[1].context, 1) << "1 became part of the token 10";
+  EXPECT_EQ(tokens.choices[1].bytes, 2) << "of the continuation";
+  const auto batch = pack({&tokens}, config, -1);
+  EXPECT_EQ(batch.scored_tokens, (std::vector<std::int64_t>{2, 2}));
+  std::vector<std::vector<std::int64_t>> scored;
+  for (const auto& token : batch.scored) scored.push_back({token.row, token.target, token.choice});
+  EXPECT_EQ(scored, (std::vector<std::vector<std::int64_t>>{
+                        {2, '0', 0}, {3, 'd', 0}, {4, MergingTokenizer::kTen, 1}, {5, 'd', 1}}));
+  const auto result = ranked(tokens, {-3, -4}, Normalisation::Tokens);
+  EXPECT_EQ(result.scores, (std::vector<double>{-1.5, -2}));
+  auto plain = tokens;
+  for (auto& choice : plain.choices) choice.context = 0;
+  EXPECT_NE(plain.reading(), tokens.reading()) << "what is kept of one is not the other's";
+}
+
+// What is read of both is computed once.
+TEST(Choices, ContextsThatBeginAlikeAreReadOnce) {
+  ModelConfig config;
+  Example made = example("a", {"the b", "the c"});
+  made.continuation = "de";
+  const auto tokens = tokenize(made, ByteTokenizer(), config);
+  EXPECT_EQ(tokens.prompt, bytes("a"));
+  EXPECT_EQ(tokens.choices[1].tokens, bytes("the cde"));
+  EXPECT_EQ(tokens.choices[1].context, 5);
+  const auto batch = pack({&tokens}, config, -1);
+  EXPECT_EQ(batch.input.decoder.tokens, bytes("athe bdcd"));
+  EXPECT_EQ(batch.input.decoder.size(), computed_tokens(tokens, config));
+  EXPECT_EQ(batch.scored_tokens, (std::vector<std::int64_t>{2, 2}));
+  std::vector<std::vector<std::int64_t>> scored;
+  for (const auto& token : batch.scored) scored.push_back({token.row, token.target, token.choice});
+  EXPECT_EQ(scored, (std::vector<std::vector<std::int64_t>>{{5, 'd', 0}, {6, 'e', 0}, {7, 'd', 1}, {8, 'e', 1}}));
+}
+
+TEST(Choices, AnEncodersPromptHasNoChoicesInIt) {
+  ModelConfig config;
+  config.decoder_layers = 1;
+  Example made = example("a", {"b", "c"});
+  made.continuation = "d";
+  made.where = "rows.csv:7";
+  EXPECT_THAT(error_of([&] { tokenize(made, ByteTokenizer(), config); }),
+              ::testing::HasSubstr("rows.csv:7: choices that are read and not scored need a model without an encoder"));
+}
+
 // Reads capitals as small letters.
 class SmallLetters : public ByteTokenizer {
  public:

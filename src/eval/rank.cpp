@@ -115,7 +115,7 @@ std::vector<std::vector<double>> neutral_sums(const Model& model, const std::vec
 double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation normalisation) {
   switch (normalisation) {
     case Normalisation::Tokens:
-      return sum / static_cast<double>(choice.tokens.size());
+      return sum / static_cast<double>(choice.scored());
     case Normalisation::Chars:
       return sum / static_cast<double>(choice.characters);
     case Normalisation::Bytes:
@@ -129,6 +129,7 @@ double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation 
 void decide(RankedExample& example) {
   const auto best = std::max_element(example.scores.begin(), example.scores.end());
   example.prediction = best - example.scores.begin();
+  settle_label(example);
   double total = 0;
   for (const double score : example.scores) total += std::exp(score - *best);
   example.probabilities.clear();
@@ -147,9 +148,16 @@ Normalisation normalisation_of(const std::string& name) {
        did_you_mean(name, {"none", "tokens", "chars", "bytes", "pmi"}));
 }
 
+void settle_label(RankedExample& example) {
+  if (example.truths.empty()) return;
+  const auto right = std::find(example.truths.begin(), example.truths.end(), example.prediction);
+  example.label = right == example.truths.end() ? example.truths.front() : example.prediction;
+}
+
 RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sums, Normalisation normalisation) {
   RankedExample result;
   result.label = example.label;
+  result.truths = example.truths;
   for (std::size_t c = 0; c < sums.size(); ++c) {
     result.scores.push_back(normalised(sums[c], example.choices[c], normalisation));
     if (std::isnan(result.scores.back()))

@@ -11,20 +11,23 @@
 
 namespace graft {
 
-/// How a choice's log-probability is normalised: none; tokens (T-Few: mean over its tokens, those after the
-/// prefix that the choices share); chars; bytes; pmi (minus
-/// its log-probability after a neutral prompt, Holtzman et al. 2021).
+/// How a choice's log-probability is normalised: none; tokens (T-Few: mean over its tokens, those after the prefix that
+/// the choices share); chars; bytes; pmi (minus its log-probability after a neutral prompt, Holtzman et al. 2021).
 enum class Normalisation { None, Tokens, Chars, Bytes, Pmi };
 
 /// Throws InvalidArgument with the nearest name.
 Normalisation normalisation_of(const std::string& name);
 
 struct RankedExample {
-  std::int64_t label = -1;
+  std::int64_t label = -1;  ///< where several choices are right, the answer if it is one of them, else the first
   std::int64_t prediction = 0;
-  std::vector<double> scores;         ///< normalised log-probability of every choice
-  std::vector<double> probabilities;  ///< softmax of the scores
+  std::vector<double> scores;             ///< normalised log-probability of every choice
+  std::vector<double> probabilities;      ///< softmax of the scores
+  std::vector<std::int64_t> truths = {};  ///< every right choice, where there are several
 };
+
+/// Sets the label where several choices are right: see RankedExample::label.
+void settle_label(RankedExample& example);
 
 /// The answer to one example from the log-probability of every choice, summed over its tokens (for pmi: already without
 /// the neutral one). Throws Corruption for NaN.

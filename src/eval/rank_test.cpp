@@ -30,6 +30,20 @@ TEST(ContextualCalibration, DividesByWhatTheContextAloneSays) {
   EXPECT_NEAR(result.probabilities[1], 12.0 / 19, 1e-12);
 }
 
+TEST(Ranked, AnyOfSeveralRightChoicesIsRight) {
+  ChoiceTokens tokens;
+  tokens.choices.resize(3);
+  tokens.label = 0;
+  tokens.truths = {0, 2};
+  EXPECT_EQ(ranked(tokens, {-3, -2, -1}, Normalisation::None).label, 2) << "the answer is one of them";
+  const RankedExample wrong = ranked(tokens, {-3, -1, -2}, Normalisation::None);
+  EXPECT_EQ(wrong.label, 0) << "the first of them";
+  EXPECT_EQ(wrong.prediction, 1);
+  EXPECT_EQ(wrong.truths, tokens.truths);
+  const RankedExample after = calibrated(wrong, ranked(tokens, {-3, 0, -2}, Normalisation::None));
+  EXPECT_EQ(after.label, after.prediction) << "settled anew";
+}
+
 TEST(ContextualCalibration, AnEvenContextChangesNothing) {
   const RankedExample example = with_probabilities({0.1, 0.6, 0.3}, 0), empty = with_probabilities({0.2, 0.2, 0.2}, 0);
   const RankedExample result = calibrated(example, empty);

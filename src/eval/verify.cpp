@@ -123,10 +123,20 @@ class Verifier {
     return {at::cat(rows), at::cat(log_p), forward};
   }
 
+  // Of the tokens that are scored.
   at::Tensor cached_rows(const ChoiceTokens& example, const std::vector<const SiteHooks*>& slots) const {
     std::vector<std::vector<std::int64_t>> continuations;
     for (const auto& choice : example.choices) continuations.push_back(choice.tokens);
-    return forced_hidden(model_, example.prompt, continuations, slots);
+    const at::Tensor rows = forced_hidden(model_, example.prompt, continuations, slots);
+    std::vector<std::int64_t> scored;
+    std::int64_t first = 0;
+    for (const auto& choice : example.choices) {
+      const auto length = static_cast<std::int64_t>(choice.tokens.size());
+      for (std::int64_t t = choice.context; t < length; ++t) scored.push_back(first + t);
+      first += length;
+    }
+    if (first == static_cast<std::int64_t>(scored.size())) return rows;
+    return rows.index_select(0, at::tensor(scored, at::kLong).to(rows.device()));
   }
 
   double logit_gap(const Replay& a, const Replay& b) const {

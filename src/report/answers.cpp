@@ -15,6 +15,7 @@ namespace {
 // Nothing where nobody knows.
 std::optional<bool> right_of(const nlohmann::json& line) {
   if (line.contains("right")) return line.at("right").get<bool>();
+  if (line.contains("log_probability")) return std::nullopt;  // running text
   const auto truth = line.at("truth").get<std::int64_t>();
   return truth < 0 ? std::nullopt : std::optional(line.at("prediction").get<std::int64_t>() == truth);
 }

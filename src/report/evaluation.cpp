@@ -49,6 +49,7 @@ std::string cell(const std::string& markup) {
 }
 
 std::string bars(const EvaluatedTask& task) {
+  if (!task.graded) return "";
   IntervalChart chart;
   chart.title = "Accuracy on " + task.name + " with 95% bootstrap intervals";
   if (task.chance > 0) chart.reference = task.chance;
@@ -73,6 +74,7 @@ Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
 
 // Adapters, which read no demonstrations, lie across.
 std::string curve(const EvaluatedTask& task) {
+  if (!task.graded) return "";
   LineChart chart;
   chart.title = "Accuracy on " + task.name + " by the number of demonstrations";
   chart.x_label = "demonstrations";
@@ -103,10 +105,12 @@ std::string reliability(const EvaluatedTask& task) {
 std::string head(const EvaluatedTask& task) {
   std::string cells = "<th scope=\"col\">setting</th>";
   const auto add = [&](const std::string& name) { cells += "<th scope=\"col\" class=\"n\">" + name + "</th>"; };
-  add("accuracy<br>Wilson");
-  add("bootstrap");
+  if (task.graded) {
+    add("accuracy<br>Wilson");
+    add("bootstrap");
+  }
   for (const auto& metric : task.metrics) add(escape(metric));
-  if (!task.runs.empty()) add("median, quartiles<br>over " + escape(task.runs));
+  if (task.graded && !task.runs.empty()) add("median, quartiles<br>over " + escape(task.runs));
   if (has_orders(task)) add("over orders<br>lowest, highest");
   if (has_calibration(task)) {
     add("ECE");
@@ -116,10 +120,12 @@ std::string head(const EvaluatedTask& task) {
     add(escape(task.text_metric) + "<br>difference");
     add("p");
   }
-  add("difference<br>paired bootstrap");
-  add("p");
-  add("McNemar p");
-  add("prompt<br>tokens");
+  if (task.graded) {
+    add("difference<br>paired bootstrap");
+    add("p");
+    add("McNemar p");
+  }
+  add(task.graded ? "prompt<br>tokens" : "tokens");
   add("seconds");
   add("FLOPs");
   add("FLOPs<br>alone");
@@ -142,10 +148,11 @@ std::string text_difference_cells(const EvaluatedRow& row) {
 
 std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
   std::string cells = "<th scope=\"row\">" + escape(row.name) + "</th>";
-  cells += cell(percent(row.accuracy.value) + " " + range(row.wilson_low, row.wilson_high));
-  cells += cell(range(row.accuracy.low, row.accuracy.high));
+  if (task.graded)
+    cells += cell(percent(row.accuracy.value) + " " + range(row.wilson_low, row.wilson_high)) +
+             cell(range(row.accuracy.low, row.accuracy.high));
   for (const auto& metric : row.metrics) cells += cell(metric_text(task, metric));
-  if (!task.runs.empty())
+  if (task.graded && !task.runs.empty())
     cells += cell(row.spread ? percent(row.spread->value) + " " + range(row.spread->low, row.spread->high) : "–");
   if (has_orders(task))
     cells += cell(row.orders ? percent(row.orders->value) + " " + range(row.orders->low, row.orders->high) : "–");
@@ -153,7 +160,7 @@ std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
     cells += cell(row.calibration ? percent(row.calibration->error) : "–") +
              cell(row.calibration ? fmt::format("{:.3f}", row.calibration->brier) : "–");
   if (!task.text_metric.empty()) cells += text_difference_cells(row);
-  cells += difference_cells(row);
+  if (task.graded) cells += difference_cells(row);
   cells += cell(number(row.prompt_tokens)) + cell(number(row.seconds)) + cell(si(row.flops_shared)) +
            cell(si(row.flops_alone));
   return "<tr>" + cells + "</tr>";
@@ -241,6 +248,7 @@ bool has_calibration(const EvaluatedTask& task) {
 }
 
 std::string scale_text(const EvaluatedTask& task) {
+  if (!task.graded) return "running text, each token scored once";
   return task.chance > 0 ? percent(task.chance) + " by chance" : "right where greedy decoding begins with a reference";
 }
 

@@ -64,6 +64,7 @@ struct EvaluatedTask {
   std::string runs;                  ///< what several runs are: "3 seeds"; empty for one
   std::vector<std::string> metrics;  ///< beside accuracy
   bool percent = true;               ///< these are fractions
+  bool graded = true;                ///< answers are right or wrong; of running text there are only metrics
   std::string text_metric;           ///< the first of them that is of written texts; empty: nothing was written
   std::vector<EvaluatedText> texts;  ///< of the first questions
   std::vector<EvaluatedRow> rows;    ///< the first is what the others are compared with

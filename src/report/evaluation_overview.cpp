@@ -15,8 +15,8 @@ Line line_of(const EvaluatedTask& task, const EvaluatedRow& row) {
   const auto& difference = row.difference;
   return {task.name,
           row.name,
-          percent(row.accuracy.value),
-          fmt::format("{:.1f}–{:.1f}", 100 * row.wilson_low, 100 * row.wilson_high),
+          task.graded ? percent(row.accuracy.value) : "-",
+          task.graded ? fmt::format("{:.1f}–{:.1f}", 100 * row.wilson_low, 100 * row.wilson_high) : "-",
           difference ? points_text(difference->accuracy) : "-",
           difference ? p_value_text(difference->bootstrap_p) : "-",
           number(row.seconds),
@@ -59,7 +59,7 @@ Line mean_line(const std::vector<EvaluatedTask>& tasks, const std::string& name,
 // What a right answer is, is not the same where texts are written: there is no mean over both.
 bool alike(const std::vector<EvaluatedTask>& tasks) {
   return std::all_of(tasks.begin(), tasks.end(),
-                     [&](const EvaluatedTask& task) { return task.percent == tasks.front().percent; });
+                     [&](const EvaluatedTask& task) { return task.graded && task.percent == tasks.front().percent; });
 }
 
 }  // namespace

@@ -86,6 +86,15 @@ Interval bootstrap(std::size_t count, const Statistic& statistic, const Bootstra
   return percentile(resampled(count, statistic, options), options.level);
 }
 
+Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options) {
+  const auto mean = [values](std::span<const std::size_t> indices) {
+    double sum = 0;
+    for (const std::size_t i : indices) sum += values[i];
+    return sum / static_cast<double>(indices.size());
+  };
+  return bootstrap(values.size(), mean, options);
+}
+
 Interval bootstrap_metric(const std::string& metric, std::span<const std::int64_t> truth,
                           std::span<const std::int64_t> predicted, std::size_t classes,
                           const BootstrapOptions& options) {

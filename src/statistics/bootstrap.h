@@ -30,6 +30,9 @@ struct BootstrapOptions {
 Interval bootstrap(std::size_t count, const std::function<double(std::span<const std::size_t>)>& statistic,
                    const BootstrapOptions& options = {});
 
+/// Of the mean of values. Throws as bootstrap.
+Interval bootstrap_mean(std::span<const double> values, const BootstrapOptions& options = {});
+
 /// Interval of a metric (metric_value) of predictions. Throws InvalidArgument as confusion_matrix and bootstrap.
 Interval bootstrap_metric(const std::string& metric, std::span<const std::int64_t> truth,
                           std::span<const std::int64_t> predicted, std::size_t classes,

@@ -92,12 +92,18 @@ double macro_f1(const ConfusionMatrix& matrix) {
   return present == 0 ? 0.0 : sum / static_cast<double>(present);
 }
 
+double true_probability(std::span<const double> probabilities, std::span<const std::int64_t> truths) {
+  double sum = 0;
+  for (const auto truth : truths) sum += probabilities[class_index(truth, probabilities.size())];
+  return sum;
+}
+
 double metric_value(const std::string& metric, const ConfusionMatrix& matrix) {
-  if (metric == "accuracy") return accuracy(matrix);
+  if (metric == "accuracy" || metric == "stereotype_share") return accuracy(matrix);
   if (metric == "balanced_accuracy") return balanced_accuracy(matrix);
   if (metric == "macro_f1") return macro_f1(matrix);
   fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", metric,
-       did_you_mean(metric, {"accuracy", "balanced_accuracy", "macro_f1"}));
+       did_you_mean(metric, {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share"}));
 }
 
 }  // namespace graft

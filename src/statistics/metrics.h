@@ -51,7 +51,13 @@ double balanced_accuracy(const ConfusionMatrix& matrix);
 /// (f1_score(average="macro", zero_division=0)).
 double macro_f1(const ConfusionMatrix& matrix);
 
-/// One of "accuracy", "balanced_accuracy", "macro_f1". Throws InvalidArgument with the nearest name.
+/// Probability of all right choices of one example together: MC2 of TruthfulQA (Lin et al. 2022, section 3.1), whose
+/// probabilities are those of the whole texts. Throws InvalidArgument for a choice that there is not.
+double true_probability(std::span<const double> probabilities, std::span<const std::int64_t> truths);
+
+/// One of "accuracy", "balanced_accuracy", "macro_f1", "stereotype_share": the same as accuracy, of examples whose
+/// label is the stereotypical choice (Nangia et al. 2020, section 4; 0.5 is no preference). Throws InvalidArgument with
+/// the nearest name.
 double metric_value(const std::string& metric, const ConfusionMatrix& matrix);
 
 }  // namespace graft

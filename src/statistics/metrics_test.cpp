@@ -43,6 +43,18 @@ TEST(Metrics, ConfusionMatrixCountsTruthByRow) {
   EXPECT_EQ(matrix.total(), 10);
 }
 
+TEST(Metrics, TheProbabilityOfAllRightChoices) {
+  const std::vector<double> probabilities = {0.5, 0.25, 0.125, 0.125};
+  const std::vector<std::int64_t> truths = {0, 3}, none, outside = {4};
+  EXPECT_EQ(true_probability(probabilities, truths), 0.625);
+  EXPECT_EQ(true_probability(probabilities, none), 0);
+  EXPECT_THROW(true_probability(probabilities, outside), Error);
+}
+
+TEST(Metrics, ShareOfStereotypesIsAccuracy) {
+  EXPECT_EQ(metric_value("stereotype_share", example()), accuracy(example()));
+}
+
 TEST(Metrics, RefuseWhatHasNoScore) {
   const std::vector<std::int64_t> none, one = {0}, outside = {5}, negative = {-1};
   EXPECT_THROW(confusion_matrix(none, none, 2), Error);

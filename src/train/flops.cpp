@@ -14,7 +14,8 @@ struct Rows {
 };
 
 // As pack() and Model::forward() lay the example out: the prompt once, the last token of a choice not at all and common
-// beginnings once where the decoder has read it, virtual tokens once for every text that begins anew.
+// beginnings once where the decoder has read it, logits where a token is scored, virtual tokens once for every text
+// that begins anew.
 Rows rows_of(const Model& model, const Adapter* adapter, const ExampleTokens& example) {
   const auto virtual_tokens = [&](Stack stack) {
     return adapter == nullptr ? 0.0 : static_cast<double>(adapter->virtual_tokens(stack));
@@ -24,7 +25,7 @@ Rows rows_of(const Model& model, const Adapter* adapter, const ExampleTokens& ex
     return {example.prompt + encoder, example.choice_tokens + decoder, example.choice_tokens, encoder + decoder};
   }
   const double behind = example.choice_tokens - example.choices - example.alike, front = virtual_tokens(Stack::Decoder);
-  return {0, front + example.prompt + behind, 1 + behind, front};
+  return {0, front + example.prompt + behind, 1 + behind - example.read, front};
 }
 
 // Keys and values of cross-attention are made from the encoder's tokens.
@@ -53,6 +54,7 @@ ExampleTokens tokens_of(const ChoiceTokens& example) {
   tokens.choices = static_cast<double>(example.choices.size());
   for (const auto& choice : example.choices) tokens.choice_tokens += static_cast<double>(choice.tokens.size());
   tokens.alike = tokens.choice_tokens - tokens.choices - static_cast<double>(tokens_of_choices(example.choices));
+  tokens.read = static_cast<double>(rows_only_read(example.choices));
   return tokens;
 }
 

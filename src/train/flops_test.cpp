@@ -76,6 +76,16 @@ TEST_F(Flops, InferenceIsTheForwardPass) {
   }
 }
 
+// A context is read like a prompt; logits are of what is scored behind it.
+TEST_F(Flops, ContextsHaveNoLogits) {
+  const auto loaded = model("llama");
+  const double head = static_cast<double>(loaded->config().vocab_size * loaded->config().hidden_size);
+  const double whole = inference_flops(*loaded, nullptr, tokens_of(example_));
+  example_.choices[1].context = 2;
+  EXPECT_DOUBLE_EQ(inference_flops(*loaded, nullptr, tokens_of(example_)), whole - 2 * head)
+      << "the first choice is scored in the prompt's last row, 7 predicts what is only read";
+}
+
 // Twenty tokens in front of the prompt cost what twenty tokens more of prompt cost.
 TEST_F(Flops, VirtualTokensAreRowsLikeOthers) {
   for (const char* name : {"llama", "t5"}) {

@@ -241,9 +241,18 @@ TEST_F(LmEval, TaskFilesThatNeedPythonAreRefused) {
   write_file(folder() / "code.yaml",
              "task: code\ntest_split: test\noutput_type: multiple_choice\ndoc_to_text: !function utils.text\n");
   expect_refused(run("code.yaml", "rows.jsonl"), 2, {"code.yaml:4", "!function utils.text"});
+  write_file(folder() / "bits.yaml", "task: bits\ntest_split: test\noutput_type: bits\ndoc_to_text: \"\"\n");
+  expect_refused(run("bits.yaml", "rows.jsonl"), 5, {"bits.yaml:3", "output_type: bits"});
+}
+
+TEST_F(LmEval, RunningTextIsScoredInWindows) {
   write_file(folder() / "rolling.yaml",
-             "task: rolling\ntest_split: test\noutput_type: loglikelihood_rolling\ndoc_to_text: \"\"\n");
-  expect_refused(run("rolling.yaml", "rows.jsonl"), 5, {"rolling.yaml:3", "loglikelihood_rolling"});
+             "task: rolling\ntest_split: test\noutput_type: loglikelihood_rolling\ndoc_to_text: \"\"\n"
+             "doc_to_target: \"{{page}}\"\nmetric_list: [{metric: byte_perplexity}, {metric: bits_per_byte}]\n");
+  write_file(folder() / "pages.jsonl", "{\"page\": \"one two three\"}\n{\"page\": \"four five\"}\n");
+  const Outcome end = run("rolling.yaml", "pages.jsonl");
+  EXPECT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("byte_perplexity"), std::string::npos) << end.out;
 }
 
 TEST_F(LmEval, AnotherFormatIsRefused) {

@@ -183,6 +183,36 @@ TEST_P(BatchLaw, AKeptPrefixEqualsPromptsThatBeginWithIt) {
   }
 }
 
+// A choice that is read is context: what is scored behind it has the log-probability that it has behind a longer
+// prompt.
+TEST_P(BatchLaw, WhatIsOnlyReadIsAPromptOfItsOwn) {
+  if (model().encoder_decoder()) GTEST_SKIP() << "choices of an encoder-decoder are no prompts";
+  auto partial = examples(6);
+  std::vector<ChoiceTokens> alone;
+  for (auto& example : partial) {
+    for (auto& choice : example.choices) {
+      choice.context = static_cast<std::int64_t>(choice.tokens.size()) / 2;
+      const auto border = choice.tokens.begin() + choice.context;
+      ChoiceTokens one;
+      one.prompt = example.prompt;
+      one.prompt.insert(one.prompt.end(), choice.tokens.begin(), border);
+      one.choices.resize(1);
+      one.choices.front().tokens.assign(border, choice.tokens.end());
+      alone.push_back(one);
+    }
+  }
+  RankOptions options;
+  options.batch_tokens = 50;
+  const auto together = choice_scores(model(), partial, options), apart = choice_scores(model(), alone, options);
+  std::size_t place = 0;
+  for (const auto& example : together) {
+    for (const double sum : example.sums)
+      EXPECT_LE(relative_gap(at::tensor(std::vector<double>{sum}), at::tensor(apart.at(place++).sums)), kRounding);
+  }
+  EXPECT_EQ(place, apart.size());
+  expect_same_bits(model(), partial, nullptr);
+}
+
 TEST_P(BatchLaw, ScoresAreHandedOverBatchByBatch) {
   const auto all = examples(7);
   RankOptions options;

@@ -12,10 +12,14 @@
 namespace graft {
 namespace {
 
-const std::vector<std::string> kChoiceMetrics = {"accuracy", "balanced_accuracy", "macro_f1"};
+const std::vector<std::string> kChoiceMetrics = {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share",
+                                                 "true_probability"};
+const std::vector<std::string> kRunningMetrics = {"word_perplexity", "byte_perplexity", "bits_per_byte",
+                                                  "token_perplexity"};
 const std::vector<std::string> kTextMetrics = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
 
 std::vector<std::string> known_metrics(const Task& task) {
+  if (task.rolls()) return kRunningMetrics;
   if (!task.generates()) return kChoiceMetrics;
   std::vector<std::string> known = kTextMetrics;
   for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
@@ -37,6 +41,9 @@ std::vector<std::string> metrics_of(const EvalSettings& settings, const Task& ta
   for (const auto& metric : settings.metrics.empty() ? standard : settings.metrics) {
     if (std::find(known.begin(), known.end(), metric) == known.end())
       fail(Category::InvalidArgument, "--metric", "unknown '{}'{}", metric, did_you_mean(metric, known));
+    if (metric == "true_probability" && task.truths_from.empty())
+      fail(Category::InvalidArgument, "--metric", "{} is of several right choices, which task {} does not mark", metric,
+           task.name);
     if (std::find(metrics.begin(), metrics.end(), metric) == metrics.end()) metrics.push_back(metric);
   }
   return metrics;
@@ -51,6 +58,12 @@ Example with_references(const Task& task, const std::vector<Row>& group, std::si
     const std::string text = render(task, group[r], index, tokenizer).choices.front();
     auto& texts = example.choices;
     if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
+  }
+  for (const auto& row : group) {
+    for (const auto& text : further_targets(task, row, index)) {
+      auto& texts = example.choices;
+      if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
+    }
   }
   return example;
 }
@@ -141,6 +154,18 @@ void note_repeats(EvalData& data) {
                                    data.questions.front().size() - ids.size(), data.questions.front().size()));
 }
 
+// Running text is scored as it is, with nothing in front of it.
+void refuse_for_running_text(const Task& task, const EvalSettings& settings) {
+  if (!task.rolls()) return;
+  const auto refuse = [&](const char* option) {
+    fail(Category::InvalidArgument, option, "task {} has running text, which is read alone; leave it out", task.name);
+  };
+  if (settings.shots.size() > 1) refuse("--shots");
+  if (!settings.layout.instruction.empty()) refuse("--instruction");
+  if (!settings.demonstrations_file.empty()) refuse("--demonstrations-file");
+  if (settings.candidates > 0) refuse("--candidates");
+}
+
 }  // namespace
 
 std::vector<std::string> EvalData::references(std::size_t place, std::size_t q) const {
@@ -151,19 +176,20 @@ std::vector<std::string> EvalData::references(std::size_t place, std::size_t q) 
 
 Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   Task task = task_of(config);
+  refuse_for_running_text(task, settings);
   if (!settings.normalisation.empty()) {
     normalisation_of(settings.normalisation);
-    if (task.generates())
-      fail(Category::InvalidArgument, "--normalisation",
-           "compares choices, and task {} has a text to write; leave it out", task.name);
+    if (!task.has_choices())
+      fail(Category::InvalidArgument, "--normalisation", "compares choices, and task {} has none; leave it out",
+           task.name);
     task.normalisation = settings.normalisation;
   }
   if (settings.balanced && !task.has_classes())
     fail(Category::InvalidArgument, "--balanced", "task {} has no classes; leave it out", task.name);
-  if (settings.contextual && (task.generates() || task.normalisation == "pmi"))
+  if (settings.contextual && (!task.has_choices() || task.normalisation == "pmi"))
     fail(Category::InvalidArgument, "--calibrate", "{}; leave it out",
-         task.generates() ? fmt::format("compares choices, and task {} has a text to write", task.name)
-                          : "and the normalisation pmi both take off what choices have by themselves");
+         !task.has_choices() ? fmt::format("compares choices, and task {} has none", task.name)
+                             : "and the normalisation pmi both take off what choices have by themselves");
   metrics_of(settings, task);
   templates_of(config, task);
   return task;

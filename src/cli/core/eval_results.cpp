@@ -21,18 +21,18 @@ Json score_json(const ReportScore& score) {
   return {{"value", score.value}, {"bootstrap_95", {score.low, score.high}}};
 }
 
-Json pass_json(const EvalPass& pass) {
+Json pass_json(const EvalPass& pass, bool graded) {
   const auto right = std::count_if(pass.ranked.begin(), pass.ranked.end(),
                                    [](const RankedExample& example) { return example.prediction == example.label; });
   const EvalPass::Losses losses = pass.losses();
   Json json = {{"seed", pass.seed},
                {"template", pass.template_name},
                {"order", pass.order},
-               {"accuracy", static_cast<double>(right) / static_cast<double>(pass.ranked.size())},
                {"dropped_demonstrations", losses.demonstrations},
                {"questions_that_lost_demonstrations", losses.questions},
                {"cut_prompts", losses.prompts},
                {"seconds", pass.seconds}};
+  if (graded) json["accuracy"] = static_cast<double>(right) / static_cast<double>(pass.ranked.size());
   if (!pass.demonstrations.empty()) json["demonstrations"] = pass.demonstrations;
   if (!pass.texts.empty()) json["texts"] = {{"stop", pass.stop}, {"max_new_tokens", pass.max_new_tokens}};
   return json;
@@ -77,8 +77,11 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
                {"shots", row.shots},
                {"calibrated", row.calibrated},
                {"adapter", adapter_json(data, row.adapter)}};
-  json["accuracy"] = score_json(scores.accuracy);
-  json["accuracy"]["wilson_95"] = {scores.wilson_low, scores.wilson_high};
+  const bool graded = !data.task.rolls();
+  if (graded) {
+    json["accuracy"] = score_json(scores.accuracy);
+    json["accuracy"]["wilson_95"] = {scores.wilson_low, scores.wilson_high};
+  }
   for (std::size_t m = 1; m < data.metrics.size(); ++m) json[data.metrics[m]] = score_json(scores.metrics[m - 1]);
   if (scores.spread)
     json["accuracy_over_runs"] = {{"median", scores.spread->value},
@@ -94,7 +97,7 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
   json["seconds_per_question"] = scores.seconds;
   json["flops_per_question"] = scores.flops_shared;
   json["flops_per_question_alone"] = scores.flops_alone;
-  for (const auto& pass : row.passes) json["runs"].push_back(pass_json(pass));
+  for (const auto& pass : row.passes) json["runs"].push_back(pass_json(pass, graded));
   return json;
 }
 
@@ -104,8 +107,8 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
   Json json = {{"task", data.task.name},         {"setting", row.name}, {"seed", pass.seed},
                {"template", pass.template_name}, {"order", pass.order}, {"id", question.id},
                {"where", question.where}};
-  if (data.task.generates()) {
-    json["right"] = answer.prediction == answer.label;
+  if (!data.task.has_choices()) {
+    if (data.task.generates()) json["right"] = answer.prediction == answer.label;
     json["log_probability"] = answer.scores.front();
     json["reference_tokens"] = pass.reference_tokens[q];
     json["reference_bytes"] = question.choices.front().size();
@@ -160,9 +163,11 @@ EvaluatedRow row_of(const nlohmann::json& json) {
   json.at("setting").get_to(row.name);
   json.at("shots").get_to(row.shots);
   row.adapted = !json.at("adapter").is_null();
-  row.accuracy = score_of(json.at("accuracy"));
-  row.wilson_low = json.at("accuracy").at("wilson_95").at(0).get<double>();
-  row.wilson_high = json.at("accuracy").at("wilson_95").at(1).get<double>();
+  if (json.contains("accuracy")) {
+    row.accuracy = score_of(json.at("accuracy"));
+    row.wilson_low = json.at("accuracy").at("wilson_95").at(0).get<double>();
+    row.wilson_high = json.at("accuracy").at("wilson_95").at(1).get<double>();
+  }
   if (json.contains("accuracy_over_runs")) {
     const auto& spread = json.at("accuracy_over_runs");
     row.spread = ReportScore{spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
@@ -204,12 +209,14 @@ std::string range_text(double low, double high) {
 }
 
 std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow& row) {
-  std::vector<std::string> cells = {row.name, percent(row.accuracy.value), range_text(row.wilson_low, row.wilson_high),
-                                    range_text(row.accuracy.low, row.accuracy.high)};
+  std::vector<std::string> cells = {row.name};
+  if (task.graded)
+    cells.insert(cells.end(), {percent(row.accuracy.value), range_text(row.wilson_low, row.wilson_high),
+                               range_text(row.accuracy.low, row.accuracy.high)});
   for (const auto& metric : row.metrics)
     cells.push_back(task.percent ? percent_with_interval(metric)
                                  : fmt::format("{:.4g} ({:.4g}–{:.4g})", metric.value, metric.low, metric.high));
-  if (!task.runs.empty()) cells.push_back(row.spread ? percent_with_interval(*row.spread) : "-");
+  if (task.graded && !task.runs.empty()) cells.push_back(row.spread ? percent_with_interval(*row.spread) : "-");
   if (has_orders(task)) cells.push_back(row.orders ? percent_with_interval(*row.orders) : "-");
   if (has_calibration(task)) {
     cells.push_back(row.calibration ? percent(row.calibration->error) : "-");
@@ -219,10 +226,11 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
     cells.push_back(row.text_difference ? text_difference_text(*row.text_difference) : "-");
     cells.push_back(row.text_difference ? p_value_text(row.text_difference->bootstrap_p) : "-");
   }
-  const auto& difference = row.difference;
-  cells.push_back(difference ? points_text(difference->accuracy) : "-");
-  cells.push_back(difference ? p_value_text(difference->bootstrap_p) : "-");
-  cells.push_back(difference ? p_value_text(difference->mcnemar_p) : "-");
+  if (const auto& difference = row.difference; task.graded) {
+    cells.push_back(difference ? points_text(difference->accuracy) : "-");
+    cells.push_back(difference ? p_value_text(difference->bootstrap_p) : "-");
+    cells.push_back(difference ? p_value_text(difference->mcnemar_p) : "-");
+  }
   cells.push_back(number(row.seconds));
   cells.push_back(si(row.flops_shared));
   cells.push_back(si(row.flops_alone));
@@ -275,6 +283,7 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   }
   if (runs > 1) task.runs = fmt::format("{} runs", runs);
   if (task.rows.empty()) return task;
+  task.graded = entry.at("rows").front().contains("accuracy");
   task.metrics = metrics_of(entry.at("rows").front());
   const auto& last = entry.at("rows").back();
   if (last.contains("texts_against_first")) last.at("texts_against_first").at("metric").get_to(task.text_metric);
@@ -299,9 +308,10 @@ std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& r
 
 void print_evaluated(const EvaluatedTask& task) {
   fmt::print("{}: {} questions, {}\n", task.name, grouped(task.examples), scale_text(task));
-  std::vector<std::vector<std::string>> lines = {{"setting", "accuracy", "Wilson 95%", "bootstrap 95%"}};
+  std::vector<std::vector<std::string>> lines = {{"setting"}};
+  if (task.graded) lines[0].insert(lines[0].end(), {"accuracy", "Wilson 95%", "bootstrap 95%"});
   for (const auto& metric : task.metrics) lines[0].push_back(metric);
-  if (!task.runs.empty()) lines[0].push_back("median (quartiles) over " + task.runs);
+  if (task.graded && !task.runs.empty()) lines[0].push_back("median (quartiles) over " + task.runs);
   if (has_orders(task)) lines[0].emplace_back("over orders (lowest–highest)");
   if (has_calibration(task)) {
     lines[0].emplace_back("ECE");
@@ -311,8 +321,8 @@ void print_evaluated(const EvaluatedTask& task) {
     lines[0].push_back(task.text_metric + " difference (95%)");
     lines[0].emplace_back("p");
   }
-  for (const char* name : {"difference (95%)", "p", "McNemar p", "seconds", "FLOPs", "alone"})
-    lines[0].emplace_back(name);
+  if (task.graded) lines[0].insert(lines[0].end(), {"difference (95%)", "p", "McNemar p"});
+  lines[0].insert(lines[0].end(), {"seconds", "FLOPs", "alone"});
   for (const auto& row : task.rows) lines.push_back(cells_of(task, row));
   print_columns(lines);
   for (const auto& row : task.rows) {

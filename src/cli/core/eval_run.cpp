@@ -8,6 +8,7 @@
 
 #include "base/interrupt.h"
 #include "cli/core/evaluation.h"
+#include "eval/rolling.h"
 #include "train/flops.h"
 
 namespace graft {
@@ -114,6 +115,10 @@ class TaskRun {
     pass.place = t;
     pass.template_name = template_name(t);
     pass.demonstrations = demonstrator.ids();
+    if (data_.task.rolls()) {
+      score_running_text(t, scorer, what, pass);
+      return pass;
+    }
     const GenerateOptions how = decoding(demonstrator, layout, scorer);
     const auto questions = questions_of(t, demonstrator, layout, scorer, how, pass);
     const auto groups = groups_by_kept(questions, scorer.model().config());
@@ -136,6 +141,39 @@ class TaskRun {
       pass.ranked.push_back(ranked(questions[q].tokens, scores.sums[q], normalisation));
     if (calibrate) calibrate_in_context(demonstrator, layout, questions, scorer, what, pass);
     return pass;
+  }
+
+  // Each document in windows of the context.
+  void score_running_text(std::size_t t, EvalScorer& scorer, const std::string& what, EvalPass& pass) const {
+    std::vector<Question> windows;
+    std::vector<std::size_t> ends;
+    const ModelConfig texts = texts_of(scorer);
+    const auto documents = static_cast<double>(data_.questions[t].size());
+    for (const auto& document : data_.questions[t]) {
+      stop_if_interrupted("evaluation");
+      std::int64_t tokens = 0;
+      for (auto& window : rolling_windows(document, scorer.tokenizer(), texts, config_.data.max_prompt_tokens)) {
+        tokens += window.choices.front().scored();
+        windows.push_back({std::move(window), 0});
+      }
+      ends.push_back(windows.size());
+      pass.reference_tokens.push_back(tokens);
+      pass.dropped.push_back(0);
+      pass.cut.push_back(0);
+      pass.prompt_tokens += static_cast<double>(tokens) / documents;
+    }
+    const auto groups = groups_by_kept(windows, scorer.model().config());
+    const QuestionFlops flops = flops_of(scorer, windows, groups);
+    pass.flops_alone = flops.alone * static_cast<double>(windows.size()) / documents;
+    pass.flops_shared = flops.shared * static_cast<double>(windows.size()) / documents;
+    const auto scores = scorer.score(windows, groups, what, false);
+    pass.seconds = scores.seconds;
+    for (std::size_t d = 0; d < ends.size(); ++d) {
+      double sum = 0;
+      for (std::size_t w = d == 0 ? 0 : ends[d - 1]; w < ends[d]; ++w) sum += scores.sums[w].front();
+      pass.ranked.push_back({1, 0, {sum}, {}});
+      pass.sums.push_back({sum});
+    }
   }
 
   // Behind demonstrations a model goes on with the next one: its text ends at the separator. A task file of

@@ -17,10 +17,10 @@ struct EvalPass {
   std::size_t place = 0;   ///< of the template: EvalData::questions[place] are what was asked
   std::string template_name;
   /// Of a task with texts to write, label is 1, prediction whether greedy decoding begins with a reference, and the one
-  /// score the log-probability of the first reference.
+  /// score the log-probability of the first reference. Of running text the one score is the whole document's.
   std::vector<RankedExample> ranked;
   std::vector<std::vector<double>> sums;       ///< log-probability of every choice, by question, not normalised
-  std::vector<std::int64_t> reference_tokens;  ///< of the first choice, by question
+  std::vector<std::int64_t> reference_tokens;  ///< of the first choice, by question; of running text, all scored ones
   std::vector<std::int64_t> dropped;           ///< demonstrations that did not fit, by question
   std::vector<std::int64_t> cut;               ///< tokens that the prompt lost at its beginning, by question
   std::vector<std::string> texts;              ///< by question, as written; empty where EvalData::writes is not set

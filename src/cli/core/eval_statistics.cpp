@@ -6,11 +6,13 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <numbers>
 #include <numeric>
 #include <optional>
 
 #include "cli/core/evaluation.h"
 #include "data/text_filter.h"
+#include "eval/rolling.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
 #include "statistics/proportion.h"
@@ -29,19 +31,15 @@ double mean_over(const std::vector<EvalPass>& passes, Value value) {
   return sum / static_cast<double>(passes.size());
 }
 
-std::vector<std::int64_t> predictions_of(const EvalPass& pass) {
-  std::vector<std::int64_t> predictions;
-  for (const auto& example : pass.ranked) predictions.push_back(example.prediction);
-  return predictions;
-}
-
 class Statistics {
  public:
   explicit Statistics(const EvalData& data) : data_(data), classes_(std::max<std::size_t>(2, data.task.labels.size())) {
-    const bool writes = data.task.generates();
+    const bool writes = !data.task.has_choices();
     for (const auto& example : data.questions.front()) {
       truth_.push_back(writes ? 1 : example.label);
-      if (!writes) chance_ += 1 / (static_cast<double>(example.choices.size()) * static_cast<double>(data.count()));
+      if (writes) continue;
+      const auto right = static_cast<double>(std::max<std::size_t>(1, example.truths.size()));
+      chance_ += right / (static_cast<double>(example.choices.size()) * static_cast<double>(data.count()));
     }
     if (writes) return;
     for (const auto& questions : data.questions)
@@ -57,15 +55,10 @@ class Statistics {
     row.adapted = given.adapter != nullptr;
     row.calibrated = given.calibrated;
     const Answers answers = answers_of(given);
-    row.accuracy = score("accuracy", answers.runs);
-    const Interval interval = wilson(row.accuracy.value, data_.count());
-    row.wilson_low = interval.low;
-    row.wilson_high = interval.high;
+    if (!data_.task.rolls()) grade(given, answers.runs, row);
     for (std::size_t m = 1; m < data_.metrics.size(); ++m)
-      row.metrics.push_back(further_score(data_.metrics[m], given, answers.runs));
+      row.metrics.push_back(metric_of(data_.metrics[m], given, answers.runs));
     row.runs = static_cast<std::int64_t>(given.passes.size());
-    if (row.runs > 1) row.spread = quartiles_of(accuracies(answers.runs));
-    row.orders = over_orders(given, accuracies(answers.runs));
     row.calibration = calibration_of(all_answers(given));
     add_cost(given, row);
     return row;
@@ -94,7 +87,49 @@ class Statistics {
     Runs runs;
   };
 
-  static Answers answers_of(const EvalRow& row) {
+  // What right and wrong answers tell.
+  void grade(const EvalRow& given, const Runs& runs, EvaluatedRow& row) const {
+    row.accuracy = score("accuracy", runs);
+    const Interval interval = wilson(row.accuracy.value, data_.count());
+    row.wilson_low = interval.low;
+    row.wilson_high = interval.high;
+    if (given.passes.size() > 1) row.spread = quartiles_of(accuracies(runs));
+    row.orders = over_orders(given, accuracies(runs));
+  }
+
+  ReportScore metric_of(const std::string& metric, const EvalRow& row, const Runs& runs) const {
+    if (is_text_metric(metric)) return interval_of(text_statistic(metric, row));
+    if (!data_.task.has_choices()) return perplexity(metric, row);
+    return metric == "true_probability" ? mean_true_probability(row) : score(metric, runs);
+  }
+
+  // Over the runs, by question.
+  ReportScore mean_true_probability(const EvalRow& row) const {
+    std::vector<double> values(truth_.size(), 0.0);
+    double mean = 0;
+    for (const auto& pass : row.passes) {
+      for (std::size_t q = 0; q < values.size(); ++q) {
+        const RankedExample& answer = pass.ranked[q];
+        values[q] += true_probability(answer.probabilities, answer.truths) / static_cast<double>(row.passes.size());
+      }
+    }
+    for (const double value : values) mean += value / static_cast<double>(values.size());
+    const Interval interval = bootstrap_mean(values);
+    return {mean, interval.low, interval.high};
+  }
+
+  // Any right choice stands for the question's label where there are several.
+  std::vector<std::int64_t> predictions_of(const EvalPass& pass) const {
+    std::vector<std::int64_t> predictions;
+    for (std::size_t q = 0; q < pass.ranked.size(); ++q) {
+      const RankedExample& answer = pass.ranked[q];
+      const bool right = !answer.truths.empty() && answer.prediction == answer.label;
+      predictions.push_back(right ? truth_[q] : answer.prediction);
+    }
+    return predictions;
+  }
+
+  Answers answers_of(const EvalRow& row) const {
     Answers answers;
     for (const auto& pass : row.passes) answers.lists.push_back(predictions_of(pass));
     for (const auto& list : answers.lists) answers.runs.emplace_back(list);
@@ -150,11 +185,6 @@ class Statistics {
     return {std::min(mean, 1.0), interval.low, interval.high};  // a sum of thirds may be a bit above 1
   }
 
-  ReportScore further_score(const std::string& name, const EvalRow& row, const Runs& runs) const {
-    if (is_text_metric(name)) return interval_of(text_statistic(name, row));
-    return data_.task.generates() ? perplexity(name, row) : score(name, runs);
-  }
-
   using Statistic = std::function<double(std::span<const std::size_t>)>;
 
   // The value for all questions, with the interval over resamples of them.
@@ -191,7 +221,8 @@ class Statistics {
     };
   }
 
-  // exp of minus the log-probability of the first references for each of their tokens, words or bytes.
+  // exp of minus the log-probability of the first references, or of running text, for each of their tokens, words or
+  // bytes; bits are its logarithm.
   ReportScore perplexity(const std::string& metric, const EvalRow& row) const {
     std::vector<std::vector<double>> units;
     for (const EvalPass& pass : row.passes) units.push_back(units_of(metric, pass));
@@ -203,7 +234,9 @@ class Statistics {
           log_p += row.passes[p].ranked[i].scores.front();
           count += units[p][i];
         }
-        sum += std::exp(-log_p / count) / static_cast<double>(units.size());
+        const double nats = -log_p / count;
+        const double value = metric == "bits_per_byte" ? nats / std::numbers::ln2 : std::exp(nats);
+        sum += value / static_cast<double>(units.size());
       }
       return sum;
     };
@@ -216,7 +249,8 @@ class Statistics {
     for (std::size_t q = 0; q < questions.size(); ++q) {
       const std::string& text = questions[q].choices.front();
       const auto tokens = static_cast<std::size_t>(pass.reference_tokens[q]);
-      const std::size_t words = std::max<std::size_t>(1, split_words(text).size());
+      const std::size_t words = data_.task.rolls() ? static_cast<std::size_t>(rolling_words(text))
+                                                   : std::max<std::size_t>(1, split_words(text).size());
       units.push_back(static_cast<double>(metric == "token_perplexity"  ? tokens
                                           : metric == "word_perplexity" ? words
                                                                         : text.size()));
@@ -282,7 +316,8 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
   task.chance = statistics.chance();
   task.runs = runs_text(data, rows);
   task.metrics.assign(data.metrics.begin() + 1, data.metrics.end());
-  task.percent = !data.task.generates();
+  task.percent = data.task.has_choices();
+  task.graded = !data.task.rolls();
   task.notes = data.notes;
   const auto written = std::find_if(task.metrics.begin(), task.metrics.end(), is_text_metric);
   if (written != task.metrics.end()) task.text_metric = *written;
@@ -290,7 +325,7 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
   for (const auto& row : rows) {
     task.rows.push_back(statistics.row(row));
     if (&row == &rows.front()) continue;
-    task.rows.back().difference = statistics.difference(rows.front(), row);
+    if (task.graded) task.rows.back().difference = statistics.difference(rows.front(), row);
     if (!task.text_metric.empty())
       task.rows.back().text_difference = statistics.text_difference(task.text_metric, rows.front(), row);
   }

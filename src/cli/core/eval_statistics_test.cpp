@@ -139,6 +139,46 @@ TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
   EXPECT_EQ(task.texts[0].references, (std::vector<std::string>{"one two three four", "five"}));
 }
 
+// Seven of eight questions have two right choices of three.
+TEST(EvalStatistics, SeveralRightChoicesHaveAProbability) {
+  EvalData data = questions();
+  data.task.labels.clear();
+  data.metrics = {"accuracy", "true_probability"};
+  EvalPass pass = pass_with(0);
+  for (std::size_t q = 0; q < 8; ++q) {
+    data.questions[0][q].choices = {" a", " b", " c"};
+    data.questions[0][q].label = 0;
+    data.questions[0][q].truths = q == 0 ? std::vector<std::int64_t>{0} : std::vector<std::int64_t>{0, 2};
+    pass.ranked[q] = {q == 0 ? 0 : 2, 2, {-3, -2, -1}, {0.25, 0.25, 0.5}, data.questions[0][q].truths};
+  }
+  const EvaluatedTask task = evaluated(data, {{"0-shot", 0, nullptr, {pass}}});
+  EXPECT_NEAR(task.chance, (1.0 / 3 + 7 * 2.0 / 3) / 8, 1e-12);
+  EXPECT_DOUBLE_EQ(task.rows[0].accuracy.value, 7.0 / 8) << "the last choice is right where it is one of two";
+  ASSERT_EQ(task.rows[0].metrics.size(), 1u);
+  EXPECT_NEAR(task.rows[0].metrics[0].value, (0.25 + 7 * 0.75) / 8, 1e-12);
+  EXPECT_LE(task.rows[0].metrics[0].low, task.rows[0].metrics[0].value);
+}
+
+TEST(EvalStatistics, RunningTextHasNoAccuracy) {
+  EvalData data = questions();
+  data.task.labels.clear();
+  data.task.templates[0].document = "{text}";
+  data.metrics = {"accuracy", "word_perplexity", "byte_perplexity", "bits_per_byte", "token_perplexity"};
+  EvalPass pass = pass_with(8);
+  for (std::size_t q = 0; q < 8; ++q) {
+    data.questions[0][q].choices = {" two words"};
+    pass.ranked[q] = {1, 0, {-3}, {}};
+  }
+  const EvaluatedTask task = evaluated(data, {{"0-shot", 0, nullptr, {pass}}, {"a", 0, nullptr, {pass}}});
+  EXPECT_FALSE(task.graded);
+  EXPECT_FALSE(task.rows[1].difference.has_value());
+  ASSERT_EQ(task.rows[0].metrics.size(), 4u);
+  EXPECT_NEAR(task.rows[0].metrics[0].value, std::exp(1), 1e-9) << "three pieces: the harness counts the one in front";
+  EXPECT_NEAR(task.rows[0].metrics[1].value, std::exp(0.3), 1e-9) << "ten bytes";
+  EXPECT_NEAR(task.rows[0].metrics[2].value, 0.3 / std::log(2), 1e-9);
+  EXPECT_NEAR(task.rows[0].metrics[3].value, std::exp(1.5), 1e-9) << "two tokens";
+}
+
 TEST(EvalStatistics, TextsHavePerplexities) {
   EvalData data = questions();
   data.task.labels.clear();

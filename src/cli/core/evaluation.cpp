@@ -53,6 +53,20 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
   return scores;
 }
 
+// Of the labelled examples; nothing where choices are not marked as right.
+ReportScore true_probability_of(const std::vector<RankedExample>& ranked) {
+  std::vector<double> values;
+  double sum = 0;
+  for (const auto& example : ranked) {
+    if (example.truths.empty()) continue;
+    values.push_back(true_probability(example.probabilities, example.truths));
+    sum += values.back();
+  }
+  if (values.empty()) return {};
+  const Interval interval = bootstrap_mean(values);
+  return {sum / static_cast<double>(values.size()), interval.low, interval.high};
+}
+
 std::map<std::string, double> text_scores_of(const Job& job, const std::vector<std::string>& texts) {
   std::vector<std::string> compared;
   for (const auto& text : texts) compared.push_back(scored_text(job.task, text));
@@ -86,6 +100,7 @@ Evaluation ranked_in(const Job& job, const Job::Templated& made, const Adapter* 
 Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
   Evaluation evaluation = ranked_in(job, made, adapter, what);
   evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+  evaluation.true_probability = true_probability_of(evaluation.ranked);
   return evaluation;
 }
 
@@ -106,6 +121,7 @@ double Evaluation::chance() const {
 
 const ReportScore& Evaluation::score(const std::string& metric) const {
   if (metric == "balanced_accuracy") return *scores.balanced_accuracy;
+  if (metric == "true_probability") return true_probability;
   return metric == "macro_f1" ? *scores.macro_f1 : scores.accuracy;
 }
 
@@ -250,7 +266,7 @@ std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluat
     }
     prediction.choices = example.choices;
     prediction.probabilities = evaluation.ranked[i].probabilities;
-    prediction.truth = example.label;
+    prediction.truth = evaluation.ranked[i].label;
     prediction.prediction = evaluation.ranked[i].prediction;
     predictions.push_back(std::move(prediction));
   }
@@ -294,12 +310,14 @@ std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Predic
     if (then.id != example.id || then.probabilities.size() != example.choices.size() || then.prediction < 0 ||
         then.prediction >= choices)
       return std::nullopt;
-    evaluation.ranked.push_back({example.label, then.prediction, {}, then.probabilities});
+    evaluation.ranked.push_back({example.label, then.prediction, {}, then.probabilities, example.truths});
+    settle_label(evaluation.ranked.back());
   }
   if (job.task.generates()) {
     evaluation.text_scores = text_scores_of(job, evaluation.written);
   } else {
     evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+    evaluation.true_probability = true_probability_of(evaluation.ranked);
   }
   return evaluation;
 }

@@ -23,9 +23,11 @@ struct Evaluation {
   std::vector<std::string> written;           ///< generation: the text of each held-out prompt
   std::map<std::string, double> text_scores;  ///< generation: by metric
   double seconds = 0;
+  ReportScore true_probability;               ///< of tasks with several right choices
   std::map<std::string, double> by_template;  ///< accuracy; empty where one template is in use
   double accuracy() const { return scores.accuracy.value; }
-  /// "accuracy", "balanced_accuracy" or "macro_f1", with its interval.
+  /// "accuracy" (of which "stereotype_share" is one), "balanced_accuracy", "macro_f1" or "true_probability", with its
+  /// interval.
   const ReportScore& score(const std::string& metric) const;
   /// A metric of the task; or "loss", larger is better, the mean normalised log-probability of the right choice.
   double metric(const std::string& name) const;

@@ -70,11 +70,17 @@ void read_tuned(FoundRun& run) {
   run.state = fmt::format("step {} of {}", metrics.empty() ? 0 : metrics.back().step, config.train.steps);
 }
 
+// Accuracy, or the first metric of running text.
+FoundScore score_of(const EvaluatedTask& task, const EvaluatedRow& row) {
+  if (task.graded || row.metrics.empty()) return {task.name, row.name, "accuracy", {}, row.accuracy.value};
+  return {task.name, row.name, task.metrics.front(), {}, row.metrics.front().value};
+}
+
 void read_evaluation(FoundRun& run) {
   const nlohmann::json results = read_results(run.folder);
   if (results.contains("model")) run.model = results.at("model").value("path", "");
   for (const auto& task : evaluated_tasks(run.folder))
-    for (const auto& row : task.rows) run.scores.push_back({task.name, row.name, "accuracy", {}, row.accuracy.value});
+    for (const auto& row : task.rows) run.scores.push_back(score_of(task, row));
 }
 
 std::vector<Point> accuracies_of(const fs::path& folder) {
@@ -103,6 +109,7 @@ std::vector<Point> losses_of(const fs::path& folder) {
 
 void add_shots(LineChart& chart, const fs::path& folder) {
   for (const auto& task : evaluated_tasks(folder)) {
+    if (!task.graded) continue;
     Series series{fmt::format("{} {}", folder.string(), task.name), {}, false, true};
     for (const auto& row : task.rows) {
       if (!row.adapted && !row.calibrated)
@@ -123,7 +130,8 @@ void add_steps(LineChart& chart, const fs::path& folder, bool loss) {
 }  // namespace
 
 std::string found_value(const std::string& metric, double value) {
-  const bool fraction = metric == "accuracy" || metric == "balanced_accuracy" || metric == "macro_f1";
+  const bool fraction = metric == "accuracy" || metric == "balanced_accuracy" || metric == "macro_f1" ||
+                        metric == "stereotype_share" || metric == "true_probability";
   return fraction ? percent(value) : number(value);
 }
 

@@ -167,7 +167,14 @@ ModelConfig config_beside_method(const RunConfig& config, const Model& model) {
   return model.config();
 }
 
+void refuse_running_text(const Task& task) {
+  if (task.rolls())
+    fail(Category::InvalidArgument, "task " + task.name,
+         "has running text, of which graft eval tells the perplexity; there is nothing in it to choose or to write");
+}
+
 Job job_on(const RunConfig& config, const Base& base, Task task, ModelConfig texts) {
+  refuse_running_text(task);
   Job job;
   job.texts = std::move(texts);
   job.config = config;
@@ -295,6 +302,7 @@ Job open_job(const RunConfig& config) {
   }
   if (config.data.path.empty()) fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
   Task task = task_of(config);
+  refuse_running_text(task);
   templates_of(config, task);  // a slip is told before the model is read
   const Base base = open_base(config);
   return with_examples(job_on(config, base, std::move(task), config_beside_method(config, *base.model)));
@@ -385,7 +393,11 @@ void refuse_unscorable(const Job& job) {
 
 std::vector<TrainingExample> training_examples(const Job& job) {
   std::vector<TrainingExample> examples;
-  for (const Example& e : job.train) examples.push_back({e.id, e.where, e.prompt, e.choices, e.label});
+  for (const Example& e : job.train) {
+    std::vector<std::string> choices = e.choices;
+    for (auto& choice : choices) choice += e.continuation;
+    examples.push_back({e.id, e.where, e.prompt, choices, e.label});
+  }
   return examples;
 }
 

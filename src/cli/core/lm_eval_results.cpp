@@ -3,16 +3,13 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-#include <iterator>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "data/text_filter.h"
+#include "cli/core/lm_eval_samples.h"
 #include "statistics/text_metric.h"
 
 namespace graft {
@@ -20,10 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-std::string dumped(const Json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
 
 // The harness's sanitize_model_name(), spaces too: it names a folder.
 std::string as_file_name(const std::string& text) {
@@ -36,221 +29,13 @@ std::string as_file_name(const std::string& text) {
   return name;
 }
 
-std::size_t characters_of(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
-}
-
-std::size_t bytes_of(const std::string& text) {
-  return text.size();
-}
-
-std::size_t first_highest(const std::vector<double>& values) {
-  return static_cast<std::size_t>(std::max_element(values.begin(), values.end()) - values.begin());
-}
-
-double mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
-
-// mean_stderr() of the harness; "N/A" where it has none.
-Json standard_error(const std::vector<double>& values) {
-  if (values.size() < 2) return "N/A";
-  const double center = mean(values), count = static_cast<double>(values.size());
-  double squares = 0;
-  for (const double value : values) squares += (value - center) * (value - center);
-  return std::sqrt(squares / (count - 1)) / std::sqrt(count);
-}
-
-std::vector<double> over_length(const std::vector<double>& sums, const std::vector<std::string>& choices,
-                                std::size_t (*length)(const std::string&)) {
-  std::vector<double> normalised;
-  for (std::size_t c = 0; c < sums.size(); ++c)
-    normalised.push_back(sums[c] / static_cast<double>(std::max<std::size_t>(1, length(choices[c]))));
-  return normalised;
-}
-
-// As the harness has them: the delimiter stands in its configuration.
-std::vector<std::string> plain_choices(const Example& question) {
-  std::vector<std::string> plain;
-  for (const auto& choice : question.choices) plain.push_back(choice.substr(question.delimiter_bytes));
-  return plain;
-}
-
-using Scores = std::vector<std::pair<std::string, double>>;  // of one question, by the harness's names
-
-Scores choice_scores_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
-  const auto& sums = pass.sums[q];
-  const auto label = static_cast<std::size_t>(question.label);
-  const auto hit = [&](const std::vector<double>& values) { return first_highest(values) == label ? 1.0 : 0.0; };
-  Scores scores = {{"acc", hit(sums)}};
-  const auto plain = plain_choices(question);
-  scores.emplace_back("acc_norm", hit(over_length(sums, plain, characters_of)));
-  scores.emplace_back("acc_bytes", hit(over_length(sums, plain, bytes_of)));
-  if (data.task.normalisation == "pmi")
-    scores.emplace_back("acc_mutual_info", pass.ranked[q].prediction == pass.ranked[q].label ? 1.0 : 0.0);
-  return scores;
-}
-
-std::vector<std::string> text_metrics_of(const EvalData& data) {
-  std::vector<std::string> names;
-  std::copy_if(data.metrics.begin(), data.metrics.end(), std::back_inserter(names), is_text_metric);
-  return names;
-}
-
-// What a pass wrote, as the metrics compare it.
-struct Written {
-  std::vector<std::string> texts;
-  std::vector<std::vector<std::string>> references;
-
-  Written(const EvalData& data, const EvalPass& pass) {
-    for (std::size_t q = 0; q < pass.texts.size(); ++q) {
-      texts.push_back(scored_text(data.task, pass.texts[q]));
-      references.push_back(data.references(pass.place, q));
-    }
-  }
-};
-
-Json generation_arguments(const EvalPass& pass) {
-  return {{"until", pass.stop}, {"max_gen_toks", pass.max_new_tokens}, {"do_sample", false}, {"temperature", 0.0}};
-}
-
-Scores scores_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
-  if (!data.task.generates()) return choice_scores_of(data, pass, question, q);
-  return {{"perplexity", pass.sums[q].front()}, {"acc", pass.ranked[q].prediction == 1 ? 1.0 : 0.0}};
-}
-
-// What the harness would call a document: the question as it is asked, without what stands in front of it.
-Json document_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
-  Json document = {{"id", question.id}, {"where", question.where}, {"prompt", question.prompt}};
-  if (data.writes) {
-    const auto references = data.references(pass.place, q);
-    document["target"] = references.size() == 1 ? Json(references.front()) : Json(references);
-  } else if (data.task.generates()) {
-    document["target"] = question.choices.front();
-  } else {
-    document["choices"] = plain_choices(question);
-    document["label"] = question.label;
-  }
-  return document;
-}
-
-Json arguments_of(const EvalData& data, const EvalPass& pass, const std::string& prompt, const Example& question) {
-  Json arguments = Json::object();
-  if (data.writes) {
-    arguments["gen_args_0"] = {{"arg_0", prompt}, {"arg_1", generation_arguments(pass)}};
-    return arguments;
-  }
-  const std::size_t count = data.task.generates() ? 1 : question.choices.size();
-  for (std::size_t c = 0; c < count; ++c)
-    arguments[fmt::format("gen_args_{}", c)] = {{"arg_0", prompt}, {"arg_1", question.choices[c]}};
-  return arguments;
-}
-
-// [log-probability, whether greedy decoding writes it] as texts. Of choices the latter is not looked at.
-Json responses_of(const EvalData& data, const EvalPass& pass, std::size_t q) {
-  Json responses = Json::array();
-  if (data.writes) {
-    responses.push_back(pass.texts[q]);
-    return responses;
-  }
-  const std::size_t count = data.task.generates() ? 1 : pass.sums[q].size();
-  const char* greedy = !data.task.generates() ? "None" : pass.ranked[q].prediction == 1 ? "True" : "False";
-  for (std::size_t c = 0; c < count; ++c) responses.push_back(Json::array({Json(pass.sums[q][c]).dump(), greedy}));
-  return responses;
-}
-
-// Of a metric of the whole corpus the harness keeps what is compared.
-void add_text_scores(Json& sample, const EvalData& data, const EvalPass& pass, std::size_t q) {
-  const std::vector<std::string> text = {scored_text(data.task, pass.texts[q])};
-  const std::vector<std::vector<std::string>> references = {data.references(pass.place, q)};
-  sample["filtered_resps"] = text;
-  for (const auto& name : text_metrics_of(data)) {
-    const TextMetric& metric = text_metric(name);
-    sample["metrics"].push_back(name);
-    sample[name] = metric.mean_of_cases ? Json(metric.score({text, references}))
-                                        : Json::array({references.front().front(), text.front()});
-  }
-}
-
-// With the hashes by which the harness tells whether two runs asked the same.
-Json sample_of(const EvalData& data, const EvalPass& pass, const Example& question, const std::string& prompt,
-               std::size_t q) {
-  const Json document = document_of(data, pass, question, q);
-  const std::string target = data.writes             ? data.references(pass.place, q).front()
-                             : data.task.generates() ? question.choices.front()
-                                                     : std::to_string(question.label);
-  const Json responses = responses_of(data, pass, q);
-  Json each = Json::array();
-  for (const auto& response : responses) each.push_back(Json::array({response}));
-  Json sample = {{"doc_id", q},
-                 {"doc", document},
-                 {"target", target},
-                 {"arguments", arguments_of(data, pass, prompt, question)},
-                 {"resps", each},
-                 {"filtered_resps", responses},
-                 {"filter", "none"},
-                 {"metrics", Json::array()},
-                 {"doc_hash", sha256(dumped(document, 2))},
-                 {"prompt_hash", sha256(prompt)},
-                 {"target_hash", sha256(target)}};
-  if (data.writes) {
-    add_text_scores(sample, data, pass, q);
-    return sample;
-  }
-  for (const auto& score : scores_of(data, pass, question, q)) {
-    sample["metrics"].push_back(score.first);
-    sample[score.first] = score.second;
-  }
-  return sample;
-}
-
-void add_text_metrics(Json& metrics, const EvalData& data, const EvalPass& pass) {
-  const Written written(data, pass);
-  for (const auto& name : text_metrics_of(data)) {
-    const TextMetric& metric = text_metric(name);
-    const CaseSums sums = metric.sums({written.texts, written.references});
-    std::vector<double> each;
-    for (const auto& one : sums) each.push_back(one.front());
-    metrics[name + ",none"] = metric.of_sums(total_of(sums));
-    metrics[name + "_stderr,none"] = metric.mean_of_cases ? standard_error(each) : Json("N/A");
-  }
-}
-
-// Scores over the questions, with the harness's aggregation.
-Json metrics_of(const EvalData& data, const EvalPass& pass) {
-  if (data.writes) {
-    Json metrics = {{"name", data.task.name}, {"alias", data.task.name}, {"sample_len", data.count()}};
-    add_text_metrics(metrics, data, pass);
-    return metrics;
-  }
-  std::vector<std::pair<std::string, std::vector<double>>> values;
-  const auto& questions = data.questions[pass.place];
-  for (std::size_t q = 0; q < questions.size(); ++q) {
-    const Scores scores = scores_of(data, pass, questions[q], q);
-    values.resize(scores.size());
-    for (std::size_t m = 0; m < scores.size(); ++m) {
-      values[m].first = scores[m].first;
-      values[m].second.push_back(scores[m].second);
-    }
-  }
-  Json metrics = {{"name", data.task.name}, {"alias", data.task.name}, {"sample_len", data.count()}};
-  for (const auto& [metric, all] : values) {
-    const bool perplexity = metric == "perplexity";
-    metrics[metric + ",none"] = perplexity ? std::exp(-mean(all)) : mean(all);
-    metrics[metric + "_stderr,none"] = perplexity ? Json("N/A") : standard_error(all);
-  }
-  return metrics;
-}
-
 Json directions_of(const Json& metrics) {
   Json directions = Json::object();
   for (const auto& [key, value] : metrics.items()) {
     const std::string name = key.substr(0, key.find(','));
     if (key.ends_with(",none") && !name.ends_with("_stderr"))
-      directions[name] = is_text_metric(name) ? text_metric(name).higher_is_better : name != "perplexity";
+      directions[name] = is_text_metric(name) ? text_metric(name).higher_is_better
+                                              : !name.ends_with("perplexity") && name != "bits_per_byte";
   }
   return directions;
 }
@@ -268,22 +53,29 @@ Json space_filter() {
   return filters;
 }
 
+const char* type_of(const EvalData& data) {
+  if (data.task.rolls()) return "loglikelihood_rolling";
+  if (data.writes) return "generate_until";
+  return data.task.generates() ? "loglikelihood" : "multiple_choice";
+}
+
 // A configuration with which the harness itself would read the documents of the samples.
 Json config_of(const EvalData& data, const EvalRow& row, const EvalPass& pass, const PromptLayout& layout,
                const Json& directions) {
+  const bool partial = is_partial(data.questions.front().front());
   Json config = {{"task", data.task.name},
-                 {"output_type", data.writes             ? "generate_until"
-                                 : data.task.generates() ? "loglikelihood"
-                                                         : "multiple_choice"},
-                 {"doc_to_text", "prompt"},
-                 {"doc_to_target", data.task.generates() ? "target" : "label"}};
-  if (!data.task.generates()) config["doc_to_choice"] = "choices";
+                 {"output_type", type_of(data)},
+                 {"doc_to_text", data.task.rolls() ? ""
+                                 : partial         ? "label"
+                                                   : "prompt"},
+                 {"doc_to_target", !data.task.has_choices() || partial ? "target" : "label"}};
+  if (data.task.has_choices()) config["doc_to_choice"] = "choices";
   if (data.writes) {
-    config["generation_kwargs"] = generation_arguments(pass);
+    config["generation_kwargs"] = lm_eval_generation(pass);
     if (data.task.documents == nullptr) config["filter_list"] = space_filter();
   }
   config["description"] = instruction_text(layout);
-  config["target_delimiter"] = data.task.generates() ? "" : data.task.delimiter;
+  config["target_delimiter"] = !data.task.has_choices() || partial ? "" : data.task.delimiter;
   config["fewshot_delimiter"] = layout.separator;
   config["num_fewshot"] = row.shots;
   config["metric_list"] = Json::array();
@@ -367,8 +159,8 @@ std::string LmEvalResults::write_samples(const EvalData& data, const EvalPass& p
                      fmt::format("samples_{}_{}.jsonl", as_file_name(data.task.name), time_));
   for (std::size_t q = 0; q < questions.size(); ++q) {
     const std::string prompt = whole_prompt(demonstrator, layout, questions[q], pass.dropped[q]);
-    const Json sample = sample_of(data, pass, questions[q], prompt, q);
-    samples.write(dumped(sample) + "\n");
+    const Json sample = lm_eval_sample(data, pass, questions[q], prompt, q);
+    samples.write(lm_eval_dump(sample) + "\n");
     for (const char* hash : {"doc_hash", "prompt_hash", "target_hash"}) hashes += sample.at(hash).get<std::string>();
   }
   samples.commit();
@@ -383,7 +175,7 @@ void LmEvalResults::add_pass(const EvalData& data, const EvalRow& row, const Eva
   setting.seconds += pass.seconds;
   Json& results = setting.results;
   results["task_hashes"][task] = sha256(write_samples(data, pass, layout, demonstrator, name));
-  const Json metrics = metrics_of(data, pass);
+  const Json metrics = lm_eval_metrics(data, pass);
   const Json directions = directions_of(metrics);
   const Json config = config_of(data, row, pass, layout, directions);
   results["results"][task] = metrics;
@@ -411,7 +203,7 @@ void LmEvalResults::finish() const {
   for (const auto& [name, setting] : settings_) {
     Json results = setting.results;
     results["total_evaluation_time_seconds"] = Json(setting.seconds).dump();  // a text, as the harness has it
-    write_file(folder_ / as_file_name(name) / fmt::format("results_{}.json", time_), dumped(results, 2) + "\n");
+    write_file(folder_ / as_file_name(name) / fmt::format("results_{}.json", time_), lm_eval_dump(results, 2) + "\n");
   }
 }
 

@@ -1,0 +1,197 @@
+#include "data/field_rules.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "base/error.h"
+#include "config/yaml.h"
+#include "data/split.h"
+#include "data/task.h"
+#include "data/template.h"
+#include "text/unicode.h"
+
+namespace graft {
+namespace {
+
+const YamlNode& map_of(const YamlNode& node, const std::string& key) {
+  if (node.kind != YamlNode::Kind::Map) fail(Category::InvalidArgument, node.where(), "'{}' must be a map", key);
+  return node;
+}
+
+FieldParts read_parts(const YamlNode& node, const std::string& field) {
+  YamlMap map(node, "parts '" + field + "'");
+  FieldParts parts;
+  parts.field = field;
+  parts.mark = map.text("at", "");
+  if (const YamlNode* from_end = map.find("from_end")) parts.from_end = yaml_bool(*from_end, "from_end");
+  parts.at_character = map.text("at_character", "");
+  parts.skip = map.text("skip", "");
+  parts.into = yaml_texts(map.at("into"), "into");
+  map.finish();
+  const std::string where = node.where();
+  if (parts.mark.empty() == parts.at_character.empty()) {
+    fail(Category::InvalidArgument, where,
+         "the parts of '{}' need 'at' (a text to cut at) or 'at_character' (the field that tells the place), one of "
+         "them",
+         field);
+  }
+  if (!parts.mark.empty() && !parts.skip.empty())
+    fail(Category::InvalidArgument, where, "'skip' goes with 'at_character'; what 'at' finds is always left out");
+  if (parts.from_end && parts.mark.empty())
+    fail(Category::InvalidArgument, where, "'from_end' goes with 'at'; leave it out");
+  const std::set<std::string> distinct(parts.into.begin(), parts.into.end());
+  const bool fits = parts.mark.empty() ? parts.into.size() == 2 : parts.into.size() >= 2;
+  if (!fits || distinct.size() != parts.into.size()) {
+    fail(Category::InvalidArgument, where, "'into' needs {} different names, e.g. [before, after]",
+         parts.mark.empty() ? "two" : "two or more");
+  }
+  return parts;
+}
+
+Turns read_turns(const YamlNode& node) {
+  YamlMap map(node, "turns");
+  Turns turns;
+  const YamlNode& fields = map_of(map.at("fields"), "fields");
+  for (std::size_t i = 0; i < fields.keys.size(); ++i)
+    turns.fields[fields.keys[i]] = yaml_text(fields.items[i], fields.keys[i]);
+  turns.earlier = map.text("earlier", "");
+  map.finish();
+  if (turns.fields.empty())
+    fail(Category::InvalidArgument, node.where(), "'turns' names no list; write fields: {{question: questions}}");
+  for (const auto& name : TextTemplate(turns.earlier, node.where() + ": earlier").fields()) {
+    if (turns.fields.count(name) > 0) continue;
+    fail(Category::InvalidArgument, node.where(), "'earlier' uses '{}', which is none of the fields of a turn", name);
+  }
+  return turns;
+}
+
+// As many turns as the lists have items.
+std::size_t count_turns(const Turns& turns, const Row& row) {
+  const auto& first = *turns.fields.begin();
+  const std::size_t count = list_of(row, first.second).size();
+  for (const auto& [name, list] : turns.fields) {
+    const std::size_t other = list_of(row, list).size();
+    if (other == count) continue;
+    fail(Category::InvalidArgument, row.where,
+         "the list '{}' has {} items and '{}' has {}; each turn needs one of both", first.second, count, list, other);
+  }
+  if (count == 0) fail(Category::InvalidArgument, row.where, "the list '{}' is empty or absent", first.second);
+  return count;
+}
+
+void add_turns(const Turns& turns, Row row, std::vector<Row>& made) {
+  const std::size_t count = count_turns(turns, row);
+  std::map<std::string, std::vector<std::string>> items;
+  for (const auto& [name, list] : turns.fields) items[name] = list_of(row, list);
+  for (const auto& [name, list] : turns.fields)
+    for (std::size_t i = 0; i < count; ++i) row.fields.erase(fmt::format("{}.{}", list, i));
+  const TextTemplate told(turns.earlier, row.where + ": earlier");
+  std::string earlier;
+  for (std::size_t i = 0; i < count; ++i) {
+    Row turn = row;
+    turn.where = fmt::format("{} turn {}", row.where, i + 1);
+    for (const auto& [name, texts] : items) turn.fields[name] = texts[i];
+    turn.fields["earlier"] = earlier;
+    earlier += told.render([&turn](const std::string& name) { return turn.fields.at(name); });
+    made.push_back(std::move(turn));
+  }
+}
+
+[[noreturn]] void lacks_mark(const FieldParts& rule, const Row& row) {
+  fail(Category::InvalidArgument, row.where, "'{}' has too few '{}' to be cut into {} parts", rule.field, rule.mark,
+       rule.into.size());
+}
+
+std::vector<std::string> cut_at_marks(const FieldParts& rule, const Row& row) {
+  std::string text = row.fields.at(rule.field);
+  std::vector<std::string> parts;
+  while (parts.size() + 1 < rule.into.size()) {
+    const std::size_t at = rule.from_end ? text.rfind(rule.mark) : text.find(rule.mark);
+    if (at == std::string::npos) lacks_mark(rule, row);
+    const std::string before = text.substr(0, at), after = text.substr(at + rule.mark.size());
+    parts.push_back(rule.from_end ? after : before);
+    text = rule.from_end ? before : after;
+  }
+  parts.push_back(text);
+  if (rule.from_end) std::reverse(parts.begin(), parts.end());
+  return parts;
+}
+
+// The byte where code point `count` of valid UTF-8 begins.
+std::size_t byte_of(const std::string& source, std::size_t count) {
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < count && at < source.size(); ++i)
+    at += text::utf8_length(static_cast<unsigned char>(source[at]));
+  return std::min(at, source.size());
+}
+
+std::size_t code_points(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
+}
+
+std::vector<std::string> cut_at_character(const FieldParts& rule, const Row& row) {
+  const std::string& text = row.fields.at(rule.field);
+  const std::string& place = row.fields.at(rule.at_character);
+  std::size_t count = 0;
+  const auto [end, error] = std::from_chars(place.data(), place.data() + place.size(), count);
+  const bool number = error == std::errc() && end == place.data() + place.size();
+  const std::size_t skipped = rule.skip.empty() ? 0 : code_points(row.fields.at(rule.skip));
+  const std::size_t length = code_points(text);
+  if (!number || count > length || skipped > length - count) {
+    fail(Category::InvalidArgument, row.where, "'{}' is '{}', which is no place in '{}' ({} characters)",
+         rule.at_character, place, rule.field, length);
+  }
+  return {text.substr(0, byte_of(text, count)), text.substr(byte_of(text, count + skipped))};
+}
+
+void add_parts(const FieldParts& rule, const std::string& format, Row& row) {
+  for (const std::string& field : {rule.field, rule.at_character, rule.skip}) {
+    if (!field.empty()) require_field(row, field, format);
+  }
+  const auto parts = rule.mark.empty() ? cut_at_character(rule, row) : cut_at_marks(rule, row);
+  for (std::size_t i = 0; i < parts.size(); ++i) row.fields[rule.into[i]] = parts[i];
+}
+
+}  // namespace
+
+FieldRules field_rules_of(YamlMap& task) {
+  FieldRules rules;
+  if (const YamlNode* node = task.find("turns")) rules.turns = read_turns(*node);
+  if (const YamlNode* node = task.find("defaults")) {
+    map_of(*node, "defaults");
+    for (std::size_t i = 0; i < node->keys.size(); ++i)
+      rules.defaults[node->keys[i]] = yaml_text(node->items[i], node->keys[i]);
+  }
+  if (const YamlNode* node = task.find("parts")) {
+    map_of(*node, "parts");
+    for (std::size_t i = 0; i < node->keys.size(); ++i)
+      rules.parts.push_back(read_parts(node->items[i], node->keys[i]));
+  }
+  return rules;
+}
+
+void make_fields(const FieldRules& rules, const std::string& format, std::vector<Row>& rows) {
+  if (rules.turns) {
+    std::vector<Row> made;
+    for (auto& row : rows) add_turns(*rules.turns, std::move(row), made);
+    rows = std::move(made);
+  }
+  for (auto& row : rows) {
+    for (const auto& [field, value] : rules.defaults) row.fields.try_emplace(field, value);
+    for (const auto& rule : rules.parts) add_parts(rule, format, row);
+  }
+}
+
+std::vector<std::string> list_of(const Row& row, const std::string& field) {
+  std::vector<std::string> items;
+  for (auto found = row.fields.find(field + ".0"); found != row.fields.end();
+       found = row.fields.find(fmt::format("{}.{}", field, items.size())))
+    items.push_back(found->second);
+  return items;
+}
+
+}  // namespace graft

@@ -1,0 +1,48 @@
+// Fields that a task makes of the data's own when it reads them: what the templates need and the files have in another
+// form. docs/add-task.md describes the keys.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace graft {
+
+struct Row;
+class YamlMap;
+
+/// One field cut into several: at a mark, or around a text whose place the row tells.
+struct FieldParts {
+  std::string field;
+  std::string mark;          ///< cut wherever it stands, the last part keeps what is left; empty: cut at a character
+  bool from_end = false;     ///< search from the end, the first part keeps what is left
+  std::string at_character;  ///< field with the place of the cut in code points from 0
+  std::string skip;          ///< field with the text that stands there and belongs to neither part; may be empty
+  std::vector<std::string> into;  ///< names of the parts, in their order in the text
+};
+
+/// Lists of the same length whose items each make a row (the turns of a conversation).
+struct Turns {
+  std::map<std::string, std::string> fields;  ///< field of the made row → list field
+  std::string earlier;                        ///< template of one turn: {earlier} is what it makes of those before
+};
+
+/// What a task says of fields, in the order in which it is done: turns, then defaults, then parts.
+struct FieldRules {
+  std::optional<Turns> turns;
+  std::map<std::string, std::string> defaults;  ///< field → its value in a row that lacks it
+  std::vector<FieldParts> parts;
+};
+
+/// The keys `turns`, `defaults` and `parts` of a task. Throws InvalidArgument with file, line and key.
+FieldRules field_rules_of(YamlMap& task);
+
+/// Makes the fields in every row. `format` is the files', for messages. Throws InvalidArgument for a row that lacks a
+/// field or a mark, lists of different lengths, or a place outside of the text.
+void make_fields(const FieldRules& rules, const std::string& format, std::vector<Row>& rows);
+
+/// Items of a list field of a row: "answers.text" has as many as there are fields "answers.text.0", "answers.text.1", …
+std::vector<std::string> list_of(const Row& row, const std::string& field);
+
+}  // namespace graft

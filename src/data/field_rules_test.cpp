@@ -1,0 +1,106 @@
+#include "data/field_rules.h"
+
+#include <gmock/gmock.h>
+
+#include "data/data_test_support.h"
+
+namespace graft {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string task_with(const std::string& rules) {
+  return "name: mine\nformat: jsonl\nsplits: {pool: a.jsonl}\n" + rules +
+         "label: label\nlabels: [no, yes]\ntemplates:\n  - prompt: \"{text}\"\n";
+}
+
+std::string rules_error(const std::string& rules) {
+  return error_of([&] { parse_task(task_with(rules), "mine.yaml"); });
+}
+
+std::vector<Row> made(const std::string& rules, std::map<std::string, std::string> fields) {
+  std::vector<Row> rows(1);
+  rows[0].fields = std::move(fields);
+  rows[0].where = "a.jsonl:1";
+  make_fields(parse_task(task_with(rules), "mine.yaml").field_rules, "jsonl", rows);
+  return rows;
+}
+
+TEST(FieldRules, CutAtAMarkFromEitherEnd) {
+  const auto front = made("parts: {code: {at: \"-\", into: [a, b]}}\n", {{"code", "x-y-z"}});
+  EXPECT_EQ(front[0].fields.at("a"), "x");
+  EXPECT_EQ(front[0].fields.at("b"), "y-z") << "the last part keeps what is left";
+  const auto back = made("parts: {code: {at: \"-\", from_end: true, into: [a, b]}}\n", {{"code", "x-y-z"}});
+  EXPECT_EQ(back[0].fields.at("a"), "x-y");
+  EXPECT_EQ(back[0].fields.at("b"), "z");
+  const auto three = made("parts: {code: {at: \"-\", from_end: true, into: [a, b, c]}}\n", {{"code", "w-x-y-z"}});
+  EXPECT_EQ(three[0].fields.at("a"), "w-x");
+  EXPECT_EQ(three[0].fields.at("b"), "y");
+  EXPECT_THAT(error_of([] {
+                made("parts: {code: {at: \"-\", into: [a, b]}}\n", {{"code", "xyz"}});
+              }),
+              HasSubstr("a.jsonl:1: 'code' has too few '-' to be cut into 2 parts"));
+  EXPECT_THAT(error_of([] {
+                made("parts: {code: {at: \"-\", into: [a, b]}}\n", {{"cod", "x-y"}});
+              }),
+              HasSubstr("has no field 'code'"));
+}
+
+TEST(FieldRules, CutAtAPlaceCountsCharacters) {
+  const std::string rules = "parts: {text: {at_character: place, skip: word, into: [a, b]}}\n";
+  const auto rows = made(rules, {{"text", "äö it ü"}, {"place", "3"}, {"word", "it"}});
+  EXPECT_EQ(rows[0].fields.at("a"), "äö ");
+  EXPECT_EQ(rows[0].fields.at("b"), " ü");
+  for (const char* place : {"8", "6", "-1", "x", ""}) {
+    EXPECT_THAT(error_of([&] {
+                  made(rules, {{"text", "äö it ü"}, {"place", place}, {"word", "it"}});
+                }),
+                HasSubstr("which is no place in 'text' (7 characters)"))
+        << place;
+  }
+}
+
+TEST(FieldRules, DefaultsStandWhereARowLacksAField) {
+  const std::string rules = "defaults: {label: \"1\"}\n";
+  EXPECT_EQ(made(rules, {})[0].fields.at("label"), "1");
+  EXPECT_EQ(made(rules, {{"label", "0"}})[0].fields.at("label"), "0");
+}
+
+TEST(FieldRules, TurnsAreRowsBehindThoseBefore) {
+  const std::string rules = "turns: {fields: {q: qs, a: as.text}, earlier: \"{q}? {a}. \"}\n";
+  const auto rows =
+      made(rules, {{"text", "t"}, {"qs.0", "who"}, {"qs.1", "why"}, {"as.text.0", "I"}, {"as.text.1", "so"}});
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].fields.at("earlier"), "");
+  EXPECT_EQ(rows[1].fields.at("earlier"), "who? I. ");
+  EXPECT_EQ(rows[1].fields.at("q"), "why");
+  EXPECT_EQ(rows[1].fields.at("text"), "t");
+  EXPECT_EQ(rows[1].fields.count("qs.0"), 0u) << "each row holds its own turn";
+  EXPECT_EQ(rows[1].where, "a.jsonl:1 turn 2");
+  EXPECT_THAT(error_of([&] { made(rules, {{"qs.0", "who"}}); }), HasSubstr("each turn needs one of both"));
+  EXPECT_THAT(error_of([&] { made(rules, {{"text", "t"}}); }), HasSubstr("is empty or absent"));
+}
+
+TEST(FieldRules, BadRulesAreToldWithTheirLine) {
+  EXPECT_THAT(rules_error("parts: {text: {into: [a, b]}}\n"), HasSubstr("mine.yaml:4: the parts of 'text' need 'at'"));
+  EXPECT_THAT(rules_error("parts: {text: {at: x, at_character: y, into: [a, b]}}\n"), HasSubstr("one of them"));
+  EXPECT_THAT(rules_error("parts: {text: {at: x, skip: y, into: [a, b]}}\n"), HasSubstr("'skip' goes with"));
+  EXPECT_THAT(rules_error("parts: {text: {at_character: y, from_end: true, into: [a, b]}}\n"),
+              HasSubstr("'from_end' goes with"));
+  EXPECT_THAT(rules_error("parts: {text: {at: x, into: [a, a]}}\n"), HasSubstr("two or more different names"));
+  EXPECT_THAT(rules_error("parts: {text: {at_character: x, into: [a, b, c]}}\n"), HasSubstr("two different names"));
+  EXPECT_THAT(rules_error("parts: {text: {att: x, into: [a, b]}}\n"), HasSubstr("did you mean 'at'?"));
+  EXPECT_THAT(rules_error("turns: {fields: {}}\n"), HasSubstr("'turns' names no list"));
+  EXPECT_THAT(rules_error("turns: {fields: {q: qs}, earlier: \"{a}\"}\n"), HasSubstr("none of the fields of a turn"));
+}
+
+TEST(FieldRules, AListEndsAtItsFirstGap) {
+  Row row;
+  row.fields = {{"a.0", "x"}, {"a.1", "y"}, {"a.3", "z"}};
+  EXPECT_THAT(list_of(row, "a"), ElementsAre("x", "y"));
+  EXPECT_TRUE(list_of(row, "b").empty());
+}
+
+}  // namespace
+}  // namespace graft
