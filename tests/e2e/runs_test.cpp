@@ -86,7 +86,7 @@ TEST_F(RunsVerb, SlipsAreTold) {
 
 TEST_F(RunsVerb, AnEvaluationIsInTheListForOtherPrograms) {
   make();
-  const auto all = Runs(folder() / "runs/runs.db").list();
+  const auto all = RunList(folder() / "runs/runs.db").list();
   ASSERT_EQ(all.size(), 2u + 4) << "two tuning runs, and four settings";
   const auto is_adapted = [](const RunRecord& record) { return record.method == "runs/a (ia3)"; };
   const auto found = std::find_if(all.begin(), all.end(), is_adapted);
