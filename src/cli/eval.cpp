@@ -90,7 +90,7 @@ void declare(CLI::App& app) {
                  "how choices are compared: none, tokens, chars, bytes or pmi (default: the task's)");
   app.add_option("--calibrate", a.calibrate,
                  "contextual: also a row of each number of shots whose answers have the choices' probabilities after a "
-                 "content-free question (N/A) divided out")
+                 "content-free question (the mean of N/A, [MASK] and an empty one) divided out")
       ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");

@@ -22,7 +22,7 @@ RankedExample with_probabilities(const std::vector<double>& probabilities, doubl
 TEST(ContextualCalibration, DividesByWhatTheContextAloneSays) {
   const RankedExample example = with_probabilities({0.7, 0.3}, -5), empty = with_probabilities({0.8, 0.2}, 3);
   EXPECT_EQ(example.prediction, 0);
-  const RankedExample result = calibrated(example, empty);
+  const RankedExample result = calibrated(example, {empty});
   EXPECT_EQ(result.prediction, 1);
   EXPECT_EQ(result.label, 1);
   ASSERT_EQ(result.probabilities.size(), 2u);
@@ -30,9 +30,20 @@ TEST(ContextualCalibration, DividesByWhatTheContextAloneSays) {
   EXPECT_NEAR(result.probabilities[1], 12.0 / 19, 1e-12);
 }
 
+TEST(ContextualCalibration, ProbabilitiesOfSeveralInputsAreAveraged) {
+  const RankedExample example = with_probabilities({0.7, 0.3}, -5);
+  // Their mean is 0.6 and 0.4; that of their scores is another.
+  const RankedExample result = calibrated(
+      example,
+      {with_probabilities({0.8, 0.2}, 3), with_probabilities({0.4, 0.6}, -2000), with_probabilities({0.6, 0.4}, 0)});
+  EXPECT_EQ(result.prediction, 0);
+  EXPECT_NEAR(result.probabilities[0], 14.0 / 23, 1e-12);
+  EXPECT_NEAR(result.probabilities[1], 9.0 / 23, 1e-12);
+}
+
 TEST(ContextualCalibration, AnEvenContextChangesNothing) {
   const RankedExample example = with_probabilities({0.1, 0.6, 0.3}, 0), empty = with_probabilities({0.2, 0.2, 0.2}, 0);
-  const RankedExample result = calibrated(example, empty);
+  const RankedExample result = calibrated(example, {empty});
   EXPECT_EQ(result.prediction, 1);
   for (std::size_t c = 0; c < 3; ++c) EXPECT_NEAR(result.probabilities[c], example.probabilities[c], 1e-12);
 }
