@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -128,6 +129,31 @@ TEST_F(LmEval, SamplesHoldWhatTheModelRead) {
   const json whole = results("2-shot");
   EXPECT_NEAR(whole.at("results").at("short").at("acc,none").get<double>(), right / all.size(), 1e-12);
   EXPECT_EQ(whole.at("task_hashes").at("short"), sha256(hashes));
+}
+
+TEST_F(LmEval, EveryOrderOfTheDemonstrationsIsASettingAndCalibratedRowsAreNone) {
+  const Outcome end = run(
+      "short.yaml", "rows.jsonl",
+      {"--shots", "3", "--orders", "3", "--calibrate", "contextual", "--eval-rows", "4", "--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  std::size_t settings = 0;
+  for (const auto& entry : fs::directory_iterator(folder() / "out/lm-eval")) settings += entry.is_directory();
+  EXPECT_EQ(settings, 4u) << "0-shot, and 3-shot in three orders";
+  std::set<std::string> prompts;
+  const auto told = predictions("3-shot");
+  ASSERT_EQ(told.size(), 12u);
+  for (int order = 0; order < 3; ++order) {
+    const auto all = samples("3-shot__seed__0__order__" + std::to_string(order), "short");
+    ASSERT_EQ(all.size(), 4u);
+    prompts.insert(all[0].at("arguments").at("gen_args_0").at("arg_0").get<std::string>());
+    for (std::size_t q = 0; q < 4; ++q) {
+      const json& line = told[4 * static_cast<std::size_t>(order) + q];
+      ASSERT_EQ(line.at("order"), order);
+      EXPECT_NEAR(std::stod(all[q].at("filtered_resps")[0][0].get<std::string>()), line.at("scores")[0].get<double>(),
+                  1e-12);
+    }
+  }
+  EXPECT_EQ(prompts.size(), 3u) << "each tells the prompt that was read";
 }
 
 TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
