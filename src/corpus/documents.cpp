@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -27,14 +28,28 @@ std::string format_by_name(const fs::path& file) {
   return found == formats.end() ? "" : found->second;
 }
 
+bool is_compressed(const fs::path& file) {
+  static const std::set<std::string> endings = {".gz", ".zst", ".xz", ".bz2", ".lz4", ".zip"};
+  return endings.count(file.extension().string()) > 0;
+}
+
+[[noreturn]] void refuse_compressed(const fs::path& file) {
+  fail(Category::InvalidArgument, file.string(),
+       "is compressed; unpack it, or pipe what is in it: zcat FILE | graft data … - --format jsonl");
+}
+
 std::vector<fs::path> files_below(const fs::path& folder) {
-  std::error_code error;
-  fs::recursive_directory_iterator entries(folder, error);
-  if (error) fail(Category::Io, folder.string(), "cannot be read as a folder: {}", error.message());
+  std::error_code error, ignored;
   std::vector<fs::path> files;
-  for (const auto& entry : entries) {
-    if (entry.is_regular_file() && !format_by_name(entry.path()).empty()) files.push_back(entry.path());
+  fs::path last = folder;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    last = at->path();
+    if (!at->is_regular_file(ignored)) continue;
+    // Passed over in silence, its text would seem to have been read.
+    if (is_compressed(last) && !format_by_name(last.stem()).empty()) refuse_compressed(last);
+    if (!format_by_name(last).empty()) files.push_back(last);
   }
+  if (error) fail(Category::Io, last.string(), "cannot be read as a folder: {}", error.message());
   if (files.empty()) fail(Category::NotFound, folder.string(), "holds no .txt, .jsonl, .csv or .tsv file");
   std::sort(files.begin(), files.end());
   return files;
@@ -73,6 +88,7 @@ DocumentReader::DocumentReader(const std::vector<std::string>& paths, DocumentSe
   for (const auto& file : files_) {
     formats_.push_back(settings_.format.empty() ? format_by_name(file) : settings_.format);
     if (formats_.back().empty()) {
+      if (is_compressed(file)) refuse_compressed(file);
       fail(Category::InvalidArgument, file.string(),
            "cannot tell the format from '{}'; say --format txt, jsonl, csv or tsv", file.extension().string());
     }

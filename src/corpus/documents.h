@@ -45,7 +45,7 @@ class DocumentReader {
  public:
   /// `paths` are files, folders (all their files of these formats, in the order of their names) or "-", which is
   /// standard input. `verb` names the progress line; empty: none. Throws NotFound (no such file, a folder without any),
-  /// InvalidArgument (no file, a name that tells no format).
+  /// InvalidArgument (no file, a name that tells no format, a compressed file), Io (a folder that cannot be read).
   DocumentReader(const std::vector<std::string>& paths, DocumentSettings settings = {}, const std::string& verb = "");
   ~DocumentReader();
   DocumentReader(const DocumentReader&) = delete;

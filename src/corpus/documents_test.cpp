@@ -104,6 +104,23 @@ TEST_F(Documents, AFolderIsItsFilesByName) {
   EXPECT_THAT(refused({(folder_.path() / "none").string()}), HasSubstr("holds no .txt, .jsonl, .csv or .tsv file"));
 }
 
+TEST_F(Documents, CompressedFilesAreNotPassedOver) {
+  EXPECT_THAT(refused({file("a.jsonl.gz", "x")}), HasSubstr("a.jsonl.gz: is compressed; unpack it, or pipe"));
+  file("in/a.txt", "first");
+  file("in/b.txt.zst", "x");
+  EXPECT_THAT(refused({(folder_.path() / "in").string()}), HasSubstr("b.txt.zst: is compressed"));
+  file("other/a.txt", "first");
+  file("other/picture.gz", "no text that would have been read");
+  EXPECT_THAT(read({(folder_.path() / "other").string()}), ElementsAre("first"));
+}
+
+TEST_F(Documents, ALinkThatLeadsNowhereIsNoFile) {
+  file("in/a.txt", "first");
+  std::filesystem::create_symlink("loop.txt", folder_.path() / "in/loop.txt");
+  std::filesystem::create_symlink("none.txt", folder_.path() / "in/b.txt");
+  EXPECT_THAT(read({(folder_.path() / "in").string()}), ElementsAre("first"));
+}
+
 TEST_F(Documents, InvalidBytesAreReplaced) {
   EXPECT_THAT(read({file("a.txt", "a\xFF b")}), ElementsAre("a\xEF\xBF\xBD b"));
   EXPECT_THAT(read({file("a.jsonl", "{\"text\": \"a\xFF b\"}\n")}), ElementsAre("a\xEF\xBF\xBD b"));

@@ -53,7 +53,7 @@ void declare_filter(CLI::App& app) {
       ->check(CLI::Range(0.01, 1000.0))
       ->capture_default_str();
   app.add_option("--seed", a.seed, "of that chance")->check(count_from(0));
-  app.add_option("--dropped", a.dropped, ".jsonl file that lists what is dropped, and why");
+  app.add_option("--dropped", a.dropped, "new .jsonl file that lists what is dropped, and why");
 }
 
 int run_filter() {
@@ -64,7 +64,7 @@ int run_filter() {
   const ReadingTime time;
   DocumentReader reader(a.files, a.documents, "filter");
   DocumentWriter output(a.output, a.documents.field);
-  DroppedList dropped(a.dropped);
+  DroppedList dropped(a.dropped, a.output);
   Rng rng(a.seed);
   Tally tally;
   for (Document document; reader.next(document);) {

@@ -49,8 +49,9 @@ class DocumentWriter {
 /// What was dropped, a line each; nothing is written where no file is named.
 class DroppedList {
  public:
-  /// Throws as AtomicFile.
-  explicit DroppedList(const std::string& file);
+  /// `output` is the file of what is kept. Throws InvalidArgument where the list's file is there already or is that
+  /// one, as AtomicFile.
+  DroppedList(const std::string& file, const std::string& output);
 
   /// `more` are further fields of the line.
   void write(const std::string& where, const std::string& why,
