@@ -39,6 +39,35 @@ TEST_F(RunsVerb, ListsAndShowsWhatTheFoldersHold) {
   expect_parts(runs({"list", "runs"}), {"step 20 of 20", "results.json", "is not as graft eval writes it"});
 }
 
+TEST_F(RunsVerb, AComparisonIsOneEntry) {
+  for (const char* name : {"short.lora.seed0", "short.lora.seed1", "short.plain.seed0"})
+    tune("runs/two/runs/" + std::string(name), {"--set", "train.steps=2"});
+  tune("runs/mine", {"--set", "train.steps=2"});
+  fs::remove(folder() / "runs/two/runs/short.lora.seed1/report.html");
+  const Outcome all = runs({"list"});
+  expect_parts(all, {"runs/mine", "runs/two", "compare", "lora (2 seeds)", "plain", "2 of 3 runs done"});
+  EXPECT_EQ(all.out.find("seed0"), std::string::npos) << all.out;
+  expect_parts(runs({"list", "runs/two"}), {"short.lora.seed0", "short.lora.seed1", "short.plain.seed0"});
+  expect_parts(runs({"show", "runs/two"}), {"runs/two: graft compare, 2 of 3 runs done", "lora (2 seeds)", "accuracy ",
+                                            "graft runs list runs/two"});
+  tune("runs/two/runs/another", {"--set", "train.steps=2"});
+  expect_parts(runs({"list"}), {"short.lora.seed0", "runs/two/runs/another"});
+}
+
+TEST_F(RunsVerb, ADamagedFolderIsToldAsOne) {
+  make();
+  json broken = results("runs/e");
+  broken["command"] = 7;
+  write_file(folder() / "runs/e/results.json", broken.dump());
+  const Outcome evaluation = runs({"show", "runs/e"});
+  EXPECT_EQ(evaluation.code, 4) << evaluation.err;
+  EXPECT_NE(evaluation.err.find("runs/e: holds a file that is not as graft writes it"), std::string::npos);
+  json summary = json::parse(read_file(folder() / "runs/a/summary.json"));
+  summary["train_seconds"] = "long";
+  write_file(folder() / "runs/a/summary.json", summary.dump());
+  EXPECT_EQ(runs({"show", "runs/a"}).code, 4);
+}
+
 TEST_F(RunsVerb, ShowsAnEvaluationAsItWasPrinted) {
   const Outcome then =
       run(eval({"--shots", "0,2", "--seeds", "3", "--metric", "macro_f1", "--metric", "balanced_accuracy"}, "runs/e"));
@@ -81,7 +110,8 @@ TEST_F(RunsVerb, SlipsAreTold) {
   expect_refused(runs({"show", "model"}), 3, {"model", "graft runs list model"});
   expect_refused(runs({"lsit"}), 2, {"action", "lsit"});
   expect_refused(runs({}), 2, {"action"});
-  expect_parts(runs({"list", "model"}), {"no run of graft tune or graft eval is there"});
+  expect_parts(runs({"list", "model"}), {"no run of graft tune, compare or eval is there"});
+  expect_refused(runs({"list", "model", "runs"}), 2, {"graft runs list", "takes one folder, not 2"});
 }
 
 TEST_F(RunsVerb, AnEvaluationIsInTheListForOtherPrograms) {
