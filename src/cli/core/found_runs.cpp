@@ -110,13 +110,13 @@ std::optional<double> median_of(std::vector<double> values) {
   return quantile(values, 0.5);
 }
 
-struct Variant {
+struct OverSeeds {
   std::string task, metric;
   std::vector<double> before, value;  // of each seed that has measured it
   std::size_t seeds = 0;
 };
 
-FoundScore score_of(const std::string& name, const Variant& variant) {
+FoundScore score_of(const std::string& name, const OverSeeds& variant) {
   std::string setting = name.substr(name.find('.') + 1);
   if (variant.seeds > 1) setting += fmt::format(" ({} seeds)", variant.seeds);
   return {variant.task, setting, variant.metric, median_of(variant.before), median_of(variant.value)};
@@ -127,7 +127,7 @@ FoundRun comparison_of(const fs::path& folder, const std::vector<fs::path>& memb
   run.folder = folder;
   run.verb = "compare";
   run.written = last_written(folder);
-  std::map<std::string, Variant> variants;
+  std::map<std::string, OverSeeds> variants;
   std::size_t done = 0;
   for (const auto& member : members) {
     const auto one = found_run(member);
@@ -135,7 +135,7 @@ FoundRun comparison_of(const fs::path& folder, const std::vector<fs::path>& memb
     run.model = one->model;
     run.written = std::max(run.written, one->written);
     done += one->state == "done";
-    Variant& variant = variants[*compared_name(member)];
+    OverSeeds& variant = variants[*compared_name(member)];
     ++variant.seeds;
     for (const auto& score : one->scores) {
       variant.task = score.task;
