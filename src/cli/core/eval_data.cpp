@@ -163,6 +163,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   FewShot sample = evaluation_data(
       data.task, data.path, {settings.demonstrations_file, settings.candidates, settings.shots.back()},
       static_cast<std::uint64_t>(config.data.seed), {config.data.train_split, config.data.held_out_split});
+  drop_alike_choices(sample, data.task, data.templates, tokenizer);
   data.notes = std::move(sample.notices);
   data.candidates = std::move(sample.train);
   std::vector<Row> rows = std::move(sample.held_out);

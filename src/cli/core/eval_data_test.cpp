@@ -106,6 +106,17 @@ TEST_F(EvalDataTest, ContentFreePromptsAreThoseOfTheTemplates) {
   EXPECT_THAT(refused(settings), HasSubstr("the prompts of task theirs, a file of lm-evaluation-harness, come whole"));
 }
 
+TEST_F(EvalDataTest, QuestionsWithTheSameChoiceTwiceAreNotAsked) {
+  write_file(folder_ / "own.yaml",
+             "name: own\nformat: csv\nsplits: {train: train.csv, test: test.csv}\nlabel: label\nlabels: [x, y]\n"
+             "templates:\n  - {prompt: '{text} is', choices: [' {one}', ' {two}']}\n");
+  write_file(folder_ / "test.csv", "text,one,two,label\na,red,blue,x\nb,green,green,y\nc,red,green,y\n");
+  config_.task.name = (folder_ / "own.yaml").string();
+  const EvalData data = open({});
+  EXPECT_EQ(data.count(), 2);
+  EXPECT_THAT(data.notes, ElementsAre(HasSubstr("1 of 3 held-out rows have the same choice twice")));
+}
+
 TEST_F(EvalDataTest, FewQuestionsAreTold) {
   write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\nc,x\nd,y\ne,x\nf,y\n");
   config_.data.path = (folder_ / "pool.csv").string();
