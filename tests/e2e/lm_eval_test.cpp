@@ -215,7 +215,10 @@ TEST_F(LmEval, ReadsItsTaskFiles) {
   EXPECT_EQ(whole.at("configs").at("science").at("target_delimiter"), " ");
   EXPECT_EQ(whole.at("configs").at("science").at("description"), "Answer:\n");
   // graft's accuracy is the first metric of the file.
-  const json row = json::parse(read_file(folder() / "out/results.json")).at("tasks")[0].at("rows")[1];
+  const json task = json::parse(read_file(folder() / "out/results.json")).at("tasks")[0];
+  EXPECT_EQ(task.at("settings").at("demonstrations"), "fixed") << "as the task says, and not the command";
+  EXPECT_EQ(task.at("settings").at("shots"), (json{0, 1}));
+  const json row = task.at("rows")[1];
   EXPECT_NEAR(row.at("accuracy").at("value").get<double>(),
               whole.at("results").at("science").at("acc_norm,none").get<double>(), 1e-12);
   for (const auto& sample : all) {
