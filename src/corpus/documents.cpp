@@ -11,6 +11,7 @@
 #include "base/interrupt.h"
 #include "base/suggest.h"
 #include "corpus/document_sources.h"
+#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -122,6 +123,11 @@ bool DocumentReader::next(Piece& piece) {
   }
   piece.place.file = static_cast<std::uint32_t>(opened_ - 1);
   documents_ += piece.first;
+  if (piece.first) document_is_garbled_ = false;
+  if (!document_is_garbled_ && piece.text.find(text::kReplacement) != std::string_view::npos) {
+    document_is_garbled_ = true;
+    ++garbled_;
+  }
   show_progress();
   return true;
 }

@@ -124,6 +124,13 @@ TEST_F(Documents, ALinkThatLeadsNowhereIsNoFile) {
 TEST_F(Documents, InvalidBytesAreReplaced) {
   EXPECT_THAT(read({file("a.txt", "a\xFF b")}), ElementsAre("a\xEF\xBF\xBD b"));
   EXPECT_THAT(read({file("a.jsonl", "{\"text\": \"a\xFF b\"}\n")}), ElementsAre("a\xEF\xBF\xBD b"));
+  DocumentSettings settings;
+  settings.chunk_bytes = 4;
+  DocumentReader reader({file("latin.txt", "caf\xE9 na\xEFve and so on"), file("plain.txt", "caf\xC3\xA9")}, settings);
+  for (Document document; reader.next(document);) {
+  }
+  EXPECT_EQ(reader.documents(), 2);
+  EXPECT_EQ(reader.garbled(), 1) << "each document once";
 }
 
 TEST_F(Documents, BadRowsNameFileAndLine) {

@@ -186,6 +186,10 @@ TEST_F(Data, DedupFilterAndStatsTellWhatBecameOfDocuments) {
   EXPECT_EQ(told.at("documents").at("all").at("documents"), 5);
   EXPECT_EQ(told.at("documents").at("kept").at("documents"), 3);
   EXPECT_EQ(told.at("words").at("quantiles").at("1"), 18);
+  folder_.file("latin.txt", "caf\xE9");
+  EXPECT_NE(run({"stats", "latin.txt", "in.jsonl"}).err.find("1 of 6 documents hold bytes that are not UTF-8"),
+            std::string::npos);
+  EXPECT_EQ(stats.err.find("UTF-8"), std::string::npos) << stats.err;
 }
 
 TEST_F(Data, AClassifierIsTrainedAndUsed) {

@@ -92,6 +92,7 @@ int run() {
   DocumentReader reader(a.files, a.documents, "read");
   refuse_pipes(reader);
   for (Document document; reader.next(document);) duplicates.add(document.text);
+  note_garbled(reader);
   const Tally tally = Keeper(duplicates, a).run();
   const Bands& bands = duplicates.bands();
   print_tally(tally);

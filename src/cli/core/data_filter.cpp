@@ -84,6 +84,7 @@ int run_filter() {
   }
   output.commit();
   dropped.commit();
+  note_garbled(reader);
   print_tally(tally);
   fmt::print("read {}\noutput: {}\n", time.told(reader.bytes()), a.output);
   return 0;
@@ -109,6 +110,7 @@ void declare_classifier(CLI::App& app) {
 void add_all(QualityTrainer& trainer, const std::vector<std::string>& files, bool good) {
   DocumentReader reader(files, classifier_arguments.documents, good ? "read good" : "read bad");
   for (Document document; reader.next(document);) trainer.add(document.text, good);
+  note_garbled(reader);
 }
 
 std::vector<std::string> check_line(const char* kind, std::int64_t right, std::int64_t texts) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include "base/error.h"
@@ -54,6 +55,15 @@ void DroppedList::write(const std::string& where, const std::string& why, const 
 
 void DroppedList::commit() {
   if (file_) file_->commit();
+}
+
+void note_garbled(const DocumentReader& reader) {
+  if (reader.garbled() == 0) return;
+  fmt::print(
+      stderr,
+      "graft: note: {} of {} documents hold bytes that are not UTF-8, and no word with them is found again; save "
+      "them as UTF-8\n",
+      grouped(reader.garbled()), grouped(reader.documents()));
 }
 
 void print_tally(const Tally& tally) {

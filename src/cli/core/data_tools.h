@@ -26,6 +26,9 @@ void add_document_options(CLI::App& app, DocumentSettings& settings);
 /// The files to read, by position, and these.
 void add_documents(CLI::App& app, std::vector<std::string>& files, DocumentSettings& settings);
 
+/// A note where documents hold bytes that are not UTF-8.
+void note_garbled(const DocumentReader& reader);
+
 /// The table of what became of documents.
 void print_tally(const Tally& tally);
 
