@@ -90,8 +90,9 @@ DocumentReader::DocumentReader(const std::vector<std::string>& paths, DocumentSe
     formats_.push_back(settings_.format.empty() ? format_by_name(file) : settings_.format);
     if (formats_.back().empty()) {
       if (is_compressed(file)) refuse_compressed(file);
-      fail(Category::InvalidArgument, file.string(),
-           "cannot tell the format from '{}'; say --format txt, jsonl, csv or tsv", file.extension().string());
+      const std::string ending = file.extension().string();
+      fail(Category::InvalidArgument, file.string(), "{}; say --format txt, jsonl, csv or tsv",
+           ending.empty() ? "has no ending that tells its format" : "cannot tell the format from '" + ending + "'");
     }
     std::error_code ignored;
     sized = sized && fs::is_regular_file(file, ignored);

@@ -162,6 +162,7 @@ TEST_F(Documents, FilesWithoutDocumentsAreRefused) {
 TEST_F(Documents, NamesAreChecked) {
   EXPECT_THAT(refused({(folder_.path() / "none.txt").string()}), StartsWith("NotFound"));
   EXPECT_THAT(refused({file("a.dat", "x")}), HasSubstr("cannot tell the format from '.dat'; say --format"));
+  EXPECT_THAT(refused({file("plain", "x")}), HasSubstr("plain: has no ending that tells its format; say --format"));
   EXPECT_THAT(refused({}), HasSubstr("name a file or a folder"));
   DocumentSettings settings;
   settings.format = "jsnl";

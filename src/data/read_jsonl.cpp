@@ -58,7 +58,8 @@ class RowBuilder : public nlohmann::json_sax<Json> {
 
   // Makes path_ the name of the value that comes now.
   void place(const char* kind) {
-    if (levels_.empty()) fail(Category::Corruption, row_.where, "must be a JSON object, it is {}", kind);
+    if (levels_.empty())
+      fail(Category::Corruption, row_.where, "must be a JSON object, it is {}; give one object a line", kind);
     Level& level = levels_.back();
     if (!level.is_list) return;
     path_.resize(level.path_size);

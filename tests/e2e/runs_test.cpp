@@ -64,8 +64,13 @@ TEST_F(RunsVerb, ADamagedFolderIsToldAsOne) {
   EXPECT_NE(evaluation.err.find("runs/e: holds a file that is not as graft writes it"), std::string::npos);
   json summary = json::parse(read_file(folder() / "runs/a/summary.json"));
   summary["train_seconds"] = "long";
+  summary["before"]["accuracy"] = "most";
   write_file(folder() / "runs/a/summary.json", summary.dump());
-  EXPECT_EQ(runs({"show", "runs/a"}).code, 4);
+  for (const char* action : {"show", "plot"}) {
+    const Outcome end = runs({action, "runs/a"});
+    EXPECT_EQ(end.code, 4) << end.err;
+    EXPECT_NE(end.err.find("runs/a: holds a file that is not as graft writes it"), std::string::npos) << end.err;
+  }
 }
 
 TEST_F(RunsVerb, ShowsAnEvaluationAsItWasPrinted) {
@@ -88,6 +93,9 @@ TEST_F(RunsVerb, ComparesOnTheSameQuestions) {
   expect_parts(runs({"compare", "runs/a", "runs/e", "--setting", "after", "--setting", "runs/a (ia3)"}),
                {"short", "+0.0 (+0.0 to +0.0)"});
   expect_parts(runs({"compare", "runs/e"}), {"0-shot", "1-shot", "4-shot", "McNemar p"});
+  const auto table = [](const std::string& out) { return out.substr(std::min(out.size(), out.find("\ntask"))); };
+  EXPECT_EQ(table(runs({"compare", "runs/e", "./runs/e/"}).out), table(runs({"compare", "runs/e"}).out))
+      << "it is one folder";
   expect_refused(runs({"compare", "runs/e", "--setting", "0-shto"}), 2, {"--setting", "did you mean '0-shot'?"});
   expect_refused(runs({"compare", "runs/a", "runs/none"}), 3, {"runs/none", "predictions.jsonl"});
   expect_refused(runs({"compare"}), 2, {"two run folders"});
@@ -102,6 +110,10 @@ TEST_F(RunsVerb, DrawsOneKindAtATime) {
   expect_refused(runs({"plot", "runs/a", "runs/e"}), 2, {"runs/e", "of another verb"});
   expect_refused(runs({"plot", "runs/e", "--loss"}), 2, {"--loss"});
   expect_refused(runs({"plot", "runs"}), 2, {"runs", "is no folder"});
+  json nothing = results("runs/e");
+  nothing["tasks"][0]["rows"] = json::array();
+  write_file(folder() / "runs/e/results.json", nothing.dump());
+  expect_refused(runs({"plot", "runs/e"}), 2, {"runs/e", "nothing to draw"});
   expect_refused(runs({"plot"}), 2, {"name the run folders"});
 }
 

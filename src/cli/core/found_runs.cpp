@@ -180,16 +180,19 @@ void add_shots(LineChart& chart, const fs::path& folder) {
       if (!row.adapted && !row.calibrated)
         series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
     }
-    chart.series.push_back(series);
+    if (!series.points.empty()) chart.series.push_back(series);
   }
 }
 
 void add_steps(LineChart& chart, const fs::path& folder, bool loss) {
   if (!RunFolder::is_run(folder))
     fail(Category::InvalidArgument, folder.string(), "is no folder that graft tune or graft eval wrote");
-  auto points = loss ? losses_of(folder) : accuracies_of(folder);
-  if (points.empty()) return;
-  chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+  try {
+    auto points = loss ? losses_of(folder) : accuracies_of(folder);
+    if (!points.empty()) chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+  } catch (const nlohmann::json::exception& error) {
+    fail(Category::Corruption, folder.string(), "holds a file that is not as graft writes it ({})", error.what());
+  }
 }
 
 }  // namespace
