@@ -1,6 +1,7 @@
 #include "corpus/documents.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "corpus/corpus_test_support.h"
 
@@ -119,6 +120,12 @@ TEST_F(Documents, ALinkThatLeadsNowhereIsNoFile) {
   std::filesystem::create_symlink("loop.txt", folder_.path() / "in/loop.txt");
   std::filesystem::create_symlink("none.txt", folder_.path() / "in/b.txt");
   EXPECT_THAT(read({(folder_.path() / "in").string()}), ElementsAre("first"));
+}
+
+TEST_F(Documents, ATableThatIsAPipeIsNotWaitedFor) {
+  const auto pipe = folder_.path() / "p.csv";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(refused({pipe.string()}), HasSubstr("p.csv: is a device or a pipe, a file was expected"));
 }
 
 TEST_F(Documents, InvalidBytesAreReplaced) {
