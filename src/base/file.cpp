@@ -69,7 +69,8 @@ void fail_write(const std::filesystem::path& path, const char* doing) {
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // A pipe, which is refused below, would be waited for.
+  Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (descriptor.value() < 0) fail_open(path, errno);
   size_ = static_cast<std::size_t>(status_of_file(descriptor.value(), path, /*pipes=*/false).st_size);
   if (size_ == 0) return;

@@ -166,9 +166,9 @@ Tokens count_data(const RunConfig& config, const CostModel& model, const Adapter
   const fs::path path = config.model.path;
   const auto tokenizer = open_tokenizer(is_json(path) ? path.parent_path() / "." : path);
   refuse_other_tokenizer(*model.outline, tokenizer->vocab_size(), config.model.path);
-  const FewShot data =
-      few_shot_data(task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
-                    {config.data.train_split, config.data.held_out_split});
+  FewShot data = few_shot_data(task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
+                               {config.data.train_split, config.data.held_out_split});
+  drop_alike_choices(data, task, templates_of(config, task), *tokenizer);
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   const ModelConfig shape = config_beside(*model.outline, adapter);
   const Mean trained = mean_of(data.train, task, config, shape, *tokenizer),

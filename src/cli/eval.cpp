@@ -90,7 +90,7 @@ void declare(CLI::App& app) {
                  "how choices are compared: none, tokens, chars, bytes or pmi (default: the task's)");
   app.add_option("--calibrate", a.calibrate,
                  "contextual: also a row of each number of shots whose answers have the choices' probabilities after a "
-                 "content-free question (N/A) divided out")
+                 "content-free question (the mean of N/A, [MASK] and an empty one) divided out")
       ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
@@ -149,10 +149,6 @@ EvalSettings settings_of(const Arguments& a) {
     fail(Category::InvalidArgument, "--candidates", "are all rows of --demonstrations-file; leave one out");
   if (a.orders > 1 && settings.choice == DemonstrationChoice::Bm25)
     fail(Category::InvalidArgument, "--orders", "is not for bm25, which puts the nearest demonstration last");
-  const bool drawn = settings.choice == DemonstrationChoice::Random && settings.shots.size() > 1;
-  if (a.seeds > 1 && !drawn)
-    std::fprintf(stderr, "graft: note: nothing is drawn at random, so one run stands for all %lld seeds\n",
-                 static_cast<long long>(a.seeds));
   return settings;
 }
 
@@ -178,6 +174,8 @@ struct Planned {
   RunConfig config;
   EvalSettings settings;
   std::string task = {};  ///< its name
+
+  bool draws() const { return settings.choice == DemonstrationChoice::Random && settings.shots.size() > 1; }
 };
 
 std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
@@ -203,6 +201,9 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
   if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)
     fail(Category::InvalidArgument, "--demonstrations-file", "is one file for {} tasks; write {{task}} in it",
          plan.size());
+  if (a.seeds > 1 && std::none_of(plan.begin(), plan.end(), [](const Planned& planned) { return planned.draws(); }))
+    std::fprintf(stderr, "graft: note: nothing is drawn at random, so one run stands for all %lld seeds\n",
+                 static_cast<long long>(a.seeds));
   return plan;
 }
 
@@ -288,11 +289,16 @@ std::vector<EvalScorer*> scorers_on(std::size_t task, const std::vector<AdapterC
   return result;
 }
 
+const char* name_of(DemonstrationChoice choice) {
+  return choice == DemonstrationChoice::Random ? "random" : choice == DemonstrationChoice::Fixed ? "fixed" : "bm25";
+}
+
+// As they hold for one task, which may have a say in them.
 Json settings_json(const Arguments& a, const EvalSettings& settings, const RunConfig& config) {
   return {{"shots", settings.shots},
-          {"demonstrations", a.demonstrations},
+          {"demonstrations", name_of(settings.choice)},
           {"balanced", settings.balanced},
-          {"demonstrations_file", a.demonstrations_file},
+          {"demonstrations_file", settings.demonstrations_file},
           {"candidates", settings.candidates},
           {"seeds", settings.seeds},
           {"orders", settings.orders},
@@ -396,6 +402,7 @@ int run() {
     const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
+    results["tasks"].back()["settings"] = settings_json(a, plan[t].settings, plan[t].config);
     predictions += prediction_lines(data[t], rows);
     if (lm_eval) lm_eval->add(data[t], plan[t].settings, *base.tokenizer, rows);
     print_evaluated(report.tasks.back());

@@ -38,7 +38,7 @@ void declare(CLI::App& app) {
   app.add_option(
       "folders", a.folders,
       "list: the folder that runs are in (default: runs); compare: two run folders, or one whose settings are "
-      "compared; show and plot: run folders of graft tune, or folders of graft eval");
+      "compared; show and plot: run folders of graft tune, or folders of graft eval; show: of graft compare too");
   app.add_option("--setting", a.settings,
                  "compare: before, after, 0-shot, … of both folders; given twice, of the first and of the second");
   app.add_flag("--loss", a.loss, "plot: the training loss, not accuracy");
@@ -54,10 +54,12 @@ std::string score_text(const FoundScore& score) {
 }
 
 int list() {
+  if (arguments.folders.size() > 1)
+    fail(Category::InvalidArgument, "graft runs list", "takes one folder, not {}", arguments.folders.size());
   const fs::path home = arguments.folders.empty() ? "runs" : arguments.folders.front();
   const auto runs = find_runs(home);
   if (runs.empty()) {
-    fmt::print("{}: no run of graft tune or graft eval is there\n", home.string());
+    fmt::print("{}: no run of graft tune, compare or eval is there\n", home.string());
     return 0;
   }
   Lines lines = {{"folder", "verb", "task", "setting", "score", "last written (UTC)", "state"}};
@@ -95,20 +97,32 @@ void show_evaluation(const FoundRun& run) {
   print_overview(tasks);
 }
 
+void show_comparison(const FoundRun& run) {
+  Lines lines = {{"task", "variant", "score"}};
+  for (const auto& score : run.scores) lines.push_back({score.task, score.setting, score_text(score)});
+  print_columns(lines);
+  if (fs::exists(run.folder / "report.html")) fmt::print("holds:   {}\n", (run.folder / "report.html").string());
+  fmt::print("its runs: graft runs list {}\n", run.folder.string());
+}
+
+void show(const std::string& folder) {
+  const auto run = found_run(folder);
+  if (!run)
+    fail(Category::NotFound, folder,
+         "holds nothing that graft tune, compare or eval wrote; graft runs list {} shows what is below it", folder);
+  fmt::print("{}: graft {}, {}\nmodel:   {}\n", folder, run->verb, run->state, run->model);
+  try {
+    if (run->verb == "tune") return show_tuned(*run);
+    if (run->verb == "compare") return show_comparison(*run);
+    show_evaluation(*run);
+  } catch (const nlohmann::json::exception& error) {
+    fail(Category::Corruption, folder, "holds a file that is not as graft writes it ({})", error.what());
+  }
+}
+
 int show() {
   if (arguments.folders.empty()) fail(Category::InvalidArgument, "graft runs show", "name a run folder");
-  for (const auto& folder : arguments.folders) {
-    const auto run = found_run(folder);
-    if (!run)
-      fail(Category::NotFound, folder,
-           "holds nothing that graft tune or graft eval wrote; graft runs list {} shows what is below it", folder);
-    fmt::print("{}: graft {}, {}\nmodel:   {}\n", folder, run->verb, run->state, run->model);
-    if (run->verb == "tune") {
-      show_tuned(*run);
-    } else {
-      show_evaluation(*run);
-    }
-  }
+  for (const auto& folder : arguments.folders) show(folder);
   return 0;
 }
 

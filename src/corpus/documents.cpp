@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/suggest.h"
 #include "corpus/document_sources.h"
+#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -27,14 +29,28 @@ std::string format_by_name(const fs::path& file) {
   return found == formats.end() ? "" : found->second;
 }
 
+bool is_compressed(const fs::path& file) {
+  static const std::set<std::string> endings = {".gz", ".zst", ".xz", ".bz2", ".lz4", ".zip"};
+  return endings.count(file.extension().string()) > 0;
+}
+
+[[noreturn]] void refuse_compressed(const fs::path& file) {
+  fail(Category::InvalidArgument, file.string(),
+       "is compressed; unpack it, or pipe what is in it: zcat FILE | graft data … - --format jsonl");
+}
+
 std::vector<fs::path> files_below(const fs::path& folder) {
-  std::error_code error;
-  fs::recursive_directory_iterator entries(folder, error);
-  if (error) fail(Category::Io, folder.string(), "cannot be read as a folder: {}", error.message());
+  std::error_code error, ignored;
   std::vector<fs::path> files;
-  for (const auto& entry : entries) {
-    if (entry.is_regular_file() && !format_by_name(entry.path()).empty()) files.push_back(entry.path());
+  fs::path last = folder;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    last = at->path();
+    if (!at->is_regular_file(ignored)) continue;
+    // Passed over in silence, its text would seem to have been read.
+    if (is_compressed(last) && !format_by_name(last.stem()).empty()) refuse_compressed(last);
+    if (!format_by_name(last).empty()) files.push_back(last);
   }
+  if (error) fail(Category::Io, last.string(), "cannot be read as a folder: {}", error.message());
   if (files.empty()) fail(Category::NotFound, folder.string(), "holds no .txt, .jsonl, .csv or .tsv file");
   std::sort(files.begin(), files.end());
   return files;
@@ -73,8 +89,10 @@ DocumentReader::DocumentReader(const std::vector<std::string>& paths, DocumentSe
   for (const auto& file : files_) {
     formats_.push_back(settings_.format.empty() ? format_by_name(file) : settings_.format);
     if (formats_.back().empty()) {
-      fail(Category::InvalidArgument, file.string(),
-           "cannot tell the format from '{}'; say --format txt, jsonl, csv or tsv", file.extension().string());
+      if (is_compressed(file)) refuse_compressed(file);
+      const std::string ending = file.extension().string();
+      fail(Category::InvalidArgument, file.string(), "{}; say --format txt, jsonl, csv or tsv",
+           ending.empty() ? "has no ending that tells its format" : "cannot tell the format from '" + ending + "'");
     }
     std::error_code ignored;
     sized = sized && fs::is_regular_file(file, ignored);
@@ -106,6 +124,11 @@ bool DocumentReader::next(Piece& piece) {
   }
   piece.place.file = static_cast<std::uint32_t>(opened_ - 1);
   documents_ += piece.first;
+  if (piece.first) document_is_garbled_ = false;
+  if (!document_is_garbled_ && piece.text.find(text::kReplacement) != std::string_view::npos) {
+    document_is_garbled_ = true;
+    ++garbled_;
+  }
   show_progress();
   return true;
 }

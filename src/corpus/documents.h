@@ -45,7 +45,7 @@ class DocumentReader {
  public:
   /// `paths` are files, folders (all their files of these formats, in the order of their names) or "-", which is
   /// standard input. `verb` names the progress line; empty: none. Throws NotFound (no such file, a folder without any),
-  /// InvalidArgument (no file, a name that tells no format).
+  /// InvalidArgument (no file, a name that tells no format, a compressed file), Io (a folder that cannot be read).
   DocumentReader(const std::vector<std::string>& paths, DocumentSettings settings = {}, const std::string& verb = "");
   ~DocumentReader();
   DocumentReader(const DocumentReader&) = delete;
@@ -61,6 +61,8 @@ class DocumentReader {
   const std::vector<std::filesystem::path>& files() const { return files_; }
   /// Documents that were begun, and bytes up to the end of the last piece, so far.
   std::int64_t documents() const { return documents_; }
+  /// Of these, documents that hold U+FFFD: bytes that are not UTF-8, perhaps because all are in another encoding.
+  std::int64_t garbled() const { return garbled_; }
   std::uint64_t bytes() const;
   /// Of all files; 0 where one of them is a pipe.
   std::uint64_t total_bytes() const { return total_bytes_; }
@@ -78,7 +80,8 @@ class DocumentReader {
   std::size_t opened_ = 0;  // files, of which the last is source_
   std::unique_ptr<Source> source_;
   std::uint64_t bytes_before_ = 0, total_bytes_ = 0;
-  std::int64_t documents_ = 0;
+  std::int64_t documents_ = 0, garbled_ = 0;
+  bool document_is_garbled_ = false;
   std::unique_ptr<Progress> progress_;
   std::int64_t shown_ = -1;  // megabytes
 };

@@ -1,6 +1,7 @@
 #include "corpus/documents.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include "corpus/corpus_test_support.h"
 
@@ -104,9 +105,39 @@ TEST_F(Documents, AFolderIsItsFilesByName) {
   EXPECT_THAT(refused({(folder_.path() / "none").string()}), HasSubstr("holds no .txt, .jsonl, .csv or .tsv file"));
 }
 
+TEST_F(Documents, CompressedFilesAreNotPassedOver) {
+  EXPECT_THAT(refused({file("a.jsonl.gz", "x")}), HasSubstr("a.jsonl.gz: is compressed; unpack it, or pipe"));
+  file("in/a.txt", "first");
+  file("in/b.txt.zst", "x");
+  EXPECT_THAT(refused({(folder_.path() / "in").string()}), HasSubstr("b.txt.zst: is compressed"));
+  file("other/a.txt", "first");
+  file("other/picture.gz", "no text that would have been read");
+  EXPECT_THAT(read({(folder_.path() / "other").string()}), ElementsAre("first"));
+}
+
+TEST_F(Documents, ALinkThatLeadsNowhereIsNoFile) {
+  file("in/a.txt", "first");
+  std::filesystem::create_symlink("loop.txt", folder_.path() / "in/loop.txt");
+  std::filesystem::create_symlink("none.txt", folder_.path() / "in/b.txt");
+  EXPECT_THAT(read({(folder_.path() / "in").string()}), ElementsAre("first"));
+}
+
+TEST_F(Documents, ATableThatIsAPipeIsNotWaitedFor) {
+  const auto pipe = folder_.path() / "p.csv";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(refused({pipe.string()}), HasSubstr("p.csv: is a device or a pipe, a file was expected"));
+}
+
 TEST_F(Documents, InvalidBytesAreReplaced) {
   EXPECT_THAT(read({file("a.txt", "a\xFF b")}), ElementsAre("a\xEF\xBF\xBD b"));
   EXPECT_THAT(read({file("a.jsonl", "{\"text\": \"a\xFF b\"}\n")}), ElementsAre("a\xEF\xBF\xBD b"));
+  DocumentSettings settings;
+  settings.chunk_bytes = 4;
+  DocumentReader reader({file("latin.txt", "caf\xE9 na\xEFve and so on"), file("plain.txt", "caf\xC3\xA9")}, settings);
+  for (Document document; reader.next(document);) {
+  }
+  EXPECT_EQ(reader.documents(), 2);
+  EXPECT_EQ(reader.garbled(), 1) << "each document once";
 }
 
 TEST_F(Documents, BadRowsNameFileAndLine) {
@@ -116,6 +147,10 @@ TEST_F(Documents, BadRowsNameFileAndLine) {
               HasSubstr("a.jsonl:2: has no field 'text'; it has txet (did you mean 'txet'?)"));
   EXPECT_THAT(refused({file("a.jsonl", "{\"text\": \"x\"}\n\n{\"text\": \"y\"}\n")}),
               HasSubstr("a.jsonl:2: empty row; remove the blank line"));
+  std::string numbers;
+  for (int i = 0; i < 100; ++i) numbers += (i == 0 ? "" : ",") + std::to_string(i);
+  EXPECT_THAT(refused({file("a.jsonl", "{\"vector\": [" + numbers + "]}\n")}),
+              testing::AllOf(HasSubstr("it has vector.0, vector.1,"), testing::EndsWith(" and 80 more")));
   EXPECT_THAT(refused({file("a.csv", "txt,n\nx,1\n")}), HasSubstr("a.csv:1: has no column 'text'; it has n, txt"));
   EXPECT_THAT(refused({file("a.csv", "text,n\nx\n")}), HasSubstr("a.csv:2: has 1 fields, the header has 2"));
 }
@@ -134,6 +169,7 @@ TEST_F(Documents, FilesWithoutDocumentsAreRefused) {
 TEST_F(Documents, NamesAreChecked) {
   EXPECT_THAT(refused({(folder_.path() / "none.txt").string()}), StartsWith("NotFound"));
   EXPECT_THAT(refused({file("a.dat", "x")}), HasSubstr("cannot tell the format from '.dat'; say --format"));
+  EXPECT_THAT(refused({file("plain", "x")}), HasSubstr("plain: has no ending that tells its format; say --format"));
   EXPECT_THAT(refused({}), HasSubstr("name a file or a folder"));
   DocumentSettings settings;
   settings.format = "jsnl";

@@ -9,6 +9,7 @@
 #include "corpus/plain_words.h"
 #include "data/text_lines.h"
 #include "data/unicode.h"
+#include "report/markup.h"
 #include "text/unicode.h"
 
 namespace graft {
@@ -25,12 +26,6 @@ void check_range(const char* option, Number least, Number most) {
     fail(Category::InvalidArgument, option, "the least, {}, is above the most, {}", least, most);
 }
 
-std::int64_t characters(std::string_view text) {
-  std::int64_t count = 0;
-  for (const char c : text) count += (static_cast<unsigned char>(c) & 0xC0u) != 0x80u;
-  return count;
-}
-
 std::string broken_word_rule(std::string_view text, const FilterSettings& settings) {
   PlainWords words;
   words.append(text);
@@ -40,7 +35,8 @@ std::string broken_word_rule(std::string_view text, const FilterSettings& settin
     return fmt::format("more than {} words", settings.max_words);
   if (count == 0) return "";
   // One space stands between neighbours.
-  const double mean = static_cast<double>(characters(words.all()) - (count - 1)) / static_cast<double>(count);
+  const double mean = static_cast<double>(static_cast<std::int64_t>(code_points(words.all())) - (count - 1)) /
+                      static_cast<double>(count);
   if (mean < settings.min_word_length)
     return fmt::format("words shorter than {:g} on average", settings.min_word_length);
   if (settings.max_word_length > 0 && mean > settings.max_word_length)

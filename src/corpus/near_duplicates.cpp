@@ -36,6 +36,21 @@ class Sets {
   std::vector<std::uint32_t> parents_;
 };
 
+// Joins a document with every cluster that it is like, of each of which `heads` has a document; several of them become
+// one, which one document then stands for.
+template <typename Like>
+void join_heads(std::uint32_t document, std::vector<std::uint32_t>& heads, Sets& sets, Like like) {
+  std::uint32_t first = document;
+  const auto rest = std::remove_if(heads.begin(), heads.end(), [&](std::uint32_t head) {
+    if (sets.find(head) != sets.find(document) && !like(head)) return false;
+    sets.join(head, document);
+    first = std::min(first, head);
+    return true;
+  });
+  heads.erase(rest, heads.end());
+  heads.push_back(first);
+}
+
 }  // namespace
 
 NearDuplicates::NearDuplicates(const DuplicateSettings& settings)
@@ -73,23 +88,18 @@ std::vector<std::uint32_t> NearDuplicates::clusters() const {
   std::vector<std::pair<std::uint64_t, std::uint32_t>> keys;
   std::vector<std::uint32_t> heads;  // of one key: a document of each cluster that was met
   for (std::size_t band = 0; band < bands_.bands; ++band) {
-    if (interrupted()) fail(Category::Cancelled, "", "interrupted; nothing was written");
     keys.clear();
     for (std::uint32_t document = 0; document < size(); ++document) {
       if (has_words_[document]) keys.emplace_back(band_key(document, band), document);
     }
     std::sort(keys.begin(), keys.end());
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      const std::uint32_t document = keys[i].second;
+      // Many documents may share a band and be unlike: each is then compared with all before it.
+      if (interrupted()) fail(Category::Cancelled, "", "interrupted; nothing was written");
       if (i == 0 || keys[i - 1].first != keys[i].first) heads.clear();
-      const auto like = std::find_if(heads.begin(), heads.end(), [&](std::uint32_t head) {
-        return sets.find(head) == sets.find(document) || likeness(head, document) >= settings_.threshold;
-      });
-      if (like == heads.end()) {
-        heads.push_back(document);
-      } else {
-        sets.join(*like, document);
-      }
+      const std::uint32_t document = keys[i].second;
+      join_heads(document, heads, sets,
+                 [&](std::uint32_t head) { return likeness(head, document) >= settings_.threshold; });
     }
   }
   std::vector<std::uint32_t> firsts(size());

@@ -53,6 +53,24 @@ TEST(NearDuplicates, PlantedOnesAreFoundAndNoneInvented) {
   }
 }
 
+TEST(NearDuplicates, ADocumentBetweenTwoOthersLinksThem) {
+  // Neighbours have 7 of 13 words in common, the first and the second 4 of 16. With one band all of it hangs on what
+  // happens in that band.
+  const std::string first = "a b c d e f g h i j", second = "g h i j k l m n o p", between = "d e f g h i j k l m";
+  DuplicateSettings settings;
+  settings.hashes = 1;
+  settings.shingle = 1;
+  settings.threshold = 0.5;
+  settings.exact = true;
+  int linked = 0;
+  for (settings.seed = 0; settings.seed < 100; ++settings.seed) {
+    const auto clusters = clusters_of({first, second, between}, settings);
+    linked += clusters == std::vector<std::uint32_t>{0, 0, 0};
+    EXPECT_NE(clusters, (std::vector<std::uint32_t>{0, 0, 2})) << "these two alone are unlike";
+  }
+  EXPECT_GT(linked, 10) << "all three share the band in one of four seeds";
+}
+
 TEST(NearDuplicates, CaseAndPunctuationDoNotCount) {
   EXPECT_THAT(clusters_of({"One, two three four five six", "x", "one two three: FOUR five six!", "X"}),
               ElementsAre(0, 1, 0, 1));

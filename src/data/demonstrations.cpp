@@ -13,6 +13,7 @@ namespace graft {
 namespace {
 
 constexpr std::uint64_t kOrderStream = 1'000'003;  // of a seed whose first streams are the sampler's
+constexpr const char* kContentFree[] = {"N/A", "[MASK]", ""};
 
 }  // namespace
 
@@ -52,14 +53,19 @@ std::vector<std::vector<std::size_t>> demonstration_orders(std::size_t count, st
   return all;
 }
 
-std::string content_free_prompt(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer) {
+std::vector<std::string> content_free_prompts(const Task& task, const Row& row, std::size_t index,
+                                              const Tokenizer& tokenizer) {
   std::set<std::string> kept = {task.label_field};
   for (const auto& [name, table] : task.words) kept.insert(table.field);
-  Row empty = row;
-  for (const auto& field : prompt_fields(task)) {
-    if (kept.count(field) == 0) empty.fields[field] = "N/A";
+  std::vector<std::string> prompts;
+  for (const char* nothing : kContentFree) {
+    Row empty = row;
+    for (const auto& field : prompt_fields(task)) {
+      if (kept.count(field) == 0) empty.fields[field] = nothing;
+    }
+    prompts.push_back(render(task, empty, index, tokenizer).prompt);
   }
-  return render(task, empty, index, tokenizer).prompt;
+  return prompts;
 }
 
 std::string instruction_text(const PromptLayout& layout) {

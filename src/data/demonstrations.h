@@ -30,10 +30,11 @@ std::string demonstration_text(const Example& example);
 /// `orders` of them, or all that there are where that is fewer.
 std::vector<std::vector<std::size_t>> demonstration_orders(std::size_t count, std::int64_t orders, std::uint64_t seed);
 
-/// The prompt of a row with "N/A" in place of what its fields say: the content-free input of contextual calibration
-/// (Zhao et al. 2021, section 5). A field that only chooses a word of the template (Task::words) stays. Throws as
-/// render.
-std::string content_free_prompt(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer);
+/// The prompts of a row with "N/A", "[MASK]" and nothing in place of what its fields say: the content-free inputs of
+/// contextual calibration (Zhao et al. 2021, section 5). A field that only chooses a word of the template (Task::words)
+/// stays. Throws as render.
+std::vector<std::string> content_free_prompts(const Task& task, const Row& row, std::size_t index,
+                                              const Tokenizer& tokenizer);
 
 /// What stands around demonstrations.
 struct PromptLayout {

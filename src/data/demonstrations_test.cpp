@@ -93,14 +93,16 @@ TEST(DemonstrationOrders, AreDistinctAndAsManyAsThereCanBe) {
   EXPECT_EQ(demonstration_orders(50, 1, 0).size(), 1u);
 }
 
-TEST(ContentFree, ThePromptSaysNothingOfTheRow) {
+TEST(ContentFree, ThePromptsSayNothingOfTheRow) {
   const Task task = parse_task(
       "name: both\nformat: jsonl\nsplits: {pool: a.jsonl}\nlabel: label\nlabels: [x, y]\nwords:\n  word: {field: "
       "asks, values: {cause: because, effect: so}}\ntemplates:\n  - {prompt: '{text}, {word}', choices: [' {one}', ' "
       "b']}\n",
       "t");
   const Row row{{{"text", "It rained"}, {"asks", "cause"}, {"one", "clouds"}, {"label", "x"}}, "a.jsonl:1"};
-  EXPECT_EQ(content_free_prompt(task, row, 0, ByteTokenizer()), "N/A, because") << "a word of the template stays";
+  EXPECT_THAT(content_free_prompts(task, row, 0, ByteTokenizer()),
+              ElementsAre("N/A, because", "[MASK], because", ", because"))
+      << "a word of the template stays";
 }
 
 TEST(EvaluationData, WithoutDemonstrationsAllIsAsked) {

@@ -15,7 +15,7 @@ namespace graft {
 bool is_lm_eval_task(const YamlNode& root);
 
 /// The file's map with the files that it includes under it, as the harness merges them: an including file has the last
-/// word. Throws as parse_yaml and read_file, and InvalidArgument for a file that includes itself.
+/// word. Throws as parse_yaml and read_file, and InvalidArgument for a file that includes itself or is included twice.
 YamlNode with_includes(const YamlNode& root, const std::filesystem::path& path);
 
 /// The task that the file describes; `text` is kept as Task::text. Throws Unsupported (a field that graft does not know

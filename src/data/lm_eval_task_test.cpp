@@ -311,6 +311,14 @@ TEST_F(LmEvalTask, IncludedFilesStandUnderTheirOwn) {
   folder_.file("a.yaml", "include: b.yaml\ntask: a\n");
   const auto circle = folder_.file("b.yaml", "include: a.yaml\ntask: b\n");
   EXPECT_THAT(error_of([&] { load_task(circle.string()); }), HasSubstr("b.yaml:1: the files include each other"));
+  for (int i = 0; i < 7; ++i) {
+    const std::string next = fmt::format("n{}.yaml", i + 1);
+    folder_.file(fmt::format("n{}.yaml", i), fmt::format("include: [{0},{0},{0},{0},{0},{0},{0},{0},{0},{0}]\n", next));
+  }
+  folder_.file("n7.yaml", "task: a\n");
+  EXPECT_THAT(error_of([&] { load_task((folder_.path() / "n0.yaml").string()); }),
+              HasSubstr("the files include each other or one twice"))
+      << "ten million readings otherwise";
   EXPECT_THAT(task_error("include: x.yaml\ntask: a\n"), HasSubstr("mine.yaml:1: 'include' names another file"));
   const auto broken = folder_.file("c.yaml", kSentiment + "include: nowhere.yaml\n");
   EXPECT_THAT(error_of([&] { load_task(broken.string()); }), StartsWith("NotFound"));

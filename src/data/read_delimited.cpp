@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -118,10 +119,10 @@ class TsvCursor : public RecordCursor {
 };
 
 void check_header(const Record& header, const std::string& where) {
-  for (auto column = header.fields.begin(); column != header.fields.end(); ++column) {
-    if (std::find(header.fields.begin(), column, *column) != column) {
-      fail(Category::InvalidArgument, where, "the column '{}' stands in the header twice; rename one", *column);
-    }
+  std::set<std::string_view> known;
+  for (const auto& column : header.fields) {
+    if (!known.insert(column).second)
+      fail(Category::InvalidArgument, where, "the column '{}' stands in the header twice; rename one", column);
   }
 }
 

@@ -11,6 +11,7 @@ namespace graft {
 namespace {
 
 constexpr std::size_t kMaxDepth = 16;
+constexpr std::size_t kMaxNameBytes = std::size_t{1} << 26;  // of all fields of a row
 
 using Json = nlohmann::json;
 
@@ -58,7 +59,8 @@ class RowBuilder : public nlohmann::json_sax<Json> {
 
   // Makes path_ the name of the value that comes now.
   void place(const char* kind) {
-    if (levels_.empty()) fail(Category::Corruption, row_.where, "must be a JSON object, it is {}", kind);
+    if (levels_.empty())
+      fail(Category::Corruption, row_.where, "must be a JSON object, it is {}; give one object a line", kind);
     Level& level = levels_.back();
     if (!level.is_list) return;
     path_.resize(level.path_size);
@@ -67,6 +69,11 @@ class RowBuilder : public nlohmann::json_sax<Json> {
 
   bool put(std::string value, const char* kind) {
     place(kind);
+    // Each item of a list bears the list's name: a long one of many items would take memory without end.
+    name_bytes_ += path_.size();
+    if (name_bytes_ > kMaxNameBytes)
+      fail(Category::InvalidArgument, row_.where, "has field names of more than {} bytes together; shorten them",
+           kMaxNameBytes);
     row_.fields[path_] = std::move(value);
     return true;
   }
@@ -88,6 +95,7 @@ class RowBuilder : public nlohmann::json_sax<Json> {
   Row& row_;
   std::string path_;
   std::vector<Level> levels_;
+  std::size_t name_bytes_ = 0;
 };
 
 }  // namespace

@@ -104,6 +104,13 @@ TEST(Jsonl, BadLinesNameFileAndLine) {
   EXPECT_THAT(jsonl_error("{\"a\": \"\\ud800\"}\n"), StartsWith("Corruption mine.jsonl:1"));
 }
 
+TEST(Jsonl, ALongNameOfManyItemsTakesNoMemoryWithoutEnd) {
+  std::string items = "1";
+  for (int i = 0; i < 1000; ++i) items += ",1";
+  EXPECT_THAT(jsonl_error("{\"" + std::string(100000, 'k') + "\": [" + items + "]}\n"),
+              StartsWith("InvalidArgument mine.jsonl:1: has field names of more than 67108864 bytes together"));
+}
+
 TEST(Jsonl, DeepNestingIsRefusedEarly) {
   EXPECT_THAT(jsonl_error("{\"a\": " + std::string(1000000, '[')),
               StartsWith("InvalidArgument mine.jsonl:1: is nested deeper"));

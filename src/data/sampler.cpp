@@ -1,12 +1,16 @@
 #include "data/sampler.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <set>
 #include <unordered_set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "data/template.h"
 #include "data/unicode.h"
 
 namespace graft {
@@ -141,6 +145,18 @@ std::int64_t set_aside(const std::vector<Row>& rows, const Task& task, const Dem
   return fits ? wanted : source.most;
 }
 
+// Choices that differ from row to row.
+bool has_own_choices(const PromptTemplate& made, const Task& task) {
+  return !made.choices_from.empty() ||
+         std::any_of(made.choices.begin(), made.choices.end(),
+                     [&](const std::string& choice) { return !TextTemplate(choice, task.name).fields().empty(); });
+}
+
+bool has_alike_choices(const Example& example) {
+  const std::set<std::string> distinct(example.choices.begin(), example.choices.end());
+  return distinct.size() < example.choices.size();
+}
+
 // Empty where the task has none.
 std::string held_out_split(const Task& task, const SplitChoice& splits) {
   if (splits.held_out == splits.train)
@@ -230,6 +246,29 @@ FewShot evaluation_data(const Task& task, const std::filesystem::path& data, con
   drop_trained(sample, task);
   Rng(seed, kHeldOutStream).shuffle(sample.held_out);
   return sample;
+}
+
+void drop_alike_choices(FewShot& sample, const Task& task, const std::vector<std::size_t>& templates,
+                        const Tokenizer& tokenizer) {
+  std::vector<std::size_t> own;
+  std::copy_if(templates.begin(), templates.end(), std::back_inserter(own),
+               [&](std::size_t index) { return has_own_choices(task.templates[index], task); });
+  const auto alike = [&](const Row& row) {
+    return std::any_of(own.begin(), own.end(),
+                       [&](std::size_t index) { return has_alike_choices(render(task, row, index, tokenizer)); });
+  };
+  const auto drop = [&](std::vector<Row>& rows, const char* which) {
+    std::vector<Row> kept;
+    std::copy_if(rows.begin(), rows.end(), std::back_inserter(kept), [&](const Row& row) { return !alike(row); });
+    if (kept.empty() || kept.size() == rows.size()) return;
+    sample.notices.push_back(
+        fmt::format("{} of {} {} have the same choice twice, so that no score tells which is right, and were left out",
+                    rows.size() - kept.size(), rows.size(), which));
+    rows = std::move(kept);
+  };
+  if (own.empty()) return;
+  drop(sample.train, "training rows");
+  drop(sample.held_out, "held-out rows");
 }
 
 std::string content_hash(const Row& row) {

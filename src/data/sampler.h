@@ -61,6 +61,12 @@ struct DemonstrationSource {
 FewShot evaluation_data(const Task& task, const std::filesystem::path& data, const DemonstrationSource& source,
                         std::uint64_t seed, const SplitChoice& splits = {});
 
+/// Drops rows of a sample that have one text as two of their own choices in one of these templates, with a notice: no
+/// score tells which of both is right. Data sets have a few of them, which must not stop a run; where every row is so,
+/// the task is at fault, all stay, and tokenize() says which choices are alike. Throws as render.
+void drop_alike_choices(FewShot& sample, const Task& task, const std::vector<std::size_t>& templates,
+                        const Tokenizer& tokenizer);
+
 /// SHA-256 of a row's field names and values.
 std::string content_hash(const Row& row);
 

@@ -184,5 +184,24 @@ TEST(DataHash, BoundariesOfFieldsCount) {
   EXPECT_NE(content_hash({{{"a", "bc"}}, ""}), content_hash({{{"ab", "c"}}, ""}));
 }
 
+TEST(AlikeChoices, RowsThatNoScoreCanAnswerAreLeftOutAndCounted) {
+  const Task own = parse_task(
+      "name: own\nformat: jsonl\nsplits: {pool: a.jsonl}\nlabel: label\nlabels: ['0', '1']\ntemplates:\n"
+      "  - {prompt: '{text}:', choices: [' {one}', ' {two}']}\n",
+      "t");
+  const auto row = [](const std::string& one, const std::string& two) {
+    return Row{{{"text", one + two}, {"one", one}, {"two", two}, {"label", "0"}}, "a.jsonl:1"};
+  };
+  FewShot sample{{row("a", "b")}, {row("c", "d"), row("e", "e"), row("f", "F")}, {}};
+  drop_alike_choices(sample, own, {0}, ByteTokenizer());
+  EXPECT_EQ(sample.train.size(), 1u);
+  EXPECT_THAT(texts(sample.held_out), ElementsAre("cd", "fF"));
+  EXPECT_THAT(sample.notices, ElementsAre(HasSubstr("1 of 3 held-out rows have the same choice twice")));
+  FewShot all{{}, {row("e", "e"), row("f", "f")}, {}};
+  drop_alike_choices(all, own, {0}, ByteTokenizer());
+  EXPECT_EQ(all.held_out.size(), 2u) << "the task is at fault";
+  EXPECT_THAT(all.notices, IsEmpty());
+}
+
 }  // namespace
 }  // namespace graft

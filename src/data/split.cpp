@@ -158,13 +158,17 @@ std::string format_of(const fs::path& data) {
 
 void require_field(const Row& row, const std::string& field, const std::string& format) {
   if (row.fields.count(field) > 0) return;
+  constexpr std::size_t kMostNamed = 20;  // an embedding is a field for each of its numbers
   std::vector<std::string> known;
   for (const auto& [name, value] : row.fields) known.push_back(name);
   const bool table = format == "csv" || format == "tsv";
   const std::string where = table ? row.where.substr(0, row.where.rfind(':')) + ":1" : row.where;
   const std::string close = nearest(field, known);
-  fail(Category::InvalidArgument, where, "has no {} '{}'; it has {}{}", table ? "column" : "field", field,
-       fmt::join(known, ", "), close.empty() ? "" : " (did you mean '" + close + "'?)");
+  const std::size_t named = std::min(known.size(), kMostNamed);
+  const std::string more = known.size() > named ? fmt::format(" and {} more", known.size() - named) : "";
+  known.resize(named);
+  fail(Category::InvalidArgument, where, "has no {} '{}'; it has {}{}{}", table ? "column" : "field", field,
+       fmt::join(known, ", "), more, close.empty() ? "" : " (did you mean '" + close + "'?)");
 }
 
 std::vector<Row> read_split(const Task& task, const fs::path& data, const std::string& split, bool trains) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "text/unicode.h"
+
 namespace graft {
 namespace {
 
@@ -44,19 +46,8 @@ bool is_space(std::uint32_t c) {
 }  // namespace
 
 std::string replace_invalid_utf8(std::string_view text) {
-  std::string clean;
-  clean.reserve(text.size());
-  std::size_t kept = 0;  // everything before it has been copied
-  for (std::size_t at = 0; at < text.size();) {
-    const int length = sequence(text, at);
-    if (length < 0) {
-      clean.append(text, kept, at - kept);
-      clean += "\xEF\xBF\xBD";
-      kept = at + static_cast<std::size_t>(-length);
-    }
-    at += static_cast<std::size_t>(length > 0 ? length : -length);
-  }
-  return clean.append(text, kept);
+  std::string storage;
+  return std::string(text::valid_utf8(text, storage));
 }
 
 std::string collapse_whitespace(std::string_view text) {

@@ -125,6 +125,14 @@ double normalised(double sum, const ChoiceTokens::Choice& choice, Normalisation 
   }
 }
 
+// log Σ exp, where the terms alone may be too small for a double.
+double log_sum(const std::vector<double>& values) {
+  const double most = *std::max_element(values.begin(), values.end());
+  double sum = 0;
+  for (const double value : values) sum += std::exp(value - most);
+  return most + std::log(sum);
+}
+
 // The likeliest choice, and the probabilities, by the scores.
 void decide(RankedExample& example) {
   const auto best = std::max_element(example.scores.begin(), example.scores.end());
@@ -167,9 +175,14 @@ RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sum
   return result;
 }
 
-RankedExample calibrated(const RankedExample& example, const RankedExample& content_free) {
+RankedExample calibrated(const RankedExample& example, const std::vector<RankedExample>& content_free) {
   RankedExample result = example;
-  for (std::size_t c = 0; c < result.scores.size(); ++c) result.scores[c] -= content_free.scores[c];
+  std::vector<double> logs(content_free.size());  // of one choice's probabilities
+  for (std::size_t c = 0; c < result.scores.size(); ++c) {
+    std::transform(content_free.begin(), content_free.end(), logs.begin(),
+                   [&](const RankedExample& empty) { return empty.scores[c] - log_sum(empty.scores); });
+    result.scores[c] -= log_sum(logs) - std::log(static_cast<double>(logs.size()));
+  }
   decide(result);
   return result;
 }

@@ -34,10 +34,11 @@ void settle_label(RankedExample& example);
 RankedExample ranked(const ChoiceTokens& example, const std::vector<double>& sums, Normalisation normalisation);
 
 /// The answer once what the choices have from their context alone is taken off (contextual calibration, Zhao et al.
-/// 2021, section 5): `content_free` is of the same choices behind the same context and a content-free input. With p and
-/// p_cf the probabilities of both, those of the result are W p, normalised, with W = diag(p_cf)⁻¹: the softmax of the
-/// scores' difference. (The paper writes a softmax around W p, which changes no answer.)
-RankedExample calibrated(const RankedExample& example, const RankedExample& content_free);
+/// 2021, section 5): `content_free` (one or more) are of the same choices behind the same context and a content-free
+/// input each. With p the probabilities of the example and p_cf the mean of theirs, those of the result are W p,
+/// normalised, with W = diag(p_cf)⁻¹; its scores are the example's less log p_cf. (The paper writes a softmax around
+/// W p, which changes no answer.)
+RankedExample calibrated(const RankedExample& example, const std::vector<RankedExample>& content_free);
 
 /// Of every choice of one example.
 struct ChoiceScores {

@@ -22,7 +22,7 @@ RankedExample with_probabilities(const std::vector<double>& probabilities, doubl
 TEST(ContextualCalibration, DividesByWhatTheContextAloneSays) {
   const RankedExample example = with_probabilities({0.7, 0.3}, -5), empty = with_probabilities({0.8, 0.2}, 3);
   EXPECT_EQ(example.prediction, 0);
-  const RankedExample result = calibrated(example, empty);
+  const RankedExample result = calibrated(example, {empty});
   EXPECT_EQ(result.prediction, 1);
   EXPECT_EQ(result.label, 1);
   ASSERT_EQ(result.probabilities.size(), 2u);
@@ -40,13 +40,24 @@ TEST(Ranked, AnyOfSeveralRightChoicesIsRight) {
   EXPECT_EQ(wrong.label, 0) << "the first of them";
   EXPECT_EQ(wrong.prediction, 1);
   EXPECT_EQ(wrong.truths, tokens.truths);
-  const RankedExample after = calibrated(wrong, ranked(tokens, {-3, 0, -2}, Normalisation::None));
+  const RankedExample after = calibrated(wrong, {ranked(tokens, {-3, 0, -2}, Normalisation::None)});
   EXPECT_EQ(after.label, after.prediction) << "settled anew";
+}
+
+TEST(ContextualCalibration, ProbabilitiesOfSeveralInputsAreAveraged) {
+  const RankedExample example = with_probabilities({0.7, 0.3}, -5);
+  // Their mean is 0.6 and 0.4; that of their scores is another.
+  const RankedExample result = calibrated(
+      example,
+      {with_probabilities({0.8, 0.2}, 3), with_probabilities({0.4, 0.6}, -2000), with_probabilities({0.6, 0.4}, 0)});
+  EXPECT_EQ(result.prediction, 0);
+  EXPECT_NEAR(result.probabilities[0], 14.0 / 23, 1e-12);
+  EXPECT_NEAR(result.probabilities[1], 9.0 / 23, 1e-12);
 }
 
 TEST(ContextualCalibration, AnEvenContextChangesNothing) {
   const RankedExample example = with_probabilities({0.1, 0.6, 0.3}, 0), empty = with_probabilities({0.2, 0.2, 0.2}, 0);
-  const RankedExample result = calibrated(example, empty);
+  const RankedExample result = calibrated(example, {empty});
   EXPECT_EQ(result.prediction, 1);
   for (std::size_t c = 0; c < 3; ++c) EXPECT_NEAR(result.probabilities[c], example.probabilities[c], 1e-12);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "report/run_lines.h"
@@ -38,11 +39,11 @@ class Reader {
                                                 line.at("template").get<std::string>());
     const auto [index, fresh] = place.runs.emplace(run, place.answers.runs.size());
     if (fresh) place.answers.runs.emplace_back();
-    auto& answers = place.answers.runs[index->second];
     const std::string id = line.at("id").get<std::string>();
-    std::string question = id;
-    for (int again = 2; answers.count(question) > 0; ++again) question = fmt::format("{} #{}", id, again);
-    answers[question] = *right;
+    auto& times = place.times[{index->second, id}];
+    std::string question;
+    do question = ++times == 1 ? id : fmt::format("{} #{}", id, times);
+    while (!place.answers.runs[index->second].emplace(question, *right).second);
   }
 
   std::vector<Answers> all() const {
@@ -54,7 +55,8 @@ class Reader {
  private:
   struct Place {
     Answers answers;
-    std::map<std::string, std::size_t> runs;  // indices into answers.runs
+    std::map<std::string, std::size_t> runs;                           // indices into answers.runs
+    std::map<std::pair<std::size_t, std::string>, std::size_t> times;  // that a run has answered an id
   };
 
   Place& place_of(const std::string& task, const std::string& setting) {
@@ -63,7 +65,7 @@ class Reader {
     };
     const auto found = std::find_if(places_.begin(), places_.end(), same);
     if (found != places_.end()) return *found;
-    places_.push_back({{task, setting, {}}, {}});
+    places_.push_back({{task, setting, {}}, {}, {}});
     return places_.back();
   }
 

@@ -40,7 +40,7 @@ constexpr const char* kList =
 
 }  // namespace
 
-struct Runs::Connection {
+struct RunList::Connection {
   explicit Connection(const std::filesystem::path& file) : path(file.string()) {
     if (file.has_parent_path()) make_folder(file.parent_path());
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX;
@@ -136,7 +136,7 @@ RunRecord record_of(const Statement& row) {
 
 }  // namespace
 
-Runs::Runs(const std::filesystem::path& file) : connection_(std::make_unique<Connection>(file)) {
+RunList::RunList(const std::filesystem::path& file) : connection_(std::make_unique<Connection>(file)) {
   int code = SQLITE_OK;
   int version = 0;
   {
@@ -154,11 +154,11 @@ Runs::Runs(const std::filesystem::path& file) : connection_(std::make_unique<Con
   if (version < kSchemaVersion) connection_->execute(kSchema);
 }
 
-Runs::~Runs() = default;
-Runs::Runs(Runs&&) noexcept = default;
-Runs& Runs::operator=(Runs&&) noexcept = default;
+RunList::~RunList() = default;
+RunList::RunList(RunList&&) noexcept = default;
+RunList& RunList::operator=(RunList&&) noexcept = default;
 
-void Runs::put(const RunRecord& run) {
+void RunList::put(const RunRecord& run) {
   int code = SQLITE_OK;
   Statement statement(connection_->handle, kPut, code);
   connection_->check(code);
@@ -172,7 +172,7 @@ void Runs::put(const RunRecord& run) {
   connection_->check(statement.step());
 }
 
-std::vector<RunRecord> Runs::list(std::int64_t limit) const {
+std::vector<RunRecord> RunList::list(std::int64_t limit) const {
   int code = SQLITE_OK;
   Statement statement(connection_->handle, kList, code);
   connection_->check(code);
@@ -185,7 +185,7 @@ std::vector<RunRecord> Runs::list(std::int64_t limit) const {
 
 std::string record_run(const std::filesystem::path& file, const RunRecord& run) noexcept {
   try {
-    Runs(file).put(run);
+    RunList(file).put(run);
     return "";
   } catch (const std::exception& error) {
     return std::string("the run is not in the list of runs: ") + error.what();

@@ -25,14 +25,14 @@ struct RunRecord {
 
 /// One connection, in WAL mode, waiting at most two seconds for a lock. One thread at a time; many processes may share
 /// the file.
-class Runs {
+class RunList {
  public:
   /// Opens or creates the database and its parent folder. Throws Corruption (no SQLite file, or a damaged one: move it
   /// away), ResourceExhausted (locked, disk full), Io, Unsupported (written by a newer graft).
-  explicit Runs(const std::filesystem::path& file);
-  ~Runs();
-  Runs(Runs&&) noexcept;
-  Runs& operator=(Runs&&) noexcept;
+  explicit RunList(const std::filesystem::path& file);
+  ~RunList();
+  RunList(RunList&&) noexcept;
+  RunList& operator=(RunList&&) noexcept;
 
   /// Inserts the run, or replaces the one of the same id. Throws as the constructor.
   void put(const RunRecord& run);

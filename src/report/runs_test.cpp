@@ -26,7 +26,7 @@ RunRecord record(const std::string& id, const std::string& started) {
 }
 
 TEST_F(RunsTest, PutsUpdatesAndListsNewestFirst) {
-  Runs runs(file());
+  RunList runs(file());
   runs.put(record("a", "2024-01-01T00:00:00Z"));
   runs.put(record("b", "2024-01-02T00:00:00Z"));
   RunRecord done = record("a", "2024-01-01T00:00:00Z");
@@ -35,7 +35,7 @@ TEST_F(RunsTest, PutsUpdatesAndListsNewestFirst) {
   done.scores = {{"accuracy", 0.865}, {"accuracy_before", 0.595}};
   done.task = "it's \"quoted\"; DROP TABLE runs";
   runs.put(done);
-  const auto all = Runs(file()).list();
+  const auto all = RunList(file()).list();
   ASSERT_EQ(all.size(), 2u);
   EXPECT_EQ(all[0].id, "b");
   EXPECT_EQ(all[1].state, "done");
@@ -48,7 +48,7 @@ TEST_F(RunsTest, PutsUpdatesAndListsNewestFirst) {
 TEST_F(RunsTest, ADamagedFileIsAClearErrorAndNeverFailsARun) {
   write_file(file(), std::string(4096, 'x'));
   try {
-    Runs runs(file());
+    RunList runs(file());
     FAIL() << "no error";
   } catch (const Error& error) {
     EXPECT_EQ(error.category(), Category::Corruption) << error.what();
@@ -60,7 +60,7 @@ TEST_F(RunsTest, ADamagedFileIsAClearErrorAndNeverFailsARun) {
 
 TEST_F(RunsTest, ATruncatedFileIsAClearError) {
   {
-    Runs runs(file());
+    RunList runs(file());
     for (int i = 0; i < 200; ++i) runs.put(record("run-" + std::to_string(i), "2024"));
   }
   std::filesystem::resize_file(file(), 5000);
@@ -68,7 +68,7 @@ TEST_F(RunsTest, ATruncatedFileIsAClearError) {
 }
 
 TEST_F(RunsTest, ALockedFileIsAClearErrorAndNeverFailsARun) {
-  { Runs runs(file()); }
+  { RunList runs(file()); }
   sqlite3* handle = nullptr;
   ASSERT_EQ(sqlite3_open(file().c_str(), &handle), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(handle, "BEGIN EXCLUSIVE", nullptr, nullptr, nullptr), SQLITE_OK);
@@ -83,19 +83,19 @@ TEST_F(RunsTest, AFolderInTheWayNeverFailsARun) {
 }
 
 TEST_F(RunsTest, ANewerFormatIsRefused) {
-  { Runs runs(file()); }
+  { RunList runs(file()); }
   execute("PRAGMA user_version = 99");
   EXPECT_NE(record_run(file(), record("a", "")).find("update graft"), std::string::npos);
 }
 
 TEST_F(RunsTest, ScoresSpoiltByAnotherProgramDoNotHideTheList) {
   {
-    Runs runs(file());
+    RunList runs(file());
     runs.put(record("a", "2024"));
   }
   execute("UPDATE runs SET scores = '{broken'");
-  ASSERT_EQ(Runs(file()).list().size(), 1u);
-  EXPECT_TRUE(Runs(file()).list()[0].scores.empty());
+  ASSERT_EQ(RunList(file()).list().size(), 1u);
+  EXPECT_TRUE(RunList(file()).list()[0].scores.empty());
 }
 
 }  // namespace

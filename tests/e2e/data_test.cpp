@@ -162,6 +162,15 @@ TEST_F(Data, DedupFilterAndStatsTellWhatBecameOfDocuments) {
   EXPECT_EQ(lines("dropped.jsonl")[1].at("of"), "in.jsonl:1");
   EXPECT_NE(dedup.out.find("like an earlier document"), std::string::npos) << dedup.out;
   expect_refused(run({"dedup", "in.jsonl", "--output", "unique.jsonl"}), 2, {"unique.jsonl: exists already"});
+  for (const char* tool : {"dedup", "filter"}) {
+    expect_refused(run({tool, "in.jsonl", "--output", "new.jsonl", "--dropped", "in.jsonl"}), 2,
+                   {"in.jsonl: exists already"});
+    expect_refused(run({tool, "in.jsonl", "--output", "new.jsonl", "--dropped", "./new.jsonl"}), 2,
+                   {"--dropped: './new.jsonl' is the file of --output too"});
+    EXPECT_EQ(read_file(folder() / "in.jsonl"), text) << "it was overwritten";
+    EXPECT_FALSE(fs::exists(folder() / "new.jsonl"));
+    EXPECT_TRUE(leftovers(folder()).empty());
+  }
 
   const Outcome filter =
       run({"filter", "unique.jsonl", "--min-words", "4", "--min-letters-share", "0.5", "--output", "kept.jsonl"});
@@ -177,6 +186,10 @@ TEST_F(Data, DedupFilterAndStatsTellWhatBecameOfDocuments) {
   EXPECT_EQ(told.at("documents").at("all").at("documents"), 5);
   EXPECT_EQ(told.at("documents").at("kept").at("documents"), 3);
   EXPECT_EQ(told.at("words").at("quantiles").at("1"), 18);
+  folder_.file("latin.txt", "caf\xE9");
+  EXPECT_NE(run({"stats", "latin.txt", "in.jsonl"}).err.find("1 of 6 documents hold bytes that are not UTF-8"),
+            std::string::npos);
+  EXPECT_EQ(stats.err.find("UTF-8"), std::string::npos) << stats.err;
 }
 
 TEST_F(Data, AClassifierIsTrainedAndUsed) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -130,6 +131,31 @@ TEST_F(LmEval, SamplesHoldWhatTheModelRead) {
   EXPECT_EQ(whole.at("task_hashes").at("short"), sha256(hashes));
 }
 
+TEST_F(LmEval, EveryOrderOfTheDemonstrationsIsASettingAndCalibratedRowsAreNone) {
+  const Outcome end = run(
+      "short.yaml", "rows.jsonl",
+      {"--shots", "3", "--orders", "3", "--calibrate", "contextual", "--eval-rows", "4", "--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  std::size_t settings = 0;
+  for (const auto& entry : fs::directory_iterator(folder() / "out/lm-eval")) settings += entry.is_directory();
+  EXPECT_EQ(settings, 4u) << "0-shot, and 3-shot in three orders";
+  std::set<std::string> prompts;
+  const auto told = predictions("3-shot");
+  ASSERT_EQ(told.size(), 12u);
+  for (int order = 0; order < 3; ++order) {
+    const auto all = samples("3-shot__seed__0__order__" + std::to_string(order), "short");
+    ASSERT_EQ(all.size(), 4u);
+    prompts.insert(all[0].at("arguments").at("gen_args_0").at("arg_0").get<std::string>());
+    for (std::size_t q = 0; q < 4; ++q) {
+      const json& line = told[4 * static_cast<std::size_t>(order) + q];
+      ASSERT_EQ(line.at("order"), order);
+      EXPECT_NEAR(std::stod(all[q].at("filtered_resps")[0][0].get<std::string>()), line.at("scores")[0].get<double>(),
+                  1e-12);
+    }
+  }
+  EXPECT_EQ(prompts.size(), 3u) << "each tells the prompt that was read";
+}
+
 TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
   std::string rows;
   for (int a = 0; a < 8; ++a) rows += json{{"q", std::to_string(a) + "+1"}, {"a", std::to_string(a + 1)}}.dump() + "\n";
@@ -222,7 +248,10 @@ TEST_F(LmEval, ReadsItsTaskFiles) {
   EXPECT_EQ(whole.at("configs").at("science").at("target_delimiter"), " ");
   EXPECT_EQ(whole.at("configs").at("science").at("description"), "Answer:\n");
   // graft's accuracy is the first metric of the file.
-  const json row = json::parse(read_file(folder() / "out/results.json")).at("tasks")[0].at("rows")[1];
+  const json task = json::parse(read_file(folder() / "out/results.json")).at("tasks")[0];
+  EXPECT_EQ(task.at("settings").at("demonstrations"), "fixed") << "as the task says, and not the command";
+  EXPECT_EQ(task.at("settings").at("shots"), (json{0, 1}));
+  const json row = task.at("rows")[1];
   EXPECT_NEAR(row.at("accuracy").at("value").get<double>(),
               whole.at("results").at("science").at("acc_norm,none").get<double>(), 1e-12);
   for (const auto& sample : all) {

@@ -112,7 +112,7 @@ TEST_F(Texts, AreLearntWrittenScoredAndReported) {
     EXPECT_TRUE(summary("mine/one").at("after").contains(metric));
   }
   EXPECT_NE(end.out.find(" on 4 held-out prompts"), std::string::npos) << end.out;
-  EXPECT_EQ(Runs(folder() / "mine/runs.db").list().front().scores.at("bleu"),
+  EXPECT_EQ(RunList(folder() / "mine/runs.db").list().front().scores.at("bleu"),
             summary("mine/one").at("after").at("bleu").get<double>());
   const std::string report = text("mine/one/report.html");
   EXPECT_NE(report.find("<th scope=\"row\">rougeL</th>"), std::string::npos);

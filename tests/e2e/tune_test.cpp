@@ -96,7 +96,7 @@ TEST_F(Tune, AFinishedRunIsListedOnce) {
   run(arguments("mine/one", "topics.yaml"));
   run(arguments("mine/one", "topics.yaml"));
   run(arguments("mine/two", "pmi.yaml"));
-  const auto runs = Runs(folder() / "mine/runs.db").list();
+  const auto runs = RunList(folder() / "mine/runs.db").list();
   ASSERT_EQ(runs.size(), 2u);
   const auto one = std::find_if(runs.begin(), runs.end(), [](const auto& r) { return r.folder.ends_with("/one"); });
   ASSERT_NE(one, runs.end());
@@ -117,7 +117,7 @@ TEST_F(Tune, TheMetricsOfTheTaskAreTold) {
   for (const char* metric : {"macro_f1", "balanced_accuracy"}) {
     EXPECT_NE(end.out.find(std::string(metric) + " before "), std::string::npos) << end.out;
     const double after = summary("mine/one").at("after").at(metric);
-    const auto runs = Runs(folder() / "mine/runs.db").list();
+    const auto runs = RunList(folder() / "mine/runs.db").list();
     EXPECT_EQ(runs.front().scores.at(metric), after);
     EXPECT_EQ(runs.front().scores.count("accuracy"), 0u);
   }

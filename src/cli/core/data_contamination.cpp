@@ -213,6 +213,7 @@ int run() {
   ContaminationCheck check(texts.texts, settings);
   Found found{texts, reader, {}, {}, {}};
   for (Piece piece; reader.next(piece);) check.read(piece);
+  note_garbled(reader);
   found.contamination = check.result();
   found.scores = scores_of(texts, answers, found.contamination);
   print(found);

@@ -34,7 +34,7 @@ void declare(CLI::App& app) {
       ->capture_default_str();
   app.add_flag("--exact", a.duplicates.exact, "compare shingles and not signatures; keeps 8 bytes a word in memory");
   app.add_option("--seed", a.duplicates.seed, "of the hash functions")->check(count_from(0));
-  app.add_option("--dropped", a.dropped, ".jsonl file that lists what is dropped, and what it repeats");
+  app.add_option("--dropped", a.dropped, "new .jsonl file that lists what is dropped, and what it repeats");
 }
 
 // The second time, documents are written.
@@ -44,7 +44,7 @@ class Keeper {
       : duplicates_(duplicates),
         firsts_(duplicates.clusters()),
         output_(a.output, a.documents.field),
-        dropped_(a.dropped),
+        dropped_(a.dropped, a.output),
         reader_(a.files, a.documents, "write") {}
 
   Tally run() {
@@ -88,9 +88,11 @@ int run() {
   const ReadingTime time;
   NearDuplicates duplicates(a.duplicates);
   DocumentWriter(a.output, a.documents.field);  // a slip is told before anything is read
+  DroppedList(a.dropped, a.output);
   DocumentReader reader(a.files, a.documents, "read");
   refuse_pipes(reader);
   for (Document document; reader.next(document);) duplicates.add(document.text);
+  note_garbled(reader);
   const Tally tally = Keeper(duplicates, a).run();
   const Bands& bands = duplicates.bands();
   print_tally(tally);

@@ -53,7 +53,7 @@ void declare_filter(CLI::App& app) {
       ->check(CLI::Range(0.01, 1000.0))
       ->capture_default_str();
   app.add_option("--seed", a.seed, "of that chance")->check(count_from(0));
-  app.add_option("--dropped", a.dropped, ".jsonl file that lists what is dropped, and why");
+  app.add_option("--dropped", a.dropped, "new .jsonl file that lists what is dropped, and why");
 }
 
 int run_filter() {
@@ -64,7 +64,7 @@ int run_filter() {
   const ReadingTime time;
   DocumentReader reader(a.files, a.documents, "filter");
   DocumentWriter output(a.output, a.documents.field);
-  DroppedList dropped(a.dropped);
+  DroppedList dropped(a.dropped, a.output);
   Rng rng(a.seed);
   Tally tally;
   for (Document document; reader.next(document);) {
@@ -84,6 +84,7 @@ int run_filter() {
   }
   output.commit();
   dropped.commit();
+  note_garbled(reader);
   print_tally(tally);
   fmt::print("read {}\noutput: {}\n", time.told(reader.bytes()), a.output);
   return 0;
@@ -109,6 +110,7 @@ void declare_classifier(CLI::App& app) {
 void add_all(QualityTrainer& trainer, const std::vector<std::string>& files, bool good) {
   DocumentReader reader(files, classifier_arguments.documents, good ? "read good" : "read bad");
   for (Document document; reader.next(document);) trainer.add(document.text, good);
+  note_garbled(reader);
 }
 
 std::vector<std::string> check_line(const char* kind, std::int64_t right, std::int64_t texts) {

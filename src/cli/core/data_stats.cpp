@@ -66,6 +66,7 @@ int run() {
   DocumentReader reader(a.files, a.documents, "stats");
   Survey survey;
   for (Document document; reader.next(document);) survey.add(document.text);
+  note_garbled(reader);
   if (a.json) {
     fmt::print("{}\n", json_of(survey).dump(2));
     return 0;

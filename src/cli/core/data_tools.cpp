@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 
 #include "base/error.h"
@@ -13,12 +14,23 @@
 namespace graft {
 namespace {
 
-std::string new_lines_file(const std::string& file) {
-  if (std::filesystem::path(file).extension() != ".jsonl")
-    fail(Category::InvalidArgument, "--output", "'{}' must end in .jsonl", file);
+namespace fs = std::filesystem;
+
+void refuse_existing(const std::string& file) {
   std::error_code ignored;
-  if (std::filesystem::exists(file, ignored)) fail(Category::InvalidArgument, file, "exists already; name a new file");
+  if (fs::exists(file, ignored)) fail(Category::InvalidArgument, file, "exists already; name a new file");
+}
+
+std::string new_lines_file(const std::string& file) {
+  if (fs::path(file).extension() != ".jsonl")
+    fail(Category::InvalidArgument, "--output", "'{}' must end in .jsonl", file);
+  refuse_existing(file);
   return file;
+}
+
+fs::path place_of(const std::string& file) {
+  std::error_code ignored;
+  return fs::weakly_canonical(fs::absolute(file, ignored), ignored);
 }
 
 }  // namespace
@@ -26,8 +38,12 @@ std::string new_lines_file(const std::string& file) {
 DocumentWriter::DocumentWriter(const std::string& file, const std::string& field)
     : file_(new_lines_file(file)), field_(field) {}
 
-DroppedList::DroppedList(const std::string& file) {
-  if (!file.empty()) file_.emplace(file);
+DroppedList::DroppedList(const std::string& file, const std::string& output) {
+  if (file.empty()) return;
+  refuse_existing(file);
+  if (place_of(file) == place_of(output))
+    fail(Category::InvalidArgument, "--dropped", "'{}' is the file of --output too; name another", file);
+  file_.emplace(file);
 }
 
 void DroppedList::write(const std::string& where, const std::string& why, const nlohmann::ordered_json& more) {
@@ -39,6 +55,15 @@ void DroppedList::write(const std::string& where, const std::string& why, const 
 
 void DroppedList::commit() {
   if (file_) file_->commit();
+}
+
+void note_garbled(const DocumentReader& reader) {
+  if (reader.garbled() == 0) return;
+  fmt::print(
+      stderr,
+      "graft: note: {} of {} documents hold bytes that are not UTF-8, and no word with them is found again; save "
+      "them as UTF-8\n",
+      grouped(reader.garbled()), grouped(reader.documents()));
 }
 
 void print_tally(const Tally& tally) {

@@ -26,6 +26,9 @@ void add_document_options(CLI::App& app, DocumentSettings& settings);
 /// The files to read, by position, and these.
 void add_documents(CLI::App& app, std::vector<std::string>& files, DocumentSettings& settings);
 
+/// A note where documents hold bytes that are not UTF-8.
+void note_garbled(const DocumentReader& reader);
+
 /// The table of what became of documents.
 void print_tally(const Tally& tally);
 
@@ -49,8 +52,9 @@ class DocumentWriter {
 /// What was dropped, a line each; nothing is written where no file is named.
 class DroppedList {
  public:
-  /// Throws as AtomicFile.
-  explicit DroppedList(const std::string& file);
+  /// `output` is the file of what is kept. Throws InvalidArgument where the list's file is there already or is that
+  /// one, as AtomicFile.
+  DroppedList(const std::string& file, const std::string& output);
 
   /// `more` are further fields of the line.
   void write(const std::string& where, const std::string& why,

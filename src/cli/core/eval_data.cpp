@@ -84,10 +84,10 @@ std::vector<Example> asked(const Task& task, const std::vector<std::vector<Row>>
   return examples;
 }
 
-std::vector<std::string> content_free(const Task& task, const std::vector<std::vector<Row>>& groups, std::size_t index,
-                                      const Tokenizer& tokenizer) {
-  std::vector<std::string> prompts;
-  for (const auto& group : groups) prompts.push_back(content_free_prompt(task, group.front(), index, tokenizer));
+std::vector<std::vector<std::string>> content_free(const Task& task, const std::vector<std::vector<Row>>& groups,
+                                                   std::size_t index, const Tokenizer& tokenizer) {
+  std::vector<std::vector<std::string>> prompts;
+  for (const auto& group : groups) prompts.push_back(content_free_prompts(task, group.front(), index, tokenizer));
   return prompts;
 }
 
@@ -190,6 +190,12 @@ Task eval_task(const RunConfig& config, const EvalSettings& settings) {
     fail(Category::InvalidArgument, "--calibrate", "{}; leave it out",
          !task.has_choices() ? fmt::format("compares choices, and task {} has none", task.name)
                              : "and the normalisation pmi both take off what choices have by themselves");
+  if (settings.contextual && task.documents != nullptr) {
+    fail(Category::InvalidArgument, "--calibrate",
+         "empties the fields of a template, and the prompts of task {}, a file of lm-evaluation-harness, come whole; "
+         "leave it out, or write the task as graft's own (docs/add-task.md)",
+         task.name);
+  }
   metrics_of(settings, task);
   templates_of(config, task);
   return task;
@@ -206,6 +212,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   FewShot sample = evaluation_data(
       data.task, data.path, {settings.demonstrations_file, settings.candidates, settings.shots.back()},
       static_cast<std::uint64_t>(config.data.seed), {config.data.train_split, config.data.held_out_split});
+  drop_alike_choices(sample, data.task, data.templates, tokenizer);
   data.notes = std::move(sample.notices);
   data.candidates = std::move(sample.train);
   std::vector<Row> rows = std::move(sample.held_out);

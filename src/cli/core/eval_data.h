@@ -45,8 +45,8 @@ struct EvalData {
   /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the
   /// references, as they follow the prompt.
   std::vector<std::vector<Example>> questions;
-  /// [template][row], for contextual calibration; else empty.
-  std::vector<std::vector<std::string>> content_free;
+  /// [template][row][input], for contextual calibration; else empty.
+  std::vector<std::vector<std::vector<std::string>>> content_free;
   std::string candidates_hash, questions_hash;  ///< data_hash() of either
   bool one_pool = false;
   std::int64_t held_out = 0;          ///< questions that there are; --eval-rows may have kept fewer

@@ -91,11 +91,30 @@ TEST_F(EvalDataTest, ContentFreePromptsAreThoseOfTheTemplates) {
   EvalSettings settings;
   settings.contextual = true;
   const EvalData data = open(settings);
-  EXPECT_EQ(data.content_free,
-            (std::vector<std::vector<std::string>>{{"N/A is", "N/A is"}, {"What is N/A?", "What is N/A?"}}));
+  ASSERT_EQ(data.content_free.size(), 2u);
+  for (const auto& prompts : data.content_free[0]) EXPECT_THAT(prompts, ElementsAre("N/A is", "[MASK] is", " is"));
+  EXPECT_THAT(data.content_free[1],
+              ElementsAre(ElementsAre("What is N/A?", "What is [MASK]?", "What is ?"), testing::SizeIs(3)));
   EXPECT_TRUE(open({}).content_free.empty());
   settings.normalisation = "pmi";
   EXPECT_THAT(refused(settings), HasSubstr("--calibrate: and the normalisation pmi both"));
+  settings.normalisation.clear();
+  write_file(folder_ / "harness.yaml",
+             "task: theirs\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: '{{text}} is'\n"
+             "doc_to_target: label\ndoc_to_choice: [x, y]\n");
+  config_.task.name = (folder_ / "harness.yaml").string();
+  EXPECT_THAT(refused(settings), HasSubstr("the prompts of task theirs, a file of lm-evaluation-harness, come whole"));
+}
+
+TEST_F(EvalDataTest, QuestionsWithTheSameChoiceTwiceAreNotAsked) {
+  write_file(folder_ / "own.yaml",
+             "name: own\nformat: csv\nsplits: {train: train.csv, test: test.csv}\nlabel: label\nlabels: [x, y]\n"
+             "templates:\n  - {prompt: '{text} is', choices: [' {one}', ' {two}']}\n");
+  write_file(folder_ / "test.csv", "text,one,two,label\na,red,blue,x\nb,green,green,y\nc,red,green,y\n");
+  config_.task.name = (folder_ / "own.yaml").string();
+  const EvalData data = open({});
+  EXPECT_EQ(data.count(), 2);
+  EXPECT_THAT(data.notes, ElementsAre(HasSubstr("1 of 3 held-out rows have the same choice twice")));
 }
 
 TEST_F(EvalDataTest, FewQuestionsAreTold) {

@@ -250,9 +250,10 @@ class TaskRun {
     pass.flops_shared += flops.shared;
   }
 
-  // What choices have without a question. Questions that read the same are scored, and counted in `pass`, once.
-  static std::vector<std::vector<double>> prior_sums(const std::vector<Question>& questions, EvalScorer& scorer,
-                                                     const std::string& what, EvalPass& pass) {
+  // What choices have without a question. What reads the same is scored once, and its cost counted in `pass`, which has
+  // `asked` questions.
+  static std::vector<std::vector<double>> prior_sums(const std::vector<Question>& questions, std::size_t asked,
+                                                     EvalScorer& scorer, const std::string& what, EvalPass& pass) {
     std::map<std::vector<std::vector<std::int64_t>>, std::size_t> places;
     std::vector<Question> distinct;
     std::vector<std::size_t> place;
@@ -263,7 +264,7 @@ class TaskRun {
     }
     const auto groups = groups_by_kept(distinct, scorer.model().config());
     const auto scores = scorer.score(distinct, groups, what, false);
-    const double each = static_cast<double>(distinct.size()) / static_cast<double>(questions.size());
+    const double each = static_cast<double>(distinct.size()) / static_cast<double>(asked);
     const QuestionFlops flops = flops_of(scorer, distinct, groups);
     pass.flops_alone += flops.alone * each;
     pass.flops_shared += flops.shared * each;
@@ -282,12 +283,12 @@ class TaskRun {
       example.prompt = example.neutral;
       neutral.push_back(question_behind(example, {}, {}, scorer.tokenizer(), texts));
     }
-    const auto prior = prior_sums(neutral, scorer, what + ", neutral", pass);
+    const auto prior = prior_sums(neutral, neutral.size(), scorer, what + ", neutral", pass);
     for (std::size_t q = 0; q < scores.sums.size(); ++q)
       for (std::size_t c = 0; c < scores.sums[q].size(); ++c) scores.sums[q][c] -= prior[q][c];
   }
 
-  // The content-free prompt stands behind the demonstrations that the question kept.
+  // Content-free prompts stand behind the demonstrations that the question kept.
   void calibrate_in_context(const Demonstrator& demonstrator, const PromptLayout& layout,
                             const std::vector<Question>& questions, EvalScorer& scorer, const std::string& what,
                             EvalPass& pass) const {
@@ -296,15 +297,22 @@ class TaskRun {
     for (std::size_t q = 0; q < questions.size(); ++q) {
       Example example = data_.questions[pass.place][q];
       const auto shown = demonstrator.before(example);
-      example.prompt = data_.content_free[pass.place][q];
       const auto kept = std::span<const std::string>(shown).last(static_cast<std::size_t>(questions[q].kept));
-      empty.push_back(
-          question_behind(example, layout, kept, scorer.tokenizer(), texts, config_.data.max_prompt_tokens));
+      for (const auto& prompt : data_.content_free[pass.place][q]) {
+        example.prompt = prompt;
+        empty.push_back(
+            question_behind(example, layout, kept, scorer.tokenizer(), texts, config_.data.max_prompt_tokens));
+      }
     }
-    const auto prior = prior_sums(empty, scorer, what + ", content-free", pass);
+    const auto prior = prior_sums(empty, questions.size(), scorer, what + ", content-free", pass);
     const Normalisation normalisation = normalisation_of(data_.task.normalisation);
-    for (std::size_t q = 0; q < empty.size(); ++q)
-      pass.ranked[q] = calibrated(pass.ranked[q], ranked(empty[q].tokens, prior[q], normalisation));
+    const std::size_t inputs = empty.size() / questions.size();
+    for (std::size_t q = 0; q < questions.size(); ++q) {
+      std::vector<RankedExample> content_free;
+      for (std::size_t e = q * inputs; e < (q + 1) * inputs; ++e)
+        content_free.push_back(ranked(empty[e].tokens, prior[e], normalisation));
+      pass.ranked[q] = calibrated(pass.ranked[q], content_free);
+    }
   }
 
   const EvalData& data_;

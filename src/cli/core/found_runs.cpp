@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/error.h"
 #include "cli/core/eval_results.h"
@@ -12,6 +14,7 @@
 #include "cli/core/mixture.h"
 #include "report/markup.h"
 #include "report/run_folder.h"
+#include "statistics/bootstrap.h"
 
 namespace graft {
 namespace {
@@ -83,6 +86,75 @@ void read_evaluation(FoundRun& run) {
     for (const auto& row : task.rows) run.scores.push_back(score_of(task, row));
 }
 
+// "rte.lora" of a run "rte.lora.seed0": how graft compare names the runs of a task and a variant.
+std::optional<std::string> compared_name(const fs::path& run) {
+  constexpr std::string_view kSeed = ".seed";
+  const std::string name = run.filename().string();
+  const std::size_t seed = name.rfind(kSeed), digits = seed + kSeed.size();
+  if (seed == std::string::npos || digits == name.size()) return std::nullopt;
+  const bool counted = name.find_first_not_of("0123456789", digits) == std::string::npos;
+  if (!counted || name.find('.') == seed) return std::nullopt;
+  return name.substr(0, seed);
+}
+
+// The runs of a folder of graft compare; none of any other.
+std::vector<fs::path> compared_runs(const fs::path& folder) {
+  std::vector<fs::path> runs;
+  std::error_code error;
+  for (fs::directory_iterator at(folder / "runs", error), end; !error && at != end; at.increment(error)) {
+    if (!RunFolder::is_run(at->path())) continue;
+    if (!compared_name(at->path())) return {};
+    runs.push_back(at->path());
+  }
+  std::sort(runs.begin(), runs.end());
+  return runs;
+}
+
+std::optional<double> median_of(std::vector<double> values) {
+  if (values.empty()) return std::nullopt;
+  std::sort(values.begin(), values.end());
+  return quantile(values, 0.5);
+}
+
+struct OverSeeds {
+  std::string task, metric;
+  std::vector<double> before, value;  // of each seed that has measured it
+  std::size_t seeds = 0;
+};
+
+FoundScore score_of(const std::string& name, const OverSeeds& variant) {
+  std::string setting = name.substr(name.find('.') + 1);
+  if (variant.seeds > 1) setting += fmt::format(" ({} seeds)", variant.seeds);
+  return {variant.task, setting, variant.metric, median_of(variant.before), median_of(variant.value)};
+}
+
+FoundRun comparison_of(const fs::path& folder, const std::vector<fs::path>& members) {
+  FoundRun run;
+  run.folder = folder;
+  run.verb = "compare";
+  run.written = last_written(folder);
+  std::map<std::string, OverSeeds> variants;
+  std::size_t done = 0;
+  for (const auto& member : members) {
+    const auto one = found_run(member);
+    if (!one) continue;
+    run.model = one->model;
+    run.written = std::max(run.written, one->written);
+    done += one->state == "done";
+    OverSeeds& variant = variants[*compared_name(member)];
+    ++variant.seeds;
+    for (const auto& score : one->scores) {
+      variant.task = score.task;
+      variant.metric = score.metric;
+      if (score.before) variant.before.push_back(*score.before);
+      if (score.value) variant.value.push_back(*score.value);
+    }
+  }
+  for (const auto& [name, variant] : variants) run.scores.push_back(score_of(name, variant));
+  run.state = done == members.size() ? "done" : fmt::format("{} of {} runs done", done, members.size());
+  return run;
+}
+
 std::vector<Point> accuracies_of(const fs::path& folder) {
   const nlohmann::json summary = read_summary(folder);
   std::vector<Point> points;
@@ -115,16 +187,19 @@ void add_shots(LineChart& chart, const fs::path& folder) {
       if (!row.adapted && !row.calibrated)
         series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
     }
-    chart.series.push_back(series);
+    if (!series.points.empty()) chart.series.push_back(series);
   }
 }
 
 void add_steps(LineChart& chart, const fs::path& folder, bool loss) {
   if (!RunFolder::is_run(folder))
     fail(Category::InvalidArgument, folder.string(), "is no folder that graft tune or graft eval wrote");
-  auto points = loss ? losses_of(folder) : accuracies_of(folder);
-  if (points.empty()) return;
-  chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+  try {
+    auto points = loss ? losses_of(folder) : accuracies_of(folder);
+    if (!points.empty()) chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+  } catch (const nlohmann::json::exception& error) {
+    fail(Category::Corruption, folder.string(), "holds a file that is not as graft writes it ({})", error.what());
+  }
 }
 
 }  // namespace
@@ -137,7 +212,10 @@ std::string found_value(const std::string& metric, double value) {
 
 std::optional<FoundRun> found_run(const fs::path& folder) {
   const bool evaluation = is_evaluation(folder);
-  if (!evaluation && !RunFolder::is_run(folder)) return std::nullopt;
+  if (!evaluation && !RunFolder::is_run(folder)) {
+    const auto members = compared_runs(folder);
+    return members.empty() ? std::nullopt : std::optional(comparison_of(folder, members));
+  }
   FoundRun run;
   run.folder = folder;
   run.verb = evaluation ? "eval" : "tune";
@@ -162,7 +240,7 @@ std::vector<FoundRun> find_runs(const fs::path& home) {
   if (!fs::is_directory(home, error))
     fail(Category::NotFound, home.string(), "no such folder; name the folder that your runs are in");
   std::vector<FoundRun> runs;
-  if (auto run = found_run(home)) runs.push_back(std::move(*run));
+  if (auto run = found_run(home); run && run->verb != "compare") runs.push_back(std::move(*run));
   auto it = fs::recursive_directory_iterator(home, fs::directory_options::skip_permission_denied, error);
   for (; it != fs::recursive_directory_iterator(); it.increment(error)) {
     std::error_code ignored;

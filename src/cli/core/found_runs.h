@@ -1,4 +1,4 @@
-// The folders that graft tune and graft eval wrote, read again for `graft runs`.
+// The folders that graft tune, graft compare and graft eval wrote, read again for `graft runs`.
 #pragma once
 
 #include <ctime>
@@ -15,16 +15,18 @@ namespace graft {
 /// One score of a folder.
 struct FoundScore {
   std::string task;
-  std::string setting;  ///< the method of a tuning run; "0-shot", "runs/rte (ia3)" of an evaluation
-  std::string metric;   ///< empty where nothing was held out
-  std::optional<double> before, value;
+  /// The method of a tuning run; the variant of a comparison, "ia3 (3 seeds)"; "0-shot", "runs/rte (ia3)" of an
+  /// evaluation.
+  std::string setting;
+  std::string metric;                   ///< empty where nothing was held out
+  std::optional<double> before, value;  ///< of a comparison the medians over seeds
 };
 
 struct FoundRun {
   std::filesystem::path folder;
-  std::string verb;  ///< "tune" or "eval"
+  std::string verb;  ///< "tune", "compare" or "eval"
   std::string model;
-  std::string state;        ///< "done", "step 12 of 60"; why it cannot be read
+  std::string state;        ///< "done", "step 12 of 60", "3 of 8 runs done"; why it cannot be read
   std::time_t written = 0;  ///< last
   std::vector<FoundScore> scores;
 };
@@ -32,10 +34,11 @@ struct FoundRun {
 /// "86.5%", or "41.27" for a metric that is no fraction.
 std::string found_value(const std::string& metric, double value);
 
-/// What one folder holds; nothing where neither verb wrote it. A folder that cannot be read says so in its state.
+/// What one folder holds; nothing where none of the verbs wrote it. A folder that cannot be read says so in its state.
 std::optional<FoundRun> found_run(const std::filesystem::path& folder);
 
-/// All runs at `home` and below it, the last written first. Throws NotFound for a folder that is not there.
+/// All runs at `home` and below it, the last written first. A comparison is one, unless it is `home` itself: then its
+/// runs are told. Throws NotFound for a folder that is not there.
 std::vector<FoundRun> find_runs(const std::filesystem::path& home);
 
 /// The tasks in results.json of a folder of graft eval. Throws NotFound, Corruption.

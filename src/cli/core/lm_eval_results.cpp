@@ -90,11 +90,14 @@ Json config_of(const EvalData& data, const EvalRow& row, const EvalPass& pass, c
   return config;
 }
 
-// "0-shot", "8-shot seed 3", "8-shot colon"
+// "0-shot", "8-shot seed 3", "8-shot colon", "8-shot seed 3 order 1"
 std::string name_of(const EvalData& data, const EvalRow& row, const EvalPass& pass) {
   std::string name = row.name;
   if (data.templates.size() > 1) name += " " + pass.template_name;
   if (row.passes.size() > data.templates.size()) name += fmt::format(" seed {}", pass.seed);
+  const bool ordered =
+      std::any_of(row.passes.begin(), row.passes.end(), [](const EvalPass& other) { return other.order > 0; });
+  if (ordered) name += fmt::format(" order {}", pass.order);
   return name;
 }
 
@@ -189,12 +192,15 @@ void LmEvalResults::add_pass(const EvalData& data, const EvalRow& row, const Eva
 void LmEvalResults::add(const EvalData& data, const EvalSettings& settings, const Tokenizer& tokenizer,
                         const std::vector<EvalRow>& rows) {
   for (const EvalRow& row : rows) {
+    // The harness has no calibrated answers: its scores would be those of the row before once more.
+    if (row.calibrated) continue;
     // An adapter reads its prompts as in training.
     const PromptLayout layout = row.adapter == nullptr ? settings.layout : PromptLayout{};
     for (const EvalPass& pass : row.passes) {
-      const Demonstrator demonstrator(data, settings, tokenizer, data.templates[pass.place], row.shots,
-                                      static_cast<std::uint64_t>(pass.seed));
-      add_pass(data, row, pass, layout, demonstrator);
+      const auto seed = static_cast<std::uint64_t>(pass.seed);
+      const Demonstrator drawn(data, settings, tokenizer, data.templates[pass.place], row.shots, seed);
+      const auto orders = demonstration_orders(drawn.ids().size(), pass.order + 1, seed);
+      add_pass(data, row, pass, layout, pass.order == 0 ? drawn : drawn.reordered(orders.back()));
     }
   }
 }

@@ -14,8 +14,9 @@
 namespace graft {
 
 /// Writes one folder a setting, as the harness does one a model: results_TIME.json, and samples_TASK_TIME.jsonl for
-/// each task. A setting is a row of the table; where it has several runs, each of them. The questions, as `doc` of a
-/// sample, with `configs` of the results are a task that the harness itself reads: prompts are rendered already.
+/// each task. A setting is a row of the table; where it has several runs, each of them. Calibrated rows are left out.
+/// The questions, as `doc` of a sample, with `configs` of the results are a task that the harness itself reads: prompts
+/// are rendered already.
 class LmEvalResults {
  public:
   /// `head` is the beginning of results.json; `started` names the files.

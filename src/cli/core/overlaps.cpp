@@ -2,7 +2,9 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "report/run_lines.h"
 
@@ -17,17 +19,33 @@ std::vector<std::string> contents_of(const std::vector<Example>& examples, std::
   return texts;
 }
 
+struct TunedOn {
+  std::vector<std::string> texts;
+  std::set<std::string> ids;
+};
+
 // Of the run that the adapter lies in; none where it lies elsewhere.
-std::vector<std::string> tuned_on(const EvalAdapter& adapter) {
+TunedOn tuned_on(const EvalAdapter& adapter) {
   fs::path folder = fs::path(adapter.path).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();  // "adapter/"
-  std::vector<std::string> texts;
+  TunedOn tuned;
   for_each_line(folder.parent_path() / "train.jsonl", [&](const nlohmann::json& line) {
     std::string text = line.at("prompt").get<std::string>();
     for (const auto& choice : line.at("choices")) text += " " + choice.get<std::string>();
-    texts.push_back(std::move(text));
+    tuned.texts.push_back(std::move(text));
+    const std::string id = line.at("id").get<std::string>();
+    tuned.ids.insert(id.substr(id.rfind('/') + 1));  // of a mixture "rte/0123…"
   });
-  return texts;
+  return tuned;
+}
+
+// What trained, as texts. Between the fields of a prompt stand the words of a template, so that a row of short fields
+// shares no n-gram with itself: the rows that are asked and trained are told by their ids, and by what they hold.
+std::vector<std::string> texts_beside(const std::vector<Example>& questions, TunedOn tuned) {
+  for (const auto& question : questions) {
+    if (tuned.ids.count(question.id) > 0) tuned.texts.push_back(question.content);
+  }
+  return tuned.texts;
 }
 
 bool trained_on_candidates(const EvalData& data, const EvalAdapter& adapter) {
@@ -57,7 +75,8 @@ void note_overlaps(EvalData& data, const std::vector<const EvalAdapter*>& adapte
   note("candidates for demonstrations", "the candidates for demonstrations", candidates);
   for (const EvalAdapter* adapter : adapters) {
     if (!candidates.empty() && trained_on_candidates(data, *adapter)) continue;
-    note(adapter->name, "the examples that " + adapter->name + " was tuned on", tuned_on(*adapter));
+    note(adapter->name, "the examples that " + adapter->name + " was tuned on",
+         texts_beside(questions, tuned_on(*adapter)));
   }
 }
 

@@ -73,6 +73,18 @@ TEST_F(QuestionOverlaps, AreWithTheCandidatesAndWithWhatTrainedAnAdapter) {
   EXPECT_EQ(data_.overlaps[1].overlap.shared, 1);
 }
 
+TEST_F(QuestionOverlaps, ARowOfShortFieldsThatTrainedIsFound) {
+  write_file(folder_ / "run/train.jsonl",
+             "{\"id\": \"pairs/7\", \"where\": \"m:1\", \"label\": 0, \"choices\": [\" yes\"], \"prompt\": "
+             "\"First: it rained. Second: it was wet.\"}\n");
+  data_.questions = {{example_with("it rained it was wet"), example_with("it rained it was dry")}};
+  data_.questions[0][0].id = "7";
+  data_.questions[0][1].id = "8";
+  note_overlaps(data_, {&adapters_.back()});
+  EXPECT_THAT(data_.notes,
+              ElementsAre("1 of 2 questions share a 13-gram with the examples that run (ia3) was tuned on"));
+}
+
 TEST_F(QuestionOverlaps, AreToldOnceWhereTheCandidatesTrained) {
   data_.candidates = {{{{"text", "nothing"}}, "m:2"}};
   adapters_.back().loaded.manifest = {{"data_hash", "candidates"}};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/suggest.h"
@@ -118,7 +119,7 @@ std::vector<ComparedAnswers> compare_answers(const fs::path& first, const fs::pa
     pairs = pairs_of(a, b, [&](const Answers& x, const Answers& y) {
       return x.setting == settings.front() && y.setting == settings.back();
     });
-  } else if (first == second) {
+  } else if (std::error_code ignored; first == second || fs::equivalent(first, second, ignored)) {
     pairs = pairs_of(a, b, [&](const Answers& x, const Answers& y) {
       return x.task == y.task && is_first(x, a) && !is_first(y, b);
     });
