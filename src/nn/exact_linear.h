@@ -25,8 +25,8 @@ constexpr std::int64_t kRowsOfAProduct = 256;
 at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                         Activations activations);
 
-/// [N, …] rows of `compute`, which is given kRowsOfAProduct rows of each of `rows` [N, …] at a time (zeros behind the last)
-/// and returns one for each.
+/// [N, …] rows of `compute`, which is given kRowsOfAProduct rows of each of `rows` [N, …] at a time (zeros behind the
+/// last) and returns one for each.
 at::Tensor by_tiles(const std::vector<at::Tensor>& rows,
                     const std::function<at::Tensor(const std::vector<at::Tensor>& tile)>& compute);
 
