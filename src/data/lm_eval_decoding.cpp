@@ -46,7 +46,7 @@ std::vector<TextFilter> steps_of(const YamlNode& filter) {
     const YamlNode& function = one.at("function");
     const std::string name = yaml_text(function, "function");
     if (name == "remove_whitespace") {
-      steps.push_back(without_leading_space());
+      steps.push_back(without_outer_space());
     } else if (name == "regex") {
       const YamlNode* select = given(one, "group_select");
       const std::string pattern = text_or(one, "regex_pattern", R"(#### (\-?[0-9\.\,]+))");

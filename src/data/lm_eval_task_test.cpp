@@ -251,7 +251,7 @@ TEST_F(LmEvalTask, SaysHowATextIsWrittenAndRead) {
   EXPECT_THAT(task.decoding.stop, ElementsAre("\n", "."));
   EXPECT_EQ(task.decoding.max_new_tokens, 256) << "as there";
   EXPECT_FALSE(task.only_scored);
-  EXPECT_EQ(scored_text(task, "  Ann Lee"), " Ann Lee") << "one space is taken off, as there";
+  EXPECT_EQ(scored_text(task, "  Ann Lee\t"), "Ann Lee") << "on both sides, as there";
   EXPECT_EQ(scored_reference(task, " Ann"), "Ann") << "without the delimiter";
   const std::string own = with(kTrivia, "until: [\"\\n\", \".\"]", "max_gen_toks: 8");
   EXPECT_EQ(task_of(own).decoding.max_new_tokens, 8);

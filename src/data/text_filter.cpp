@@ -65,8 +65,8 @@ std::string through(const std::vector<TextFilter>& filters, std::string text) {
 
 }  // namespace
 
-TextFilter without_leading_space() {
-  return [](const std::string& text) { return text.starts_with(' ') ? text.substr(1) : text; };
+TextFilter without_outer_space() {
+  return [](const std::string& text) { return without_space_around(text); };
 }
 
 TextFilter matched(const std::string& pattern, std::int64_t select, const std::string& fallback,

@@ -28,8 +28,8 @@ TEST(TextFilter, WhatIsIgnoredIsLeftOut) {
   EXPECT_EQ(without_matches("[,$]", "t")("$1,234"), "1234");
   EXPECT_EQ(without_matches("(?s).*#### ", "t")("a\nb #### 7"), "7");
   EXPECT_EQ(without_matches("x*", "t")("axb"), "ab");
-  EXPECT_EQ(without_leading_space()("  a "), " a ");
-  EXPECT_EQ(without_leading_space()("a"), "a");
+  EXPECT_EQ(without_outer_space()("  a b\n"), "a b");
+  EXPECT_EQ(without_outer_space()(" "), "");
   EXPECT_EQ(in_lower_case()("\u00C9T\u00C9"), "\u00E9t\u00E9");
   EXPECT_EQ(without_punctuation()("a.b_c-d \u2014"), "abcd \u2014");
   EXPECT_EQ(without_digits()("a1b20"), "ab");
