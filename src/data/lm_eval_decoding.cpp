@@ -69,6 +69,8 @@ void read_lm_eval_decoding(const YamlNode* arguments, const YamlNode* filters, c
   if (!separator.empty()) decoding.stop = {separator};
   if (arguments != nullptr) read_arguments(*arguments, decoding);
   if (filters == nullptr) return;
+  if (filters->kind != YamlNode::Kind::List)
+    fail(Category::InvalidArgument, filters->where(), "'filter_list' must be a list: - filter: [{{function: …}}]");
   for (const YamlNode& filter : filters->items) {
     auto steps = steps_of(filter);
     if (&filter == &filters->items.front()) decoding.filters = std::move(steps);

@@ -232,11 +232,14 @@ TEST_F(LmEvalTask, RunningTextIsTheTarget) {
               HasSubstr("the document has no field 'page', which doc_to_target names (did you mean 'pages'?)"));
 }
 
+// One row, so that no question is demonstrated twice.
 TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   const auto all = rows(kTrivia, R"({"question": "Who", "answer": {"aliases": ["Ann", "Ann Lee"]}})"
                                  "\n");
-  ASSERT_EQ(all.size(), 2u);
+  ASSERT_EQ(all.size(), 1u);
   const Task task = task_of(kTrivia);
+  EXPECT_EQ(demonstration_text(render(task, all[0], 0, ByteTokenizer())), "Q: Who?\nA: Ann") << "the first, as there";
+  EXPECT_THAT(further_targets(task, all[0], 0), ElementsAre(" Ann", " Ann Lee"));
   const auto groups = prompt_groups(task, all);
   ASSERT_EQ(groups.size(), 1u);
   const Example made = render_group(task, groups.front(), 0, ByteTokenizer());
@@ -244,6 +247,15 @@ TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   EXPECT_THAT(made.references, ElementsAre("Ann", "Ann Lee"));
   EXPECT_THAT(made.choices, ElementsAre(" Ann"));
   EXPECT_THAT(task.metrics, ElementsAre("exact_match"));
+}
+
+TEST_F(LmEvalTask, AFieldThatLooksLikeAListIsOneTarget) {
+  const auto target = [&](const char* source) {
+    const std::string yaml = with(kTrivia, "\"{{answer.aliases}}\"", source);
+    return rows(yaml, "{\"question\": \"Sort\", \"answer\": \"[1, 2]\"}\n").front().fields.at("target");
+  };
+  EXPECT_EQ(target("answer"), " [1, 2]");
+  EXPECT_EQ(target("\"{{answer}}\""), " 1") << "what a template writes is read, as there";
 }
 
 TEST_F(LmEvalTask, SaysHowATextIsWrittenAndRead) {
@@ -347,6 +359,7 @@ TEST_F(LmEvalTask, WhatIsNotSupportedIsNamed) {
               HasSubstr("'filter_list: majority_vote'"));
   EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "{function: regex, regex_pattern: '('}")),
               HasSubstr("does not compile"));
+  EXPECT_THAT(task_error(kLastWord + "filter_list: take_first\n"), HasSubstr("'filter_list' must be a list"));
   EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "max_gen_toks: 0")), HasSubstr("must be at least 1"));
   EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "do_sample: true")), HasSubstr("'do_sample'"));
   EXPECT_THAT(task_error(with(kTrivia, "sampler: first_n", "doc_to_text: x")),
