@@ -1,5 +1,6 @@
 #include "data/field_rules.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "data/data_test_support.h"
@@ -82,7 +83,15 @@ TEST(FieldRules, TurnsAreRowsBehindThoseBefore) {
   EXPECT_THAT(error_of([&] { made(rules, {{"text", "t"}}); }), HasSubstr("is empty or absent"));
 }
 
+TEST(FieldRules, TurnsTakeNoMemoryWithoutEnd) {
+  std::map<std::string, std::string> fields = {{"text", std::string(1 << 20, 'x')}};
+  for (int i = 0; i < 200; ++i) fields[fmt::format("qs.{}", i)] = "q";
+  EXPECT_THAT(error_of([&] { made("turns: {fields: {q: qs}}\n", fields); }),
+              HasSubstr("a.jsonl:1: its 200 turns make rows of more than 134217728 bytes together"));
+}
+
 TEST(FieldRules, BadRulesAreToldWithTheirLine) {
+  EXPECT_THAT(rules_error("turns: {fields: {earlier: qs}}\n"), HasSubstr("mine.yaml:4: 'earlier' is what the turns"));
   EXPECT_THAT(rules_error("parts: {text: {into: [a, b]}}\n"), HasSubstr("mine.yaml:4: the parts of 'text' need 'at'"));
   EXPECT_THAT(rules_error("parts: {text: {at: x, at_character: y, into: [a, b]}}\n"), HasSubstr("one of them"));
   EXPECT_THAT(rules_error("parts: {text: {at: x, skip: y, into: [a, b]}}\n"), HasSubstr("'skip' goes with"));
