@@ -165,6 +165,15 @@ std::vector<std::string> cut_at_character(const FieldParts& rule, const Row& row
   return {text.substr(0, byte_of(text, count)), text.substr(byte_of(text, count + skipped))};
 }
 
+// Fields "answers.text.0", "answers.text.1", … by what stands in front of the number.
+std::size_t numbered_fields(const Row& row, const std::string& prefix) {
+  std::size_t count = 0;
+  for (auto at = row.fields.lower_bound(prefix); at != row.fields.end() && at->first.starts_with(prefix); ++at)
+    count += at->first.size() > prefix.size() &&
+             at->first.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
+  return count;
+}
+
 void add_parts(const FieldParts& rule, const std::string& format, Row& row) {
   for (const std::string& field : {rule.field, rule.at_character, rule.skip}) {
     if (!field.empty()) require_field(row, field, format);
@@ -208,6 +217,9 @@ std::vector<std::string> list_of(const Row& row, const std::string& field) {
   for (auto found = row.fields.find(field + ".0"); found != row.fields.end();
        found = row.fields.find(fmt::format("{}.{}", field, items.size())))
     items.push_back(found->second);
+  if (numbered_fields(row, field + ".") != items.size())
+    fail(Category::InvalidArgument, row.where,
+         "item {} of the list '{}' (counted from 0) is null; fill it in or remove it", items.size(), field);
   return items;
 }
 

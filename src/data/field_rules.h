@@ -43,6 +43,7 @@ FieldRules field_rules_of(YamlMap& task);
 void make_fields(const FieldRules& rules, const std::string& format, std::vector<Row>& rows);
 
 /// Items of a list field of a row: "answers.text" has as many as there are fields "answers.text.0", "answers.text.1", …
+/// Throws InvalidArgument where one between others is missing, as a null in the data is: those behind it would be lost.
 std::vector<std::string> list_of(const Row& row, const std::string& field);
 
 }  // namespace graft

@@ -104,11 +104,15 @@ TEST(FieldRules, BadRulesAreToldWithTheirLine) {
   EXPECT_THAT(rules_error("turns: {fields: {q: qs}, earlier: \"{a}\"}\n"), HasSubstr("none of the fields of a turn"));
 }
 
-TEST(FieldRules, AListEndsAtItsFirstGap) {
+TEST(FieldRules, AGapInAListIsToldOf) {
   Row row;
-  row.fields = {{"a.0", "x"}, {"a.1", "y"}, {"a.3", "z"}};
+  row.where = "a.jsonl:1";
+  row.fields = {{"a.0", "x"}, {"a.1", "y"}, {"a.1.b", "u"}, {"ab.7", "v"}, {"c.1", "z"}};
   EXPECT_THAT(list_of(row, "a"), ElementsAre("x", "y"));
   EXPECT_TRUE(list_of(row, "b").empty());
+  EXPECT_THAT(error_of([&] { list_of(row, "c"); }), HasSubstr("a.jsonl:1: item 0 of the list 'c'"));
+  row.fields["a.3"] = "z";
+  EXPECT_THAT(error_of([&] { list_of(row, "a"); }), HasSubstr("item 2 of the list 'a' (counted from 0) is null"));
 }
 
 }  // namespace

@@ -93,9 +93,9 @@ std::vector<std::string> choices_of(const Task& task, const PromptTemplate& made
   const std::string before = task.documents == nullptr ? " " : "";  // there the delimiter is part of the field
   for (const auto& choice : made.choices) choices.push_back(values.text(choice));
   if (!made.choices_from.empty()) {
-    for (std::size_t i = 0; row.fields.count(fmt::format("{}.{}", made.choices_from, i)) > 0; ++i) {
+    const std::size_t count = list_of(row, made.choices_from).size();
+    for (std::size_t i = 0; i < count; ++i)
       choices.push_back(before + values(fmt::format("{}.{}", made.choices_from, i)));
-    }
   } else if (choices.empty()) {
     for (const auto& label : task.labels) choices.push_back(choice_of_label(label));
   }

@@ -198,7 +198,8 @@ std::vector<Row> read_unlabelled(const Task& task, const fs::path& data) {
   const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
   for (auto& row : rows) {
     if (!task.label_field.empty()) row.fields.erase(task.label_field);
-    if (!task.truths_from.empty()) row.fields.erase(task.truths_from + ".0");
+    if (!task.truths_from.empty())
+      std::erase_if(row.fields, [&](const auto& field) { return field.first.starts_with(task.truths_from + "."); });
     check_row(asked, row, used, false);
   }
   return rows;
