@@ -232,6 +232,14 @@ TEST_F(LmEvalTask, RunningTextIsTheTarget) {
               HasSubstr("the document has no field 'page', which doc_to_target names (did you mean 'pages'?)"));
 }
 
+TEST_F(LmEvalTask, SchemasOfAPairAreTwoQuestions) {
+  const std::string rest = R"(", "pronoun": "she", "pronoun_loc": 16, "options": ["Ann", "Eve"], "label": 0})";
+  const std::string lines =
+      R"({"text": "Ann saw Eve, so she left.)" + rest + "\n" + R"({"text": "Ann saw Eve, so she stayed.)" + rest + "\n";
+  const FewShot data = evaluation_data(task_of(kSchema), folder_.file("test.jsonl", lines), {}, 0);
+  EXPECT_EQ(data.held_out.size(), 2u) << "they differ behind the pronoun alone";
+}
+
 // One row, so that no question is demonstrated twice.
 TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   const auto all = rows(kTrivia, R"({"question": "Who", "answer": {"aliases": ["Ann", "Ann Lee"]}})"
