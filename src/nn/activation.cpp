@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <map>
 #include <vector>
 
@@ -29,30 +30,47 @@ void by_runs(std::int64_t size, const RowsOf& rows_of) {
   });
 }
 
-using RowFunction = void (*)(const float* x, float* y, std::int64_t count);
+using Operation = at::Tensor (*)(const at::Tensor& x);
 using Gradient = at::Tensor (*)(const at::Tensor& grad, const at::Tensor& x);
 
+// Values that LibTorch is given at a time, a multiple of what the registers of any CPU hold.
+constexpr std::int64_t kWholeRun = 1 << 13, kRegisters = 64;
+
+// y of a run of values, computed beside zeros where it does not fill the last register.
+template <Operation kOperation>
+void whole_registers(const at::Tensor& x, at::Tensor& y) {
+  const std::int64_t count = x.size(0), beyond = (kRegisters - count % kRegisters) % kRegisters;
+  y.copy_(beyond == 0 ? kOperation(x) : kOperation(at::constant_pad_nd(x, {0, beyond})).narrow(0, 0, count));
+}
+
 // LibTorch computes the last values of a thread's share by other means than the others, so that the bits of a row would
-// depend on the rows beside it.
-template <RowFunction kFunction>
-at::Tensor by_loops(const at::Tensor& given) {
+// depend on the rows beside it. Here it is given runs without a last part.
+template <Operation kOperation>
+at::Tensor by_whole_runs(const at::Tensor& given) {
   const at::Tensor x = given.contiguous();
   at::Tensor y = at::empty(x.sizes(), x.options());
-  by_runs(x.numel(), [&](std::int64_t first, std::int64_t count) {
-    Run from, to;
-    rows::read(x, first, from.data(), count);
-    kFunction(from.data(), to.data(), count);
-    rows::write(to.data(), y, first, count);
+  const std::int64_t size = x.numel(), bytes = x.element_size();
+  const auto run_of = [&](const at::Tensor& whole, std::int64_t first, std::int64_t count) {
+    // Not a view: those of an inference tensor cannot be written to by other threads.
+    return at::from_blob(static_cast<std::byte*>(const_cast<void*>(whole.const_data_ptr())) + first * bytes, {count},
+                         whole.scalar_type());
+  };
+  at::parallel_for(0, (size + kWholeRun - 1) / kWholeRun, 4, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t run = begin; run < end; ++run) {
+      const std::int64_t first = run * kWholeRun, count = std::min(kWholeRun, size - first);
+      at::Tensor to = run_of(y, first, count);
+      whole_registers<kOperation>(run_of(x, first, count), to);
+    }
   });
   return y;
 }
 
-template <RowFunction kFunction, Gradient kGradient>
-class ByLoops : public torch::autograd::Function<ByLoops<kFunction, kGradient>> {
+template <Operation kOperation, Gradient kGradient>
+class ByWholeRuns : public torch::autograd::Function<ByWholeRuns<kOperation, kGradient>> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x) {
     ctx->save_for_backward({x});
-    return by_loops<kFunction>(x);
+    return by_whole_runs<kOperation>(x);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
@@ -62,13 +80,26 @@ class ByLoops : public torch::autograd::Function<ByLoops<kFunction, kGradient>> 
   }
 };
 
+template <Operation kOperation, Gradient kGradient>
+at::Tensor applied(const at::Tensor& x) {
+  if (!rows::readable(x)) return kOperation(x);
+  return learns(x) ? ByWholeRuns<kOperation, kGradient>::apply(x) : by_whole_runs<kOperation>(x);
+}
+
+at::Tensor silu_of(const at::Tensor& x) {
+  return at::silu(x);
+}
+
 at::Tensor silu_gradient(const at::Tensor& grad, const at::Tensor& x) {
   return at::silu_backward(grad, x);
 }
 
 at::Tensor silu(const at::Tensor& x) {
-  if (!rows::readable(x)) return at::silu(x);
-  return learns(x) ? ByLoops<rows::silu, silu_gradient>::apply(x) : by_loops<rows::silu>(x);
+  return applied<silu_of, silu_gradient>(x);
+}
+
+at::Tensor gelu_new_of(const at::Tensor& x) {
+  return at::gelu(x, "tanh");
 }
 
 at::Tensor gelu_new_gradient(const at::Tensor& grad, const at::Tensor& x) {
@@ -76,8 +107,7 @@ at::Tensor gelu_new_gradient(const at::Tensor& grad, const at::Tensor& x) {
 }
 
 at::Tensor gelu_new(const at::Tensor& x) {
-  if (!rows::readable(x)) return at::gelu(x, "tanh");
-  return learns(x) ? ByLoops<rows::gelu_tanh, gelu_new_gradient>::apply(x) : by_loops<rows::gelu_tanh>(x);
+  return applied<gelu_new_of, gelu_new_gradient>(x);
 }
 
 at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
