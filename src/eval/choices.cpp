@@ -15,8 +15,6 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kLogitRows = 256;  // rows of [V] logits that are computed at a time
-
 std::vector<std::int64_t> ids(const std::vector<TokenId>& tokens) {
   return {tokens.begin(), tokens.end()};
 }
