@@ -1,9 +1,8 @@
 #include "train/memory_choice.h"
 
+#include <c10/core/ScalarType.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-
-#include <c10/core/ScalarType.h>
 
 #include <algorithm>
 #include <array>
@@ -29,7 +28,7 @@ Widths widths_of(const Model& model) {
   std::array<std::vector<std::int64_t>, 2> by_layer;  // decoder, encoder
   for (const RoleEntry& entry : model.roles()) {
     if (entry.fused()) continue;  // a slice of one that is there as a whole
-    auto& layers = by_layer[entry.site.stack == Stack::Encoder ? 1 : 0];
+    auto& layers = by_layer[entry.site.stack == Stack::Encoder ? 1U : 0U];
     const auto l = static_cast<std::size_t>(entry.site.layer);
     if (layers.size() <= l) layers.resize(l + 1, 0);
     layers[l] += entry.in + entry.out;
