@@ -113,9 +113,9 @@ at::Tensor ParameterLoader::load(const TensorInfo& info) const {
   if (type && aligned(bytes.data(), *type)) {
     const at::Tensor mapped = mapped_tensor(source_, info, info.shape, *type);
     if (*type == dtype_ && device_.is_cpu()) return mapped;
-    const at::Tensor converted = mapped.to(device_, dtype_);
+    const at::Tensor moved = mapped.to(device_, dtype_);
     source_->release(info);
-    return converted;
+    return moved;
   }
   const at::Tensor values = converted(info);
   source_->release(info);

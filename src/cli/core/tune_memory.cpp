@@ -211,7 +211,8 @@ class Fitting {
 }  // namespace
 
 MemoryBudget memory_budget(const std::string& text) {
-  if (text.empty()) return {available_memory() + private_memory(), false};
+  constexpr std::int64_t kMost = std::int64_t{1} << 60;  // where the system does not tell
+  if (text.empty()) return {std::min(available_memory(), kMost) + private_memory(), false};
   return {memory_amount(text, "--memory"), true};
 }
 

@@ -16,7 +16,7 @@ struct MemoryBudget {
   bool asked = false;      ///< by --memory; else it is what this process can have now
 };
 
-/// Of the text behind --memory; empty: not given. Throws as memory_amount().
+/// Of the text behind --memory; empty: it was not given. Throws as memory_amount().
 MemoryBudget memory_budget(const std::string& text);
 
 struct MemoryFit {
