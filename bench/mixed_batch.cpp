@@ -118,7 +118,7 @@ class MixedBatch {
       Rng rng(i + 1);
       adapters.push_back(MethodChoice(method).create(model_, nlohmann::json::object(), rng));
       for (std::int64_t e = 0; e < 16; ++e) {
-        ChoiceTokens example{ids(static_cast<std::int64_t>(i) * 16 + e, prompt), {}, e % choices, 0};
+        ChoiceTokens example{ids(static_cast<std::int64_t>(i) * 16 + e, prompt), {}, e % choices};
         for (std::int64_t c = 0; c < choices; ++c) example.choices.push_back({ids(1000 + e * choices + c, 2), 1, 1});
         examples[i].push_back(std::move(example));
       }

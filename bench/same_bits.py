@@ -37,6 +37,8 @@ def arguments():
     parser.add_argument("--adapter", help="beside the base model")
     parser.add_argument("--graft", default=both_sides.HOUSE / "build/dev/bin/graft")
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="each is compared with itself")
     return parser.parse_args()
 
 
@@ -72,8 +74,8 @@ def main():
     tokens = 40  # of a question with its choices, about
     differing = 0
     with tempfile.TemporaryDirectory() as work:
-        for dtype in ("float32", "bfloat16"):
-            for threads in (1, 2):
+        for dtype in options.dtypes:
+            for threads in options.threads:
                 alone = scored(options, pathlib.Path(work) / f"{dtype}-{threads}-1", rows, dtype, threads, 1)
                 for size in (2, 8, 64):
                     got = scored(options, pathlib.Path(work) / f"{dtype}-{threads}-{size}", shuffled, dtype, threads, size * tokens)

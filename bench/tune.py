@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """The quick start's job by graft and by transformers + PEFT, one after the other for each seed, on the same examples,
-batches, losses, optimiser and learning rates. Prints a line a seed and system, then medians, interquartile ranges and
-shares of the machine's limit and
-ratios; --output keeps them as JSON, and goes on from there when the benchmark was interrupted.
+batches, losses, optimiser and learning rates. Prints a line a seed and system, then medians, interquartile ranges, shares
+of the machine's limit and ratios; --output keeps them as JSON, and goes on from there when the benchmark was interrupted.
 
   bench/setup_peers
   bench/tune.py --model .deps/quickstart/…/SmolLM2-135M-Instruct.Q4_1.gguf --data .deps/quickstart/…/bbcnews/data --seeds 5

@@ -246,7 +246,7 @@ Json model_json(const CostModel& model) {
 }
 
 Json example_json(const ExampleTokens& tokens) {
-  return {{"all", tokens.all()}, {"prompt", tokens.prompt}, {"choices", tokens.choices}};
+  return {{"all", tokens.all()}, {"prompt", tokens.prompt}, {"choices", tokens.choices}, {"alike", tokens.alike}};
 }
 
 Json answer(const CostQuestion& q, const std::vector<CostRow>& rows, const RunConfig& config) {

@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
@@ -13,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "adapters/core/peft.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
@@ -217,11 +217,11 @@ int write_on(const Model& model, const std::vector<Request>& requests, const Gen
   const bool streaming = prompts.size() == 1 && !arguments.json && options.beam.beams == 1;
   const bool speculates = options.speculation.tokens > 0;
   const auto profile = begin_profile(model, prompts, options);
-  const auto started = std::chrono::steady_clock::now();
+  const auto started = Clock::now();
   const auto results = generate(
       model, prompts, options,
       [streaming](std::size_t, std::int64_t, const std::string& text) { return write_out(streaming ? text : ""); });
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  const double seconds = seconds_since(started);
   if (arguments.json) {
     print_json(requests, prompts, results, speculates);
   } else if (streaming) {

@@ -16,6 +16,8 @@
 namespace graft {
 namespace {
 
+constexpr std::size_t kMostTurnBytes = std::size_t{1} << 27;  // of all rows that the turns of one row make
+
 const YamlNode& map_of(const YamlNode& node, const std::string& key) {
   if (node.kind != YamlNode::Kind::Map) fail(Category::InvalidArgument, node.where(), "'{}' must be a map", key);
   return node;
@@ -61,6 +63,9 @@ Turns read_turns(const YamlNode& node) {
   map.finish();
   if (turns.fields.empty())
     fail(Category::InvalidArgument, node.where(), "'turns' names no list; write fields: {{question: questions}}");
+  if (turns.fields.count("earlier") > 0)
+    fail(Category::InvalidArgument, fields.where(),
+         "'earlier' is what the turns before make; name this field otherwise");
   for (const auto& name : TextTemplate(turns.earlier, node.where() + ": earlier").fields()) {
     if (turns.fields.count(name) > 0) continue;
     fail(Category::InvalidArgument, node.where(), "'earlier' uses '{}', which is none of the fields of a turn", name);
@@ -82,6 +87,12 @@ std::size_t count_turns(const Turns& turns, const Row& row) {
   return count;
 }
 
+std::size_t row_bytes(const Row& row) {
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : row.fields) bytes += name.size() + value.size();
+  return bytes;
+}
+
 void add_turns(const Turns& turns, Row row, std::vector<Row>& made) {
   const std::size_t count = count_turns(turns, row);
   std::map<std::string, std::vector<std::string>> items;
@@ -90,12 +101,18 @@ void add_turns(const Turns& turns, Row row, std::vector<Row>& made) {
     for (std::size_t i = 0; i < count; ++i) row.fields.erase(fmt::format("{}.{}", list, i));
   const TextTemplate told(turns.earlier, row.where + ": earlier");
   std::string earlier;
+  std::size_t bytes = 0;
   for (std::size_t i = 0; i < count; ++i) {
     Row turn = row;
     turn.where = fmt::format("{} turn {}", row.where, i + 1);
     for (const auto& [name, texts] : items) turn.fields[name] = texts[i];
     turn.fields["earlier"] = earlier;
     earlier += told.render([&turn](const std::string& name) { return turn.fields.at(name); });
+    // Each turn holds the row and all turns before it: a long list would take memory without end.
+    bytes += row_bytes(turn);
+    if (bytes > kMostTurnBytes)
+      fail(Category::InvalidArgument, row.where, "its {} turns make rows of more than {} bytes together; divide it",
+           count, kMostTurnBytes);
     made.push_back(std::move(turn));
   }
 }
@@ -148,6 +165,15 @@ std::vector<std::string> cut_at_character(const FieldParts& rule, const Row& row
   return {text.substr(0, byte_of(text, count)), text.substr(byte_of(text, count + skipped))};
 }
 
+// Fields "answers.text.0", "answers.text.1", … by what stands in front of the number.
+std::size_t numbered_fields(const Row& row, const std::string& prefix) {
+  std::size_t count = 0;
+  for (auto at = row.fields.lower_bound(prefix); at != row.fields.end() && at->first.starts_with(prefix); ++at)
+    count += at->first.size() > prefix.size() &&
+             at->first.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
+  return count;
+}
+
 void add_parts(const FieldParts& rule, const std::string& format, Row& row) {
   for (const std::string& field : {rule.field, rule.at_character, rule.skip}) {
     if (!field.empty()) require_field(row, field, format);
@@ -191,6 +217,9 @@ std::vector<std::string> list_of(const Row& row, const std::string& field) {
   for (auto found = row.fields.find(field + ".0"); found != row.fields.end();
        found = row.fields.find(fmt::format("{}.{}", field, items.size())))
     items.push_back(found->second);
+  if (numbered_fields(row, field + ".") != items.size())
+    fail(Category::InvalidArgument, row.where,
+         "item {} of the list '{}' (counted from 0) is null; fill it in or remove it", items.size(), field);
   return items;
 }
 

@@ -39,10 +39,11 @@ struct FieldRules {
 FieldRules field_rules_of(YamlMap& task);
 
 /// Makes the fields in every row. `format` is the files', for messages. Throws InvalidArgument for a row that lacks a
-/// field or a mark, lists of different lengths, or a place outside of the text.
+/// field or a mark, lists of different lengths or of too many turns, or a place outside of the text.
 void make_fields(const FieldRules& rules, const std::string& format, std::vector<Row>& rows);
 
 /// Items of a list field of a row: "answers.text" has as many as there are fields "answers.text.0", "answers.text.1", …
+/// Throws InvalidArgument where one between others is missing, as a null in the data is: those behind it would be lost.
 std::vector<std::string> list_of(const Row& row, const std::string& field);
 
 }  // namespace graft

@@ -1,5 +1,6 @@
 #include "data/field_rules.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "data/data_test_support.h"
@@ -82,7 +83,15 @@ TEST(FieldRules, TurnsAreRowsBehindThoseBefore) {
   EXPECT_THAT(error_of([&] { made(rules, {{"text", "t"}}); }), HasSubstr("is empty or absent"));
 }
 
+TEST(FieldRules, TurnsTakeNoMemoryWithoutEnd) {
+  std::map<std::string, std::string> fields = {{"text", std::string(1 << 20, 'x')}};
+  for (int i = 0; i < 200; ++i) fields[fmt::format("qs.{}", i)] = "q";
+  EXPECT_THAT(error_of([&] { made("turns: {fields: {q: qs}}\n", fields); }),
+              HasSubstr("a.jsonl:1: its 200 turns make rows of more than 134217728 bytes together"));
+}
+
 TEST(FieldRules, BadRulesAreToldWithTheirLine) {
+  EXPECT_THAT(rules_error("turns: {fields: {earlier: qs}}\n"), HasSubstr("mine.yaml:4: 'earlier' is what the turns"));
   EXPECT_THAT(rules_error("parts: {text: {into: [a, b]}}\n"), HasSubstr("mine.yaml:4: the parts of 'text' need 'at'"));
   EXPECT_THAT(rules_error("parts: {text: {at: x, at_character: y, into: [a, b]}}\n"), HasSubstr("one of them"));
   EXPECT_THAT(rules_error("parts: {text: {at: x, skip: y, into: [a, b]}}\n"), HasSubstr("'skip' goes with"));
@@ -95,11 +104,15 @@ TEST(FieldRules, BadRulesAreToldWithTheirLine) {
   EXPECT_THAT(rules_error("turns: {fields: {q: qs}, earlier: \"{a}\"}\n"), HasSubstr("none of the fields of a turn"));
 }
 
-TEST(FieldRules, AListEndsAtItsFirstGap) {
+TEST(FieldRules, AGapInAListIsToldOf) {
   Row row;
-  row.fields = {{"a.0", "x"}, {"a.1", "y"}, {"a.3", "z"}};
+  row.where = "a.jsonl:1";
+  row.fields = {{"a.0", "x"}, {"a.1", "y"}, {"a.1.b", "u"}, {"ab.7", "v"}, {"c.1", "z"}};
   EXPECT_THAT(list_of(row, "a"), ElementsAre("x", "y"));
   EXPECT_TRUE(list_of(row, "b").empty());
+  EXPECT_THAT(error_of([&] { list_of(row, "c"); }), HasSubstr("a.jsonl:1: item 0 of the list 'c'"));
+  row.fields["a.3"] = "z";
+  EXPECT_THAT(error_of([&] { list_of(row, "a"); }), HasSubstr("item 2 of the list 'a' (counted from 0) is null"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Shipped tasks on rows in the form in which the hub publishes their data. The rows are made here.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "data/data_test_support.h"
@@ -211,6 +212,17 @@ TEST(HubTasks, SeveralAnswersOfTruthfulQaAreTrue) {
       "pool");
   EXPECT_THAT(made.truths, ElementsAre(1, 2));
   EXPECT_EQ(made.label, 1) << "the first of them";
+  for (const char* labels : {"[0, 1]", "[0, 1, 1, 0]"}) {
+    EXPECT_THAT(error_of([&] {
+                  first_example("truthfulqa_mc2", "mc.jsonl",
+                                fmt::format(R"({{"question": "Is it?", "mc2_targets": {{"choices": ["a", "b", "c"], )"
+                                            R"("labels": {}}}}})",
+                                            labels),
+                                "pool");
+                }),
+                HasSubstr("mc.jsonl:1: the list 'mc2_targets.labels' has"))
+        << labels;
+  }
 }
 
 TEST(HubTasks, FurtherAnswersAreReferences) {
@@ -223,6 +235,15 @@ TEST(HubTasks, FurtherAnswersAreReferences) {
   const Example made = render_group(task, groups.front(), 0, ByteTokenizer());
   EXPECT_THAT(made.references, ElementsAre("Ann Lee", "A. Lee"));
   EXPECT_THAT(further_targets(task, groups.front().front(), 0), ElementsAre(" Ann Lee", " A. Lee"));
+}
+
+TEST(HubTasks, AListOfReferencesThatNoRowHasIsToldOf) {
+  const Folder folder;
+  folder.file("validation.jsonl", R"({"question": "Who?", "answer": {"value": "Ann Lee", "alias": ["Ann Lee"]}})"
+                                  "\n");
+  const Task task = load_task("triviaqa");
+  EXPECT_THAT(error_of([&] { read_split(task, folder.path(), "validation"); }),
+              HasSubstr("has no field 'answer.aliases.0'; it has answer.alias.0"));
 }
 
 TEST(HubTasks, RunningTextIsOneDocumentAFile) {

@@ -46,7 +46,7 @@ std::vector<TextFilter> steps_of(const YamlNode& filter) {
     const YamlNode& function = one.at("function");
     const std::string name = yaml_text(function, "function");
     if (name == "remove_whitespace") {
-      steps.push_back(without_leading_space());
+      steps.push_back(without_outer_space());
     } else if (name == "regex") {
       const YamlNode* select = given(one, "group_select");
       const std::string pattern = text_or(one, "regex_pattern", R"(#### (\-?[0-9\.\,]+))");
@@ -69,6 +69,8 @@ void read_lm_eval_decoding(const YamlNode* arguments, const YamlNode* filters, c
   if (!separator.empty()) decoding.stop = {separator};
   if (arguments != nullptr) read_arguments(*arguments, decoding);
   if (filters == nullptr) return;
+  if (filters->kind != YamlNode::Kind::List)
+    fail(Category::InvalidArgument, filters->where(), "'filter_list' must be a list: - filter: [{{function: …}}]");
   for (const YamlNode& filter : filters->items) {
     auto steps = steps_of(filter);
     if (&filter == &filters->items.front()) decoding.filters = std::move(steps);

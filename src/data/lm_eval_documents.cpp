@@ -1,5 +1,7 @@
 #include "data/lm_eval_documents.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
@@ -153,15 +155,8 @@ void LmEvalDocuments::add_rows(const Json& document, const std::string& where, s
   Row row{{{"prompt", prompt_of(document, where)}}, where};
   const auto choices = choices_of(document, where);
   if (templates_.writes) {
-    const auto targets = targets_of(document, choices, where);
-    for (const auto& target : targets) {
-      rows.push_back(row);
-      rows.back().fields["target"] = templates_.delimiter + target;
-    }
-    if (targets.empty()) {
-      row.fields["target"] = "";
-      rows.push_back(std::move(row));
-    }
+    add_targets(targets_of(document, choices, where), row);
+    rows.push_back(std::move(row));
     return;
   }
   if (templates_.choice) {
@@ -170,6 +165,14 @@ void LmEvalDocuments::add_rows(const Json& document, const std::string& where, s
   }
   add_label(document, choices, row);
   rows.push_back(std::move(row));
+}
+
+// The first is what a demonstration shows; all are references.
+void LmEvalDocuments::add_targets(const std::vector<std::string>& targets, Row& row) const {
+  row.fields["target"] = targets.empty() ? "" : templates_.delimiter + targets.front();
+  if (targets.size() < 2) return;
+  for (std::size_t t = 0; t < targets.size(); ++t)
+    row.fields[fmt::format("{}.{}", kLmEvalTargets, t)] = templates_.delimiter + targets[t];
 }
 
 std::string LmEvalDocuments::prompt_of(const Json& document, const std::string& where) const {
@@ -236,9 +239,13 @@ std::vector<std::string> LmEvalDocuments::targets_of(const Json& document, const
                                                      const std::string& where) const {
   Json target = templates_.target.value(document, where);
   if (target.is_null()) return {};
-  if (target.is_string() && target.get<std::string>().starts_with('[') && target.get<std::string>().ends_with(']')) {
-    const auto literal = python_literal(target.get<std::string>());
-    if (literal) target = *literal;
+  // What a template gives may be written as a list; what a field holds is a text.
+  if (target.is_string() && !document.contains(templates_.target.source())) {
+    const std::string text = target.get<std::string>();
+    if (text.starts_with('[') && text.ends_with(']')) {
+      const auto literal = python_literal(text);
+      if (literal) target = *literal;
+    }
   }
   if (target.is_array()) {
     std::vector<std::string> texts;

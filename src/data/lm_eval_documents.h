@@ -32,8 +32,9 @@ class LmEvalField {
 };
 
 /// How a document becomes a row with the fields `prompt`, and for choices `choices.0` … (where they differ from
-/// document to document) and `label`, for texts `target`. Where the text is the number of a choice, choices are what is
-/// read: `prompt` is empty then, and `continuation` is what is scored behind each. Running text has `document` alone.
+/// document to document) and `label`, for texts `target` and, of several, the list kLmEvalTargets. Where the text is
+/// the number of a choice, choices are what is read: `prompt` is empty then, and `continuation` is what is scored
+/// behind each. Running text has `document` alone.
 struct LmEvalTemplates {
   LmEvalField text, target;
   std::optional<LmEvalField> choice;       ///< choices of the document's own
@@ -43,13 +44,15 @@ struct LmEvalTemplates {
   bool rolls = false;                      ///< the target is running text, and all that is taken of a document
 };
 
+/// List field of a row with all of its targets, where there are several.
+inline constexpr const char* kLmEvalTargets = "targets";
+
 class LmEvalDocuments {
  public:
   explicit LmEvalDocuments(LmEvalTemplates templates) : templates_(std::move(templates)) {}
 
-  /// The rows of a .jsonl, .csv or .tsv file. A document with several targets becomes as many rows of one prompt.
-  /// Throws as the readers and templates do, and InvalidArgument for choices that are no list of texts or a target that
-  /// is none of them.
+  /// The rows of a .jsonl, .csv or .tsv file, one a document. Throws as the readers and templates do, and
+  /// InvalidArgument for choices that are no list of texts or a target that is none of them.
   std::vector<Row> rows(const std::filesystem::path& file) const;
 
  private:
@@ -60,6 +63,7 @@ class LmEvalDocuments {
   std::optional<std::int64_t> choice_that_is_read(const Json& document, const std::string& where) const;
   std::string prompt_of(const Json& document, const std::string& where) const;
   std::vector<std::string> choices_of(const Json& document, const std::string& where) const;
+  void add_targets(const std::vector<std::string>& targets, Row& row) const;
   void add_label(const Json& document, const std::vector<std::string>& choices, Row& row) const;
   std::vector<std::string> targets_of(const Json& document, const std::vector<std::string>& choices,
                                       const std::string& where) const;

@@ -217,6 +217,7 @@ class LmEvalReader {
     prompt.prompt = "{prompt}";
     if (writes()) {
       prompt.target = "{target}";
+      task_.references = kLmEvalTargets;
     } else {
       task_.label_field = "label";
       if (made.choice) prompt.choices_from = "choices";

@@ -232,11 +232,22 @@ TEST_F(LmEvalTask, RunningTextIsTheTarget) {
               HasSubstr("the document has no field 'page', which doc_to_target names (did you mean 'pages'?)"));
 }
 
+TEST_F(LmEvalTask, SchemasOfAPairAreTwoQuestions) {
+  const std::string rest = R"(", "pronoun": "she", "pronoun_loc": 16, "options": ["Ann", "Eve"], "label": 0})";
+  const std::string lines =
+      R"({"text": "Ann saw Eve, so she left.)" + rest + "\n" + R"({"text": "Ann saw Eve, so she stayed.)" + rest + "\n";
+  const FewShot data = evaluation_data(task_of(kSchema), folder_.file("test.jsonl", lines), {}, 0);
+  EXPECT_EQ(data.held_out.size(), 2u) << "they differ behind the pronoun alone";
+}
+
+// One row, so that no question is demonstrated twice.
 TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   const auto all = rows(kTrivia, R"({"question": "Who", "answer": {"aliases": ["Ann", "Ann Lee"]}})"
                                  "\n");
-  ASSERT_EQ(all.size(), 2u);
+  ASSERT_EQ(all.size(), 1u);
   const Task task = task_of(kTrivia);
+  EXPECT_EQ(demonstration_text(render(task, all[0], 0, ByteTokenizer())), "Q: Who?\nA: Ann") << "the first, as there";
+  EXPECT_THAT(further_targets(task, all[0], 0), ElementsAre(" Ann", " Ann Lee"));
   const auto groups = prompt_groups(task, all);
   ASSERT_EQ(groups.size(), 1u);
   const Example made = render_group(task, groups.front(), 0, ByteTokenizer());
@@ -246,12 +257,21 @@ TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   EXPECT_THAT(task.metrics, ElementsAre("exact_match"));
 }
 
+TEST_F(LmEvalTask, AFieldThatLooksLikeAListIsOneTarget) {
+  const auto target = [&](const char* source) {
+    const std::string yaml = with(kTrivia, "\"{{answer.aliases}}\"", source);
+    return rows(yaml, "{\"question\": \"Sort\", \"answer\": \"[1, 2]\"}\n").front().fields.at("target");
+  };
+  EXPECT_EQ(target("answer"), " [1, 2]");
+  EXPECT_EQ(target("\"{{answer}}\""), " 1") << "what a template writes is read, as there";
+}
+
 TEST_F(LmEvalTask, SaysHowATextIsWrittenAndRead) {
   const Task task = task_of(kTrivia);
   EXPECT_THAT(task.decoding.stop, ElementsAre("\n", "."));
   EXPECT_EQ(task.decoding.max_new_tokens, 256) << "as there";
   EXPECT_FALSE(task.only_scored);
-  EXPECT_EQ(scored_text(task, "  Ann Lee"), " Ann Lee") << "one space is taken off, as there";
+  EXPECT_EQ(scored_text(task, "  Ann Lee\t"), "Ann Lee") << "on both sides, as there";
   EXPECT_EQ(scored_reference(task, " Ann"), "Ann") << "without the delimiter";
   const std::string own = with(kTrivia, "until: [\"\\n\", \".\"]", "max_gen_toks: 8");
   EXPECT_EQ(task_of(own).decoding.max_new_tokens, 8);
@@ -347,6 +367,7 @@ TEST_F(LmEvalTask, WhatIsNotSupportedIsNamed) {
               HasSubstr("'filter_list: majority_vote'"));
   EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "{function: regex, regex_pattern: '('}")),
               HasSubstr("does not compile"));
+  EXPECT_THAT(task_error(kLastWord + "filter_list: take_first\n"), HasSubstr("'filter_list' must be a list"));
   EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "max_gen_toks: 0")), HasSubstr("must be at least 1"));
   EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "do_sample: true")), HasSubstr("'do_sample'"));
   EXPECT_THAT(task_error(with(kTrivia, "sampler: first_n", "doc_to_text: x")),

@@ -93,9 +93,9 @@ std::vector<std::string> choices_of(const Task& task, const PromptTemplate& made
   const std::string before = task.documents == nullptr ? " " : "";  // there the delimiter is part of the field
   for (const auto& choice : made.choices) choices.push_back(values.text(choice));
   if (!made.choices_from.empty()) {
-    for (std::size_t i = 0; row.fields.count(fmt::format("{}.{}", made.choices_from, i)) > 0; ++i) {
+    const std::size_t count = list_of(row, made.choices_from).size();
+    for (std::size_t i = 0; i < count; ++i)
       choices.push_back(before + values(fmt::format("{}.{}", made.choices_from, i)));
-    }
   } else if (choices.empty()) {
     for (const auto& label : task.labels) choices.push_back(choice_of_label(label));
   }
@@ -130,6 +130,14 @@ std::vector<std::int64_t> truths_of(const Task& task, const Row& row) {
   if (truths.empty() && !marks.empty())
     fail(Category::InvalidArgument, row.where, "'{}' marks no choice as right", task.truths_from);
   return truths;
+}
+
+// A mark without a choice, or a choice without a mark, would be scored as something that nobody said.
+void refuse_other_count(const Task& task, const Row& row, std::size_t choices) {
+  const std::size_t marks = list_of(row, task.truths_from).size();
+  if (marks == 0 || marks == choices) return;
+  fail(Category::InvalidArgument, row.where, "the list '{}' has {} items for {} choices; give one for each",
+       task.truths_from, marks, choices);
 }
 
 // Its place in the row's own list.
@@ -180,7 +188,10 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   example.continuation = continuation_of(task, made, row, values);
   // Choices that are only read are whole texts.
   example.delimiter_bytes = example.continuation.empty() ? task.delimiter.size() : 0;
-  if (!task.truths_from.empty()) example.truths = truths_of(task, row);
+  if (!task.truths_from.empty()) {
+    example.truths = truths_of(task, row);
+    refuse_other_count(task, row, example.choices.size());
+  }
   if (task.normalisation == "pmi") example.neutral = values.text(task.neutral_prompt);
   example.label = label_of(task, row);
   const auto count = static_cast<std::int64_t>(example.choices.size());

@@ -32,6 +32,10 @@ std::string content_key(const Row& row, const Task& task, const std::vector<std:
     const auto found = row.fields.find(field);
     key += framed(found == row.fields.end() ? "" : collapse_whitespace(found->second));
   }
+  // No template of a task file of lm-evaluation-harness names it: schemas of a pair differ in nothing else.
+  const auto continuation = row.fields.find("continuation");
+  if (task.documents != nullptr && continuation != row.fields.end())
+    key += framed(collapse_whitespace(continuation->second));
   for (const auto& made : task.templates) {
     // The first choice is among `used`.
     for (std::size_t i = 1; !made.choices_from.empty(); ++i) {

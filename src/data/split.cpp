@@ -116,6 +116,14 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
     fail(Category::InvalidArgument, row.where, "the label '{}' is empty; fill it in or remove the row", label);
 }
 
+// Single rows may be without further references; where all are, the task names another list than the data has.
+void check_references(const Task& task, const std::vector<Row>& rows) {
+  if (task.references.empty() || task.documents != nullptr) return;
+  const std::string first = task.references + ".0";
+  const bool found = std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.fields.count(first) > 0; });
+  if (!found) require_field(rows.front(), first, task.format);
+}
+
 std::vector<Row> rows_in(const Task& task, const fs::path& path) {
   if (task.documents != nullptr) return task.documents->rows(path);
   const std::string& format = task.format;
@@ -174,7 +182,9 @@ void require_field(const Row& row, const std::string& field, const std::string& 
 std::vector<Row> read_split(const Task& task, const fs::path& data, const std::string& split, bool trains) {
   std::vector<Row> rows = rows_of(task, data, split);
   const auto used = used_fields(task);
-  for (const auto& row : rows) check_row(task, row, used, trains || split != "test");
+  const bool labelled = trains || split != "test";
+  for (const auto& row : rows) check_row(task, row, used, labelled);
+  if (labelled) check_references(task, rows);
   if (task.format == "folder") check_class_folders(task, data, rows);
   return rows;
 }
@@ -188,7 +198,8 @@ std::vector<Row> read_unlabelled(const Task& task, const fs::path& data) {
   const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
   for (auto& row : rows) {
     if (!task.label_field.empty()) row.fields.erase(task.label_field);
-    if (!task.truths_from.empty()) row.fields.erase(task.truths_from + ".0");
+    if (!task.truths_from.empty())
+      std::erase_if(row.fields, [&](const auto& field) { return field.first.starts_with(task.truths_from + "."); });
     check_row(asked, row, used, false);
   }
   return rows;

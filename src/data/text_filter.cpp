@@ -9,7 +9,6 @@
 #include "data/unicode.h"
 #include "statistics/words.h"
 #include "text/regex.h"
-#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -26,14 +25,11 @@ std::shared_ptr<const text::Regex> compiled(const std::string& pattern, const st
 
 std::vector<Bounds> all_matches(const text::Regex& regex, const std::string& text) {
   std::vector<Bounds> all;
-  for (std::size_t from = 0; from <= text.size();) {
-    Bounds found = regex.find_groups(text, from);
-    if (found.empty()) break;
-    from = found.front().second;
-    // Behind an empty match the next one begins a character later.
-    if (found.front().first == from)
-      from += from < text.size() ? text::utf8_length(static_cast<unsigned char>(text[from])) : 1;
-    all.push_back(std::move(found));
+  // Behind an empty match the next one may begin where it stands and hold something.
+  for (Bounds found = regex.find_groups(text, 0); !found.empty();) {
+    all.push_back(found);
+    const auto [begin, end] = found.front();
+    found = regex.find_groups(text, end, begin == end);
   }
   return all;
 }
@@ -65,8 +61,8 @@ std::string through(const std::vector<TextFilter>& filters, std::string text) {
 
 }  // namespace
 
-TextFilter without_leading_space() {
-  return [](const std::string& text) { return text.starts_with(' ') ? text.substr(1) : text; };
+TextFilter without_outer_space() {
+  return [](const std::string& text) { return without_space_around(text); };
 }
 
 TextFilter matched(const std::string& pattern, std::int64_t select, const std::string& fallback,

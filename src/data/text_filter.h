@@ -14,8 +14,8 @@ struct Task;
 /// From valid UTF-8 to valid UTF-8. May be called from several threads.
 using TextFilter = std::function<std::string(const std::string&)>;
 
-/// "remove_whitespace": without the one space that the text begins with.
-TextFilter without_leading_space();
+/// "remove_whitespace": without white space around.
+TextFilter without_outer_space();
 
 /// "regex": of all matches of a pattern in Python's syntax the one at `select` (below 0: counted from the end), without
 /// white space around; of a match with groups the first one that is not empty. `fallback` where there is none.

@@ -21,6 +21,8 @@ TEST(TextFilter, OneOfTheMatchesIsTaken) {
   EXPECT_EQ(matched("and", -2, "none", "t")(text), "none");
   EXPECT_EQ(matched("^so", 0, "none", "t")("and\nso"), "none") << "^ is the beginning of the text, not of a line";
   EXPECT_EQ(matched("x*", 1, "none", "t")("\u00E9x"), "x") << "empty matches go on by whole characters";
+  EXPECT_EQ(matched("|ab", 1, "none", "t")("ab"), "ab") << "where an empty match stands another may begin";
+  EXPECT_EQ(matched("|ab", 3, "none", "t")("ab"), "none") << "empty, ab, empty";
   EXPECT_EQ(matched("(?P<word>\\w+)", 0, "none", "t")("\u00E9t\u00E9 x"), "\u00E9t\u00E9");
 }
 
@@ -28,8 +30,9 @@ TEST(TextFilter, WhatIsIgnoredIsLeftOut) {
   EXPECT_EQ(without_matches("[,$]", "t")("$1,234"), "1234");
   EXPECT_EQ(without_matches("(?s).*#### ", "t")("a\nb #### 7"), "7");
   EXPECT_EQ(without_matches("x*", "t")("axb"), "ab");
-  EXPECT_EQ(without_leading_space()("  a "), " a ");
-  EXPECT_EQ(without_leading_space()("a"), "a");
+  EXPECT_EQ(without_matches("x*?", "t")("axxb"), "ab");
+  EXPECT_EQ(without_outer_space()("  a b\n"), "a b");
+  EXPECT_EQ(without_outer_space()(" "), "");
   EXPECT_EQ(in_lower_case()("\u00C9T\u00C9"), "\u00E9t\u00E9");
   EXPECT_EQ(without_punctuation()("a.b_c-d \u2014"), "abcd \u2014");
   EXPECT_EQ(without_digits()("a1b20"), "ab");

@@ -1,13 +1,23 @@
 #include "eval/choice_tree.h"
 
 #include <algorithm>
-#include <set>
 
 namespace graft {
 namespace {
 
 using Choices = std::vector<ChoiceTokens::Choice>;
 using Members = std::vector<std::size_t>;  // of the choices
+using Tokens = std::vector<std::int64_t>;
+
+// Tokens at the beginning that two choices have in common.
+std::int64_t common(const Tokens& a, const Tokens& b) {
+  return std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin();
+}
+
+// All but the last one, which predicts nothing.
+std::int64_t read_of(const Tokens& tokens) {
+  return std::max<std::int64_t>(0, static_cast<std::int64_t>(tokens.size()) - 1);
+}
 
 class Tree {
  public:
@@ -33,7 +43,7 @@ class Tree {
   PredictingRows rows() && { return std::move(rows_); }
 
  private:
-  const std::vector<std::int64_t>& tokens(std::size_t member) const { return choices_[member].tokens; }
+  const Tokens& tokens(std::size_t member) const { return choices_[member].tokens; }
 
   // A segment of the tokens from `depth` on that all members need and are alike in, and what comes behind it.
   void run(const Members& members, std::size_t depth, std::int32_t parent) {
@@ -68,25 +78,36 @@ PredictingRows add_choices(Forest& forest, const Choices& choices, std::int32_t 
   return std::move(tree).rows();
 }
 
+// Of choices that are sorted, each has most in common with the one before it.
 std::int64_t tokens_of_choices(const Choices& choices) {
-  std::set<std::vector<std::int64_t>> beginnings;
-  for (const auto& choice : choices) {
-    for (std::size_t length = 1; length < choice.tokens.size(); ++length)
-      beginnings.emplace(choice.tokens.begin(), choice.tokens.begin() + static_cast<std::ptrdiff_t>(length));
+  std::vector<const Tokens*> sorted;
+  for (const auto& choice : choices) sorted.push_back(&choice.tokens);
+  std::sort(sorted.begin(), sorted.end(), [](const Tokens* a, const Tokens* b) { return *a < *b; });
+  std::int64_t count = 0;
+  for (std::size_t c = 0; c < sorted.size(); ++c) {
+    count += read_of(*sorted[c]);
+    if (c > 0) count -= std::min({common(*sorted[c - 1], *sorted[c]), read_of(*sorted[c - 1]), read_of(*sorted[c])});
   }
-  return static_cast<std::int64_t>(beginnings.size());
+  return count;
 }
 
-// A row is known by what of a choice is read up to it.
+// A row is known by how much of a choice is read up to it; of what choices have in common, the first counts.
 std::int64_t rows_only_read(const Choices& choices) {
-  std::set<std::vector<std::int64_t>> read, scored;
-  for (const auto& choice : choices) {
-    const auto context = static_cast<std::size_t>(choice.context);
-    for (std::size_t length = 0; length < choice.tokens.size(); ++length)
-      (length < context ? read : scored)
-          .emplace(choice.tokens.begin(), choice.tokens.begin() + static_cast<std::ptrdiff_t>(length));
+  std::int64_t count = 0;
+  for (std::size_t c = 0; c < choices.size(); ++c) {
+    const ChoiceTokens::Choice& here = choices[c];
+    if (here.context == 0) continue;
+    std::vector<bool> only_read(static_cast<std::size_t>(here.context), true);
+    for (std::size_t o = 0; o < choices.size(); ++o) {
+      if (o == c) continue;
+      const ChoiceTokens::Choice& other = choices[o];
+      const std::int64_t both = std::min(common(here.tokens, other.tokens), read_of(other.tokens));
+      for (std::int64_t row = o < c ? 0 : other.context; row <= both && row < here.context; ++row)
+        only_read[static_cast<std::size_t>(row)] = false;
+    }
+    count += std::count(only_read.begin(), only_read.end(), true);
   }
-  return std::count_if(read.begin(), read.end(), [&](const auto& beginning) { return scored.count(beginning) == 0; });
+  return count;
 }
 
 }  // namespace graft

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/memory.h"
+
 namespace graft {
 namespace {
 
@@ -64,6 +66,23 @@ TEST(ChoiceTree, CommonBeginningsAreComputedOnce) {
 TEST(ChoiceTree, OneMayBeginAnother) {
   expect_each_is_read_whole({{1}, {1, 2}, {1, 2, 3}}, 2);
   expect_each_is_read_whole({{1, 2, 3, 4, 5, 6}, {1, 2}, {1, 2, 3, 4}}, 5);
+}
+
+TEST(ChoiceTree, AnEarlyEndIsNoEndOfTheOthers) {
+  expect_each_is_read_whole({{1, 2}, {1, 2, 1, 5}, {1, 2, 3}, {1, 2, 3, 4}, {1, 3}}, 4);
+  EXPECT_EQ(tokens_of_choices(choices({{1, 2, 3}, {1, 2, 3}, {}})), 2);
+}
+
+// A window of running text is one choice as long as the model's context.
+TEST(ChoiceTree, CountingTakesNoMemoryBesideTheTokens) {
+  constexpr std::int64_t kLength = 8192;
+  auto windows = choices({Tokens(kLength, 7), Tokens(kLength, 7)});
+  windows[1].tokens.back() = 8;
+  begin_peak();
+  const std::int64_t before = peak_memory();
+  EXPECT_EQ(tokens_of_choices(windows), kLength - 1);
+  EXPECT_EQ(rows_only_read(windows), 0);
+  EXPECT_LT(peak_memory() - before, std::int64_t{32} << 20) << "each beginning of it would be 256 MiB";
 }
 
 // What is scored may begin at different places of what two choices have in common.

@@ -32,17 +32,19 @@ std::int64_t code_points(std::string_view text) {
 }
 
 // A prompt that is empty as tokens still needs one token to predict from.
-std::vector<std::int64_t> prompt_tokens(const Example& example, const Tokenizer& tokenizer) {
+std::vector<std::int64_t> prompt_tokens(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config) {
   auto prompt = ids(tokenizer.encode(example.prompt, true));
   if (!prompt.empty()) return prompt;
-  const auto start = tokenizer.bos() ? tokenizer.bos() : tokenizer.eos();
+  const auto start = token_in_front(config, tokenizer);
   if (!start)
-    fail(Category::InvalidArgument, example.where, "the prompt is empty and the tokenizer has no start token");
+    fail(Category::InvalidArgument, example.where,
+         "the prompt is empty, and neither the tokenizer nor the model names a start or end-of-text token");
   return {*start};
 }
 
-void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
-  const auto prompt = prompt_tokens(example, tokenizer);
+void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
+                           ChoiceTokens& out) {
+  const auto prompt = prompt_tokens(example, tokenizer, config);
   const auto behind_prompt = [&](const std::string& text) {
     auto whole = ids(tokenizer.encode(example.prompt + text, true));
     if (example.prompt.empty() && common_prefix(whole, prompt) == 0)
@@ -72,8 +74,8 @@ void tokenize_decoder_only(const Example& example, const Tokenizer& tokenizer, C
 }
 
 // The tokens that a generating model would have to write: the prompt's own are never merged with the text's.
-void tokenize_text(const Example& example, const Tokenizer& tokenizer, ChoiceTokens& out) {
-  out.prompt = prompt_tokens(example, tokenizer);
+void tokenize_text(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config, ChoiceTokens& out) {
+  out.prompt = prompt_tokens(example, tokenizer, config);
   const auto whole = ids(tokenizer.encode(example.prompt + example.choices.front(), true));
   auto& text = out.choices.front().tokens;
   if (common_prefix(whole, out.prompt) == out.prompt.size()) {
@@ -216,6 +218,12 @@ void refuse_alike(const ChoiceTokens& tokens, const Example& example) {
 
 }  // namespace
 
+std::optional<std::int64_t> token_in_front(const ModelConfig& config, const Tokenizer& tokenizer) {
+  if (tokenizer.bos()) return *tokenizer.bos();
+  if (tokenizer.eos()) return *tokenizer.eos();
+  return config.eos.empty() ? std::nullopt : std::optional<std::int64_t>(config.eos.front());
+}
+
 std::int64_t computed_tokens(const ChoiceTokens& example, const ModelConfig& config) {
   const auto prompt = static_cast<std::int64_t>(example.prompt.size());
   if (!config.encoder_decoder()) return prompt + tokens_of_choices(example.choices);
@@ -256,9 +264,9 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
     refuse_continuation(example);
     tokenize_encoder_decoder(example, tokenizer, tokens);
   } else if (example.writes) {
-    tokenize_text(example, tokenizer, tokens);
+    tokenize_text(example, tokenizer, config, tokens);
   } else {
-    tokenize_decoder_only(example, tokenizer, tokens);
+    tokenize_decoder_only(example, tokenizer, config, tokens);
   }
   refuse_alike(tokens, example);
   if (example.writes) end_text(tokens, end_of_text(config, tokenizer));
@@ -269,8 +277,8 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
 ChoiceTokens tokenize_prompt(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
                              std::int64_t max_prompt) {
   ChoiceTokens tokens;
-  tokens.prompt =
-      config.encoder_decoder() ? ids(tokenizer.encode(example.prompt, true)) : prompt_tokens(example, tokenizer);
+  tokens.prompt = config.encoder_decoder() ? ids(tokenizer.encode(example.prompt, true))
+                                           : prompt_tokens(example, tokenizer, config);
   cut_to_fit(tokens, longest_prompt(tokens, config, max_prompt), tokenizer.bos());
   return tokens;
 }

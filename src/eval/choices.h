@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "arch/core/model.h"
@@ -40,6 +41,9 @@ struct ChoiceTokens {
 
 /// Longest prompt for a model whose positions have no end (T5): what T0 was trained with (Sanh et al. 2022).
 constexpr std::int64_t kUnboundedPrompt = 1024;
+
+/// What stands in front of a text that begins with nothing: the start token, else an end-of-text token.
+std::optional<std::int64_t> token_in_front(const ModelConfig& config, const Tokenizer& tokenizer);
 
 /// Tokenises an example for a model. The prompt is cut from the left, behind its start token, where prompt and choices
 /// would not fit `max_positions`, or where it is longer than `max_prompt`; 0: no limit but the model's context, or

@@ -4,12 +4,12 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <iterator>
 #include <map>
 #include <optional>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
@@ -18,8 +18,6 @@
 
 namespace graft {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // What all prompts begin with, as cached keys and values. Its last token is computed in every batch: the root that the
 // prompts of a batch share, as only a root goes on a cache.
@@ -199,8 +197,7 @@ std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<Ch
     stop_if_interrupted("evaluation");
     auto scores = prefix.score(model, group, options);
     const auto ended = Clock::now();
-    if (options.on_scores)
-      options.on_scores(result.size(), scores, std::chrono::duration<double>(ended - began).count());
+    if (options.on_scores) options.on_scores(result.size(), scores, seconds_between(began, ended));
     began = ended;
     std::move(scores.begin(), scores.end(), std::back_inserter(result));
     if (progress) progress->update(static_cast<std::int64_t>(result.size()));

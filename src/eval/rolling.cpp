@@ -48,10 +48,11 @@ std::vector<ChoiceTokens> rolling_windows(const Example& document, const Tokeniz
   if (config.encoder_decoder())
     fail(Category::InvalidArgument, document.where,
          "the perplexity of running text needs a model without an encoder; this one has no text to go on");
-  const auto start = tokenizer.bos() ? tokenizer.bos() : tokenizer.eos();
+  const auto start = token_in_front(config, tokenizer);
   if (!start)
     fail(Category::InvalidArgument, document.where,
-         "the tokenizer has neither a start token nor an end-of-text token, so the first token has nothing in front");
+         "neither the tokenizer nor the model names a start or end-of-text token, so the first token has nothing in "
+         "front");
   const auto ids = tokenizer.encode(document.choices.front(), false);
   return rolling_windows(std::vector<std::int64_t>(ids.begin(), ids.end()), *start, window_length(config, max_prompt));
 }

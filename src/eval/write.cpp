@@ -1,9 +1,9 @@
 #include "eval/write.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 
+#include "base/clock.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
 #include "data/unicode.h"
@@ -11,8 +11,6 @@
 
 namespace graft {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 std::vector<Prompt> next_batch(const std::vector<ChoiceTokens>& examples, std::size_t first, std::int32_t slot,
                                const WriteOptions& options) {
@@ -49,7 +47,7 @@ std::vector<WrittenText> write_texts(const Model& model, const std::vector<Choic
     const auto prompts = next_batch(examples, texts.size(), slot, options);
     const auto generated = generate(model, prompts, how);
     const auto ended = Clock::now();
-    const double each = std::chrono::duration<double>(ended - began).count() / static_cast<double>(prompts.size());
+    const double each = seconds_between(began, ended) / static_cast<double>(prompts.size());
     began = ended;
     std::vector<std::pair<std::size_t, WrittenText>> done;
     for (std::size_t i = 0; i < generated.size(); ++i) {

@@ -10,7 +10,8 @@ namespace graft {
 using Activation = at::Tensor (*)(const at::Tensor& x);
 
 /// Of a ModelConfig::activation: "silu", "relu", "gelu" (exact), "gelu_new" (tanh form, Hendrycks and Gimpel 2016).
-/// Same shape and dtype out as in. Throws Unsupported with the nearest name.
+/// Same shape and dtype out as in; on the CPU the bits of a row do not depend on the others. Throws Unsupported with
+/// the nearest name.
 Activation activation(const std::string& name);
 
 /// activate(gate) ⊙ up, [N, F] each (GLU variants, Shazeer 2020). SiLU's is one pass over both, rounded once.

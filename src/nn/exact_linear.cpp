@@ -37,7 +37,8 @@ at::Tensor linear_by_tiles(const at::Tensor& x, const at::Tensor& weight, const 
 
 at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                         Activations activations) {
-  const bool invariant = activations == Activations::BatchInvariant && x.dim() == 2 && !learns(x) && !learns(weight);
+  const bool trained = learns(x) || learns(weight) || (bias && learns(*bias));
+  const bool invariant = activations == Activations::BatchInvariant && x.dim() == 2 && !trained;
   return invariant ? linear_by_tiles(x, weight, bias) : at::linear(x, weight, bias);
 }
 

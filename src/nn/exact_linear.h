@@ -20,8 +20,8 @@ enum class Activations { Exact, EightBit, BatchInvariant };
 /// follows from its shape: products of one shape are computed alike.
 constexpr std::int64_t kRowsOfAProduct = 256;
 
-/// y [N, out] = x [N, in] times weight [out, in] transposed, plus bias [out]: LibTorch's product, for BatchInvariant
-/// and an x without a gradient a tile at a time.
+/// y [N, out] = x [N, in] times weight [out, in] transposed, plus bias [out]: LibTorch's product, for BatchInvariant a
+/// tile at a time where none of them has a gradient.
 at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                         Activations activations);
 

@@ -79,10 +79,19 @@ void KvCache::advance(std::int32_t sequence, std::int64_t tokens) {
 void KvCache::truncate(std::int32_t sequence, std::int64_t length) {
   auto& here = sequences_[static_cast<std::size_t>(sequence)];
   here.length = std::min(here.length, length);
+  if (here.length >= here.shared) return;
+  // No room is left behind them, as begin_with() leaves none.
+  here.shared = here.length;
+  for (Layer& layer : here.layers) {
+    if (!layer.keys.rows.defined()) continue;
+    layer.keys = layer.keys.part(0, here.length);
+    layer.values = layer.values.part(0, here.length);
+  }
 }
 
 void KvCache::copy(std::int32_t source, std::int32_t target, std::int64_t same) {
   const std::int64_t more = length(source) - same;
+  truncate(target, same);
   for (std::int64_t layer = 0; layer < layers_; ++layer) {
     const Layer& from = at(source, layer);
     Layer& to = at(target, layer);
@@ -103,7 +112,7 @@ void KvCache::begin_with(std::int32_t target, const KvCache& other, std::int32_t
     to.layers[layer].keys = from.layers[layer].keys.part(0, from.length);
     to.layers[layer].values = from.layers[layer].values.part(0, from.length);
   }
-  to.length = from.length;
+  to.length = to.shared = from.length;
 }
 
 std::pair<at::Tensor, at::Tensor>& KvCache::cross(std::int32_t sequence, std::int64_t layer) {

@@ -38,8 +38,8 @@ class KvCache {
   /// Makes `target` the same as `source`; its first `same` visible tokens are so already and are not copied.
   void copy(std::int32_t source, std::int32_t target, std::int64_t same);
   /// Makes the empty sequence `target` begin with the visible tokens of `source` in another cache of as many layers,
-  /// which is not for encoder–decoder models. Their memory is shared until `target` grows, which copies them once.
-  /// Throws InvalidArgument where the other keeps them in another format.
+  /// which is not for encoder–decoder models. Their memory is shared until `target` grows, which copies them once; the
+  /// other cache is never written to. Throws InvalidArgument where that keeps them in another format.
   void begin_with(std::int32_t target, const KvCache& other, std::int32_t source);
   /// Forgets everything behind the first `length` tokens.
   void truncate(std::int32_t sequence, std::int64_t length);
@@ -55,6 +55,7 @@ class KvCache {
   };
   struct Sequence {
     std::int64_t length = 0;
+    std::int64_t shared = 0;  // of these, the first ones, whose memory may be another cache's
     std::vector<Layer> layers;
   };
 

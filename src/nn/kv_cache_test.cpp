@@ -72,6 +72,28 @@ TEST_P(KvCaches, CopiesAreIndependent) {
   expect_kept(target, k, v);
 }
 
+TEST_P(KvCaches, AnotherThatIsBegunWithIsNeverWrittenTo) {
+  const at::Tensor k = random(9, 1), v = random(9, 2), other = random(2, 3);
+  KvCache owner(2, GetParam());
+  const auto source = owner.add_sequence(), target = cache_.add_sequence(), copied = cache_.add_sequence();
+  for (std::int64_t layer = 0; layer < 2; ++layer) owner.append(source, layer, k + layer, v);
+  owner.advance(source, 9);
+  cache_.begin_with(target, owner, source);
+  cache_.begin_with(copied, owner, source);
+  expect_kept(target, k, v);
+  cache_.truncate(target, 5);
+  read(target, other, other);
+  const at::Tensor keys = at::cat({k.narrow(0, 0, 5), other}), values = at::cat({v.narrow(0, 0, 5), other});
+  expect_kept(target, keys, values);
+  cache_.copy(target, copied, 5);
+  expect_kept(copied, keys, values);
+  for (std::int64_t layer = 0; layer < 2; ++layer) {
+    const auto [kept_keys, kept_values] = owner.visible(source, layer);
+    EXPECT_TRUE(at::equal(kept_keys.values(at::kFloat), kept(k + layer, GetParam()))) << layer;
+    EXPECT_TRUE(at::equal(kept_values.values(at::kFloat), kept(v, GetParam()))) << layer;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, KvCaches, ::testing::Values(KvFormat::Dense, KvFormat::EightBit));
 
 TEST(KvCache, EightBitsTakeHalfOfBfloat16) {

@@ -79,7 +79,9 @@ double quantile(const std::vector<double>& sorted, double part) {
   const double place = part * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<std::size_t>(place);
   const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
+  const double rest = place - static_cast<double>(below);
+  if (rest == 0 || sorted[below] == sorted[above]) return sorted[below];  // either may be infinite
+  return sorted[below] + rest * (sorted[above] - sorted[below]);
 }
 
 Interval bootstrap(std::size_t count, const Statistic& statistic, const BootstrapOptions& options) {

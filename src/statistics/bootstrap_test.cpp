@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -23,6 +24,10 @@ TEST(Quantile, IsInterpolatedAsNumpyDoes) {
   EXPECT_DOUBLE_EQ(quantile({1, 2, 4, 8}, 0.5), 3);
   EXPECT_DOUBLE_EQ(quantile({1, 2, 4, 8}, 1), 8);
   EXPECT_DOUBLE_EQ(quantile({3}, 0.75), 3);
+  const double most = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(quantile({1, most, most}, 0.75), most);
+  EXPECT_EQ(quantile({1, 2, most}, 0.75), most);
+  EXPECT_EQ(quantile({1, 2, most}, 0.5), 2);
 }
 
 TEST(Bootstrap, IntervalOfAccuracyAgreesWithNumpy) {

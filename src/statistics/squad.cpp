@@ -15,9 +15,9 @@ bool is_ascii_punctuation(char c) {
   return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
 
-// What \w matches in Python.
+// What \w matches in Python, the underscore aside, which is punctuation and gone: letters and numbers, no marks.
 bool is_word_character(char32_t point) {
-  return (text::is_word(point) && !text::is_mark(point)) || text::is_numeric(point);
+  return text::is_letter(point) || text::is_numeric(point);
 }
 
 // Articles as one space.

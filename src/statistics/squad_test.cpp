@@ -9,6 +9,9 @@ TEST(Squad, NormalisesAsItsScriptDoes) {
   EXPECT_EQ(squad_normalised("The  Cat, an a\tA-B; the!"), "cat ab");
   EXPECT_EQ(squad_normalised("theatre\u2014the\u2014end"), "theatre\u2014 \u2014end") << "an article between dashes";
   EXPECT_EQ(squad_normalised("\u00C9t\u00E9\u00A0a"), "\u00E9t\u00E9");
+  EXPECT_EQ(squad_normalised("the\u200Dcat"), "\u200Dcat") << "a joiner is no part of a word";
+  EXPECT_EQ(squad_normalised("a\u0301 \u24D0the an\u00B2"), "\u0301 \u24D0 an\u00B2")
+      << "nor are marks and symbols, but numbers";
   EXPECT_EQ(squad_normalised("The."), "");
   EXPECT_EQ(squad_normalised(""), "");
 }

@@ -206,13 +206,14 @@ Regex::Regex(std::string_view pattern, const std::string& context, RegexSyntax s
 
 Regex::~Regex() = default;
 
-const std::size_t* Regex::match(std::string_view text, std::size_t from) const {
+const std::size_t* Regex::match(std::string_view text, std::size_t from, bool moves_on) const {
   thread_local Matcher matcher;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  const int found = compiled_->jit ? pcre2_jit_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
-                                                     matcher.data, matcher.context)
-                                   : pcre2_match(compiled_->code, subject, text.size(), from, PCRE2_NO_UTF_CHECK,
-                                                 matcher.data, matcher.context);
+  const std::uint32_t options = PCRE2_NO_UTF_CHECK | (moves_on ? PCRE2_NOTEMPTY_ATSTART : 0u);
+  const int found =
+      compiled_->jit
+          ? pcre2_jit_match(compiled_->code, subject, text.size(), from, options, matcher.data, matcher.context)
+          : pcre2_match(compiled_->code, subject, text.size(), from, options, matcher.data, matcher.context);
   if (found == PCRE2_ERROR_NOMATCH) return nullptr;
   if (found < 0) {
     fail(Category::ResourceExhausted, context_, "the pattern gave up on a text of {} bytes: {}; split the text",
@@ -222,15 +223,16 @@ const std::size_t* Regex::match(std::string_view text, std::size_t from) const {
 }
 
 bool Regex::find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const {
-  const std::size_t* bounds = match(text, from);
+  const std::size_t* bounds = match(text, from, false);
   if (bounds == nullptr) return false;
   begin = bounds[0];
   end = bounds[1];
   return true;
 }
 
-std::vector<std::pair<std::size_t, std::size_t>> Regex::find_groups(std::string_view text, std::size_t from) const {
-  const std::size_t* bounds = match(text, from);
+std::vector<std::pair<std::size_t, std::size_t>> Regex::find_groups(std::string_view text, std::size_t from,
+                                                                    bool moves_on) const {
+  const std::size_t* bounds = match(text, from, moves_on);
   if (bounds == nullptr) return {};
   std::vector<std::pair<std::size_t, std::size_t>> groups;
   for (std::size_t g = 0; g <= std::min(compiled_->groups, kMostBounds - 1); ++g) {

@@ -34,13 +34,15 @@ class Regex {
   /// Throws ResourceExhausted where matching would take too many steps.
   bool find(std::string_view text, std::size_t from, std::size_t& begin, std::size_t& end) const;
   /// The same with what each group matched: [begin, end) of the whole match, then of each group of the pattern, up to
-  /// 31; a group that took no part is empty at 0. No list where there is no match.
-  std::vector<std::pair<std::size_t, std::size_t>> find_groups(std::string_view text, std::size_t from) const;
+  /// 31; a group that took no part is empty at 0. No list where there is no match. One that `moves_on` is not empty at
+  /// `from`, where the match before it ended.
+  std::vector<std::pair<std::size_t, std::size_t>> find_groups(std::string_view text, std::size_t from,
+                                                               bool moves_on = false) const;
 
  private:
   struct Compiled;
   // The bounds of the match and its groups, or nullptr; until the thread's next match.
-  const std::size_t* match(std::string_view text, std::size_t from) const;
+  const std::size_t* match(std::string_view text, std::size_t from, bool moves_on) const;
   std::unique_ptr<Compiled> compiled_;
   std::string context_;
 };

@@ -115,6 +115,11 @@ bool is_python_space(char32_t point) {
   return (point >= 0x1C && point <= 0x1F) || is_white_space(point);
 }
 
+bool is_letter(char32_t point) {
+  if (point < 0x80) return (point >= 'A' && point <= 'Z') || (point >= 'a' && point <= 'z');
+  return (U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_L_MASK) != 0;
+}
+
 bool is_numeric(char32_t point) {
   if (point < 0x80) return point >= '0' && point <= '9';
   return (U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_N_MASK) != 0;

@@ -45,6 +45,7 @@ void append_utf8(std::string& out, char32_t point);
 bool is_white_space(char32_t point);  ///< property White_Space
 /// What Python's str.split and str.strip take for space: White_Space and the four information separators.
 bool is_python_space(char32_t point);
+bool is_letter(char32_t point);       ///< category L
 bool is_numeric(char32_t point);      ///< category N
 bool is_mark(char32_t point);         ///< category M
 bool is_punctuation(char32_t point);  ///< category P or ASCII punctuation

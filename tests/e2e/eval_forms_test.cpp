@@ -66,6 +66,21 @@ TEST_F(EvalForms, RunningTextHasPerplexities) {
   EXPECT_NE(listed.out.find("bits_per_byte"), std::string::npos) << listed.out;
 }
 
+// One word of two thousand letters is less likely than any number tells.
+TEST_F(EvalForms, APerplexityAboveAllNumbersIsReadAgain) {
+  std::string text;
+  for (int letter = 0; letter < 2000; ++letter) text += static_cast<char>('a' + letter * letter % 26);
+  write_file(folder() / "long.txt", text);
+  const Outcome end = run(on("running_text", "long.txt"));
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_TRUE(rows()[0].at("word_perplexity").at("value").is_null());
+  EXPECT_NE(end.out.find("inf (inf–inf)"), std::string::npos) << end.out;
+  const Outcome shown = run({"runs", "show", "out"});
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_NE(shown.out.find("inf (inf–inf)"), std::string::npos) << shown.out;
+  EXPECT_EQ(run({"runs", "list", "."}).out.find("cannot be read"), std::string::npos);
+}
+
 TEST_F(EvalForms, WindowsMayBeShorterAndAnswersStayWithTheirDocument) {
   write_file(folder() / "a/a.txt", "one two three four five six seven eight nine ten");
   write_file(folder() / "a/b.txt", "ten nine eight");

@@ -221,7 +221,7 @@ TEST_F(Eval, ATextToWriteIsRightWhereGreedyDecodingBeginsWithIt) {
       2, {"--balanced", "no classes"});
   expect_refused(run({"eval", "--model", "model", "--task", "sums.yaml", "--data", "sums.jsonl", "--normalisation",
                       "bytes", "--output", "out"}),
-                 2, {"--normalisation", "text to write"});
+                 2, {"--normalisation", "compares choices"});
 }
 
 TEST_F(Eval, Slips) {

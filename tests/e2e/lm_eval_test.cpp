@@ -156,6 +156,33 @@ TEST_F(LmEval, EveryOrderOfTheDemonstrationsIsASettingAndCalibratedRowsAreNone) 
   EXPECT_EQ(prompts.size(), 3u) << "each tells the prompt that was read";
 }
 
+TEST_F(LmEval, AnyOfSeveralRightChoicesIsRightWhateverDivides) {
+  const std::vector<std::string> choices = {"no", "it may well be so, who would know", "yes"};
+  std::string lines;
+  for (int row = 0; row < 6; ++row) {
+    const json targets = {{"choices", choices}, {"labels", json::array({1, 1, 0})}};
+    lines += json{{"question", "Is it " + std::to_string(row)}, {"mc2_targets", targets}}.dump() + "\n";
+  }
+  write_file(folder() / "mc.jsonl", lines);
+  const Outcome end = run("truthfulqa_mc2", "mc.jsonl", {"--output-format", "lm-eval"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto all = samples("0-shot", "truthfulqa_mc2");
+  ASSERT_EQ(all.size(), 6u);
+  for (const auto& sample : all) {
+    EXPECT_EQ(sample.at("doc").at("label"), json::array({0, 1})) << "as the harness takes several";
+    std::vector<double> sums, means;
+    for (std::size_t c = 0; c < choices.size(); ++c) {
+      sums.push_back(std::stod(sample.at("filtered_resps")[c][0].get<std::string>()));
+      means.push_back(sums.back() / static_cast<double>(choices[c].size() + 1));
+    }
+    const auto right = [](const std::vector<double>& values) {
+      return std::max_element(values.begin(), values.end()) - values.begin() < 2 ? 1.0 : 0.0;
+    };
+    EXPECT_EQ(sample.at("acc").get<double>(), right(sums));
+    EXPECT_EQ(sample.at("acc_norm").get<double>(), right(means));
+  }
+}
+
 TEST_F(LmEval, TextsToWriteAreLogLikelihoods) {
   std::string rows;
   for (int a = 0; a < 8; ++a) rows += json{{"q", std::to_string(a) + "+1"}, {"a", std::to_string(a + 1)}}.dump() + "\n";

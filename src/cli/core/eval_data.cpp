@@ -102,6 +102,7 @@ std::vector<std::string> reading_of(const Example& example) {
   std::vector<std::string> reading = {example.prompt};
   if (example.writes) return reading;
   reading.insert(reading.end(), example.choices.begin(), example.choices.end());
+  reading.push_back(example.continuation);
   return reading;
 }
 

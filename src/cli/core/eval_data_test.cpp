@@ -117,6 +117,21 @@ TEST_F(EvalDataTest, QuestionsWithTheSameChoiceTwiceAreNotAsked) {
   EXPECT_THAT(data.notes, ElementsAre(HasSubstr("1 of 3 held-out rows have the same choice twice")));
 }
 
+TEST_F(EvalDataTest, QuestionsThatAreReadAlikeDifferInWhatIsScored) {
+  write_file(folder_ / "partial.yaml",
+             "name: partial\nformat: csv\nsplits: {train: train.csv, test: test.csv}\nlabel: label\nlabels: [x, y]\n"
+             "max_tokens: {before: 3}\n"
+             "templates:\n  - {prompt: '{before}', choices: [' m', ' n'], continuation: ' {after}'}\n");
+  write_file(folder_ / "train.csv", "before,after,label\nwho 1,left,x\n");
+  write_file(folder_ / "test.csv", "before,after,label\nwho 2,stayed,y\nwho 3,left,x\n");
+  config_.task.name = (folder_ / "partial.yaml").string();
+  EvalSettings settings;
+  settings.shots = {0, 1};
+  const EvalData data = open(settings);
+  EXPECT_EQ(data.count(), 1) << "the one that reads like a candidate to its end is left out";
+  EXPECT_EQ(data.questions[0][0].continuation, " stayed");
+}
+
 TEST_F(EvalDataTest, FewQuestionsAreTold) {
   write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\nc,x\nd,y\ne,x\nf,y\n");
   config_.data.path = (folder_ / "pool.csv").string();

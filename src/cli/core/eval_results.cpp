@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
@@ -127,9 +128,14 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
   return json;
 }
 
+// The perplexity of a word may be above all numbers (of a text without spaces); JSON has null for that.
+double number_of(const nlohmann::json& value) {
+  return value.is_null() ? std::numeric_limits<double>::infinity() : value.get<double>();
+}
+
 ReportScore score_of(const nlohmann::json& score) {
   const auto& interval = score.at("bootstrap_95");
-  return {score.at("value").get<double>(), interval.at(0).get<double>(), interval.at(1).get<double>()};
+  return {number_of(score.at("value")), number_of(interval.at(0)), number_of(interval.at(1))};
 }
 
 EvaluatedDifference difference_of(const nlohmann::json& json) {

@@ -46,12 +46,15 @@ std::string text_key(const ChoiceTokens& prompt, const std::string& decoding) {
 }
 
 nlohmann::json scorer_json(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter) {
-  return {{"graft", GRAFT_VERSION},
-          {"model", hashes.weights},
-          {"settings", hashes.settings},
-          {"kept_as", base.model->parameters().storage()},
-          {"dtype", dtype_name(base.model->dtype())},
-          {"adapter", adapter == nullptr ? nlohmann::json() : nlohmann::json(adapter->hash)}};
+  nlohmann::json scorer = {{"graft", GRAFT_VERSION},
+                           {"model", hashes.weights},
+                           {"settings", hashes.settings},
+                           {"kept_as", base.model->parameters().storage()},
+                           {"dtype", dtype_name(base.model->dtype())},
+                           {"adapter", adapter == nullptr ? nlohmann::json() : nlohmann::json(adapter->hash)}};
+  // Another device rounds otherwise.
+  if (!base.model->device().is_cpu()) scorer["device"] = base.model->device().str();
+  return scorer;
 }
 
 // "runs/rte/adapter" is known by its run.
@@ -168,7 +171,7 @@ EvalScorer::Texts EvalScorer::write(const std::vector<Question>& prompts, const 
   options.generate = std::move(how);
   options.generate.slots = frozen_.slots();
   options.what = what;
-  const std::string decoding = decoding_text(options.generate);
+  const std::string decoding = decoding_text(options.generate, model().config());
   std::vector<std::string> keys;
   for (const auto& prompt : prompts) keys.push_back(text_key(prompt.tokens, decoding));
   for (const auto& group : groups) write_missing(prompts, group, keys, options);

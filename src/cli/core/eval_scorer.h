@@ -36,8 +36,8 @@ ModelHashes hashes_of(const Model& model, const std::filesystem::path& path);
 class EvalScorer {
  public:
   /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
-  /// adapter, the dtype and graft's version; they are the same whatever `batch_tokens`, as RankOptions has them. Throws
-  /// as ScoreStore.
+  /// adapter, dtype, device and graft's version; they are the same whatever `batch_tokens`, as RankOptions has them.
+  /// Throws as ScoreStore.
   EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
              const std::filesystem::path& folder, std::int64_t batch_tokens);
 

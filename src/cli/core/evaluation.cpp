@@ -176,11 +176,14 @@ GenerateOptions generate_options(const RunConfig& config, const Task& task, cons
   return options;
 }
 
-std::string decoding_text(const GenerateOptions& options) {
+std::string decoding_text(const GenerateOptions& options, const ModelConfig& model) {
   constexpr const char* kEarly[] = {"true", "false", "never"};
   std::string text =
       fmt::format("{} {} {} {} {}", options.max_new_tokens, options.beam.beams, options.beam.length_penalty,
                   options.sampling.no_repeat_ngram, kEarly[static_cast<std::size_t>(options.beam.early_stopping)]);
+  text += " " + options.tokenizer->hash();
+  // Of generation_config.json.
+  if (model.forced_bos) text += fmt::format(" begins with {}", *model.forced_bos);
   for (const auto& stop : options.stop) text += fmt::format(" {}:{}", stop.size(), stop);
   return text;
 }
@@ -287,7 +290,8 @@ std::string evaluation_key(const Job& job) {
     }
   };
   if (job.task.generates())
-    key.update("\n" + decoding_text(generate_options(job.config, job.task, *job.model, *job.tokenizer)));
+    key.update("\n" +
+               decoding_text(generate_options(job.config, job.task, *job.model, *job.tokenizer), job.model->config()));
   for (const auto& made : job.templates) {
     key.update("\n" + made.name);
     add(made.held_out);

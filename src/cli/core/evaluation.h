@@ -46,8 +46,8 @@ std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, c
 GenerateOptions generate_options(const RunConfig& config, const Task& task, const Model& model,
                                  const Tokenizer& tokenizer);
 
-/// All that a text follows from beside model, adapter and prompt, as text.
-std::string decoding_text(const GenerateOptions& options);
+/// All that a text follows from beside weights, config.json, adapter and prompt, as text. The options have a tokenizer.
+std::string decoding_text(const GenerateOptions& options, const ModelConfig& model);
 
 /// Generation: the text of every held-out prompt, without white space around.
 std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what);

@@ -3,6 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "generate/fake_tokenizer_test.h"
 
 namespace graft {
 namespace {
@@ -53,6 +58,40 @@ TEST(EvaluationMetric, CalibrationIsOfTheLabelled) {
   EXPECT_EQ(calibration->bins.size(), 15u);
   EXPECT_FALSE(calibration_of({}).has_value());
   EXPECT_FALSE(calibration_of({{1, 1, {-3}, {}}}).has_value()) << "a text to write";
+}
+
+class NamedTokenizer : public ByteTokenizer {
+ public:
+  explicit NamedTokenizer(std::string name) : name_(std::move(name)) {}
+  std::string hash() const override { return name_; }
+
+ private:
+  std::string name_;
+};
+
+// Kept texts are found by it.
+TEST(DecodingText, DiffersWithWhatATextFollowsFrom) {
+  const NamedTokenizer one("one"), other("other");
+  ModelConfig model, forced;
+  forced.forced_bos = 3;
+  GenerateOptions options;
+  options.tokenizer = &one;
+  std::set<std::string> texts = {decoding_text(options, model), decoding_text(options, forced)};
+  GenerateOptions changed = options;
+  changed.tokenizer = &other;
+  texts.insert(decoding_text(changed, model));
+  changed = options;
+  changed.stop = {"a", "b"};
+  texts.insert(decoding_text(changed, model));
+  changed.stop = {"a 1:b"};
+  texts.insert(decoding_text(changed, model));
+  changed = options;
+  changed.max_new_tokens = 7;
+  texts.insert(decoding_text(changed, model));
+  changed = options;
+  changed.beam.early_stopping = EarlyStopping::Never;
+  texts.insert(decoding_text(changed, model));
+  EXPECT_EQ(texts.size(), 7u);
 }
 
 TEST(EvaluationMetric, SpreadIsMedianAndQuartiles) {

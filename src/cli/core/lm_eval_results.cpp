@@ -40,7 +40,7 @@ Json directions_of(const Json& metrics) {
   return directions;
 }
 
-// What comes nearest to comparing texts without white space around.
+// As graft's own tasks compare texts.
 Json space_filter() {
   Json steps = Json::array();
   for (const char* function : {"remove_whitespace", "take_first"})

@@ -91,8 +91,13 @@ using Scores = std::vector<std::pair<std::string, double>>;  // of one question,
 
 Scores choice_scores_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
   const auto& sums = pass.sums[q];
-  const auto label = static_cast<std::size_t>(pass.ranked[q].truths.empty() ? question.label : pass.ranked[q].label);
-  const auto hit = [&](const std::vector<double>& values) { return first_highest(values) == label ? 1.0 : 0.0; };
+  const auto& truths = question.truths;
+  const auto hit = [&](const std::vector<double>& values) {
+    const auto best = static_cast<std::int64_t>(first_highest(values));
+    const bool right =
+        truths.empty() ? best == question.label : std::find(truths.begin(), truths.end(), best) != truths.end();
+    return right ? 1.0 : 0.0;
+  };
   Scores scores = {{"acc", hit(sums)}};
   const auto plain = plain_choices(question);
   scores.emplace_back("acc_norm", hit(over_length(sums, plain, characters_of)));
@@ -137,7 +142,7 @@ Json document_of(const EvalData& data, const EvalPass& pass, const Example& ques
     document["target"] = question.choices.front();
   } else {
     document["choices"] = plain_choices(question);
-    document["label"] = question.label;
+    document["label"] = question.truths.empty() ? Json(question.label) : Json(question.truths);
   }
   if (is_partial(question)) document["target"] = question.continuation;
   return document;

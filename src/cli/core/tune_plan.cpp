@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/tune_memory.h"
@@ -110,13 +110,13 @@ class Planner {
                                      : static_cast<double>(taken) / static_cast<double>(all);
     held_out.resize(count);
     if (!neutral.empty()) neutral.resize(count);
-    const auto began = std::chrono::steady_clock::now();
+    const auto began = Clock::now();
     if (plan.writes) {
       write_held_out(part, nullptr, "plan");
     } else {
       rank_in(part, part.templates.front(), nullptr, "plan");
     }
-    plan.evaluate_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() / share;
+    plan.evaluate_seconds = seconds_since(began) / share;
   }
 
   const Job& job_;

@@ -261,6 +261,18 @@ GRAFT_FOR_EACH_CPU void rotate(float* a, float* b, const float* cos, const float
   }
 }
 
+GRAFT_FOR_EACH_CPU void silu(const float* x, float* y, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = x[i] * sigmoid(x[i]);
+}
+
+GRAFT_FOR_EACH_CPU void gelu_tanh(const float* x, float* y, std::int64_t count) {
+  constexpr float kTwiceRoot = 1.59576912F;  // 2 √(2/π)
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float cube = x[i] * x[i] * x[i];
+    y[i] = x[i] * sigmoid(kTwiceRoot * (x[i] + 0.044715F * cube));
+  }
+}
+
 GRAFT_FOR_EACH_CPU void silu_gate(const float* gate, const float* up, float* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
 }

@@ -51,6 +51,10 @@ float exponentials(float* x, float shift, std::int64_t count);
 void softmax_backward(const float* p, float* gradient, float mean, float scale, std::int64_t count);
 /// a becomes a·cos - b·sin, b becomes b·cos + a·sin.
 void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t count);
+/// y = silu(x)
+void silu(const float* x, float* y, std::int64_t count);
+/// y = x / (1 + exp(-2 u)), u = √(2/π) (x + 0.044715 x³): GELU in its tanh form (Hendrycks and Gimpel 2016).
+void gelu_tanh(const float* x, float* y, std::int64_t count);
 /// out = silu(gate) ⊙ up, with silu(x) = x / (1 + exp(-x)).
 void silu_gate(const float* gate, const float* up, float* out, std::int64_t count);
 /// From the gradient of silu_gate()'s result those of gate and up, in their places.

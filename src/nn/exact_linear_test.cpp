@@ -1,0 +1,67 @@
+#include "nn/exact_linear.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+namespace graft {
+namespace {
+
+constexpr std::int64_t kRows = 600, kIn = 576, kOut = 192;
+
+at::Tensor random(at::IntArrayRef shape, std::uint64_t seed) {
+  return at::randn(shape, at::detail::createCPUGenerator(seed));
+}
+
+at::Tensor invariant(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  return exact_linear(x, weight, bias, Activations::BatchInvariant);
+}
+
+TEST(ExactLinear, TheBitsOfARowDoNotDependOnTheRowsBesideIt) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = random({kRows, kIn}, 1).to(dtype), bias = random({kOut}, 3).to(dtype),
+                     weight = random({kOut, kIn}, 2).to(dtype);
+    for (const at::Tensor& laid_out : {weight, weight.t().contiguous().t()}) {
+      for (const auto& added : {std::optional<at::Tensor>(), std::optional<at::Tensor>(bias)}) {
+        const at::Tensor all = invariant(x, laid_out, added), want = at::linear(x, laid_out, added);
+        const double close = dtype == at::kFloat ? 1e-3 : 1;
+        EXPECT_LE((all - want).abs().max().item<double>(), close);
+        for (const std::int64_t rows : {1, 2, 255, 256, 257}) {
+          const at::Tensor last = invariant(x.narrow(0, kRows - rows, rows), laid_out, added);
+          EXPECT_TRUE(at::equal(last, all.narrow(0, kRows - rows, rows))) << rows << " rows, " << dtype;
+        }
+      }
+    }
+  }
+}
+
+TEST(ExactLinear, WhatIsTrainedHasItsGradient) {
+  const at::Tensor x = random({3, 8}, 1).requires_grad_(true), weight = random({4, 8}, 2).requires_grad_(true),
+                   bias = random({4}, 3).requires_grad_(true);
+  invariant(x, weight.detach(), std::nullopt).sum().backward();
+  EXPECT_TRUE(x.grad().defined());
+  invariant(x.detach(), weight, std::nullopt).sum().backward();
+  EXPECT_TRUE(weight.grad().defined());
+  invariant(x.detach(), weight.detach(), bias).sum().backward();
+  EXPECT_TRUE(bias.grad().eq(3).all().item<bool>());
+}
+
+TEST(ByTiles, EachTileIsWholeAndEndsInZeros) {
+  const at::Tensor x = random({300, 5}, 1), y = random({300, 2}, 2);
+  std::vector<std::int64_t> seen;
+  const at::Tensor got = by_tiles({x, y}, [&](const std::vector<at::Tensor>& tile) {
+    seen.push_back(tile[0].size(0));
+    EXPECT_EQ(tile[1].size(0), kRowsOfAProduct);
+    if (seen.size() == 2) {
+      EXPECT_EQ(tile[0].narrow(0, 44, 212).abs().max().item<float>(), 0);
+    }
+    return tile[0].narrow(1, 0, 2) + tile[1];
+  });
+  EXPECT_EQ(seen, (std::vector<std::int64_t>{kRowsOfAProduct, kRowsOfAProduct}));
+  EXPECT_TRUE(at::equal(got, x.narrow(1, 0, 2) + y));
+}
+
+}  // namespace
+}  // namespace graft
