@@ -93,7 +93,10 @@ void show_evaluation(const FoundRun& run) {
   const nlohmann::json results = read_results(run.folder);
   if (results.contains("command")) fmt::print("command: {}\n\n", results.at("command").get<std::string>());
   const auto tasks = evaluated_tasks(run.folder);
-  for (const auto& task : tasks) print_evaluated(task);
+  for (const auto& task : tasks) {
+    print_evaluated(task);
+    print_slices(task);
+  }
   print_overview(tasks);
 }
 

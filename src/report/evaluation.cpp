@@ -28,7 +28,8 @@ constexpr const char* kExplanation =
     "all probabilities from the truth, 0 to 2. Both are of the answers of all runs. Metrics of texts that were written "
     "are in the unit of docs/metrics.md, with bootstrap intervals over the questions; their differences and p-values "
     "are "
-    "of the paired bootstrap, too.";
+    "of the paired bootstrap, too. Tables by a field tell the accuracy of the questions with one value, with Wilson's "
+    "interval.";
 
 std::string points(double fraction) {
   if (!std::isfinite(fraction)) return "–";
@@ -199,6 +200,13 @@ std::string losses(const EvaluatedRow& row) {
   return text;
 }
 
+std::string slice_tables(const EvaluatedTask& task) {
+  std::string tables;
+  for (const auto& field : sliced_fields(task))
+    tables += "<h3>By " + escape(field) + "</h3>" + text_table(slice_lines(task, field), 1);
+  return tables;
+}
+
 std::string task_section(const EvaluatedTask& task, std::size_t index) {
   std::string rows, notes;
   for (const auto& row : task.rows) {
@@ -208,24 +216,16 @@ std::string task_section(const EvaluatedTask& task, std::size_t index) {
   for (const auto& note : task.notes) notes += "<p class=\"note\">" + escape(note) + ".</p>";
   const std::string table = fmt::format(
       "<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>", head(task), rows);
-  return section(fmt::format("task{}", index), escape(task.name),
-                 bars(task) + curve(task) + table + reliability(task) + written_table(task) + notes);
+  return section(
+      fmt::format("task{}", index), escape(task.name),
+      bars(task) + curve(task) + table + slice_tables(task) + reliability(task) + written_table(task) + notes);
 }
 
 std::string overview(const std::vector<EvaluatedTask>& tasks) {
   const auto lines = overview_of(tasks);
   if (lines.empty()) return "";
   constexpr std::size_t kNames = 2;  // task and setting
-  std::string rows;
-  for (const auto& line : lines) {
-    const bool first = &line == &lines.front();
-    std::string cells;
-    for (std::size_t c = 0; c < line.size(); ++c)
-      cells += fmt::format("<{0}{1}{2}>{3}</{0}>", first ? "th" : "td", first ? " scope=\"col\"" : "",
-                           c < kNames ? "" : " class=\"n\"", escape(line[c]));
-    rows += first ? "<thead><tr>" + cells + "</tr></thead><tbody>" : "<tr>" + cells + "</tr>";
-  }
-  return section("overview", "All tasks", "<div class=\"scroll\"><table>" + rows + "</tbody></table></div>");
+  return section("overview", "All tasks", text_table(lines, kNames));
 }
 
 std::string header(const EvaluationReport& report) {

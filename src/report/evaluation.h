@@ -57,18 +57,33 @@ struct EvaluatedRow {
   std::int64_t cut = 0;      ///< prompts that lost their beginning, over all runs
 };
 
+/// A setting on the questions of a slice.
+struct EvaluatedSliceScore {
+  ReportScore accuracy;               ///< with Wilson's interval
+  std::optional<ReportScore> metric;  ///< EvaluatedTask::text_metric, with its bootstrap interval
+};
+
+/// The questions whose rows say the same in one field.
+struct EvaluatedSlice {
+  std::string field, value;
+  std::int64_t others = 0;  ///< above 0: so many values that few rows have, told together; `value` is empty then
+  std::int64_t examples = 0;
+  std::vector<EvaluatedSliceScore> rows = {};  ///< by EvaluatedTask::rows
+};
+
 struct EvaluatedTask {
   std::string name;
   std::int64_t examples = 0;
-  double chance = 0;                 ///< accuracy of guessing; 0: there is no guessing
-  std::string runs;                  ///< what several runs are: "3 seeds"; empty for one
-  std::vector<std::string> metrics;  ///< beside accuracy
-  bool percent = true;               ///< these are fractions
-  bool graded = true;                ///< answers are right or wrong; of running text there are only metrics
-  std::string text_metric;           ///< the first of them that is of written texts; empty: nothing was written
-  std::vector<EvaluatedText> texts;  ///< of the first questions
-  std::vector<EvaluatedRow> rows;    ///< the first is what the others are compared with
-  std::vector<std::string> notes;    ///< sentences
+  double chance = 0;                   ///< accuracy of guessing; 0: there is no guessing
+  std::string runs;                    ///< what several runs are: "3 seeds"; empty for one
+  std::vector<std::string> metrics;    ///< beside accuracy
+  bool percent = true;                 ///< these are fractions
+  bool graded = true;                  ///< answers are right or wrong; of running text there are only metrics
+  std::string text_metric;             ///< the first of them that is of written texts; empty: nothing was written
+  std::vector<EvaluatedText> texts;    ///< of the first questions
+  std::vector<EvaluatedRow> rows;      ///< the first is what the others are compared with
+  std::vector<std::string> notes;      ///< sentences
+  std::vector<EvaluatedSlice> slices;  ///< field by field, of each the most frequent value first
 };
 
 struct EvaluationReport {
@@ -88,6 +103,17 @@ std::string render_evaluation(const EvaluationReport& report);
 /// intervals, difference to the task's first setting, seconds and FLOPs of a question. Means over the tasks end it, of
 /// each setting that all of them have and of the adapters where each has one. Empty for fewer than two tasks.
 std::vector<std::vector<std::string>> overview_of(const std::vector<EvaluatedTask>& tasks);
+
+/// The fields of the slices of a task, in their order.
+std::vector<std::string> sliced_fields(const EvaluatedTask& task);
+
+/// The slices by one of these fields, as lines of equally many cells, the headings the first: value, questions, and
+/// accuracy of every setting with Wilson's interval; of texts that were written also their metric with its bootstrap
+/// interval.
+std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, const std::string& field);
+
+/// "female", "(none)" for an empty value, "37 other values".
+std::string slice_name(const std::string& value, std::int64_t others);
 
 /// Whether a row has accuracies over orders of its demonstrations, or tells of its calibration.
 bool has_orders(const EvaluatedTask& task);

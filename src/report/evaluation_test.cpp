@@ -70,6 +70,37 @@ TEST(EvaluationPage, TextsThatWereWrittenAreShown) {
   EXPECT_EQ(render_evaluation(report()).find("Texts that were written"), std::string::npos);
 }
 
+TEST(EvaluationPage, SlicesAreTablesByField) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  const std::vector<EvaluatedSliceScore> scores(4, {{0.25, 0.125, 0.5}, std::nullopt});
+  task.slices = {{"<gender>", "female", 0, 1200, scores},
+                 {"<gender>", "", 0, 70, scores},
+                 {"<gender>", "", 3, 7, scores},
+                 {"place", "here", 0, 1277, scores}};
+  EXPECT_EQ(sliced_fields(task), (std::vector<std::string>{"<gender>", "place"}));
+  using Line = std::vector<std::string>;
+  const auto lines = slice_lines(task, "<gender>");
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0], (Line{"<gender>", "questions", "0-shot", "1-shot", "8-shot", "runs/<rte> (ia3)"}));
+  EXPECT_EQ(lines[1][0], "female");
+  EXPECT_EQ(lines[1][1], "1,200");
+  EXPECT_EQ(lines[1][2], "25.0% (12.5–50.0)");
+  EXPECT_EQ(lines[2][0], "(none)");
+  EXPECT_EQ(lines[3][0], "3 other values");
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  for (const char* part : {"<h3>By &lt;gender&gt;</h3>", "<h3>By place</h3>", "3 other values", "25.0% (12.5–50.0)"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  task.text_metric = "bleu";
+  for (auto& slice : task.slices) slice.rows[0].metric = ReportScore{31.5, 30, 33};
+  const auto written = slice_lines(task, "place");
+  EXPECT_EQ(written[0][2], "0-shot accuracy");
+  EXPECT_EQ(written[0][3], "0-shot bleu");
+  EXPECT_EQ(written[1][3], "31.5 (30–33)");
+  EXPECT_EQ(written[1][5], "-");
+}
+
 TEST(EvaluationPage, CalibrationAndOrdersHaveColumnsAndDrawings) {
   EvaluationReport made = report();
   auto& rows = made.tasks[0].rows;

@@ -27,6 +27,7 @@ struct EvalSettings {
   PromptLayout layout;
   std::string normalisation;         ///< empty: the task's
   std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity too
+  std::vector<std::string> slices;   ///< fields by which scores are told apart, beside those of the task
 };
 
 /// What the questions share with other examples.
@@ -59,10 +60,13 @@ struct EvalData {
 };
 
 /// The task a configuration names, as the settings score it. Throws InvalidArgument for metrics, templates and
-/// normalisations that there are not, and for what a task with a text to write has not. Reads no data.
+/// normalisations that there are not, and for what a task with a text to write, or with running text, has not. Reads no
+/// data.
 Task eval_task(const RunConfig& config, const EvalSettings& settings);
 
-/// Reads and renders the rows. Throws as evaluation_data and render, and InvalidArgument where nothing is left to ask.
+/// Reads and renders the rows. Throws as evaluation_data and render, and InvalidArgument where nothing is left to ask,
+/// or where no row has a field that the settings' slices name. (Of the task's own, such a field is left out with a
+/// note.)
 EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, const Tokenizer& tokenizer);
 
 /// The demonstrations of one pass over the questions: one number of shots, one template, one seed.

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
+#include "cli/core/eval_slices.h"
 #include "cli/core/evaluation.h"
 #include "data/text_filter.h"
 #include "report/markup.h"
@@ -124,6 +125,7 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
     json["probabilities"] = answer.probabilities;
   }
   json["dropped"] = pass.dropped[q];
+  for (std::size_t f = 0; f < data.task.slices.size(); ++f) json["slices"][data.task.slices[f]] = question.slices[f];
   return json;
 }
 
@@ -266,6 +268,7 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
                {"rows", Json::array()}};
   for (std::size_t r = 0; r < rows.size(); ++r)
     json["rows"].push_back(row_json(data, rows[r], scores.rows[r], scores.text_metric));
+  if (!scores.slices.empty()) json["slices"] = slices_json(scores);
   return json;
 }
 
@@ -276,6 +279,7 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   entry.at("chance").get_to(task.chance);
   entry.at("notes").get_to(task.notes);
   task.percent = task.chance > 0;
+  if (entry.contains("slices")) task.slices = slices_from(entry.at("slices"));
   std::size_t runs = 0;
   for (const auto& row : entry.at("rows")) {
     task.rows.push_back(row_of(row));
@@ -332,6 +336,14 @@ void print_evaluated(const EvaluatedTask& task) {
       fmt::print("{}: {} prompts alone are too long and lost their beginning\n", row.name, grouped(row.cut));
   }
   fmt::print("\n");
+}
+
+void print_slices(const EvaluatedTask& task) {
+  for (const auto& field : sliced_fields(task)) {
+    fmt::print("{} by {}\n", task.name, field);
+    print_columns(slice_lines(task, field));
+    fmt::print("\n");
+  }
 }
 
 void print_overview(const std::vector<EvaluatedTask>& tasks) {

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 
+#include "cli/core/eval_slices.h"
 #include "cli/core/evaluation.h"
 #include "data/text_filter.h"
 #include "eval/rolling.h"
@@ -69,6 +70,21 @@ class Statistics {
     return {{paired.difference, paired.interval.low, paired.interval.high}, paired.p_value};
   }
 
+  /// By slice. `text_metric` is empty where nothing was written.
+  std::vector<EvaluatedSliceScore> by_slice(const EvalRow& row, const std::vector<QuestionSlice>& slices,
+                                            const std::string& text_metric) const {
+    std::vector<EvaluatedSliceScore> scores;
+    if (slices.empty()) return scores;
+    const Answers answers = answers_of(row);
+    const Statistic written = text_metric.empty() ? Statistic() : text_statistic(text_metric, row);
+    for (const auto& slice : slices) {
+      EvaluatedSliceScore score{share_of_right(answers.runs, slice.questions), std::nullopt};
+      if (written) score.metric = interval_over(slice.questions, written);
+      scores.push_back(score);
+    }
+    return scores;
+  }
+
   EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
     const Answers first = answers_of(base), second = answers_of(row);
     const auto paired = paired_bootstrap_runs("accuracy", truth_, first.runs, second.runs, classes_);
@@ -81,6 +97,8 @@ class Statistics {
   }
 
  private:
+  using Statistic = std::function<double(std::span<const std::size_t>)>;
+
   // `runs` are views of `lists`.
   struct Answers {
     std::vector<std::vector<std::int64_t>> lists;
@@ -185,14 +203,32 @@ class Statistics {
     return {std::min(mean, 1.0), interval.low, interval.high};  // a sum of thirds may be a bit above 1
   }
 
-  using Statistic = std::function<double(std::span<const std::size_t>)>;
+  // Over all runs, with Wilson's interval.
+  ReportScore share_of_right(const Runs& runs, const std::vector<std::size_t>& questions) const {
+    std::int64_t right = 0;
+    for (const auto& predicted : runs)
+      for (const auto q : questions) right += predicted[q] == truth_[q] ? 1 : 0;
+    const double part = static_cast<double>(right) / static_cast<double>(questions.size() * runs.size());
+    const Interval interval = wilson(part, static_cast<std::int64_t>(questions.size()));
+    return {part, interval.low, interval.high};
+  }
 
   // The value for all questions, with the interval over resamples of them.
   ReportScore interval_of(const Statistic& statistic) const {
     std::vector<std::size_t> all(truth_.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
-    const Interval interval = bootstrap(truth_.size(), statistic);
-    return {statistic(all), interval.low, interval.high};
+    return interval_over(all, statistic);
+  }
+
+  // The same for some of them.
+  static ReportScore interval_over(const std::vector<std::size_t>& questions, const Statistic& statistic) {
+    std::vector<std::size_t> drawn;
+    const Interval interval = bootstrap(questions.size(), [&](std::span<const std::size_t> places) {
+      drawn.clear();
+      for (const auto place : places) drawn.push_back(questions[place]);
+      return statistic(drawn);
+    });
+    return {statistic(questions), interval.low, interval.high};
   }
 
   // The mean over the runs of a metric of what they wrote. Texts are read once, whatever is resampled.
@@ -322,8 +358,13 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
   const auto written = std::find_if(task.metrics.begin(), task.metrics.end(), is_text_metric);
   if (written != task.metrics.end()) task.text_metric = *written;
   task.texts = texts_of(data, rows);
+  const auto slices = slices_of(data.task.slices, data.questions.front());
+  for (const auto& slice : slices)
+    task.slices.push_back({slice.field, slice.value, slice.others, static_cast<std::int64_t>(slice.questions.size())});
   for (const auto& row : rows) {
     task.rows.push_back(statistics.row(row));
+    const auto scores = statistics.by_slice(row, slices, task.text_metric);
+    for (std::size_t s = 0; s < scores.size(); ++s) task.slices[s].rows.push_back(scores[s]);
     if (&row == &rows.front()) continue;
     if (task.graded) task.rows.back().difference = statistics.difference(rows.front(), row);
     if (!task.text_metric.empty())
