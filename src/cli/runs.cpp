@@ -38,7 +38,7 @@ void declare(CLI::App& app) {
   app.add_option(
       "folders", a.folders,
       "list: the folder that runs are in (default: runs); compare: two run folders, or one whose settings are "
-      "compared; show and plot: run folders of graft tune, or folders of graft eval; show: of graft compare too");
+      "compared; show and plot: run folders of graft tune, or folders of graft eval or graft compare");
   app.add_option("--setting", a.settings,
                  "compare: before, after, 0-shot, … of both folders; given twice, of the first and of the second");
   app.add_flag("--loss", a.loss, "plot: the training loss, not accuracy");
@@ -179,6 +179,7 @@ const Verb runs{"runs", "list, show, compare and draw what was tuned and evaluat
                 "  graft runs compare runs/bbc-ia3 runs/bbc-lora\n"
                 "  graft runs compare runs/eval-rte --setting 0-shot --setting 8-shot\n"
                 "  graft runs plot runs/eval-rte runs/eval-cb --output shots.svg\n"
+                "  graft runs plot runs/curve --output examples.svg\n"
                 "  graft runs plot runs/bbc-ia3 runs/bbc-lora --loss --output loss.svg\n",
                 declare, run};
 }  // namespace cli

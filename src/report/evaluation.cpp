@@ -67,8 +67,7 @@ std::string bars(const EvaluatedTask& task) {
 Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
   Series series{name, {}, false, true};
   for (const auto& row : task.rows) {
-    if (!row.adapted && row.calibrated == calibrated)
-      series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+    if (!row.adapted && row.calibrated == calibrated) add_over_runs(series, row);
   }
   return series;
 }
@@ -81,7 +80,7 @@ std::string curve(const EvaluatedTask& task) {
   chart.x_label = "demonstrations";
   chart.y_label = "accuracy";
   chart.percent = true;
-  chart.whole_x = true;
+  chart.log_x = true;
   chart.series = {by_shots(task, "in context", false)};
   const auto points = chart.series.front().points;
   if (points.size() < 3) return "";
@@ -92,7 +91,9 @@ std::string curve(const EvaluatedTask& task) {
     const double value = row.accuracy.value;
     chart.series.push_back({row.name, {{points.front().x, value}, {points.back().x, value}}, false, false});
   }
-  return figure(draw(chart), "Accuracy by the number of demonstrations");
+  return figure(draw(chart), task.runs.empty() ? "Accuracy by the number of demonstrations"
+                                               : "Accuracy by the number of demonstrations: median over " +
+                                                     escape(task.runs) + ", with quartiles");
 }
 
 std::string reliability(const EvaluatedTask& task) {
@@ -238,6 +239,13 @@ std::string header(const EvaluationReport& report) {
 }
 
 }  // namespace
+
+void add_over_runs(Series& series, const EvaluatedRow& row) {
+  const ReportScore score =
+      row.spread.value_or(ReportScore{row.accuracy.value, row.accuracy.value, row.accuracy.value});
+  series.points.push_back({static_cast<double>(row.shots), score.value});
+  series.band.emplace_back(score.low, score.high);
+}
 
 bool has_orders(const EvaluatedTask& task) {
   return std::any_of(task.rows.begin(), task.rows.end(), [](const auto& row) { return row.orders.has_value(); });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "report/html.h"
+#include "report/svg.h"
 
 namespace graft {
 
@@ -95,8 +96,8 @@ struct EvaluationReport {
   std::vector<ReportCommand> commands;
 };
 
-/// The whole page: bars with intervals and a table for each task, a curve over the number of demonstrations where there
-/// are three or more. Every text may be hostile: it is escaped.
+/// The whole page: bars with intervals and a table for each task, a curve over the number of demonstrations (median and
+/// quartiles over the runs) where there are three or more. Every text may be hostile: it is escaped.
 std::string render_evaluation(const EvaluationReport& report);
 
 /// All tasks under each other, as lines of equally many cells, the headings the first: task, setting, accuracy,
@@ -114,6 +115,10 @@ std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, con
 
 /// "female", "(none)" for an empty value, "37 other values".
 std::string slice_name(const std::string& value, std::int64_t others);
+
+/// Adds the setting to a curve over the number of demonstrations: the median over its runs with the quartiles as band;
+/// of one run its accuracy, without spread.
+void add_over_runs(Series& series, const EvaluatedRow& row);
 
 /// Whether a row has accuracies over orders of its demonstrations, or tells of its calibration.
 bool has_orders(const EvaluatedTask& task);

@@ -48,6 +48,7 @@ TEST(EvaluationPage, ShowsEverySettingWithIntervalsAndTests) {
   const std::string html = render_evaluation(report());
   EXPECT_EQ(markup_problem(html), "");
   EXPECT_EQ(count(html, "<svg"), 2u) << "bars, and a curve over three numbers of demonstrations";
+  EXPECT_NE(html.find("class=\"band s0\""), std::string::npos) << "from quartile to quartile";
   for (const char* part : {"8-shot", "+10.0 (−1.0 to +21.0)", "&lt;0.001", "12:34", "over 3 seeds", "macro_f1",
                            "1,234 demonstrations did not fit", "7 prompts alone are too long", "1.5 G", "2.5 G",
                            "sha256 abc", "&lt;repeat&gt;", "1,277 questions, 50.0% by chance"})

@@ -21,6 +21,7 @@ struct Series {
   std::vector<Point> points;  ///< x ascending
   bool smooth = false;        ///< draw a centred moving average boldly over the raw line drawn faintly
   bool markers = false;       ///< a dot per point, for few points
+  std::vector<std::pair<double, double>> band = {};  ///< low and high of every point, drawn as an area; empty: none
 };
 
 struct LineChart {
@@ -31,6 +32,7 @@ struct LineChart {
   std::vector<Series> series;
   bool percent = false;  ///< y is a fraction, drawn as percent
   bool whole_x = false;  ///< x counts: no ticks between whole numbers
+  bool log_x = false;  ///< x, 0 or more, is drawn by its logarithm (of 1 + x where one is 0), with ticks at the points
   bool from_zero = false;
   int width = 520;
   int height = 280;

@@ -9,7 +9,9 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/core/comparison_run.h"
 #include "cli/core/eval_results.h"
+#include "cli/core/evaluation.h"
 #include "cli/core/job.h"
 #include "cli/core/mixture.h"
 #include "report/markup.h"
@@ -184,19 +186,63 @@ void add_shots(LineChart& chart, const fs::path& folder) {
     if (!task.graded) continue;
     Series series{fmt::format("{} {}", folder.string(), task.name), {}, false, true};
     for (const auto& row : task.rows) {
-      if (!row.adapted && !row.calibrated)
-        series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+      if (!row.adapted && !row.calibrated) add_over_runs(series, row);
     }
     if (!series.points.empty()) chart.series.push_back(series);
   }
 }
 
+// "rte.ia3" of "rte.ia3.shots8", which graft compare names a variant on several numbers of examples.
+std::string without_shots(const std::string& name) {
+  constexpr std::string_view kShots = ".shots";
+  const std::size_t shots = name.rfind(kShots);
+  const bool counted =
+      shots != std::string::npos && name.find_first_not_of("0123456789", shots + kShots.size()) == std::string::npos;
+  return counted ? name.substr(0, shots) : name;
+}
+
+// A curve a task and variant. Of runs that are not at their end nothing is drawn.
+void add_examples(LineChart& chart, const fs::path& folder) {
+  std::map<std::string, std::map<std::int64_t, std::vector<double>>> curves;
+  for (const auto& member : compared_runs(folder)) {
+    const nlohmann::json summary = read_summary(member);
+    if (!summary.is_object() || !summary.contains("after")) continue;
+    const std::int64_t shots = config_of_run(member).data.shots;
+    const auto score = compared_score(summary, "after", metric_of(summary.at("before")));
+    if (score && shots > 0) curves[without_shots(*compared_name(member))][shots].push_back(*score);
+  }
+  for (const auto& [name, by_shots] : curves) {
+    if (by_shots.size() < 2) continue;
+    Series series{fmt::format("{} {}", folder.string(), name), {}, false, true};
+    for (const auto& [shots, scores] : by_shots) {
+      const ReportScore score = quartiles_of(scores);
+      series.points.push_back({static_cast<double>(shots), score.value});
+      series.band.emplace_back(score.low, score.high);
+    }
+    chart.series.push_back(std::move(series));
+  }
+}
+
 void add_steps(LineChart& chart, const fs::path& folder, bool loss) {
   if (!RunFolder::is_run(folder))
-    fail(Category::InvalidArgument, folder.string(), "is no folder that graft tune or graft eval wrote");
+    fail(Category::InvalidArgument, folder.string(), "is no folder that graft tune, compare or eval wrote");
+  auto points = loss ? losses_of(folder) : accuracies_of(folder);
+  if (!points.empty()) chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+}
+
+// What the horizontal axis of a folder counts.
+enum class Drawn { Shots, Examples, Steps };
+
+Drawn drawn_of(const fs::path& folder) {
+  if (is_evaluation(folder)) return Drawn::Shots;
+  return !RunFolder::is_run(folder) && !compared_runs(folder).empty() ? Drawn::Examples : Drawn::Steps;
+}
+
+void add_curves(LineChart& chart, const fs::path& folder, Drawn kind, bool loss) {
   try {
-    auto points = loss ? losses_of(folder) : accuracies_of(folder);
-    if (!points.empty()) chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+    if (kind == Drawn::Shots) return add_shots(chart, folder);
+    if (kind == Drawn::Examples) return add_examples(chart, folder);
+    add_steps(chart, folder, loss);
   } catch (const nlohmann::json::exception& error) {
     fail(Category::Corruption, folder.string(), "holds a file that is not as graft writes it ({})", error.what());
   }
@@ -270,30 +316,36 @@ std::vector<EvaluatedTask> evaluated_tasks(const fs::path& folder) {
 
 LineChart plot_of(const std::vector<fs::path>& folders, bool loss) {
   LineChart chart;
-  const bool shots = is_evaluation(folders.front());
-  if (shots && loss)
-    fail(Category::InvalidArgument, "--loss", "{} is of graft eval, which trains nothing; leave it out",
-         folders.front().string());
+  const Drawn kind = drawn_of(folders.front());
+  if (kind != Drawn::Steps && loss)
+    fail(Category::InvalidArgument, "--loss", "is of the runs of graft tune, and {} is of graft {}; leave it out",
+         folders.front().string(), kind == Drawn::Shots ? "eval" : "compare");
   for (const auto& folder : folders) {
-    if (is_evaluation(folder) != shots)
+    if (drawn_of(folder) != kind)
       fail(Category::InvalidArgument, folder.string(),
-           "is of another verb than {}: evaluations are drawn over demonstrations, tuning runs over steps; draw them "
-           "apart",
+           "is of another verb than {}: evaluations are drawn over demonstrations, comparisons over training examples, "
+           "tuning runs over steps; draw them apart",
            folders.front().string());
-    if (shots) {
-      add_shots(chart, folder);
-    } else {
-      add_steps(chart, folder, loss);
-    }
+    add_curves(chart, folder, kind, loss);
   }
-  if (chart.series.empty())
-    fail(Category::InvalidArgument, folders.front().string(), "holds nothing to draw: no {} was measured yet",
-         loss ? "loss" : "accuracy");
-  const std::string what = loss ? "training loss" : "accuracy";
-  chart.x_label = shots ? "demonstrations" : "step";
+  if (chart.series.empty()) {
+    fail(Category::InvalidArgument, folders.front().string(), "holds nothing to draw: {}",
+         kind == Drawn::Examples
+             ? "two or more numbers of training examples make a curve (graft compare --shots 4,8,16)"
+         : loss ? "no loss was measured yet"
+                : "no accuracy was measured yet");
+  }
+  const std::string what = loss ? "training loss" : kind == Drawn::Examples ? "score" : "accuracy";
+  chart.x_label = kind == Drawn::Shots      ? "demonstrations"
+                  : kind == Drawn::Examples ? "training examples a class"
+                                            : "step";
   chart.y_label = what;
-  chart.title = fmt::format("{} by {}", what, shots ? "the number of demonstrations" : "step");
+  chart.title = fmt::format("{} by {}", what,
+                            kind == Drawn::Shots      ? "the number of demonstrations"
+                            : kind == Drawn::Examples ? "the number of training examples"
+                                                      : "step");
   chart.percent = !loss;
+  chart.log_x = kind != Drawn::Steps;
   chart.whole_x = true;
   chart.width = 720;
   chart.height = 400;

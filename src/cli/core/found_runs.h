@@ -44,9 +44,10 @@ std::vector<FoundRun> find_runs(const std::filesystem::path& home);
 /// The tasks in results.json of a folder of graft eval. Throws NotFound, Corruption.
 std::vector<EvaluatedTask> evaluated_tasks(const std::filesystem::path& folder);
 
-/// What `graft runs plot` draws: of folders of graft eval accuracy over the number of demonstrations, of run folders
-/// accuracy over steps or, with `loss`, the training loss. A series a folder and task. Throws InvalidArgument for
-/// folders of both kinds, or without anything to draw; as the readers do.
+/// What `graft runs plot` draws: of folders of graft eval accuracy over the number of demonstrations, of folders of
+/// graft compare the score over the number of training examples (both the median over seeds, with the quartiles as
+/// band), of run folders accuracy over steps or, with `loss`, the training loss. A series a folder and task, and
+/// variant. Throws InvalidArgument for folders of several kinds, or without anything to draw; as the readers do.
 LineChart plot_of(const std::vector<std::filesystem::path>& folders, bool loss);
 
 }  // namespace graft
