@@ -51,23 +51,28 @@ std::string cell(const std::string& markup) {
 
 std::string bars(const EvaluatedTask& task) {
   if (!task.graded) return "";
+  const std::string metric = drawn_metric(task);
+  const bool accuracy = metric == "accuracy";
   IntervalChart chart;
-  chart.title = "Accuracy on " + task.name + " with 95% bootstrap intervals";
-  if (task.chance > 0) chart.reference = task.chance;
+  chart.title = fmt::format("{} on {} with 95% bootstrap intervals", accuracy ? "Accuracy" : metric, task.name);
+  if (accuracy && task.chance > 0) chart.reference = task.chance;
   chart.reference_name = "chance";
   chart.width = 720;
-  BarGroup group{fmt::format("{} questions, {}", grouped(task.examples), scale_text(task)), {}};
-  for (const auto& row : task.rows)
-    group.bars.push_back(
-        {row.name, row.accuracy.value, row.accuracy.low, row.accuracy.high, &row == &task.rows.front() ? 0 : 1});
+  chart.percent = accuracy;
+  BarGroup group{fmt::format("{} questions, {}", grouped(task.examples), accuracy ? scale_text(task) : metric), {}};
+  for (const auto& row : task.rows) {
+    const ReportScore score = score_of(task, row, metric).value_or(ReportScore{});
+    group.bars.push_back({row.name, score.value, score.low, score.high, &row == &task.rows.front() ? 0 : 1});
+  }
   chart.groups = {group};
-  return figure(draw(chart), escape(task.name) + ": accuracy, 95% bootstrap intervals over the examples");
+  return figure(draw(chart),
+                fmt::format("{}: {}, 95% bootstrap intervals over the examples", escape(task.name), escape(metric)));
 }
 
 Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
   Series series{name, {}, false, true};
   for (const auto& row : task.rows) {
-    if (!row.adapted && row.calibrated == calibrated) add_over_runs(series, row);
+    if (!row.adapted && row.calibrated == calibrated) add_over_runs(series, task, row, drawn_metric(task));
   }
   return series;
 }
@@ -75,11 +80,13 @@ Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
 // Adapters, which read no demonstrations, lie across.
 std::string curve(const EvaluatedTask& task) {
   if (!task.graded) return "";
+  const std::string metric = drawn_metric(task);
+  const std::string what = metric == "accuracy" ? "Accuracy" : metric;
   LineChart chart;
-  chart.title = "Accuracy on " + task.name + " by the number of demonstrations";
+  chart.title = what + " on " + task.name + " by the number of demonstrations";
   chart.x_label = "demonstrations";
-  chart.y_label = "accuracy";
-  chart.percent = true;
+  chart.y_label = metric;
+  chart.percent = metric == "accuracy";
   chart.log_x = true;
   chart.series = {by_shots(task, "in context", false)};
   const auto points = chart.series.front().points;
@@ -88,12 +95,11 @@ std::string curve(const EvaluatedTask& task) {
     chart.series.push_back(std::move(calibrated));
   for (const auto& row : task.rows) {
     if (!row.adapted) continue;
-    const double value = row.accuracy.value;
+    const double value = score_of(task, row, metric).value_or(ReportScore{}).value;
     chart.series.push_back({row.name, {{points.front().x, value}, {points.back().x, value}}, false, false});
   }
-  return figure(draw(chart), task.runs.empty() ? "Accuracy by the number of demonstrations"
-                                               : "Accuracy by the number of demonstrations: median over " +
-                                                     escape(task.runs) + ", with quartiles");
+  const std::string over = task.runs.empty() ? "" : ": median over " + escape(task.runs) + ", with quartiles";
+  return figure(draw(chart), escape(what) + " by the number of demonstrations" + over);
 }
 
 std::string reliability(const EvaluatedTask& task) {
@@ -240,11 +246,29 @@ std::string header(const EvaluationReport& report) {
 
 }  // namespace
 
-void add_over_runs(Series& series, const EvaluatedRow& row) {
-  const ReportScore score =
-      row.spread.value_or(ReportScore{row.accuracy.value, row.accuracy.value, row.accuracy.value});
-  series.points.push_back({static_cast<double>(row.shots), score.value});
-  series.band.emplace_back(score.low, score.high);
+std::string drawn_metric(const EvaluatedTask& task) {
+  const auto& metrics = task.metrics;
+  if (std::find(metrics.begin(), metrics.end(), task.text_metric) != metrics.end()) return task.text_metric;
+  if (task.graded) return "accuracy";
+  return metrics.empty() ? "" : metrics.front();
+}
+
+std::optional<ReportScore> score_of(const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric) {
+  if (task.graded && metric == "accuracy") return row.accuracy;
+  const auto found = std::find(task.metrics.begin(), task.metrics.end(), metric);
+  if (found == task.metrics.end()) return std::nullopt;
+  return row.metrics.at(static_cast<std::size_t>(found - task.metrics.begin()));
+}
+
+void add_over_runs(Series& series, const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric) {
+  const auto score = score_of(task, row, metric);
+  if (!score) return;
+  std::optional<ReportScore> spread;
+  if (metric == "accuracy") spread = row.spread;
+  if (metric == task.text_metric) spread = row.text_spread;
+  const ReportScore told = spread.value_or(ReportScore{score->value, score->value, score->value});
+  series.points.push_back({static_cast<double>(row.shots), told.value});
+  series.band.emplace_back(told.low, told.high);
 }
 
 bool has_orders(const EvaluatedTask& task) {

@@ -45,7 +45,8 @@ struct EvaluatedRow {
   std::vector<ReportScore> metrics;                        ///< EvaluatedTask::metrics, with bootstrap intervals
   std::optional<EvaluatedTextDifference> text_difference;  ///< of EvaluatedTask::text_metric
   std::int64_t runs = 1;
-  std::optional<ReportScore> spread;  ///< of accuracy over several runs: median and quartiles
+  std::optional<ReportScore> spread;       ///< of accuracy over several runs: median and quartiles
+  std::optional<ReportScore> text_spread;  ///< of EvaluatedTask::text_metric, likewise
   /// Of accuracy over orders of the same demonstrations: median, lowest and highest, each the mean over what was drawn.
   std::optional<ReportScore> orders;
   std::optional<ReportCalibration> calibration;  ///< over the answers of all runs; nothing for texts to write
@@ -116,9 +117,18 @@ std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, con
 /// "female", "(none)" for an empty value, "37 other values".
 std::string slice_name(const std::string& value, std::int64_t others);
 
-/// Adds the setting to a curve over the number of demonstrations: the median over its runs with the quartiles as band;
-/// of one run its accuracy, without spread.
-void add_over_runs(Series& series, const EvaluatedRow& row);
+/// What drawings of a task are of: the first metric of written texts, else accuracy; of running text its first metric.
+/// Empty where there is none.
+std::string drawn_metric(const EvaluatedTask& task);
+
+/// A metric of the task, accuracy among them, in one row, with its bootstrap interval; nothing where the task has none
+/// of that name.
+std::optional<ReportScore> score_of(const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric);
+
+/// Adds the row to a curve of such a metric over the number of demonstrations: the median over its runs with the
+/// quartiles as band. Of one run, and of a metric whose spread is not told, it is the score itself, without spread.
+/// Nothing where the task has no such metric.
+void add_over_runs(Series& series, const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric);
 
 /// Whether a row has accuracies over orders of its demonstrations, or tells of its calibration.
 bool has_orders(const EvaluatedTask& task);

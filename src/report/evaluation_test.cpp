@@ -71,6 +71,34 @@ TEST(EvaluationPage, TextsThatWereWrittenAreShown) {
   EXPECT_EQ(render_evaluation(report()).find("Texts that were written"), std::string::npos);
 }
 
+TEST(EvaluationPage, DrawingsOfTextsAreOfTheirFirstMetric) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  EXPECT_EQ(drawn_metric(task), "accuracy");
+  task.chance = 0;
+  task.percent = false;
+  task.metrics = {"bleu"};
+  task.text_metric = "bleu";
+  for (auto& row : task.rows) row.metrics = {{12.5, 11, 14}};
+  task.rows[1].text_spread = ReportScore{13.5, 13, 13.75};
+  EXPECT_EQ(drawn_metric(task), "bleu");
+  ASSERT_TRUE(score_of(task, task.rows[0], "bleu").has_value());
+  EXPECT_EQ(score_of(task, task.rows[0], "bleu")->value, 12.5);
+  EXPECT_EQ(score_of(task, task.rows[0], "accuracy")->value, 0.5);
+  EXPECT_FALSE(score_of(task, task.rows[0], "ter").has_value());
+  Series series;
+  add_over_runs(series, task, task.rows[1], "bleu");
+  add_over_runs(series, task, task.rows[1], "ter");
+  ASSERT_EQ(series.points.size(), 1u);
+  EXPECT_EQ(series.points[0].y, 13.5) << "the median";
+  EXPECT_EQ(series.band[0].second, 13.75);
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  for (const char* part : {"bleu, 95% bootstrap intervals over the examples", "12.5 (11 to 14)",
+                           "bleu by the number of demonstrations: median over 3 seeds, with quartiles"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+}
+
 TEST(EvaluationPage, SlicesAreTablesByField) {
   EvaluationReport made = report();
   EvaluatedTask& task = made.tasks[0];

@@ -41,7 +41,7 @@ struct LineChart {
 /// An empty string when no series has a finite point.
 std::string draw(const LineChart& chart);
 
-/// One measured fraction in 0…1 with its confidence interval.
+/// One measured value with its confidence interval.
 struct Bar {
   std::string name;
   double value = 0;
@@ -61,9 +61,10 @@ struct IntervalChart {
   std::optional<double> reference;  ///< a dashed line, e.g. at chance level
   std::string reference_name;
   int width = 520;
+  bool percent = true;  ///< values are fractions in 0…1; else numbers from 0 on
 };
 
-/// Horizontal bars from 0 to 100% with whiskers; an empty string without bars.
+/// Horizontal bars with whiskers, from 0 to 100%, or to a round number that holds all; an empty string without bars.
 std::string draw(const IntervalChart& chart);
 
 /// Rows are the truth, columns the prediction, cells coloured by their share of the row. Up to 12 classes show every

@@ -145,6 +145,19 @@ TEST(LineChart, AMillionStepsStaySmallAndKeepTheirPeak) {
   EXPECT_NE(svg.find(" 10.0L"), std::string::npos);  // the top of the plot
 }
 
+TEST(IntervalChart, NumbersHaveAScaleThatHoldsThemAll) {
+  IntervalChart chart;
+  chart.percent = false;
+  chart.groups = {{"bleu", {{"0-shot", 12.5, 10, 15, 0}, {"8-shot", 31.25, 28, 42, 1}}}};
+  const std::string svg = draw(chart);
+  EXPECT_EQ(markup_problem(svg), "");
+  EXPECT_EQ(svg.find("%"), std::string::npos);
+  EXPECT_NE(svg.find("31.25 (28 to 42)"), std::string::npos);
+  EXPECT_NE(svg.find(">60</text>"), std::string::npos) << "ticks to a round number above 42: " << svg;
+  chart.groups = {{"bleu", {{"0-shot", 0, 0, 0, 0}, {"8-shot", kNan, kNan, kNan, 1}}}};
+  EXPECT_EQ(draw(chart).find("nan\""), std::string::npos);
+}
+
 TEST(IntervalChart, DrawsEveryBarWithinTheScale) {
   IntervalChart chart;
   chart.title = "t";

@@ -22,6 +22,10 @@ Json score_json(const ReportScore& score) {
   return {{"value", score.value}, {"bootstrap_95", {score.low, score.high}}};
 }
 
+Json spread_json(const ReportScore& spread) {
+  return {{"median", spread.value}, {"first_quartile", spread.low}, {"third_quartile", spread.high}};
+}
+
 Json pass_json(const EvalPass& pass, bool graded) {
   const auto right = std::count_if(pass.ranked.begin(), pass.ranked.end(),
                                    [](const RankedExample& example) { return example.prediction == example.label; });
@@ -84,10 +88,8 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
     json["accuracy"]["wilson_95"] = {scores.wilson_low, scores.wilson_high};
   }
   for (std::size_t m = 1; m < data.metrics.size(); ++m) json[data.metrics[m]] = score_json(scores.metrics[m - 1]);
-  if (scores.spread)
-    json["accuracy_over_runs"] = {{"median", scores.spread->value},
-                                  {"first_quartile", scores.spread->low},
-                                  {"third_quartile", scores.spread->high}};
+  if (scores.spread) json["accuracy_over_runs"] = spread_json(*scores.spread);
+  if (scores.text_spread) json["texts_over_runs"] = spread_json(*scores.text_spread);
   if (scores.orders)
     json["accuracy_over_orders"] = {
         {"median", scores.orders->value}, {"lowest", scores.orders->low}, {"highest", scores.orders->high}};
@@ -134,6 +136,11 @@ ReportScore score_of(const nlohmann::json& score) {
   return {score.at("value").get<double>(), interval.at(0).get<double>(), interval.at(1).get<double>()};
 }
 
+ReportScore spread_of(const nlohmann::json& spread) {
+  return {spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
+          spread.at("third_quartile").get<double>()};
+}
+
 EvaluatedDifference difference_of(const nlohmann::json& json) {
   const auto& interval = json.at("bootstrap_95");
   const auto& test = json.at("mcnemar_first_runs");
@@ -170,11 +177,8 @@ EvaluatedRow row_of(const nlohmann::json& json) {
     row.wilson_low = json.at("accuracy").at("wilson_95").at(0).get<double>();
     row.wilson_high = json.at("accuracy").at("wilson_95").at(1).get<double>();
   }
-  if (json.contains("accuracy_over_runs")) {
-    const auto& spread = json.at("accuracy_over_runs");
-    row.spread = ReportScore{spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
-                             spread.at("third_quartile").get<double>()};
-  }
+  if (json.contains("accuracy_over_runs")) row.spread = spread_of(json.at("accuracy_over_runs"));
+  if (json.contains("texts_over_runs")) row.text_spread = spread_of(json.at("texts_over_runs"));
   if (json.contains("accuracy_over_orders")) {
     const auto& orders = json.at("accuracy_over_orders");
     row.orders = ReportScore{orders.at("median").get<double>(), orders.at("lowest").get<double>(),
@@ -268,6 +272,7 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
                {"rows", Json::array()}};
   for (std::size_t r = 0; r < rows.size(); ++r)
     json["rows"].push_back(row_json(data, rows[r], scores.rows[r], scores.text_metric));
+  if (!scores.text_metric.empty()) json["text_metric"] = scores.text_metric;
   if (!scores.slices.empty()) json["slices"] = slices_json(scores);
   return json;
 }
@@ -291,6 +296,7 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   task.metrics = metrics_of(entry.at("rows").front());
   const auto& last = entry.at("rows").back();
   if (last.contains("texts_against_first")) last.at("texts_against_first").at("metric").get_to(task.text_metric);
+  task.text_metric = entry.value("text_metric", task.text_metric);  // which folders of earlier versions do not say
   for (std::size_t r = 0; r < task.rows.size(); ++r)
     for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
   return task;

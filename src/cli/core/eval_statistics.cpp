@@ -85,6 +85,15 @@ class Statistics {
     return scores;
   }
 
+  /// Of a metric of texts over several runs: median and quartiles. Nothing for one run.
+  std::optional<ReportScore> text_spread(const std::string& metric, const EvalRow& row) const {
+    if (row.passes.size() < 2) return std::nullopt;
+    const TextMetric& measure = text_metric(metric);
+    std::vector<double> values;
+    for (const CaseSums& sums : text_sums(measure, row)) values.push_back(measure.of_sums(total_of(sums)));
+    return quartiles_of(values);
+  }
+
   EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
     const Answers first = answers_of(base), second = answers_of(row);
     const auto paired = paired_bootstrap_runs("accuracy", truth_, first.runs, second.runs, classes_);
@@ -231,9 +240,8 @@ class Statistics {
     return {statistic(questions), interval.low, interval.high};
   }
 
-  // The mean over the runs of a metric of what they wrote. Texts are read once, whatever is resampled.
-  Statistic text_statistic(const std::string& name, const EvalRow& row) const {
-    const TextMetric& measure = text_metric(name);
+  // What every run wrote, as a metric adds it up. Texts are read once, whatever is resampled.
+  std::vector<CaseSums> text_sums(const TextMetric& measure, const EvalRow& row) const {
     std::vector<CaseSums> runs;
     for (const EvalPass& pass : row.passes) {
       std::vector<std::string> texts;
@@ -244,17 +252,12 @@ class Statistics {
       }
       runs.push_back(measure.sums({texts, references}));
     }
-    return [&measure, runs](std::span<const std::size_t> indices) {
-      double mean = 0;
-      for (const CaseSums& sums : runs) {
-        std::vector<double> total(sums.front().size(), 0);
-        for (const auto index : indices) {
-          for (std::size_t i = 0; i < total.size(); ++i) total[i] += sums[index][i];
-        }
-        mean += measure.of_sums(total) / static_cast<double>(runs.size());
-      }
-      return mean;
-    };
+    return runs;
+  }
+
+  Statistic text_statistic(const std::string& name, const EvalRow& row) const {
+    const TextMetric& measure = text_metric(name);
+    return mean_over_runs(measure, text_sums(measure, row));
   }
 
   // exp of minus the log-probability of the first references, or of running text, for each of their tokens, words or
@@ -365,6 +368,7 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
     task.rows.push_back(statistics.row(row));
     const auto scores = statistics.by_slice(row, slices, task.text_metric);
     for (std::size_t s = 0; s < scores.size(); ++s) task.slices[s].rows.push_back(scores[s]);
+    if (!task.text_metric.empty()) task.rows.back().text_spread = statistics.text_spread(task.text_metric, row);
     if (&row == &rows.front()) continue;
     if (task.graded) task.rows.back().difference = statistics.difference(rows.front(), row);
     if (!task.text_metric.empty())

@@ -132,6 +132,11 @@ TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
   EXPECT_LT(task.rows[0].metrics[0].low, 0.25);
   EXPECT_GT(task.rows[0].metrics[0].high, 0.25);
   EXPECT_GT(task.rows[0].metrics[1].value, 0);
+  EXPECT_FALSE(task.rows[0].text_spread.has_value());
+  ASSERT_TRUE(task.rows[1].text_spread.has_value());
+  EXPECT_DOUBLE_EQ(task.rows[1].text_spread->value, 0.5) << "of 0.75 and 0.25";
+  EXPECT_DOUBLE_EQ(task.rows[1].text_spread->low, 0.375);
+  EXPECT_DOUBLE_EQ(task.rows[1].text_spread->high, 0.625);
   EXPECT_FALSE(task.rows[0].text_difference.has_value());
   ASSERT_TRUE(task.rows[1].text_difference.has_value());
   EXPECT_DOUBLE_EQ(task.rows[1].text_difference->score.value, 0.25);
