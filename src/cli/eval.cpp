@@ -21,6 +21,7 @@
 #include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
+#include "cli/core/outside_scorer.h"
 #include "cli/core/overlaps.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
@@ -36,7 +37,8 @@ struct Arguments : JobArguments {
   std::vector<std::string> adapters, metrics, slices;
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
-              prompt_template, dtype, weights, output_format, calibrate;
+              prompt_template, dtype, weights, output_format, calibrate, scorer;
+  double scorer_seconds = EvalSettings{}.scorer_patience;
   std::int64_t seeds = 1, candidates = 0, orders = 1, batch_tokens = RankOptions{}.batch_tokens;
   bool balanced = false;
 };
@@ -99,6 +101,13 @@ void declare(CLI::App& app) {
       "beside accuracy: balanced_accuracy, macro_f1; of texts to write bleu, rougeL, exact_match, squad_f1 … "
       "(docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the task's); without "
       "one of the former nothing is written; of running text the latter and bits_per_byte");
+  app.add_option("--scorer", a.scorer,
+                 "a command that judges the texts: it reads a JSON line each on standard input and answers with one, "
+                 "{\"score\": NUMBER} or several named numbers, whose means are columns (docs/eval.md)");
+  app.add_option("--scorer-seconds", a.scorer_seconds,
+                 "seconds in which it may neither read nor answer before it is ended")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
   app.add_option("--slice", a.slices,
                  "a field of the rows: accuracy (and the first metric of texts) for each of its values, in the report "
                  "and printed; once for each, beside those that the task file names");
@@ -147,6 +156,8 @@ EvalSettings settings_of(const Arguments& a) {
   settings.normalisation = a.normalisation;
   settings.metrics = a.metrics;
   settings.slices = a.slices;
+  settings.scorer = a.scorer;
+  settings.scorer_patience = a.scorer_seconds;
   if (a.balanced && settings.choice != DemonstrationChoice::Random)
     fail(Category::InvalidArgument, "--balanced", "is for random demonstrations, not for {}", a.demonstrations);
   if (a.candidates > 0 && !a.demonstrations_file.empty())
@@ -347,7 +358,8 @@ int run() {
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
-    const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
+    auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
+    if (!a.scorer.empty()) judge_texts(plan[t].settings, data[t], rows);
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
     results["tasks"].back()["settings"] = settings_json(plan[t].settings, plan[t].config);
@@ -388,6 +400,8 @@ const Verb eval{
     "'Sort these messages.' --output runs/mine\n"
     "  graft eval --model SmolLM2.gguf --task e2e --data e2e/ --shots 0,3 --eval-rows 200 --adapter runs/e2e --set "
     "generation.beams=5 --output runs/eval-e2e\n"
+    "  graft eval --model ./smollm2 --task prompts.yaml --data prompts.jsonl --scorer 'python3 toxicity.py' --output "
+    "runs/toxicity\n"
     "  graft eval --model SmolLM2.gguf --task mmlu --data mmlu/ --slice subject --output runs/mmlu\n"
     "  graft eval --model SmolLM2.gguf --task running_text --data book.txt --output runs/book\n"
     "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "

@@ -93,6 +93,27 @@ TEST_F(EvalTexts, AreDrawnAndComparedByTheirFirstMetric) {
   EXPECT_NE(list.out.find("exact_match 0"), std::string::npos) << list.out;
 }
 
+TEST_F(EvalTexts, AreJudgedByACommand) {
+  const std::string command = "sed 's/.*/{\"toxicity\": 0.25, \"length\": 3}/'";
+  const Outcome end = run(sums({"--shots", "2", "--metric", "token_perplexity", "--scorer", command}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  for (const char* part : {"toxicity", "0.25 (0.25–0.25)", "length"})
+    EXPECT_NE(end.out.find(part), std::string::npos) << part << "\n" << end.out;
+  EXPECT_EQ(results().at("settings").at("scorer"), command);
+  for (const auto& row : rows()) EXPECT_EQ(row.at("scorer").at("length").at("value"), 3);
+  EXPECT_EQ(predictions().front().at("scorer").at("toxicity"), 0.25);
+  EXPECT_NE(read_file(folder() / "out/report.html").find("toxicity"), std::string::npos);
+  const Outcome shown = run({"runs", "show", "out"});
+  EXPECT_NE(shown.out.find("toxicity"), std::string::npos) << shown.err;
+  const std::string kept = read_file(score_files()[0]);
+  expect_refused(run(sums({"--shots", "2", "--scorer", "cat > /dev/null; exit 3"})), 6, {"--scorer", "exit status 3"});
+  expect_refused(run(sums({"--shots", "2", "--scorer", "cat"})), 2, {"--scorer", "answer 1", "is no number"});
+  expect_refused(run(sums({"--shots", "2", "--scorer", "sleep 60", "--scorer-seconds", "0.5"})), 6,
+                 {"--scorer", "0.5 seconds"});
+  EXPECT_EQ(read_file(score_files()[0]), kept) << "the texts were not written again";
+  expect_refused(run(eval({"--scorer", "cat"}, "other")), 2, {"--scorer", "task short has none to write"});
+}
+
 TEST_F(EvalTexts, ASecondRunWritesNothing) {
   const Words command = sums({"--shots", "2"});
   ASSERT_EQ(run(command).code, 0);

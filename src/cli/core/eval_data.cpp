@@ -235,6 +235,8 @@ Task eval_task(const RunConfig& config, const EvalSettings& settings) {
          "leave it out, or write the task as graft's own (docs/add-task.md)",
          task.name);
   }
+  if (!settings.scorer.empty() && !task.generates())
+    fail(Category::InvalidArgument, "--scorer", "judges texts, and task {} has none to write; leave it out", task.name);
   add_slices(task, settings.slices);
   metrics_of(settings, task);
   templates_of(config, task);
@@ -246,7 +248,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   data.task = eval_task(config, settings);
   data.path = config.data.path;
   data.metrics = metrics_of(settings, data.task);
-  data.writes = std::any_of(data.metrics.begin(), data.metrics.end(), is_text_metric);
+  data.writes = std::any_of(data.metrics.begin(), data.metrics.end(), is_text_metric) || !settings.scorer.empty();
   data.templates = templates_of(config, data.task);
   data.one_pool = is_one_pool(data.task, data.path);
   FewShot sample = evaluation_data(

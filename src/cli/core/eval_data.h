@@ -27,6 +27,8 @@ struct EvalSettings {
   PromptLayout layout;
   std::string normalisation;         ///< empty: the task's
   std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity too
+  std::string scorer;                ///< a command that judges the texts; empty: none
+  double scorer_patience = 600;      ///< seconds in which it may stand still
   std::vector<std::string> slices;   ///< fields by which scores are told apart, beside those of the task
 };
 
@@ -40,7 +42,7 @@ struct EvalData {
   Task task;
   std::string path;
   std::vector<std::string> metrics;    ///< "accuracy" the first
-  bool writes = false;                 ///< some of them are of texts that the model writes
+  bool writes = false;                 ///< the model writes texts: some of them are of these, or a scorer judges them
   std::vector<std::size_t> templates;  ///< of the task
   std::vector<Row> candidates;         ///< for demonstrations
   /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the

@@ -39,6 +39,7 @@ nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConf
           {"instruction", settings.layout.instruction},
           {"separator", settings.layout.separator},
           {"slices", settings.slices},
+          {"scorer", settings.scorer},
           {"eval_rows", config.data.eval_rows},
           {"max_prompt_tokens", config.data.max_prompt_tokens},
           {"generation",

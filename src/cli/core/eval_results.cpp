@@ -88,6 +88,9 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
     json["accuracy"]["wilson_95"] = {scores.wilson_low, scores.wilson_high};
   }
   for (std::size_t m = 1; m < data.metrics.size(); ++m) json[data.metrics[m]] = score_json(scores.metrics[m - 1]);
+  std::size_t judged = data.metrics.size() - 1;  // their places are behind those of the metrics
+  for (const auto& entry : row.passes.front().judged)
+    json["scorer"][entry.first] = score_json(scores.metrics[judged++]);
   if (scores.spread) json["accuracy_over_runs"] = spread_json(*scores.spread);
   if (scores.text_spread) json["texts_over_runs"] = spread_json(*scores.text_spread);
   if (scores.orders)
@@ -120,6 +123,7 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
       json["output"] = scored_text(data.task, pass.texts[q]);
       json["references"] = data.references(pass.place, q);
     }
+    for (const auto& [name, numbers] : pass.judged) json["scorer"][name] = numbers[q];
   } else {
     json["truth"] = answer.label;
     json["prediction"] = answer.prediction;
@@ -204,10 +208,21 @@ EvaluatedRow row_of(const nlohmann::json& json) {
 std::vector<std::string> metrics_of(const nlohmann::json& row) {
   std::vector<std::string> metrics;
   for (const auto& [name, value] : row.items()) {
-    if (name != "accuracy" && value.is_object() && value.contains("value") && value.contains("bootstrap_95"))
+    if (name != "accuracy" && name != "scorer" && value.is_object() && value.contains("value") &&
+        value.contains("bootstrap_95"))
       metrics.push_back(name);
   }
   return metrics;
+}
+
+// What an outside scorer told stands behind the metrics.
+void add_judged(const nlohmann::json& rows, EvaluatedTask& task) {
+  if (!rows.front().contains("scorer")) return;
+  for (const auto& [name, value] : rows.front().at("scorer").items()) {
+    task.metrics.push_back(name);
+    for (std::size_t r = 0; r < task.rows.size(); ++r)
+      task.rows[r].metrics.push_back(score_of(rows[r].at("scorer").at(name)));
+  }
 }
 
 std::string range_text(double low, double high) {
@@ -299,6 +314,7 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   task.text_metric = entry.value("text_metric", task.text_metric);  // which folders of earlier versions do not say
   for (std::size_t r = 0; r < task.rows.size(); ++r)
     for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
+  add_judged(entry.at("rows"), task);
   return task;
 }
 

@@ -59,6 +59,7 @@ class Statistics {
     if (!data_.task.rolls()) grade(given, answers.runs, row);
     for (std::size_t m = 1; m < data_.metrics.size(); ++m)
       row.metrics.push_back(metric_of(data_.metrics[m], given, answers.runs));
+    for (const auto& judged : given.passes.front().judged) row.metrics.push_back(mean_judged(given, judged.first));
     row.runs = static_cast<std::int64_t>(given.passes.size());
     row.calibration = calibration_of(all_answers(given));
     add_cost(given, row);
@@ -133,13 +134,27 @@ class Statistics {
   // Over the runs, by question.
   ReportScore mean_true_probability(const EvalRow& row) const {
     std::vector<double> values(truth_.size(), 0.0);
-    double mean = 0;
     for (const auto& pass : row.passes) {
       for (std::size_t q = 0; q < values.size(); ++q) {
         const RankedExample& answer = pass.ranked[q];
         values[q] += true_probability(answer.probabilities, answer.truths) / static_cast<double>(row.passes.size());
       }
     }
+    return mean_of_questions(values);
+  }
+
+  // Likewise.
+  ReportScore mean_judged(const EvalRow& row, const std::string& name) const {
+    std::vector<double> values(truth_.size(), 0.0);
+    for (const auto& pass : row.passes) {
+      const std::vector<double>& judged = pass.judged.at(name);
+      for (std::size_t q = 0; q < values.size(); ++q) values[q] += judged[q] / static_cast<double>(row.passes.size());
+    }
+    return mean_of_questions(values);
+  }
+
+  static ReportScore mean_of_questions(const std::vector<double>& values) {
+    double mean = 0;
     for (const double value : values) mean += value / static_cast<double>(values.size());
     const Interval interval = bootstrap_mean(values);
     return {mean, interval.low, interval.high};
@@ -355,6 +370,7 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
   task.chance = statistics.chance();
   task.runs = runs_text(data, rows);
   task.metrics.assign(data.metrics.begin() + 1, data.metrics.end());
+  for (const auto& judged : rows.front().passes.front().judged) task.metrics.push_back(judged.first);
   task.percent = data.task.has_choices();
   task.graded = !data.task.rolls();
   task.notes = data.notes;
