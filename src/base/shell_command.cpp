@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -188,8 +189,7 @@ class Exchange {
     rest_.erase(0, start);
     if (rest_.size() > kLongestLine)
       fail(Category::Io, command_.context,
-           "the command answers with a line of more than 1 MiB; it must be one short line "
-           "for each text");
+           "the command answers with a line of more than 1 MiB; it must be one short line for each text");
     if (on_lines_) on_lines_(lines_.size());
   }
 
@@ -202,20 +202,27 @@ class Exchange {
     }
   }
 
+  // On one line, as an error is.
+  std::string told() const {
+    std::string text = command_.text;
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    return text;
+  }
+
   void refuse_failure(int status) const {
     if (WIFSIGNALED(status))
       fail(Category::Io, command_.context, "the command was ended by signal {} (lines answered: {}): {}",
-           WTERMSIG(status), lines_.size(), command_.text);
+           WTERMSIG(status), lines_.size(), told());
     if (WEXITSTATUS(status) != 0)
       fail(Category::Io, command_.context, "the command ended with exit status {} (lines answered: {}): {}",
-           WEXITSTATUS(status), lines_.size(), command_.text);
+           WEXITSTATUS(status), lines_.size(), told());
   }
 
   void refuse_silence(const char* what) const {
     const double silent = std::chrono::duration<double>(Clock::now() - heard_).count();
     if (silent > command_.patience)
       fail(Category::Io, command_.context, "the command {} for {:g} seconds (lines answered: {}) and was ended: {}",
-           what, command_.patience, lines_.size(), command_.text);
+           what, command_.patience, lines_.size(), told());
   }
 
   const ShellCommand& command_;

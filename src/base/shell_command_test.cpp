@@ -40,6 +40,7 @@ TEST(ShellCommand, MoreThanAPipeHoldsPassesBothWays) {
 TEST(ShellCommand, FailuresAreOneLineEach) {
   EXPECT_EQ(error_of([] { through("echo a; cat > /dev/null; exit 3", "b\n"); }),
             "Io --scorer: the command ended with exit status 3 (lines answered: 1): echo a; cat > /dev/null; exit 3");
+  EXPECT_THAT(error_of([] { through("true\nfalse", ""); }), HasSubstr("exit status 1 (lines answered: 0): true false"));
   EXPECT_THAT(error_of([] { through("kill -9 $$", ""); }), HasSubstr("was ended by signal 9"));
   EXPECT_THAT(error_of([] { through("head -c 3000000 /dev/zero", ""); }), HasSubstr("a line of more than 1 MiB"));
 }

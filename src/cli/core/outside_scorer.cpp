@@ -81,8 +81,8 @@ std::vector<Numbers> answers_to(const std::string& texts, std::size_t count, con
   progress.finish();
   if (lines.size() > count)
     fail(Category::InvalidArgument, kOption,
-         "the command answers the {} texts of task {} with more lines than that; it must answer each with one: {}",
-         count, data.task.name, settings.scorer);
+         "the command answers the {} texts of task {} with more lines than that; it must answer each with one", count,
+         data.task.name);
   std::vector<Numbers> answers;
   for (const auto& line : lines) {
     answers.push_back(numbers_of(line, data, answers.size() + 1));
@@ -90,8 +90,8 @@ std::vector<Numbers> answers_to(const std::string& texts, std::size_t count, con
   }
   if (lines.size() < count)
     fail(Category::InvalidArgument, kOption,
-         "the command answers the {} texts of task {} with {} lines; it must answer each with one: {}", count,
-         data.task.name, lines.size(), settings.scorer);
+         "the command answers the {} texts of task {} with {} lines; it must answer each with one", count,
+         data.task.name, lines.size());
   return answers;
 }
 
