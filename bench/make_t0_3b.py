@@ -2,8 +2,10 @@
 random bf16 weights, for measurements of memory and time.
 
     python bench/make_t0_3b.py OUT --text rte/seed32.jsonl
-    graft tune --model OUT --task rte --data rte/seed32.jsonl --recipe tfew --set train.checkpoint_layers=true \
+    graft tune --model OUT --task rte --data rte/seed32.jsonl --recipe tfew --memory 8GiB \
       --set train.precision=bfloat16 --steps 2 --eval-rows 8 --output runs/t0-3b
+
+(--memory 4GiB streams the weights of 3b, --memory 20GiB those of 11b.)
 
 The tokenizer is a SentencePiece-like unigram model trained on --text, so that texts get about as many tokens as T5 gives
 them. Tensors are drawn and written one by one (5.7 or 22 GB in shards of about 1 GB); memory stays under 2 GB.

@@ -10,7 +10,6 @@
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/cross_attention.h"
-#include "nn/layer_checkpoint.h"
 
 namespace graft {
 namespace {
@@ -64,8 +63,8 @@ class Bart : public Model {
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
     const auto pass = std::make_shared<const Pass>(parameters_, input, options, plan_options(options));
     at::Tensor encoded;
-    if (pass->encoder) encoded = run_tower(pass, *pass->encoder, encoder_, {}, options.checkpoint_layers);
-    const at::Tensor x = run_tower(pass, pass->decoder, decoder_, encoded, options.checkpoint_layers);
+    if (pass->encoder) encoded = run_tower(pass, *pass->encoder, encoder_, {}, options);
+    const at::Tensor x = run_tower(pass, pass->decoder, decoder_, encoded, options);
     const auto& order = pass->decoder.plan().order;
     return order ? x.index_select(0, *order) : x;
   }
@@ -133,15 +132,11 @@ class Bart : public Model {
 
   // `encoded` is undefined in the encoder, and in a decoder whose cross keys are cached.
   at::Tensor run_tower(const std::shared_ptr<const Pass>& pass, const Context& context, const Tower& tower,
-                       const at::Tensor& encoded, bool checkpoint) const {
-    at::Tensor x = embed(context, tower);
-    for (std::size_t l = 0; l < tower.layers.size(); ++l) {
-      const LayerFunction layer = [this, pass, &context, &tower, l](const std::vector<at::Tensor>& in) {
-        return run_layer(*pass, context, tower.layers[l], static_cast<std::int64_t>(l), in[0], in[1]);
-      };
-      x = checkpoint ? checkpointed(layer, {x, encoded}) : layer({x, encoded});
-    }
-    return x;
+                       const at::Tensor& encoded, const ForwardOptions& options) const {
+    const LayerOfStack layer = [this, pass, &context, &tower](std::size_t l, const std::vector<at::Tensor>& in) {
+      return run_layer(*pass, context, tower.layers[l], static_cast<std::int64_t>(l), in[0], in[1]);
+    };
+    return run_layers(tower.stack, tower.layers.size(), {embed(context, tower), encoded}, options, layer);
   }
 
   at::Tensor run_layer(const Pass& pass, const Context& context, const Layer& layer, std::int64_t l,

@@ -5,7 +5,6 @@
 #include "arch/core/architecture.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
-#include "nn/layer_checkpoint.h"
 #include "nn/residual.h"
 
 namespace graft {
@@ -49,14 +48,11 @@ class Gpt2 : public Model {
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
     const auto pass = std::make_shared<const Context>(
         parameters_, options.slots, plan(input.decoder, plan_options(options)), options.cache, options.activations);
-    at::Tensor x = embed(*pass);
-    for (std::size_t l = 0; l < layers_.size(); ++l) {
-      const LayerFunction layer = [this, pass, l](const std::vector<at::Tensor>& inputs) {
-        return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
-      };
-      x = options.checkpoint_layers ? checkpointed(layer, {x}) : layer({x});
-    }
-    x = pass->layer_norm(norm_, x, config_.norm_eps);
+    const LayerOfStack layer = [this, pass](std::size_t l, const std::vector<at::Tensor>& inputs) {
+      return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
+    };
+    const at::Tensor last = run_layers(Stack::Decoder, layers_.size(), {embed(*pass)}, options, layer);
+    const at::Tensor x = pass->layer_norm(norm_, last, config_.norm_eps);
     const auto& order = pass->plan().order;
     return order ? x.index_select(0, *order) : x;
   }

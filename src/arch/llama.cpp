@@ -9,7 +9,6 @@
 #include "arch/core/architecture.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
-#include "nn/layer_checkpoint.h"
 #include "nn/residual.h"
 #include "nn/rope.h"
 
@@ -66,14 +65,11 @@ class Llama : public Model {
  protected:
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
     const auto pass = std::make_shared<const Pass>(*this, input, options);
-    at::Tensor x = embed(pass->context);
-    for (std::size_t l = 0; l < layers_.size(); ++l) {
-      const LayerFunction layer = [this, pass, l](const std::vector<at::Tensor>& inputs) {
-        return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
-      };
-      x = options.checkpoint_layers ? checkpointed(layer, {x}) : layer({x});
-    }
-    x = normalised(pass->context, x, norm_);
+    const LayerOfStack layer = [this, pass](std::size_t l, const std::vector<at::Tensor>& inputs) {
+      return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
+    };
+    const at::Tensor last = run_layers(Stack::Decoder, layers_.size(), {embed(pass->context)}, options, layer);
+    const at::Tensor x = normalised(pass->context, last, norm_);
     const auto& order = pass->context.plan().order;
     return order ? x.index_select(0, *order) : x;
   }

@@ -3,13 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <optional>
+#include <utility>
 
 #include "arch/core/architecture.h"
 #include "arch/core/encoder_decoder.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/cross_attention.h"
-#include "nn/layer_checkpoint.h"
 #include "nn/relative_bias.h"
 #include "nn/residual.h"
 
@@ -65,8 +65,8 @@ class T5 : public Model {
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
     const auto pass = std::make_shared<const Pass>(parameters_, input, options, plan_options(options));
     at::Tensor encoded;
-    if (pass->encoder) encoded = run_tower(pass, *pass->encoder, encoder_, {}, options.checkpoint_layers);
-    const at::Tensor x = run_tower(pass, pass->decoder, decoder_, encoded, options.checkpoint_layers);
+    if (pass->encoder) encoded = run_tower(pass, *pass->encoder, encoder_, {}, options);
+    const at::Tensor x = run_tower(pass, pass->decoder, decoder_, encoded, options);
     const auto& order = pass->decoder.plan().order;
     return order ? x.index_select(0, *order) : x;
   }
@@ -118,19 +118,17 @@ class T5 : public Model {
 
   // `encoded` is undefined in the encoder, and in a decoder whose cross keys are cached.
   at::Tensor run_tower(const std::shared_ptr<const Pass>& pass, const Context& context, const Tower& tower,
-                       const at::Tensor& encoded, bool checkpoint) const {
+                       const at::Tensor& encoded, const ForwardOptions& options) const {
     std::vector<at::Tensor> inputs = {context.embed(stack_of(tower), embedding_), encoded};
     const RelativeBuckets buckets{config_.relative_attention_num_buckets, config_.relative_attention_max_distance,
                                   &tower == &encoder_};
     const at::Tensor table = context.parameter(tower.bias_table);
     for (const auto& call : context.plan().calls) inputs.push_back(relative_bias(table, call, buckets));
-    for (std::size_t l = 0; l < tower.layers.size(); ++l) {
-      const LayerFunction layer = [this, pass, &context, &tower, l](const std::vector<at::Tensor>& in) {
-        return run_layer(*pass, context, tower.layers[l], static_cast<std::int64_t>(l), in);
-      };
-      inputs[0] = checkpoint ? checkpointed(layer, inputs) : layer(inputs);
-    }
-    return context.rms_norm(tower.norm, inputs[0], config_.norm_eps);
+    const LayerOfStack layer = [this, pass, &context, &tower](std::size_t l, const std::vector<at::Tensor>& in) {
+      return run_layer(*pass, context, tower.layers[l], static_cast<std::int64_t>(l), in);
+    };
+    const at::Tensor last = run_layers(stack_of(tower), tower.layers.size(), std::move(inputs), options, layer);
+    return context.rms_norm(tower.norm, last, config_.norm_eps);
   }
 
   // inputs: hidden states, the encoder's, one bias a call.

@@ -25,6 +25,8 @@ class MappedFile {
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   /// The whole pages of `part` of bytes() no longer count as this process's memory; touched again, they are read again.
   void release(std::span<const std::byte> part) const;
+  /// The system begins to read `part` of bytes(), which will soon be touched; nothing waits for it.
+  void prefetch(std::span<const std::byte> part) const;
   const std::filesystem::path& path() const { return path_; }
 
  private:

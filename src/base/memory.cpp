@@ -4,9 +4,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
-#include <string>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 namespace graft {
 namespace {
@@ -38,6 +47,21 @@ Pages pages() {
   Pages now;
   in >> size >> now.resident >> now.of_files;
   return now;
+}
+
+std::optional<double> unit_of(std::string name) {
+  constexpr double kThousand = 1000, kBinary = 1024;
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (name.empty() || name == "b") return 1.0;
+  double decimal = 1, binary = 1;
+  for (const char* letter : {"k", "m", "g", "t"}) {
+    decimal *= kThousand;
+    binary *= kBinary;
+    if (name == std::string(letter) + "b") return decimal;
+    if (name == std::string(letter) + "ib") return binary;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -72,6 +96,26 @@ std::int64_t available_memory() {
   const std::int64_t group =
       limit < 0 || used < 0 ? kUnknown : std::clamp<std::int64_t>(limit - used + files, 0, limit);
   return std::min(machine < 0 ? kUnknown : machine * 1024, group);
+}
+
+void trim_memory() {
+#ifdef __GLIBC__
+  ::malloc_trim(0);
+#endif
+}
+
+std::int64_t memory_amount(const std::string& text, const std::string& where) {
+  constexpr double kMost = 1e18;
+  const std::size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
+  const std::size_t unit = std::min(text.find_first_not_of(' ', end), text.size());
+  const std::string number = text.substr(0, end);
+  char* read = nullptr;
+  const double value = std::strtod(number.c_str(), &read);
+  const auto factor = unit_of(text.substr(unit));
+  const bool whole = !number.empty() && read == number.c_str() + number.size();
+  if (!whole || !factor || !(value * *factor >= 1) || value * *factor > kMost)
+    fail(Category::InvalidArgument, where, "'{}' is no amount of memory; write 8GiB, 900MB or a number of bytes", text);
+  return static_cast<std::int64_t>(value * *factor);
 }
 
 }  // namespace graft

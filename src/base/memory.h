@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace graft {
 
@@ -20,5 +21,13 @@ std::int64_t private_memory();
 /// What this process could take on top without swapping, within the limit of its control group (version 2). What the
 /// system keeps of files counts as free, what this process has mapped of them too.
 std::int64_t available_memory();
+
+/// What the allocator keeps of freed memory goes back to the system, where it can do that (glibc): resident_memory()
+/// is then what is in use.
+void trim_memory();
+
+/// "8GiB", "900 MB", "1.5GB": kB, MB, GB and TB are powers of 1000, KiB to TiB of 1024, without a unit it is bytes.
+/// Throws InvalidArgument, naming `where`, for anything else and for nothing or less.
+std::int64_t memory_amount(const std::string& text, const std::string& where);
 
 }  // namespace graft

@@ -5,10 +5,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <string>
 
+#include "base/error.h"
 #include "base/file.h"
 
 namespace graft {
@@ -45,6 +47,46 @@ TEST(Memory, AMappedFileIsNotPrivate) {
 
 TEST(Memory, TheMachineHasSome) {
   EXPECT_GT(available_memory(), 0);
+}
+
+TEST(Memory, PagesOfAFileComeAndGo) {
+  constexpr std::size_t kFileBytes = kBytes / 4;
+  const auto path = std::filesystem::temp_directory_path() / ("graft-pages-" + std::to_string(::getpid()));
+  write_file(path, std::string(kFileBytes, 'x'));
+  const MappedFile file(path);
+  std::filesystem::remove(path);
+  const auto sum = [&file] {
+    std::size_t total = 0;
+    for (const std::byte byte : file.bytes()) total += static_cast<std::size_t>(byte);
+    return total;
+  };
+  const std::int64_t before = resident_memory();
+  file.prefetch(file.bytes());
+  EXPECT_LT(resident_memory(), before + static_cast<std::int64_t>(kFileBytes) / 10);  // read, and not yet ours
+  const std::size_t first = sum();
+  EXPECT_GE(resident_memory(), before + static_cast<std::int64_t>(kFileBytes) * 9 / 10);
+  file.release(file.bytes());
+  EXPECT_LT(resident_memory(), before + static_cast<std::int64_t>(kFileBytes) / 10);
+  EXPECT_EQ(sum(), first);
+  file.prefetch(file.bytes().subspan(5, 0));
+  file.prefetch(file.bytes().subspan(kFileBytes - 1));
+}
+
+TEST(Memory, AmountsInWords) {
+  EXPECT_EQ(memory_amount("8GiB", "--memory"), std::int64_t{8} << 30);
+  EXPECT_EQ(memory_amount("900 MB", "--memory"), 900'000'000);
+  EXPECT_EQ(memory_amount("1.5kb", "--memory"), 1500);
+  EXPECT_EQ(memory_amount("4096", "--memory"), 4096);
+  for (const char* text :
+       {"", "GiB", "8G", "8 gigabytes", "-1GB", "0", "1.2.3GB", "1e9", "1e9GB", "nan", "99999999TiB"}) {
+    try {
+      memory_amount(text, "--memory");
+      ADD_FAILURE() << text;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::InvalidArgument);
+      EXPECT_NE(std::string(error.what()).find("--memory"), std::string::npos);
+    }
+  }
 }
 
 }  // namespace

@@ -114,6 +114,7 @@ class Gguf : public TensorSource {
     return file_.bytes().subspan(info.offset, info.bytes);
   }
   void release(const TensorInfo& info) const override { file_.release(bytes(info)); }
+  void prefetch(const TensorInfo& info) const override { file_.prefetch(bytes(info)); }
 
   GgufMetadata raw_metadata() const {
     return {metadata_.size(), std::string(file_.text().substr(values_begin_, values_end_ - values_begin_)),

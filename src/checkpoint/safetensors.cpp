@@ -68,6 +68,7 @@ class Safetensors : public TensorSource {
     return file_.bytes().subspan(info.offset, info.bytes);
   }
   void release(const TensorInfo& info) const override { file_.release(bytes(info)); }
+  void prefetch(const TensorInfo& info) const override { file_.prefetch(bytes(info)); }
 
  private:
   json parse_header() {

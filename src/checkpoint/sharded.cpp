@@ -32,6 +32,7 @@ class Sharded : public TensorSource {
     return shards_.at(info.file)->bytes(in_shard(info));
   }
   void release(const TensorInfo& info) const override { shards_.at(info.file)->release(in_shard(info)); }
+  void prefetch(const TensorInfo& info) const override { shards_.at(info.file)->prefetch(in_shard(info)); }
 
  private:
   // A shard knows itself as file 0.

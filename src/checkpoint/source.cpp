@@ -81,6 +81,7 @@ std::string content_hash(const TensorSource& source) {
   for (const TensorInfo& info : source.tensors()) {
     Sha256 hash;
     hash.update(source.bytes(info));
+    source.release(info);
     // JSON escapes the name, so that no name can imitate the fields behind it.
     lines.push_back(fmt::format("{} {} [{}] {}", nlohmann::json(info.name).dump(), name(info.dtype),
                                 fmt::join(info.shape, ","), hash.finish()));

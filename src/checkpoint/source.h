@@ -76,6 +76,8 @@ class TensorSource {
   /// For whoever has read a tensor and will not soon read it again: what of it is mapped no longer counts as this
   /// process's memory.
   virtual void release(const TensorInfo& info) const { (void)info; }
+  /// For whoever will soon read a tensor: what of it is mapped begins to be read.
+  virtual void prefetch(const TensorInfo& info) const { (void)info; }
   /// The format's own metadata: safetensors' __metadata__, GGUF's key-value pairs (arrays included), else an empty
   /// object.
   virtual const nlohmann::json& metadata() const = 0;

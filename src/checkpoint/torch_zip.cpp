@@ -56,6 +56,7 @@ class TorchZip : public TensorSource {
     if (placement.storage != nullptr && checked_.insert(placement.storage).second) {
       try {
         check_crc(file_.bytes(), *placement.storage, where_);
+        file_.release(file_.bytes().subspan(placement.storage->offset, placement.storage->bytes));
       } catch (const Error&) {
         checked_.erase(placement.storage);
         throw;
@@ -68,6 +69,9 @@ class TorchZip : public TensorSource {
   }
   void release(const TensorInfo& info) const override {
     if (placements_.at(info.name).contiguous) file_.release(file_.bytes().subspan(info.offset, info.bytes));
+  }
+  void prefetch(const TensorInfo& info) const override {
+    if (placements_.at(info.name).contiguous) file_.prefetch(file_.bytes().subspan(info.offset, info.bytes));
   }
 
  private:

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 struct Arguments : JobArguments {
   std::vector<std::string> methods, variants;
   std::string comparison;
+  std::vector<std::int64_t> sizes;  // training examples a class
   std::int64_t seeds = 3, first_seed = 0, together = 0;
 };
 
@@ -47,7 +48,11 @@ void declare(CLI::App& app) {
       ->check(count_from(1))
       ->capture_default_str();
   app.add_option("--first-seed", a.first_seed, "the first of them")->check(count_from(0))->capture_default_str();
-  app.add_option("--shots", a.shots, "training examples per class; 0: all rows")->check(count_from(0));
+  app.add_option("--shots", a.sizes,
+                 "training examples per class, 0: all rows; several, 4,8,16,32, make a learning curve (default: the "
+                 "comparison's, else the recipe's)")
+      ->delimiter(',')
+      ->check(count_from(0));
   app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
   app.add_option("--steps", a.steps, "training steps of every variant")->check(count_from(1));
   app.add_option("--together", a.together,
@@ -83,8 +88,19 @@ std::string plain(std::string name) {
   return name;
 }
 
+// Ascending; one, -1, where nothing says how many.
+std::vector<std::int64_t> sizes_of(const Arguments& a, const Comparison& comparison) {
+  const std::vector<std::int64_t>& said = a.sizes.empty() ? comparison.shots : a.sizes;
+  const std::set<std::int64_t> distinct(said.begin(), said.end());
+  if (distinct.empty()) return {-1};
+  if (distinct.size() > 1 && *distinct.begin() == 0)
+    fail(Category::InvalidArgument, "--shots", "0 stands for all rows and alone; several numbers count from 1");
+  return {distinct.begin(), distinct.end()};
+}
+
 std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison) {
   const RunConfig recipe = load_recipe(comparison.recipe);
+  const std::vector<std::int64_t> sizes = sizes_of(a, comparison);
   std::vector<PlannedRun> plan;
   for (const auto& [name, data] : task_data(a.tasks, a.data)) {
     JobArguments one = a;
@@ -92,12 +108,17 @@ std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison
     one.data = data;
     const Task task = task_of(run_config_of(one, recipe));
     for (const auto& variant : comparison.variants) {
-      for (one.seed = a.first_seed; one.seed < a.first_seed + a.seeds; ++one.seed) {
-        const std::string folder = fmt::format("{}.{}.seed{}", plain(task.name), variant.name, one.seed);
-        one.output = (fs::path(a.output) / "runs" / folder).string();
-        plan.push_back({task.name, task.metrics.front(), !task.generates(), variant.name, one.seed,
-                        run_config_of(one, with_settings(variant.settings, recipe))});
-        MethodChoice(plan.back().config.method.name);  // an unknown one is told now
+      const RunConfig config = with_settings(variant.settings, recipe);
+      for (const auto shots : sizes) {
+        one.shots = shots;
+        const std::string size = sizes.size() > 1 ? fmt::format(".shots{}", shots) : "";
+        for (one.seed = a.first_seed; one.seed < a.first_seed + a.seeds; ++one.seed) {
+          const std::string folder = fmt::format("{}.{}{}.seed{}", plain(task.name), variant.name, size, one.seed);
+          one.output = (fs::path(a.output) / "runs" / folder).string();
+          plan.push_back({task.name, task.metrics.front(), !task.generates(), variant.name, one.seed,
+                          run_config_of(one, config), size.empty() ? 0 : shots});
+          MethodChoice(plan.back().config.method.name);  // an unknown one is told now
+        }
       }
     }
   }
@@ -114,15 +135,20 @@ void refuse_twice(const std::vector<PlannedRun>& plan) {
 
 void print_table(const ComparisonReport& report) {
   std::vector<std::vector<std::string>> lines = {{"variant", "trained"}};
+  const bool sizes = std::any_of(report.variants.begin(), report.variants.end(),
+                                 [](const ComparedVariant& variant) { return variant.shots > 0; });
+  if (sizes) lines[0].emplace_back("shots");
   for (const auto& task : report.tasks) lines[0].push_back(fmt::format("{} {}", task.name, task.metric));
   const bool mean = report.tasks.size() > 1;
   if (mean) lines[0].emplace_back("mean");
   lines[0].emplace_back("s a step");
   std::vector<std::string> base = {"(base)", "0%"};
+  if (sizes) base.emplace_back("0");
   for (const auto& task : report.tasks) base.push_back(task.before ? compared_value(task, *task.before) : "-");
   lines.push_back(base);
   for (const auto& variant : report.variants) {
     std::vector<std::string> line = {variant.name, fmt::format("{:.3g}%", 100 * variant.fraction)};
+    if (sizes) line.push_back(std::to_string(variant.shots));
     for (std::size_t i = 0; i < report.tasks.size(); ++i) {
       const auto& score = variant.scores[i];
       const ComparedTask& task = report.tasks[i];
@@ -169,13 +195,15 @@ int run() {
 namespace cli {
 extern const Verb compare;
 const Verb compare{
-    "compare", "methods × tasks × seeds: one command, one report",
+    "compare", "methods × tasks × numbers of examples × seeds: one command, one report",
     "  graft compare --model SmolLM2.gguf --comparison methods-cpu --task bbc_news --data articles/ --shots 8 "
     "--eval-rows 200 --seeds 3 --output runs/methods\n"
     "  graft compare --model ./t0 --comparison tfew-methods --task rte --task cb --task copa --data 'few-shot/{task}' "
     "--seeds 5 --output runs/paper\n"
     "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte='tfew/rte/*.jsonl' "
     "--shots 8 --output runs/two\n"
+    "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte --data superglue/rte/ "
+    "--shots 4,8,16,32 --seeds 5 --output runs/curve\n"
     "  graft compare --model ./smollm2 --comparison lora-ranks --data mine.csv --text-column text --label-column label "
     "--shots 8 --output runs/ranks\n",
     declare, run};

@@ -15,16 +15,17 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/eval_adapters.h"
+#include "cli/core/eval_record.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
 #include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
+#include "cli/core/outside_scorer.h"
 #include "cli/core/overlaps.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
-#include "report/runs.h"
 
 namespace graft {
 namespace {
@@ -33,10 +34,11 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 struct Arguments : JobArguments {
-  std::vector<std::string> adapters, metrics;
+  std::vector<std::string> adapters, metrics, slices;
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
-              prompt_template, dtype, weights, output_format, calibrate;
+              prompt_template, dtype, weights, output_format, calibrate, scorer;
+  double scorer_seconds = EvalSettings{}.scorer_patience;
   std::int64_t seeds = 1, candidates = 0, orders = 1, batch_tokens = RankOptions{}.batch_tokens;
   bool balanced = false;
 };
@@ -99,6 +101,16 @@ void declare(CLI::App& app) {
       "beside accuracy: balanced_accuracy, macro_f1; of texts to write bleu, rougeL, exact_match, squad_f1 … "
       "(docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the task's); without "
       "one of the former nothing is written; of running text the latter and bits_per_byte");
+  app.add_option("--scorer", a.scorer,
+                 "a command that judges the texts: it reads a JSON line each on standard input and answers with one, "
+                 "{\"score\": NUMBER} or several named numbers, whose means are columns (docs/eval.md)");
+  app.add_option("--scorer-seconds", a.scorer_seconds,
+                 "seconds in which it may neither read nor answer before it is ended")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--slice", a.slices,
+                 "a field of the rows: accuracy (and the first metric of texts) for each of its values, in the report "
+                 "and printed; once for each, beside those that the task file names");
   app.add_option("--batch-tokens", a.batch_tokens,
                  "tokens computed at a time: fewer take less memory; scores are the same")
       ->check(count_from(1))
@@ -143,6 +155,9 @@ EvalSettings settings_of(const Arguments& a) {
   settings.layout = {unescaped(a.instruction), unescaped(a.separator)};
   settings.normalisation = a.normalisation;
   settings.metrics = a.metrics;
+  settings.slices = a.slices;
+  settings.scorer = a.scorer;
+  settings.scorer_patience = a.scorer_seconds;
   if (a.balanced && settings.choice != DemonstrationChoice::Random)
     fail(Category::InvalidArgument, "--balanced", "is for random demonstrations, not for {}", a.demonstrations);
   if (a.candidates > 0 && !a.demonstrations_file.empty())
@@ -289,33 +304,6 @@ std::vector<EvalScorer*> scorers_on(std::size_t task, const std::vector<AdapterC
   return result;
 }
 
-const char* name_of(DemonstrationChoice choice) {
-  return choice == DemonstrationChoice::Random ? "random" : choice == DemonstrationChoice::Fixed ? "fixed" : "bm25";
-}
-
-// As they hold for one task, which may have a say in them.
-Json settings_json(const Arguments& a, const EvalSettings& settings, const RunConfig& config) {
-  return {{"shots", settings.shots},
-          {"demonstrations", name_of(settings.choice)},
-          {"balanced", settings.balanced},
-          {"demonstrations_file", settings.demonstrations_file},
-          {"candidates", settings.candidates},
-          {"seeds", settings.seeds},
-          {"orders", settings.orders},
-          {"calibrate", a.calibrate},
-          {"seed", config.data.seed},
-          {"instruction", settings.layout.instruction},
-          {"separator", settings.layout.separator},
-          {"eval_rows", config.data.eval_rows},
-          {"max_prompt_tokens", config.data.max_prompt_tokens},
-          {"generation",
-           {{"max_new_tokens", config.generation.max_new_tokens},
-            {"beams", config.generation.beams},
-            {"length_penalty", config.generation.length_penalty},
-            {"no_repeat_ngram", config.generation.no_repeat_ngram},
-            {"early_stopping", config.generation.early_stopping}}}};
-}
-
 Json results_head(const Arguments& a, const Planned& planned, const Base& base, const ModelHashes& hashes,
                   const std::string& started) {
   const Model& model = *base.model;
@@ -330,7 +318,7 @@ Json results_head(const Arguments& a, const Planned& planned, const Base& base, 
             {"kept_as", model.parameters().storage()},
             {"dtype", dtype_name(model.dtype())},
             {"tokenizer_sha256", base.tokenizer->hash()}}},
-          {"settings", settings_json(a, planned.settings, planned.config)},
+          {"settings", settings_json(planned.settings, planned.config)},
           {"tasks", Json::array()}};
 }
 
@@ -348,35 +336,6 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
                             {"settings", head.at("settings").dump()}};
   report.commands = {{"The same evaluation", command_line(*options)}};
   return report;
-}
-
-std::map<std::string, double> recorded_scores(const EvaluatedTask& task, const EvaluatedRow& row) {
-  std::map<std::string, double> scores;
-  if (task.graded) scores["accuracy"] = row.accuracy.value;
-  for (std::size_t m = 0; m < row.metrics.size(); ++m) scores[task.metrics[m]] = row.metrics[m].value;
-  return scores;
-}
-
-// The list of runs stands beside the folder; an evaluation does not fail because it cannot be written.
-void record(const fs::path& home, std::time_t started, const EvaluationReport& report) {
-  const fs::path folder = fs::canonical(home);
-  for (const auto& task : report.tasks) {
-    for (const auto& row : task.rows) {
-      const RunRecord run{fmt::format("{} {} {}", folder.string(), task.name, row.name),
-                          folder.string(),
-                          fmt::format("{:%FT%TZ}", fmt::gmtime(started)),
-                          "done",
-                          report.model,
-                          task.name,
-                          row.name,
-                          0,
-                          recorded_scores(task, row)};
-      const std::string why = record_run(folder.parent_path() / "runs.db", run);
-      if (why.empty()) continue;
-      std::fprintf(stderr, "graft: note: %s\n", why.c_str());
-      return;
-    }
-  }
 }
 
 int run() {
@@ -399,19 +358,21 @@ int run() {
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
-    const auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
+    auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
+    if (!a.scorer.empty()) judge_texts(plan[t].settings, data[t], rows);
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
-    results["tasks"].back()["settings"] = settings_json(a, plan[t].settings, plan[t].config);
+    results["tasks"].back()["settings"] = settings_json(plan[t].settings, plan[t].config);
     predictions += prediction_lines(data[t], rows);
     if (lm_eval) lm_eval->add(data[t], plan[t].settings, *base.tokenizer, rows);
     print_evaluated(report.tasks.back());
+    if (!a.slices.empty()) print_slices(report.tasks.back());
   }
   print_overview(report.tasks);
   write_file(home / "predictions.jsonl", predictions);
   write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
   write_file(home / "report.html", render_evaluation(report));
-  record(home, now, report);
+  record_evaluation(home, now, report);
   if (lm_eval) lm_eval->finish();
   fmt::print("report:  {}\nresults: {}\n", (home / "report.html").string(), (home / "results.json").string());
   return 0;
@@ -439,6 +400,9 @@ const Verb eval{
     "'Sort these messages.' --output runs/mine\n"
     "  graft eval --model SmolLM2.gguf --task e2e --data e2e/ --shots 0,3 --eval-rows 200 --adapter runs/e2e --set "
     "generation.beams=5 --output runs/eval-e2e\n"
+    "  graft eval --model ./smollm2 --task prompts.yaml --data prompts.jsonl --scorer 'python3 toxicity.py' --output "
+    "runs/toxicity\n"
+    "  graft eval --model SmolLM2.gguf --task mmlu --data mmlu/ --slice subject --output runs/mmlu\n"
     "  graft eval --model SmolLM2.gguf --task running_text --data book.txt --output runs/book\n"
     "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
     "--output runs/copa\n",

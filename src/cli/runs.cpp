@@ -2,6 +2,7 @@
 #include <fmt/chrono.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -13,7 +14,6 @@
 #include "cli/core/found_runs.h"
 #include "cli/core/run_comparison.h"
 #include "cli/core/verb.h"
-#include "report/markup.h"
 #include "report/run_folder.h"
 
 namespace graft {
@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 using Lines = std::vector<std::vector<std::string>>;
 
 struct Arguments {
-  std::string action, output = "runs.svg";
+  std::string action, output = "runs.svg", metric;
   std::vector<std::string> folders, settings;
   bool loss = false;
 };
@@ -38,10 +38,13 @@ void declare(CLI::App& app) {
   app.add_option(
       "folders", a.folders,
       "list: the folder that runs are in (default: runs); compare: two run folders, or one whose settings are "
-      "compared; show and plot: run folders of graft tune, or folders of graft eval; show: of graft compare too");
+      "compared; show and plot: run folders of graft tune, or folders of graft eval or graft compare");
   app.add_option("--setting", a.settings,
                  "compare: before, after, 0-shot, … of both folders; given twice, of the first and of the second");
-  app.add_flag("--loss", a.loss, "plot: the training loss, not accuracy");
+  app.add_option("--metric", a.metric,
+                 "compare and plot: accuracy, or a metric of texts: bleu, rougeL, exact_match … (default: the first "
+                 "metric of texts where they were written, else accuracy)");
+  app.add_flag("--loss", a.loss, "plot: the training loss, not a score");
   app.add_option("--output", a.output, "plot: the drawing that is written")->capture_default_str();
 }
 
@@ -93,7 +96,10 @@ void show_evaluation(const FoundRun& run) {
   const nlohmann::json results = read_results(run.folder);
   if (results.contains("command")) fmt::print("command: {}\n\n", results.at("command").get<std::string>());
   const auto tasks = evaluated_tasks(run.folder);
-  for (const auto& task : tasks) print_evaluated(task);
+  for (const auto& task : tasks) {
+    print_evaluated(task);
+    print_slices(task);
+  }
   print_overview(tasks);
 }
 
@@ -126,21 +132,32 @@ int show() {
   return 0;
 }
 
+std::vector<std::string> compared_line(const ComparedAnswers& one) {
+  const auto& [difference, interval, p] = one.difference;
+  const ReportScore score{difference, interval.low, interval.high};
+  const bool accuracy = one.metric == "accuracy";
+  return {one.task.empty() ? "-" : one.task,
+          one.first,
+          one.second,
+          grouped(one.questions),
+          one.metric,
+          found_value(one.metric, one.first_score),
+          found_value(one.metric, one.second_score),
+          accuracy ? points_text(score) : text_difference_text({score, p}),
+          p_value_text(p),
+          one.mcnemar ? p_value_text(one.mcnemar->p_value) : "-",
+          one.mcnemar ? fmt::format("{} : {}", one.mcnemar->only_first, one.mcnemar->only_second) : "-"};
+}
+
 int compare() {
   const auto& folders = arguments.folders;
   if (folders.empty() || folders.size() > 2)
     fail(Category::InvalidArgument, "graft runs compare", "takes two run folders, or one, not {}", folders.size());
-  const auto all = compare_answers(folders.front(), folders.back(), arguments.settings);
+  const auto all = compare_answers(folders.front(), folders.back(), arguments.settings, arguments.metric);
   fmt::print("first:  {}\nsecond: {}\n", folders.front(), folders.back());
-  Lines lines = {{"task", "first", "second", "questions", "first's accuracy", "second's", "difference (95%)", "p",
+  Lines lines = {{"task", "first", "second", "questions", "metric", "first's", "second's", "difference (95%)", "p",
                   "McNemar p", "first : second alone"}};
-  for (const auto& one : all) {
-    const auto& [difference, interval, p] = one.difference;
-    lines.push_back(
-        {one.task.empty() ? "-" : one.task, one.first, one.second, grouped(one.questions), percent(one.first_accuracy),
-         percent(one.second_accuracy), points_text({difference, interval.low, interval.high}), p_value_text(p),
-         p_value_text(one.mcnemar.p_value), fmt::format("{} : {}", one.mcnemar.only_first, one.mcnemar.only_second)});
-  }
+  for (const auto& one : all) lines.push_back(compared_line(one));
   print_columns(lines);
   for (const auto& one : all) {
     if (one.others > 0)
@@ -153,7 +170,11 @@ int compare() {
 int plot() {
   const Arguments& a = arguments;
   if (a.folders.empty()) fail(Category::InvalidArgument, "graft runs plot", "name the run folders to draw");
-  const LineChart chart = plot_of(std::vector<fs::path>(a.folders.begin(), a.folders.end()), a.loss);
+  const RunPlot made = plot_of(std::vector<fs::path>(a.folders.begin(), a.folders.end()), a.loss, a.metric);
+  const LineChart& chart = made.chart;
+  for (const auto& other : made.left_out)
+    std::fprintf(stderr, "graft: note: %s is measured by another metric than %s and left out; --metric draws it\n",
+                 other.c_str(), made.metric.c_str());
   write_file(a.output, svg_file(draw(chart)));
   fmt::print("{}: {}, {} {}\n", a.output, chart.title, chart.series.size(),
              chart.series.size() == 1 ? "curve" : "curves");
@@ -175,7 +196,9 @@ const Verb runs{"runs", "list, show, compare and draw what was tuned and evaluat
                 "  graft runs show runs/bbc\n"
                 "  graft runs compare runs/bbc-ia3 runs/bbc-lora\n"
                 "  graft runs compare runs/eval-rte --setting 0-shot --setting 8-shot\n"
+                "  graft runs compare runs/e2e-ia3 runs/e2e-lora --metric rougeL\n"
                 "  graft runs plot runs/eval-rte runs/eval-cb --output shots.svg\n"
+                "  graft runs plot runs/curve --output examples.svg\n"
                 "  graft runs plot runs/bbc-ia3 runs/bbc-lora --loss --output loss.svg\n",
                 declare, run};
 }  // namespace cli

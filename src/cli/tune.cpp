@@ -2,11 +2,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/core/options.h"
+#include "cli/core/tune_memory.h"
 #include "cli/core/tune_plan.h"
 #include "cli/core/tune_run.h"
 #include "cli/core/usage.h"
@@ -17,6 +21,7 @@ namespace {
 
 JobArguments arguments;
 std::int64_t profile_steps = 0;
+std::string memory;
 
 void declare(CLI::App& app) {
   JobArguments& a = arguments;
@@ -47,6 +52,10 @@ void declare(CLI::App& app) {
   app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
   app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
   app.add_option("--set", a.sets, "any setting below, e.g. --set optimizer.lr=1e-3");
+  app.add_option("--memory", memory,
+                 "resident memory that the run may take, e.g. 8GiB (default: what the machine has free). Where keeping "
+                 "everything takes more, layers are computed again, then logits, then weights are read from the mapped "
+                 "file layer by layer, then evaluations take smaller batches; the results are the same");
   app.add_flag(
          "--profile{5}", profile_steps,
          "record 5 steps, or --profile=N: a table of what took the time, and profile.json in the run folder, which "
@@ -58,8 +67,13 @@ void declare(CLI::App& app) {
 int run() {
   const RunConfig config = run_config_of(arguments);
   refuse_other_run(config);  // before anything is loaded
-  TuneRun run(open_job(config));
+  const MemoryBudget budget = memory_budget(memory);
+  Job job = open_job(config);
+  const MemoryFit fit = fit_memory(job, budget);
+  refuse_unfitting(fit);
+  TuneRun run(std::move(job));
   run.announce();
+  if (const std::string line = told(fit); !line.empty()) fmt::print(stderr, "{}\n", line);
   run.begin();
   run.tell_before();
   if (profile_steps > 0) run.profile(profile_steps);
@@ -69,10 +83,11 @@ int run() {
   return 0;
 }
 
-void print_plan(const TunePlan& plan) {
+void print_plan(const TunePlan& plan, const MemoryFit& fit) {
   const auto bytes = [](std::int64_t value) { return human_bytes(static_cast<double>(value)); };
   fmt::print("memory    {} at the peak, {} of them weights; {} can be had\n", bytes(plan.memory),
              bytes(plan.weight_bytes), bytes(plan.available));
+  if (!fit.choice.keeps_everything()) fmt::print("          where {}\n", fit.choice.text());
   fmt::print("training  {}: {} steps, {} tokens in a batch, {} in the largest\n", human_seconds(plan.train_seconds),
              plan.steps, grouped(plan.mean_tokens), grouped(plan.largest_tokens));
   if (plan.evaluations > 0)
@@ -90,14 +105,21 @@ void print_plan(const TunePlan& plan) {
 void plan(bool json) {
   if (profile_steps > 0)
     fail(Category::InvalidArgument, "--profile", "goes with graft tune, whose steps it records; leave it out");
-  const TunePlan plan = plan_tuning(open_job(run_config_of(arguments)));
-  if (!json) return print_plan(plan);
+  const MemoryBudget budget = memory_budget(memory);
+  Job job = open_job(run_config_of(arguments));
+  const MemoryFit fit = fit_memory(job, budget);
+  const TunePlan plan = plan_tuning(job, budget.bytes);
+  if (!json) return print_plan(plan, fit);
   nlohmann::json changes = nlohmann::json::array();
   for (const auto& change : plan.changes)
     changes.push_back({{"setting", change.setting}, {"memory_bytes", change.memory}});
   fmt::print("{}\n", nlohmann::json{{"memory_bytes", plan.memory},
                                     {"available_bytes", plan.available},
                                     {"fits", plan.fits()},
+                                    {"recompute_layers", fit.choice.recompute_layers},
+                                    {"recompute_logits", fit.choice.recompute_logits},
+                                    {"stream_weights", fit.choice.stream_weights},
+                                    {"smaller_evaluations", fit.choice.smaller_evaluations},
                                     {"weight_bytes", plan.weight_bytes},
                                     {"seconds", plan.seconds()},
                                     {"load_seconds", plan.load_seconds},
@@ -129,6 +151,8 @@ const Verb tune{
     "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n"
     "  graft tune --model ./t0 --task rte --task boolq --task wic --data 'tfew/{task}/*.jsonl' --recipe "
     "ia3-pretraining --output runs/vectors\n"
+    "  graft tune --model ./t0-11b --task rte --data rte/ --set train.precision=bfloat16 --memory 20GiB --output "
+    "runs/rte-11b\n"
     "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --start-from t03b_ia3_finish.pt --output runs/cb\n",
     declare,
     run,

@@ -1,6 +1,7 @@
 #include "config/comparison.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -21,6 +22,17 @@ void check_name(const std::string& name, const std::string& where) {
        "'{}' cannot name a variant: up to {} letters, digits and + - _ . that do not begin with a dot", name, kLongest);
 }
 
+std::vector<std::int64_t> read_shots(const YamlNode& node) {
+  if (node.kind != YamlNode::Kind::List || node.items.empty())
+    fail(Category::InvalidArgument, node.where(), "'shots' must be a list of numbers, e.g. [4, 8, 16]");
+  std::set<std::int64_t> shots;
+  for (const auto& item : node.items) {
+    shots.insert(yaml_integer(item, "shots"));
+    if (*shots.begin() < 1) fail(Category::InvalidArgument, item.where(), "'shots' counts examples: from 1 on");
+  }
+  return {shots.begin(), shots.end()};
+}
+
 }  // namespace
 
 Comparison parse_comparison(std::string_view yaml, const std::string& file) {
@@ -29,6 +41,7 @@ Comparison parse_comparison(std::string_view yaml, const std::string& file) {
   Comparison comparison;
   comparison.description = map.text("description", "");
   comparison.recipe = map.text("recipe", comparison.recipe);
+  if (const YamlNode* shots = map.find("shots")) comparison.shots = read_shots(*shots);
   const YamlNode& variants = map.at("variants");
   map.finish();
   if (variants.kind != YamlNode::Kind::Map || variants.keys.empty())

@@ -2,11 +2,13 @@
 //
 //   description: …
 //   recipe: tfew
+//   shots: [4, 8, 16]
 //   variants:
 //     ia3: {method: {name: ia3}}
 //     lora: {method: {name: lora, options: {rank: 4}}, optimizer: {lr: 1e-3}}
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,7 @@ struct Variant {
 struct Comparison {
   std::string description;
   std::string recipe = "tfew";
+  std::vector<std::int64_t> shots;  ///< training examples a class, ascending, each compared; empty: as the recipe says
   std::vector<Variant> variants;
 };
 

@@ -42,6 +42,14 @@ TEST(Comparison, AVariantIsARecipeOverTheRecipe) {
   EXPECT_EQ(ia3.train.steps, recipe.train.steps);
 }
 
+TEST(Comparison, SeveralNumbersOfExamplesAscend) {
+  EXPECT_TRUE(parse_comparison(kTwo, "c.yaml").shots.empty());
+  EXPECT_THAT(parse_comparison(std::string("shots: [16, 4, 4]\n") + kTwo, "c.yaml").shots, ElementsAre(4, 16));
+  EXPECT_THAT(error_of(std::string("shots: 8\n") + kTwo), HasSubstr("c.yaml:1: 'shots' must be a list of numbers"));
+  EXPECT_THAT(error_of(std::string("shots: [4, 0]\n") + kTwo), HasSubstr("from 1 on"));
+  EXPECT_THAT(error_of(std::string("shots: [four]\n") + kTwo), HasSubstr("shots"));
+}
+
 TEST(Comparison, SlipsNameTheLine) {
   EXPECT_THAT(error_of("variants:\n  a: {optimiser: {lr: 1}}\n"), HasSubstr("c.yaml:2: unknown setting"));
   EXPECT_THAT(error_of("variants:\n  a: {optimizer: {lr: 99}}\n"), HasSubstr("c.yaml:2: 'optimizer.lr' must be"));

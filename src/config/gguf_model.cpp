@@ -141,6 +141,7 @@ class Renamed : public TensorSource {
   // GGUF bytes are found by offset, whatever the name.
   std::span<const std::byte> bytes(const TensorInfo& info) const override { return inner_->bytes(info); }
   void release(const TensorInfo& info) const override { inner_->release(info); }
+  void prefetch(const TensorInfo& info) const override { inner_->prefetch(info); }
 
  private:
   std::unique_ptr<TensorSource> inner_;

@@ -45,7 +45,11 @@ std::vector<SettingAnswers> setting_answers(const std::filesystem::path& file, c
   std::vector<SettingAnswers> result;
   for (const auto& answers : read_answers(file)) {
     const bool asked = task.empty() || answers.task.empty() || answers.task == task;
-    if (asked) result.push_back({answers.setting, shares_of(answers)});
+    if (!asked) continue;
+    if (!answers.graded())
+      fail(Category::Unsupported, file.string(),
+           "holds texts that were written, which are neither right nor wrong; their scores are in summary.json");
+    result.push_back({answers.setting, shares_of(answers)});
   }
   if (result.empty())
     fail(Category::InvalidArgument, file.string(), "holds no answer{}", task.empty() ? "" : " to the task " + task);

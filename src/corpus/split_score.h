@@ -20,7 +20,8 @@ struct SettingAnswers {
 };
 
 /// The answers in `file`, or in predictions.jsonl where it is a folder, in the order in which their settings come; of
-/// several tasks those of `task` (empty: all). Throws as read_answers, and InvalidArgument for no answer.
+/// several tasks those of `task` (empty: all). Throws as read_answers, Unsupported (texts that graft tune wrote) and
+/// InvalidArgument for no answer.
 std::vector<SettingAnswers> setting_answers(const std::filesystem::path& file, const std::string& task = "");
 
 /// A share of right answers.

@@ -156,6 +156,15 @@ std::string leading_space(const std::string& text) {
   return text.substr(0, std::min(text.size(), text.find_first_not_of(" \n\t")));
 }
 
+std::vector<std::string> slices_of(const Task& task, const Row& row) {
+  std::vector<std::string> values;
+  for (const auto& field : task.slices) {
+    const auto found = row.fields.find(field);
+    values.push_back(found == row.fields.end() ? "" : found->second);
+  }
+  return values;
+}
+
 }  // namespace
 
 Example render(const Task& task, const Row& row, std::size_t index, const Tokenizer& tokenizer) {
@@ -172,6 +181,7 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   example.prompt = values.text(made.prompt);
   for (const auto& field : shown_fields(task, row))
     example.content += (example.content.empty() ? "" : " ") + values(field);
+  example.slices = slices_of(task, row);
   if (task.rolls()) {
     example.choices = {values.text(made.document)};
     example.label = 0;

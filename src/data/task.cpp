@@ -206,6 +206,15 @@ void read_metrics(YamlMap& map, Task& task, const std::vector<std::string>& know
   for (const auto& metric : task.metrics) check_known("metric", metric, known, map.at("metrics").where());
 }
 
+void read_slices(YamlMap& map, Task& task) {
+  task.slices = map.texts("slices");
+  const std::set<std::string> distinct(task.slices.begin(), task.slices.end());
+  if (distinct.size() < task.slices.size())
+    fail(Category::InvalidArgument, map.at("slices").where(), "'slices' names a field twice; name each once");
+  if (distinct.count("") > 0)
+    fail(Category::InvalidArgument, map.at("slices").where(), "'slices' holds an empty name; leave it out");
+}
+
 void read_normalisation(YamlMap& map, Task& task) {
   task.normalisation = map.text("normalisation", task.normalisation);
   if (!contains(kNormalisations, task.normalisation)) {
@@ -235,6 +244,7 @@ void read_classification(YamlMap& map, Task& task) {
   read_labels(map, task);
   for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
+  read_slices(map, task);
   read_metrics(map, task, kMetrics);
   if (contains(task.metrics, "true_probability") && task.truths_from.empty())
     fail(Category::InvalidArgument, map.at("metrics").where(),
@@ -252,6 +262,7 @@ void read_running(YamlMap& map, Task& task) {
   refuse_choice_keys(map, "document");
   for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
+  refuse_key(map, "slices", "tells answers apart, and running text is told as a whole; leave it out");
   read_metrics(map, task, kRunningMetrics);
   if (task.metrics.empty()) task.metrics = {"word_perplexity", "byte_perplexity", "bits_per_byte"};
 }
@@ -261,6 +272,7 @@ void read_generation(YamlMap& map, Task& task) {
   task.group_by = map.text("group_by", "");
   task.references = map.text("references", "");
   read_decoding(map, task);
+  read_slices(map, task);
   std::vector<std::string> known;
   for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
   read_metrics(map, task, known);

@@ -40,6 +40,7 @@ struct Example {
   std::string where;
   std::size_t delimiter_bytes = 0;  ///< that choices begin with and that their lengths do not count
   std::string content;              ///< row_text() of the row, its fields as they were rendered
+  std::vector<std::string> slices;  ///< by Task::slices: what the row says there, nothing where it lacks the field
 };
 
 /// A prompt template of a task: `prompt`, `choices` and `target` may hold {field}; {{ and }} stand for literal braces.
@@ -102,6 +103,7 @@ struct Task {
   std::string group_by;                  ///< generation: held-out rows with the same value are one prompt's references
   std::string references;                ///< generation: list field with all texts that are right, beside the target
   std::vector<std::string> metrics;      ///< told of a run: "accuracy", …; of a generation task text_metrics()
+  std::vector<std::string> slices;       ///< fields of the row by whose values scores are told apart, too
   std::string normalisation = "tokens";  ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
   std::string text;                        ///< the YAML it came from, kept in the adapter's manifest

@@ -264,6 +264,19 @@ TEST(Render, ATargetIsTheOnlyChoice) {
   EXPECT_EQ(render(task_of(kTexts), row_of({{"mr", "a"}, {"text", " "}}), 0, ByteTokenizer()).label, -1);
 }
 
+TEST(Render, SlicesAreWhatTheRowSaysThere) {
+  const Task task = task_of(kTask + "slices: [kind, place]\n");
+  EXPECT_THAT(task.slices, ElementsAre("kind", "place"));
+  const Row row = row_of({{"text", "Fine."}, {"label", "good"}, {"place", "here"}});
+  EXPECT_THAT(render(task, row, 0, ByteTokenizer()).slices, ElementsAre("", "here"));
+  EXPECT_THAT(used_fields(task), ElementsAre("text")) << "a row may lack them";
+  EXPECT_THAT(task_error(kTask + "slices: [kind, kind]\n"), HasSubstr("'slices' names a field twice"));
+  EXPECT_THAT(task_error(kTask + "slices: ['']\n"), HasSubstr("'slices' holds an empty name"));
+  EXPECT_THAT(task_error("name: t\nformat: text\nsplits: {pool: a}\nslices: [a]\ntemplates:\n  - {document: "
+                         "'{text}'}\n"),
+              HasSubstr("running text is told as a whole"));
+}
+
 TEST(PromptGroups, CollectTheReferencesOfAPrompt) {
   const Task task = task_of(kTexts);
   const std::vector<Row> rows = {row_of({{"mr", "b"}, {"text", "one"}}), row_of({{"mr", "a"}, {"text", "two"}}),

@@ -15,10 +15,6 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kLogitRows = 256;  // rows of [V] logits that are computed at a time
-// Logits that a step keeps for its backward pass; where there are more, that computes them again.
-constexpr std::int64_t kKeptLogitBytes = std::int64_t{128} << 20;
-
 std::vector<std::int64_t> ids(const std::vector<TokenId>& tokens) {
   return {tokens.begin(), tokens.end()};
 }
@@ -328,7 +324,7 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                         const ForwardOptions& options, at::Tensor* likeliest) {
   const auto blocks = blocks_of(scored);
-  const bool recomputed = logit_bytes(blocks, model) > kKeptLogitBytes;
+  const bool recomputed = logit_bytes(blocks, model) > options.kept_logit_bytes;
   std::vector<at::Tensor> parts, best;
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {

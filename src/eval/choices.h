@@ -98,6 +98,9 @@ void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot,
                  double smoothing = 0);
 
+/// Rows of [V] logits that score_tokens() computes at a time.
+inline constexpr std::int64_t kLogitRows = 256;
+
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
 /// are computed for a block of rows at a time, and kept for the backward pass where they are few. Of a token with
 /// smoothing s it is (1 - s) log p + s times the mean log p of the vocabulary (Szegedy et al. 2016, section 7). Where

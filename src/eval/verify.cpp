@@ -18,8 +18,6 @@ namespace {
 
 using Group = std::vector<const ChoiceTokens*>;
 
-constexpr std::int64_t kLogitRows = 256;  // rows of [V] logits that are compared at a time
-
 // What one path computed, in the order of examples, choices and tokens, which no packing changes.
 struct Replay {
   at::Tensor hidden;       // [T, C] of the row that predicts each scored token

@@ -100,6 +100,7 @@ ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at:
     fail(Category::Unsupported, "model.weights", "{} computes on the CPU only; choose dense for the GPU", name(format));
   table_.dtype_ = dtype;
   table_.device_ = device;
+  table_.residency_ = std::make_shared<Residency>(source_);
 }
 
 bool ParameterLoader::has(const std::string& name) const {
@@ -112,14 +113,33 @@ at::Tensor ParameterLoader::load(const TensorInfo& info) const {
   if (type && aligned(bytes.data(), *type)) {
     const at::Tensor mapped = mapped_tensor(source_, info, info.shape, *type);
     if (*type == dtype_ && device_.is_cpu()) return mapped;
-    const at::Tensor converted = mapped.to(device_, dtype_);
+    const at::Tensor moved = mapped.to(device_, dtype_);
     source_->release(info);
-    return converted;
+    return moved;
   }
-  at::Tensor values = at::empty(info.shape, at::kFloat);
-  to_float(info.dtype, bytes, {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())});
+  const at::Tensor values = converted(info);
   source_->release(info);
-  return values.to(device_, dtype_);
+  return values.to(device_);
+}
+
+// As quantised(): blocks, or values that lie at odd addresses, by parts of whole blocks on all threads.
+at::Tensor ParameterLoader::converted(const TensorInfo& info) const {
+  constexpr std::int64_t kBlocks = 1 << 10;
+  const std::int64_t block = block_elements(info.dtype), blocks = info.elements() / block;
+  const auto stored = source_->bytes(info);
+  const at::Tensor values = at::empty(info.shape, dtype_), flat = values.view({-1});
+  at::parallel_for(0, (blocks + kBlocks - 1) / kBlocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> part(static_cast<std::size_t>(kBlocks * block));
+    for (std::int64_t first = begin * kBlocks; first < std::min(end * kBlocks, blocks); first += kBlocks) {
+      const std::int64_t count = std::min(kBlocks, blocks - first), elements = count * block;
+      const auto bytes = static_cast<std::size_t>(block_bytes(info.dtype));
+      to_float(info.dtype,
+               stored.subspan(static_cast<std::size_t>(first) * bytes, static_cast<std::size_t>(count) * bytes),
+               {part.data(), static_cast<std::size_t>(elements)});
+      flat.narrow(0, first * block, elements).copy_(at::from_blob(part.data(), {elements}, at::kFloat));
+    }
+  });
+  return values;
 }
 
 std::optional<DType> ParameterLoader::blocks_of(const TensorInfo& info) const {
@@ -155,7 +175,10 @@ at::Tensor ParameterLoader::quantised(const TensorInfo& info, DType type) const 
 
 std::int64_t ParameterLoader::take(const std::string& name, const std::vector<std::int64_t>& shape,
                                    const std::vector<std::int64_t>& rows) {
-  return add(name, dense_store(with_rows(stored(name, shape), rows)));
+  const at::Tensor values = with_rows(stored(name, shape), rows);
+  const std::int64_t index = add(name, dense_store(values));
+  note_mapped(index, values);
+  return index;
 }
 
 std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::vector<std::int64_t>& shape,
@@ -165,9 +188,13 @@ std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::ve
   const auto type = blocks_of(info);
   if (!type) return take(name, shape, rows);
   const std::int64_t row_bytes = info.shape[1] / block_elements(*type) * block_bytes(*type);
-  const at::Tensor bytes = info.dtype == *type ? mapped_tensor(source_, info, {info.shape[0], row_bytes}, at::kByte)
-                                               : quantised(info, *type);
-  return add(name, block_store(*type, with_rows(bytes, rows), dtype_));
+  const at::Tensor bytes =
+      with_rows(info.dtype == *type ? mapped_tensor(source_, info, {info.shape[0], row_bytes}, at::kByte)
+                                    : quantised(info, *type),
+                rows);
+  const std::int64_t index = add(name, block_store(*type, bytes, dtype_));
+  note_mapped(index, bytes);
+  return index;
 }
 
 std::int64_t ParameterLoader::add(const std::string& name, std::shared_ptr<const WeightStore> store) {
@@ -175,6 +202,13 @@ std::int64_t ParameterLoader::add(const std::string& name, std::shared_ptr<const
   table_.parameters_.push_back({name, std::move(store)});
   table_.index_.emplace(name, index);
   return index;
+}
+
+// Values that were converted, or whose rows changed places, lie elsewhere than the file's.
+void ParameterLoader::note_mapped(std::int64_t index, const at::Tensor& values) {
+  if (source_ == nullptr || !values.is_cpu()) return;
+  const TensorInfo& info = source_->at(table_.name(index));
+  if (values.const_data_ptr() == source_->bytes(info).data()) table_.residency_->add(index, info);
 }
 
 const TensorInfo& ParameterLoader::checked(const std::string& name, const std::vector<std::int64_t>& shape) const {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "checkpoint/source.h"
+#include "nn/residency.h"
 #include "nn/stores/store.h"
 
 namespace graft {
@@ -32,7 +33,7 @@ struct Parameter {
   at::Tensor value() const { return store->dense(); }
 };
 
-/// Immutable after loading.
+/// Immutable after loading, but for whether mapped layers are streamed, which changes no value.
 class ParameterTable {
  public:
   const std::vector<Parameter>& all() const { return parameters_; }
@@ -50,9 +51,12 @@ class ParameterTable {
   std::string storage() const;
   at::ScalarType dtype() const { return dtype_; }
   at::Device device() const { return device_; }
+  /// What of it lies in mapped files.
+  Residency& residency() const { return *residency_; }
 
  private:
   friend class ParameterLoader;
+  std::shared_ptr<Residency> residency_ = std::make_shared<Residency>(nullptr);
   std::vector<Parameter> parameters_;
   std::unordered_map<std::string, std::int64_t> index_;
   at::ScalarType dtype_ = at::kFloat;
@@ -92,7 +96,9 @@ class ParameterLoader {
   at::Tensor load(const TensorInfo& info) const;
   std::optional<DType> blocks_of(const TensorInfo& info) const;
   at::Tensor quantised(const TensorInfo& info, DType type) const;
+  at::Tensor converted(const TensorInfo& info) const;
   std::int64_t add(const std::string& name, std::shared_ptr<const WeightStore> store);
+  void note_mapped(std::int64_t index, const at::Tensor& values);
   void refuse_without_blocks() const;
 
   std::shared_ptr<const TensorSource> source_;

@@ -74,6 +74,22 @@ TEST_F(Weights, RowsChangePlacesAsWholeRowsOfBlocks) {
   EXPECT_TRUE(at::equal(load(WeightFormat::Q4_0, reversed).value(0), load(WeightFormat::Q4_0).value(0).flip({0})));
 }
 
+TEST_F(Weights, WhatLiesInTheFileAsItIsCanBeGivenBack) {
+  const std::int64_t narrow = 4 * 3 * 31, vector = 4 * 64;
+  const ParameterTable dense = load(WeightFormat::Dense);
+  EXPECT_EQ(dense.residency().bytes(), dense.bytes());
+  EXPECT_EQ(dense.residency().bytes({1, 2}), narrow + vector);
+  EXPECT_FALSE(dense.residency().streams());
+  dense.residency().release();
+  EXPECT_TRUE(at::equal(dense.value(0), wide_));
+  // Quantised, with rows in other places, or in another dtype it is a copy.
+  EXPECT_EQ(load(WeightFormat::Q8_0).residency().bytes(), narrow + vector);
+  std::vector<std::int64_t> same(9001);
+  for (std::size_t row = 0; row < same.size(); ++row) same[row] = static_cast<std::int64_t>(row);
+  EXPECT_EQ(load(WeightFormat::Dense, same).residency().bytes(), narrow + vector);
+  EXPECT_EQ(load(WeightFormat::Dense, {}, "model.safetensors", at::kBFloat16).residency().bytes(), 0);
+}
+
 TEST_F(Weights, TheSameBlocksServeBothDtypes) {
   const ParameterTable rounded = load(WeightFormat::Q8_0, {}, "model.safetensors", at::kBFloat16);
   EXPECT_EQ(rounded.dtype(), at::kBFloat16);

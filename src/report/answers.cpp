@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -16,34 +17,42 @@ namespace {
 // Nothing where nobody knows.
 std::optional<bool> right_of(const nlohmann::json& line) {
   if (line.contains("right")) return line.at("right").get<bool>();
-  if (line.contains("log_probability")) return std::nullopt;  // running text
+  // Running text, and texts that graft tune wrote, are neither right nor wrong.
+  if (line.contains("log_probability") || line.contains("references")) return std::nullopt;
   const auto truth = line.at("truth").get<std::int64_t>();
   return truth < 0 ? std::nullopt : std::optional(line.at("prediction").get<std::int64_t>() == truth);
 }
 
+std::optional<WrittenAnswer> text_of(const nlohmann::json& line) {
+  if (!line.contains("output") || !line.contains("references")) return std::nullopt;
+  return WrittenAnswer{line.at("output").get<std::string>(), line.at("references").get<std::vector<std::string>>()};
+}
+
 class Reader {
  public:
-  explicit Reader(const std::filesystem::path& file) : file_(file) {}
-
   void add(const nlohmann::json& line) {
     const bool tuned = line.contains("phase");
-    if (tuned && line.contains("references"))
-      fail(Category::Unsupported, file_.string(),
-           "holds texts that were written, which are neither right nor wrong; their scores are in summary.json");
     const auto right = right_of(line);
-    if (!right) return;
+    auto text = text_of(line);
+    if (!right && !text) return;
     Place& place = tuned ? place_of("", line.at("phase").get<std::string>())
                          : place_of(line.at("task").get<std::string>(), line.at("setting").get<std::string>());
     const std::string run = tuned ? ""
                                   : fmt::format("{} {} {}", line.at("seed").get<std::int64_t>(), line.value("order", 0),
                                                 line.at("template").get<std::string>());
     const auto [index, fresh] = place.runs.emplace(run, place.answers.runs.size());
-    if (fresh) place.answers.runs.emplace_back();
+    if (fresh) {
+      place.answers.runs.emplace_back();
+      place.answers.texts.emplace_back();
+    }
+    const std::size_t at = index->second;
     const std::string id = line.at("id").get<std::string>();
-    auto& times = place.times[{index->second, id}];
+    auto& times = place.times[{at, id}];
     std::string question;
     do question = ++times == 1 ? id : fmt::format("{} #{}", id, times);
-    while (!place.answers.runs[index->second].emplace(question, *right).second);
+    while (!place.questions.emplace(at, question).second);
+    if (right) place.answers.runs[at].emplace(question, *right);
+    if (text) place.answers.texts[at].emplace(question, std::move(*text));
   }
 
   std::vector<Answers> all() const {
@@ -57,6 +66,7 @@ class Reader {
     Answers answers;
     std::map<std::string, std::size_t> runs;                           // indices into answers.runs
     std::map<std::pair<std::size_t, std::string>, std::size_t> times;  // that a run has answered an id
+    std::set<std::pair<std::size_t, std::string>> questions;           // of each run
   };
 
   Place& place_of(const std::string& task, const std::string& setting) {
@@ -65,11 +75,12 @@ class Reader {
     };
     const auto found = std::find_if(places_.begin(), places_.end(), same);
     if (found != places_.end()) return *found;
-    places_.push_back({{task, setting, {}}, {}, {}});
+    places_.emplace_back();
+    places_.back().answers.task = task;
+    places_.back().answers.setting = setting;
     return places_.back();
   }
 
-  std::filesystem::path file_;
   std::vector<Place> places_;
 };
 
@@ -82,7 +93,7 @@ std::vector<Answers> read_answers(const std::filesystem::path& path) {
   if (!std::filesystem::exists(file, error))
     fail(Category::NotFound, path.string(),
          "holds no predictions.jsonl; give a folder that graft tune or graft eval wrote, with held-out examples");
-  Reader reader(file);
+  Reader reader;
   for_each_line(file, [&](const nlohmann::json& line) { reader.add(line); });
   return reader.all();
 }

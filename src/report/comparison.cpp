@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/progress.h"
 #include "report/html_parts.h"
@@ -21,6 +22,57 @@ std::string score_text(const ComparedTask& task, const ReportScore& score) {
                      compared_value(task, score.high));
 }
 
+// 0 where there is one number of training examples.
+std::int64_t most_shots(const ComparisonReport& report) {
+  std::int64_t most = 0;
+  for (const auto& variant : report.variants) most = std::max(most, variant.shots);
+  return most;
+}
+
+std::vector<std::string> names_of(const ComparisonReport& report) {
+  std::vector<std::string> names;
+  for (const auto& variant : report.variants) {
+    if (std::find(names.begin(), names.end(), variant.name) == names.end()) names.push_back(variant.name);
+  }
+  return names;
+}
+
+Series curve_of(const ComparisonReport& report, const std::string& name, std::size_t task) {
+  Series series{name, {}, false, true};
+  for (const auto& variant : report.variants) {
+    const auto& score = variant.scores[task];
+    if (variant.name != name || !score) continue;
+    series.points.push_back({static_cast<double>(variant.shots), score->value});
+    series.band.emplace_back(score->low, score->high);
+  }
+  return series;
+}
+
+// The base model, which trains on nothing, lies across.
+std::string learning_curve(const ComparisonReport& report, std::size_t index) {
+  if (most_shots(report) == 0) return "";
+  const ComparedTask& task = report.tasks[index];
+  LineChart chart;
+  chart.title = fmt::format("{} on {} by the number of training examples", task.metric, task.name);
+  chart.x_label = "training examples a class";
+  chart.y_label = task.metric;
+  chart.percent = task.percent;
+  chart.log_x = true;
+  chart.width = 720;
+  chart.height = 360;
+  double first = std::numeric_limits<double>::infinity(), last = 0;
+  for (const auto& name : names_of(report)) {
+    Series series = curve_of(report, name, index);
+    if (series.points.empty()) continue;
+    first = std::min(first, series.points.front().x);
+    last = std::max(last, series.points.back().x);
+    chart.series.push_back(std::move(series));
+  }
+  if (task.before && !chart.series.empty())
+    chart.series.push_back({"base model", {{first, *task.before}, {last, *task.before}}, false, false});
+  return figure(draw(chart), escape(task.name) + ": median over seeds by training examples, with quartiles");
+}
+
 ScatterPlot plot_of(const ComparedTask& task) {
   ScatterPlot plot;
   plot.title = fmt::format("{} on {} against the fraction of parameters trained", task.metric, task.name);
@@ -36,11 +88,14 @@ std::string task_plot(const ComparisonReport& report, std::size_t index) {
   ScatterPlot plot = plot_of(report.tasks[index]);
   plot.width = 520;
   plot.height = 320;
+  const std::int64_t shots = most_shots(report);
   for (const auto& variant : report.variants) {
-    if (const auto& score = variant.scores[index])
+    if (const auto& score = variant.scores[index]; score && variant.shots == shots)
       plot.points.push_back({variant.name, variant.fraction, score->value, score->low, score->high});
   }
-  return figure(draw(plot), escape(fmt::format("{}: {}", report.tasks[index].name, report.tasks[index].metric)));
+  const std::string trained = shots > 0 ? fmt::format(", {} examples a class", shots) : "";
+  return figure(draw(plot),
+                escape(fmt::format("{}: {}{}", report.tasks[index].name, report.tasks[index].metric, trained)));
 }
 
 // Where every task has one.
@@ -58,7 +113,7 @@ std::string mean_plot(const ComparisonReport& report) {
   const ComparedTask all{"all tasks", "score", true, mean_before(report.tasks)};
   ScatterPlot plot = plot_of(all);
   for (const auto& variant : report.variants) {
-    if (variant.mean)
+    if (variant.mean && variant.shots == most_shots(report))
       plot.points.push_back(
           {variant.name, variant.fraction, variant.mean->value, variant.mean->low, variant.mean->high});
   }
@@ -67,9 +122,10 @@ std::string mean_plot(const ComparisonReport& report) {
 
 std::string result_section(const ComparisonReport& report) {
   const bool several = report.tasks.size() > 1;
-  std::string plots;
+  std::string plots, body;
   for (std::size_t i = 0; i < report.tasks.size(); ++i) plots += task_plot(report, i);
-  std::string body = several ? mean_plot(report) : "";
+  for (std::size_t i = 0; i < report.tasks.size(); ++i) body += learning_curve(report, i);
+  if (several) body += mean_plot(report);
   body += several ? "<div class=\"grid2 plots\">" + plots + "</div>" : plots;
   if (!report.description.empty()) body = "<p class=\"note\">" + escape(report.description) + "</p>" + body;
   return section("result", "Result", body);
@@ -77,17 +133,20 @@ std::string result_section(const ComparisonReport& report) {
 
 std::string table_section(const ComparisonReport& report) {
   const bool mean = report.tasks.size() > 1;
-  std::string head =
-      "<th scope=\"col\">variant</th><th scope=\"col\">method</th><th scope=\"col\" class=\"n\">trained</th>";
+  const bool sizes = most_shots(report) > 0;
+  std::string head = "<th scope=\"col\">variant</th><th scope=\"col\">method</th>";
+  if (sizes) head += "<th scope=\"col\" class=\"n\">examples<br>a class</th>";
+  head += "<th scope=\"col\" class=\"n\">trained</th>";
   for (const auto& task : report.tasks)
     head += fmt::format("<th scope=\"col\" class=\"n\">{}<br>{}</th>", escape(task.name), escape(task.metric));
   if (mean) head += "<th scope=\"col\" class=\"n\">mean</th>";
   head += "<th scope=\"col\" class=\"n\">s a step</th>";
   std::string rows;
   for (const auto& variant : report.variants) {
-    rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"n\">{} <small>{}</small></td>",
-                        escape(variant.name), escape(variant.method), fraction_text(variant.fraction),
-                        grouped(variant.parameters));
+    rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td>{}<td class=\"n\">{} <small>{}</small></td>",
+                        escape(variant.name), escape(variant.method),
+                        sizes ? fmt::format("<td class=\"n\">{}</td>", variant.shots) : "",
+                        fraction_text(variant.fraction), grouped(variant.parameters));
     for (std::size_t i = 0; i < report.tasks.size(); ++i) {
       const auto& score = variant.scores[i];
       rows += fmt::format("<td class=\"n\">{}</td>", score ? score_text(report.tasks[i], *score) : "–");
@@ -110,7 +169,9 @@ std::string run_row(const ComparisonReport& report, const ComparedRun& run) {
       run.report.empty() ? escape(run.note) : fmt::format("<a href=\"{}\">report</a>", escape(run.report));
   return fmt::format(
       "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
-      escape(run.task), escape(run.variant), run.seed, value(run.before), value(run.score), link);
+      escape(run.task),
+      escape(run.shots > 0 ? fmt::format("{}, {} examples a class", run.variant, run.shots) : run.variant), run.seed,
+      value(run.before), value(run.score), link);
 }
 
 std::string runs_section(const ComparisonReport& report) {
@@ -131,10 +192,10 @@ std::string header(const ComparisonReport& report) {
   for (const auto& task : report.tasks) tasks += (tasks.empty() ? "" : ", ") + task.name;
   return fmt::format(
       "<header><p class=\"brand\">graft comparison</p><h1>{} variants <span class=\"on\">on</span> {}</h1>{}</header>",
-      report.variants.size(), escape(tasks),
+      names_of(report).size(), escape(tasks),
       fact_list({{"Model", report.model},
                  {"Tasks", tasks},
-                 {"Variants", std::to_string(report.variants.size())},
+                 {"Variants", std::to_string(names_of(report).size())},
                  {"Seeds", std::to_string(report.seeds)},
                  {"Started", report.started}}));
 }

@@ -26,6 +26,7 @@ struct ComparedVariant {
   double step_seconds = 0;                         ///< median over runs
   std::vector<std::optional<ReportScore>> scores;  ///< by task: median and quartiles over seeds
   std::optional<ReportScore> mean;                 ///< of the above over tasks; where every task has one in percent
+  std::int64_t shots = 0;  ///< training examples a class, where several numbers are compared; else 0
 };
 
 struct ComparedRun {
@@ -34,8 +35,9 @@ struct ComparedRun {
   std::int64_t seed = 0;
   std::optional<double> before;
   std::optional<double> score;
-  std::string report;  ///< its report.html, relative to this page; empty: none
-  std::string note;    ///< why there is no score
+  std::string report;      ///< its report.html, relative to this page; empty: none
+  std::string note;        ///< why there is no score
+  std::int64_t shots = 0;  ///< as ComparedVariant::shots
 };
 
 struct ComparisonReport {
@@ -45,14 +47,16 @@ struct ComparisonReport {
   std::string version;  ///< of graft
   std::int64_t seeds = 0;
   std::vector<ComparedTask> tasks;
-  std::vector<ComparedVariant> variants;  ///< in the order of the comparison
+  std::vector<ComparedVariant> variants;  ///< in the order of the comparison; one for each number of examples
   std::vector<ComparedRun> runs;
   std::vector<std::pair<std::string, std::string>> reproducibility;
   std::vector<ReportCommand> commands;
 };
 
 /// The whole page: a scatter plot of score against the fraction of parameters trained (Liu et al. 2022, figure 2) of
-/// the mean over tasks and of every task, the table, and every run. Every text may be hostile: it is escaped.
+/// the mean over tasks and of every task, the table, and every run. Where several numbers of training examples are
+/// compared, each task has a learning curve in front: the median over seeds with the quartiles as band, over the
+/// number; the scatter plots are of the largest one then. Every text may be hostile: it is escaped.
 std::string render_comparison(const ComparisonReport& report);
 
 /// "86.5%" where the metric is a fraction, else "41.27".

@@ -48,6 +48,24 @@ TEST(ComparisonPage, OneTaskNeedsNoMean) {
   EXPECT_EQ(html.find(">mean<"), std::string::npos);
 }
 
+TEST(ComparisonPage, SeveralNumbersOfExamplesMakeALearningCurve) {
+  ComparisonReport report = two_tasks();
+  report.variants[0].shots = report.variants[1].shots = 4;
+  for (std::size_t v = 0; v < 2; ++v) {
+    report.variants.push_back(report.variants[v]);
+    report.variants.back().shots = 16;
+    report.variants.back().scores[0] = ReportScore{0.9, 0.85, 0.95};
+  }
+  report.runs[0].shots = 16;
+  const std::string html = render_comparison(report);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "<svg"), 5u) << "a curve and a scatter plot for each task, and the mean";
+  for (const char* part : {"training examples a class", "class=\"band s0\"", "examples<br>a class", ">16</td>",
+                           "ia3, 16 examples a class", "rte: accuracy, 16 examples a class", "<h1>2 variants"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  EXPECT_EQ(render_comparison(two_tasks()).find("examples a class"), std::string::npos);
+}
+
 TEST(ComparisonPage, MetricsThatAreNoFractionsKeepTheirUnit) {
   EXPECT_EQ(compared_value({"e2e", "bleu", false, std::nullopt}, 41.267), "41.27");
   EXPECT_EQ(compared_value({"rte", "accuracy", true, std::nullopt}, 0.865), "86.5%");

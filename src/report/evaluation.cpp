@@ -28,7 +28,8 @@ constexpr const char* kExplanation =
     "all probabilities from the truth, 0 to 2. Both are of the answers of all runs. Metrics of texts that were written "
     "are in the unit of docs/metrics.md, with bootstrap intervals over the questions; their differences and p-values "
     "are "
-    "of the paired bootstrap, too.";
+    "of the paired bootstrap, too. Tables by a field tell the accuracy of the questions with one value, with Wilson's "
+    "interval.";
 
 std::string points(double fraction) {
   if (!std::isfinite(fraction)) return "–";
@@ -50,24 +51,28 @@ std::string cell(const std::string& markup) {
 
 std::string bars(const EvaluatedTask& task) {
   if (!task.graded) return "";
+  const std::string metric = drawn_metric(task);
+  const bool accuracy = metric == "accuracy";
   IntervalChart chart;
-  chart.title = "Accuracy on " + task.name + " with 95% bootstrap intervals";
-  if (task.chance > 0) chart.reference = task.chance;
+  chart.title = fmt::format("{} on {} with 95% bootstrap intervals", accuracy ? "Accuracy" : metric, task.name);
+  if (accuracy && task.chance > 0) chart.reference = task.chance;
   chart.reference_name = "chance";
   chart.width = 720;
-  BarGroup group{fmt::format("{} questions, {}", grouped(task.examples), scale_text(task)), {}};
-  for (const auto& row : task.rows)
-    group.bars.push_back(
-        {row.name, row.accuracy.value, row.accuracy.low, row.accuracy.high, &row == &task.rows.front() ? 0 : 1});
+  chart.percent = accuracy;
+  BarGroup group{fmt::format("{} questions, {}", grouped(task.examples), accuracy ? scale_text(task) : metric), {}};
+  for (const auto& row : task.rows) {
+    const ReportScore score = score_of(task, row, metric).value_or(ReportScore{});
+    group.bars.push_back({row.name, score.value, score.low, score.high, &row == &task.rows.front() ? 0 : 1});
+  }
   chart.groups = {group};
-  return figure(draw(chart), escape(task.name) + ": accuracy, 95% bootstrap intervals over the examples");
+  return figure(draw(chart),
+                fmt::format("{}: {}, 95% bootstrap intervals over the examples", escape(task.name), escape(metric)));
 }
 
 Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
   Series series{name, {}, false, true};
   for (const auto& row : task.rows) {
-    if (!row.adapted && row.calibrated == calibrated)
-      series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
+    if (!row.adapted && row.calibrated == calibrated) add_over_runs(series, task, row, drawn_metric(task));
   }
   return series;
 }
@@ -75,12 +80,14 @@ Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
 // Adapters, which read no demonstrations, lie across.
 std::string curve(const EvaluatedTask& task) {
   if (!task.graded) return "";
+  const std::string metric = drawn_metric(task);
+  const std::string what = metric == "accuracy" ? "Accuracy" : metric;
   LineChart chart;
-  chart.title = "Accuracy on " + task.name + " by the number of demonstrations";
+  chart.title = what + " on " + task.name + " by the number of demonstrations";
   chart.x_label = "demonstrations";
-  chart.y_label = "accuracy";
-  chart.percent = true;
-  chart.whole_x = true;
+  chart.y_label = metric;
+  chart.percent = metric == "accuracy";
+  chart.log_x = true;
   chart.series = {by_shots(task, "in context", false)};
   const auto points = chart.series.front().points;
   if (points.size() < 3) return "";
@@ -88,10 +95,11 @@ std::string curve(const EvaluatedTask& task) {
     chart.series.push_back(std::move(calibrated));
   for (const auto& row : task.rows) {
     if (!row.adapted) continue;
-    const double value = row.accuracy.value;
+    const double value = score_of(task, row, metric).value_or(ReportScore{}).value;
     chart.series.push_back({row.name, {{points.front().x, value}, {points.back().x, value}}, false, false});
   }
-  return figure(draw(chart), "Accuracy by the number of demonstrations");
+  const std::string over = task.runs.empty() ? "" : ": median over " + escape(task.runs) + ", with quartiles";
+  return figure(draw(chart), escape(what) + " by the number of demonstrations" + over);
 }
 
 std::string reliability(const EvaluatedTask& task) {
@@ -199,6 +207,13 @@ std::string losses(const EvaluatedRow& row) {
   return text;
 }
 
+std::string slice_tables(const EvaluatedTask& task) {
+  std::string tables;
+  for (const auto& field : sliced_fields(task))
+    tables += "<h3>By " + escape(field) + "</h3>" + text_table(slice_lines(task, field), 1);
+  return tables;
+}
+
 std::string task_section(const EvaluatedTask& task, std::size_t index) {
   std::string rows, notes;
   for (const auto& row : task.rows) {
@@ -208,24 +223,16 @@ std::string task_section(const EvaluatedTask& task, std::size_t index) {
   for (const auto& note : task.notes) notes += "<p class=\"note\">" + escape(note) + ".</p>";
   const std::string table = fmt::format(
       "<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>", head(task), rows);
-  return section(fmt::format("task{}", index), escape(task.name),
-                 bars(task) + curve(task) + table + reliability(task) + written_table(task) + notes);
+  return section(
+      fmt::format("task{}", index), escape(task.name),
+      bars(task) + curve(task) + table + slice_tables(task) + reliability(task) + written_table(task) + notes);
 }
 
 std::string overview(const std::vector<EvaluatedTask>& tasks) {
   const auto lines = overview_of(tasks);
   if (lines.empty()) return "";
   constexpr std::size_t kNames = 2;  // task and setting
-  std::string rows;
-  for (const auto& line : lines) {
-    const bool first = &line == &lines.front();
-    std::string cells;
-    for (std::size_t c = 0; c < line.size(); ++c)
-      cells += fmt::format("<{0}{1}{2}>{3}</{0}>", first ? "th" : "td", first ? " scope=\"col\"" : "",
-                           c < kNames ? "" : " class=\"n\"", escape(line[c]));
-    rows += first ? "<thead><tr>" + cells + "</tr></thead><tbody>" : "<tr>" + cells + "</tr>";
-  }
-  return section("overview", "All tasks", "<div class=\"scroll\"><table>" + rows + "</tbody></table></div>");
+  return section("overview", "All tasks", text_table(lines, kNames));
 }
 
 std::string header(const EvaluationReport& report) {
@@ -238,6 +245,31 @@ std::string header(const EvaluationReport& report) {
 }
 
 }  // namespace
+
+std::string drawn_metric(const EvaluatedTask& task) {
+  const auto& metrics = task.metrics;
+  if (std::find(metrics.begin(), metrics.end(), task.text_metric) != metrics.end()) return task.text_metric;
+  if (task.graded) return "accuracy";
+  return metrics.empty() ? "" : metrics.front();
+}
+
+std::optional<ReportScore> score_of(const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric) {
+  if (task.graded && metric == "accuracy") return row.accuracy;
+  const auto found = std::find(task.metrics.begin(), task.metrics.end(), metric);
+  if (found == task.metrics.end()) return std::nullopt;
+  return row.metrics.at(static_cast<std::size_t>(found - task.metrics.begin()));
+}
+
+void add_over_runs(Series& series, const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric) {
+  const auto score = score_of(task, row, metric);
+  if (!score) return;
+  std::optional<ReportScore> spread;
+  if (metric == "accuracy") spread = row.spread;
+  if (metric == task.text_metric) spread = row.text_spread;
+  const ReportScore told = spread.value_or(ReportScore{score->value, score->value, score->value});
+  series.points.push_back({static_cast<double>(row.shots), told.value});
+  series.band.emplace_back(told.low, told.high);
+}
 
 bool has_orders(const EvaluatedTask& task) {
   return std::any_of(task.rows.begin(), task.rows.end(), [](const auto& row) { return row.orders.has_value(); });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "report/html.h"
+#include "report/svg.h"
 
 namespace graft {
 
@@ -44,7 +45,8 @@ struct EvaluatedRow {
   std::vector<ReportScore> metrics;                        ///< EvaluatedTask::metrics, with bootstrap intervals
   std::optional<EvaluatedTextDifference> text_difference;  ///< of EvaluatedTask::text_metric
   std::int64_t runs = 1;
-  std::optional<ReportScore> spread;  ///< of accuracy over several runs: median and quartiles
+  std::optional<ReportScore> spread;       ///< of accuracy over several runs: median and quartiles
+  std::optional<ReportScore> text_spread;  ///< of EvaluatedTask::text_metric, likewise
   /// Of accuracy over orders of the same demonstrations: median, lowest and highest, each the mean over what was drawn.
   std::optional<ReportScore> orders;
   std::optional<ReportCalibration> calibration;  ///< over the answers of all runs; nothing for texts to write
@@ -57,18 +59,33 @@ struct EvaluatedRow {
   std::int64_t cut = 0;      ///< prompts that lost their beginning, over all runs
 };
 
+/// A setting on the questions of a slice.
+struct EvaluatedSliceScore {
+  ReportScore accuracy;               ///< with Wilson's interval
+  std::optional<ReportScore> metric;  ///< EvaluatedTask::text_metric, with its bootstrap interval
+};
+
+/// The questions whose rows say the same in one field.
+struct EvaluatedSlice {
+  std::string field, value;
+  std::int64_t others = 0;  ///< above 0: so many values that few rows have, told together; `value` is empty then
+  std::int64_t examples = 0;
+  std::vector<EvaluatedSliceScore> rows = {};  ///< by EvaluatedTask::rows
+};
+
 struct EvaluatedTask {
   std::string name;
   std::int64_t examples = 0;
-  double chance = 0;                 ///< accuracy of guessing; 0: there is no guessing
-  std::string runs;                  ///< what several runs are: "3 seeds"; empty for one
-  std::vector<std::string> metrics;  ///< beside accuracy
-  bool percent = true;               ///< these are fractions
-  bool graded = true;                ///< answers are right or wrong; of running text there are only metrics
-  std::string text_metric;           ///< the first of them that is of written texts; empty: nothing was written
-  std::vector<EvaluatedText> texts;  ///< of the first questions
-  std::vector<EvaluatedRow> rows;    ///< the first is what the others are compared with
-  std::vector<std::string> notes;    ///< sentences
+  double chance = 0;                   ///< accuracy of guessing; 0: there is no guessing
+  std::string runs;                    ///< what several runs are: "3 seeds"; empty for one
+  std::vector<std::string> metrics;    ///< beside accuracy
+  bool percent = true;                 ///< these are fractions
+  bool graded = true;                  ///< answers are right or wrong; of running text there are only metrics
+  std::string text_metric;             ///< the first of them that is of written texts; empty: nothing was written
+  std::vector<EvaluatedText> texts;    ///< of the first questions
+  std::vector<EvaluatedRow> rows;      ///< the first is what the others are compared with
+  std::vector<std::string> notes;      ///< sentences
+  std::vector<EvaluatedSlice> slices;  ///< field by field, of each the most frequent value first
 };
 
 struct EvaluationReport {
@@ -80,14 +97,38 @@ struct EvaluationReport {
   std::vector<ReportCommand> commands;
 };
 
-/// The whole page: bars with intervals and a table for each task, a curve over the number of demonstrations where there
-/// are three or more. Every text may be hostile: it is escaped.
+/// The whole page: bars with intervals and a table for each task, a curve over the number of demonstrations (median and
+/// quartiles over the runs) where there are three or more. Every text may be hostile: it is escaped.
 std::string render_evaluation(const EvaluationReport& report);
 
 /// All tasks under each other, as lines of equally many cells, the headings the first: task, setting, accuracy,
 /// intervals, difference to the task's first setting, seconds and FLOPs of a question. Means over the tasks end it, of
 /// each setting that all of them have and of the adapters where each has one. Empty for fewer than two tasks.
 std::vector<std::vector<std::string>> overview_of(const std::vector<EvaluatedTask>& tasks);
+
+/// The fields of the slices of a task, in their order.
+std::vector<std::string> sliced_fields(const EvaluatedTask& task);
+
+/// The slices by one of these fields, as lines of equally many cells, the headings the first: value, questions, and
+/// accuracy of every setting with Wilson's interval; of texts that were written also their metric with its bootstrap
+/// interval.
+std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, const std::string& field);
+
+/// "female", "(none)" for an empty value, "37 other values".
+std::string slice_name(const std::string& value, std::int64_t others);
+
+/// What drawings of a task are of: the first metric of written texts, else accuracy; of running text its first metric.
+/// Empty where there is none.
+std::string drawn_metric(const EvaluatedTask& task);
+
+/// A metric of the task, accuracy among them, in one row, with its bootstrap interval; nothing where the task has none
+/// of that name.
+std::optional<ReportScore> score_of(const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric);
+
+/// Adds the row to a curve of such a metric over the number of demonstrations: the median over its runs with the
+/// quartiles as band. Of one run, and of a metric whose spread is not told, it is the score itself, without spread.
+/// Nothing where the task has no such metric.
+void add_over_runs(Series& series, const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric);
 
 /// Whether a row has accuracies over orders of its demonstrations, or tells of its calibration.
 bool has_orders(const EvaluatedTask& task);

@@ -48,6 +48,7 @@ TEST(EvaluationPage, ShowsEverySettingWithIntervalsAndTests) {
   const std::string html = render_evaluation(report());
   EXPECT_EQ(markup_problem(html), "");
   EXPECT_EQ(count(html, "<svg"), 2u) << "bars, and a curve over three numbers of demonstrations";
+  EXPECT_NE(html.find("class=\"band s0\""), std::string::npos) << "from quartile to quartile";
   for (const char* part : {"8-shot", "+10.0 (−1.0 to +21.0)", "&lt;0.001", "12:34", "over 3 seeds", "macro_f1",
                            "1,234 demonstrations did not fit", "7 prompts alone are too long", "1.5 G", "2.5 G",
                            "sha256 abc", "&lt;repeat&gt;", "1,277 questions, 50.0% by chance"})
@@ -68,6 +69,65 @@ TEST(EvaluationPage, TextsThatWereWrittenAreShown) {
                            "<li>another</li>", "<td>&lt;one&gt;</td>"})
     EXPECT_NE(html.find(part), std::string::npos) << part;
   EXPECT_EQ(render_evaluation(report()).find("Texts that were written"), std::string::npos);
+}
+
+TEST(EvaluationPage, DrawingsOfTextsAreOfTheirFirstMetric) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  EXPECT_EQ(drawn_metric(task), "accuracy");
+  task.chance = 0;
+  task.percent = false;
+  task.metrics = {"bleu"};
+  task.text_metric = "bleu";
+  for (auto& row : task.rows) row.metrics = {{12.5, 11, 14}};
+  task.rows[1].text_spread = ReportScore{13.5, 13, 13.75};
+  EXPECT_EQ(drawn_metric(task), "bleu");
+  ASSERT_TRUE(score_of(task, task.rows[0], "bleu").has_value());
+  EXPECT_EQ(score_of(task, task.rows[0], "bleu")->value, 12.5);
+  EXPECT_EQ(score_of(task, task.rows[0], "accuracy")->value, 0.5);
+  EXPECT_FALSE(score_of(task, task.rows[0], "ter").has_value());
+  Series series;
+  add_over_runs(series, task, task.rows[1], "bleu");
+  add_over_runs(series, task, task.rows[1], "ter");
+  ASSERT_EQ(series.points.size(), 1u);
+  EXPECT_EQ(series.points[0].y, 13.5) << "the median";
+  EXPECT_EQ(series.band[0].second, 13.75);
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  for (const char* part : {"bleu, 95% bootstrap intervals over the examples", "12.5 (11 to 14)",
+                           "bleu by the number of demonstrations: median over 3 seeds, with quartiles"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+}
+
+TEST(EvaluationPage, SlicesAreTablesByField) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  const std::vector<EvaluatedSliceScore> scores(4, {{0.25, 0.125, 0.5}, std::nullopt});
+  task.slices = {{"<gender>", "female", 0, 1200, scores},
+                 {"<gender>", "", 0, 70, scores},
+                 {"<gender>", "", 3, 7, scores},
+                 {"place", "here", 0, 1277, scores}};
+  EXPECT_EQ(sliced_fields(task), (std::vector<std::string>{"<gender>", "place"}));
+  using Line = std::vector<std::string>;
+  const auto lines = slice_lines(task, "<gender>");
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0], (Line{"<gender>", "questions", "0-shot", "1-shot", "8-shot", "runs/<rte> (ia3)"}));
+  EXPECT_EQ(lines[1][0], "female");
+  EXPECT_EQ(lines[1][1], "1,200");
+  EXPECT_EQ(lines[1][2], "25.0% (12.5–50.0)");
+  EXPECT_EQ(lines[2][0], "(none)");
+  EXPECT_EQ(lines[3][0], "3 other values");
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  for (const char* part : {"<h3>By &lt;gender&gt;</h3>", "<h3>By place</h3>", "3 other values", "25.0% (12.5–50.0)"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  task.text_metric = "bleu";
+  for (auto& slice : task.slices) slice.rows[0].metric = ReportScore{31.5, 30, 33};
+  const auto written = slice_lines(task, "place");
+  EXPECT_EQ(written[0][2], "0-shot accuracy");
+  EXPECT_EQ(written[0][3], "0-shot bleu");
+  EXPECT_EQ(written[1][3], "31.5 (30–33)");
+  EXPECT_EQ(written[1][5], "-");
 }
 
 TEST(EvaluationPage, CalibrationAndOrdersHaveColumnsAndDrawings) {

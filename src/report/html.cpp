@@ -48,6 +48,20 @@ std::string figure(std::string_view drawing, std::string_view caption) {
   return fmt::format("<figure><figcaption>{}</figcaption><div class=\"scroll\">{}</div></figure>", caption, drawing);
 }
 
+std::string text_table(const std::vector<std::vector<std::string>>& lines, std::size_t names) {
+  if (lines.size() < 2) return "";
+  std::string rows;
+  for (const auto& line : lines) {
+    const bool first = &line == &lines.front();
+    std::string cells;
+    for (std::size_t c = 0; c < line.size(); ++c)
+      cells += fmt::format("<{0}{1}{2}>{3}</{0}>", first ? "th" : "td", first ? " scope=\"col\"" : "",
+                           c < names ? "" : " class=\"n\"", escape(line[c]));
+    rows += first ? "<thead><tr>" + cells + "</tr></thead><tbody>" : "<tr>" + cells + "</tr>";
+  }
+  return "<div class=\"scroll\"><table>" + rows + "</tbody></table></div>";
+}
+
 std::string fact_list(const std::vector<std::pair<const char*, std::string>>& facts) {
   std::string items;
   for (const auto& [name, value] : facts) {
@@ -79,6 +93,7 @@ std::string render_report(const ReportData& data) {
        {{"Result", headline_section(data)},
         {"Tasks", tasks_section(data)},
         {"Templates", templates_section(data)},
+        {"Slices", slices_section(data)},
         {"Training", training_section(data)},
         {"Confusion", confusion_section(data)},
         {"Calibration", calibration_section(data)},

@@ -44,11 +44,17 @@ struct ReportCurve {
   std::vector<std::pair<double, double>> points;  ///< (step, value), steps ascending
 };
 
-/// Accuracy in one prompt template of the task, or on one task of a mixture.
+/// Accuracy in one prompt template of the task, on one task of a mixture, or on the examples of a slice.
 struct ReportTemplate {
   std::string name;
   double before = 0;
   double after = 0;
+};
+
+/// Accuracy on the held-out examples with each value of a field.
+struct ReportSlices {
+  std::string field;
+  std::vector<ReportTemplate> values;
 };
 
 /// A held-out example the model gets wrong. Indices are into `choices`; -1: unknown.
@@ -124,6 +130,8 @@ struct ReportData {
   std::optional<ReportScore> templates_after;
 
   std::vector<ReportTemplate> tasks;  ///< of a mixture; empty where one task is in use
+
+  std::vector<ReportSlices> slices;  ///< by field; empty where the task names none
 
   std::vector<ReportCurve> loss;  ///< first the total, then its parts
   ReportCurve learning_rate;

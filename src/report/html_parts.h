@@ -1,6 +1,7 @@
 // The sections of report.html; each returns an empty string when its data is missing.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@ std::string written_section(const ReportData& data);
 std::string samples_section(const ReportData& data);
 std::string templates_section(const ReportData& data);
 std::string tasks_section(const ReportData& data);
+std::string slices_section(const ReportData& data);
 std::string training_section(const ReportData& data);
 std::string confusion_section(const ReportData& data);
 std::string calibration_section(const ReportData& data);
@@ -48,6 +50,9 @@ std::string page(const Page& parts);
 
 /// `<section id="id"><h2>title</h2>body</section>`; title and body are markup. Empty for an empty body.
 std::string section(std::string_view id, std::string_view title, std::string_view body);
+/// Lines of text cells as a table, the headings the first; the first `names` columns from the left, the others from the
+/// right. Empty without a line behind the headings.
+std::string text_table(const std::vector<std::vector<std::string>>& lines, std::size_t names);
 /// A drawing with its caption; empty for an empty drawing.
 std::string figure(std::string_view drawing, std::string_view caption);
 

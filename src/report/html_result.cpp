@@ -115,11 +115,11 @@ std::string accuracy_row(const std::string& name, const std::string& before, con
                      before, after);
 }
 
-std::string accuracy_table(const char* what, const std::string& rows) {
+std::string accuracy_table(const std::string& what, const std::string& rows) {
   return fmt::format(
       "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">{}</th><th scope=\"col\" class=\"n\">Before</th><th "
       "scope=\"col\" class=\"n\">After</th></tr></thead><tbody>{}</tbody></table></div>",
-      what, rows);
+      escape(what), rows);
 }
 
 }  // namespace
@@ -153,6 +153,19 @@ std::string tasks_section(const ReportData& data) {
   std::string rows;
   for (const ReportTemplate& one : data.tasks) rows += accuracy_row(one.name, percent(one.before), percent(one.after));
   return rows.empty() ? "" : section("tasks", "Tasks", accuracy_table("Task", rows));
+}
+
+std::string slices_section(const ReportData& data) {
+  std::string tables;
+  for (const ReportSlices& slices : data.slices) {
+    std::string rows;
+    for (const ReportTemplate& one : slices.values)
+      rows += accuracy_row(one.name, percent(one.before), percent(one.after));
+    tables += accuracy_table(slices.field, rows);
+  }
+  if (tables.empty()) return "";
+  return section("slices", "Accuracy by what a field says",
+                 "<p class=\"note\">Behind each value is the number of its held-out examples.</p>" + tables);
 }
 
 std::string templates_section(const ReportData& data) {

@@ -21,6 +21,9 @@ const char* chart_css() {
 .chart .dot.s0{fill:var(--c0);stroke:var(--card)}.chart .dot.s1{fill:var(--c1);stroke:var(--card)}
 .chart .dot.s2{fill:var(--c2);stroke:var(--card)}.chart .dot.s3{fill:var(--c3);stroke:var(--card)}
 .chart .dot.s4{fill:var(--c4);stroke:var(--card)}.chart .dot.s5{fill:var(--c5);stroke:var(--card)}
+.chart .band{opacity:.16}.chart .band.s0{fill:var(--c0);stroke:none}.chart .band.s1{fill:var(--c1);stroke:none}
+.chart .band.s2{fill:var(--c2);stroke:none}.chart .band.s3{fill:var(--c3);stroke:none}
+.chart .band.s4{fill:var(--c4);stroke:none}.chart .band.s5{fill:var(--c5);stroke:none}
 .chart .b0{fill:var(--muted)}.chart .b1{fill:var(--accent)}
 .chart .whisker{stroke:var(--ink);stroke-width:1.5;fill:none}.chart .reference{stroke:var(--soft);stroke-dasharray:4 3;fill:none}
 .chart .hit{fill:var(--good)}.chart .miss{fill:var(--bad)}.chart .field{fill:none;stroke:var(--line)}

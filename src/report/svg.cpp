@@ -6,6 +6,7 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <set>
 
 #include "report/markup.h"
 #include "report/svg_parts.h"
@@ -29,8 +30,12 @@ struct Frame {
   double left, top, right, bottom;
   std::vector<double> x_ticks, y_ticks;
   Range x, y;
+  bool log_x = false;
+  double shift = 0;  // of x, before its logarithm is taken
+  double along(double value) const { return log_x ? std::log(value + shift) : value; }
   double at_x(double value) const {
-    return x.high > x.low ? left + (right - left) * (value - x.low) / (x.high - x.low) : (left + right) / 2;
+    if (!(x.high > x.low)) return (left + right) / 2;
+    return left + (right - left) * (along(value) - along(x.low)) / (along(x.high) - along(x.low));
   }
   double at_y(double value) const { return bottom - (bottom - top) * (value - y.low) / (y.high - y.low); }
 };
@@ -79,6 +84,11 @@ Range range_of(const LineChart& chart, bool x) {
     for (const Point& point : series.points) {
       if (std::isfinite(point.y)) range.include(x ? point.x : point.y);
     }
+    if (x) continue;
+    for (const auto& [low, high] : series.band) {
+      range.include(low);
+      range.include(high);
+    }
   }
   return range;
 }
@@ -121,6 +131,20 @@ std::string grid(const LineChart& chart, const Frame& frame) {
   return out;
 }
 
+// From quartile to quartile, along the upper ones and back along the lower ones.
+std::string band(const Frame& frame, const Series& series, int colour) {
+  std::vector<Point> upper, lower;
+  for (std::size_t i = 0; i < std::min(series.band.size(), series.points.size()); ++i) {
+    const auto& [low, high] = series.band[i];
+    if (!std::isfinite(low) || !std::isfinite(high)) continue;
+    upper.push_back({series.points[i].x, high});
+    lower.push_back({series.points[i].x, low});
+  }
+  if (upper.size() < 2) return "";
+  upper.insert(upper.end(), lower.rbegin(), lower.rend());
+  return fmt::format("<path class=\"band s{}\" d=\"{}Z\"/>", colour % kColours, path_of(frame, upper));
+}
+
 std::string curve(const Frame& frame, const Series& series, int colour) {
   const std::string kind = fmt::format("s{}", colour % kColours);
   const auto buckets = static_cast<std::size_t>(frame.right - frame.left);
@@ -160,9 +184,22 @@ double legend(const LineChart& chart, std::string& out) {
   return y + 10;
 }
 
+// The points' own, as far as their labels have room.
+std::vector<double> ticks_at_points(const LineChart& chart, const Frame& frame) {
+  constexpr double kRoom = 34;
+  std::set<double> places;
+  for (const Series& series : chart.series)
+    for (const Point& point : series.points) places.insert(point.x);
+  std::vector<double> ticks;
+  for (const double place : places) {
+    if (ticks.empty() || frame.at_x(place) - frame.at_x(ticks.back()) >= kRoom) ticks.push_back(place);
+  }
+  return ticks;
+}
+
 Frame frame_of(const LineChart& chart, Range x, Range y, double top) {
   // Steps are counted from one; an axis that begins at zero has its first tick there.
-  if (x.low > 0 && x.low <= 0.1 * (x.high - x.low)) x.low = 0;
+  if (!chart.log_x && x.low > 0 && x.low <= 0.1 * (x.high - x.low)) x.low = 0;
   if (chart.from_zero) y.include(0);
   if (y.low == y.high) {
     const double margin = y.low == 0 ? 1 : std::abs(y.low) * 0.1;
@@ -171,6 +208,11 @@ Frame frame_of(const LineChart& chart, Range x, Range y, double top) {
   Frame frame{60, top, chart.width - 14.0, chart.height - 46.0, {}, {}, x, y};
   frame.y_ticks = nice_ticks(y.low, y.high, 6);
   frame.x_ticks = nice_ticks(x.low, x.high, 7);
+  if (chart.log_x) {
+    frame.log_x = true;
+    frame.shift = x.low > 0 ? 0 : 1;
+    frame.x_ticks = ticks_at_points(chart, frame);
+  }
   if (chart.whole_x) std::erase_if(frame.x_ticks, [](double tick) { return std::abs(tick - std::round(tick)) > 1e-9; });
   frame.y = {frame.y_ticks.front(), frame.y_ticks.back()};
   return frame;
@@ -234,6 +276,7 @@ std::string draw(const LineChart& chart) {
   }
   const Frame frame = frame_of(chart, x, y, top);
   body += grid(chart, frame);
+  for (std::size_t i = 0; i < chart.series.size(); ++i) body += band(frame, chart.series[i], static_cast<int>(i));
   // Backwards, so that the first series, the one that matters, lies on top.
   for (std::size_t i = chart.series.size(); i-- > 0;) body += curve(frame, chart.series[i], static_cast<int>(i));
   return fmt::format("<svg class=\"chart\" role=\"img\" viewBox=\"0 0 {} {}\"><title>{}</title><desc>{}</desc>{}</svg>",

@@ -21,6 +21,7 @@ struct Series {
   std::vector<Point> points;  ///< x ascending
   bool smooth = false;        ///< draw a centred moving average boldly over the raw line drawn faintly
   bool markers = false;       ///< a dot per point, for few points
+  std::vector<std::pair<double, double>> band = {};  ///< low and high of every point, drawn as an area; empty: none
 };
 
 struct LineChart {
@@ -31,6 +32,7 @@ struct LineChart {
   std::vector<Series> series;
   bool percent = false;  ///< y is a fraction, drawn as percent
   bool whole_x = false;  ///< x counts: no ticks between whole numbers
+  bool log_x = false;  ///< x, 0 or more, is drawn by its logarithm (of 1 + x where one is 0), with ticks at the points
   bool from_zero = false;
   int width = 520;
   int height = 280;
@@ -39,7 +41,7 @@ struct LineChart {
 /// An empty string when no series has a finite point.
 std::string draw(const LineChart& chart);
 
-/// One measured fraction in 0…1 with its confidence interval.
+/// One measured value with its confidence interval.
 struct Bar {
   std::string name;
   double value = 0;
@@ -59,9 +61,10 @@ struct IntervalChart {
   std::optional<double> reference;  ///< a dashed line, e.g. at chance level
   std::string reference_name;
   int width = 520;
+  bool percent = true;  ///< values are fractions in 0…1; else numbers from 0 on
 };
 
-/// Horizontal bars from 0 to 100% with whiskers; an empty string without bars.
+/// Horizontal bars with whiskers, from 0 to 100%, or to a round number that holds all; an empty string without bars.
 std::string draw(const IntervalChart& chart);
 
 /// Rows are the truth, columns the prediction, cells coloured by their share of the row. Up to 12 classes show every

@@ -77,6 +77,37 @@ TEST(LineChart, StepsHaveWholeTicks) {
   }
 }
 
+TEST(LineChart, ALogarithmicAxisHasItsTicksAtThePoints) {
+  LineChart chart;
+  chart.log_x = true;
+  chart.series = {{"a", {{4, 1}, {8, 2}, {16, 3}}, false, true}};
+  const std::string svg = draw(chart);
+  EXPECT_EQ(markup_problem(svg), "");
+  for (const char* label : {">4</text>", ">8</text>", ">16</text>"}) EXPECT_NE(svg.find(label), std::string::npos);
+  EXPECT_NE(svg.find("cx=\"283.0\""), std::string::npos) << "8 is in the middle of 4 and 16: " << svg;
+  chart.series[0].points = {{0, 1}, {1, 2}, {3, 3}};
+  const std::string from_zero = draw(chart);
+  EXPECT_NE(from_zero.find("cx=\"283.0\""), std::string::npos) << "by 1 + x: " << from_zero;
+  EXPECT_EQ(from_zero.find("nan"), std::string::npos);
+  chart.series[0].points.clear();
+  for (int x = 1; x <= 200; ++x) chart.series[0].points.push_back({static_cast<double>(x), 1});
+  const std::string many = draw(chart);
+  std::size_t labels = 0;
+  for (std::size_t at = many.find("tick middle"); at != std::string::npos; at = many.find("tick middle", at + 1))
+    ++labels;
+  EXPECT_LE(labels, 15u) << "they do not overlap";
+}
+
+TEST(LineChart, ABandReachesFromLowToHighAndWidensTheAxis) {
+  LineChart chart;
+  chart.series = {{"a", {{1, 1}, {2, 1}}, false, true, {{0, 5}, {1, 10}}}, {"b", {{1, 1}}, false, true, {{0, 2}}}};
+  const std::string svg = draw(chart);
+  EXPECT_EQ(markup_problem(svg), "");
+  EXPECT_NE(svg.find("<path class=\"band s0\" d=\"M"), std::string::npos);
+  EXPECT_EQ(svg.find("band s1"), std::string::npos) << "one point has no area";
+  EXPECT_NE(svg.find(">10</text>"), std::string::npos) << "the axis holds the band";
+}
+
 TEST(LineChart, NothingToDrawIsNothing) {
   EXPECT_EQ(draw(LineChart{}), "");
   LineChart chart;
@@ -112,6 +143,19 @@ TEST(LineChart, AMillionStepsStaySmallAndKeepTheirPeak) {
   const std::string svg = draw(chart);
   EXPECT_LT(svg.size(), 40'000u);
   EXPECT_NE(svg.find(" 10.0L"), std::string::npos);  // the top of the plot
+}
+
+TEST(IntervalChart, NumbersHaveAScaleThatHoldsThemAll) {
+  IntervalChart chart;
+  chart.percent = false;
+  chart.groups = {{"bleu", {{"0-shot", 12.5, 10, 15, 0}, {"8-shot", 31.25, 28, 42, 1}}}};
+  const std::string svg = draw(chart);
+  EXPECT_EQ(markup_problem(svg), "");
+  EXPECT_EQ(svg.find("%"), std::string::npos);
+  EXPECT_NE(svg.find("31.25 (28 to 42)"), std::string::npos);
+  EXPECT_NE(svg.find(">60</text>"), std::string::npos) << "ticks to a round number above 42: " << svg;
+  chart.groups = {{"bleu", {{"0-shot", 0, 0, 0, 0}, {"8-shot", kNan, kNan, kNan, 1}}}};
+  EXPECT_EQ(draw(chart).find("nan\""), std::string::npos);
 }
 
 TEST(IntervalChart, DrawsEveryBarWithinTheScale) {

@@ -1,6 +1,7 @@
 #include "statistics/text_metric.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "base/suggest.h"
@@ -108,6 +109,21 @@ const TextMetric& text_metric(const std::string& name) {
     known.push_back(metric.name);
   }
   fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", name, did_you_mean(name, known));
+}
+
+std::function<double(std::span<const std::size_t>)> mean_over_runs(const TextMetric& metric,
+                                                                   std::vector<CaseSums> runs) {
+  return [&metric, runs = std::move(runs)](std::span<const std::size_t> places) {
+    double mean = 0;
+    for (const CaseSums& sums : runs) {
+      std::vector<double> total(sums.front().size(), 0);
+      for (const auto place : places) {
+        for (std::size_t i = 0; i < total.size(); ++i) total[i] += sums[place][i];
+      }
+      mean += metric.of_sums(total) / static_cast<double>(runs.size());
+    }
+    return mean;
+  };
 }
 
 bool is_text_metric(const std::string& name) {

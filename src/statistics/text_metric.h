@@ -1,6 +1,8 @@
 // The generation metrics by the names under which a task asks for them. docs/metrics.md has the table.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,6 +30,12 @@ const std::vector<TextMetric>& text_metrics();
 
 /// Throws InvalidArgument with the nearest name.
 const TextMetric& text_metric(const std::string& name);
+
+/// The mean over runs of a metric of the cases at some places: what bootstrap() and paired_bootstrap() resample.
+/// `runs`, at least one, are TextMetric::sums() of what each wrote for the same cases. The metric must outlive the
+/// result.
+std::function<double(std::span<const std::size_t>)> mean_over_runs(const TextMetric& metric,
+                                                                   std::vector<CaseSums> runs);
 
 /// Whether a metric of text_metrics() has this name.
 bool is_text_metric(const std::string& name);

@@ -20,6 +20,17 @@ TEST(TextMetric, EveryNameGivesItsMetric) {
   EXPECT_EQ(names.size(), text_metrics().size());
 }
 
+TEST(TextMetric, RunsOfTheSameCasesHaveTheirMean) {
+  const OwnedCases good = {{"a b c d e", "f g h i j"}, {{"a b c d e"}, {"f g h i j"}}};
+  const OwnedCases half = {{"a b c d e", "x"}, {{"a b c d e"}, {"f g h i j"}}};
+  const TextMetric& metric = text_metric("exact_match");
+  const auto mean = mean_over_runs(metric, {metric.sums(good.view()), metric.sums(half.view())});
+  const std::vector<std::size_t> both = {0, 1}, second = {1}, twice = {1, 1, 0};
+  EXPECT_DOUBLE_EQ(mean(both), 0.75);
+  EXPECT_DOUBLE_EQ(mean(second), 0.5);
+  EXPECT_DOUBLE_EQ(mean(twice), (1 + 1.0 / 3) / 2);
+}
+
 TEST(TextMetric, ABetterTextHasABetterScore) {
   const OwnedCases good = {{"a b c d e", "f g h i j"}, {{"a b c d e"}, {"f g h i j"}}};
   const OwnedCases bad = {{"a b x y z", "f g h i j"}, {{"a b c d e"}, {"f g h i j"}}};

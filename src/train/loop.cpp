@@ -24,6 +24,7 @@ class Trainee {
     if (given.examples.empty()) fail(Category::InvalidArgument, "data", "there is no training example");
     alone_.slots = {&given.adapter};
     alone_.checkpoint_layers = settings_.checkpoint_layers;
+    alone_.kept_logit_bytes = settings_.kept_logit_bytes;
     given.adapter.prepare(given.examples.size() / settings_.templates,
                           [this](std::size_t example) { return loss_of(example); });
     std::vector<double> lr_ratios;
@@ -152,6 +153,7 @@ class Trainer {
   Trainer(const Model& model, const std::vector<Training>& trainings) : model_(model) {
     for (const auto& training : trainings) {
       forward_.checkpoint_layers = forward_.checkpoint_layers || training.settings.checkpoint_layers;
+      forward_.kept_logit_bytes = std::min(forward_.kept_logit_bytes, training.settings.kept_logit_bytes);
       forward_.slots.push_back(&training.adapter);
       trainees_.push_back(
           std::make_unique<Trainee>(model, training, static_cast<std::int32_t>(forward_.slots.size()) - 1));

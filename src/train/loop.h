@@ -34,6 +34,7 @@ struct TrainSettings {
   bool keep_best = true;         ///< end as the best adapter evaluated, not as the last
   std::int64_t save_every = 25;  ///< steps between resumable states
   bool checkpoint_layers = false;
+  std::int64_t kept_logit_bytes = kKeptLogitBytes;  ///< as ForwardOptions; of several trained together the least holds
 };
 
 struct StepReport {

@@ -186,6 +186,40 @@ TEST_F(Compare, SlipsAreToldBeforeAnythingRuns) {
   expect_refused(run(compare({"--comparison", "few.yaml"})), 2, {"out"});
 }
 
+// CLI11 takes the last of an option's values together: the fixture's --shots 3 is one more.
+TEST_F(Compare, SeveralNumbersOfExamplesMakeACurve) {
+  const Words command =
+      compare({"--comparison", "few.yaml", "--variant", "plain", "--variant", "all", "--shots", "1,2"});
+  {
+    Running running(folder(), command);
+    while (running.alive() && finished().empty()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    running.send(SIGKILL);
+    running.wait();
+  }
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(finished().size(), 12u) << "two variants, three numbers, two seeds";
+  EXPECT_NE(end.out.find("shots"), std::string::npos) << end.out;
+  EXPECT_TRUE(fs::exists(out() / "runs/a.plain.shots2.seed1/adapter/adapter_config.json"));
+  EXPECT_EQ(csv().size(), 13u);
+  EXPECT_NE(csv()[0].find(",shots,"), std::string::npos);
+  const std::string page = read_file(out() / "report.html");
+  EXPECT_NE(page.find("training examples a class"), std::string::npos);
+  EXPECT_NE(page.find("class=\"band s0\""), std::string::npos);
+  EXPECT_EQ(run(command).out, end.out) << "nothing was left to do";
+  const Outcome plot = run({"runs", "plot", "out", "--output", "curve.svg"});
+  ASSERT_EQ(plot.code, 0) << plot.err;
+  EXPECT_NE(plot.out.find("2 curves"), std::string::npos) << plot.out;
+  EXPECT_NE(read_file(folder() / "curve.svg").find("class=\"band"), std::string::npos);
+  expect_refused(run({"runs", "plot", "out", "--loss"}), 2, {"--loss", "graft compare"});
+}
+
+TEST_F(Compare, OneNumberOfExamplesIsNoCurve) {
+  expect_refused(run(compare({"--comparison", "few.yaml", "--shots", "0,8"})), 2, {"--shots", "all rows"});
+  ASSERT_EQ(run(compare({"--comparison", "few.yaml", "--variant", "plain"}, "2")).code, 0);
+  expect_refused(run({"runs", "plot", "out"}), 2, {"out", "nothing to draw", "--shots 4,8,16"});
+}
+
 TEST_F(Compare, OtherSettingsAreRefused) {
   ASSERT_EQ(run(compare({"--comparison", "few.yaml", "--variant", "plain"})).code, 0);
   expect_refused(run(compare({"--comparison", "few.yaml", "--variant", "plain"}, "7")), 2,

@@ -48,6 +48,33 @@ TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
   EXPECT_TRUE(leftovers(folder() / "out").empty());
 }
 
+TEST_F(Eval, ScoresAreToldApartByAField) {
+  std::string more = read_file(folder() / "short.yaml") + "slices: [colour]\n";
+  write_file(folder() / "short.yaml", more);
+  const Outcome end = run(eval({"--shots", "2", "--slice", "label"}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  for (const char* part : {"short by label", "sport", "tech"}) EXPECT_NE(end.out.find(part), std::string::npos) << part;
+  EXPECT_NE(end.err.find("no row has the field 'colour'"), std::string::npos) << end.err;
+  const json slices = results().at("tasks")[0].at("slices");
+  ASSERT_EQ(slices.size(), 2u) << slices;
+  std::map<std::string, double> right, count;
+  for (const auto& line : predictions()) {
+    if (line.at("setting") != "2-shot") continue;
+    const std::string label = line.at("slices").at("label").get<std::string>();
+    right[label] += line.at("prediction") == line.at("truth") ? 1 : 0;
+    ++count[label];
+  }
+  for (const auto& slice : slices) {
+    const std::string label = slice.at("value").get<std::string>();
+    EXPECT_EQ(slice.at("questions").get<double>(), count[label]);
+    EXPECT_NEAR(slice.at("rows")[1].at("accuracy").at("value").get<double>(), right[label] / count[label], 1e-12);
+  }
+  EXPECT_NE(read_file(folder() / "out/report.html").find("By label"), std::string::npos);
+  const Outcome shown = run({"runs", "show", "out"});
+  EXPECT_NE(shown.out.find("short by label"), std::string::npos) << shown.err;
+  expect_refused(run(eval({"--slice", "labl"}, "other")), 2, {"--slice", "did you mean 'label'?"});
+}
+
 // The first runs' accuracies follow from predictions.jsonl, and their mean is the row's.
 TEST_F(Eval, ScoresAreThoseOfThePredictions) {
   ASSERT_EQ(run(eval({"--shots", "2", "--seeds", "2", "--template", "all"})).code, 0);

@@ -68,6 +68,52 @@ TEST_F(EvalTexts, AreWrittenScoredAndReported) {
   EXPECT_EQ(run({"runs", "show", "out"}).code, 0);
 }
 
+TEST_F(EvalTexts, AreDrawnAndComparedByTheirFirstMetric) {
+  ASSERT_EQ(run(sums({"--shots", "1,2", "--seeds", "2"})).code, 0);
+  EXPECT_EQ(results().at("tasks")[0].at("text_metric"), "exact_match");
+  EXPECT_TRUE(rows()[1].contains("texts_over_runs"));
+  EXPECT_NE(read_file(folder() / "out/report.html").find("exact_match by the number of demonstrations"),
+            std::string::npos);
+  ASSERT_EQ(run(sums({"--metric", "bleu"}, "other")).code, 0);
+  const Outcome compared = run({"runs", "compare", "out", "other"});
+  ASSERT_EQ(compared.code, 0) << compared.err;
+  for (const char* part : {"exact_match", "0-shot", "+0 (+0 to +0)", "0 : 0"})
+    EXPECT_NE(compared.out.find(part), std::string::npos) << part << "\n" << compared.out;
+  EXPECT_NE(run({"runs", "compare", "out", "--metric", "bleu"}).out.find("bleu"), std::string::npos);
+  EXPECT_NE(run({"runs", "compare", "out", "--metric", "accuracy"}).out.find("accuracy"), std::string::npos);
+  const Outcome plot = run({"runs", "plot", "out", "--output", "texts.svg"});
+  EXPECT_NE(plot.out.find("exact_match by the number of demonstrations, 1 curve"), std::string::npos) << plot.out;
+  const Outcome both = run({"runs", "plot", "out", "other", "--output", "texts.svg"});
+  EXPECT_NE(both.err.find("other sums (bleu) is measured by another metric than exact_match"), std::string::npos)
+      << both.err;
+  EXPECT_NE(run({"runs", "plot", "out", "other", "--metric", "bleu", "--output", "texts.svg"}).out.find("2 curves"),
+            std::string::npos);
+  expect_refused(run({"runs", "plot", "out", "--metric", "ter"}), 2, {"out", "no ter was measured"});
+  const Outcome list = run({"runs", "list", "."});
+  EXPECT_NE(list.out.find("exact_match 0"), std::string::npos) << list.out;
+}
+
+TEST_F(EvalTexts, AreJudgedByACommand) {
+  const std::string command = "sed 's/.*/{\"toxicity\": 0.25, \"length\": 3}/'";
+  const Outcome end = run(sums({"--shots", "2", "--metric", "token_perplexity", "--scorer", command}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  for (const char* part : {"toxicity", "0.25 (0.25–0.25)", "length"})
+    EXPECT_NE(end.out.find(part), std::string::npos) << part << "\n" << end.out;
+  EXPECT_EQ(results().at("settings").at("scorer"), command);
+  for (const auto& row : rows()) EXPECT_EQ(row.at("scorer").at("length").at("value"), 3);
+  EXPECT_EQ(predictions().front().at("scorer").at("toxicity"), 0.25);
+  EXPECT_NE(read_file(folder() / "out/report.html").find("toxicity"), std::string::npos);
+  const Outcome shown = run({"runs", "show", "out"});
+  EXPECT_NE(shown.out.find("toxicity"), std::string::npos) << shown.err;
+  const std::string kept = read_file(score_files()[0]);
+  expect_refused(run(sums({"--shots", "2", "--scorer", "cat > /dev/null; exit 3"})), 6, {"--scorer", "exit status 3"});
+  expect_refused(run(sums({"--shots", "2", "--scorer", "cat"})), 2, {"--scorer", "answer 1", "is no number"});
+  expect_refused(run(sums({"--shots", "2", "--scorer", "sleep 60", "--scorer-seconds", "0.5"})), 6,
+                 {"--scorer", "0.5 seconds"});
+  EXPECT_EQ(read_file(score_files()[0]), kept) << "the texts were not written again";
+  expect_refused(run(eval({"--scorer", "cat"}, "other")), 2, {"--scorer", "task short has none to write"});
+}
+
 TEST_F(EvalTexts, ASecondRunWritesNothing) {
   const Words command = sums({"--shots", "2"});
   ASSERT_EQ(run(command).code, 0);

@@ -75,6 +75,15 @@ class Tune : public ::testing::Test {
   Folder folder_;
 };
 
+TEST_F(Tune, TheReportTellsAccuracyByTheFieldsThatTheTaskNames) {
+  write_file(folder() / "sliced.yaml", kTask + "slices: [label, colour]\n");
+  run(arguments("sliced", "sliced.yaml"));
+  const std::string page = text("sliced/report.html");
+  EXPECT_NE(page.find("Accuracy by what a field says"), std::string::npos);
+  EXPECT_NE(page.find("<th scope=\"col\">label</th>"), std::string::npos);
+  EXPECT_EQ(page.find("<th scope=\"col\">colour</th>"), std::string::npos) << "no row has it";
+}
+
 TEST_F(Tune, PmiComparesChoicesWithTheirNeutralScore) {
   run(arguments("plain", "topics.yaml"));
   run(arguments("pmi", "pmi.yaml"));

@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/suggest.h"
 #include "nn/kv_cache.h"
+#include "nn/layer_checkpoint.h"
+#include "nn/learns.h"
 
 namespace graft {
 namespace {
@@ -107,7 +109,64 @@ class VirtualTokens {
   std::vector<std::int64_t> rows_;
 };
 
+// Gives back and fetches the mapped weights of a stack's layers while a pass goes through them, where they are
+// streamed.
+class LayerStream {
+ public:
+  LayerStream(const Model& model, Stack stack) : pages_(model.parameters().residency()), streams_(pages_.streams()) {
+    if (streams_) layers_ = std::make_shared<const Layers>(model.layer_weights(stack));
+  }
+
+  /// `input` are the hidden states that layer `l` is about to read. Their gradient is there when everything of the
+  /// layer has gone backward that needs its weights: it is not at the first layer where the embeddings are frozen,
+  /// whose pages stay until the next pass.
+  void begin(std::size_t l, const at::Tensor& input) const {
+    if (!streams_) return;
+    if (l + 1 < layers_->size()) pages_.prefetch((*layers_)[l + 1]);
+    if (!learns(input)) return;
+    input.register_hook([pages = &pages_, layers = layers_, l](const at::Tensor&) {
+      pages->release((*layers)[l]);
+      if (l >= 2) pages->prefetch((*layers)[l - 2]);  // the one in between is read now
+    });
+  }
+  void end(std::size_t l) const {
+    if (streams_) pages_.release((*layers_)[l]);
+  }
+
+ private:
+  using Layers = std::vector<std::vector<std::int64_t>>;
+
+  const Residency& pages_;
+  bool streams_;
+  std::shared_ptr<const Layers> layers_;
+};
+
 }  // namespace
+
+std::vector<std::vector<std::int64_t>> Model::layer_weights(Stack stack) const {
+  std::vector<std::vector<std::int64_t>> layers;
+  for (const RoleEntry& entry : roles()) {
+    if ((entry.site.stack == Stack::Cross ? Stack::Decoder : entry.site.stack) != stack) continue;
+    const auto l = static_cast<std::size_t>(entry.site.layer);
+    if (layers.size() <= l) layers.resize(l + 1);
+    // A fused map plays several roles, one behind the other.
+    const std::int64_t weight = parameters_.index(entry.weight);
+    if (layers[l].empty() || layers[l].back() != weight) layers[l].push_back(weight);
+  }
+  return layers;
+}
+
+at::Tensor Model::run_layers(Stack stack, std::size_t count, std::vector<at::Tensor> inputs,
+                             const ForwardOptions& options, const LayerOfStack& layer) const {
+  const LayerStream stream(*this, stack);
+  for (std::size_t l = 0; l < count; ++l) {
+    stream.begin(l, inputs[0]);
+    const LayerFunction function = [layer, l](const std::vector<at::Tensor>& in) { return layer(l, in); };
+    inputs[0] = options.checkpoint_layers ? checkpointed(function, inputs) : function(inputs);
+    stream.end(l);
+  }
+  return inputs[0];
+}
 
 PlanOptions Model::plan_options(const ForwardOptions& options) const {
   PlanOptions plan;

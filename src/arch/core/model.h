@@ -3,7 +3,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,10 +20,14 @@ namespace graft {
 
 class KvCache;
 
+/// Bytes of logits that a step keeps for its backward pass; where there are more, that computes them again.
+inline constexpr std::int64_t kKeptLogitBytes = std::int64_t{128} << 20;
+
 struct ForwardOptions {
-  std::vector<const SiteHooks*> slots;           ///< adapters by slot
-  KvCache* cache = nullptr;                      ///< for segments that name a cache sequence
-  bool checkpoint_layers = false;                ///< recompute layers in the backward pass
+  std::vector<const SiteHooks*> slots;  ///< adapters by slot
+  KvCache* cache = nullptr;             ///< for segments that name a cache sequence
+  bool checkpoint_layers = false;       ///< recompute layers in the backward pass
+  std::int64_t kept_logit_bytes = kKeptLogitBytes;
   Activations activations = Activations::Exact;  ///< of maps, where no gradient is asked for
 };
 
@@ -42,6 +48,9 @@ class Model {
   at::Tensor embeddings(const std::vector<std::int64_t>& ids) const;
   /// Every normalisation, the last one included.
   const std::vector<NormEntry>& norms() const { return norms_; }
+  /// Parameter indices of the linear maps of every layer of a stack (encoder or decoder), those of its cross-attention
+  /// among them. What stands outside of layers (embeddings, head) and the vectors of norms and biases are in none.
+  std::vector<std::vector<std::int64_t>> layer_weights(Stack stack) const;
   /// Depth of the KV cache this model needs.
   virtual std::int64_t cache_layers() const = 0;
 
@@ -57,6 +66,15 @@ class Model {
   /// Final hidden states in the input's order of tokens.
   virtual at::Tensor run(const StepInput& input, const ForwardOptions& options) const = 0;
   PlanOptions plan_options(const ForwardOptions& options) const;
+
+  /// Layer `layer` of a stack: from hidden states [N, C] and, behind them, what every layer is given, hidden states. A
+  /// function of its inputs, as LayerFunction.
+  using LayerOfStack = std::function<at::Tensor(std::size_t layer, const std::vector<at::Tensor>& inputs)>;
+  /// Hidden states behind all `count` layers of a stack, the only way through them: recomputed in the backward pass
+  /// where the options say so, and where mapped weights are streamed (Residency) each layer's pages are given back when
+  /// it has been computed, forward and backward, and the next one's are fetched.
+  at::Tensor run_layers(Stack stack, std::size_t count, std::vector<at::Tensor> inputs, const ForwardOptions& options,
+                        const LayerOfStack& layer) const;
   /// Parameter `index` or its replacement by a method that trains base parameters.
   at::Tensor parameter(std::int64_t index, const ForwardOptions& options) const;
   /// Logits [K, V] of hidden rows [K, C] through table `index` [V, C] or its replacement.

@@ -213,8 +213,7 @@ TuningExamples random_examples(const Model& model) {
 }
 
 TuningExamples examples_of(const Job& job) {
-  TuningExamples made{job.train_tokens, job.templates.front().held_out, train_settings(job.config, job.task), "", ""};
-  made.settings.templates = job.templates.size();
+  TuningExamples made{job.train_tokens, job.templates.front().held_out, train_settings(job), "", ""};
   begin_settings(made.settings);
   made.step = fmt::format("{} examples of {}", made.settings.batch_size, job.task.name);
   made.scoring = fmt::format("choices of {}", job.task.name);

@@ -10,20 +10,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The median over all templates where there are several, as the T-Few paper reports it.
-std::optional<double> score_in(const nlohmann::json& summary, const char* phase, const std::string& metric) {
-  if (!summary.contains(phase)) return std::nullopt;
-  const nlohmann::json& scores = summary.at(phase);
-  if (metric == "accuracy" && scores.contains("templates")) return scores.at("templates").at("median").get<double>();
-  return scores.contains(metric) ? std::optional(scores.at(metric).get<double>()) : std::nullopt;
-}
-
 MeasuredRun measured_run(const PlannedRun& run) {
   MeasuredRun result;
   const nlohmann::json summary = read_summary(run.config.run.output);
   if (!summary.is_object()) return result;
-  result.before = score_in(summary, "before", run.metric);
-  result.after = score_in(summary, "after", run.metric);
+  result.before = compared_score(summary, "before", run.metric);
+  result.after = compared_score(summary, "after", run.metric);
   result.parameters = summary.value("trainable_parameters", std::int64_t{0});
   result.base_parameters = summary.value("base_parameters", std::int64_t{0});
   const auto steps = summary.value("steps", std::int64_t{0});
@@ -38,6 +30,16 @@ std::vector<Value> distinct(const std::vector<PlannedRun>& plan, Value PlannedRu
     if (std::find(values.begin(), values.end(), run.*member) == values.end()) values.push_back(run.*member);
   }
   return values;
+}
+
+// In the order of the plan.
+std::vector<std::pair<std::string, std::int64_t>> variants_of(const std::vector<PlannedRun>& plan) {
+  std::vector<std::pair<std::string, std::int64_t>> variants;
+  for (const auto& run : plan) {
+    const std::pair<std::string, std::int64_t> one{run.variant, run.shots};
+    if (std::find(variants.begin(), variants.end(), one) == variants.end()) variants.push_back(one);
+  }
+  return variants;
 }
 
 class Collector {
@@ -57,14 +59,15 @@ class Collector {
     return result;
   }
 
-  ComparedVariant variant(const std::string& name, const std::vector<ComparedTask>& tasks) const {
+  ComparedVariant variant(const std::string& name, std::int64_t shots, const std::vector<ComparedTask>& tasks) const {
     ComparedVariant result;
     result.name = name;
+    result.shots = shots;
     std::vector<double> seconds;
     for (const auto& task : tasks) {
       std::vector<double> scores;
       for (std::size_t i = 0; i < plan_.size(); ++i) {
-        if (plan_[i].variant != name || plan_[i].task != task.name) continue;
+        if (plan_[i].variant != name || plan_[i].shots != shots || plan_[i].task != task.name) continue;
         result.method = plan_[i].config.method.name;
         const MeasuredRun& found = measured_[i];
         if (!found.after) continue;
@@ -101,6 +104,13 @@ class Collector {
 
 }  // namespace
 
+std::optional<double> compared_score(const nlohmann::json& summary, const char* phase, const std::string& metric) {
+  if (!summary.contains(phase)) return std::nullopt;
+  const nlohmann::json& scores = summary.at(phase);
+  if (metric == "accuracy" && scores.contains("templates")) return scores.at("templates").at("median").get<double>();
+  return scores.contains(metric) ? std::optional(scores.at(metric).get<double>()) : std::nullopt;
+}
+
 std::vector<MeasuredRun> measured_runs(const std::vector<PlannedRun>& plan) {
   std::vector<MeasuredRun> measured;
   for (const auto& run : plan) measured.push_back(measured_run(run));
@@ -113,11 +123,11 @@ ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector
   ComparisonReport report;
   report.seeds = static_cast<std::int64_t>(distinct(plan, &PlannedRun::seed).size());
   for (const auto& name : distinct(plan, &PlannedRun::task)) report.tasks.push_back(collector.task(name));
-  for (const auto& name : distinct(plan, &PlannedRun::variant))
-    report.variants.push_back(collector.variant(name, report.tasks));
+  for (const auto& [name, shots] : variants_of(plan))
+    report.variants.push_back(collector.variant(name, shots, report.tasks));
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const PlannedRun& run = plan[i];
-    ComparedRun row{run.task, run.variant, run.seed, measured[i].before, measured[i].after, "", ""};
+    ComparedRun row{run.task, run.variant, run.seed, measured[i].before, measured[i].after, "", "", run.shots};
     const fs::path page = fs::path(run.config.run.output) / "report.html";
     if (fs::exists(page)) row.report = page.lexically_relative(home).string();
     if (const auto failed = failures.find(run.config.run.output); failed != failures.end()) row.note = failed->second;
@@ -127,14 +137,15 @@ ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector
 }
 
 std::string comparison_csv(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured) {
-  std::string text = csv_line({"task", "variant", "method", "seed", "metric", "before", "after", "trained_parameters",
-                               "step_seconds", "folder"});
+  std::string text = csv_line({"task", "variant", "method", "shots", "seed", "metric", "before", "after",
+                               "trained_parameters", "step_seconds", "folder"});
   const auto value = [](const std::optional<double>& score) { return score ? fmt::format("{}", *score) : ""; };
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const PlannedRun& run = plan[i];
-    text += csv_line({run.task, run.variant, run.config.method.name, std::to_string(run.seed), run.metric,
-                      value(measured[i].before), value(measured[i].after), std::to_string(measured[i].parameters),
-                      fmt::format("{}", measured[i].step_seconds), run.config.run.output});
+    text += csv_line({run.task, run.variant, run.config.method.name, std::to_string(run.config.data.shots),
+                      std::to_string(run.seed), run.metric, value(measured[i].before), value(measured[i].after),
+                      std::to_string(measured[i].parameters), fmt::format("{}", measured[i].step_seconds),
+                      run.config.run.output});
   }
   return text;
 }

@@ -18,7 +18,8 @@ bool finished(const PlannedRun& run) {
 }
 
 std::string told(const PlannedRun& run) {
-  return fmt::format("{}, {}, seed {}", run.task, run.variant, run.seed);
+  return fmt::format("{}, {}, {}seed {}", run.task, run.variant,
+                     run.shots > 0 ? fmt::format("{} shots, ", run.shots) : "", run.seed);
 }
 
 class Runner {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,14 +20,19 @@ struct PlannedRun {
   bool percent = true;  ///< the metric is a fraction
   std::string variant;  ///< as it is told
   std::int64_t seed = 0;
-  RunConfig config;  ///< run.output is its folder
+  RunConfig config;        ///< run.output is its folder
+  std::int64_t shots = 0;  ///< training examples a class, where several numbers are compared; else 0
 };
 
-/// Runs all that are not finished, in order. Neighbours of one task and variant (with `together` above 0: any up to
-/// that many neighbours on one base) share their training passes, unless they replace base parameters. A run whose loss
-/// or gradient stops being finite is left out; returns why, by its folder. Throws as TuneRun and train() do, Cancelled
-/// too: what is done is kept, and the same call goes on.
+/// Runs all that are not finished, in order. Neighbours of one task and variant, whatever they train on (with
+/// `together` above 0: any up to that many neighbours on one base) share their training passes, unless they replace
+/// base parameters. A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
+/// TuneRun and train() do, Cancelled too: what is done is kept, and the same call goes on.
 std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together);
+
+/// What a comparison tells of "before" or "after" in a summary.json: of accuracy the median over the templates where
+/// several are in use, as the T-Few paper reports it. Nothing where that is not measured.
+std::optional<double> compared_score(const nlohmann::json& summary, const char* phase, const std::string& metric);
 
 /// What a run has measured, as far as it came.
 struct MeasuredRun {
@@ -43,7 +49,8 @@ std::vector<MeasuredRun> measured_runs(const std::vector<PlannedRun>& plan);
 ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured,
                           const std::map<std::string, std::string>& failures, const std::filesystem::path& home);
 
-/// One line a run: task, variant, method, seed, metric, before, after, trained parameters, seconds a step, folder.
+/// One line a run: task, variant, method, shots, seed, metric, before, after, trained parameters, seconds a step,
+/// folder.
 std::string comparison_csv(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured);
 
 }  // namespace graft

@@ -167,6 +167,45 @@ void refuse_for_running_text(const Task& task, const EvalSettings& settings) {
   if (settings.candidates > 0) refuse("--candidates");
 }
 
+void add_slices(Task& task, const std::vector<std::string>& fields) {
+  if (fields.empty()) return;
+  if (task.rolls())
+    fail(Category::InvalidArgument, "--slice", "task {} has running text, which is told as a whole; leave it out",
+         task.name);
+  if (task.documents != nullptr) {
+    fail(
+        Category::InvalidArgument, "--slice",
+        "names a field, and of the documents of task {}, a file of lm-evaluation-harness, only prompts and choices are "
+        "kept; leave it out, or write the task as graft's own (docs/add-task.md)",
+        task.name);
+  }
+  for (const auto& field : fields) {
+    if (std::find(task.slices.begin(), task.slices.end(), field) == task.slices.end()) task.slices.push_back(field);
+  }
+}
+
+// A shipped task may name a field that some forms of its data have not.
+void drop_absent_slices(EvalData& data, const std::vector<std::vector<Row>>& groups, const EvalSettings& settings) {
+  std::vector<std::string> kept;
+  for (const auto& field : data.task.slices) {
+    const bool there = std::any_of(groups.begin(), groups.end(), [&](const std::vector<Row>& group) {
+      return group.front().fields.count(field) > 0;
+    });
+    if (there) {
+      kept.push_back(field);
+      continue;
+    }
+    if (std::find(settings.slices.begin(), settings.slices.end(), field) != settings.slices.end()) {
+      std::vector<std::string> known;
+      for (const auto& [name, value] : groups.front().front().fields) known.push_back(name);
+      fail(Category::InvalidArgument, "--slice", "no row of {} has a field '{}'{}", data.path, field,
+           did_you_mean(field, known));
+    }
+    data.notes.push_back(fmt::format("no row has the field '{}', by which the task's slices are told", field));
+  }
+  data.task.slices = std::move(kept);
+}
+
 }  // namespace
 
 std::vector<std::string> EvalData::references(std::size_t place, std::size_t q) const {
@@ -197,6 +236,9 @@ Task eval_task(const RunConfig& config, const EvalSettings& settings) {
          "leave it out, or write the task as graft's own (docs/add-task.md)",
          task.name);
   }
+  if (!settings.scorer.empty() && !task.generates())
+    fail(Category::InvalidArgument, "--scorer", "judges texts, and task {} has none to write; leave it out", task.name);
+  add_slices(task, settings.slices);
   metrics_of(settings, task);
   templates_of(config, task);
   return task;
@@ -207,7 +249,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   data.task = eval_task(config, settings);
   data.path = config.data.path;
   data.metrics = metrics_of(settings, data.task);
-  data.writes = std::any_of(data.metrics.begin(), data.metrics.end(), is_text_metric);
+  data.writes = std::any_of(data.metrics.begin(), data.metrics.end(), is_text_metric) || !settings.scorer.empty();
   data.templates = templates_of(config, data.task);
   data.one_pool = is_one_pool(data.task, data.path);
   FewShot sample = evaluation_data(
@@ -223,6 +265,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   data.held_out = static_cast<std::int64_t>(groups.size());
   const auto wanted = static_cast<std::size_t>(config.data.eval_rows);
   if (wanted > 0 && wanted < groups.size()) groups.resize(wanted);
+  drop_absent_slices(data, groups, settings);
   for (const auto index : data.templates) data.questions.push_back(asked(data.task, groups, index, tokenizer));
   if (settings.contextual)
     for (const auto index : data.templates)

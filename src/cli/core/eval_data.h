@@ -27,6 +27,9 @@ struct EvalSettings {
   PromptLayout layout;
   std::string normalisation;         ///< empty: the task's
   std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity too
+  std::string scorer;                ///< a command that judges the texts; empty: none
+  double scorer_patience = 600;      ///< seconds in which it may stand still
+  std::vector<std::string> slices;   ///< fields by which scores are told apart, beside those of the task
 };
 
 /// What the questions share with other examples.
@@ -39,7 +42,7 @@ struct EvalData {
   Task task;
   std::string path;
   std::vector<std::string> metrics;    ///< "accuracy" the first
-  bool writes = false;                 ///< some of them are of texts that the model writes
+  bool writes = false;                 ///< the model writes texts: some of them are of these, or a scorer judges them
   std::vector<std::size_t> templates;  ///< of the task
   std::vector<Row> candidates;         ///< for demonstrations
   /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the
@@ -59,10 +62,13 @@ struct EvalData {
 };
 
 /// The task a configuration names, as the settings score it. Throws InvalidArgument for metrics, templates and
-/// normalisations that there are not, and for what a task with a text to write has not. Reads no data.
+/// normalisations that there are not, and for what a task with a text to write, or with running text, has not. Reads no
+/// data.
 Task eval_task(const RunConfig& config, const EvalSettings& settings);
 
-/// Reads and renders the rows. Throws as evaluation_data and render, and InvalidArgument where nothing is left to ask.
+/// Reads and renders the rows. Throws as evaluation_data and render, and InvalidArgument where nothing is left to ask,
+/// or where no row has a field that the settings' slices name. (Of the task's own, such a field is left out with a
+/// note.)
 EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, const Tokenizer& tokenizer);
 
 /// The demonstrations of one pass over the questions: one number of shots, one template, one seed.

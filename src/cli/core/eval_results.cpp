@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
+#include "cli/core/eval_slices.h"
 #include "cli/core/evaluation.h"
 #include "data/text_filter.h"
 #include "report/markup.h"
@@ -20,6 +21,10 @@ using Json = nlohmann::ordered_json;
 
 Json score_json(const ReportScore& score) {
   return {{"value", score.value}, {"bootstrap_95", {score.low, score.high}}};
+}
+
+Json spread_json(const ReportScore& spread) {
+  return {{"median", spread.value}, {"first_quartile", spread.low}, {"third_quartile", spread.high}};
 }
 
 Json pass_json(const EvalPass& pass, bool graded) {
@@ -84,10 +89,11 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
     json["accuracy"]["wilson_95"] = {scores.wilson_low, scores.wilson_high};
   }
   for (std::size_t m = 1; m < data.metrics.size(); ++m) json[data.metrics[m]] = score_json(scores.metrics[m - 1]);
-  if (scores.spread)
-    json["accuracy_over_runs"] = {{"median", scores.spread->value},
-                                  {"first_quartile", scores.spread->low},
-                                  {"third_quartile", scores.spread->high}};
+  std::size_t judged = data.metrics.size() - 1;  // their places are behind those of the metrics
+  for (const auto& entry : row.passes.front().judged)
+    json["scorer"][entry.first] = score_json(scores.metrics[judged++]);
+  if (scores.spread) json["accuracy_over_runs"] = spread_json(*scores.spread);
+  if (scores.text_spread) json["texts_over_runs"] = spread_json(*scores.text_spread);
   if (scores.orders)
     json["accuracy_over_orders"] = {
         {"median", scores.orders->value}, {"lowest", scores.orders->low}, {"highest", scores.orders->high}};
@@ -118,6 +124,7 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
       json["output"] = scored_text(data.task, pass.texts[q]);
       json["references"] = data.references(pass.place, q);
     }
+    for (const auto& [name, numbers] : pass.judged) json["scorer"][name] = numbers[q];
   } else {
     json["truth"] = answer.label;
     json["prediction"] = answer.prediction;
@@ -125,6 +132,7 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
     json["probabilities"] = answer.probabilities;
   }
   json["dropped"] = pass.dropped[q];
+  for (std::size_t f = 0; f < data.task.slices.size(); ++f) json["slices"][data.task.slices[f]] = question.slices[f];
   return json;
 }
 
@@ -136,6 +144,11 @@ double number_of(const nlohmann::json& value) {
 ReportScore score_of(const nlohmann::json& score) {
   const auto& interval = score.at("bootstrap_95");
   return {number_of(score.at("value")), number_of(interval.at(0)), number_of(interval.at(1))};
+}
+
+ReportScore spread_of(const nlohmann::json& spread) {
+  return {spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
+          spread.at("third_quartile").get<double>()};
 }
 
 EvaluatedDifference difference_of(const nlohmann::json& json) {
@@ -174,11 +187,8 @@ EvaluatedRow row_of(const nlohmann::json& json) {
     row.wilson_low = json.at("accuracy").at("wilson_95").at(0).get<double>();
     row.wilson_high = json.at("accuracy").at("wilson_95").at(1).get<double>();
   }
-  if (json.contains("accuracy_over_runs")) {
-    const auto& spread = json.at("accuracy_over_runs");
-    row.spread = ReportScore{spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
-                             spread.at("third_quartile").get<double>()};
-  }
+  if (json.contains("accuracy_over_runs")) row.spread = spread_of(json.at("accuracy_over_runs"));
+  if (json.contains("texts_over_runs")) row.text_spread = spread_of(json.at("texts_over_runs"));
   if (json.contains("accuracy_over_orders")) {
     const auto& orders = json.at("accuracy_over_orders");
     row.orders = ReportScore{orders.at("median").get<double>(), orders.at("lowest").get<double>(),
@@ -204,10 +214,21 @@ EvaluatedRow row_of(const nlohmann::json& json) {
 std::vector<std::string> metrics_of(const nlohmann::json& row) {
   std::vector<std::string> metrics;
   for (const auto& [name, value] : row.items()) {
-    if (name != "accuracy" && value.is_object() && value.contains("value") && value.contains("bootstrap_95"))
+    if (name != "accuracy" && name != "scorer" && value.is_object() && value.contains("value") &&
+        value.contains("bootstrap_95"))
       metrics.push_back(name);
   }
   return metrics;
+}
+
+// What an outside scorer told stands behind the metrics.
+void add_judged(const nlohmann::json& rows, EvaluatedTask& task) {
+  if (!rows.front().contains("scorer")) return;
+  for (const auto& [name, value] : rows.front().at("scorer").items()) {
+    task.metrics.push_back(name);
+    for (std::size_t r = 0; r < task.rows.size(); ++r)
+      task.rows[r].metrics.push_back(score_of(rows[r].at("scorer").at(name)));
+  }
 }
 
 std::string range_text(double low, double high) {
@@ -272,6 +293,8 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
                {"rows", Json::array()}};
   for (std::size_t r = 0; r < rows.size(); ++r)
     json["rows"].push_back(row_json(data, rows[r], scores.rows[r], scores.text_metric));
+  if (!scores.text_metric.empty()) json["text_metric"] = scores.text_metric;
+  if (!scores.slices.empty()) json["slices"] = slices_json(scores);
   return json;
 }
 
@@ -282,6 +305,7 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   entry.at("chance").get_to(task.chance);
   entry.at("notes").get_to(task.notes);
   task.percent = task.chance > 0;
+  if (entry.contains("slices")) task.slices = slices_from(entry.at("slices"));
   std::size_t runs = 0;
   for (const auto& row : entry.at("rows")) {
     task.rows.push_back(row_of(row));
@@ -293,8 +317,10 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   task.metrics = metrics_of(entry.at("rows").front());
   const auto& last = entry.at("rows").back();
   if (last.contains("texts_against_first")) last.at("texts_against_first").at("metric").get_to(task.text_metric);
+  task.text_metric = entry.value("text_metric", task.text_metric);  // which folders of earlier versions do not say
   for (std::size_t r = 0; r < task.rows.size(); ++r)
     for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
+  add_judged(entry.at("rows"), task);
   return task;
 }
 
@@ -338,6 +364,14 @@ void print_evaluated(const EvaluatedTask& task) {
       fmt::print("{}: {} prompts alone are too long and lost their beginning\n", row.name, grouped(row.cut));
   }
   fmt::print("\n");
+}
+
+void print_slices(const EvaluatedTask& task) {
+  for (const auto& field : sliced_fields(task)) {
+    fmt::print("{} by {}\n", task.name, field);
+    print_columns(slice_lines(task, field));
+    fmt::print("\n");
+  }
 }
 
 void print_overview(const std::vector<EvaluatedTask>& tasks) {

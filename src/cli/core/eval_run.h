@@ -1,6 +1,7 @@
 // The rows of `graft eval`: the base model without and with demonstrations, and each adapter, on one task.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,12 @@ struct EvalPass {
   std::vector<std::string> texts;              ///< by question, as written; empty where EvalData::writes is not set
   std::vector<std::string> stop;               ///< where these texts end
   std::int64_t max_new_tokens = 0;             ///< of each of them
-  std::vector<std::string> demonstrations;     ///< ids, where they are the same for every question
-  double seconds = 0;                          ///< scoring and writing
-  double prompt_tokens = 0;                    ///< mean, demonstrations included
-  double flops_alone = 0;                      ///< of one question that reads its demonstrations itself
-  double flops_shared = 0;                     ///< of one question, the demonstrations read once for all
+  std::map<std::string, std::vector<double>> judged;  ///< judge_texts(): an outside scorer's numbers, by question
+  std::vector<std::string> demonstrations;            ///< ids, where they are the same for every question
+  double seconds = 0;                                 ///< scoring and writing
+  double prompt_tokens = 0;                           ///< mean, demonstrations included
+  double flops_alone = 0;                             ///< of one question that reads its demonstrations itself
+  double flops_shared = 0;                            ///< of one question, the demonstrations read once for all
 
   struct Losses {
     std::int64_t demonstrations = 0;  ///< that did not fit

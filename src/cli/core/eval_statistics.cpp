@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 
+#include "cli/core/eval_slices.h"
 #include "cli/core/evaluation.h"
 #include "data/text_filter.h"
 #include "eval/rolling.h"
@@ -58,6 +59,7 @@ class Statistics {
     if (!data_.task.rolls()) grade(given, answers.runs, row);
     for (std::size_t m = 1; m < data_.metrics.size(); ++m)
       row.metrics.push_back(metric_of(data_.metrics[m], given, answers.runs));
+    for (const auto& judged : given.passes.front().judged) row.metrics.push_back(mean_judged(given, judged.first));
     row.runs = static_cast<std::int64_t>(given.passes.size());
     row.calibration = calibration_of(all_answers(given));
     add_cost(given, row);
@@ -67,6 +69,30 @@ class Statistics {
   EvaluatedTextDifference text_difference(const std::string& metric, const EvalRow& base, const EvalRow& row) const {
     const auto paired = paired_bootstrap(truth_.size(), text_statistic(metric, base), text_statistic(metric, row));
     return {{paired.difference, paired.interval.low, paired.interval.high}, paired.p_value};
+  }
+
+  /// By slice. `text_metric` is empty where nothing was written.
+  std::vector<EvaluatedSliceScore> by_slice(const EvalRow& row, const std::vector<QuestionSlice>& slices,
+                                            const std::string& text_metric) const {
+    std::vector<EvaluatedSliceScore> scores;
+    if (slices.empty()) return scores;
+    const Answers answers = answers_of(row);
+    const Statistic written = text_metric.empty() ? Statistic() : text_statistic(text_metric, row);
+    for (const auto& slice : slices) {
+      EvaluatedSliceScore score{share_of_right(answers.runs, slice.questions), std::nullopt};
+      if (written) score.metric = interval_over(slice.questions, written);
+      scores.push_back(score);
+    }
+    return scores;
+  }
+
+  /// Of a metric of texts over several runs: median and quartiles. Nothing for one run.
+  std::optional<ReportScore> text_spread(const std::string& metric, const EvalRow& row) const {
+    if (row.passes.size() < 2) return std::nullopt;
+    const TextMetric& measure = text_metric(metric);
+    std::vector<double> values;
+    for (const CaseSums& sums : text_sums(measure, row)) values.push_back(measure.of_sums(total_of(sums)));
+    return quartiles_of(values);
   }
 
   EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
@@ -81,6 +107,8 @@ class Statistics {
   }
 
  private:
+  using Statistic = std::function<double(std::span<const std::size_t>)>;
+
   // `runs` are views of `lists`.
   struct Answers {
     std::vector<std::vector<std::int64_t>> lists;
@@ -106,13 +134,27 @@ class Statistics {
   // Over the runs, by question.
   ReportScore mean_true_probability(const EvalRow& row) const {
     std::vector<double> values(truth_.size(), 0.0);
-    double mean = 0;
     for (const auto& pass : row.passes) {
       for (std::size_t q = 0; q < values.size(); ++q) {
         const RankedExample& answer = pass.ranked[q];
         values[q] += true_probability(answer.probabilities, answer.truths) / static_cast<double>(row.passes.size());
       }
     }
+    return mean_of_questions(values);
+  }
+
+  // Likewise.
+  ReportScore mean_judged(const EvalRow& row, const std::string& name) const {
+    std::vector<double> values(truth_.size(), 0.0);
+    for (const auto& pass : row.passes) {
+      const std::vector<double>& judged = pass.judged.at(name);
+      for (std::size_t q = 0; q < values.size(); ++q) values[q] += judged[q] / static_cast<double>(row.passes.size());
+    }
+    return mean_of_questions(values);
+  }
+
+  static ReportScore mean_of_questions(const std::vector<double>& values) {
+    double mean = 0;
     for (const double value : values) mean += value / static_cast<double>(values.size());
     const Interval interval = bootstrap_mean(values);
     return {mean, interval.low, interval.high};
@@ -185,19 +227,36 @@ class Statistics {
     return {std::min(mean, 1.0), interval.low, interval.high};  // a sum of thirds may be a bit above 1
   }
 
-  using Statistic = std::function<double(std::span<const std::size_t>)>;
+  // Over all runs, with Wilson's interval.
+  ReportScore share_of_right(const Runs& runs, const std::vector<std::size_t>& questions) const {
+    std::int64_t right = 0;
+    for (const auto& predicted : runs)
+      for (const auto q : questions) right += predicted[q] == truth_[q] ? 1 : 0;
+    const double part = static_cast<double>(right) / static_cast<double>(questions.size() * runs.size());
+    const Interval interval = wilson(part, static_cast<std::int64_t>(questions.size()));
+    return {part, interval.low, interval.high};
+  }
 
   // The value for all questions, with the interval over resamples of them.
   ReportScore interval_of(const Statistic& statistic) const {
     std::vector<std::size_t> all(truth_.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
-    const Interval interval = bootstrap(truth_.size(), statistic);
-    return {statistic(all), interval.low, interval.high};
+    return interval_over(all, statistic);
   }
 
-  // The mean over the runs of a metric of what they wrote. Texts are read once, whatever is resampled.
-  Statistic text_statistic(const std::string& name, const EvalRow& row) const {
-    const TextMetric& measure = text_metric(name);
+  // The same for some of them.
+  static ReportScore interval_over(const std::vector<std::size_t>& questions, const Statistic& statistic) {
+    std::vector<std::size_t> drawn;
+    const Interval interval = bootstrap(questions.size(), [&](std::span<const std::size_t> places) {
+      drawn.clear();
+      for (const auto place : places) drawn.push_back(questions[place]);
+      return statistic(drawn);
+    });
+    return {statistic(questions), interval.low, interval.high};
+  }
+
+  // What every run wrote, as a metric adds it up. Texts are read once, whatever is resampled.
+  std::vector<CaseSums> text_sums(const TextMetric& measure, const EvalRow& row) const {
     std::vector<CaseSums> runs;
     for (const EvalPass& pass : row.passes) {
       std::vector<std::string> texts;
@@ -208,17 +267,12 @@ class Statistics {
       }
       runs.push_back(measure.sums({texts, references}));
     }
-    return [&measure, runs](std::span<const std::size_t> indices) {
-      double mean = 0;
-      for (const CaseSums& sums : runs) {
-        std::vector<double> total(sums.front().size(), 0);
-        for (const auto index : indices) {
-          for (std::size_t i = 0; i < total.size(); ++i) total[i] += sums[index][i];
-        }
-        mean += measure.of_sums(total) / static_cast<double>(runs.size());
-      }
-      return mean;
-    };
+    return runs;
+  }
+
+  Statistic text_statistic(const std::string& name, const EvalRow& row) const {
+    const TextMetric& measure = text_metric(name);
+    return mean_over_runs(measure, text_sums(measure, row));
   }
 
   // exp of minus the log-probability of the first references, or of running text, for each of their tokens, words or
@@ -316,14 +370,21 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
   task.chance = statistics.chance();
   task.runs = runs_text(data, rows);
   task.metrics.assign(data.metrics.begin() + 1, data.metrics.end());
+  for (const auto& judged : rows.front().passes.front().judged) task.metrics.push_back(judged.first);
   task.percent = data.task.has_choices();
   task.graded = !data.task.rolls();
   task.notes = data.notes;
   const auto written = std::find_if(task.metrics.begin(), task.metrics.end(), is_text_metric);
   if (written != task.metrics.end()) task.text_metric = *written;
   task.texts = texts_of(data, rows);
+  const auto slices = slices_of(data.task.slices, data.questions.front());
+  for (const auto& slice : slices)
+    task.slices.push_back({slice.field, slice.value, slice.others, static_cast<std::int64_t>(slice.questions.size())});
   for (const auto& row : rows) {
     task.rows.push_back(statistics.row(row));
+    const auto scores = statistics.by_slice(row, slices, task.text_metric);
+    for (std::size_t s = 0; s < scores.size(); ++s) task.slices[s].rows.push_back(scores[s]);
+    if (!task.text_metric.empty()) task.rows.back().text_spread = statistics.text_spread(task.text_metric, row);
     if (&row == &rows.front()) continue;
     if (task.graded) task.rows.back().difference = statistics.difference(rows.front(), row);
     if (!task.text_metric.empty())

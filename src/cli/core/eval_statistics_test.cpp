@@ -115,10 +115,12 @@ TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
   data.task.labels.clear();
   data.task.templates[0].target = "{text}";
   data.metrics = {"accuracy", "exact_match", "bleu"};
+  data.task.slices = {"topic"};
   data.writes = true;
   EvalPass base = pass_with(8), better = base;
   for (std::size_t q = 0; q < 8; ++q) {
     data.questions[0][q].choices = {" one two three four", " five"};
+    data.questions[0][q].slices = {q < 4 ? "first" : "last"};
     base.ranked[q] = better.ranked[q] = {1, 0, {-3}, {}};
     base.texts.push_back(q < 2 ? "one two three four\n" : "no");
     better.texts.push_back(q < 6 ? " five" : "no");
@@ -130,13 +132,43 @@ TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
   EXPECT_LT(task.rows[0].metrics[0].low, 0.25);
   EXPECT_GT(task.rows[0].metrics[0].high, 0.25);
   EXPECT_GT(task.rows[0].metrics[1].value, 0);
+  EXPECT_FALSE(task.rows[0].text_spread.has_value());
+  ASSERT_TRUE(task.rows[1].text_spread.has_value());
+  EXPECT_DOUBLE_EQ(task.rows[1].text_spread->value, 0.5) << "of 0.75 and 0.25";
+  EXPECT_DOUBLE_EQ(task.rows[1].text_spread->low, 0.375);
+  EXPECT_DOUBLE_EQ(task.rows[1].text_spread->high, 0.625);
   EXPECT_FALSE(task.rows[0].text_difference.has_value());
   ASSERT_TRUE(task.rows[1].text_difference.has_value());
   EXPECT_DOUBLE_EQ(task.rows[1].text_difference->score.value, 0.25);
   EXPECT_GT(task.rows[1].text_difference->bootstrap_p, 0);
+  ASSERT_EQ(task.slices.size(), 2u);
+  ASSERT_TRUE(task.slices[0].rows[1].metric.has_value());
+  EXPECT_DOUBLE_EQ(task.slices[0].rows[0].metric->value, 0.5);
+  EXPECT_DOUBLE_EQ(task.slices[0].rows[1].metric->value, 0.75) << "four of four, and two of four";
+  EXPECT_DOUBLE_EQ(task.slices[1].rows[1].metric->value, 0.25);
+  EXPECT_LE(task.slices[1].rows[1].metric->low, 0.25);
+  EXPECT_GT(task.slices[1].rows[1].metric->high, 0.25);
   ASSERT_EQ(task.texts.size(), 8u);
   EXPECT_EQ(task.texts[0].outputs, (std::vector<std::string>{"one two three four", "five"}));
   EXPECT_EQ(task.texts[0].references, (std::vector<std::string>{"one two three four", "five"}));
+}
+
+TEST(EvalStatistics, SlicesHaveTheAccuracyOfTheirQuestionsOverAllRuns) {
+  EvalData data = questions();
+  data.task.slices = {"gender"};
+  for (std::size_t q = 0; q < 8; ++q) data.questions[0][q].slices = {q < 3 ? "female" : "male"};
+  const EvaluatedTask task =
+      evaluated(data, {{"0-shot", 0, nullptr, {pass_with(2)}}, {"2-shot", 2, nullptr, {pass_with(4), pass_with(8)}}});
+  ASSERT_EQ(task.slices.size(), 2u);
+  EXPECT_EQ(task.slices[0].value, "male");
+  EXPECT_EQ(task.slices[0].examples, 5);
+  EXPECT_EQ(task.slices[1].value, "female");
+  EXPECT_DOUBLE_EQ(task.slices[0].rows[0].accuracy.value, 0);
+  EXPECT_DOUBLE_EQ(task.slices[0].rows[1].accuracy.value, 0.6) << "one of five, and all";
+  EXPECT_EQ(task.slices[0].rows[1].accuracy.low, wilson(0.6, 5).low);
+  EXPECT_DOUBLE_EQ(task.slices[1].rows[0].accuracy.value, 2.0 / 3);
+  EXPECT_DOUBLE_EQ(task.slices[1].rows[1].accuracy.value, 1);
+  EXPECT_FALSE(task.slices[0].rows[0].metric.has_value());
 }
 
 // Seven of eight questions have two right choices of three.

@@ -154,6 +154,7 @@ std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, c
   RankOptions options;
   options.normalisation = normalisation_of(job.task.normalisation);
   options.neutral = &made.neutral;
+  options.batch_tokens /= job.memory.smaller_evaluations;
   options.what = what;
   const FrozenAdapter frozen(*job.model, adapter);
   options.forward.slots = frozen.slots();

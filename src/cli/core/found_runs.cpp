@@ -9,9 +9,12 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "cli/core/comparison_run.h"
 #include "cli/core/eval_results.h"
+#include "cli/core/evaluation.h"
 #include "cli/core/job.h"
 #include "cli/core/mixture.h"
+#include "data/task.h"
 #include "report/markup.h"
 #include "report/run_folder.h"
 #include "statistics/bootstrap.h"
@@ -51,6 +54,19 @@ std::string metric_of(const nlohmann::json& scores) {
   return "";
 }
 
+// The first one that the task names, where its file is still there.
+std::string metric_of_run(const RunConfig& config, const nlohmann::json& scores) {
+  if (scores.contains("accuracy") || config.task.name.empty()) return metric_of(scores);
+  try {
+    for (const auto& metric : load_task(config.task.name).metrics) {
+      if (scores.contains(metric)) return metric;
+    }
+  } catch (const Error&) {
+    // What the summary says is all that is known.
+  }
+  return metric_of(scores);
+}
+
 std::optional<double> score_in(const nlohmann::json& summary, const char* phase, const std::string& metric) {
   if (!summary.contains(phase) || !summary.at(phase).contains(metric)) return std::nullopt;
   return summary.at(phase).at(metric).get<double>();
@@ -62,7 +78,7 @@ void read_tuned(FoundRun& run) {
   FoundScore score{task_of_run(config), config.method.name, "", {}, {}};
   const nlohmann::json summary = read_summary(run.folder);
   if (summary.is_object() && summary.contains("before")) {
-    score.metric = metric_of(summary.at("before"));
+    score.metric = metric_of_run(config, summary.at("before"));
     score.before = score_in(summary, "before", score.metric);
     score.value = score_in(summary, "after", score.metric);
   }
@@ -73,17 +89,17 @@ void read_tuned(FoundRun& run) {
   run.state = fmt::format("step {} of {}", metrics.empty() ? 0 : metrics.back().step, config.train.steps);
 }
 
-// Accuracy, or the first metric of running text.
-FoundScore score_of(const EvaluatedTask& task, const EvaluatedRow& row) {
-  if (task.graded || row.metrics.empty()) return {task.name, row.name, "accuracy", {}, row.accuracy.value};
-  return {task.name, row.name, task.metrics.front(), {}, row.metrics.front().value};
+FoundScore found_score(const EvaluatedTask& task, const EvaluatedRow& row) {
+  FoundScore found{task.name, row.name, drawn_metric(task), {}, {}};
+  if (const auto score = score_of(task, row, found.metric)) found.value = score->value;
+  return found;
 }
 
 void read_evaluation(FoundRun& run) {
   const nlohmann::json results = read_results(run.folder);
   if (results.contains("model")) run.model = results.at("model").value("path", "");
   for (const auto& task : evaluated_tasks(run.folder))
-    for (const auto& row : task.rows) run.scores.push_back(score_of(task, row));
+    for (const auto& row : task.rows) run.scores.push_back(found_score(task, row));
 }
 
 // "rte.lora" of a run "rte.lora.seed0": how graft compare names the runs of a task and a variant.
@@ -122,7 +138,7 @@ struct OverSeeds {
   std::size_t seeds = 0;
 };
 
-FoundScore score_of(const std::string& name, const OverSeeds& variant) {
+FoundScore found_score(const std::string& name, const OverSeeds& variant) {
   std::string setting = name.substr(name.find('.') + 1);
   if (variant.seeds > 1) setting += fmt::format(" ({} seeds)", variant.seeds);
   return {variant.task, setting, variant.metric, median_of(variant.before), median_of(variant.value)};
@@ -150,20 +166,19 @@ FoundRun comparison_of(const fs::path& folder, const std::vector<fs::path>& memb
       if (score.value) variant.value.push_back(*score.value);
     }
   }
-  for (const auto& [name, variant] : variants) run.scores.push_back(score_of(name, variant));
+  for (const auto& [name, variant] : variants) run.scores.push_back(found_score(name, variant));
   run.state = done == members.size() ? "done" : fmt::format("{} of {} runs done", done, members.size());
   return run;
 }
 
-std::vector<Point> accuracies_of(const fs::path& folder) {
-  const nlohmann::json summary = read_summary(folder);
+std::vector<Point> scores_of(const fs::path& folder, const nlohmann::json& summary, const std::string& metric) {
   std::vector<Point> points;
-  if (const auto before = score_in(summary, "before", "accuracy")) points.push_back({0, *before});
+  if (const auto before = score_in(summary, "before", metric)) points.push_back({0, *before});
   for (const auto& line : read_metrics(folder)) {
-    if (const auto found = line.scores.find("accuracy"); found != line.scores.end())
+    if (const auto found = line.scores.find(metric); found != line.scores.end())
       points.push_back({static_cast<double>(line.step), found->second});
   }
-  const auto after = score_in(summary, "after", "accuracy");
+  const auto after = score_in(summary, "after", metric);
   if (!after) return points;
   const auto steps = static_cast<double>(summary.value("steps", std::int64_t{0}));
   // The adapter that was kept may be of an earlier step: what the last one measured stays.
@@ -179,35 +194,118 @@ std::vector<Point> losses_of(const fs::path& folder) {
   return points;
 }
 
-void add_shots(LineChart& chart, const fs::path& folder) {
-  for (const auto& task : evaluated_tasks(folder)) {
-    if (!task.graded) continue;
-    Series series{fmt::format("{} {}", folder.string(), task.name), {}, false, true};
-    for (const auto& row : task.rows) {
-      if (!row.adapted && !row.calibrated)
-        series.points.push_back({static_cast<double>(row.shots), row.accuracy.value});
-    }
-    if (!series.points.empty()) chart.series.push_back(series);
+bool is_fraction(const std::string& metric) {
+  return metric == "accuracy" || metric == "balanced_accuracy" || metric == "macro_f1" ||
+         metric == "stereotype_share" || metric == "true_probability";
+}
+
+// Adds what is measured by the plot's metric; the first that has something to draw settles it where nobody did.
+void add(RunPlot& plot, Series series, const std::string& metric) {
+  if (series.points.empty()) return;
+  if (plot.metric.empty()) plot.metric = metric;
+  if (plot.metric == metric) {
+    plot.chart.series.push_back(std::move(series));
+  } else {
+    plot.left_out.push_back(fmt::format("{} ({})", series.name, metric));
   }
 }
 
-void add_steps(LineChart& chart, const fs::path& folder, bool loss) {
+void add_shots(RunPlot& plot, const fs::path& folder, const std::string& wanted) {
+  for (const auto& task : evaluated_tasks(folder)) {
+    const std::string metric = wanted.empty() ? drawn_metric(task) : wanted;
+    Series series{fmt::format("{} {}", folder.string(), task.name), {}, false, true};
+    for (const auto& row : task.rows) {
+      if (task.graded && !row.adapted && !row.calibrated) add_over_runs(series, task, row, metric);
+    }
+    add(plot, std::move(series), metric);
+  }
+}
+
+// "rte.ia3" of "rte.ia3.shots8", which graft compare names a variant on several numbers of examples.
+std::string without_shots(const std::string& name) {
+  constexpr std::string_view kShots = ".shots";
+  const std::size_t shots = name.rfind(kShots);
+  const bool counted =
+      shots != std::string::npos && name.find_first_not_of("0123456789", shots + kShots.size()) == std::string::npos;
+  return counted ? name.substr(0, shots) : name;
+}
+
+// The scores of the seeds, by the number of examples. Of runs that are not at their end there are none.
+struct Examples {
+  std::string metric;
+  std::map<std::int64_t, std::vector<double>> scores;
+};
+
+std::map<std::string, Examples> examples_of(const fs::path& folder, const std::string& wanted) {
+  std::map<std::string, Examples> variants;
+  for (const auto& member : compared_runs(folder)) {
+    const nlohmann::json summary = read_summary(member);
+    if (!summary.is_object() || !summary.contains("after")) continue;
+    const RunConfig config = config_of_run(member);
+    const std::string metric = wanted.empty() ? metric_of_run(config, summary.at("before")) : wanted;
+    const auto score = compared_score(summary, "after", metric);
+    if (!score || config.data.shots == 0) continue;
+    Examples& variant = variants[without_shots(*compared_name(member))];
+    variant.metric = metric;
+    variant.scores[config.data.shots].push_back(*score);
+  }
+  return variants;
+}
+
+void add_examples(RunPlot& plot, const fs::path& folder, const std::string& wanted) {
+  for (const auto& [name, variant] : examples_of(folder, wanted)) {
+    if (variant.scores.size() < 2) continue;
+    Series series{fmt::format("{} {}", folder.string(), name), {}, false, true};
+    for (const auto& [shots, scores] : variant.scores) {
+      const ReportScore score = quartiles_of(scores);
+      series.points.push_back({static_cast<double>(shots), score.value});
+      series.band.emplace_back(score.low, score.high);
+    }
+    add(plot, std::move(series), variant.metric);
+  }
+}
+
+void add_steps(RunPlot& plot, const fs::path& folder, bool loss, const std::string& wanted) {
   if (!RunFolder::is_run(folder))
-    fail(Category::InvalidArgument, folder.string(), "is no folder that graft tune or graft eval wrote");
+    fail(Category::InvalidArgument, folder.string(), "is no folder that graft tune, compare or eval wrote");
+  if (loss) return add(plot, {folder.string(), losses_of(folder), true, false}, "loss");
+  const nlohmann::json summary = read_summary(folder);
+  std::string metric = wanted;
+  if (metric.empty() && summary.is_object() && summary.contains("before"))
+    metric = metric_of_run(config_of_run(folder), summary.at("before"));
+  if (metric.empty()) metric = "accuracy";
+  add(plot, {folder.string(), scores_of(folder, summary, metric), false, true}, metric);
+}
+
+// What the horizontal axis of a folder counts.
+enum class Drawn { Shots, Examples, Steps };
+
+Drawn drawn_of(const fs::path& folder) {
+  if (is_evaluation(folder)) return Drawn::Shots;
+  return !RunFolder::is_run(folder) && !compared_runs(folder).empty() ? Drawn::Examples : Drawn::Steps;
+}
+
+void add_curves(RunPlot& plot, const fs::path& folder, Drawn kind, bool loss, const std::string& wanted) {
   try {
-    auto points = loss ? losses_of(folder) : accuracies_of(folder);
-    if (!points.empty()) chart.series.push_back({folder.string(), std::move(points), loss, !loss});
+    if (kind == Drawn::Shots) return add_shots(plot, folder, wanted);
+    if (kind == Drawn::Examples) return add_examples(plot, folder, wanted);
+    add_steps(plot, folder, loss, wanted);
   } catch (const nlohmann::json::exception& error) {
     fail(Category::Corruption, folder.string(), "holds a file that is not as graft writes it ({})", error.what());
   }
 }
 
+std::string nothing_to_draw(Drawn kind, bool loss, const std::string& metric) {
+  if (loss) return "no loss was measured yet";
+  if (kind == Drawn::Examples)
+    return "two or more numbers of training examples make a curve (graft compare --shots 4,8,16)";
+  return fmt::format("no {} was measured yet", metric.empty() ? "accuracy" : metric);
+}
+
 }  // namespace
 
 std::string found_value(const std::string& metric, double value) {
-  const bool fraction = metric == "accuracy" || metric == "balanced_accuracy" || metric == "macro_f1" ||
-                        metric == "stereotype_share" || metric == "true_probability";
-  return fraction ? percent(value) : number(value);
+  return is_fraction(metric) ? percent(value) : number(value);
 }
 
 std::optional<FoundRun> found_run(const fs::path& folder) {
@@ -268,36 +366,39 @@ std::vector<EvaluatedTask> evaluated_tasks(const fs::path& folder) {
   return tasks;
 }
 
-LineChart plot_of(const std::vector<fs::path>& folders, bool loss) {
-  LineChart chart;
-  const bool shots = is_evaluation(folders.front());
-  if (shots && loss)
-    fail(Category::InvalidArgument, "--loss", "{} is of graft eval, which trains nothing; leave it out",
-         folders.front().string());
+RunPlot plot_of(const std::vector<fs::path>& folders, bool loss, const std::string& metric) {
+  RunPlot plot;
+  const Drawn kind = drawn_of(folders.front());
+  if (kind != Drawn::Steps && loss)
+    fail(Category::InvalidArgument, "--loss", "is of the runs of graft tune, and {} is of graft {}; leave it out",
+         folders.front().string(), kind == Drawn::Shots ? "eval" : "compare");
+  if (loss && !metric.empty())
+    fail(Category::InvalidArgument, "--loss", "is drawn in place of a metric; leave --metric out");
   for (const auto& folder : folders) {
-    if (is_evaluation(folder) != shots)
+    if (drawn_of(folder) != kind)
       fail(Category::InvalidArgument, folder.string(),
-           "is of another verb than {}: evaluations are drawn over demonstrations, tuning runs over steps; draw them "
-           "apart",
+           "is of another verb than {}: evaluations are drawn over demonstrations, comparisons over training examples, "
+           "tuning runs over steps; draw them apart",
            folders.front().string());
-    if (shots) {
-      add_shots(chart, folder);
-    } else {
-      add_steps(chart, folder, loss);
-    }
+    add_curves(plot, folder, kind, loss, metric);
   }
+  LineChart& chart = plot.chart;
   if (chart.series.empty())
-    fail(Category::InvalidArgument, folders.front().string(), "holds nothing to draw: no {} was measured yet",
-         loss ? "loss" : "accuracy");
-  const std::string what = loss ? "training loss" : "accuracy";
-  chart.x_label = shots ? "demonstrations" : "step";
+    fail(Category::InvalidArgument, folders.front().string(), "holds nothing to draw: {}",
+         nothing_to_draw(kind, loss, metric));
+  const std::string what = loss ? "training loss" : plot.metric;
+  const std::string over = kind == Drawn::Shots      ? "demonstrations"
+                           : kind == Drawn::Examples ? "training examples"
+                                                     : "step";
+  chart.x_label = kind == Drawn::Examples ? over + " a class" : over;
   chart.y_label = what;
-  chart.title = fmt::format("{} by {}", what, shots ? "the number of demonstrations" : "step");
-  chart.percent = !loss;
+  chart.title = fmt::format("{} by {}{}", what, kind == Drawn::Steps ? "" : "the number of ", over);
+  chart.percent = is_fraction(plot.metric);
+  chart.log_x = kind != Drawn::Steps;
   chart.whole_x = true;
   chart.width = 720;
   chart.height = 400;
-  return chart;
+  return plot;
 }
 
 }  // namespace graft

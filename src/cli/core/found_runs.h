@@ -18,7 +18,7 @@ struct FoundScore {
   /// The method of a tuning run; the variant of a comparison, "ia3 (3 seeds)"; "0-shot", "runs/rte (ia3)" of an
   /// evaluation.
   std::string setting;
-  std::string metric;                   ///< empty where nothing was held out
+  std::string metric;                   ///< accuracy, or the first one of texts; empty where nothing was held out
   std::optional<double> before, value;  ///< of a comparison the medians over seeds
 };
 
@@ -44,9 +44,17 @@ std::vector<FoundRun> find_runs(const std::filesystem::path& home);
 /// The tasks in results.json of a folder of graft eval. Throws NotFound, Corruption.
 std::vector<EvaluatedTask> evaluated_tasks(const std::filesystem::path& folder);
 
-/// What `graft runs plot` draws: of folders of graft eval accuracy over the number of demonstrations, of run folders
-/// accuracy over steps or, with `loss`, the training loss. A series a folder and task. Throws InvalidArgument for
-/// folders of both kinds, or without anything to draw; as the readers do.
-LineChart plot_of(const std::vector<std::filesystem::path>& folders, bool loss);
+struct RunPlot {
+  LineChart chart;
+  std::string metric;                 ///< that is drawn: "accuracy", "bleu", "loss"
+  std::vector<std::string> left_out;  ///< "runs/e sums (bleu)": what is measured by another one
+};
+
+/// What `graft runs plot` draws: of folders of graft eval the score over the number of demonstrations, of folders of
+/// graft compare over the number of training examples (both the median over seeds, with the quartiles as band), of run
+/// folders over steps, or with `loss` the training loss. A series a folder and task, and variant. The score is
+/// `metric`, else the first metric of texts where the first task writes them, else accuracy. Throws InvalidArgument for
+/// folders of several kinds, or without anything to draw; as the readers do.
+RunPlot plot_of(const std::vector<std::filesystem::path>& folders, bool loss, const std::string& metric);
 
 }  // namespace graft

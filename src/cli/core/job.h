@@ -15,6 +15,7 @@
 #include "eval/choices.h"
 #include "report/run_folder.h"
 #include "text/tokenizer.h"
+#include "train/memory_choice.h"
 
 namespace graft {
 
@@ -68,6 +69,7 @@ struct Job {
   std::vector<Part> parts;
   std::string data_hash;
   double load_seconds = 0;
+  MemoryChoice memory;  ///< how it is to fit; tune_memory.h settles it
 };
 
 /// The dtype a run of this configuration computes in. Throws InvalidArgument.

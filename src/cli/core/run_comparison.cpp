@@ -1,11 +1,15 @@
 #include "cli/core/run_comparison.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "cli/core/found_runs.h"
+#include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
@@ -41,33 +45,121 @@ double mean_of(const std::vector<std::vector<std::int64_t>>& lists) {
   return static_cast<double>(right) / static_cast<double>(all);
 }
 
-bool in_every_run(const Answers& answers, const std::string& question) {
-  return std::all_of(answers.runs.begin(), answers.runs.end(),
-                     [&](const auto& run) { return run.count(question) > 0; });
+// Of `runs` or of `texts`: the questions that every run of both has.
+template <typename ByRun>
+std::vector<std::string> in_common(const ByRun& first, const ByRun& second) {
+  const auto in_every_run = [](const ByRun& runs, const std::string& question) {
+    return std::all_of(runs.begin(), runs.end(), [&](const auto& run) { return run.count(question) > 0; });
+  };
+  std::vector<std::string> questions;
+  for (const auto& entry : first.front()) {
+    if (in_every_run(first, entry.first) && in_every_run(second, entry.first)) questions.push_back(entry.first);
+  }
+  return questions;
 }
 
-// Nothing without a question in common.
-std::optional<ComparedAnswers> compared(const Answers& first, const Answers& second) {
-  std::vector<std::string> questions;
-  for (const auto& [question, right] : first.runs.front()) {
-    if (in_every_run(first, question) && in_every_run(second, question)) questions.push_back(question);
-  }
-  if (questions.empty()) return std::nullopt;
+ComparedAnswers named(const Answers& first, const Answers& second) {
   ComparedAnswers result;
   result.task = first.task.empty() ? second.task : first.task;
   result.first = first.setting;
   result.second = second.setting;
-  result.questions = static_cast<std::int64_t>(questions.size());
-  result.others =
-      static_cast<std::int64_t>(first.runs.front().size() + second.runs.front().size()) - 2 * result.questions;
+  return result;
+}
+
+void count(ComparedAnswers& result, std::size_t questions, std::size_t first, std::size_t second) {
+  result.questions = static_cast<std::int64_t>(questions);
+  result.others = static_cast<std::int64_t>(first + second) - 2 * result.questions;
+}
+
+// Nothing without a question in common, here and below.
+std::optional<ComparedAnswers> compared_answers(const Answers& first, const Answers& second) {
+  if (!first.graded() || !second.graded()) return std::nullopt;
+  const auto questions = in_common(first.runs, second.runs);
+  if (questions.empty()) return std::nullopt;
+  ComparedAnswers result = named(first, second);
+  count(result, questions.size(), first.runs.front().size(), second.runs.front().size());
   const auto a = right_answers(first, questions), b = right_answers(second, questions);
-  result.first_accuracy = mean_of(a);
-  result.second_accuracy = mean_of(b);
+  result.first_score = mean_of(a);
+  result.second_score = mean_of(b);
   const std::vector<std::int64_t> truth(questions.size(), 1);
   result.difference = paired_bootstrap_runs("accuracy", truth, views_of(a), views_of(b), 2);
   result.mcnemar = mcnemar(first_run(a), first_run(b));
   return result;
 }
+
+std::vector<CaseSums> sums_of(const TextMetric& metric, const Answers& answers,
+                              const std::vector<std::string>& questions) {
+  std::vector<CaseSums> runs;
+  for (const auto& run : answers.texts) {
+    std::vector<std::string> outputs;
+    std::vector<std::vector<std::string>> references;
+    for (const auto& question : questions) {
+      const WrittenAnswer& text = run.at(question);
+      outputs.push_back(text.output);
+      references.push_back(text.references);
+    }
+    runs.push_back(metric.sums({outputs, references}));
+  }
+  return runs;
+}
+
+std::optional<ComparedAnswers> compared_texts(const Answers& first, const Answers& second, const std::string& name) {
+  const TextMetric& metric = text_metric(name);
+  const auto questions = in_common(first.texts, second.texts);
+  if (questions.empty()) return std::nullopt;
+  ComparedAnswers result = named(first, second);
+  result.metric = name;
+  count(result, questions.size(), first.texts.front().size(), second.texts.front().size());
+  const auto a = mean_over_runs(metric, sums_of(metric, first, questions));
+  const auto b = mean_over_runs(metric, sums_of(metric, second, questions));
+  std::vector<std::size_t> all(questions.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  result.first_score = a(all);
+  result.second_score = b(all);
+  result.difference = paired_bootstrap(questions.size(), a, b);
+  return result;
+}
+
+// The first metric of texts that a folder tells of the task; empty where it tells none.
+std::string told_metric(const fs::path& path, const std::string& task) {
+  std::error_code ignored;
+  const auto run = found_run(fs::is_directory(path, ignored) ? path : path.parent_path());
+  if (!run) return "";
+  for (const auto& score : run->scores) {
+    if ((task.empty() || score.task == task) && is_text_metric(score.metric)) return score.metric;
+  }
+  return "";
+}
+
+class Comparer {
+ public:
+  Comparer(const fs::path& first, const fs::path& second, std::string metric)
+      : first_(first), second_(second), metric_(std::move(metric)) {
+    if (!metric_.empty() && metric_ != "accuracy") text_metric(metric_);  // a slip is told now
+  }
+
+  std::optional<ComparedAnswers> compared(const Answers& a, const Answers& b) const {
+    if (metric_ == "accuracy" || !a.written() || !b.written()) {
+      if (is_text_metric(metric_)) return std::nullopt;
+      return compared_answers(a, b);
+    }
+    const std::string& task = a.task.empty() ? b.task : a.task;
+    return compared_texts(a, b, metric_.empty() ? metric_of(task) : metric_);
+  }
+
+ private:
+  std::string metric_of(const std::string& task) const {
+    for (const fs::path& folder : {first_, second_}) {
+      if (auto metric = told_metric(folder, task); !metric.empty()) return metric;
+    }
+    fail(Category::InvalidArgument, "--metric",
+         "neither {} nor {} says what its texts are measured by; name a metric (docs/metrics.md)", first_.string(),
+         second_.string());
+  }
+
+  fs::path first_, second_;
+  std::string metric_;
+};
 
 bool same_task(const Answers& a, const Answers& b) {
   return a.task.empty() || b.task.empty() || a.task == b.task;
@@ -108,7 +200,7 @@ void refuse_unknown(const std::string& setting, const std::vector<Answers>& answ
 }  // namespace
 
 std::vector<ComparedAnswers> compare_answers(const fs::path& first, const fs::path& second,
-                                             const std::vector<std::string>& settings) {
+                                             const std::vector<std::string>& settings, const std::string& metric) {
   if (settings.size() > 2)
     fail(Category::InvalidArgument, "--setting", "two settings are compared, not {}", settings.size());
   const auto a = read_answers(first), b = read_answers(second);
@@ -128,10 +220,14 @@ std::vector<ComparedAnswers> compare_answers(const fs::path& first, const fs::pa
     if (pairs.empty())
       pairs = pairs_of(a, b, [&](const Answers& x, const Answers& y) { return is_last(x, a) && is_last(y, b); });
   }
+  const Comparer comparer(first, second, metric);
   std::vector<ComparedAnswers> results;
   for (const auto& pair : pairs) {
-    if (auto result = compared(*pair.first, *pair.second)) results.push_back(std::move(*result));
+    if (auto result = comparer.compared(*pair.first, *pair.second)) results.push_back(std::move(*result));
   }
+  if (results.empty() && is_text_metric(metric))
+    fail(Category::InvalidArgument, second.string(),
+         "and {} have no texts to the same questions; {} compares texts that were written", first.string(), metric);
   if (results.empty())
     fail(Category::InvalidArgument, second.string(),
          "has no question in common with {}; compare runs on the same task and held-out rows", first.string());

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,18 +17,21 @@ namespace graft {
 struct ComparedAnswers {
   std::string task;  ///< empty where neither folder names it
   std::string first, second;
-  std::int64_t questions = 0;                      ///< that both answered
-  std::int64_t others = 0;                         ///< that one of them alone answered
-  double first_accuracy = 0, second_accuracy = 0;  ///< mean over the runs of each
-  PairedDifference difference;                     ///< of accuracy, second minus first
-  McNemar mcnemar;                                 ///< of the first run of either
+  std::string metric = "accuracy";           ///< or one of texts
+  std::int64_t questions = 0;                ///< that both answered
+  std::int64_t others = 0;                   ///< that one of them alone answered
+  double first_score = 0, second_score = 0;  ///< mean over the runs of each
+  PairedDifference difference;               ///< second minus first
+  std::optional<McNemar> mcnemar;            ///< of the first run of either, where answers are right or wrong
 };
 
 /// Compares what two folders answered, task by task, questions matched by their ids: the settings that are named (one
 /// of both folders, or one of each); else every setting that both have; else the last of either. Of one folder, given
-/// twice, the first setting with each other. Throws as read_answers, and InvalidArgument for a setting that is not
-/// there, more than two, and folders without a question in common.
+/// twice, the first setting with each other. `metric` is accuracy or one of texts; empty: where both wrote texts the
+/// first metric of texts that a folder tells of the task, else accuracy. Throws as read_answers, and InvalidArgument
+/// for a setting that is not there, more than two, a metric that there is not or that nobody names, and folders without
+/// a question in common.
 std::vector<ComparedAnswers> compare_answers(const std::filesystem::path& first, const std::filesystem::path& second,
-                                             const std::vector<std::string>& settings);
+                                             const std::vector<std::string>& settings, const std::string& metric = "");
 
 }  // namespace graft

@@ -49,12 +49,12 @@ TEST_F(RunComparison, TwoTuningRunsPhaseByPhaseOnTheQuestionsOfBoth) {
   EXPECT_EQ(all[1].second, "after");
   EXPECT_EQ(all[1].questions, 7);
   EXPECT_EQ(all[1].others, 1);
-  EXPECT_DOUBLE_EQ(all[1].first_accuracy, 3.0 / 7);
-  EXPECT_DOUBLE_EQ(all[1].second_accuracy, 1);
+  EXPECT_DOUBLE_EQ(all[1].first_score, 3.0 / 7);
+  EXPECT_DOUBLE_EQ(all[1].second_score, 1);
   EXPECT_NEAR(all[1].difference.difference, 4.0 / 7, 1e-12);
-  EXPECT_EQ(all[1].mcnemar.only_first, 0);
-  EXPECT_EQ(all[1].mcnemar.only_second, 4);
-  EXPECT_NEAR(all[1].mcnemar.p_value, 2 / 16.0, 1e-12) << "2 / 2^4";
+  EXPECT_EQ(all[1].mcnemar->only_first, 0);
+  EXPECT_EQ(all[1].mcnemar->only_second, 4);
+  EXPECT_NEAR(all[1].mcnemar->p_value, 2 / 16.0, 1e-12) << "2 / 2^4";
 }
 
 TEST_F(RunComparison, WithoutACommonSettingTheLastOfEither) {
@@ -66,7 +66,7 @@ TEST_F(RunComparison, WithoutACommonSettingTheLastOfEither) {
   EXPECT_EQ(all[0].task, "rte");
   EXPECT_EQ(all[0].first, "after");
   EXPECT_EQ(all[0].second, "8-shot");
-  EXPECT_DOUBLE_EQ(all[0].second_accuracy, 0.25) << "the mean over two seeds";
+  EXPECT_DOUBLE_EQ(all[0].second_score, 0.25) << "the mean over two seeds";
 }
 
 TEST_F(RunComparison, SettingsMayBeNamed) {
@@ -74,11 +74,61 @@ TEST_F(RunComparison, SettingsMayBeNamed) {
   const auto b = made("b", setting("rte", "0-shot", 0, "1011") + setting("cb", "0-shot", 0, "1111"));
   const auto named = compare_answers(a, b, {"8-shot", "0-shot"});
   ASSERT_EQ(named.size(), 1u) << "another task is no match";
-  EXPECT_DOUBLE_EQ(named[0].second_accuracy, 0.75);
+  EXPECT_DOUBLE_EQ(named[0].second_score, 0.75);
   const auto within = compare_answers(a, a, {});
   ASSERT_EQ(within.size(), 1u);
   EXPECT_EQ(within[0].first, "0-shot");
   EXPECT_EQ(within[0].second, "8-shot");
+}
+
+// Every question's reference is its own number; '1' in `right` writes it.
+std::string written(const std::string& name, const std::string& right, bool tuned) {
+  std::string lines;
+  for (std::size_t q = 0; q < right.size(); ++q) {
+    const std::string head =
+        tuned ? fmt::format(R"({{"phase": "{}", )", name)
+              : fmt::format(R"({{"task": "sums", "setting": "{}", "seed": 0, "template": "t", "right": {}, )", name,
+                            right[q] == '1');
+    lines += head +
+             fmt::format(R"("id": "q{0}", "output": "{1}", "references": ["{0}"]}})", q,
+                         right[q] == '1' ? std::to_string(q) : "no") +
+             "\n";
+  }
+  return lines;
+}
+
+TEST_F(RunComparison, TextsAreComparedByTheirMetric) {
+  const auto a = made("a", written("before", "100000", true) + written("after", "110000", true));
+  const auto b = made("b", written("before", "100000", true) + written("after", "11111", true));
+  const auto all = compare_answers(a, b, {}, "exact_match");
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].difference.difference, 0);
+  EXPECT_EQ(all[1].metric, "exact_match");
+  EXPECT_EQ(all[1].questions, 5);
+  EXPECT_EQ(all[1].others, 1);
+  EXPECT_DOUBLE_EQ(all[1].first_score, 0.4);
+  EXPECT_DOUBLE_EQ(all[1].second_score, 1);
+  EXPECT_NEAR(all[1].difference.difference, 0.6, 1e-12);
+  EXPECT_LE(all[1].difference.interval.low, 0.6);
+  EXPECT_LT(all[1].difference.p_value, 0.2);
+  EXPECT_FALSE(all[1].mcnemar.has_value());
+}
+
+TEST_F(RunComparison, WrittenAnswersThatAreRightOrWrongMayBeComparedByEither) {
+  const auto a = made("a", written("0-shot", "1100", false)), b = made("b", written("0-shot", "1111", false));
+  const auto texts = compare_answers(a, b, {}, "bleu");
+  ASSERT_EQ(texts.size(), 1u);
+  EXPECT_EQ(texts[0].metric, "bleu");
+  const auto right = compare_answers(a, b, {}, "accuracy");
+  ASSERT_EQ(right.size(), 1u);
+  EXPECT_EQ(right[0].metric, "accuracy");
+  EXPECT_DOUBLE_EQ(right[0].first_score, 0.5);
+  ASSERT_TRUE(right[0].mcnemar.has_value());
+  EXPECT_EQ(right[0].mcnemar->only_second, 2);
+  EXPECT_THAT(error_of([&] { compare_answers(a, b, {}); }), HasSubstr("name a metric (docs/metrics.md)"));
+  EXPECT_THAT(error_of([&] { compare_answers(a, b, {}, "blue"); }), HasSubstr("did you mean 'bleu'?"));
+  const auto choices = made("c", setting("sums", "0-shot", 0, "1111"));
+  EXPECT_THAT(error_of([&] { compare_answers(a, choices, {}, "bleu"); }), HasSubstr("compares texts"));
 }
 
 TEST_F(RunComparison, WhatHasNothingInCommonIsTold) {

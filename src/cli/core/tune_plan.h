@@ -17,7 +17,7 @@ struct TunePlan {
   bool largest_made = false;        ///< whether that was among those that were made
   std::int64_t weight_bytes = 0;    ///< of the base model, in memory or mapped
   std::int64_t memory = 0;          ///< bytes resident at the peak
-  std::int64_t available = 0;       ///< bytes that the process can have
+  std::int64_t available = 0;       ///< bytes that the process may have
   double load_seconds = 0;
   double train_seconds = 0;
   double evaluate_seconds = 0;  ///< of one evaluation
@@ -35,8 +35,9 @@ struct TunePlan {
   double seconds() const { return load_seconds + train_seconds + evaluate_seconds * static_cast<double>(evaluations); }
 };
 
-/// Makes a step of one example, then, where it fits, three of the run's largest batch, and evaluates a part of what is
-/// held out; what is left of the run follows from the numbers of tokens. Leaves nothing behind. Throws as train().
-TunePlan plan_tuning(const Job& job);
+/// For a run that may have `available` bytes. Makes a step of one example, then, where it fits, three of the run's
+/// largest batch, and evaluates a part of what is held out; what is left of the run follows from the numbers of tokens.
+/// Leaves nothing behind. Throws as train().
+TunePlan plan_tuning(const Job& job, std::int64_t available);
 
 }  // namespace graft

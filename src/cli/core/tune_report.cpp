@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "base/memory.h"
+#include "base/progress.h"
+#include "cli/core/eval_slices.h"
 #include "statistics/bootstrap.h"
 #include "statistics/text_metric.h"
 #include "train/flops.h"
@@ -93,6 +96,33 @@ void add_tasks(ReportData& data, const TuneResult& run) {
   for (const auto& [task, accuracy] : after) data.tasks.push_back({task, before.at(task), accuracy});
 }
 
+// The share of the labelled examples at these places that are right; nothing where there are none.
+std::optional<double> accuracy_at(const std::vector<std::size_t>& places, const std::vector<RankedExample>& ranked) {
+  std::int64_t labelled = 0, right = 0;
+  for (const auto place : places) {
+    const RankedExample& answer = ranked[place];
+    labelled += answer.label >= 0;
+    right += answer.label >= 0 && answer.label == answer.prediction;
+  }
+  if (labelled == 0) return std::nullopt;
+  return static_cast<double>(right) / static_cast<double>(labelled);
+}
+
+// Of one task: those of a mixture have fields of their own.
+void add_slices(ReportData& data, const TuneResult& run) {
+  if (!run.job.parts.empty()) return;
+  for (const auto& slice : slices_of(run.job.task.slices, run.job.held_out)) {
+    const bool absent = slice.value.empty() && slice.others == 0 && slice.questions.size() == run.job.held_out.size();
+    const auto before = accuracy_at(slice.questions, run.before->ranked);
+    const auto after = accuracy_at(slice.questions, run.after->ranked);
+    if (absent || !before || !after) continue;
+    if (data.slices.empty() || data.slices.back().field != slice.field) data.slices.push_back({slice.field, {}});
+    const auto count = static_cast<std::int64_t>(slice.questions.size());
+    data.slices.back().values.push_back(
+        {fmt::format("{} ({})", slice_name(slice.value, slice.others), grouped(count)), *before, *after});
+  }
+}
+
 constexpr std::size_t kSamples = 20;
 
 void add_texts(ReportData& data, const TuneResult& run) {
@@ -117,6 +147,7 @@ void add_comparison(ReportData& data, const TuneResult& run) {
   add_mistakes(data, run);
   add_templates(data, run);
   add_tasks(data, run);
+  add_slices(data, run);
   std::vector<std::int64_t> truth;
   for (const auto& example : run.after->ranked) truth.push_back(example.label);
   if (std::find(truth.begin(), truth.end(), -1) != truth.end()) return;

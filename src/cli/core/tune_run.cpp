@@ -43,12 +43,11 @@ void refuse_other_run(const RunConfig& config) {
 
 TuneRun::TuneRun(Job job)
     : job_(std::move(job)),
-      settings_(train_settings(job_.config, job_.task)),
+      settings_(train_settings(job_)),
       method_(job_.config.method.name),
       adapter_(new_adapter(job_, method_, settings_.seed)),
       // Last, so that a slip in anything above leaves no folder behind.
       folder_((refuse_unscorable(job_), open_folder(job_.config))) {
-  settings_.templates = job_.templates.size();
   if (!job_.config.method.start_from.empty() && !std::filesystem::exists(kept_start(job_.config)))
     save_adapter(kept_start(job_.config), *adapter_, *job_.model, {});
 }

@@ -64,6 +64,14 @@ TrainSettings train_settings(const RunConfig& config, const Task& task) {
   return settings;
 }
 
+TrainSettings train_settings(const Job& job) {
+  TrainSettings settings = train_settings(job.config, job.task);
+  settings.templates = job.templates.size();
+  settings.checkpoint_layers = settings.checkpoint_layers || job.memory.recompute_layers;
+  if (job.memory.recompute_logits) settings.kept_logit_bytes = 0;
+  return settings;
+}
+
 std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method, std::uint64_t seed) {
   const std::string& start = job.config.method.start_from;
   Rng rng(seed, 1);

@@ -10,8 +10,10 @@
 
 namespace graft {
 
-/// For one template; a run in several sets TrainSettings::templates.
+/// For one template, with everything kept in memory.
 TrainSettings train_settings(const RunConfig& config, const Task& task);
+/// Of a job, with its templates and its memory.
+TrainSettings train_settings(const Job& job);
 
 /// The adapter that training begins with: fresh, or method.start_from. Throws as MethodChoice::create and load_adapter,
 /// and InvalidArgument for an adapter of another method.

@@ -1,0 +1,74 @@
+#include "cli/core/eval_record.h"
+
+#include <fmt/chrono.h>
+
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "report/runs.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char* name_of(DemonstrationChoice choice) {
+  return choice == DemonstrationChoice::Random ? "random" : choice == DemonstrationChoice::Fixed ? "fixed" : "bm25";
+}
+
+std::map<std::string, double> recorded_scores(const EvaluatedTask& task, const EvaluatedRow& row) {
+  std::map<std::string, double> scores;
+  if (task.graded) scores["accuracy"] = row.accuracy.value;
+  for (std::size_t m = 0; m < row.metrics.size(); ++m) scores[task.metrics[m]] = row.metrics[m].value;
+  return scores;
+}
+
+}  // namespace
+
+nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConfig& config) {
+  return {{"shots", settings.shots},
+          {"demonstrations", name_of(settings.choice)},
+          {"balanced", settings.balanced},
+          {"demonstrations_file", settings.demonstrations_file},
+          {"candidates", settings.candidates},
+          {"seeds", settings.seeds},
+          {"orders", settings.orders},
+          {"calibrate", settings.contextual ? "contextual" : ""},
+          {"seed", config.data.seed},
+          {"instruction", settings.layout.instruction},
+          {"separator", settings.layout.separator},
+          {"slices", settings.slices},
+          {"scorer", settings.scorer},
+          {"eval_rows", config.data.eval_rows},
+          {"max_prompt_tokens", config.data.max_prompt_tokens},
+          {"generation",
+           {{"max_new_tokens", config.generation.max_new_tokens},
+            {"beams", config.generation.beams},
+            {"length_penalty", config.generation.length_penalty},
+            {"no_repeat_ngram", config.generation.no_repeat_ngram},
+            {"early_stopping", config.generation.early_stopping}}}};
+}
+
+void record_evaluation(const fs::path& home, std::time_t started, const EvaluationReport& report) {
+  const fs::path folder = fs::canonical(home);
+  for (const auto& task : report.tasks) {
+    for (const auto& row : task.rows) {
+      const RunRecord run{fmt::format("{} {} {}", folder.string(), task.name, row.name),
+                          folder.string(),
+                          fmt::format("{:%FT%TZ}", fmt::gmtime(started)),
+                          "done",
+                          report.model,
+                          task.name,
+                          row.name,
+                          0,
+                          recorded_scores(task, row)};
+      const std::string why = record_run(folder.parent_path() / "runs.db", run);
+      if (why.empty()) continue;
+      std::fprintf(stderr, "graft: note: %s\n", why.c_str());
+      return;
+    }
+  }
+}
+
+}  // namespace graft

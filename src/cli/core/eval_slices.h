@@ -1,0 +1,34 @@
+// Held-out questions apart by what their rows say in a field.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "data/task.h"
+#include "report/evaluation.h"
+
+namespace graft {
+
+/// Values of a field that are told by themselves: the most frequent ones.
+inline constexpr std::size_t kToldValues = 20;
+
+struct QuestionSlice {
+  std::string field, value;
+  std::int64_t others = 0;             ///< above 0: so many rarer values together
+  std::vector<std::size_t> questions;  ///< places in the list, ascending
+};
+
+/// Field by field, of each the most frequent value first (of two that are as frequent the first by its bytes), what is
+/// rarer than the first kToldValues together at the end. `fields` are the Task::slices that the questions were rendered
+/// with.
+std::vector<QuestionSlice> slices_of(const std::vector<std::string>& fields, const std::vector<Example>& questions);
+
+/// The slices of a task in results.json, and back. The latter throws nlohmann::json::exception on a missing key or a
+/// wrong type.
+nlohmann::ordered_json slices_json(const EvaluatedTask& task);
+std::vector<EvaluatedSlice> slices_from(const nlohmann::json& json);
+
+}  // namespace graft

@@ -1,0 +1,256 @@
+#include "cli/core/tune_memory.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/core/evaluation.h"
+#include "cli/core/tune_probe.h"
+#include "cli/core/tune_settings.h"
+#include "eval/rank.h"
+#include "eval/write.h"
+#include "train/footprint.h"
+
+namespace graft {
+namespace {
+
+constexpr std::int64_t kWide = 4;               // bytes of a value in fp32
+constexpr std::int64_t kMostOfAParameter = 20;  // bytes: value, copy in use, gradient and two moments of a trained one
+constexpr std::int64_t kMiB = 1 << 20;
+
+std::string bytes(std::int64_t value) {
+  return human_bytes(static_cast<double>(value));
+}
+
+// Layers are streamed while this lives.
+class Streaming {
+ public:
+  explicit Streaming(Residency& residency) : residency_(residency) { residency_.stream(true); }
+  ~Streaming() {
+    residency_.stream(false);
+    residency_.release();
+  }
+  Streaming(const Streaming&) = delete;
+
+ private:
+  Residency& residency_;
+};
+
+class Fitting {
+ public:
+  Fitting(const Job& job, std::int64_t room)
+      : job_(job),
+        model_(*job.model),
+        residency_(model_.parameters().residency()),
+        room_(room),
+        settings_(train_settings(job)),
+        batches_(batches_of(job, settings_)),
+        longest_(*std::max_element(batches_.tokens.begin(), batches_.tokens.end())) {
+    bound();
+  }
+
+  MemoryChoice choose() {
+    const MemoryChoice plain = choose_memory(needs_, room_);
+    if (plain.keeps_everything()) return plain;
+    measure();
+    return choose_memory(needs_, room_);
+  }
+
+  // What would fit where choose() found nothing.
+  std::string remedy(const MemoryChoice& choice) const {
+    const double least = std::ceil(static_cast<double>(choice.bytes) / kRoomOfBudget / static_cast<double>(kMiB));
+    std::vector<std::string> options = {fmt::format("--memory {:.0f}MiB", least)};
+    if (const auto smaller = smaller_batch()) options.push_back(*smaller);
+    if (packed_fits()) options.emplace_back("--set model.weights=q4_0");
+    return fmt::format("{}", fmt::join(options, ", or "));
+  }
+
+ private:
+  // From the model's shapes alone, never too little.
+  void bound() {
+    residency_.release();
+    needs_.resident = resident_memory();
+    needs_.mapped = residency_.bytes();
+    needs_.streamed = streamed_bytes(model_);
+    needs_.standing = kMostOfAParameter * model_.parameters().elements();
+    add_logits();
+    needs_.activations = needs_.recomputed = activation_bound(model_, batches_.largest_tokens, longest_) + logit_block_;
+    add_evaluation();
+  }
+
+  void add_logits() {
+    std::vector<const ChoiceTokens*> largest;
+    for (const auto i : batches_.largest) largest.push_back(&job_.train_tokens[i]);
+    const auto rows = static_cast<std::int64_t>(pack(largest, model_.config(), 0).scored.size());
+    // Smoothing keeps the logarithms of all probabilities beside the logits.
+    const auto size = static_cast<std::int64_t>(c10::elementSize(model_.dtype())),
+               smoothed = settings_.lm && settings_.lm->label_smoothing > 0 ? kWide : 0,
+               row = model_.config().vocab_size;
+    logit_block_ = std::min(rows, kLogitRows) * row * (size + kWide);
+    needs_.logits = rows * row * size > settings_.kept_logit_bytes ? 0 : rows * row * (size + smoothed);
+  }
+
+  void add_evaluation() {
+    if (job_.held_out.empty()) return;
+    std::int64_t longest = 0, all = 0;
+    for (const auto& made : job_.templates) {
+      for (const auto& example : made.held_out) {
+        const std::int64_t tokens = computed_tokens(example, model_.config());
+        longest = std::max(longest, tokens);
+        all += tokens;
+      }
+    }
+    if (job_.task.generates()) {
+      needs_.evaluation = writing(std::min(all, WriteOptions{}.batch_tokens), longest);
+      return;
+    }
+    const auto batch = [&](std::int64_t smaller) {
+      const std::int64_t tokens = std::max(longest, std::min(all, RankOptions{}.batch_tokens / smaller));
+      return evaluation_bytes(model_, tokens, longest);
+    };
+    needs_.evaluation = batch(1);
+    needs_.smaller_evaluations = {batch(2), batch(4), batch(8)};
+  }
+
+  // Reading prompts, and the keys and values of these and of what is written.
+  std::int64_t writing(std::int64_t tokens, std::int64_t longest) const {
+    const ModelConfig& config = model_.config();
+    const GenerateOptions how = generate_options(job_.config, job_.task, model_, *job_.tokenizer);
+    const std::int64_t kept = 2 * model_.cache_layers() * config.heads * config.head_dim *
+                              static_cast<std::int64_t>(c10::elementSize(model_.dtype()));
+    return evaluation_bytes(model_, tokens, longest) +
+           kept * how.beam.beams * (tokens + WriteOptions{}.batch * how.max_new_tokens);
+  }
+
+  void measure() {
+    const Streaming streaming(residency_);
+    needs_.standing = standing();
+    needs_.recomputed = activations(true);
+    // Where the weights alone leave no room, no step is made that keeps everything.
+    const bool hopeless = needs_.resident + needs_.standing + needs_.mapped + needs_.recomputed > room_;
+    if (settings_.checkpoint_layers) {
+      needs_.activations = needs_.recomputed;
+    } else {
+      needs_.activations = std::max(needs_.recomputed, hopeless ? needs_.activations : activations(false));
+    }
+  }
+
+  std::int64_t standing() const {
+    const auto adapter = new_adapter(job_, MethodChoice(job_.config.method.name), settings_.seed);
+    const TrainingMemory memory = training_memory(model_, model_.dtype(), *adapter, settings_.optimizer);
+    // What replaces parameters is converted to the compute dtype, and kept so for the backward pass.
+    const std::int64_t copies =
+        adapter->replaces_parameters()
+            ? model_.parameters().elements() * static_cast<std::int64_t>(c10::elementSize(model_.dtype()))
+            : 0;
+    return memory.trained + memory.gradients + memory.optimizer + copies;
+  }
+
+  // Of the largest batch, by the peak of a step on its longest example alone, less what does not grow with a batch.
+  std::int64_t activations(bool recompute_layers) const {
+    TrainSettings settings = settings_;
+    settings.checkpoint_layers = recompute_layers;
+    settings.kept_logit_bytes = 0;
+    const std::size_t longest =
+        *std::max_element(batches_.largest.begin(), batches_.largest.end(),
+                          [this](std::size_t a, std::size_t b) { return batches_.tokens[a] < batches_.tokens[b]; });
+    residency_.release();
+    trim_memory();
+    const std::int64_t before = resident_memory();
+    const Probe one = probe(job_, settings, {longest}, 1);
+    const ModelConfig& config = model_.config();
+    // The stream between layers is kept whatever is computed again.
+    const std::int64_t least = (config.layers + config.decoder_layers) * config.hidden_size * kWide * one.tokens;
+    const std::int64_t own = std::max(least, one.peak - before - needs_.standing - needs_.streamed);
+    const double each = static_cast<double>(own) / static_cast<double>(one.tokens);
+    return static_cast<std::int64_t>(each * static_cast<double>(batches_.largest_tokens)) + logit_block_;
+  }
+
+  std::optional<std::string> smaller_batch() const {
+    for (std::int64_t size = settings_.batch_size / 2; size >= 1; size /= 2) {
+      const double share = std::max(static_cast<double>(longest_) / static_cast<double>(batches_.largest_tokens),
+                                    static_cast<double>(size) / static_cast<double>(settings_.batch_size));
+      MemoryNeeds needs = needs_;
+      for (std::int64_t* part : {&needs.activations, &needs.recomputed, &needs.logits})
+        *part = static_cast<std::int64_t>(share * static_cast<double>(*part));
+      if (!choose_memory(needs, room_).fits) continue;
+      return fmt::format("--set train.batch_size={} --set train.accumulation={}", size,
+                         settings_.accumulation * settings_.batch_size / size);
+    }
+    return std::nullopt;
+  }
+
+  // Whether 4.5 bits a value instead of the dense weights would do.
+  bool packed_fits() const {
+    const ParameterTable& parameters = model_.parameters();
+    if (parameters.packed()) return false;
+    MemoryNeeds needs = needs_;
+    needs.resident += parameters.elements() * 9 / 16 - (parameters.bytes() - needs.mapped);
+    needs.mapped = needs.streamed = 0;
+    return choose_memory(needs, room_).fits;
+  }
+
+  const Job& job_;
+  const Model& model_;
+  Residency& residency_;
+  std::int64_t room_;
+  TrainSettings settings_;
+  RunBatches batches_;
+  std::int64_t longest_;  // tokens of the longest example
+  std::int64_t logit_block_ = 0;
+  MemoryNeeds needs_;
+};
+
+}  // namespace
+
+MemoryBudget memory_budget(const std::string& text) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 60;  // where the system does not tell
+  if (text.empty()) return {std::min(available_memory(), kMost) + private_memory(), false};
+  return {memory_amount(text, "--memory"), true};
+}
+
+MemoryFit fit_memory(Job& job, const MemoryBudget& budget) {
+  MemoryFit fit{budget, {}, ""};
+  if (!job.model->device().is_cpu()) {
+    if (budget.asked)
+      fail(Category::InvalidArgument, "--memory", "is of runs on the CPU, and this one is on a GPU; leave it out");
+    return fit;
+  }
+  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)));
+  fit.choice = fitting.choose();
+  if (!fit.choice.fits) fit.remedy = fitting.remedy(fit.choice);
+  trim_memory();
+  job.memory = fit.choice;
+  job.model->parameters().residency().stream(fit.choice.stream_weights);
+  return fit;
+}
+
+void refuse_unfitting(const MemoryFit& fit) {
+  if (fit.choice.fits || !fit.budget.asked) return;
+  fail(Category::ResourceExhausted, "--memory",
+       "{} are too little: where {} the run still takes about {}; what fits: {}", bytes(fit.budget.bytes),
+       fit.choice.text(), bytes(fit.choice.bytes), fit.remedy);
+}
+
+std::string told(const MemoryFit& fit) {
+  const std::string budget = bytes(fit.budget.bytes), peak = bytes(fit.choice.bytes), what = fit.choice.text();
+  if (!fit.choice.fits) {
+    return fmt::format(
+        "graft: note: {} are free, and where {} the run still takes about {}: it may be killed; what fits: {}", budget,
+        what, peak, fit.remedy);
+  }
+  if (fit.choice.keeps_everything())
+    return fit.budget.asked ? fmt::format("memory: {}, at most {} of {}", what, peak, budget) : "";
+  if (fit.budget.asked) return fmt::format("memory: {}: about {} of {}; the results are the same", what, peak, budget);
+  return fmt::format("graft: note: {} of memory are free, so {}: about {}; the results are the same", budget, what,
+                     peak);
+}
+
+}  // namespace graft

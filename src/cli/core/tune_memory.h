@@ -1,0 +1,39 @@
+// How a run of `graft tune` is made to fit into memory: --memory, or without it what the machine has free.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "cli/core/job.h"
+
+namespace graft {
+
+/// Share of a budget that an estimate may fill.
+inline constexpr double kRoomOfBudget = 0.95;
+
+struct MemoryBudget {
+  std::int64_t bytes = 0;  ///< that may be resident
+  bool asked = false;      ///< by --memory; else it is what this process can have now
+};
+
+/// Of the text behind --memory; empty: it was not given. Throws as memory_amount().
+MemoryBudget memory_budget(const std::string& text);
+
+struct MemoryFit {
+  MemoryBudget budget;
+  MemoryChoice choice;
+  std::string remedy;  ///< where the choice does not fit: what would, as options of the command
+};
+
+/// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the model's
+/// widths leave no doubt that everything can be kept nothing is measured; else one step of one example is, or two.
+/// A job on a GPU keeps everything. Throws as probe(), and InvalidArgument for a budget that was asked for there.
+MemoryFit fit_memory(Job& job, const MemoryBudget& budget);
+
+/// Throws ResourceExhausted where a budget was asked for and nothing fits.
+void refuse_unfitting(const MemoryFit& fit);
+
+/// What was settled, in one line; empty where nobody asked and everything is kept.
+std::string told(const MemoryFit& fit);
+
+}  // namespace graft

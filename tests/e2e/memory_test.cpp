@@ -1,0 +1,121 @@
+// graft tune --memory: what it says, what it refuses, and that no result follows from it.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "checkpoint/source.h"
+#include "command.h"
+#include "tiny_model.h"
+
+namespace graft::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+class Memory : public ::testing::Test {
+ protected:
+  Memory() {
+    write_model(folder() / "model");
+    write_rows(folder() / "rows.jsonl", 40);
+    write_file(folder() / "topics.yaml", topics_task());
+  }
+
+  Outcome tune(const std::string& output, const Words& more, Words first = {}) const {
+    for (const char* word : {"tune",
+                             "--model",
+                             "model",
+                             "--data",
+                             "rows.jsonl",
+                             "--task",
+                             "topics.yaml",
+                             "--recipe",
+                             "tfew",
+                             "--shots",
+                             "6",
+                             "--eval-rows",
+                             "12",
+                             "--steps",
+                             "4",
+                             "--set",
+                             "data.template=0",
+                             "--set",
+                             "train.eval_every=0",
+                             "--set",
+                             "train.precision=float32",
+                             "--set",
+                             "train.batch_size=4",
+                             "--output"})
+      first.emplace_back(word);
+    first.push_back(output);
+    first.insert(first.end(), more.begin(), more.end());
+    return graft(folder(), first);
+  }
+
+  const fs::path& folder() const { return folder_.path(); }
+
+ private:
+  Folder folder_;
+};
+
+TEST_F(Memory, WhereThereIsEnoughEverythingIsKept) {
+  const Outcome end = tune("run", {"--memory", "1TB"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.err.find("memory: everything is kept, at most "), std::string::npos) << end.err;
+  EXPECT_NE(end.err.find(" of 1.00 TB"), std::string::npos) << end.err;
+  const Outcome silent = tune("silent", {});
+  ASSERT_EQ(silent.code, 0) << silent.err;
+  EXPECT_EQ(silent.err.find("memory: "), std::string::npos) << silent.err;
+}
+
+TEST_F(Memory, TooLittleIsToldWithWhatFits) {
+  const Outcome end = tune("run", {"--memory", "10MiB"});
+  const std::string fits = "what fits: --memory ";
+  expect_refused(end, 7, {"--memory", "10.5 MB are too little", "weights are given back layer by layer", fits});
+  EXPECT_FALSE(fs::exists(folder() / "run"));
+  // And that does; a process of this size is not as large twice.
+  const auto place = end.err.find(fits);
+  ASSERT_NE(place, std::string::npos);
+  const long long mebibytes = std::stoll(end.err.substr(place + fits.size()));
+  const Outcome tight = tune("run", {"--memory", std::to_string(mebibytes * 6 / 5) + "MiB"});
+  ASSERT_EQ(tight.code, 0) << tight.err;
+  EXPECT_NE(tight.err.find("memory: "), std::string::npos) << tight.err;
+  EXPECT_LT(tight.peak_bytes, (mebibytes * 6 / 5) << 20);
+  // No result follows from it.
+  ASSERT_EQ(tune("plenty", {"--memory", "1TB"}).code, 0);
+  const auto adapter = [this](const char* run) {
+    return content_hash(*open_checkpoint(folder() / run / "adapter/adapter_model.safetensors"));
+  };
+  EXPECT_EQ(adapter("run"), adapter("plenty"));
+  EXPECT_EQ(read_file(folder() / "run/predictions.jsonl"), read_file(folder() / "plenty/predictions.jsonl"));
+}
+
+TEST_F(Memory, ThePlanTellsWhatTheRunWouldDo) {
+  const Outcome end = tune("run", {"--memory", "10MiB"}, {"plan", "--json"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto plan = nlohmann::json::parse(end.out);
+  EXPECT_EQ(plan.at("available_bytes"), 10 << 20);
+  EXPECT_EQ(plan.at("fits"), false);
+  for (const char* setting : {"recompute_layers", "recompute_logits", "stream_weights"})
+    EXPECT_EQ(plan.at(setting), true) << setting;
+  EXPECT_EQ(plan.at("smaller_evaluations"), 8);
+  const Outcome words = tune("run", {"--memory", "10MiB"}, {"plan"});
+  ASSERT_EQ(words.code, 0) << words.err;
+  EXPECT_NE(words.out.find("where layers and logits are computed again"), std::string::npos) << words.out;
+  EXPECT_FALSE(fs::exists(folder() / "run"));
+}
+
+TEST_F(Memory, AmountsThatAreNoneAreToldBeforeAnythingIsRead) {
+  for (const char* text : {"lots", "8G", "0", "-1GB"}) {
+    SCOPED_TRACE(text);
+    expect_refused(tune("run", {std::string("--memory=") + text}), 2, {"--memory", text, "8GiB"});
+  }
+  EXPECT_FALSE(fs::exists(folder() / "run"));
+}
+
+}  // namespace
+}  // namespace graft::e2e
