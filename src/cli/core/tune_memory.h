@@ -26,7 +26,7 @@ struct MemoryFit {
 };
 
 /// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the model's
-/// widths leave no doubt that everything can be kept nothing is measured; else one step of one example is, or two.
+/// widths leave no doubt that everything can be kept nothing is measured; else one to four steps of one or two examples.
 /// A job on a GPU keeps everything. Throws as probe(), and InvalidArgument for a budget that was asked for there.
 MemoryFit fit_memory(Job& job, const MemoryBudget& budget);
 
