@@ -27,19 +27,20 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kLongestLine = std::size_t{1} << 20;
 constexpr int kGlance = 200;  // milliseconds between looks at Ctrl-C
 
-// A write to a command that has ended then shows as an error of write().
-class NoPipeSignal {
+// What a signal does while this lives.
+class Disposition {
  public:
-  NoPipeSignal() {
-    struct sigaction ignore {};
-    ignore.sa_handler = SIG_IGN;
-    ::sigaction(SIGPIPE, &ignore, &before_);
+  Disposition(int signal, void (*handler)(int)) : signal_(signal) {
+    struct sigaction action {};
+    action.sa_handler = handler;
+    ::sigaction(signal_, &action, &before_);
   }
-  ~NoPipeSignal() { ::sigaction(SIGPIPE, &before_, nullptr); }
-  NoPipeSignal(const NoPipeSignal&) = delete;
-  NoPipeSignal& operator=(const NoPipeSignal&) = delete;
+  ~Disposition() { ::sigaction(signal_, &before_, nullptr); }
+  Disposition(const Disposition&) = delete;
+  Disposition& operator=(const Disposition&) = delete;
 
  private:
+  int signal_;
   struct sigaction before_ {};
 };
 
@@ -83,7 +84,7 @@ class Attributes {
     ::posix_spawnattr_setpgroup(&attributes_, 0);
     sigset_t usual;
     sigemptyset(&usual);
-    for (const int signal : {SIGPIPE, SIGXFSZ, SIGINT, SIGTERM}) sigaddset(&usual, signal);
+    for (const int signal : {SIGPIPE, SIGXFSZ, SIGCHLD, SIGINT, SIGTERM}) sigaddset(&usual, signal);
     ::posix_spawnattr_setsigdefault(&attributes_, &usual);
   }
   ~Attributes() { ::posix_spawnattr_destroy(&attributes_); }
@@ -116,9 +117,7 @@ class Child {
     for (const int end : {to_.in.get(), from_.out.get()}) ::fcntl(end, F_SETFL, ::fcntl(end, F_GETFL) | O_NONBLOCK);
   }
   ~Child() {
-    if (pid_ < 0) return;
-    ::kill(-pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
+    if (pid_ >= 0) end_group();
   }
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
@@ -126,15 +125,25 @@ class Child {
   Descriptor& input() { return to_.in; }
   Descriptor& output() { return from_.out; }
 
-  // How it ended; nothing while it runs.
+  // How it ended; nothing while it runs. What it left running is ended, too.
   std::optional<int> status() {
+    siginfo_t ended{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0)
+      return std::nullopt;
+    return end_group();
+  }
+
+ private:
+  // The group goes before its first process is waited for: until then no other can have its number.
+  int end_group() {
     int status = 0;
-    if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+    ::kill(-pid_, SIGKILL);
+    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
     pid_ = -1;
     return status;
   }
 
- private:
   const ShellCommand& command_;
   Pipe to_, from_;
   pid_t pid_ = -1;
@@ -229,7 +238,8 @@ class Exchange {
   const std::string& input_;
   std::size_t at_most_;
   const std::function<void(std::size_t)>& on_lines_;
-  NoPipeSignal quiet_;
+  Disposition written_to_{SIGPIPE, SIG_IGN};  // a command that has ended then shows as an error of write()
+  Disposition waited_for_{SIGCHLD, SIG_DFL};  // ignored, as whoever started us may leave it, no end has a status
   Child child_;
   std::size_t written_ = 0;
   std::string rest_;

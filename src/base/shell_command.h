@@ -17,8 +17,9 @@ struct ShellCommand {
 /// Runs the command, writes `input` to its standard input, and returns the lines of its standard output, without their
 /// ends; what it writes to standard error goes where ours goes. At the first line beyond `at_most` the command is
 /// ended, and what it wrote so far returned. `on_lines` is told how many have come. The command is a process group of
-/// its own, which is ended before anything is thrown: Io (cannot be started, an exit status that is not 0, a signal, no
-/// patience left, a line over 1 MiB), Cancelled on Ctrl-C.
+/// its own, of which nothing is left when this returns or throws: Io (cannot be started, an exit status that is not 0,
+/// a signal, no patience left, a line over 1 MiB), Cancelled on Ctrl-C. Meanwhile SIGPIPE is ignored and SIGCHLD is
+/// not, in the whole process: one call at a time.
 std::vector<std::string> lines_through(const ShellCommand& command, const std::string& input, std::size_t at_most,
                                        const std::function<void(std::size_t)>& on_lines = {});
 

@@ -1,8 +1,13 @@
 #include "base/shell_command.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <thread>
 
 #include "base/error_test_support.h"
 
@@ -51,6 +56,36 @@ TEST(ShellCommand, PatienceEndsAndAllThatItStarted) {
               HasSubstr("neither reads nor answers for 0.3 seconds"));
   EXPECT_THAT(error_of([] { through("exec >&-; sleep 50", "", 10, 0.3); }), HasSubstr("does not end for 0.3 seconds"));
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(40));
+}
+
+// Nobody may have waited for it yet.
+bool has_ended(const std::string& process) {
+  std::ifstream in("/proc/" + process + "/stat");
+  std::string number, name, state;
+  return !(in >> number >> name >> state) || state == "Z" || state == "X";
+}
+
+TEST(ShellCommand, WhatItLeavesRunningEndsWithIt) {
+  const auto file = std::filesystem::temp_directory_path() / ("graft-left-" + std::to_string(::getpid()));
+  for (const int status : {0, 3}) {
+    SCOPED_TRACE(status);
+    const std::string command =
+        "sleep 50 > /dev/null & echo $! > '" + file.string() + "'; exit " + std::to_string(status);
+    EXPECT_EQ(error_of([&] { through(command, ""); }) == "nothing", status == 0);
+    std::string process;
+    std::ifstream(file) >> process;
+    ASSERT_FALSE(process.empty());
+    for (int look = 0; look < 500 && !has_ended(process); ++look)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_TRUE(has_ended(process));
+  }
+  std::filesystem::remove(file);
+}
+
+TEST(ShellCommand, AnEndIsSeenWhereThoseOfChildrenAreIgnored) {
+  const auto before = std::signal(SIGCHLD, SIG_IGN);
+  EXPECT_THAT(error_of([] { through("exit 3", "", 10, 5); }), HasSubstr("ended with exit status 3"));
+  EXPECT_TRUE(std::signal(SIGCHLD, before) == SIG_IGN) << "left as it was";
 }
 
 }  // namespace

@@ -33,7 +33,10 @@ class Recompute : public torch::autograd::Function<Recompute> {
     ctx->save_for_backward(inputs.vec());
     // With gradients, as the second pass: attention picks its kernel by whether one is wanted. The graph is dropped.
     at::AutoGradMode enabled(true);
-    return (*layer)(leaves(inputs.vec())).detach();
+    const at::Tensor out = (*layer)(leaves(inputs.vec())), result = out.detach();
+    // In front of all that learns nothing is computed again, and what follows is computed as it is without this.
+    if (!out.requires_grad()) ctx->mark_non_differentiable({result});
+    return result;
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,

@@ -13,7 +13,8 @@ namespace graft {
 /// is called.
 using LayerFunction = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
 
-/// layer(inputs), keeping only the inputs for the backward pass. Without gradient mode it is a plain call.
+/// layer(inputs), keeping only the inputs for the backward pass. It asks for a gradient where layer(inputs) does.
+/// Without gradient mode it is a plain call.
 at::Tensor checkpointed(const LayerFunction& layer, const std::vector<at::Tensor>& inputs);
 
 }  // namespace graft

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "base/progress.h"
 #include "report/evaluation.h"
@@ -51,7 +52,10 @@ std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, con
 
 std::string slice_name(const std::string& value, std::int64_t others) {
   if (others > 0) return fmt::format("{} other {}", grouped(others), others == 1 ? "value" : "values");
-  return value.empty() ? "(none)" : excerpt(value, kLongestValue);
+  std::string line = value;  // which may be lines of text, and is shown as one cell
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return std::iscntrl(c) != 0; }, ' ');
+  return line.empty() ? "(none)" : excerpt(line, kLongestValue);
 }
 
 }  // namespace graft

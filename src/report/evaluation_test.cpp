@@ -116,6 +116,7 @@ TEST(EvaluationPage, SlicesAreTablesByField) {
   EXPECT_EQ(lines[1][1], "1,200");
   EXPECT_EQ(lines[1][2], "25.0% (12.5–50.0)");
   EXPECT_EQ(lines[2][0], "(none)");
+  EXPECT_EQ(slice_name("two\nlines\x1b[2J", 0), "two lines [2J") << "a cell, whatever a row says";
   EXPECT_EQ(lines[3][0], "3 other values");
   const std::string html = render_evaluation(made);
   EXPECT_EQ(markup_problem(html), "");

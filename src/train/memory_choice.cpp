@@ -105,6 +105,15 @@ std::int64_t activation_bound(const Model& model, std::int64_t tokens, std::int6
   return (widths.all * kKeptOfAMap + (streams + scores) * kWide) * tokens;
 }
 
+std::int64_t activations_from(std::int64_t tokens, std::int64_t least, std::int64_t beside, const MadeStep& one,
+                              const std::optional<MadeStep>& more) {
+  const std::int64_t own = std::max(least * one.tokens, one.peak - beside);
+  double each = static_cast<double>(own) / static_cast<double>(one.tokens);
+  if (more && more->tokens > one.tokens)
+    each = std::max(each, static_cast<double>(more->peak - one.peak) / static_cast<double>(more->tokens - one.tokens));
+  return own + static_cast<std::int64_t>(each * static_cast<double>(tokens - one.tokens));
+}
+
 std::int64_t evaluation_bytes(const Model& model, std::int64_t tokens, std::int64_t longest) {
   const ModelConfig& config = model.config();
   const auto size = static_cast<std::int64_t>(c10::elementSize(model.dtype()));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,18 @@ MemoryChoice choose_memory(const MemoryNeeds& needs, std::int64_t budget);
 /// Bytes that the activations of a training step on `tokens` tokens of texts of up to `longest` cannot exceed by what
 /// is known of the model alone, with everything kept. About twice what they take.
 std::int64_t activation_bound(const Model& model, std::int64_t tokens, std::int64_t longest);
+
+/// A step that was made: its tokens, and the bytes resident at its peak.
+struct MadeStep {
+  std::int64_t tokens = 0;
+  std::int64_t peak = 0;
+};
+
+/// Bytes of the activations of a step on `tokens` tokens, each of which takes `least` or more: from a step on one
+/// example, at whose peak `beside` bytes were something else. Where that may have been less (which mapped pages are
+/// there at the peak nobody knows), a step on `more` tells what a token takes: both had the same beside.
+std::int64_t activations_from(std::int64_t tokens, std::int64_t least, std::int64_t beside, const MadeStep& one,
+                              const std::optional<MadeStep>& more);
 
 /// Bytes of a pass without gradients over so many tokens, logits included.
 std::int64_t evaluation_bytes(const Model& model, std::int64_t tokens, std::int64_t longest);

@@ -79,6 +79,16 @@ TEST(ChooseMemory, EvaluationsAreMadeSmallerLast) {
   EXPECT_FALSE(choose_memory(large, 634).fits);
 }
 
+// A token takes 5. Of the 100 bytes beside, 60 are there at the peak.
+TEST(ActivationsFrom, PagesThatAreNotThereAreNotTimesTheBatch) {
+  const MadeStep one{10, 60 + 10 * 5}, two{20, 60 + 20 * 5};
+  EXPECT_EQ(100 + activations_from(80, 1, 100, one, two), 60 + 80 * 5);
+  EXPECT_EQ(activations_from(80, 1, 60, one, std::nullopt), 80 * 5);
+  EXPECT_EQ(activations_from(10, 1, 60, one, std::nullopt), 10 * 5);
+  EXPECT_EQ(activations_from(80, 2, 200, one, std::nullopt), 80 * 2) << "the least";
+  EXPECT_EQ(activations_from(80, 1, 60, one, MadeStep{20, 115}), 80 * 5) << "the more of the two";
+}
+
 // Of the whole pages of a mapped tensor, the share that this process has; nothing where the system does not tell.
 std::optional<double> resident_share(const std::vector<at::Tensor>& tensors) {
   constexpr std::uint64_t kPresent = std::uint64_t{1} << 63;  // Documentation/admin-guide/mm/pagemap.rst of Linux

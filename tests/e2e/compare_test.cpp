@@ -214,6 +214,16 @@ TEST_F(Compare, SeveralNumbersOfExamplesMakeACurve) {
   expect_refused(run({"runs", "plot", "out", "--loss"}), 2, {"--loss", "graft compare"});
 }
 
+// As many in a pass as on one number of examples: a curve takes no more memory.
+TEST_F(Compare, SeedsOfOneNumberOfExamplesTrainTogether) {
+  const Words command = compare({"--comparison", "few.yaml", "--variant", "plain", "--shots", "1"}, "2");
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(finished().size(), 4u) << "two numbers, two seeds";
+  EXPECT_NE(end.err.find("tune 2 together"), std::string::npos) << end.err;
+  EXPECT_EQ(end.err.find("tune 4 together"), std::string::npos) << end.err;
+}
+
 TEST_F(Compare, OneNumberOfExamplesIsNoCurve) {
   expect_refused(run(compare({"--comparison", "few.yaml", "--shots", "0,8"})), 2, {"--shots", "all rows"});
   ASSERT_EQ(run(compare({"--comparison", "few.yaml", "--variant", "plain"}, "2")).code, 0);

@@ -136,6 +136,22 @@ TEST_P(AdapterLaw, RecomputedLayersGiveTheSameGradients) {
   });
 }
 
+// Of methods whose values act in one layer each: where several layers share one, its gradients are added up in another
+// order.
+TEST_P(AdapterLaw, RecomputedLayersGiveTheSameBits) {
+  for (const char* name : {"ia3", "lora"}) {
+    SCOPED_TRACE(name);
+    const Text input = text(12);
+    const auto adapter = stirred(MethodChoice(name));
+    const auto kept = gradients(model(), input, *adapter, false),
+               recomputed = gradients(model(), input, *adapter, true);
+    for (const auto& [tensor, gradient] : kept) {
+      ASSERT_TRUE(gradient.defined() && recomputed.at(tensor).defined()) << tensor;
+      EXPECT_TRUE(at::equal(recomputed.at(tensor), gradient)) << tensor;
+    }
+  }
+}
+
 TEST_P(AdapterLaw, OneOptimiserStepChangesTheLogitsAndNotTheBase) {
   const std::string base = base_fingerprint(model());
   for_every_method([&](const MethodChoice& method) {

@@ -141,6 +141,17 @@ class LayerStream {
   std::shared_ptr<const Layers> layers_;
 };
 
+// What stands behind the hidden states (the encoder's, biases) is given to every layer. Each reads it through a view of
+// its own, in which the gradients of the layer come together before they meet those of others, as in a layer that is
+// recomputed: sums in another order would be other bits.
+std::vector<at::Tensor> own_views(const std::vector<at::Tensor>& inputs) {
+  std::vector<at::Tensor> views = inputs;
+  for (std::size_t i = 1; i < views.size(); ++i) {
+    if (views[i].defined() && learns(views[i])) views[i] = views[i].view_as(views[i]);
+  }
+  return views;
+}
+
 }  // namespace
 
 std::vector<std::vector<std::int64_t>> Model::layer_weights(Stack stack) const {
@@ -162,7 +173,7 @@ at::Tensor Model::run_layers(Stack stack, std::size_t count, std::vector<at::Ten
   for (std::size_t l = 0; l < count; ++l) {
     stream.begin(l, inputs[0]);
     const LayerFunction function = [layer, l](const std::vector<at::Tensor>& in) { return layer(l, in); };
-    inputs[0] = options.checkpoint_layers ? checkpointed(function, inputs) : function(inputs);
+    inputs[0] = options.checkpoint_layers ? checkpointed(function, inputs) : function(own_views(inputs));
     stream.end(l);
   }
   return inputs[0];

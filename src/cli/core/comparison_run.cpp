@@ -51,7 +51,7 @@ class Runner {
     const PlannedRun& first = *pass_.front().planned;
     if (base_key(planned.config) != base_key(first.config)) return false;
     if (together_ > 0) return pass_.size() < together_;
-    return planned.task == first.task && planned.variant == first.variant;
+    return planned.task == first.task && planned.variant == first.variant && planned.shots == first.shots;
   }
 
   static std::string base_key(const RunConfig& config) {

@@ -24,9 +24,9 @@ struct PlannedRun {
   std::int64_t shots = 0;  ///< training examples a class, where several numbers are compared; else 0
 };
 
-/// Runs all that are not finished, in order. Neighbours of one task and variant, whatever they train on (with
-/// `together` above 0: any up to that many neighbours on one base) share their training passes, unless they replace
-/// base parameters. A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
+/// Runs all that are not finished, in order. Neighbours of one task, variant and number of examples (with `together`
+/// above 0: any up to that many neighbours on one base) share their training passes, unless they replace base
+/// parameters. A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
 /// TuneRun and train() do, Cancelled too: what is done is kept, and the same call goes on.
 std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -39,9 +40,11 @@ std::string line_of(const EvalData& data, const EvalRow& row, const EvalPass& pa
 }
 
 void check_name(const std::string& name, const EvalData& data, std::size_t line) {
-  if (name.empty() || name.size() > kLongestName)
-    fail(Category::InvalidArgument, kOption, "answer {} names a number '{}'; a name has 1 to {} bytes", line,
-         excerpt(name, kShown), kLongestName);
+  const bool plain = std::none_of(name.begin(), name.end(), [](unsigned char c) { return std::iscntrl(c) != 0; });
+  if (name.empty() || name.size() > kLongestName || !plain)
+    fail(Category::InvalidArgument, kOption,
+         "answer {} names a number {}; a name has 1 to {} bytes, no control characters among them", line,
+         nlohmann::json(excerpt(name, kShown)).dump(), kLongestName);
   if (std::find(data.metrics.begin(), data.metrics.end(), name) != data.metrics.end())
     fail(Category::InvalidArgument, kOption,
          "answer {} names a number '{}', as a metric of the table is; name it otherwise", line, name);

@@ -94,6 +94,8 @@ TEST(OutsideScorer, WhatIsNoAnswerIsToldInALine) {
   EXPECT_THAT(refused("sed 's/.*/0.5/'"), HasSubstr("answer 1 is '0.5', not a JSON object like {\"score\": 0.5}"));
   EXPECT_THAT(refused("sed 's/.*/{}/'"), HasSubstr("answer 1 is '{}'"));
   EXPECT_THAT(refused("sed 's/.*/{\"exact_match\": 1}/'"), HasSubstr("as a metric of the table is"));
+  EXPECT_THAT(refused("sed 's/.*/{\"\": 1}/'"), HasSubstr("answer 1 names a number \"\"; a name has 1 to 64 bytes"));
+  EXPECT_THAT(refused("sed 's/.*/{\"a\\\\nb\": 1}/'"), HasSubstr("names a number \"a\\nb\"; a name"));
   EXPECT_THAT(refused("sed -e '1 s/.*/{\"a\": 1}/' -e '2,$ s/.*/{\"b\": 1}/'"),
               HasSubstr("answer 2 has other names of numbers than answer 1"));
   EXPECT_THAT(refused("no-such-scorer 2> /dev/null"), HasSubstr("exit status 127"));

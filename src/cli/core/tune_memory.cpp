@@ -153,24 +153,34 @@ class Fitting {
     return memory.trained + memory.gradients + memory.optimizer + copies;
   }
 
-  // Of the largest batch, by the peak of a step on its longest example alone, less what does not grow with a batch.
+  // Of the largest batch, by a step on its longest example alone. Where weights are mapped, by one on two examples too.
   std::int64_t activations(bool recompute_layers) const {
+    std::vector<std::size_t> examples = batches_.largest;
+    std::sort(examples.begin(), examples.end(),
+              [this](std::size_t a, std::size_t b) { return batches_.tokens[a] > batches_.tokens[b]; });
+    residency_.release();
+    trim_memory();
+    const std::int64_t beside = resident_memory() + needs_.standing + needs_.streamed;
+    const MadeStep one = step_on({examples[0]}, recompute_layers);
+    std::optional<MadeStep> two;
+    const bool room_for_two = 2 * one.peak - beside <= room_;  // else there is none for the batch, and one tells that
+    if (needs_.streamed > 0 && examples.size() > 1 && room_for_two)
+      two = step_on({examples[0], examples[1]}, recompute_layers);
+    const ModelConfig& config = model_.config();
+    // The stream between layers is kept whatever is computed again.
+    const std::int64_t least = (config.layers + config.decoder_layers) * config.hidden_size * kWide;
+    return activations_from(batches_.largest_tokens, least, beside, one, two) + logit_block_;
+  }
+
+  // With no more logits at a time than there must be.
+  MadeStep step_on(const std::vector<std::size_t>& examples, bool recompute_layers) const {
     TrainSettings settings = settings_;
     settings.checkpoint_layers = recompute_layers;
     settings.kept_logit_bytes = 0;
-    const std::size_t longest =
-        *std::max_element(batches_.largest.begin(), batches_.largest.end(),
-                          [this](std::size_t a, std::size_t b) { return batches_.tokens[a] < batches_.tokens[b]; });
     residency_.release();
     trim_memory();
-    const std::int64_t before = resident_memory();
-    const Probe one = probe(job_, settings, {longest}, 1);
-    const ModelConfig& config = model_.config();
-    // The stream between layers is kept whatever is computed again.
-    const std::int64_t least = (config.layers + config.decoder_layers) * config.hidden_size * kWide * one.tokens;
-    const std::int64_t own = std::max(least, one.peak - before - needs_.standing - needs_.streamed);
-    const double each = static_cast<double>(own) / static_cast<double>(one.tokens);
-    return static_cast<std::int64_t>(each * static_cast<double>(batches_.largest_tokens)) + logit_block_;
+    const Probe made = probe(job_, settings, examples, 1);
+    return {made.tokens, made.peak};
   }
 
   std::optional<std::string> smaller_batch() const {

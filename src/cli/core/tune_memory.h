@@ -26,8 +26,9 @@ struct MemoryFit {
 };
 
 /// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the model's
-/// widths leave no doubt that everything can be kept nothing is measured; else one step of one example is, or two.
-/// A job on a GPU keeps everything. Throws as probe(), and InvalidArgument for a budget that was asked for there.
+/// widths leave no doubt that everything can be kept nothing is measured; else one to four steps of one or two
+/// examples. A job on a GPU keeps everything. Throws as probe(), and InvalidArgument for a budget that was asked for
+/// there.
 MemoryFit fit_memory(Job& job, const MemoryBudget& budget);
 
 /// Throws ResourceExhausted where a budget was asked for and nothing fits.
