@@ -55,7 +55,7 @@ TEST_F(SettingAnswersTest, OfEvalHaveRunsAndTasks) {
 TEST_F(SettingAnswersTest, WhatIsNoAnswerIsRefused) {
   EXPECT_THAT(refused("{\"phase\": \"before\"}\n"), HasSubstr("predictions.jsonl:1: not a line that graft wrote"));
   EXPECT_THAT(refused("{\"a\": \n{}\n"), HasSubstr("predictions.jsonl:1"));
-  EXPECT_THAT(refused("{\"phase\": \"before\", \"id\": \"a\", \"references\": [\"x\"]}\n"),
+  EXPECT_THAT(refused("{\"phase\": \"before\", \"id\": \"a\", \"output\": \"y\", \"references\": [\"x\"]}\n"),
               HasSubstr("neither right nor wrong"));
   EXPECT_THAT(refused(""), HasSubstr("holds no answer to the task rte"));
   EXPECT_THAT(error_of([&] { setting_answers(folder_.path() / "none.jsonl"); }), StartsWith("NotFound"));

@@ -150,8 +150,8 @@ class Streamed : public ::testing::Test {
 
   std::optional<double> share(std::size_t layer) const {
     std::vector<at::Tensor> weights;
-    for (const auto index : model_->layer_weights(Stack::Decoder)[layer])
-      weights.push_back(model_->parameters().value(index));
+    const auto layers = model_->layer_weights(Stack::Decoder);
+    for (const auto index : layers[layer]) weights.push_back(model_->parameters().value(index));
     return resident_share(weights);
   }
 
