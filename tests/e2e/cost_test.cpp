@@ -107,7 +107,8 @@ TEST_F(Cost, AgreesWithARun) {
     EXPECT_GT(tensors + 16'384, file) << "the header takes a few kB";
     // Three steps over all eight examples; the last token of a choice is not computed, a common beginning once.
     const json& example = all.at("tokens").at("training_example");
-    const double rows = example.at("all").get<double>() - example.at("choices").get<double>() - example.at("alike").get<double>();
+    const double rows =
+        example.at("all").get<double>() - example.at("choices").get<double>() - example.at("alike").get<double>();
     EXPECT_NEAR(3 * 8 * rows / summary.at("train_tokens").get<double>(), 1, 1e-9);
     EXPECT_EQ(all.at("demonstrations").at("count"), 8);
   }
