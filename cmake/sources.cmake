@@ -47,6 +47,12 @@ add_library(graft_core STATIC ${core_sources})
 # Without the precompiled header, which was compiled with other flags: GCC 12 breaks off over it in the sanitizer build.
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/checkpoint/dequantise.cpp
   PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
+if(GRAFT_SANITIZE)
+  # But for what tests keep busy until a limit ends it: five minutes where it is not optimised.
+  file(GLOB busy ${CMAKE_SOURCE_DIR}/src/text/jinja_*.cpp ${CMAKE_SOURCE_DIR}/src/text/*_template.cpp
+    ${CMAKE_SOURCE_DIR}/src/text/bpe.cpp)
+  set_source_files_properties(${busy} PROPERTIES COMPILE_OPTIONS -O1 SKIP_PRECOMPILE_HEADERS ON)
+endif()
 target_precompile_headers(graft_core PRIVATE ${CMAKE_SOURCE_DIR}/cmake/core_pch.h)
 target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
 target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}"

@@ -11,7 +11,7 @@ namespace graft::text::jinja {
 namespace {
 
 // Far above what a real conversation needs, far below what hurts.
-constexpr std::size_t kMaxSteps = 5'000'000;
+constexpr std::size_t kMaxSteps = 2'000'000;
 constexpr int kMaxCalls = 64;
 
 using Scope = std::map<std::string, Value>;
