@@ -7,27 +7,31 @@
 namespace graft {
 namespace {
 
-// x [N, …] with rows of zeros behind it up to the end of a tile.
-at::Tensor whole_tiles(const at::Tensor& x) {
-  const std::int64_t rows = x.size(0), beyond = (kRowsOfAProduct - rows % kRowsOfAProduct) % kRowsOfAProduct;
-  if (beyond == 0) return x.contiguous();
+// Rows that a product takes at a time. More of them are padded, fewer read the matrix more often. A head of a large
+// vocabulary is asked for few rows, each of which costs as much as a layer's or more.
+constexpr std::int64_t kRows = 512, kHeadRows = 128, kHead = 1 << 14;
+
+// Rows [first, first + count) of x, zeros where it has none.
+at::Tensor tile_of(const at::Tensor& x, std::int64_t first, std::int64_t count) {
+  const std::int64_t left = x.size(0) - first;
+  if (left >= count) return x.narrow(0, first, count);
   auto shape = x.sizes().vec();
-  shape[0] = rows + beyond;
-  const at::Tensor whole = at::empty(shape, x.options());
-  whole.narrow(0, 0, rows).copy_(x);
-  whole.narrow(0, rows, beyond).zero_();
-  return whole;
+  shape[0] = count;
+  const at::Tensor padded = at::zeros(shape, x.options());
+  padded.narrow(0, 0, left).copy_(x.narrow(0, first, left));
+  return padded;
 }
 
-at::Tensor linear_by_tiles(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
-  const at::Tensor whole = whole_tiles(x);
-  const at::Tensor y = at::empty({whole.size(0), weight.size(0)}, x.options()), matrix = weight.t();
-  for (std::int64_t first = 0; first < whole.size(0); first += kRowsOfAProduct) {
-    at::Tensor tile = y.narrow(0, first, kRowsOfAProduct);
+at::Tensor linear_by_tiles(const at::Tensor& given, const at::Tensor& weight, const std::optional<at::Tensor>& bias) {
+  const at::Tensor x = given.contiguous(), matrix = weight.t();
+  const std::int64_t count = weight.size(0) < kHead ? kRows : kHeadRows, tiles = (x.size(0) + count - 1) / count;
+  const at::Tensor y = at::empty({tiles * count, weight.size(0)}, x.options());
+  for (std::int64_t first = 0; first < x.size(0); first += count) {
+    at::Tensor tile = y.narrow(0, first, count);
     if (bias) {
-      at::addmm_out(tile, *bias, whole.narrow(0, first, kRowsOfAProduct), matrix);
+      at::addmm_out(tile, *bias, tile_of(x, first, count), matrix);
     } else {
-      at::mm_out(tile, whole.narrow(0, first, kRowsOfAProduct), matrix);
+      at::mm_out(tile, tile_of(x, first, count), matrix);
     }
   }
   return y.narrow(0, 0, x.size(0));
@@ -44,11 +48,11 @@ at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std
 
 at::Tensor by_tiles(const std::vector<at::Tensor>& rows,
                     const std::function<at::Tensor(const std::vector<at::Tensor>& tile)>& compute) {
-  std::vector<at::Tensor> whole, results;
-  for (const auto& x : rows) whole.push_back(whole_tiles(x));
-  for (std::int64_t first = 0; first < whole.front().size(0); first += kRowsOfAProduct) {
+  std::vector<at::Tensor> together, results;
+  for (const auto& x : rows) together.push_back(x.contiguous());
+  for (std::int64_t first = 0; first < rows.front().size(0); first += kRows) {
     std::vector<at::Tensor> tile;
-    for (const auto& x : whole) tile.push_back(x.narrow(0, first, kRowsOfAProduct));
+    for (const auto& x : together) tile.push_back(tile_of(x, first, kRows));
     results.push_back(compute(tile));
   }
   return at::cat(results).narrow(0, 0, rows.front().size(0));

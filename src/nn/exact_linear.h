@@ -16,17 +16,13 @@ namespace graft {
 /// scored so. Whatever is trained is exact.
 enum class Activations { Exact, EightBit, BatchInvariant };
 
-/// Rows that a batch-invariant product takes at a time. The kernel of a product, and with it the order of its sums,
-/// follows from its shape: products of one shape are computed alike.
-constexpr std::int64_t kRowsOfAProduct = 256;
-
 /// y [N, out] = x [N, in] times weight [out, in] transposed, plus bias [out]: LibTorch's product, for BatchInvariant a
 /// tile at a time where none of them has a gradient.
 at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                         Activations activations);
 
-/// [N, …] rows of `compute`, which is given kRowsOfAProduct rows of each of `rows` [N, …] at a time (zeros behind the
-/// last) and returns one for each.
+/// [N, …] rows of `compute`, which is given as many rows of each of `rows` [N, …] at a time (zeros behind the last) and
+/// returns one for each.
 at::Tensor by_tiles(const std::vector<at::Tensor>& rows,
                     const std::function<at::Tensor(const std::vector<at::Tensor>& tile)>& compute);
 
