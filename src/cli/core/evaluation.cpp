@@ -1,9 +1,9 @@
 #include "cli/core/evaluation.h"
 
 #include <algorithm>
-#include <chrono>
 #include <span>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "convert/merged_weights.h"
@@ -20,10 +20,6 @@ namespace graft {
 namespace {
 
 constexpr std::int64_t kNewTokens = 100;  // where neither the run nor the task says how many
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 ReportScore score(const std::string& metric, const std::vector<std::int64_t>& truth,
                   const std::vector<std::int64_t>& predicted, std::size_t classes) {
@@ -81,7 +77,7 @@ std::map<std::string, double> text_scores_of(const Job& job, const std::vector<s
 }
 
 Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::string& what) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   Evaluation evaluation;
   evaluation.written = write_held_out(job, adapter, what);
   evaluation.seconds = seconds_since(start);
@@ -90,7 +86,7 @@ Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::s
 }
 
 Evaluation ranked_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   Evaluation evaluation;
   evaluation.ranked = rank_in(job, made, adapter, what);
   evaluation.seconds = seconds_since(start);

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <numeric>
 #include <set>
@@ -12,6 +11,7 @@
 
 #include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
@@ -20,10 +20,6 @@
 
 namespace graft {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 std::vector<Example> render_all(const Job& job, const std::vector<Row>& rows, std::size_t index) {
   std::vector<Example> examples;
@@ -187,7 +183,7 @@ Job job_on(const RunConfig& config, const Base& base, Task task, ModelConfig tex
 }
 
 Job with_examples(Job job) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   read_data(job);
   job.load_seconds += seconds_since(start);
   return job;
@@ -283,7 +279,7 @@ at::ScalarType compute_dtype(const RunConfig& config) {
 }
 
 Base open_base(const RunConfig& config) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   if (config.model.path.empty()) fail(Category::InvalidArgument, "--model", "name a model folder or a .gguf file");
   Base base;
