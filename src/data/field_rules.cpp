@@ -145,19 +145,14 @@ std::size_t byte_of(const std::string& source, std::size_t count) {
   return std::min(at, source.size());
 }
 
-std::size_t code_points(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
-}
-
 std::vector<std::string> cut_at_character(const FieldParts& rule, const Row& row) {
   const std::string& text = row.fields.at(rule.field);
   const std::string& place = row.fields.at(rule.at_character);
   std::size_t count = 0;
   const auto [end, error] = std::from_chars(place.data(), place.data() + place.size(), count);
   const bool number = error == std::errc() && end == place.data() + place.size();
-  const std::size_t skipped = rule.skip.empty() ? 0 : code_points(row.fields.at(rule.skip));
-  const std::size_t length = code_points(text);
+  const std::size_t skipped = rule.skip.empty() ? 0 : text::code_points(row.fields.at(rule.skip));
+  const std::size_t length = text::code_points(text);
   if (!number || count > length || skipped > length - count) {
     fail(Category::InvalidArgument, row.where, "'{}' is '{}', which is no place in '{}' ({} characters)",
          rule.at_character, place, rule.field, length);

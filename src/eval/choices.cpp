@@ -11,6 +11,7 @@
 #include "eval/choice_tree.h"
 #include "nn/chosen_log_probability.h"
 #include "nn/layer_checkpoint.h"
+#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -24,11 +25,6 @@ std::size_t common_prefix(const std::vector<std::int64_t>& a, const std::vector<
   std::size_t n = 0;
   while (n < limit && a[n] == b[n]) ++n;
   return n;
-}
-
-std::int64_t code_points(std::string_view text) {
-  return std::count_if(text.begin(), text.end(),
-                       [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
 }
 
 // A prompt that is empty as tokens still needs one token to predict from.
@@ -257,7 +253,7 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
     const std::string_view counted = example.continuation.empty()
                                          ? std::string_view(example.choices[c]).substr(example.delimiter_bytes)
                                          : std::string_view(example.continuation);
-    tokens.choices[c].characters = code_points(counted);
+    tokens.choices[c].characters = static_cast<std::int64_t>(text::code_points(counted));
     tokens.choices[c].bytes = static_cast<std::int64_t>(counted.size());
   }
   if (config.encoder_decoder()) {

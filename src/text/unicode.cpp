@@ -2,6 +2,7 @@
 
 #include <unicode/uchar.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -149,6 +150,11 @@ char32_t lower_case(char32_t point) {
 
 char32_t upper_case(char32_t point) {
   return static_cast<char32_t>(u_toupper(static_cast<UChar32>(point)));
+}
+
+std::size_t code_points(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
 }
 
 }  // namespace graft::text

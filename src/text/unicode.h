@@ -24,6 +24,9 @@ inline std::size_t utf8_length(unsigned char lead) {
   return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
 }
 
+/// How many code points valid UTF-8 has.
+std::size_t code_points(std::string_view text);
+
 /// The code point at `at` of valid UTF-8; moves `at` behind it.
 inline char32_t next_code_point(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t offset) { return static_cast<unsigned char>(text[at + offset]); };

@@ -12,6 +12,7 @@
 #include "data/text_filter.h"
 #include "eval/rolling.h"
 #include "statistics/text_metric.h"
+#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -19,8 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 std::size_t characters_of(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
+  return text::code_points(text);
 }
 
 std::size_t bytes_of(const std::string& text) {
