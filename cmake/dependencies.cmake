@@ -5,6 +5,12 @@ find_package(Threads REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(fmt REQUIRED)
+# LibTorch carries the headers of another fmt, which would be found first: everything of ours is compiled against the
+# library that it is linked with (header-only, each file would compile fmt's number formatting anew: half of its time).
+get_target_property(GRAFT_FMT_HEADERS fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+list(GET GRAFT_FMT_HEADERS 0 GRAFT_FMT_HEADERS)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
+file(CREATE_LINK ${GRAFT_FMT_HEADERS}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
 find_package(nlohmann_json REQUIRED)
 find_package(yaml-cpp REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)

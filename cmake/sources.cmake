@@ -30,18 +30,6 @@ graft_glob(core_all ${GRAFT_CORE_FOLDERS})
 graft_without_tests(core_sources ${core_all})
 graft_only_tests(core_tests ${core_all})
 
-# What puts together settings, files and pages takes no time to run, and at -O2 a third more to compile. The sanitizer
-# build optimises nothing, so that it has one precompiled header.
-function(graft_lightly_optimised)
-  if(GRAFT_SANITIZE)
-    return()
-  endif()
-  graft_glob(found ${ARGN})
-  graft_without_tests(sources ${found})
-  set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS -O1)
-endfunction()
-graft_lightly_optimised(config cost report)
-
 add_library(graft_core STATIC ${core_sources})
 # Packed weights are dequantised in every pass of training: -O2 leaves half of these loops out of vectors.
 # Without the precompiled header, which was compiled with other flags: GCC 12 breaks off over it in the sanitizer build.
@@ -54,11 +42,10 @@ if(GRAFT_SANITIZE)
   set_source_files_properties(${busy} PROPERTIES COMPILE_OPTIONS -O1 SKIP_PRECOMPILE_HEADERS ON)
 endif()
 target_precompile_headers(graft_core PRIVATE ${CMAKE_SOURCE_DIR}/cmake/core_pch.h)
-target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
-target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}"
-  FMT_HEADER_ONLY)  # LibTorch ships another fmt: header-only, the two never meet at link time
+target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include ${CMAKE_BINARY_DIR}/include)
+target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}")
 target_compile_definitions(graft_core PRIVATE GRAFT_COMPILED_HOME="${CMAKE_SOURCE_DIR}")
-target_link_libraries(graft_core PUBLIC nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
+target_link_libraries(graft_core PUBLIC fmt::fmt nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
   ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SQLITE PkgConfig::HTTPLIB Threads::Threads)
 
 if(GRAFT_TORCH)
@@ -68,7 +55,6 @@ if(GRAFT_TORCH)
   graft_registry(arch Architecture arch/core/architecture.h graft::arch arch)
   graft_registry(adapters Method adapters/core/method.h graft::adapters adapters)
 
-  graft_lightly_optimised(adapters/core convert)
   add_library(graft_engine STATIC ${engine_sources} ${GRAFT_REGISTRY_SOURCES})
   # -O2 leaves their loops out of vectors; without the precompiled header, as above.
   set(GRAFT_LOOPS hadamard.cpp kernels/rows.cpp kernels/block_tile.cpp kernels/bfloat16_product.cpp)
@@ -85,6 +71,9 @@ if(GRAFT_TORCH)
   set(cli_shared ${cli_sources})
   list(FILTER cli_shared INCLUDE REGEX "/cli/core/")
   list(FILTER cli_shared EXCLUDE REGEX "/main\\.cpp$")
+  # Like verbs, and by the same names.
+  file(GLOB parts_of_data CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/core/data_*.cpp)
+  set_source_files_properties(${parts_of_data} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_library(graft_cli STATIC ${cli_shared})
   target_link_libraries(graft_cli PUBLIC graft_engine)
   target_compile_options(graft_cli PRIVATE -O1)

@@ -7,10 +7,10 @@
 namespace graft {
 namespace {
 
-volatile std::sig_atomic_t asked = 0;
+volatile std::sig_atomic_t signalled = 0;
 
 void on_signal(int signal) {
-  asked = 1;
+  signalled = 1;
   std::signal(signal, SIG_DFL);
 }
 
@@ -25,7 +25,7 @@ void catch_interrupts() {
 }
 
 bool interrupted() {
-  return asked != 0;
+  return signalled != 0;
 }
 
 void fail_interrupted(const char* work) {

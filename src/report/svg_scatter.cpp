@@ -21,7 +21,7 @@ struct Box {
   }
 };
 
-struct Frame {
+struct ScatterFrame {
   Box plot;
   double first_decade, last_decade;
   std::vector<double> y_ticks;
@@ -38,7 +38,7 @@ bool drawable(const ScatterPoint& point) {
          std::isfinite(point.high);
 }
 
-Frame frame_of(const ScatterPlot& plot, const std::vector<ScatterPoint>& points) {
+ScatterFrame frame_of(const ScatterPlot& plot, const std::vector<ScatterPoint>& points) {
   double low = plot.reference.value_or(points.front().y), high = low, least = 1, most = 0;
   for (const auto& point : points) {
     low = std::min({low, point.y, point.low});
@@ -58,7 +58,7 @@ std::string value_text(const ScatterPlot& plot, double value) {
   return plot.percent ? percent(value) : number(value);
 }
 
-std::string grid(const ScatterPlot& plot, const Frame& frame) {
+std::string grid(const ScatterPlot& plot, const ScatterFrame& frame) {
   std::string out;
   if (!plot.y_label.empty())
     out += fmt::format("<text class=\"label\" x=\"4\" y=\"12\">{}</text>", escape(plot.y_label));
@@ -82,7 +82,7 @@ std::string grid(const ScatterPlot& plot, const Frame& frame) {
                            (frame.plot.left + frame.plot.right) / 2, frame.plot.bottom + 38, escape(plot.x_label));
 }
 
-std::string reference(const ScatterPlot& plot, const Frame& frame) {
+std::string reference(const ScatterPlot& plot, const ScatterFrame& frame) {
   if (!plot.reference) return "";
   const double y = frame.at_y(*plot.reference);
   return fmt::format(
@@ -92,7 +92,7 @@ std::string reference(const ScatterPlot& plot, const Frame& frame) {
 }
 
 // Where a name may stand beside its point; the first free place is taken, the first one where none is free.
-Box place_name(const Frame& frame, double x, double y, double width, const std::vector<Box>& taken) {
+Box place_name(const ScatterFrame& frame, double x, double y, double width, const std::vector<Box>& taken) {
   const double gap = kRadius + 4;
   std::vector<Box> places;
   for (const double down : {0.0, 12.0, -12.0, 24.0, -24.0, 36.0, -36.0}) {
@@ -109,7 +109,7 @@ Box place_name(const Frame& frame, double x, double y, double width, const std::
   return places.front();
 }
 
-std::string mark(const ScatterPlot& plot, const Frame& frame, const ScatterPoint& point, std::size_t index) {
+std::string mark(const ScatterPlot& plot, const ScatterFrame& frame, const ScatterPoint& point, std::size_t index) {
   const double x = frame.at_x(point.x), y = frame.at_y(point.y);
   return fmt::format(
       "<path class=\"line s{0}\" d=\"M{1:.1f} {2:.1f}V{3:.1f}\"/><circle class=\"dot s{0}\" cx=\"{1:.1f}\" "
@@ -119,7 +119,7 @@ std::string mark(const ScatterPlot& plot, const Frame& frame, const ScatterPoint
       value_text(plot, point.y), value_text(plot, point.low), value_text(plot, point.high), 100 * point.x);
 }
 
-std::string names(const Frame& frame, const std::vector<ScatterPoint>& points) {
+std::string names(const ScatterFrame& frame, const std::vector<ScatterPoint>& points) {
   std::vector<Box> taken;
   for (const auto& point : points) {
     const double x = frame.at_x(point.x), y = frame.at_y(point.y);
@@ -151,7 +151,7 @@ std::string draw(const ScatterPlot& plot) {
   std::vector<ScatterPoint> points;
   std::copy_if(plot.points.begin(), plot.points.end(), std::back_inserter(points), drawable);
   if (points.empty()) return "";
-  const Frame frame = frame_of(plot, points);
+  const ScatterFrame frame = frame_of(plot, points);
   std::string body = grid(plot, frame) + reference(plot, frame);
   for (std::size_t i = 0; i < points.size(); ++i) body += mark(plot, frame, points[i], i);
   return fmt::format(

@@ -232,7 +232,7 @@ class SymbolSplit : public PreTokenizer {
 
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-constexpr int kMaxDepth = 16;
+constexpr int kMaxNesting = 16;
 
 class Maker {
  public:
@@ -252,7 +252,8 @@ class Maker {
 
  private:
   void add_sequence(const Json& component, int depth) {
-    if (depth >= kMaxDepth) fail(Category::Corruption, context_, "sequences are nested more than {} deep", kMaxDepth);
+    if (depth >= kMaxNesting)
+      fail(Category::Corruption, context_, "sequences are nested more than {} deep", kMaxNesting);
     for (const Json& step : array_field(component, "pretokenizers", context_)) add(step, depth + 1);
   }
 

@@ -14,7 +14,7 @@ namespace {
 
 using rows::Bits;
 
-constexpr std::int64_t kLeastPerThread = 1 << 13;  // values of keys
+constexpr std::int64_t kKeyValuesPerThread = 1 << 13;  // values of keys
 
 // Keys or values [T, D] of one head.
 template <typename T>
@@ -54,7 +54,7 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
   std::int64_t most = 1;
   for (const auto& query : queries) most = std::max(most, query.k.size(0));
   auto* to = static_cast<T*>(out.data_ptr());
-  const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / (most * dim));
+  const std::int64_t least = std::max<std::int64_t>(1, kKeyValuesPerThread / (most * dim));
   at::parallel_for(
       0, static_cast<std::int64_t>(queries.size()) * heads, least, [&](std::int64_t begin, std::int64_t end) {
         std::vector<float> query(static_cast<std::size_t>(dim)), scores, sum(static_cast<std::size_t>(dim));

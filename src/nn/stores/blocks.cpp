@@ -19,7 +19,7 @@ namespace {
 
 // Values that are dequantised at a time: every map of a layer at once, the table of a large vocabulary by parts.
 constexpr std::int64_t kTile = 1 << 24;
-constexpr std::int64_t kLeastPerThread = 1 << 16;  // values
+constexpr std::int64_t kValuesPerThread = 1 << 16;  // values
 
 class BlockStore : public WeightStore {
  public:
@@ -94,7 +94,7 @@ class BlockStore : public WeightStore {
 
   void dequantise_into(const at::Tensor& out, std::int64_t first, std::int64_t count) const {
     RECORD_USER_SCOPE("graft::dequantise");
-    const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / columns_);
+    const std::int64_t least = std::max<std::int64_t>(1, kValuesPerThread / columns_);
     at::parallel_for(0, count, least, [&](std::int64_t begin, std::int64_t end) {
       if (compute_ == at::kFloat) {
         fill(out.data_ptr<float>(), first, begin, end);
