@@ -84,9 +84,6 @@ bool bias_learns(const std::vector<AttentionCall>& calls, const AttentionOptions
   return false;
 }
 
-// Queries of one text behind its cached tokens that are taken one by one.
-constexpr std::int64_t kFewQueries = 16;
-
 // Whether the queries of a call are taken one by one, as in decoding: for one a kernel of LibTorch's is mostly set-up,
 // and the results of a few are then those of as many steps, to the last bit. Behind a cached root several calls put
 // their keys into the same place, one after the other, so that none of these can wait.
