@@ -4,62 +4,22 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
-#include "base/file.h"
 #include "checkpoint/source.h"
-#include "command.h"
-#include "tiny_model.h"
+#include "topics_fixture.h"
 
 namespace graft::e2e {
 namespace {
 
 namespace fs = std::filesystem;
-using Words = std::vector<std::string>;
 
-class Memory : public ::testing::Test {
+class Memory : public Topics {
  protected:
-  Memory() {
-    write_model(folder() / "model");
-    write_rows(folder() / "rows.jsonl", 40);
-    write_file(folder() / "topics.yaml", topics_task());
+  Outcome tune(const std::string& output, const Words& more, const Words& first = {}) const {
+    Words own = {"--recipe", "tfew", "--steps", "4", "--set", "train.batch_size=4", "--output", output};
+    own.insert(own.end(), more.begin(), more.end());
+    return run(tune_words(first, own));
   }
-
-  Outcome tune(const std::string& output, const Words& more, Words first = {}) const {
-    for (const char* word : {"tune",
-                             "--model",
-                             "model",
-                             "--data",
-                             "rows.jsonl",
-                             "--task",
-                             "topics.yaml",
-                             "--recipe",
-                             "tfew",
-                             "--shots",
-                             "6",
-                             "--eval-rows",
-                             "12",
-                             "--steps",
-                             "4",
-                             "--set",
-                             "data.template=0",
-                             "--set",
-                             "train.eval_every=0",
-                             "--set",
-                             "train.precision=float32",
-                             "--set",
-                             "train.batch_size=4",
-                             "--output"})
-      first.emplace_back(word);
-    first.push_back(output);
-    first.insert(first.end(), more.begin(), more.end());
-    return graft(folder(), first);
-  }
-
-  const fs::path& folder() const { return folder_.path(); }
-
- private:
-  Folder folder_;
 };
 
 TEST_F(Memory, WhereThereIsEnoughEverythingIsKept) {
