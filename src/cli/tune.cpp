@@ -151,8 +151,8 @@ const Verb tune{
     "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n"
     "  graft tune --model ./t0 --task rte --task boolq --task wic --data 'tfew/{task}/*.jsonl' --recipe "
     "ia3-pretraining --output runs/vectors\n"
-    "  graft tune --model ./t0-11b --task rte --data rte/ --set train.precision=bfloat16 --memory 20GiB --output "
-    "runs/rte-11b\n"
+    "  graft tune --model ./t0-11b-bf16 --task rte --data rte/ --set train.precision=bfloat16 --memory 20GiB --output "
+    "runs/rte-11b   (its files hold bfloat16: weights that are converted while loading would have to fit)\n"
     "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --start-from t03b_ia3_finish.pt --output runs/cb\n",
     declare,
     run,
