@@ -100,6 +100,23 @@ TEST(Generate, APrefixThatWasReadChangesNoText) {
   }
 }
 
+TEST(Generate, APrefixIsKeptAsTheTextsBehindIt) {
+  const auto model = tiny_llama();
+  const std::vector<std::int64_t> shared = {5, 200, 31, 9, 9, 7};
+  std::vector<Prompt> prompts(1);
+  prompts[0].tokens = {5, 200, 31, 9, 9, 7, 40};
+  auto options = greedy(12);
+  options.kv_cache = KvFormat::EightBit;
+  const auto alone = generate(*model, prompts, options);
+  const ReadPrefix prefix(*model, shared, {}, -1, Activations::EightBit, KvFormat::EightBit);
+  EXPECT_TRUE(prefix.cache().visible(0, 0).first.scales.defined());
+  options.prefix = &prefix;
+  EXPECT_EQ(generate(*model, prompts, options)[0].tokens, alone[0].tokens);
+  const ReadPrefix dense(*model, shared, {}, -1, Activations::EightBit);
+  options.prefix = &dense;
+  EXPECT_THROW(generate(*model, prompts, options), Error);
+}
+
 TEST(Generate, APromptThatDoesNotGoOnFromThePrefixIsRefused) {
   const auto model = tiny_llama();
   const ReadPrefix prefix(*model, {5, 6}, {}, -1, Activations::EightBit);

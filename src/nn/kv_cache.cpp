@@ -104,7 +104,9 @@ void KvCache::copy(std::int32_t source, std::int32_t target, std::int64_t same) 
 
 // A buffer without room is never written into: append() makes a larger one first.
 void KvCache::begin_with(std::int32_t target, const KvCache& other, std::int32_t source) {
-  if (other.format_ != format_) fail(Category::InvalidArgument, "kv-cache", "keeps other numbers than what was read");
+  if (other.format_ != format_)
+    fail(Category::InvalidArgument, "kv-cache",
+         "is of another format than that of the prefix; read that into one of this format");
   const Sequence& from = other.sequences_[static_cast<std::size_t>(source)];
   Sequence& to = sequences_[static_cast<std::size_t>(target)];
   for (std::size_t layer = 0; layer < from.layers.size(); ++layer) {
