@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -21,8 +22,7 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kWide = 4;               // bytes of a value in fp32
-constexpr std::int64_t kMostOfAParameter = 20;  // bytes: value, copy in use, gradient and two moments of a trained one
+constexpr std::int64_t kWide = 4;  // bytes of a value in fp32
 constexpr std::int64_t kMiB = 1 << 20;
 
 std::string bytes(std::int64_t value) {
@@ -43,6 +43,12 @@ class Streaming {
   Residency& residency_;
 };
 
+// Of which sizes are counted: without values, but where these are in a file.
+std::unique_ptr<Adapter> adapter_to_count(const Job& job, const Model& outline) {
+  if (job.config.method.start_from.empty()) return counted_adapter(job.config, outline);
+  return new_adapter(job, MethodChoice(job.config.method.name), /*seed=*/0);
+}
+
 class Fitting {
  public:
   Fitting(const Job& job, std::int64_t room)
@@ -51,8 +57,13 @@ class Fitting {
         residency_(model_.parameters().residency()),
         room_(room),
         settings_(train_settings(job)),
-        batches_(batches_of(job, settings_)),
-        longest_(*std::max_element(batches_.tokens.begin(), batches_.tokens.end())) {
+        outline_(outline_model(model_.config())),
+        adapter_(adapter_to_count(job, *outline_)),
+        batches_(batches_of(job, settings_)) {
+    for (std::size_t i = 0; i < batches_.tokens.size(); ++i)
+      tokens_.push_back(batches_.tokens[i] + virtual_tokens(job.train_tokens[i]));
+    longest_ = *std::max_element(tokens_.begin(), tokens_.end());
+    largest_ = tokens_of(batches_.largest);
     bound();
   }
 
@@ -73,15 +84,29 @@ class Fitting {
   }
 
  private:
-  // From the model's shapes alone, never too little.
+  // Tokens of the adapter's own in the texts of an example, which pack() does not count.
+  std::int64_t virtual_tokens(const ChoiceTokens& example) const {
+    const std::int64_t decoder = adapter_->virtual_tokens(Stack::Decoder);
+    if (!model_.encoder_decoder()) return decoder;
+    return adapter_->virtual_tokens(Stack::Encoder) + static_cast<std::int64_t>(example.choices.size()) * decoder;
+  }
+
+  // Of training examples.
+  std::int64_t tokens_of(const std::vector<std::size_t>& examples) const {
+    std::int64_t tokens = 0;
+    for (const auto i : examples) tokens += tokens_[i];
+    return tokens;
+  }
+
+  // From the shapes of the model and of what is trained alone, never too little.
   void bound() {
     residency_.release();
     needs_.resident = resident_memory();
     needs_.mapped = residency_.bytes();
     needs_.streamed = streamed_bytes(model_);
-    needs_.standing = kMostOfAParameter * model_.parameters().elements();
+    needs_.standing = standing_bound(model_, model_.dtype(), *adapter_, settings_);
     add_logits();
-    needs_.activations = needs_.recomputed = activation_bound(model_, batches_.largest_tokens, longest_) + logit_block_;
+    needs_.activations = needs_.recomputed = activation_bound(model_, largest_, longest_) + logit_block_;
     add_evaluation();
   }
 
@@ -99,39 +124,53 @@ class Fitting {
 
   void add_evaluation() {
     if (job_.held_out.empty()) return;
-    std::int64_t longest = 0, all = 0;
-    for (const auto& made : job_.templates) {
-      for (const auto& example : made.held_out) {
-        const std::int64_t tokens = computed_tokens(example, model_.config());
-        longest = std::max(longest, tokens);
-        all += tokens;
-      }
-    }
     if (job_.task.generates()) {
-      needs_.evaluation = writing(std::min(all, WriteOptions{}.batch_tokens), longest);
+      needs_.evaluation = writing();
       return;
     }
-    const auto batch = [&](std::int64_t smaller) {
-      const std::int64_t tokens = std::max(longest, std::min(all, RankOptions{}.batch_tokens / smaller));
-      return evaluation_bytes(model_, tokens, longest);
-    };
-    needs_.evaluation = batch(1);
-    needs_.smaller_evaluations = {batch(2), batch(4), batch(8)};
+    needs_.evaluation = scoring(1);
+    needs_.smaller_evaluations = {scoring(2), scoring(4), scoring(8)};
+  }
+
+  // Batches of so many times fewer tokens, put together as choice_scores() does.
+  std::int64_t scoring(std::int64_t smaller) const {
+    std::int64_t most = 0, longest = 0;
+    for (const auto& made : job_.templates) {
+      for (const auto& group : groups_of(made.held_out, model_.config(), RankOptions{}.batch_tokens / smaller)) {
+        std::int64_t all = 0;
+        for (const ChoiceTokens* example : group) {
+          const std::int64_t tokens = computed_tokens(*example, model_.config()) + virtual_tokens(*example);
+          longest = std::max(longest, tokens);
+          all += tokens;
+        }
+        most = std::max(most, all);
+      }
+    }
+    return evaluation_bytes(model_, most, longest);
   }
 
   // Reading prompts, and the keys and values of these and of what is written.
-  std::int64_t writing(std::int64_t tokens, std::int64_t longest) const {
+  std::int64_t writing() const {
     const ModelConfig& config = model_.config();
+    const WriteOptions options;
+    std::int64_t longest = 0, all = 0, own = 0;
+    for (const auto& example : job_.templates.front().held_out) {
+      own = std::max(own, virtual_tokens(example));
+      const std::int64_t tokens = computed_tokens(example, config) + own;
+      longest = std::max(longest, tokens);
+      all += tokens;
+    }
+    const std::int64_t tokens = std::min(all, options.batch_tokens + options.batch * own);
     const GenerateOptions how = generate_options(job_.config, job_.task, model_, *job_.tokenizer);
     const std::int64_t kept = 2 * model_.cache_layers() * config.heads * config.head_dim *
                               static_cast<std::int64_t>(c10::elementSize(model_.dtype()));
     return evaluation_bytes(model_, tokens, longest) +
-           kept * how.beam.beams * (tokens + WriteOptions{}.batch * how.max_new_tokens);
+           kept * how.beam.beams * (tokens + options.batch * how.max_new_tokens);
   }
 
   void measure() {
     const Streaming streaming(residency_);
-    needs_.standing = standing();
+    needs_.standing = standing_bytes(model_, model_.dtype(), *adapter_, settings_);
     needs_.recomputed = activations(true);
     // Where the weights alone leave no room, no step is made that keeps everything.
     const bool hopeless = needs_.resident + needs_.standing + needs_.mapped + needs_.recomputed > room_;
@@ -142,25 +181,17 @@ class Fitting {
     }
   }
 
-  std::int64_t standing() const {
-    const auto adapter = new_adapter(job_, MethodChoice(job_.config.method.name), settings_.seed);
-    const TrainingMemory memory = training_memory(model_, model_.dtype(), *adapter, settings_.optimizer);
-    // What replaces parameters is converted to the compute dtype, and kept so for the backward pass.
-    const std::int64_t copies =
-        adapter->replaces_parameters()
-            ? model_.parameters().elements() * static_cast<std::int64_t>(c10::elementSize(model_.dtype()))
-            : 0;
-    return memory.trained + memory.gradients + memory.optimizer + copies;
-  }
-
   // Of the largest batch, by a step on its longest example alone. Where weights are mapped, by one on two examples too.
   std::int64_t activations(bool recompute_layers) const {
     std::vector<std::size_t> examples = batches_.largest;
     std::sort(examples.begin(), examples.end(),
-              [this](std::size_t a, std::size_t b) { return batches_.tokens[a] > batches_.tokens[b]; });
+              [this](std::size_t a, std::size_t b) { return tokens_[a] > tokens_[b]; });
     residency_.release();
     trim_memory();
-    const std::int64_t beside = resident_memory() + needs_.standing + needs_.streamed;
+    TrainSettings probed = settings_;
+    probed.eval_every = 0;
+    const std::int64_t beside =
+        resident_memory() + standing_bytes(model_, model_.dtype(), *adapter_, probed) + needs_.streamed;
     const MadeStep one = step_on({examples[0]}, recompute_layers);
     std::optional<MadeStep> two;
     const bool room_for_two = 2 * one.peak - beside <= room_;  // else there is none for the batch, and one tells that
@@ -169,7 +200,7 @@ class Fitting {
     const ModelConfig& config = model_.config();
     // The stream between layers is kept whatever is computed again.
     const std::int64_t least = (config.layers + config.decoder_layers) * config.hidden_size * kWide;
-    return activations_from(batches_.largest_tokens, least, beside, one, two) + logit_block_;
+    return activations_from(largest_, least, beside, one, two) + logit_block_;
   }
 
   // With no more logits at a time than there must be.
@@ -179,13 +210,12 @@ class Fitting {
     settings.kept_logit_bytes = 0;
     residency_.release();
     trim_memory();
-    const Probe made = probe(job_, settings, examples, 1);
-    return {made.tokens, made.peak};
+    return {tokens_of(examples), probe(job_, settings, examples, 1).peak};
   }
 
   std::optional<std::string> smaller_batch() const {
     for (std::int64_t size = settings_.batch_size / 2; size >= 1; size /= 2) {
-      const double share = std::max(static_cast<double>(longest_) / static_cast<double>(batches_.largest_tokens),
+      const double share = std::max(static_cast<double>(longest_) / static_cast<double>(largest_),
                                     static_cast<double>(size) / static_cast<double>(settings_.batch_size));
       MemoryNeeds needs = needs_;
       for (std::int64_t* part : {&needs.activations, &needs.recomputed, &needs.logits})
@@ -212,8 +242,11 @@ class Fitting {
   Residency& residency_;
   std::int64_t room_;
   TrainSettings settings_;
+  const std::unique_ptr<const Model> outline_;  // without values
+  const std::unique_ptr<const Adapter> adapter_;
   RunBatches batches_;
-  std::int64_t longest_;  // tokens of the longest example
+  std::vector<std::int64_t> tokens_;        // of each training example, the adapter's own among them
+  std::int64_t longest_ = 0, largest_ = 0;  // tokens of the longest example, of the largest batch
   std::int64_t logit_block_ = 0;
   MemoryNeeds needs_;
 };
