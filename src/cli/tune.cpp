@@ -69,7 +69,7 @@ int run() {
   refuse_other_run(config);  // before anything is loaded
   const MemoryBudget budget = memory_budget(memory);
   Job job = open_job(config);
-  const MemoryFit fit = fit_memory(job, budget);
+  const MemoryFit fit = fit_memory(job, budget, /*trains=*/steps_left(config) > 0);
   refuse_unfitting(fit);
   TuneRun run(std::move(job));
   run.announce();

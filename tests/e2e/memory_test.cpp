@@ -27,6 +27,9 @@ TEST_F(Memory, WhereThereIsEnoughEverythingIsKept) {
   ASSERT_EQ(end.code, 0) << end.err;
   EXPECT_NE(end.err.find("memory: everything is kept, at most "), std::string::npos) << end.err;
   EXPECT_NE(end.err.find(" of 1.00 TB"), std::string::npos) << end.err;
+  const Outcome again = tune("run", {"--memory", "1TB"});  // no step is left to make
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.err.find("memory: everything is kept, at most "), std::string::npos) << again.err;
   const Outcome silent = tune("silent", {});
   ASSERT_EQ(silent.code, 0) << silent.err;
   EXPECT_EQ(silent.err.find("memory: "), std::string::npos) << silent.err;

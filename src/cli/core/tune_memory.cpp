@@ -51,25 +51,28 @@ std::unique_ptr<Adapter> adapter_to_count(const Job& job, const Model& outline) 
 
 class Fitting {
  public:
-  Fitting(const Job& job, std::int64_t room)
+  Fitting(const Job& job, std::int64_t room, bool trains)
       : job_(job),
         model_(*job.model),
         residency_(model_.parameters().residency()),
         room_(room),
+        trains_(trains),
         settings_(train_settings(job)),
         outline_(outline_model(model_.config())),
-        adapter_(adapter_to_count(job, *outline_)),
-        batches_(batches_of(job, settings_)) {
-    for (std::size_t i = 0; i < batches_.tokens.size(); ++i)
-      tokens_.push_back(batches_.tokens[i] + virtual_tokens(job.train_tokens[i]));
-    longest_ = *std::max_element(tokens_.begin(), tokens_.end());
-    largest_ = tokens_of(batches_.largest);
-    bound();
+        adapter_(adapter_to_count(job, *outline_)) {
+    residency_.release();
+    needs_.resident = resident_memory();
+    needs_.mapped = residency_.bytes();
+    needs_.streamed = streamed_bytes(model_);
+    needs_.standing = standing_bytes(model_, model_.dtype(), *adapter_, settings_);
+    if (trains_) bound_step();
+    add_evaluation();
   }
 
   MemoryChoice choose() {
-    const MemoryChoice plain = choose_memory(needs_, room_);
-    if (plain.keeps_everything()) return plain;
+    MemoryChoice plain = choose_memory(needs_, room_);
+    if (!trains_) plain.recompute_layers = plain.recompute_logits = false;  // there is no backward pass
+    if (plain.keeps_everything() || !trains_) return plain;
     measure();
     return choose_memory(needs_, room_);
   }
@@ -78,7 +81,7 @@ class Fitting {
   std::string remedy(const MemoryChoice& choice) const {
     const double least = std::ceil(static_cast<double>(choice.bytes) / kRoomOfBudget / static_cast<double>(kMiB));
     std::vector<std::string> options = {fmt::format("--memory {:.0f}MiB", least)};
-    if (const auto smaller = smaller_batch()) options.push_back(*smaller);
+    if (const auto smaller = trains_ ? smaller_batch() : std::nullopt) options.push_back(*smaller);
     if (packed_fits()) options.emplace_back("--set model.weights=q4_0");
     return fmt::format("{}", fmt::join(options, ", or "));
   }
@@ -99,15 +102,15 @@ class Fitting {
   }
 
   // From the shapes of the model and of what is trained alone, never too little.
-  void bound() {
-    residency_.release();
-    needs_.resident = resident_memory();
-    needs_.mapped = residency_.bytes();
-    needs_.streamed = streamed_bytes(model_);
+  void bound_step() {
+    batches_ = batches_of(job_, settings_);
+    for (std::size_t i = 0; i < batches_.tokens.size(); ++i)
+      tokens_.push_back(batches_.tokens[i] + virtual_tokens(job_.train_tokens[i]));
+    longest_ = *std::max_element(tokens_.begin(), tokens_.end());
+    largest_ = tokens_of(batches_.largest);
     needs_.standing = standing_bound(model_, model_.dtype(), *adapter_, settings_);
     add_logits();
     needs_.activations = needs_.recomputed = activation_bound(model_, largest_, longest_) + logit_block_;
-    add_evaluation();
   }
 
   void add_logits() {
@@ -241,6 +244,7 @@ class Fitting {
   const Model& model_;
   Residency& residency_;
   std::int64_t room_;
+  bool trains_;
   TrainSettings settings_;
   const std::unique_ptr<const Model> outline_;  // without values
   const std::unique_ptr<const Adapter> adapter_;
@@ -259,14 +263,14 @@ MemoryBudget memory_budget(const std::string& text) {
   return {memory_amount(text, "--memory"), true};
 }
 
-MemoryFit fit_memory(Job& job, const MemoryBudget& budget) {
+MemoryFit fit_memory(Job& job, const MemoryBudget& budget, bool trains) {
   MemoryFit fit{budget, {}, ""};
   if (!job.model->device().is_cpu()) {
     if (budget.asked)
       fail(Category::InvalidArgument, "--memory", "is of runs on the CPU, and this one is on a GPU; leave it out");
     return fit;
   }
-  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)));
+  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)), trains);
   fit.choice = fitting.choose();
   if (!fit.choice.fits) fit.remedy = fitting.remedy(fit.choice);
   trim_memory();
