@@ -96,10 +96,9 @@ void print_plan(const TunePlan& plan, const MemoryFit& fit) {
                human_seconds(plan.evaluate_seconds), plan.writes ? " (as long as the base model's texts are)" : "");
   fmt::print("in all    {}\n", human_seconds(plan.seconds()));
   if (plan.fits()) return;
-  fmt::print("\nIt does not fit. What would take less:\n");
-  for (const auto& change : plan.changes)
-    fmt::print("  {:<60}  {}{}\n", change.setting, bytes(change.memory),
-               change.memory <= plan.available ? ", fits" : "");
+  fmt::print("\nIt does not fit.{}\n", fit.changes.empty() ? "" : " What would take less:");
+  for (const auto& change : fit.changes)
+    fmt::print("  {:<60}  {}{}\n", change.setting, bytes(change.bytes), change.fits ? ", fits" : "");
 }
 
 void plan(bool json) {
@@ -111,8 +110,10 @@ void plan(bool json) {
   const TunePlan plan = plan_tuning(job, budget.bytes);
   if (!json) return print_plan(plan, fit);
   nlohmann::json changes = nlohmann::json::array();
-  for (const auto& change : plan.changes)
-    changes.push_back({{"setting", change.setting}, {"memory_bytes", change.memory}});
+  if (!plan.fits()) {
+    for (const auto& change : fit.changes)
+      changes.push_back({{"setting", change.setting}, {"memory_bytes", change.bytes}, {"fits", change.fits}});
+  }
   fmt::print("{}\n", nlohmann::json{{"memory_bytes", plan.memory},
                                     {"available_bytes", plan.available},
                                     {"fits", plan.fits()},

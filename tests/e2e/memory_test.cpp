@@ -66,6 +66,12 @@ TEST_F(Memory, ThePlanTellsWhatTheRunWouldDo) {
   for (const char* setting : {"recompute_layers", "recompute_logits", "stream_weights"})
     EXPECT_EQ(plan.at(setting), true) << setting;
   EXPECT_EQ(plan.at("smaller_evaluations"), 8);
+  bool blocks = false;
+  for (const auto& change : plan.at("changes")) {
+    EXPECT_EQ(change.at("fits"), false) << change;
+    blocks = blocks || change.at("setting") == "--set model.weights=q4_0";
+  }
+  EXPECT_TRUE(blocks) << plan;
   const Outcome words = tune("run", {"--memory", "10MiB"}, {"plan"});
   ASSERT_EQ(words.code, 0) << words.err;
   EXPECT_NE(words.out.find("where layers and logits are computed again"), std::string::npos) << words.out;

@@ -77,13 +77,22 @@ class Fitting {
     return choose_memory(needs_, room_);
   }
 
-  // What would fit where choose() found nothing.
-  std::string remedy(const MemoryChoice& choice) const {
-    const double least = std::ceil(static_cast<double>(choice.bytes) / kRoomOfBudget / static_cast<double>(kMiB));
-    std::vector<std::string> options = {fmt::format("--memory {:.0f}MiB", least)};
-    if (const auto smaller = trains_ ? smaller_batch() : std::nullopt) options.push_back(*smaller);
-    if (packed_fits()) options.emplace_back("--set model.weights=q4_0");
-    return fmt::format("{}", fmt::join(options, ", or "));
+  // What would take less where choose() found nothing. A run whose steps are all made has its settings.
+  std::vector<MemoryChange> changes() const {
+    std::vector<MemoryChange> changes;
+    if (!trains_) return changes;
+    const auto add = [&, now = choose_memory(needs_, room_).bytes](const std::string& setting,
+                                                                   const MemoryChoice& then) {
+      if (then.bytes < now) changes.push_back({setting, then.bytes, then.fits});
+    };
+    const double longest = static_cast<double>(longest_) / static_cast<double>(largest_);
+    if (const auto smaller = smaller_batches(needs_, settings_.batch_size, longest, room_))
+      add(fmt::format("--set train.batch_size={} --set train.accumulation={}", smaller->size,
+                      settings_.accumulation * smaller->parts),
+          smaller->choice);
+    if (!model_.parameters().packed() && !adapter_->replaces_parameters())
+      add("--set model.weights=q4_0", choose_memory(packed_needs(), room_));
+    return changes;
   }
 
  private:
@@ -110,7 +119,7 @@ class Fitting {
     largest_ = tokens_of(batches_.largest);
     needs_.standing = standing_bound(model_, model_.dtype(), *adapter_, settings_);
     add_logits();
-    needs_.activations = needs_.recomputed = activation_bound(model_, largest_, longest_) + logit_block_;
+    needs_.activations = needs_.recomputed = activation_bound(model_, largest_, longest_);
   }
 
   void add_logits() {
@@ -121,7 +130,7 @@ class Fitting {
     const auto size = static_cast<std::int64_t>(c10::elementSize(model_.dtype())),
                smoothed = settings_.lm && settings_.lm->label_smoothing > 0 ? kWide : 0,
                row = model_.config().vocab_size;
-    logit_block_ = std::min(rows, kLogitRows) * row * (size + kWide);
+    needs_.logit_block = std::min(rows, kLogitRows) * row * (size + kWide);
     needs_.logits = rows * row * size > settings_.kept_logit_bytes ? 0 : rows * row * (size + smoothed);
   }
 
@@ -176,7 +185,8 @@ class Fitting {
     needs_.standing = standing_bytes(model_, model_.dtype(), *adapter_, settings_);
     needs_.recomputed = activations(true);
     // Where the weights alone leave no room, no step is made that keeps everything.
-    const bool hopeless = needs_.resident + needs_.standing + needs_.mapped + needs_.recomputed > room_;
+    const bool hopeless =
+        needs_.resident + needs_.standing + needs_.mapped + needs_.recomputed + needs_.logit_block > room_;
     if (settings_.checkpoint_layers) {
       needs_.activations = needs_.recomputed;
     } else {
@@ -203,7 +213,7 @@ class Fitting {
     const ModelConfig& config = model_.config();
     // The stream between layers is kept whatever is computed again.
     const std::int64_t least = (config.layers + config.decoder_layers) * config.hidden_size * kWide;
-    return activations_from(largest_, least, beside, one, two) + logit_block_;
+    return activations_from(largest_, least, beside, one, two);
   }
 
   // With no more logits at a time than there must be.
@@ -216,28 +226,13 @@ class Fitting {
     return {tokens_of(examples), probe(job_, settings, examples, 1).peak};
   }
 
-  std::optional<std::string> smaller_batch() const {
-    for (std::int64_t size = settings_.batch_size / 2; size >= 1; size /= 2) {
-      const double share = std::max(static_cast<double>(longest_) / static_cast<double>(largest_),
-                                    static_cast<double>(size) / static_cast<double>(settings_.batch_size));
-      MemoryNeeds needs = needs_;
-      for (std::int64_t* part : {&needs.activations, &needs.recomputed, &needs.logits})
-        *part = static_cast<std::int64_t>(share * static_cast<double>(*part));
-      if (!choose_memory(needs, room_).fits) continue;
-      return fmt::format("--set train.batch_size={} --set train.accumulation={}", size,
-                         settings_.accumulation * settings_.batch_size / size);
-    }
-    return std::nullopt;
-  }
-
-  // Whether 4.5 bits a value instead of the dense weights would do.
-  bool packed_fits() const {
+  // Of 4.5 bits a value instead of the dense weights.
+  MemoryNeeds packed_needs() const {
     const ParameterTable& parameters = model_.parameters();
-    if (parameters.packed()) return false;
     MemoryNeeds needs = needs_;
     needs.resident += parameters.elements() * 9 / 16 - (parameters.bytes() - needs.mapped);
     needs.mapped = needs.streamed = 0;
-    return choose_memory(needs, room_).fits;
+    return needs;
   }
 
   const Job& job_;
@@ -251,9 +246,18 @@ class Fitting {
   RunBatches batches_;
   std::vector<std::int64_t> tokens_;        // of each training example, the adapter's own among them
   std::int64_t longest_ = 0, largest_ = 0;  // tokens of the longest example, of the largest batch
-  std::int64_t logit_block_ = 0;
   MemoryNeeds needs_;
 };
+
+// What would fit where the choice does not, as options of the command.
+std::string remedy(const MemoryFit& fit) {
+  const double least = std::ceil(static_cast<double>(fit.choice.bytes) / kRoomOfBudget / static_cast<double>(kMiB));
+  std::vector<std::string> options = {fmt::format("--memory {:.0f}MiB", least)};
+  for (const auto& change : fit.changes) {
+    if (change.fits) options.push_back(change.setting);
+  }
+  return fmt::format("{}", fmt::join(options, ", or "));
+}
 
 }  // namespace
 
@@ -264,7 +268,7 @@ MemoryBudget memory_budget(const std::string& text) {
 }
 
 MemoryFit fit_memory(Job& job, const MemoryBudget& budget, bool trains) {
-  MemoryFit fit{budget, {}, ""};
+  MemoryFit fit{budget, {}, {}};
   if (!job.model->device().is_cpu()) {
     if (budget.asked)
       fail(Category::InvalidArgument, "--memory", "is of runs on the CPU, and this one is on a GPU; leave it out");
@@ -272,7 +276,7 @@ MemoryFit fit_memory(Job& job, const MemoryBudget& budget, bool trains) {
   }
   Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)), trains);
   fit.choice = fitting.choose();
-  if (!fit.choice.fits) fit.remedy = fitting.remedy(fit.choice);
+  if (!fit.choice.fits) fit.changes = fitting.changes();
   trim_memory();
   job.memory = fit.choice;
   job.model->parameters().residency().stream(fit.choice.stream_weights);
@@ -283,7 +287,7 @@ void refuse_unfitting(const MemoryFit& fit) {
   if (fit.choice.fits || !fit.budget.asked) return;
   fail(Category::ResourceExhausted, "--memory",
        "{} are too little: where {} the run still takes about {}; what fits: {}", bytes(fit.budget.bytes),
-       fit.choice.text(), bytes(fit.choice.bytes), fit.remedy);
+       fit.choice.text(), bytes(fit.choice.bytes), remedy(fit));
 }
 
 std::string told(const MemoryFit& fit) {
@@ -291,7 +295,7 @@ std::string told(const MemoryFit& fit) {
   if (!fit.choice.fits) {
     return fmt::format(
         "graft: note: {} are free, and where {} the run still takes about {}: it may be killed; what fits: {}", budget,
-        what, peak, fit.remedy);
+        what, peak, remedy(fit));
   }
   if (fit.choice.keeps_everything())
     return fit.budget.asked ? fmt::format("memory: {}, at most {} of {}", what, peak, budget) : "";

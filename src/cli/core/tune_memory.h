@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "cli/core/job.h"
 
@@ -19,10 +20,17 @@ struct MemoryBudget {
 /// Of the text behind --memory; empty: it was not given. Throws as memory_amount().
 MemoryBudget memory_budget(const std::string& text);
 
+/// Settings of the command that would take less.
+struct MemoryChange {
+  std::string setting;
+  std::int64_t bytes = 0;  ///< resident at the peak with them, and what else saves memory
+  bool fits = false;
+};
+
 struct MemoryFit {
   MemoryBudget budget;
   MemoryChoice choice;
-  std::string remedy;  ///< where the choice does not fit: what would, as options of the command
+  std::vector<MemoryChange> changes;  ///< where the choice does not fit, each by itself
 };
 
 /// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the shapes of
