@@ -394,13 +394,14 @@ class Hub {
 
   void link(const fs::path& place, const fs::path& target) const {
     make_folder(place.parent_path());
-    fs::path temporary = place;
-    temporary += fmt::format(".tmp-{}", ::getpid());
+    const fs::path temporary = temporary_beside(place);
     std::error_code error;
-    fs::remove(temporary, error);
     fs::create_symlink(fs::relative(target, place.parent_path()), temporary, error);
     if (!error) fs::rename(temporary, place, error);
-    if (error) fail(Category::Io, place.string(), "cannot be linked: {}", error.message());
+    if (!error) return;
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    fail(Category::Io, place.string(), "cannot be linked: {}", error.message());
   }
 
   std::string repository_;
