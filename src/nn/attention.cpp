@@ -138,18 +138,22 @@ at::Tensor one_by_one(const at::Tensor& q, const at::Tensor& k, const at::Tensor
   return single_query_attention(queries, options.scale);
 }
 
-// What one call adds to its scaled scores, [1 or H, Tq, Tk] fp32, or an undefined tensor.
-at::Tensor additive_of(const at::Tensor& mask, const at::Tensor& bias) {
-  if (!bias.defined()) return mask.defined() ? mask.to(at::kFloat).unsqueeze(0) : at::Tensor();
-  return (mask.defined() ? bias + mask : bias).to(at::kFloat);
+// A token's heads one behind the other.
+at::Tensor by_token(const at::Tensor& x) {
+  return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
 }
 
-void add_rows(at::Tensor& sum, const std::vector<TokenRange>& ranges, const at::Tensor& rows) {
-  std::int64_t first = 0;
-  for (const auto& range : ranges) {
-    sum.narrow(0, range.begin, range.length).add_(rows.narrow(0, first, range.length));
-    first += range.length;
-  }
+// A call as threads compute it; q, k and v by_token().
+AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& bias, double scale) {
+  AttentionProduct product;
+  product.q = q, product.k = k, product.v = v;
+  product.queries = call.queries, product.keys = call.keys;
+  if (call.mask.defined()) product.mask = call.mask.contiguous();
+  if (bias.defined()) product.bias = (rows::readable(bias) ? bias : bias.to(at::kFloat)).contiguous();
+  product.ordered = call.causal || call.ordered;
+  product.scale = scale;
+  return product;
 }
 
 struct Calls {
@@ -185,32 +189,25 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const auto calls = read(ctx->saved_data["calls"].toIntVector());
-    const auto wide = k.options().dtype(at::kFloat);
-    at::Tensor grad_q = at::zeros(q.sizes(), q.options()), grad_k = at::zeros(k.sizes(), wide),
-               grad_v = at::zeros(v.sizes(), wide);
+    const at::Tensor q = by_token(saved[0]), k = by_token(saved[1]), v = by_token(saved[2]);
+    auto calls = read(ctx->saved_data["calls"].toIntVector());
+    std::vector<AttentionProduct> products;
     for (std::size_t c = 0; c < calls.size(); ++c) {
-      const AttentionCall& call = calls[c];
-      const auto& [first, count] = call.queries;
-      const auto gradient = attention_gradient(
-          {q.narrow(0, first, count), gathered(k, call.keys), gathered(v, call.keys),
-           additive_of(saved[2 * c + 3], saved[2 * c + 4]), call.causal, ctx->saved_data["scale"].toDouble()},
-          grads[0].narrow(0, first, count));
-      grad_q.narrow(0, first, count).copy_(gradient.q);
-      add_rows(grad_k, call.keys, gradient.k);
-      add_rows(grad_v, call.keys, gradient.v);
+      calls[c].mask = saved[2 * c + 3];
+      products.push_back(as_product(calls[c], q, k, v, saved[2 * c + 4], ctx->saved_data["scale"].toDouble()));
     }
-    return {grad_q, grad_k.to(k.scalar_type()), grad_v.to(v.scalar_type()), at::Tensor()};
+    const AttentionGradient gradient = attention_gradient(products, grads[0]);
+    return {gradient.q, gradient.k, gradient.v, at::Tensor()};
   }
 
  private:
-  // Ranges and causality; masks are tensors, which are saved as such.
+  // Ranges and order; masks are tensors, which are saved as such.
   static std::vector<std::int64_t> written(const std::vector<AttentionCall>& calls) {
     std::vector<std::int64_t> numbers;
     for (const auto& call : calls) {
-      for (const std::int64_t number : {call.queries.begin, call.queries.length, std::int64_t{call.causal},
-                                        static_cast<std::int64_t>(call.keys.size())})
+      for (const std::int64_t number :
+           {call.queries.begin, call.queries.length, std::int64_t{call.causal || call.ordered},
+            static_cast<std::int64_t>(call.keys.size())})
         numbers.push_back(number);
       for (const auto& range : call.keys) {
         numbers.push_back(range.begin);
@@ -225,7 +222,7 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
     for (std::size_t at = 0; at < numbers.size();) {
       AttentionCall& call = calls.emplace_back();
       call.queries = {numbers[at], numbers[at + 1]};
-      call.causal = numbers[at + 2] != 0;
+      call.ordered = numbers[at + 2] != 0;
       call.keys.resize(static_cast<std::size_t>(numbers[at + 3]));
       at += 4;
       for (auto& range : call.keys) {
@@ -240,7 +237,7 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
 // Whether LearnedAttention can go backward: scores are scaled, added to and no more, with what is not trained.
 bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                    const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  if (!learns(q) && !learns(k) && !learns(v)) return false;
+  if (calls.empty() || (!learns(q) && !learns(k) && !learns(v))) return false;
   return rows::readable(q) && k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type() &&
          options.softcap == 0 && !bias_learns(calls, options) &&
          std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.cache < 0; });

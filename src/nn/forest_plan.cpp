@@ -170,6 +170,7 @@ class Planner {
       plan_.calls.push_back(std::move(call));
       return;
     }
+    call.ordered = true;
     const bool one_text = prefix.empty() && one_behind_the_other(members);
     call.causal = one_text && cached == 0;
     call.continues = one_text && cached > 0;

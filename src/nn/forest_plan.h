@@ -30,6 +30,7 @@ struct AttentionCall {
   at::Tensor key_positions;    ///< [Tk] int64
   bool continues = false;      ///< one text behind cached keys: a query sees these and its text up to itself
   std::int64_t window = 0;     ///< where it continues: keys that a query sees at most, its own among them; 0: all
+  bool ordered = false;        ///< the last keys are the queries' own, and none sees one behind its own
 };
 
 /// Consecutive planned tokens with one adapter slot.

@@ -38,6 +38,7 @@ TEST(ForestPlan, ContinuationsDoNotSeeEachOther) {
   ASSERT_EQ(planned.calls.size(), 1u);
   const AttentionCall& call = planned.calls.front();
   EXPECT_FALSE(call.causal);
+  EXPECT_TRUE(call.ordered);
   const at::Tensor seen = at::tensor({1, 0, 0, 0, 0,  //
                                       1, 1, 0, 0, 0,  //
                                       1, 1, 1, 0, 0,  //
