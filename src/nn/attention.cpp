@@ -9,6 +9,7 @@
 
 #include "nn/activation.h"
 #include "nn/attention_gradient.h"
+#include "nn/attention_product.h"
 #include "nn/kernels/any_row.h"
 #include "nn/kernels/single_query.h"
 #include "nn/kv_cache.h"
@@ -161,25 +162,26 @@ struct Calls {
   const AttentionOptions& options;
 };
 
-// All calls of a layer, so that the gradients of what they read are put together in place: autograd would make a whole
-// tensor of zeros for each range that each call reads.
+// All calls of a layer, forward and backward through one kind of products, so that the threads share them out and the
+// gradients of what they read are put together in place: autograd would make a whole tensor of zeros for each range
+// that each call reads.
 class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const Calls* given) {
     const auto [calls, options] = *given;
+    const at::Tensor queries = by_token(q), keys = by_token(k), values = by_token(v);
     at::Tensor result = at::zeros({q.size(0), q.size(1) * q.size(2)}, q.options());
     std::vector<at::Tensor> saved = {q, k, v};
+    std::vector<AttentionProduct> products;
     for (std::size_t c = 0; c < calls.size(); ++c) {
-      const AttentionCall& call = calls[c];
       const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
-      result.narrow(0, call.queries.begin, call.queries.length)
-          .copy_(product_of(call, q.narrow(0, call.queries.begin, call.queries.length), gathered(k, call.keys),
-                            gathered(v, call.keys), bias, options));
+      products.push_back(as_product(calls[c], queries, keys, values, bias, options.scale));
       // As they are: all layers share them.
-      saved.push_back(call.mask);
+      saved.push_back(calls[c].mask);
       saved.push_back(bias);
     }
+    attention_result(products, result);
     ctx->save_for_backward(saved);
     ctx->saved_data["calls"] = written(calls);
     ctx->saved_data["scale"] = options.scale;
