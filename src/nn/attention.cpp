@@ -95,18 +95,6 @@ bool takes_single_queries(const AttentionCall& call) {
   return call.queries.length <= (call.continues ? kFewQueries : 1) && (call.cache < 0 || call.keys.size() == 1);
 }
 
-// Of which calls. Keys and values may be trained where the queries are not: those of the first layer.
-std::vector<std::size_t> of_single_queries(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                           const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  std::vector<std::size_t> found;
-  const bool trained = learns(q) || learns(k) || learns(v);
-  if (trained || !rows::readable(q) || options.softcap != 0) return found;
-  for (std::size_t c = 0; c < calls.size(); ++c) {
-    if (takes_single_queries(calls[c])) found.push_back(c);
-  }
-  return found.empty() || bias_learns(calls, options) ? std::vector<std::size_t>() : found;
-}
-
 // Query `i` of a call over keys and values [Tk, G, D]; bias [H, Tq, Tk], or undefined.
 SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i,
                     const std::pair<HeadRows, HeadRows>& read, const at::Tensor& bias) {
@@ -150,7 +138,9 @@ AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, cons
   AttentionProduct product;
   product.q = q, product.k = k, product.v = v;
   product.queries = call.queries, product.keys = call.keys;
-  if (call.mask.defined()) product.mask = call.mask.contiguous();
+  // Of one text behind all cached keys the mask says no more than its order.
+  const bool masked = call.mask.defined() && !(call.continues && call.window == 0);
+  if (masked) product.mask = call.mask.contiguous();
   if (bias.defined()) product.bias = (rows::readable(bias) ? bias : bias.to(at::kFloat)).contiguous();
   product.ordered = call.causal || call.ordered;
   product.scale = scale;
@@ -245,24 +235,59 @@ bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
          std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.cache < 0; });
 }
 
-}  // namespace
+// Whether it is computed here without gradients. Keys and values may be trained where the queries are not: those of the
+// first layer.
+bool reads_only(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
+                const AttentionOptions& options) {
+  return !learns(q) && !learns(k) && !learns(v) && rows::readable(q) && rows::readable(k) && rows::readable(v) &&
+         options.softcap == 0 && !bias_learns(calls, options);
+}
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+// A call that reads keys of a cache, its own put behind them.
+AttentionProduct cached_product(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k,
+                                const at::Tensor& v, const at::Tensor& bias, const AttentionOptions& options) {
+  const auto [keys, values] = visible(call, k, v, options);
+  AttentionProduct product = as_product(call, q, by_token(keys.values(q.scalar_type())),
+                                        by_token(values.values(q.scalar_type())), bias, options.scale);
+  product.keys = {{0, product.k.size(0)}};
+  return product;
+}
+
+// Few queries one by one, all others by blocks.
+at::Tensor read_only(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  if (goes_backward(q, k, v, calls, options)) {
-    const Calls given{calls, options};
-    return LearnedAttention::apply(q, k, v, &given);
+  std::vector<std::size_t> singles, others;
+  for (std::size_t c = 0; c < calls.size(); ++c) (takes_single_queries(calls[c]) ? singles : others).push_back(c);
+  const at::Tensor alone = singles.empty() ? at::Tensor() : one_by_one(q, k, v, calls, singles, options);
+  if (alone.defined() && alone.size(0) == q.size(0)) return alone;
+  at::Tensor result = at::zeros({q.size(0), q.size(1) * q.size(2)}, q.options());
+  std::int64_t first = 0;
+  for (const auto c : singles) {
+    const auto [begin, length] = calls[c].queries;
+    result.narrow(0, begin, length).copy_(alone.narrow(0, first, length));
+    first += length;
   }
-  std::vector<at::Tensor> of_call(calls.size());
-  if (const auto singles = of_single_queries(q, k, v, calls, options); !singles.empty()) {
-    const at::Tensor computed = one_by_one(q, k, v, calls, singles, options);
-    if (computed.size(0) == q.size(0)) return computed;
-    std::int64_t first = 0;
-    for (const auto c : singles) {
-      of_call[c] = computed.narrow(0, first, calls[c].queries.length);
-      first += calls[c].queries.length;
+  const at::Tensor queries = by_token(q), keys = by_token(k), values = by_token(v);
+  std::vector<AttentionProduct> together;
+  for (const auto c : others) {
+    const AttentionCall& call = calls[c];
+    const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
+    if (call.cache < 0) {
+      together.push_back(as_product(call, queries, keys, values, bias, options.scale));
+    } else if (call.keys.size() == 1) {
+      together.push_back(cached_product(call, queries, keys, values, bias, options));
+    } else {
+      // The next call puts its keys where this one's are.
+      attention_result({cached_product(call, queries, keys, values, bias, options)}, result);
     }
   }
+  attention_result(together, result);
+  return result;
+}
+
+// Call by call: on a GPU, with capped scores, or with a bias that is trained.
+at::Tensor by_library(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
   std::vector<at::Tensor> outputs;
   std::int64_t next = 0;
   const std::int64_t width = q.size(1) * q.size(2);
@@ -273,15 +298,24 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     const AttentionCall& call = calls[c];
     skip_to(call.queries.begin);
     next = call.queries.begin + call.queries.length;
-    if (!of_call[c].defined()) {
-      const auto [keys, values] = visible(call, k, v, options);
-      of_call[c] = product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys.values(q.scalar_type()),
-                              values.values(q.scalar_type()), options.bias ? options.bias(c) : at::Tensor(), options);
-    }
-    outputs.push_back(of_call[c]);
+    const auto [keys, values] = visible(call, k, v, options);
+    outputs.push_back(product_of(call, q.narrow(0, call.queries.begin, call.queries.length),
+                                 keys.values(q.scalar_type()), values.values(q.scalar_type()),
+                                 options.bias ? options.bias(c) : at::Tensor(), options));
   }
   skip_to(q.size(0));
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  if (goes_backward(q, k, v, calls, options)) {
+    const Calls given{calls, options};
+    return LearnedAttention::apply(q, k, v, &given);
+  }
+  return reads_only(q, k, v, calls, options) ? read_only(q, k, v, calls, options) : by_library(q, k, v, calls, options);
 }
 
 }  // namespace graft

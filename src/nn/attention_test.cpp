@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -151,6 +152,21 @@ TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
+TEST(Attention, WithoutGradientsTheBitsOfACallDoNotDependOnTheOthers) {
+  const at::NoGradGuard no_grad;
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Inputs in(580, 6, 2, dtype);
+    const auto all = long_calls();
+    const at::Tensor together = attention(in.q, in.k, in.v, all, {});
+    for (const AttentionCall& call : all) {
+      const auto rows = [&](const at::Tensor& x) { return x.narrow(0, call.queries.begin, call.queries.length); };
+      EXPECT_TRUE(at::equal(rows(attention(in.q, in.k, in.v, {call}, {})), rows(together)));
+      const at::Tensor want = plain(in, call, at::Tensor(), 1);
+      EXPECT_LE((rows(together).to(at::kFloat) - want).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 3e-2);
+    }
+  }
+}
+
 // A text of nine tokens, read by parts of these lengths through a cache.
 at::Tensor by_parts(const std::vector<std::int64_t>& lengths, at::ScalarType dtype, KvFormat format,
                     std::int64_t window, bool biased) {
@@ -201,6 +217,38 @@ TEST(Attention, AFewTokensBehindACacheAreReadAsIfOneByOne) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     expect_as_if_one_by_one(dtype, KvFormat::Dense);
     expect_as_if_one_by_one(dtype, KvFormat::EightBit);
+  }
+}
+
+// More than are taken one by one.
+TEST(Attention, ManyTokensBehindACacheSeeItAndTheirOwn) {
+  const at::NoGradGuard no_grad;
+  for (const std::int64_t window : {0, 5}) {
+    const Inputs in(60, 4, 2, at::kFloat);
+    KvCache cache(1);
+    cache.add_sequence();
+    std::vector<at::Tensor> read;
+    for (const std::int64_t begin : {0, 30}) {
+      Forest forest;
+      forest.add(std::vector<std::int64_t>(30, 0));
+      forest.segments.front().cache = 0;
+      PlanOptions how;
+      how.window = window;
+      how.cache = &cache;
+      const ForestPlan planned = plan(forest, how);
+      AttentionOptions options;
+      options.cache = &cache;
+      const auto part = [&](const at::Tensor& x) { return x.narrow(0, begin, 30); };
+      read.push_back(
+          attention(part(in.q), part(in.k), part(in.v), window > 0 ? planned.windowed : planned.calls, options));
+      cache.advance(0, 30);
+    }
+    AttentionCall whole;
+    whole.queries = {0, 60};
+    whole.keys = {{0, 60}};
+    whole.causal = true;
+    if (window > 0) whole.mask = at::full({60, 60}, kHidden).tril(-window);
+    EXPECT_TRUE(at::allclose(at::cat(read), plain(in, whole, at::Tensor(), 1), 1e-5, 1e-5)) << window;
   }
 }
 
