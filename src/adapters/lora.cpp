@@ -10,6 +10,7 @@
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
 #include "base/error.h"
+#include "nn/low_rank.h"
 
 namespace graft {
 namespace {
@@ -72,6 +73,8 @@ class Lora : public Adapter {
 
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
     const Target& target = targets_.at(site);
+    if (!target.magnitude.defined() && !dropping())
+      return low_rank_sum(y, x, target.whole_a(), target.whole_b(), scale(target));
     const at::Tensor read = dropped(site, x.to(at::kFloat));
     const at::Tensor update = at::linear(at::linear(read, target.whole_a()), target.whole_b());
     if (!target.magnitude.defined()) return at::add(y, update, scale(target)).to(y.scalar_type());
