@@ -14,6 +14,7 @@
 #include "adapters/core/options.h"
 #include "adapters/core/target_modules.h"
 #include "base/error.h"
+#include "nn/low_rank.h"
 
 namespace graft {
 namespace {
@@ -76,6 +77,8 @@ class Lora : public Adapter {
 
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
     const Target& target = targets_.at(site);
+    if (!target.magnitude.defined() && !dropping())
+      return low_rank_sum(y, x, target.whole_a(), target.whole_b(), scale(target));
     const at::Tensor read = dropped(site, x.to(at::kFloat));
     const at::Tensor update = at::linear(at::linear(read, target.whole_a()), target.whole_b());
     if (!target.magnitude.defined()) return at::add(y, update, scale(target)).to(y.scalar_type());

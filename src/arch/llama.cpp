@@ -200,8 +200,8 @@ class Llama : public Model {
     const at::Tensor attended = residual(x, normalised(context, read, layer.attention.after));
     const at::Tensor normed = normalised(context, attended, layer.mlp.before);
     const auto gate_up = outputs(context, layer.gate_up, normed);
-    const at::Tensor down =
-        context.sublayer(layer.down.site, normed, context.linear(layer.down, gated(activate_, gate_up[0], gate_up[1])));
+    const at::Tensor down = context.sublayer(layer.down.site, normed,
+                                             context.linear_of_gated(layer.down, activate_, gate_up[0], gate_up[1]));
     return residual(attended, normalised(context, down, layer.mlp.after));
   }
 

@@ -165,10 +165,13 @@ Activation activation(const std::string& name) {
   fail(Category::Unsupported, "activation", "'{}' is not supported{}", name, did_you_mean(name, names));
 }
 
+bool gated_in_one_pass(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
+  return activate == silu && rows::readable(gate) && up.scalar_type() == gate.scalar_type() &&
+         gate.sizes() == up.sizes() && up.is_cpu();
+}
+
 at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
-  const bool one_pass = activate == silu && rows::readable(gate) && up.scalar_type() == gate.scalar_type() &&
-                        gate.sizes() == up.sizes() && up.is_cpu();
-  if (!one_pass) return activate(gate) * up;
+  if (!gated_in_one_pass(activate, gate, up)) return activate(gate) * up;
   return learns(gate) || learns(up) ? SiluGate::apply(gate, up) : silu_gate(gate, up);
 }
 

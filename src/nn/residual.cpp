@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
@@ -15,14 +16,11 @@ namespace {
 constexpr std::int64_t kLeastPerThread = 1 << 15;  // values
 
 bool adds_as_it_is(const at::Tensor& x, const at::Tensor& y) {
-  return !learns(x) && !learns(y) && x.is_cpu() && y.is_cpu() && x.scalar_type() == at::kFloat &&
-         y.scalar_type() == at::kBFloat16 && x.sizes() == y.sizes() && x.is_contiguous() && y.is_contiguous();
+  return x.is_cpu() && y.is_cpu() && x.scalar_type() == at::kFloat && y.scalar_type() == at::kBFloat16 &&
+         x.sizes() == y.sizes() && x.is_contiguous() && y.is_contiguous();
 }
 
-}  // namespace
-
-at::Tensor residual(const at::Tensor& x, const at::Tensor& y) {
-  if (!adds_as_it_is(x, y)) return x + y;
+at::Tensor sum_of(const at::Tensor& x, const at::Tensor& y) {
   RECORD_USER_SCOPE("graft::residual");
   at::Tensor sum = at::empty(x.sizes(), x.options());
   const auto* stream = x.const_data_ptr<float>();
@@ -33,6 +31,28 @@ at::Tensor residual(const at::Tensor& x, const at::Tensor& y) {
     rows::add_scaled(out + begin, 1.0F, branch + begin, end - begin);
   });
   return sum;
+}
+
+class Residual : public torch::autograd::Function<Residual> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& y) {
+    (void)ctx;
+    return sum_of(x, y);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const at::Tensor& grad = grads[0];
+    return {ctx->needs_input_grad(0) ? grad : at::Tensor(),
+            ctx->needs_input_grad(1) ? grad.to(at::kBFloat16) : at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor residual(const at::Tensor& x, const at::Tensor& y) {
+  if (!adds_as_it_is(x, y)) return x + y;
+  return learns(x) || learns(y) ? Residual::apply(x, y) : sum_of(x, y);
 }
 
 }  // namespace graft

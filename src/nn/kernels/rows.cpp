@@ -274,6 +274,17 @@ GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, float* gate, float
   }
 }
 
+GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, float* gate, float* up, float* product,
+                                           std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float share = sigmoid(gate[i]), active = gate[i] * share;
+    const float slope = share + active * (1.0F - share), of = up[i];
+    product[i] = active * of;
+    gate[i] = grad[i] * of * slope;
+    up[i] = grad[i] * active;
+  }
+}
+
 GRAFT_FOR_EACH_CPU std::int32_t quantise(const float* x, float factor, std::int8_t* out, std::int64_t count) {
   std::int32_t sum = 0;
   for (std::int64_t i = 0; i < count; ++i) {

@@ -55,6 +55,8 @@ void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t
 void silu_gate(const float* gate, const float* up, float* out, std::int64_t count);
 /// From the gradient of silu_gate()'s result those of gate and up, in their places.
 void silu_gate_backward(const float* grad, float* gate, float* up, std::int64_t count);
+/// The same; `product` becomes that result.
+void silu_gate_backward(const float* grad, float* gate, float* up, float* product, std::int64_t count);
 /// Whole numbers nearest to x · factor, which must lie in [-127, 127]; returns their sum.
 std::int32_t quantise(const float* x, float factor, std::int8_t* out, std::int64_t count);
 
