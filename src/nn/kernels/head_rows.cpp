@@ -4,29 +4,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 
-#include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "base/error.h"
 #include "nn/kernels/any_row.h"
 
 namespace graft {
-namespace {
-
-// Returns the scale.
-float round_head(const float* x, std::int8_t* codes, std::int64_t dim) {
-  if (!rows::finite(x, dim)) {
-    std::fill_n(codes, dim, std::int8_t{0});
-    return std::numeric_limits<float>::quiet_NaN();
-  }
-  const float largest = rows::largest_magnitude(x, dim);
-  // What is smaller has no reciprocal, and shows in no sum.
-  rows::quantise(x, largest > 1e-30F ? 127.0F / largest : 0.0F, codes, dim);
-  return largest / 127.0F;
-}
-
-}  // namespace
 
 HeadRows HeadRows::part(std::int64_t first, std::int64_t count) const {
   return {rows.narrow(0, first, count), scales.defined() ? scales.narrow(0, first, count) : at::Tensor()};
@@ -57,8 +40,9 @@ void put_in_eight_bits(const at::Tensor& given, std::int64_t first, std::int64_t
     for (std::int64_t job = begin; job < end; ++job) {
       const std::int64_t t = job / heads, head = job % heads;
       rows::read(x, (first + t) * x.stride(0) + head * x.stride(1), values.data(), dim);
-      scales[(row + t) * to.scales.stride(0) + head * to.scales.stride(1)] =
-          round_head(values.data(), codes + (row + t) * to.rows.stride(0) + head * to.rows.stride(1), dim);
+      std::int32_t sum = 0;  // which attention does not ask for
+      rows::quantise_groups(values.data(), 1, dim, codes + (row + t) * to.rows.stride(0) + head * to.rows.stride(1),
+                            scales + (row + t) * to.scales.stride(0) + head * to.scales.stride(1), &sum);
     }
   });
 }

@@ -142,6 +142,32 @@ GRAFT_INLINE void weighted_sum_of(const float* weights, Table<T> rows, float* su
   }
 }
 
+// One of quantise_groups(); returns its scale.
+GRAFT_INLINE float quantise_group(const float* __restrict__ x, std::int64_t width, std::int8_t* __restrict__ codes,
+                                  std::int32_t& sum) {
+  // As whole numbers, magnitudes have the order of their values, with what is not finite behind them.
+  std::int32_t most = 0, total = 0;
+  for (std::int64_t i = 0; i < width; ++i) {
+    const std::int32_t bits = std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff;
+    most = bits > most ? bits : most;
+  }
+  if (most >= 0x7f800000) {
+    std::fill_n(codes, width, std::int8_t{0});
+    sum = 0;
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+  const float largest = std::bit_cast<float>(most);
+  // What is smaller has no reciprocal, and shows in no sum.
+  const float factor = largest > 1e-30F ? 127.0F / largest : 0.0F;
+  for (std::int64_t i = 0; i < width; ++i) {
+    const auto whole = static_cast<std::int32_t>(nearest(x[i] * factor));
+    codes[i] = static_cast<std::int8_t>(whole);
+    total += whole;
+  }
+  sum = total;
+  return largest / 127.0F;
+}
+
 }  // namespace
 
 void widen(const float* from, float* to, std::int64_t count) {
@@ -214,20 +240,6 @@ GRAFT_FOR_EACH_CPU float largest(const float* x, std::int64_t count) {
   return *std::max_element(lanes.begin(), lanes.end());
 }
 
-GRAFT_FOR_EACH_CPU float largest_magnitude(const float* x, std::int64_t count) {
-  Partials lanes{};
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t k = 0; k < kLanes; ++k) {
-      float& lane = lanes[static_cast<std::size_t>(k)];
-      const float magnitude = x[i + k] < 0 ? -x[i + k] : x[i + k];
-      lane = magnitude > lane ? magnitude : lane;
-    }
-  }
-  for (; i < count; ++i) lanes[0] = std::max(lanes[0], x[i] < 0 ? -x[i] : x[i]);
-  return *std::max_element(lanes.begin(), lanes.end());
-}
-
 GRAFT_FOR_EACH_CPU bool finite(const float* x, std::int64_t count) {
   std::uint32_t beyond = 0;
   for (std::int64_t i = 0; i < count; ++i)
@@ -274,14 +286,10 @@ GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, float* gate, float
   }
 }
 
-GRAFT_FOR_EACH_CPU std::int32_t quantise(const float* x, float factor, std::int8_t* out, std::int64_t count) {
-  std::int32_t sum = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto whole = static_cast<std::int32_t>(nearest(x[i] * factor));
-    out[i] = static_cast<std::int8_t>(whole);
-    sum += whole;
-  }
-  return sum;
+GRAFT_FOR_EACH_CPU void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes,
+                                        float* scales, std::int32_t* sums) {
+  for (std::int64_t g = 0; g < groups; ++g, x += width, codes += width)
+    scales[g] = quantise_group(x, width, codes, sums[g]);
 }
 
 GRAFT_FOR_EACH_CPU void codes(const float* x, float minimum, float scale, std::int32_t offset, std::int32_t most,

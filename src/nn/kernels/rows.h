@@ -42,7 +42,6 @@ void scale(float* x, float factor, std::int64_t count);
 void multiply(float* x, const float* by, std::int64_t count);
 
 float largest(const float* x, std::int64_t count);
-float largest_magnitude(const float* x, std::int64_t count);
 /// Whether none is NaN or infinite.
 bool finite(const float* x, std::int64_t count);
 /// x becomes exp(x - shift); returns the sum. Within 2 units in the last place; 0 below exp(-87).
@@ -55,8 +54,10 @@ void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t
 void silu_gate(const float* gate, const float* up, float* out, std::int64_t count);
 /// From the gradient of silu_gate()'s result those of gate and up, in their places.
 void silu_gate_backward(const float* grad, float* gate, float* up, std::int64_t count);
-/// Whole numbers nearest to x · factor, which must lie in [-127, 127]; returns their sum.
-std::int32_t quantise(const float* x, float factor, std::int8_t* out, std::int64_t count);
+/// Groups of `width` values in 8 bits: value = scale of its group · code, with a largest magnitude of 127; `sums` are
+/// those of the codes. A group that is not finite has zeros and NaN for its scale.
+void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes, float* scales,
+                     std::int32_t* sums);
 
 /// Whole numbers nearest to (x - minimum) / scale + offset, as bytes; 0 for what is none of [0, most].
 void codes(const float* x, float minimum, float scale, std::int32_t offset, std::int32_t most, std::uint8_t* out,

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <vector>
 
 #include "nn/activation.h"
@@ -51,7 +52,6 @@ TEST(Rows, SumsAndProducts) {
     rows::add_products(sum.data_ptr<float>(), a.data_ptr<float>(), b.data_ptr<float>(), width);
     EXPECT_LE(gap(sum, a + a * b), 1e-6);
     EXPECT_EQ(rows::largest(a.data_ptr<float>(), width), a.max().item<float>());
-    EXPECT_EQ(rows::largest_magnitude(a.data_ptr<float>(), width), a.abs().max().item<float>());
   }
 }
 
@@ -96,16 +96,42 @@ TEST(Rows, ExponentialsAreExactToTheLastPlaces) {
   EXPECT_TRUE(at::equal(ends, at::tensor({0.0f, 0.0f, 1.0f})));
 }
 
+struct Groups {
+  explicit Groups(const at::Tensor& x)
+      : codes(at::full(x.sizes(), 99, at::kChar)),
+        scales(at::empty({x.size(0)})),
+        sums(at::empty({x.size(0)}, at::kInt)) {
+    rows::quantise_groups(x.const_data_ptr<float>(), x.size(0), x.size(1), codes.data_ptr<std::int8_t>(),
+                          scales.data_ptr<float>(), sums.data_ptr<std::int32_t>());
+  }
+  at::Tensor codes, scales, sums;
+};
+
 TEST(Rows, QuantisedValuesAreTheNearest) {
   for (std::int64_t width = 1; width <= kLongest; ++width) {
-    const at::Tensor x = random({width});
-    const float factor = 127 / x.abs().max().item<float>();
-    std::vector<std::int8_t> codes(static_cast<std::size_t>(width));
-    const auto sum = rows::quantise(x.data_ptr<float>(), factor, codes.data(), width);
-    const at::Tensor want = at::round(x * factor);
-    for (std::int64_t i = 0; i < width; ++i)
-      EXPECT_EQ(codes[static_cast<std::size_t>(i)], want[i].item<float>()) << width << " " << i;
-    EXPECT_EQ(sum, want.sum().item<double>());
+    const at::Tensor x = random({3, width}) * at::tensor({1.0F, 1e-4F, 1e6F}).unsqueeze(1),
+                     largest = x.abs().amax(1, true);
+    const Groups got(x);
+    EXPECT_TRUE(at::allclose(got.scales, (largest / 127).squeeze(1), 2e-7, 0)) << width;
+    const at::Tensor exact = x.to(at::kDouble) * 127 / largest.to(at::kDouble);
+    EXPECT_LE((got.codes.to(at::kDouble) - exact).abs().max().item<double>(), 0.50001) << width;
+    EXPECT_TRUE(at::equal(got.sums.to(at::kLong), got.codes.sum(1))) << width;
+  }
+}
+
+TEST(Rows, QuantisedGroupsWithoutACodeAreZeros) {
+  for (const std::int64_t width : {1, 16, 32, 37}) {
+    at::Tensor x = random({5, width});
+    x[0][width - 1] = std::nanf("");
+    x[1][0] = -std::numeric_limits<float>::infinity();
+    x[2] = 1e-38F;
+    x[3] = -0.0F;
+    const Groups got(x);
+    EXPECT_TRUE(got.scales.narrow(0, 0, 2).isnan().all().item<bool>()) << width;
+    EXPECT_EQ(got.scales[3].item<float>(), 0);
+    EXPECT_EQ(got.codes.narrow(0, 0, 4).abs().max().item<std::int8_t>(), 0) << width;
+    EXPECT_EQ(got.sums.narrow(0, 0, 4).abs().max().item<std::int32_t>(), 0) << width;
+    EXPECT_EQ(got.codes[4].abs().max().item<std::int8_t>(), 127) << width;
   }
 }
 
