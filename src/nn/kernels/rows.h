@@ -25,14 +25,15 @@ struct Table {
 
 float dot(const float* a, const float* b, std::int64_t count);
 float dot(const float* a, const Bits* b, std::int64_t count);
-/// out [rows] = each row times x
-void dots(const float* x, Table<float> rows, float* out);
-void dots(const float* x, Table<Bits> rows, float* out);
-void dots(const float* x, Table<std::int8_t> rows, float* out);
-/// sum [width] = Σ weights[r] · row r
-void weighted_sum(const float* weights, Table<float> rows, float* sum);
-void weighted_sum(const float* weights, Table<Bits> rows, float* sum);
-void weighted_sum(const float* weights, Table<std::int8_t> rows, float* sum);
+/// out [vectors, rows] = each row times each of x [vectors, width]. A row is read once for up to four vectors; the bits
+/// of one do not depend on the others.
+void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out);
+void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out);
+void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out);
+/// sum [vectors, width] = Σ weights[v][r] · row r, weights [vectors, rows], likewise.
+void weighted_sum(const float* weights, std::int64_t vectors, Table<float> rows, float* sum);
+void weighted_sum(const float* weights, std::int64_t vectors, Table<Bits> rows, float* sum);
+void weighted_sum(const float* weights, std::int64_t vectors, Table<std::int8_t> rows, float* sum);
 /// sum += factor · x
 void add_scaled(float* sum, float factor, const float* x, std::int64_t count);
 void add_scaled(float* sum, float factor, const Bits* x, std::int64_t count);

@@ -24,28 +24,50 @@ rows::Table<T> tokens_of(const at::Tensor& x, const SingleQuery& read, std::int6
 }
 
 // Multiplies what belongs to the tokens [T] by their scales for one head, if there are any.
-void scale_tokens(std::vector<float>& tokens, const at::Tensor& scales, const SingleQuery& read, std::int64_t group) {
+void scale_tokens(float* tokens, const at::Tensor& scales, const SingleQuery& read, std::int64_t group) {
   if (!scales.defined()) return;
   const std::int64_t stride = scales.stride(0);
   const float* scale = scales.const_data_ptr<float>() + read.first * stride + group * scales.stride(1);
-  for (std::size_t t = 0; t < tokens.size(); ++t) tokens[t] *= scale[static_cast<std::int64_t>(t) * stride];
+  for (std::int64_t t = 0; t < read.count; ++t) tokens[t] *= scale[t * stride];
 }
 
-// One head, whose keys and values are of type T; `query` [D] is scaled.
+void add_bias(float* scores, const SingleQuery& read, std::int64_t head) {
+  if (!read.bias.defined()) return;
+  const float* bias = read.bias.const_data_ptr<float>() + (read.bias.size(0) == 1 ? 0 : head * read.bias.size(1));
+  for (std::int64_t t = 0; t < read.count; ++t) scores[t] += bias[t];
+}
+
+// Heads [first, first + count), which share a key head.
+struct Heads {
+  std::int64_t first, count, group;
+};
+
+// One thread's memory: scaled queries [heads, D], scores [heads, T], the sums of these and of the values [heads, D].
+struct Buffers {
+  Buffers(std::int64_t heads, std::int64_t dim)
+      : queries(static_cast<std::size_t>(heads * dim)), sums(queries.size()), totals(static_cast<std::size_t>(heads)) {}
+  std::vector<float> queries, scores, sums, totals;
+};
+
+// Keys and values are of type T, and are read once for all of the heads.
 template <typename T>
-void one_head(const float* query, const SingleQuery& read, std::int64_t group, const float* bias,
-              std::vector<float>& scores, float* sum) {
-  const auto keys = tokens_of<T>(read.keys.rows, read, group), values = tokens_of<T>(read.values.rows, read, group);
-  scores.resize(static_cast<std::size_t>(keys.count));
-  rows::dots(query, keys, scores.data());
-  scale_tokens(scores, read.keys.scales, read, group);
-  if (bias != nullptr) {
-    for (std::int64_t t = 0; t < keys.count; ++t) scores[static_cast<std::size_t>(t)] += bias[t];
+void attend_together(const SingleQuery& read, const Heads& heads, Buffers& buffers) {
+  const auto keys = tokens_of<T>(read.keys.rows, read, heads.group),
+             values = tokens_of<T>(read.values.rows, read, heads.group);
+  buffers.scores.resize(static_cast<std::size_t>(heads.count * keys.count));
+  rows::dots(buffers.queries.data(), heads.count, keys, buffers.scores.data());
+  for (std::int64_t h = 0; h < heads.count; ++h) {
+    float* scores = buffers.scores.data() + h * keys.count;
+    scale_tokens(scores, read.keys.scales, read, heads.group);
+    add_bias(scores, read, heads.first + h);
+    buffers.totals[static_cast<std::size_t>(h)] =
+        rows::exponentials(scores, rows::largest(scores, keys.count), keys.count);
+    scale_tokens(scores, read.values.scales, read, heads.group);
   }
-  const float total = rows::exponentials(scores.data(), rows::largest(scores.data(), keys.count), keys.count);
-  scale_tokens(scores, read.values.scales, read, group);
-  rows::weighted_sum(scores.data(), values, sum);
-  rows::scale(sum, 1.0F / total, values.width);
+  rows::weighted_sum(buffers.scores.data(), heads.count, values, buffers.sums.data());
+  for (std::int64_t h = 0; h < heads.count; ++h)
+    rows::scale(buffers.sums.data() + h * values.width, 1.0F / buffers.totals[static_cast<std::size_t>(h)],
+                values.width);
 }
 
 template <typename T>
@@ -58,19 +80,18 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
   const std::int64_t least = std::max<std::int64_t>(1, kLeastPerThread / (most * dim));
   at::parallel_for(
       0, static_cast<std::int64_t>(queries.size()) * heads, least, [&](std::int64_t begin, std::int64_t end) {
-        std::vector<float> query(static_cast<std::size_t>(dim)), scores, sum(static_cast<std::size_t>(dim));
-        for (std::int64_t job = begin; job < end; ++job) {
+        Buffers buffers(ratio, dim);
+        for (std::int64_t job = begin; job < end;) {
           const SingleQuery& here = queries[static_cast<std::size_t>(job / heads)];
           const std::int64_t head = job % heads, group = head / ratio;
-          rows::widen(static_cast<const T*>(here.q.const_data_ptr()) + (here.row * heads + head) * dim, query.data(),
-                      dim);
-          rows::scale(query.data(), static_cast<float>(scale), dim);
-          const float* bias = nullptr;
-          if (here.bias.defined())
-            bias = here.bias.const_data_ptr<float>() + (here.bias.size(0) == 1 ? 0 : head * here.bias.size(1));
-          const auto head_of = here.keys.scales.defined() ? &one_head<std::int8_t> : &one_head<T>;
-          head_of(query.data(), here, group, bias, scores, sum.data());
-          rows::narrow(sum.data(), to + job * dim, dim);
+          const Heads some{head, std::min(end - job, (group + 1) * ratio - head), group};
+          rows::widen(static_cast<const T*>(here.q.const_data_ptr()) + (here.row * heads + head) * dim,
+                      buffers.queries.data(), some.count * dim);
+          rows::scale(buffers.queries.data(), static_cast<float>(scale), some.count * dim);
+          const auto attend_to = here.keys.scales.defined() ? &attend_together<std::int8_t> : &attend_together<T>;
+          attend_to(here, some, buffers);
+          rows::narrow(buffers.sums.data(), to + job * dim, some.count * dim);
+          job += some.count;
         }
       });
 }
