@@ -113,7 +113,7 @@ at::Tensor gelu_new(const at::Tensor& x) {
 at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
   RECORD_USER_SCOPE("graft::silu_gate");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
-  at::Tensor y = at::empty(gate.sizes(), gate.options());
+  at::Tensor y = rows::empty(gate.sizes(), gate.scalar_type());
   by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
     Run a, b;
     rows::read(gate, first, a.data(), count);

@@ -24,7 +24,7 @@ bool adds_as_it_is(const at::Tensor& x, const at::Tensor& y) {
 at::Tensor residual(const at::Tensor& x, const at::Tensor& y) {
   if (!adds_as_it_is(x, y)) return x + y;
   RECORD_USER_SCOPE("graft::residual");
-  at::Tensor sum = at::empty(x.sizes(), x.options());
+  at::Tensor sum = rows::empty(x.sizes(), at::kFloat);
   const auto* stream = x.const_data_ptr<float>();
   const auto* branch = static_cast<const rows::Bits*>(y.const_data_ptr());
   auto* out = sum.data_ptr<float>();

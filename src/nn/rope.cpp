@@ -24,7 +24,7 @@ at::Tensor rotated_by_rows(const at::Tensor& x, std::int64_t dim, const at::Tens
   RECORD_USER_SCOPE("graft::rotate");
   const at::Tensor cosines = cos.contiguous(), sines = sin.contiguous();
   const std::int64_t heads = x.dim() == 2 ? x.size(1) / dim : x.size(1), half = cos.size(-1), token = x.stride(0);
-  at::Tensor y = at::empty({x.size(0), heads, dim}, x.options());
+  at::Tensor y = rows::empty({x.size(0), heads, dim}, x.scalar_type());
   at::parallel_for(0, x.size(0), rows::rows_per_thread(heads * dim), [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(dim));
     for (std::int64_t head = begin * heads; head < end * heads; ++head) {

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "nn/kernels/rows.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
@@ -102,7 +102,7 @@ at::Tensor single_query_attention(const std::vector<SingleQuery>& queries, doubl
   RECORD_USER_SCOPE("graft::single_query_attention");
   const at::Tensor& first = queries.at(0).q;
   at::Tensor out =
-      at::empty({static_cast<std::int64_t>(queries.size()), first.size(1) * first.size(2)}, first.options());
+      rows::empty({static_cast<std::int64_t>(queries.size()), first.size(1) * first.size(2)}, first.scalar_type());
   first.scalar_type() == at::kFloat ? attend<float>(queries, scale, out) : attend<Bits>(queries, scale, out);
   return out;
 }
