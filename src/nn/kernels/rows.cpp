@@ -111,11 +111,18 @@ GRAFT_INLINE float dot_of(const float* a, const T* b, std::int64_t count) {
   return sum_of(lanes) + rest;
 }
 
+template <typename T>
+GRAFT_INLINE void ask_for(const T* row, std::int64_t width) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i);
+}
+
 // `kVectors` of dots() at a time.
 template <int kVectors, typename T>
-GRAFT_INLINE void some_dots(const float* x, Table<T> rows, float* out) {
+GRAFT_INLINE void some_dots(const float* x, Table<T> rows, float* out, Table<T> next) {
   const T* row = rows.first;
   for (std::int64_t r = 0; r < rows.count; ++r, row += rows.stride) {
+    if (r < next.count) ask_for(next.first + r * next.stride, next.width);
     Lanes lanes[kVectors] = {};
     std::int64_t i = 0;
     for (; i + kLanes <= rows.width; i += kLanes) {
@@ -136,11 +143,11 @@ GRAFT_INLINE void some_dots(const float* x, Table<T> rows, float* out) {
 }
 
 template <typename T>
-GRAFT_INLINE void dots_of(const float* x, std::int64_t vectors, Table<T> rows, float* out) {
-  for (; vectors >= 4; vectors -= 4, x += 4 * rows.width, out += 4 * rows.count) some_dots<4>(x, rows, out);
-  if (vectors == 3) some_dots<3>(x, rows, out);
-  if (vectors == 2) some_dots<2>(x, rows, out);
-  if (vectors == 1) some_dots<1>(x, rows, out);
+GRAFT_INLINE void dots_of(const float* x, std::int64_t vectors, Table<T> rows, float* out, Table<T> next) {
+  for (; vectors >= 4; vectors -= 4, x += 4 * rows.width, out += 4 * rows.count) some_dots<4>(x, rows, out, next);
+  if (vectors == 3) some_dots<3>(x, rows, out, next);
+  if (vectors == 2) some_dots<2>(x, rows, out, next);
+  if (vectors == 1) some_dots<1>(x, rows, out, next);
 }
 
 // `kBlocks` · kLanes columns for `kVectors` vectors of weights, whose sums stay in registers.
@@ -234,14 +241,15 @@ GRAFT_FOR_EACH_CPU float dot(const float* a, const float* b, std::int64_t count)
 GRAFT_FOR_EACH_CPU float dot(const float* a, const Bits* b, std::int64_t count) {
   return dot_of(a, b, count);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out) {
-  dots_of(x, vectors, rows, out);
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out, Table<float> next) {
+  dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out) {
-  dots_of(x, vectors, rows, out);
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out, Table<Bits> next) {
+  dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out) {
-  dots_of(x, vectors, rows, out);
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out,
+                             Table<std::int8_t> next) {
+  dots_of(x, vectors, rows, out, next);
 }
 GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, std::int64_t vectors, Table<float> rows, float* sum) {
   weighted_sum_of(weights, vectors, rows, sum);

@@ -19,17 +19,18 @@ void round_to_bfloat16(float* x, std::int64_t count);
 /// Rows of a matrix, `stride` values apart.
 template <typename T>
 struct Table {
-  const T* first;
-  std::int64_t count, stride, width;
+  const T* first = nullptr;
+  std::int64_t count = 0, stride = 0, width = 0;
 };
 
 float dot(const float* a, const float* b, std::int64_t count);
 float dot(const float* a, const Bits* b, std::int64_t count);
 /// out [vectors, rows] = each row times each of x [vectors, width]. A row is read once for up to four vectors; the bits
-/// of one do not depend on the others.
-void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out);
-void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out);
-void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out);
+/// of one do not depend on the others. With each row, one of `next` is asked for from memory, for whoever reads these
+/// afterwards.
+void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out, Table<float> next = {});
+void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out, Table<Bits> next = {});
+void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out, Table<std::int8_t> next = {});
 /// sum [vectors, width] = Σ weights[v][r] · row r, weights [vectors, rows], likewise.
 void weighted_sum(const float* weights, std::int64_t vectors, Table<float> rows, float* sum);
 void weighted_sum(const float* weights, std::int64_t vectors, Table<Bits> rows, float* sum);

@@ -91,7 +91,7 @@ void expect_vectors_alike(rows::Table<T> table) {
     const at::Tensor x = random({vectors, table.width}), weights = random({vectors, table.count}).flip(1);
     at::Tensor products = at::empty({vectors, table.count}), sums = at::empty({vectors, table.width}),
                product = at::empty({table.count}), sum = at::empty({table.width});
-    rows::dots(x.const_data_ptr<float>(), vectors, table, products.data_ptr<float>());
+    rows::dots(x.const_data_ptr<float>(), vectors, table, products.data_ptr<float>(), table);
     rows::weighted_sum(weights.const_data_ptr<float>(), vectors, table, sums.data_ptr<float>());
     for (std::int64_t v = 0; v < vectors; ++v) {
       rows::dots(x[v].const_data_ptr<float>(), 1, table, product.data_ptr<float>());

@@ -15,12 +15,21 @@ namespace {
 using rows::Bits;
 
 constexpr std::int64_t kLeastPerThread = 1 << 13;  // values of keys
+constexpr std::int64_t kKeptBytes = 1 << 17;
 
 // Keys or values [T, D] of one head.
 template <typename T>
 rows::Table<T> tokens_of(const at::Tensor& x, const SingleQuery& read, std::int64_t group) {
   return {static_cast<const T*>(x.const_data_ptr()) + read.first * x.stride(0) + group * x.stride(1), read.count,
           x.stride(0), x.size(2)};
+}
+
+// What of the values stays in a core's cache until the scores are there.
+template <typename T>
+rows::Table<T> beginning_of(rows::Table<T> values) {
+  const auto row = static_cast<std::int64_t>(sizeof(T)) * values.width;
+  values.count = std::min(values.count, kKeptBytes / std::max<std::int64_t>(1, row));
+  return values;
 }
 
 // Multiplies what belongs to the tokens [T] by their scales for one head, if there are any.
@@ -55,7 +64,7 @@ void attend_together(const SingleQuery& read, const Heads& heads, Buffers& buffe
   const auto keys = tokens_of<T>(read.keys.rows, read, heads.group),
              values = tokens_of<T>(read.values.rows, read, heads.group);
   buffers.scores.resize(static_cast<std::size_t>(heads.count * keys.count));
-  rows::dots(buffers.queries.data(), heads.count, keys, buffers.scores.data());
+  rows::dots(buffers.queries.data(), heads.count, keys, buffers.scores.data(), beginning_of(values));
   for (std::int64_t h = 0; h < heads.count; ++h) {
     float* scores = buffers.scores.data() + h * keys.count;
     scale_tokens(scores, read.keys.scales, read, heads.group);
