@@ -18,8 +18,8 @@ void reserve(at::Tensor& buffer, at::IntArrayRef token, const at::TensorOptions&
              std::int64_t needed) {
   if (buffer.defined() && buffer.size(0) >= needed) return;
   auto shape = token.vec();
-  shape.insert(shape.begin(), std::max(needed, buffer.defined() ? 2 * buffer.size(0) : kFirstCapacity));
-  at::Tensor grown = at::empty(shape, options);
+  shape.insert(shape.begin() + 1, std::max(needed, buffer.defined() ? 2 * buffer.size(0) : kFirstCapacity));
+  at::Tensor grown = at::empty(shape, options).transpose(0, 1);
   if (used > 0) grown.narrow(0, 0, used).copy_(buffer.narrow(0, 0, used));
   buffer = std::move(grown);
 }
@@ -27,14 +27,20 @@ void reserve(at::Tensor& buffer, at::IntArrayRef token, const at::TensorOptions&
 // Tokens [first, first + count) of x into those of a buffer from `row` on: a few kilobytes at each step of decoding,
 // where an operation of LibTorch's costs more than they do.
 void put(const at::Tensor& x, std::int64_t first, std::int64_t count, const at::Tensor& buffer, std::int64_t row) {
-  if (!x.is_cpu() || !x.is_contiguous() || x.scalar_type() != buffer.scalar_type()) {
+  const std::int64_t width = x.dim() == 3 ? x.size(2) : 1;
+  if (!x.is_cpu() || x.scalar_type() != buffer.scalar_type() || (x.dim() == 3 && x.stride(2) != 1)) {
     buffer.narrow(0, row, count).copy_(x.narrow(0, first, count));
     return;
   }
-  const std::int64_t token = static_cast<std::int64_t>(x.nbytes()) / x.size(0);
-  std::memcpy(static_cast<std::byte*>(buffer.data_ptr()) + row * token,
-              static_cast<const std::byte*>(x.const_data_ptr()) + first * token,
-              static_cast<std::size_t>(count * token));
+  const auto bytes = static_cast<std::int64_t>(x.element_size());
+  const std::int64_t step = x.stride(0), step_to = buffer.stride(0);
+  const std::int64_t run = step == width && step_to == width ? count : 1;  // tokens that are copied at once
+  for (std::int64_t head = 0; head < x.size(1); ++head) {
+    const auto* from = static_cast<const std::byte*>(x.const_data_ptr()) + (first * step + head * x.stride(1)) * bytes;
+    auto* to = static_cast<std::byte*>(buffer.data_ptr()) + (row * step_to + head * buffer.stride(1)) * bytes;
+    for (std::int64_t t = 0; t < count; t += run)
+      std::memcpy(to + t * step_to * bytes, from + t * step * bytes, static_cast<std::size_t>(run * width * bytes));
+  }
 }
 
 // Behind the first `used` tokens of the buffers.

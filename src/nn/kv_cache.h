@@ -1,4 +1,5 @@
-// Keys and values of tokens already seen, one growing buffer per sequence and layer.
+// Keys and values of tokens already seen, one growing buffer per sequence and layer. It lies head by head, as each step
+// of decoding reads it: from memory that comes a line at a time, neighbours come faster.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -60,7 +61,7 @@ class KvCache {
 
  private:
   struct Layer {
-    HeadRows keys, values;  // [capacity, G, D]
+    HeadRows keys, values;  // [capacity, G, D], the tokens of a head one behind the other
     std::pair<at::Tensor, at::Tensor> cross;
   };
   struct Sequence {

@@ -59,6 +59,7 @@ TEST_P(KvCaches, TakeSomeTokensOfABatch) {
     for (std::int64_t layer = 0; layer < 2; ++layer) {
       const KeptTokens all = cache_.append(sequence, layer, k + layer, v, first, count);
       EXPECT_EQ(all.count, cache_.length(sequence) + count);
+      EXPECT_EQ(all.keys.rows.stride(0), 16) << "a head's tokens lie one behind the other";
       const HeadRows last = all.values.part(all.count - count, count);
       EXPECT_TRUE(at::equal(last.values(at::kFloat), kept(v.narrow(0, first, count), GetParam())));
     }
