@@ -5,6 +5,7 @@
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -15,7 +16,7 @@ namespace graft {
 namespace {
 
 struct Normalised {
-  at::Tensor y, scale;  // [..., 1] fp32: what each row was multiplied with
+  at::Tensor y, scale;  // [..., 1] fp32: what each row was multiplied with; undefined where nobody goes backward
 };
 
 Normalised by_tensor_operations(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
@@ -27,24 +28,28 @@ Normalised by_tensor_operations(const at::Tensor& x, const at::Tensor& weight, d
 }
 
 // Each row is read once.
-Normalised by_rows(const at::Tensor& given, const at::Tensor& weight, double eps, at::ScalarType dtype) {
+Normalised by_rows(const at::Tensor& given, const at::Tensor& weight, double eps, at::ScalarType dtype,
+                   bool keeps_scale) {
   RECORD_USER_SCOPE("graft::rms_norm");
   const at::Tensor x = given.contiguous(), factors = weight.contiguous();
-  const std::int64_t width = x.size(-1);
-  auto shape = x.sizes().vec();
-  at::Tensor y = at::empty(shape, x.options().dtype(dtype));
-  shape.back() = 1;
-  at::Tensor scales = at::empty(shape, x.options().dtype(at::kFloat));
-  auto* scale = scales.data_ptr<float>();
+  const std::int64_t width = x.size(-1), count = x.numel() / std::max<std::int64_t>(1, width);
+  at::Tensor y = rows::empty(x.sizes(), dtype), scales;
+  if (keeps_scale) {
+    auto shape = x.sizes().vec();
+    shape.back() = 1;
+    scales = rows::empty(shape, at::kFloat);
+  }
+  float* kept = keeps_scale ? scales.data_ptr<float>() : nullptr;
   const bool rounds_first = weight.scalar_type() == at::kBFloat16;
-  at::parallel_for(0, scales.numel(), rows::rows_per_thread(width), [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, count, rows::rows_per_thread(width), [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(width)), by(static_cast<std::size_t>(width));
     rows::read(factors, 0, by.data(), width);
     for (std::int64_t n = begin; n < end; ++n) {
       rows::read(x, n * width, row.data(), width);
       const double mean = rows::dot(row.data(), row.data(), width) / static_cast<double>(width);
-      scale[n] = static_cast<float>(1.0 / std::sqrt(mean + eps));
-      rows::scale(row.data(), scale[n], width);
+      const auto scale = static_cast<float>(1.0 / std::sqrt(mean + eps));
+      if (kept != nullptr) kept[n] = scale;
+      rows::scale(row.data(), scale, width);
       if (rounds_first) rows::round_to_bfloat16(row.data(), width);
       rows::multiply(row.data(), by.data(), width);
       rows::write(row.data(), y, n * width, width);
@@ -53,10 +58,11 @@ Normalised by_rows(const at::Tensor& given, const at::Tensor& weight, double eps
   return {y, scales};
 }
 
-Normalised normalise(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
+Normalised normalise(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype,
+                     bool keeps_scale) {
   const bool known = dtype == at::kFloat || dtype == at::kBFloat16;
   return known && weight.numel() == x.size(-1) && rows::readable(x) && rows::readable(weight)
-             ? by_rows(x, weight, eps, dtype)
+             ? by_rows(x, weight, eps, dtype, keeps_scale)
              : by_tensor_operations(x, weight, eps, dtype);
 }
 
@@ -100,7 +106,7 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             double eps, at::ScalarType dtype) {
-    const Normalised normalised = normalise(x, weight, eps, dtype);
+    const Normalised normalised = normalise(x, weight, eps, dtype, true);
     ctx->save_for_backward({x, weight, normalised.scale});
     return normalised.y;
   }
@@ -122,7 +128,8 @@ class RmsNorm : public torch::autograd::Function<RmsNorm> {
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
-  return learns(x) || learns(weight) ? RmsNorm::apply(x, weight, eps, dtype) : normalise(x, weight, eps, dtype).y;
+  return learns(x) || learns(weight) ? RmsNorm::apply(x, weight, eps, dtype)
+                                     : normalise(x, weight, eps, dtype, false).y;
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double eps) {
