@@ -181,7 +181,8 @@ class Llama : public Model {
   }
 
   at::Tensor normalised(const Context& context, const at::Tensor& x, const Norm& norm) const {
-    return norm.weight < 0 ? x.to(dtype()) : context.rms_norm(norm, x, config_.norm_eps, config_.norm_weight);
+    if (norm.weight >= 0) return context.rms_norm(norm, x, config_.norm_eps, config_.norm_weight);
+    return x.scalar_type() == dtype() ? x : x.to(dtype());
   }
 
   static std::vector<at::Tensor> outputs(const Context& context, const Maps& maps, const at::Tensor& x) {
@@ -207,9 +208,9 @@ class Llama : public Model {
 
   // Queries or keys [N, heads · D] → [N, heads, D], normalised and rotated.
   at::Tensor positioned(const Context& context, const at::Tensor& x, const Norm& norm, const RopeTable& table) const {
-    const bool all = config_.qk_norm == QkNorm::AllHeads;
-    const at::Tensor heads = (all ? normalised(context, x, norm) : x).reshape({x.size(0), -1, config_.head_dim});
-    return rotate(all ? heads : normalised(context, heads, norm), table);
+    const std::int64_t dim = config_.head_dim;
+    if (config_.qk_norm != QkNorm::Head) return rotate(normalised(context, x, norm), dim, table);
+    return rotate(normalised(context, x.reshape({x.size(0), -1, dim}), norm), table);
   }
 
   at::Tensor self_attention(const Pass& pass, std::int64_t l, const at::Tensor& x) const {

@@ -92,14 +92,42 @@ bool takes_single_queries(const AttentionCall& call) {
   return call.queries.length <= (call.continues ? kFewQueries : 1) && (call.cache < 0 || call.keys.size() == 1);
 }
 
-// Query `i` of a call over keys and values [Tk, G, D]; bias [H, Tq, Tk], or undefined.
-SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i,
-                    const std::pair<HeadRows, HeadRows>& read, const at::Tensor& bias) {
-  const std::int64_t all = read.first.rows.size(0), end = all - (call.queries.length - 1 - i),
+// Of which calls. Keys and values may be trained where the queries are not: those of the first layer.
+std::vector<std::size_t> of_single_queries(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                           const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  std::vector<std::size_t> found;
+  const bool trained = learns(q) || learns(k) || learns(v);
+  if (trained || !rows::readable(q) || options.softcap != 0) return found;
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    if (takes_single_queries(calls[c])) found.push_back(c);
+  }
+  return found.empty() || bias_learns(calls, options) ? std::vector<std::size_t>() : found;
+}
+
+// Tokens [first, first + count) of keys and values.
+struct SeenTokens {
+  HeadRows keys, values;
+  std::int64_t first = 0, count = 0;
+};
+
+// As visible(), of a call whose queries are taken one by one, and without views where they can be spared.
+SeenTokens seen(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
+  const TokenRange& own = call.keys.front();
+  if (call.cache >= 0) {
+    const KeptTokens kept = options.cache->append(call.cache, options.layer, k, v, own.begin, own.length);
+    return {kept.keys, kept.values, 0, kept.count};
+  }
+  if (call.keys.size() == 1) return {{k, {}}, {v, {}}, own.begin, own.length};
+  const at::Tensor keys = gathered(k, call.keys);
+  return {{keys, {}}, {gathered(v, call.keys), {}}, 0, keys.size(0)};
+}
+
+// Query `i` of a call over the tokens that its last query sees; bias [H, Tq, Tk], or undefined.
+SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i, const SeenTokens& tokens,
+                    const at::Tensor& bias) {
+  const std::int64_t end = tokens.count - (call.queries.length - 1 - i),
                      first = call.window > 0 ? std::max<std::int64_t>(0, end - call.window) : 0, count = end - first;
-  const HeadRows keys = count == all ? read.first : read.first.part(first, count),
-                 values = count == all ? read.second : read.second.part(first, count);
-  SingleQuery single{q.select(0, call.queries.begin + i), keys.rows, values.rows, {}, keys.scales, values.scales};
+  SingleQuery single{q, call.queries.begin + i, tokens.keys, tokens.values, tokens.first + first, count, {}};
   if (bias.defined()) single.bias = bias.select(1, i).narrow(1, first, count).to(at::kFloat);
   if (call.mask.defined() && !call.continues) {
     const at::Tensor mask = call.mask.to(at::kFloat);
@@ -116,10 +144,10 @@ at::Tensor one_by_one(const at::Tensor& q, const at::Tensor& k, const at::Tensor
   const at::Tensor whole = q.contiguous();
   std::vector<SingleQuery> queries;
   for (const auto c : singles) {
-    const auto read = visible(calls[c], k, v, options);
+    const SeenTokens tokens = seen(calls[c], k, v, options);
     const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
     for (std::int64_t i = 0; i < calls[c].queries.length; ++i)
-      queries.push_back(seen_by(whole, calls[c], i, read, bias));
+      queries.push_back(seen_by(whole, calls[c], i, tokens, bias));
   }
   return single_query_attention(queries, options.scale);
 }
@@ -129,7 +157,7 @@ at::Tensor by_token(const at::Tensor& x) {
   return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
 }
 
-// A call as threads compute it; q, k and v by_token().
+// A call as threads compute it; q by_token().
 AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const at::Tensor& bias, double scale) {
   AttentionProduct product;
@@ -244,8 +272,8 @@ bool reads_only(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c
 AttentionProduct cached_product(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k,
                                 const at::Tensor& v, const at::Tensor& bias, const AttentionOptions& options) {
   const auto [keys, values] = visible(call, k, v, options);
-  AttentionProduct product = as_product(call, q, by_token(keys.values(q.scalar_type())),
-                                        by_token(values.values(q.scalar_type())), bias, options.scale);
+  AttentionProduct product =
+      as_product(call, q, keys.values(q.scalar_type()), values.values(q.scalar_type()), bias, options.scale);
   product.keys = {{0, product.k.size(0)}};
   return product;
 }

@@ -93,10 +93,10 @@ std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& produ
 }
 
 void read_keys(const AttentionBlock& block, const at::Tensor& x, float* to) {
-  const std::int64_t token = x.stride(0), dim = block.dim;
+  const std::int64_t token = x.stride(0), head = x.stride(1), dim = block.dim;
   std::int64_t left = block.seen;
   for (const auto& range : block.product->keys) {
-    const std::int64_t count = std::min(left, range.length), from = range.begin * token + block.group * dim;
+    const std::int64_t count = std::min(left, range.length), from = range.begin * token + block.group * head;
     for (std::int64_t t = 0; t < count; ++t, to += dim) rows::read(x, from + t * token, to, dim);
     left -= count;
   }

@@ -14,8 +14,8 @@ namespace graft {
 
 /// One softmax(scale · q kᵀ + bias + mask) v on the CPU, all of it fp32 or bfloat16.
 struct AttentionProduct {
-  at::Tensor q;                  ///< [N, H, D]; a token's [H, D] lie together, as those of k and v do
-  at::Tensor k, v;               ///< [M, G, D], H a multiple of G
+  at::Tensor q;                  ///< [N, H, D]; a token's [H, D] lie together
+  at::Tensor k, v;               ///< [M, G, D], H a multiple of G; the D of a head lie together
   TokenRange queries;            ///< rows of q, Tq of them
   std::vector<TokenRange> keys;  ///< rows of k and v, Tk of them, one range behind the other
   at::Tensor mask;               ///< [Tq, Tk] contiguous, for every head; undefined: none

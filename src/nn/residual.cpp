@@ -22,7 +22,7 @@ bool adds_as_it_is(const at::Tensor& x, const at::Tensor& y) {
 
 at::Tensor sum_of(const at::Tensor& x, const at::Tensor& y) {
   RECORD_USER_SCOPE("graft::residual");
-  at::Tensor sum = at::empty(x.sizes(), x.options());
+  at::Tensor sum = rows::empty(x.sizes(), at::kFloat);
   const auto* stream = x.const_data_ptr<float>();
   const auto* branch = static_cast<const rows::Bits*>(y.const_data_ptr());
   auto* out = sum.data_ptr<float>();
