@@ -4,7 +4,7 @@ find_package(GTest REQUIRED)
 # Unit tests sit beside their source (rope.cpp, rope_test.cpp); whole-program tests sit under tests/.
 # SHARDS n: as n tests of ctest, where loading LibTorch anew for each of a thousand tests would take longer than they do.
 # Tests run side by side, so each computes on one thread: two of two threads on two cores wait for each other most of the
-# time (370 s and not 214). threads.2, below, computes on two.
+# time (370 s and not 214). threads.2 and threads.3, below, compute on more.
 set(GRAFT_ONE_THREAD OMP_NUM_THREADS=1)
 function(graft_test_binary name)
   cmake_parse_arguments(arg "" "SHARDS" "SOURCES;LIBRARIES" ${ARGN})
@@ -45,9 +45,13 @@ if(GRAFT_TORCH)
   # What verbs share is tested here; the verbs themselves are run as a user runs them, below.
   graft_test_binary(graft_engine_tests SOURCES ${engine_tests} ${cli_tests} ${law_tests} LIBRARIES graft_cli SHARDS 6)
   target_precompile_headers(graft_engine_tests PRIVATE ${CMAKE_SOURCE_DIR}/cmake/engine_tests_pch.h)
+  # Work in even parts, and on three threads in uneven ones: kernels alone, as two cores take turns at three threads.
+  set(kernel_tests *Product*:*Rows*:SingleQuery*:Gated*:BlockStore*:Hadamard*)
   add_test(NAME threads.2 COMMAND graft_engine_tests --gtest_brief=1
-    --gtest_filter=*Product*:*Rows*:SingleQuery*:Gated*:BlockStore*:Hadamard*:Train.*:*TrainingLaw*)
+    --gtest_filter=${kernel_tests}:Train.*:*TrainingLaw*)
   set_tests_properties(threads.2 PROPERTIES ENVIRONMENT OMP_NUM_THREADS=2 PROCESSORS 2)
+  add_test(NAME threads.3 COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=${kernel_tests})
+  set_tests_properties(threads.3 PROPERTIES ENVIRONMENT OMP_NUM_THREADS=3 PROCESSORS 2)
   # The plain paths, on a machine that has better ones.
   add_test(NAME kernels.plain COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=BlockProduct.*:BlockStore.*)
   set_tests_properties(kernels.plain PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=all)

@@ -6,6 +6,7 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/target_modules.h"
 #include "base/error.h"
 
 namespace graft {
@@ -140,7 +141,8 @@ const RoleEntry* whole_entry(const RoleMap& roles, const std::string& module) {
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
   adapters::refuse_unknown_fields(config, {"feedforward_modules", "fan_in_fan_out", "init_ia3_weights"});
-  const auto feedforward = config.value("feedforward_modules", nlohmann::json::array());
+  const adapters::TargetModules feedforward(config.value("feedforward_modules", nlohmann::json()),
+                                            "adapter_config.json: feedforward_modules");
   std::vector<Target> targets;
   std::set<std::string> placed;
   for (const auto& tensor : tensors) {
@@ -152,7 +154,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     if (entry == nullptr)
       fail(Category::Corruption, tensor.name,
            "this tensor has no place in the model; was the adapter made for another architecture?");
-    const bool input = adapters::targets(feedforward, entry->module());
+    const bool input = feedforward.pick(entry->module());
     const auto expected = input ? entry->in : entry->out;
     if (tensor.value.numel() != expected)
       fail(Category::Corruption, tensor.name, "has {} values, the model needs {}", tensor.value.numel(), expected);

@@ -5,6 +5,7 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/target_modules.h"
 #include "base/error.h"
 
 namespace graft {
@@ -79,10 +80,11 @@ std::int64_t place_of(const Model& model, const std::string& tensor) {
 
 void refuse_half_norms(const Model& model, const nlohmann::json& config,
                        const std::map<std::int64_t, at::Tensor>& vectors) {
-  const auto& wanted = config.value("target_modules", nlohmann::json::array());
+  const adapters::TargetModules targets(config.value("target_modules", nlohmann::json()),
+                                        "adapter_config.json: target_modules");
   for (const auto& entry : model.norms()) {
     for (const auto index : {entry.weight, entry.bias}) {
-      if (index < 0 || vectors.count(index) > 0 || !adapters::targets(wanted, entry.module)) continue;
+      if (index < 0 || vectors.count(index) > 0 || !targets.pick(entry.module)) continue;
       fail(Category::Corruption, entry.module,
            "adapter_config.json targets this norm, but the adapter's file lacks its {}; fetch the adapter again",
            index == entry.bias ? "bias" : "weight");

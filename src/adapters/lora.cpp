@@ -4,12 +4,17 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/target_modules.h"
 #include "base/error.h"
+#include "nn/low_rank.h"
 
 namespace graft {
 namespace {
@@ -72,6 +77,8 @@ class Lora : public Adapter {
 
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
     const Target& target = targets_.at(site);
+    if (!target.magnitude.defined() && !dropping())
+      return low_rank_sum(y, x, target.whole_a(), target.whole_b(), scale(target));
     const at::Tensor read = dropped(site, x.to(at::kFloat));
     const at::Tensor update = at::linear(at::linear(read, target.whole_a()), target.whole_b());
     if (!target.magnitude.defined()) return at::add(y, update, scale(target)).to(y.scalar_type());
@@ -263,19 +270,31 @@ void refuse_unknown_variants(const nlohmann::json& config) {
     fail(Category::Unsupported, "adapter_config.json: bias", "only 'none' is supported");
 }
 
-// Of the first key that PEFT would match with the module: a regular expression for its last parts.
-double by_pattern(const nlohmann::json& config, const char* pattern, const std::string& module, double fallback) {
-  if (!config.contains(pattern) || config.at(pattern).is_null()) return fallback;
-  for (const auto& [key, value] : config.at(pattern).items()) {
-    if (!value.is_number())
-      fail(Category::Corruption, fmt::format("adapter_config.json: {}", pattern), "{} is not a number", value.dump());
-    if (adapters::targets(nlohmann::json("(.*\\.)?(" + key + ")"), module)) return value.get<double>();
+// A field such as rank_pattern: numbers of modules, by regular expressions for the last parts of their names. The first
+// that PEFT would match with a module holds.
+class NumbersByModule {
+ public:
+  NumbersByModule(const nlohmann::json& config, const std::string& key) {
+    if (!config.contains(key) || config.at(key).is_null()) return;
+    const std::string field = "adapter_config.json: " + key;
+    for (const auto& [pattern, value] : config.at(key).items()) {
+      if (!value.is_number()) fail(Category::Corruption, field, "{} is not a number", value.dump());
+      numbers_.emplace_back(adapters::TargetModules("(.*\\.)?(" + pattern + ")", field), value.get<double>());
+    }
   }
-  return fallback;
-}
 
-std::int64_t rank_of(const nlohmann::json& config, const std::string& module, std::int64_t common) {
-  const double rank = by_pattern(config, "rank_pattern", module, static_cast<double>(common));
+  double of(const std::string& module, double fallback) const {
+    const auto found =
+        std::find_if(numbers_.begin(), numbers_.end(), [&](const auto& number) { return number.first.pick(module); });
+    return found == numbers_.end() ? fallback : found->second;
+  }
+
+ private:
+  std::vector<std::pair<adapters::TargetModules, double>> numbers_;
+};
+
+std::int64_t rank_of(const NumbersByModule& ranks, const std::string& module, std::int64_t common) {
+  const double rank = ranks.of(module, static_cast<double>(common));
   if (!(rank >= 1 && rank <= 1e9))
     fail(Category::Corruption, "adapter_config.json: r", "gives {} the rank {}; a rank is at least 1", module, rank);
   return static_cast<std::int64_t>(rank);
@@ -293,6 +312,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
          settings.dropout);
   settings.rslora = config.value("use_rslora", false);
   settings.dora = config.value("use_dora", false);
+  const NumbersByModule ranks(config, "rank_pattern"), alphas(config, "alpha_pattern");
   std::map<std::string, at::Tensor> by_name;
   for (const auto& tensor : tensors) by_name[tensor.name] = tensor.value;
   std::vector<Target> targets;
@@ -302,7 +322,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     const auto a = by_name.find(entry.module() + ".lora_A.weight");
     const auto b = by_name.find(entry.module() + ".lora_B.weight");
     if (a == by_name.end() || b == by_name.end()) continue;
-    const std::int64_t rank = rank_of(config, entry.module(), settings.rank);
+    const std::int64_t rank = rank_of(ranks, entry.module(), settings.rank);
     if (a->second.sizes() != at::IntArrayRef({rank, entry.in}) ||
         b->second.sizes() != at::IntArrayRef({entry.out, rank})) {
       fail(Category::Corruption, a->first, "shapes do not fit rank {} on a map from {} to {} features", rank, entry.in,
@@ -310,7 +330,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     }
     Target target;
     target.entry = entry;
-    target.alpha = by_pattern(config, "alpha_pattern", entry.module(), settings.alpha);
+    target.alpha = alphas.of(entry.module(), settings.alpha);
     target.a = trainable(a->second, model);
     target.b = trainable(b->second, model);
     if (settings.dora) {

@@ -181,7 +181,8 @@ class Llama : public Model {
   }
 
   at::Tensor normalised(const Context& context, const at::Tensor& x, const Norm& norm) const {
-    return norm.weight < 0 ? x.to(dtype()) : context.rms_norm(norm, x, config_.norm_eps, config_.norm_weight);
+    if (norm.weight >= 0) return context.rms_norm(norm, x, config_.norm_eps, config_.norm_weight);
+    return x.scalar_type() == dtype() ? x : x.to(dtype());
   }
 
   static std::vector<at::Tensor> outputs(const Context& context, const Maps& maps, const at::Tensor& x) {
@@ -200,16 +201,16 @@ class Llama : public Model {
     const at::Tensor attended = residual(x, normalised(context, read, layer.attention.after));
     const at::Tensor normed = normalised(context, attended, layer.mlp.before);
     const auto gate_up = outputs(context, layer.gate_up, normed);
-    const at::Tensor down =
-        context.sublayer(layer.down.site, normed, context.linear(layer.down, gated(activate_, gate_up[0], gate_up[1])));
+    const at::Tensor down = context.sublayer(layer.down.site, normed,
+                                             context.linear_of_gated(layer.down, activate_, gate_up[0], gate_up[1]));
     return residual(attended, normalised(context, down, layer.mlp.after));
   }
 
   // Queries or keys [N, heads · D] → [N, heads, D], normalised and rotated.
   at::Tensor positioned(const Context& context, const at::Tensor& x, const Norm& norm, const RopeTable& table) const {
-    const bool all = config_.qk_norm == QkNorm::AllHeads;
-    const at::Tensor heads = (all ? normalised(context, x, norm) : x).reshape({x.size(0), -1, config_.head_dim});
-    return rotate(all ? heads : normalised(context, heads, norm), table);
+    const std::int64_t dim = config_.head_dim;
+    if (config_.qk_norm != QkNorm::Head) return rotate(normalised(context, x, norm), dim, table);
+    return rotate(normalised(context, x.reshape({x.size(0), -1, dim}), norm), table);
   }
 
   at::Tensor self_attention(const Pass& pass, std::int64_t l, const at::Tensor& x) const {

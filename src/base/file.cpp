@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -46,11 +47,6 @@ struct stat status_of_file(int descriptor, const std::filesystem::path& path, bo
 
 constexpr std::string_view kTemporary = ".tmp-";
 
-std::filesystem::path temporary_beside(std::filesystem::path path) {
-  path += std::string(kTemporary) + std::to_string(::getpid());
-  return path;
-}
-
 bool is_temporary(const std::string& name) {
   const auto at = name.rfind(kTemporary);
   return at != std::string::npos && at + kTemporary.size() < name.size() &&
@@ -58,6 +54,11 @@ bool is_temporary(const std::string& name) {
 }
 
 }  // namespace
+
+std::filesystem::path temporary_beside(std::filesystem::path path) {
+  path += fmt::format("{}{}{:010}", kTemporary, ::getpid(), std::random_device{}());
+  return path;
+}
 
 void fail_write(const std::filesystem::path& path, const char* doing) {
   const int error = errno;
@@ -133,8 +134,10 @@ bool FileStream::read(std::string& buffer, std::size_t bytes) {
 
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
   if (path_.has_parent_path()) make_folder(path_.parent_path());
-  temporary_ = temporary_beside(path_);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  do {
+    temporary_ = temporary_beside(path_);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) fail_write(path_, "created");
 }
 

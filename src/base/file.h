@@ -54,6 +54,10 @@ class FileStream {
   std::uint64_t position_ = 0;
 };
 
+/// A name beside `path` for what is not whole yet. No other process draws the same, also not one of the same id in
+/// another container; remove_leftovers() knows such names.
+std::filesystem::path temporary_beside(std::filesystem::path path);
+
 /// Writes to a temporary file beside `path`; commit() syncs it and renames it over `path`. Destroyed without commit(),
 /// it leaves nothing behind. write() and commit() throw Io (no permission) or ResourceExhausted (disk full, quota).
 /// Creates missing parent folders.

@@ -1,16 +1,12 @@
 #include "checkpoint/hub.h"
 
-#include <fcntl.h>
 #include <fnmatch.h>
-#include <unistd.h>
 
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,10 +16,10 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/interrupt.h"
 #include "base/progress.h"
 #include "base/suggest.h"
 #include "checkpoint/http_get.h"
+#include "checkpoint/partial_file.h"
 
 namespace graft {
 namespace {
@@ -103,52 +99,6 @@ std::vector<RemoteFile> needed(const std::vector<RemoteFile>& all) {
   }
   return chosen;
 }
-
-// An unfinished download: bytes are appended, so that it can go on later.
-class PartialFile {
- public:
-  explicit PartialFile(fs::path path) : path_(std::move(path)) {
-    make_folder(path_.parent_path());
-    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (descriptor_ < 0) fail_with_errno();
-    size_ = static_cast<std::uint64_t>(std::max<off_t>(0, ::lseek(descriptor_, 0, SEEK_END)));
-  }
-  ~PartialFile() { ::close(descriptor_); }
-  PartialFile(const PartialFile&) = delete;
-
-  std::uint64_t size() const { return size_; }
-
-  void restart() {
-    if (::ftruncate(descriptor_, 0) != 0 || ::lseek(descriptor_, 0, SEEK_SET) < 0) fail_with_errno();
-    size_ = 0;
-  }
-
-  void append(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail_with_errno();
-      bytes.remove_prefix(static_cast<std::size_t>(written));
-      size_ += static_cast<std::uint64_t>(written);
-    }
-  }
-
-  void sync() const {
-    if (::fsync(descriptor_) != 0) fail_with_errno();
-  }
-
- private:
-  [[noreturn]] void fail_with_errno() const {
-    const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
-    fail(full ? Category::ResourceExhausted : Category::Io, path_.string(), "cannot be written: {}; {}",
-         std::strerror(errno),
-         full ? "free some space or point HF_HOME elsewhere" : "point HF_HOME to a folder you may write to");
-  }
-
-  fs::path path_;
-  int descriptor_ = -1;
-  std::uint64_t size_ = 0;
-};
 
 class Hub {
  public:
@@ -301,28 +251,24 @@ class Hub {
   void download(const RemoteFile& file, const fs::path& target) {
     fs::path partial = target;
     partial += ".incomplete";
+    PartialFile out(partial, file.name);
+    if (fs::exists(target)) return out.discard();  // another process has fetched it meanwhile
     std::string promised = file.hash;
     std::optional<std::uint64_t> size = file.size;
     for (int attempt = 1;; ++attempt) {
       try {
-        transfer(file, partial, promised, size);
+        transfer(file, out, promised, size);
         break;
       } catch (const Error& error) {
         // A broken connection goes on where it stopped; anything else is not mended by trying again.
-        if (error.category() != Category::Io || attempt == kAttempts || !fs::exists(partial) ||
-            fs::file_size(partial) == 0)
-          throw;
+        if (error.category() != Category::Io || attempt == kAttempts || out.size() == 0) throw;
       }
     }
-    verify(file, partial, promised, size);
-    std::error_code failed;
-    fs::rename(partial, target, failed);
-    if (failed) fail(Category::Io, target.string(), "cannot be created: {}", failed.message());
+    verify(file, out, promised, size);
+    out.become(target);
   }
 
-  void transfer(const RemoteFile& file, const fs::path& partial, std::string& promised,
-                std::optional<std::uint64_t>& size) {
-    PartialFile out(partial);
+  void transfer(const RemoteFile& file, PartialFile& out, std::string& promised, std::optional<std::uint64_t>& size) {
     if (size && out.size() == *size && *size > 0) return;
     if (size && out.size() > *size) out.restart();
     std::unique_ptr<Progress> progress;
@@ -376,31 +322,32 @@ class Hub {
   }
 
   // A part that failed here would fail for ever if it were kept.
-  void verify(const RemoteFile& file, const fs::path& partial, const std::string& promised,
+  void verify(const RemoteFile& file, const PartialFile& partial, const std::string& promised,
               std::optional<std::uint64_t> size) const {
-    const std::uint64_t have = fs::file_size(partial);
+    const std::uint64_t have = partial.size();
     std::string problem;
     if (size && have != *size) problem = fmt::format("has {} bytes, {} were promised", have, *size);
     if (problem.empty() && promised.size() == 64) {
       Sha256 hash;
-      hash.update(MappedFile(partial).bytes());
+      hash.update(MappedFile(partial.path()).bytes());
       const std::string found = hash.finish();
       if (found != promised) problem = fmt::format("has SHA-256 {}, {} was promised", found, promised);
     }
     if (problem.empty()) return;
-    fs::remove(partial);
+    partial.discard();
     fail(Category::Corruption, repository_ + ": " + file.name, "{}; the download was thrown away, try again", problem);
   }
 
   void link(const fs::path& place, const fs::path& target) const {
     make_folder(place.parent_path());
-    fs::path temporary = place;
-    temporary += fmt::format(".tmp-{}", ::getpid());
+    const fs::path temporary = temporary_beside(place);
     std::error_code error;
-    fs::remove(temporary, error);
     fs::create_symlink(fs::relative(target, place.parent_path()), temporary, error);
     if (!error) fs::rename(temporary, place, error);
-    if (error) fail(Category::Io, place.string(), "cannot be linked: {}", error.message());
+    if (!error) return;
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    fail(Category::Io, place.string(), "cannot be linked: {}", error.message());
   }
 
   std::string repository_;

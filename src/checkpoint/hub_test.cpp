@@ -3,6 +3,8 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <filesystem>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -22,7 +24,10 @@ class FakeHub {
   explicit FakeHub(std::string weights) : weights_(std::move(weights)), promised_(sha256(weights_)) {
     server_.Get("/api/models/org/model/revision/main", [this](const httplib::Request& request,
                                                               httplib::Response& response) {
-      token_ = request.get_header_value("Authorization");
+      {
+        const std::lock_guard lock(mutex_);
+        token_ = request.get_header_value("Authorization");
+      }
       const std::string listing = R"({"sha":"c0ffee","siblings":[{"rfilename":"config.json","blobId":"abc","size":2},
         {"rfilename":"pytorch_model.bin","blobId":"def","size":1},{"rfilename":"README.md","blobId":"123","size":1},
         {"rfilename":")" + weight_name_ +
@@ -40,7 +45,10 @@ class FakeHub {
     server_.Get("/cdn", [this](const httplib::Request& request, httplib::Response& response) {
       ++requests_;
       leaked_ = leaked_ || request.has_header("Authorization");
-      ranges_ += request.get_header_value("Range") + ";";
+      {
+        const std::lock_guard lock(mutex_);
+        ranges_ += request.get_header_value("Range") + ";";
+      }
       response.set_content_provider(weights_.size(), "application/octet-stream",
                                     [this](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
                                       const std::size_t end = offset + std::min(length, std::size_t{1000});
@@ -80,6 +88,7 @@ class FakeHub {
 
  private:
   httplib::Server server_;
+  std::mutex mutex_;  // of token_ and ranges_
   int port_ = 0;
   std::thread thread_;
 };
@@ -120,6 +129,19 @@ TEST(Hub, GoesOnWithThePartOfAnEarlierRun) {
   const auto snapshot = pull("org/model", hub.options(folder.path()));
   EXPECT_EQ(read_file(snapshot / "model.safetensors"), hub.weights_);
   EXPECT_EQ(hub.ranges_, "bytes=70000-;");
+}
+
+// A lock of a file is one of its descriptor, so that two threads meet as two processes do.
+TEST(Hub, WhoWantsTheSameMeanwhileWaits) {
+  const Folder folder;
+  FakeHub hub(std::string(2'000'000, 'w'));
+  const auto pulled = [&] { return read_file(pull("org/model", hub.options(folder.path())) / "model.safetensors"); };
+  auto first = std::async(std::launch::async, pulled), second = std::async(std::launch::async, pulled);
+  EXPECT_EQ(first.get(), hub.weights_);
+  EXPECT_EQ(second.get(), hub.weights_);
+  EXPECT_EQ(hub.requests_, 1);
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path() / "models--org--model/blobs"))
+    EXPECT_NE(entry.path().extension(), ".incomplete") << entry.path();
 }
 
 TEST(Hub, RefusesAWrongHashAndKeepsNothingOfIt) {

@@ -121,9 +121,21 @@ TEST(Safetensors, ShardsNeedTheirIndexToBeRight) {
   expect_error(Category::NotFound, "three.safetensors",
                [&] { open_checkpoint(index(R"({"a":"three.safetensors"})")); });
   expect_error(Category::Corruption, "'b' is not in", [&] { open_checkpoint(index(R"({"b":"one.safetensors"})")); });
-  expect_error(Category::Corruption, "beside the index",
-               [&] { open_checkpoint(index(R"({"a":"../one.safetensors"})")); });
+  for (const char* elsewhere : {"../one.safetensors", "..", ".", ""}) {
+    expect_error(Category::Corruption, "beside the index",
+                 [&] { open_checkpoint(index(fmt::format(R"({{"a":"{}"}})", elsewhere))); });
+  }
   expect_error(Category::Corruption, "weight_map", [&] { open_checkpoint(index("[]")); });
+}
+
+TEST(Safetensors, AnIndexThatLeadsBackToItselfIsRefused) {
+  const Folder folder;
+  const auto index = folder.file("model.safetensors.index.json", R"({"weight_map":{"a":"other.index.json"}})");
+  folder.file("other.index.json", R"({"weight_map":{"a":"model.safetensors.index.json"}})");
+  expect_error(Category::Corruption, "'other.index.json'", [&] { open_checkpoint(index); });
+  std::filesystem::create_directories(folder.path() / "shard");
+  folder.file("model.safetensors.index.json", R"({"weight_map":{"a":"shard"}})");
+  expect_error(Category::Corruption, "is no file", [&] { open_checkpoint(index); });
 }
 
 TEST(OpenCheckpoint, SaysWhatItLookedFor) {

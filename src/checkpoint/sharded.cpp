@@ -13,6 +13,13 @@ namespace {
 
 using nlohmann::json;
 
+// A shard lies beside its index: a path could reach any file of the machine. An index among them, or the folder, would
+// lead back to where it is named, without end.
+bool is_shard_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && std::filesystem::path(name).filename() == name &&
+         !name.ends_with(".index.json");
+}
+
 class Sharded : public TensorSource {
  public:
   explicit Sharded(const std::filesystem::path& index) : where_(index.string()) {
@@ -55,10 +62,10 @@ class Sharded : public TensorSource {
     std::map<std::string, std::string> places;
     for (const auto& [tensor, file] : index["weight_map"].items()) {
       const std::string shard = file.is_string() ? file.get<std::string>() : "";
-      // A shard lies beside its index: a path could reach any file of the machine.
-      if (shard.empty() || std::filesystem::path(shard).filename() != shard || shard == "..") {
-        fail(Category::Corruption, where_, "weight_map['{}'] is '{}', not the name of a file beside the index",
-             printable(tensor), printable(shard));
+      if (!is_shard_name(shard)) {
+        fail(Category::Corruption, where_,
+             "weight_map['{}'] is '{}', not the name of a file of weights beside the index", printable(tensor),
+             printable(shard));
       }
       places[tensor] = shard;
     }
@@ -70,6 +77,8 @@ class Sharded : public TensorSource {
       fail(Category::NotFound, where_, "names the shard '{}', which is not there; fetch it too",
            path.filename().string());
     }
+    if (!std::filesystem::is_regular_file(path))
+      fail(Category::Corruption, where_, "names the shard '{}', which is no file", path.filename().string());
     shards_.push_back(open_checkpoint(path));
     files_.push_back(path);
     for (TensorInfo info : shards_.back()->tensors()) {

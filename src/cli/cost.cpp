@@ -13,6 +13,7 @@
 #include "cli/core/columns.h"
 #include "cli/core/job.h"
 #include "cli/core/options.h"
+#include "cli/core/tune_settings.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
 #include "train/cost_table.h"
@@ -188,18 +189,6 @@ Tokens given_tokens() {
   return {example, example, {shots, shot_tokens}};
 }
 
-std::unique_ptr<Adapter> adapter_of(const RunConfig& config, const Model& model) {
-  const MethodChoice method(config.method.name);
-  nlohmann::json options = method_options(config);
-  // Words to begin from cost nothing.
-  for (const Method* part : method.parts()) {
-    if (std::string(part->options).find("init_text") == std::string::npos) continue;
-    (method.single() ? options : options[part->name]).erase("init_text");
-  }
-  Rng rng(0);
-  return method.create(model, options, rng);
-}
-
 // Without a file of its own the method leaves a whole model, in the dtype of the one it began with.
 std::int64_t stored_bytes(const RunConfig& config, const Model& model, const Adapter& adapter) {
   if (MethodChoice(config.method.name).has_adapter_file()) return adapter_file_bytes(adapter);
@@ -325,7 +314,7 @@ int run() {
   question.method = config.method.name;
   std::unique_ptr<Adapter> adapter;
   if (question.model.outline != nullptr) {
-    adapter = adapter_of(config, *question.model.outline);
+    adapter = counted_adapter(config, *question.model.outline);
     question.adapter = adapter.get();
     question.file = stored_bytes(config, *question.model.outline, *adapter);
   }

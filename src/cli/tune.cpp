@@ -69,7 +69,7 @@ int run() {
   refuse_other_run(config);  // before anything is loaded
   const MemoryBudget budget = memory_budget(memory);
   Job job = open_job(config);
-  const MemoryFit fit = fit_memory(job, budget);
+  const MemoryFit fit = fit_memory(job, budget, /*trains=*/steps_left(config) > 0);
   refuse_unfitting(fit);
   TuneRun run(std::move(job));
   run.announce();
@@ -96,10 +96,9 @@ void print_plan(const TunePlan& plan, const MemoryFit& fit) {
                human_seconds(plan.evaluate_seconds), plan.writes ? " (as long as the base model's texts are)" : "");
   fmt::print("in all    {}\n", human_seconds(plan.seconds()));
   if (plan.fits()) return;
-  fmt::print("\nIt does not fit. What would take less:\n");
-  for (const auto& change : plan.changes)
-    fmt::print("  {:<60}  {}{}\n", change.setting, bytes(change.memory),
-               change.memory <= plan.available ? ", fits" : "");
+  fmt::print("\nIt does not fit.{}\n", fit.changes.empty() ? "" : " What would take less:");
+  for (const auto& change : fit.changes)
+    fmt::print("  {:<60}  {}{}\n", change.setting, bytes(change.bytes), change.fits ? ", fits" : "");
 }
 
 void plan(bool json) {
@@ -111,8 +110,10 @@ void plan(bool json) {
   const TunePlan plan = plan_tuning(job, budget.bytes);
   if (!json) return print_plan(plan, fit);
   nlohmann::json changes = nlohmann::json::array();
-  for (const auto& change : plan.changes)
-    changes.push_back({{"setting", change.setting}, {"memory_bytes", change.memory}});
+  if (!plan.fits()) {
+    for (const auto& change : fit.changes)
+      changes.push_back({{"setting", change.setting}, {"memory_bytes", change.bytes}, {"fits", change.fits}});
+  }
   fmt::print("{}\n", nlohmann::json{{"memory_bytes", plan.memory},
                                     {"available_bytes", plan.available},
                                     {"fits", plan.fits()},
@@ -151,8 +152,8 @@ const Verb tune{
     "  graft tune --model ./t0 --task rte --data rte/ --method lora --set method.options.rank=4 --output runs/rte\n"
     "  graft tune --model ./t0 --task rte --task boolq --task wic --data 'tfew/{task}/*.jsonl' --recipe "
     "ia3-pretraining --output runs/vectors\n"
-    "  graft tune --model ./t0-11b --task rte --data rte/ --set train.precision=bfloat16 --memory 20GiB --output "
-    "runs/rte-11b\n"
+    "  graft tune --model ./t0-11b-bf16 --task rte --data rte/ --set train.precision=bfloat16 --memory 20GiB --output "
+    "runs/rte-11b   (its files hold bfloat16: weights that are converted while loading would have to fit)\n"
     "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --start-from t03b_ia3_finish.pt --output runs/cb\n",
     declare,
     run,

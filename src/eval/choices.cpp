@@ -10,7 +10,9 @@
 #include "data/unicode.h"
 #include "eval/choice_tree.h"
 #include "nn/chosen_log_probability.h"
+#include "nn/kernels/any_row.h"
 #include "nn/layer_checkpoint.h"
+#include "nn/learns.h"
 #include "text/unicode.h"
 
 namespace graft {
@@ -157,6 +159,7 @@ struct Block {
   std::vector<std::int64_t> local;    // row of this block, per scored token
   std::vector<std::int64_t> targets;  // per scored token
   std::vector<std::int64_t> order;    // index of the scored token
+  bool at_once = false;               // goes backward while its logits are there
 };
 
 std::vector<Block> blocks_of(const std::vector<ScoredToken>& scored) {
@@ -179,19 +182,48 @@ std::vector<Block> blocks_of(const std::vector<ScoredToken>& scored) {
   return blocks;
 }
 
-std::int64_t logit_bytes(const std::vector<Block>& blocks, const Model& model) {
-  const auto rows = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0}, [](auto sum, const Block& block) {
-    return sum + static_cast<std::int64_t>(block.rows.size());
-  });
-  return rows * model.config().vocab_size * static_cast<std::int64_t>(c10::elementSize(model.dtype()));
-}
-
 // [scored tokens of the block]; empty where none is smoothed.
 at::Tensor smoothing_of(const std::vector<ScoredToken>& scored, const Block& block) {
   std::vector<float> values;
   for (const auto i : block.order) values.push_back(static_cast<float>(scored[static_cast<std::size_t>(i)].smoothing));
   const bool any = std::any_of(values.begin(), values.end(), [](float value) { return value != 0; });
   return at::tensor(any ? values : std::vector<float>(), at::kFloat);
+}
+
+// Whether each row has one target, and no more is trained than what the hidden states come from.
+bool goes_backward_at_once(const Block& block, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
+                           const ForwardOptions& options) {
+  return learns(hidden) && rows::readable(hidden) && replacing(options.slots) == nullptr &&
+         block.rows.size() == block.targets.size() && smoothing_of(scored, block).numel() == 0;
+}
+
+// Of the logits that are kept for the backward pass.
+std::int64_t logit_bytes(const std::vector<Block>& blocks, const Model& model) {
+  const auto rows = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0}, [](auto sum, const Block& block) {
+    return sum + (block.at_once ? 0 : static_cast<std::int64_t>(block.rows.size()));
+  });
+  return rows * model.config().vocab_size * static_cast<std::int64_t>(c10::elementSize(model.dtype()));
+}
+
+// log p of the block's tokens, from hidden rows; whether each is the likeliest goes into `best`, where that is given.
+LayerFunction score_of(const Model& model, const Block& block, const at::Tensor& smoothing,
+                       const ForwardOptions& options, std::vector<at::Tensor>* best) {
+  const auto device = smoothing.device();
+  const at::Tensor local = at::tensor(block.local, at::kLong).to(device),
+                   targets = at::tensor(block.targets, at::kLong).to(device);
+  if (block.at_once) {
+    return [&model, options, targets](const std::vector<at::Tensor>& inputs) {
+      return target_log_probability([&](const at::Tensor& rows) { return model.logits(rows, options); }, inputs[0],
+                                    targets);
+    };
+  }
+  return [&model, best, options, local, targets, smoothing](const std::vector<at::Tensor>& inputs) {
+    const at::Tensor logits = model.logits(inputs[0], options);
+    if (best != nullptr) best->push_back(logits.argmax(-1).index_select(0, local) == targets);
+    if (smoothing.numel() == 0) return chosen_log_probability(logits, local, targets);
+    const at::Tensor log_p = at::log_softmax(logits, -1, at::kFloat);
+    return log_p.index({local, targets}) * (1 - smoothing) + log_p.mean(-1).index_select(0, local) * smoothing;
+  };
 }
 
 void refuse_continuation(const Example& example) {
@@ -319,26 +351,18 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
 
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                         const ForwardOptions& options, at::Tensor* likeliest) {
-  const auto blocks = blocks_of(scored);
+  auto blocks = blocks_of(scored);
+  for (Block& block : blocks)
+    block.at_once = likeliest == nullptr && goes_backward_at_once(block, scored, hidden, options);
   const bool recomputed = logit_bytes(blocks, model) > options.kept_logit_bytes;
+  const auto device = hidden.device();
   std::vector<at::Tensor> parts, best;
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {
-    const auto device = hidden.device();
-    const at::Tensor local = at::tensor(block.local, at::kLong).to(device),
-                     targets = at::tensor(block.targets, at::kLong).to(device);
     const at::Tensor smoothing = smoothing_of(scored, block).to(device);
-    std::vector<at::Tensor>* const compared = likeliest == nullptr ? nullptr : &best;
-    const LayerFunction score = [&model, compared, options, local, targets,
-                                 smoothing](const std::vector<at::Tensor>& inputs) {
-      const at::Tensor logits = model.logits(inputs[0], options);
-      if (compared != nullptr) compared->push_back(logits.argmax(-1).index_select(0, local) == targets);
-      if (smoothing.numel() == 0) return chosen_log_probability(logits, local, targets);
-      const at::Tensor log_p = at::log_softmax(logits, -1, at::kFloat);
-      return log_p.index({local, targets}) * (1 - smoothing) + log_p.mean(-1).index_select(0, local) * smoothing;
-    };
+    const LayerFunction score = score_of(model, block, smoothing, options, likeliest == nullptr ? nullptr : &best);
     const at::Tensor rows = hidden.index_select(0, at::tensor(block.rows, at::kLong).to(device));
-    parts.push_back(recomputed ? checkpointed(score, {rows}) : score({rows}));
+    parts.push_back(recomputed && !block.at_once ? checkpointed(score, {rows}) : score({rows}));
     order.insert(order.end(), block.order.begin(), block.order.end());
   }
   std::vector<std::int64_t> place(order.size());

@@ -42,7 +42,8 @@ std::vector<WrittenText> write_texts(const Model& model, const std::vector<Choic
   if (how.beam.beams > 1) how.stop.clear();
   const std::int32_t slot = how.slots.empty() ? -1 : 0;
   std::optional<ReadPrefix> prefix;
-  if (!options.prefix.empty()) how.prefix = &prefix.emplace(model, options.prefix, how.slots, slot, how.activations);
+  if (!options.prefix.empty())
+    how.prefix = &prefix.emplace(model, options.prefix, how.slots, slot, how.activations, how.kv_cache);
   while (texts.size() < examples.size()) {
     const auto prompts = next_batch(examples, texts.size(), slot, options);
     const auto generated = generate(model, prompts, how);

@@ -1,15 +1,35 @@
 #include "generate/cached_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
 
 #include "generate/read_prefix.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
 
+constexpr std::int64_t kLeastPerThread = 1 << 14, kRun = 1 << 12;  // values
+
+// Looked at while they are written.
 at::Tensor finite_logits(const Model& model, const at::Tensor& hidden, const ForwardOptions& options) {
-  const at::Tensor logits = model.logits(hidden, options).to(at::kCPU, at::kFloat).contiguous();
-  if (!logits.sum().isfinite().item<bool>()) fail_not_finite(model, "logits");
+  const at::Tensor made = model.logits(hidden, options);
+  const at::Tensor given = (rows::readable(made) ? made : made.to(at::kCPU, at::kFloat)).contiguous();
+  const bool wide = given.scalar_type() == at::kFloat;
+  const at::Tensor logits = wide ? given : at::empty(given.sizes(), given.options().dtype(at::kFloat));
+  auto* values = logits.data_ptr<float>();
+  std::atomic<bool> finite{true};
+  at::parallel_for(0, given.numel(), kLeastPerThread, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t first = begin; first < end; first += kRun) {
+      const std::int64_t count = std::min(kRun, end - first);
+      if (!wide) rows::read(given, first, values + first, count);
+      if (!rows::finite(values + first, count)) finite = false;
+    }
+  });
+  if (!finite) fail_not_finite(model, "logits");
   return logits;
 }
 

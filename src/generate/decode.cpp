@@ -12,6 +12,7 @@
 #include "generate/cached_step.h"
 #include "generate/read_prefix.h"
 #include "generate/text_stream.h"
+#include "nn/attention.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
@@ -19,6 +20,9 @@ namespace {
 
 // As many rows take the matrices from memory once (nn/kernels), and cost least for what they may bring.
 constexpr std::int64_t kTokensOfOneReading = 8;
+
+static_assert(kFewQueries >= kMostProposed + 1,
+              "a pass reads a token and what is proposed behind it: one by one, or a text would depend on how many");
 
 class Sequence {
  public:

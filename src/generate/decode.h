@@ -55,7 +55,7 @@ struct GenerateOptions {
   /// Exact where every digit of a float32 model counts.
   Activations activations = Activations::EightBit;
   KvFormat kv_cache = KvFormat::Dense;
-  /// What every prompt begins with and goes on from, read already (read_prefix.h); null: none.
+  /// What every prompt begins with and goes on from, read already, in the same format (read_prefix.h); null: none.
   const ReadPrefix* prefix = nullptr;
 };
 
@@ -76,7 +76,7 @@ using OnToken = std::function<bool(std::size_t sequence, std::int64_t token, con
 /// context; with beams, the best text of a search (beam.h), of which on_token hears nothing. After Ctrl-C every
 /// sequence that still runs ends as Cancelled with what it has. Throws InvalidArgument for an empty prompt, one that
 /// leaves no room in the context (with both numbers), one that does not begin with `prefix` or is no longer or of
-/// another slot, or a bad option.
+/// another slot, a prefix kept in another format, or a bad option.
 ///
 /// With options.speculation the text itself proposes what may follow, and a pass verifies that: from the logits behind
 /// each proposed token the next one is drawn as ever, with the same random numbers, until it is another than proposed.

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 
 #include "adapters/core/method.h"
 #include "base/error.h"
@@ -98,6 +99,23 @@ TEST(Generate, APrefixThatWasReadChangesNoText) {
     EXPECT_EQ(generate(*model, prompts, options)[2].tokens, alone[2].tokens) << "it is read again and again";
     EXPECT_EQ(prefix.cache().length(0), 6);
   }
+}
+
+TEST(Generate, APrefixIsKeptAsTheTextsBehindIt) {
+  const auto model = tiny_llama();
+  const std::vector<std::int64_t> shared = {5, 200, 31, 9, 9, 7};
+  std::vector<Prompt> prompts(1);
+  prompts[0].tokens = {5, 200, 31, 9, 9, 7, 40};
+  auto options = greedy(12);
+  options.kv_cache = KvFormat::EightBit;
+  const auto alone = generate(*model, prompts, options);
+  const ReadPrefix prefix(*model, shared, {}, -1, Activations::EightBit, KvFormat::EightBit);
+  EXPECT_TRUE(prefix.cache().visible(0, 0).first.scales.defined());
+  options.prefix = &prefix;
+  EXPECT_EQ(generate(*model, prompts, options)[0].tokens, alone[0].tokens);
+  const ReadPrefix dense(*model, shared, {}, -1, Activations::EightBit);
+  options.prefix = &dense;
+  EXPECT_THROW(generate(*model, prompts, options), Error);
 }
 
 TEST(Generate, APromptThatDoesNotGoOnFromThePrefixIsRefused) {
@@ -246,6 +264,25 @@ TEST(Generate, VirtualTokensTakePositionsOfTheContext) {
   EXPECT_EQ(generate(*model, {{longer, 0, -1}}, options)[0].tokens.size(), 10u) << "the base model has them all";
   options.beam.beams = 2;
   EXPECT_EQ(generate(*model, {{prompt, 0, 0}}, options)[0].tokens.size(), 5u);
+}
+
+TEST(Generate, LogitsAreTheModelsOwnAndAreFinite) {
+  StepInput input;
+  input.decoder.add({5, 9, 200});
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const auto model = tiny_llama("256", {dtype});
+    const at::Tensor got = all_logits(*model, input, {}), want = model->logits(model->forward(input));
+    EXPECT_EQ(got.scalar_type(), at::kFloat);
+    EXPECT_TRUE(at::equal(got, want.to(at::kFloat)));
+    const auto broken_head = [](const std::string& name, const std::vector<std::int64_t>& shape) {
+      at::Tensor values = at::ones(shape) * 0.01;
+      if (name == "lm_head.weight") values[kVocabulary - 1][0] = std::numeric_limits<float>::infinity();
+      return values;
+    };
+    const auto broken = llama_of(broken_head, false, "\"eos_token_id\":256", {dtype});
+    EXPECT_THROW(all_logits(*broken, input, {}), Error);
+    EXPECT_THROW(last_logits(*broken, input, {}), Error);
+  }
 }
 
 TEST(Generate, ACallbackCanEndASequence) {

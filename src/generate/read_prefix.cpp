@@ -8,8 +8,8 @@
 namespace graft {
 
 ReadPrefix::ReadPrefix(const Model& model, std::vector<std::int64_t> tokens, const std::vector<const SiteHooks*>& slots,
-                       std::int32_t slot, Activations activations)
-    : tokens_(std::move(tokens)), slot_(slot), cache_(model.cache_layers()) {
+                       std::int32_t slot, Activations activations, KvFormat kv_cache)
+    : tokens_(std::move(tokens)), slot_(slot), cache_(model.cache_layers(), kv_cache) {
   if (tokens_.empty()) fail(Category::InvalidArgument, "prefix", "is empty; give at least one token");
   if (model.encoder_decoder())
     fail(Category::InvalidArgument, "prefix", "an encoder reads a prompt as a whole; put the prefix into each");

@@ -12,10 +12,11 @@ namespace graft {
 /// Not thread-safe beside itself being made; read-only afterwards. What it was made with must outlive it.
 class ReadPrefix {
  public:
-  /// Reads `tokens`, at least one, with adapter slot `slot` of `slots` (-1: the base model). Throws InvalidArgument for
-  /// no tokens, and for an encoder–decoder model, whose encoder reads a prompt as a whole.
+  /// Reads `tokens`, at least one, with adapter slot `slot` of `slots` (-1: the base model), and keeps their keys and
+  /// values in the format of what goes on from them (GenerateOptions::kv_cache). Throws InvalidArgument for no tokens,
+  /// and for an encoder–decoder model, whose encoder reads a prompt as a whole.
   ReadPrefix(const Model& model, std::vector<std::int64_t> tokens, const std::vector<const SiteHooks*>& slots,
-             std::int32_t slot, Activations activations);
+             std::int32_t slot, Activations activations, KvFormat kv_cache = KvFormat::Dense);
 
   const std::vector<std::int64_t>& tokens() const { return tokens_; }
   std::int32_t slot() const { return slot_; }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <unordered_set>
 
 #include "base/error.h"
+#include "nn/kernels/rows.h"
 
 namespace graft {
 namespace {
@@ -83,16 +85,27 @@ void ban_repeated_ngrams(std::span<float> logits, std::span<const std::int64_t> 
 }
 
 std::int64_t best_token(std::span<const float> logits) {
-  std::size_t best = 0;
-  bool broken = logits.empty();
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    broken |= std::isnan(logits[i]);
-    if (logits[i] > logits[best]) best = i;
+  // Of a block the largest value is found for many at a time; only then where in it that is, one after the other.
+  constexpr std::size_t kBlock = 1024;
+  float largest = -std::numeric_limits<float>::infinity();
+  std::size_t where = 0;
+  bool broken = false;
+  for (std::size_t first = 0; first < logits.size(); first += kBlock) {
+    const auto block = logits.subspan(first, std::min(kBlock, logits.size() - first));
+    const auto count = static_cast<std::int64_t>(block.size());
+    if (!rows::finite(block.data(), count))
+      broken |= std::any_of(block.begin(), block.end(), [](float logit) { return std::isnan(logit); });
+    const float here = rows::largest(block.data(), count);
+    if (here > largest) {
+      largest = here;
+      where = first;
+    }
   }
-  if (broken || !std::isfinite(logits[best])) {
+  if (broken || !std::isfinite(largest)) {
     fail(Category::Corruption, "logits", "are not finite numbers; the weights or the adapter hold NaN or infinity");
   }
-  return static_cast<std::int64_t>(best);
+  const auto from = logits.begin() + static_cast<std::ptrdiff_t>(where);
+  return std::find(from, logits.end(), largest) - logits.begin();
 }
 
 std::vector<Candidate> candidates(std::span<const float> logits, const SamplingOptions& options) {

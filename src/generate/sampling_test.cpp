@@ -120,6 +120,20 @@ TEST(Sampling, ForbiddenTokensAreNeverDrawn) {
   }
 }
 
+TEST(Sampling, TheBestTokenIsTheFirstOfTheLargest) {
+  for (const std::size_t size : {1u, 16u, 1024u, 1025u, 3000u}) {
+    for (const std::size_t best : {std::size_t{0}, size / 2, size - 1}) {
+      std::vector<float> logits(size, -1.0f);
+      logits[best] = logits[size - 1] = -0.5f;
+      EXPECT_EQ(best_token(logits), static_cast<std::int64_t>(best)) << size;
+      if (best > 0) logits[0] = -std::numeric_limits<float>::infinity();
+      EXPECT_EQ(best_token(logits), static_cast<std::int64_t>(best)) << size;
+      logits[size / 3] = std::numeric_limits<float>::quiet_NaN();
+      EXPECT_THROW(best_token(logits), Error) << size;
+    }
+  }
+}
+
 TEST(Sampling, BrokenLogitsAreAnError) {
   const std::vector<float> broken = {0.0f, std::numeric_limits<float>::quiet_NaN()};
   EXPECT_THROW(best_token(broken), Error);

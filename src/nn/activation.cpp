@@ -19,13 +19,13 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kRun = 512;
+constexpr std::int64_t kRun = 512, kRunsPerThread = 16;  // an exponential each: less of them are worth a thread
 using Run = std::array<float, kRun>;
 
 // Calls `rows_of(first value, count)` for runs of values of a tensor of `size`.
 template <typename RowsOf>
 void by_runs(std::int64_t size, const RowsOf& rows_of) {
-  at::parallel_for(0, (size + kRun - 1) / kRun, rows::rows_per_thread(kRun), [&](std::int64_t begin, std::int64_t end) {
+  at::parallel_for(0, (size + kRun - 1) / kRun, kRunsPerThread, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t run = begin; run < end; ++run) rows_of(run * kRun, std::min(kRun, size - run * kRun));
   });
 }
@@ -113,7 +113,7 @@ at::Tensor gelu_new(const at::Tensor& x) {
 at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
   RECORD_USER_SCOPE("graft::silu_gate");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
-  at::Tensor y = at::empty(gate.sizes(), gate.options());
+  at::Tensor y = rows::empty(gate.sizes(), gate.scalar_type());
   by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
     Run a, b;
     rows::read(gate, first, a.data(), count);
@@ -165,10 +165,13 @@ Activation activation(const std::string& name) {
   fail(Category::Unsupported, "activation", "'{}' is not supported{}", name, did_you_mean(name, names));
 }
 
+bool gated_in_one_pass(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
+  return activate == silu && rows::readable(gate) && up.scalar_type() == gate.scalar_type() &&
+         gate.sizes() == up.sizes() && up.is_cpu();
+}
+
 at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
-  const bool one_pass = activate == silu && rows::readable(gate) && up.scalar_type() == gate.scalar_type() &&
-                        gate.sizes() == up.sizes() && up.is_cpu();
-  if (!one_pass) return activate(gate) * up;
+  if (!gated_in_one_pass(activate, gate, up)) return activate(gate) * up;
   return learns(gate) || learns(up) ? SiluGate::apply(gate, up) : silu_gate(gate, up);
 }
 

@@ -16,6 +16,8 @@ Activation activation(const std::string& name);
 
 /// activate(gate) ⊙ up, [N, F] each (GLU variants, Shazeer 2020). SiLU's is one pass over both, rounded once.
 at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& up);
+/// Whether gated() is that one pass: of SiLU, on the CPU, in fp32 or bfloat16.
+bool gated_in_one_pass(Activation activate, const at::Tensor& gate, const at::Tensor& up);
 
 /// cap · tanh(x / cap), in x's dtype.
 at::Tensor soft_cap(const at::Tensor& x, double cap);

@@ -9,6 +9,7 @@
 
 #include "nn/activation.h"
 #include "nn/attention_gradient.h"
+#include "nn/attention_product.h"
 #include "nn/kernels/any_row.h"
 #include "nn/kernels/single_query.h"
 #include "nn/kv_cache.h"
@@ -84,9 +85,6 @@ bool bias_learns(const std::vector<AttentionCall>& calls, const AttentionOptions
   return false;
 }
 
-// Queries of one text behind its cached tokens that are taken one by one.
-constexpr std::int64_t kFewQueries = 16;
-
 // Whether the queries of a call are taken one by one, as in decoding: for one a kernel of LibTorch's is mostly set-up,
 // and the results of a few are then those of as many steps, to the last bit. Behind a cached root several calls put
 // their keys into the same place, one after the other, so that none of these can wait.
@@ -106,14 +104,30 @@ std::vector<std::size_t> of_single_queries(const at::Tensor& q, const at::Tensor
   return found.empty() || bias_learns(calls, options) ? std::vector<std::size_t>() : found;
 }
 
-// Query `i` of a call over keys and values [Tk, G, D]; bias [H, Tq, Tk], or undefined.
-SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i,
-                    const std::pair<HeadRows, HeadRows>& read, const at::Tensor& bias) {
-  const std::int64_t all = read.first.rows.size(0), end = all - (call.queries.length - 1 - i),
+// Tokens [first, first + count) of keys and values.
+struct SeenTokens {
+  HeadRows keys, values;
+  std::int64_t first = 0, count = 0;
+};
+
+// As visible(), of a call whose queries are taken one by one, and without views where they can be spared.
+SeenTokens seen(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
+  const TokenRange& own = call.keys.front();
+  if (call.cache >= 0) {
+    const KeptTokens kept = options.cache->append(call.cache, options.layer, k, v, own.begin, own.length);
+    return {kept.keys, kept.values, 0, kept.count};
+  }
+  if (call.keys.size() == 1) return {{k, {}}, {v, {}}, own.begin, own.length};
+  const at::Tensor keys = gathered(k, call.keys);
+  return {{keys, {}}, {gathered(v, call.keys), {}}, 0, keys.size(0)};
+}
+
+// Query `i` of a call over the tokens that its last query sees; bias [H, Tq, Tk], or undefined.
+SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i, const SeenTokens& tokens,
+                    const at::Tensor& bias) {
+  const std::int64_t end = tokens.count - (call.queries.length - 1 - i),
                      first = call.window > 0 ? std::max<std::int64_t>(0, end - call.window) : 0, count = end - first;
-  const HeadRows keys = count == all ? read.first : read.first.part(first, count),
-                 values = count == all ? read.second : read.second.part(first, count);
-  SingleQuery single{q.select(0, call.queries.begin + i), keys.rows, values.rows, {}, keys.scales, values.scales};
+  SingleQuery single{q, call.queries.begin + i, tokens.keys, tokens.values, tokens.first + first, count, {}};
   if (bias.defined()) single.bias = bias.select(1, i).narrow(1, first, count).to(at::kFloat);
   if (call.mask.defined() && !call.continues) {
     const at::Tensor mask = call.mask.to(at::kFloat);
@@ -130,26 +144,32 @@ at::Tensor one_by_one(const at::Tensor& q, const at::Tensor& k, const at::Tensor
   const at::Tensor whole = q.contiguous();
   std::vector<SingleQuery> queries;
   for (const auto c : singles) {
-    const auto read = visible(calls[c], k, v, options);
+    const SeenTokens tokens = seen(calls[c], k, v, options);
     const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
     for (std::int64_t i = 0; i < calls[c].queries.length; ++i)
-      queries.push_back(seen_by(whole, calls[c], i, read, bias));
+      queries.push_back(seen_by(whole, calls[c], i, tokens, bias));
   }
   return single_query_attention(queries, options.scale);
 }
 
-// What one call adds to its scaled scores, [1 or H, Tq, Tk] fp32, or an undefined tensor.
-at::Tensor additive_of(const at::Tensor& mask, const at::Tensor& bias) {
-  if (!bias.defined()) return mask.defined() ? mask.to(at::kFloat).unsqueeze(0) : at::Tensor();
-  return (mask.defined() ? bias + mask : bias).to(at::kFloat);
+// A token's heads one behind the other.
+at::Tensor by_token(const at::Tensor& x) {
+  return x.stride(2) == 1 && x.stride(1) == x.size(2) ? x : x.contiguous();
 }
 
-void add_rows(at::Tensor& sum, const std::vector<TokenRange>& ranges, const at::Tensor& rows) {
-  std::int64_t first = 0;
-  for (const auto& range : ranges) {
-    sum.narrow(0, range.begin, range.length).add_(rows.narrow(0, first, range.length));
-    first += range.length;
-  }
+// A call as threads compute it; q by_token().
+AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                            const at::Tensor& bias, double scale) {
+  AttentionProduct product;
+  product.q = q, product.k = k, product.v = v;
+  product.queries = call.queries, product.keys = call.keys;
+  // Of one text behind all cached keys the mask says no more than its order.
+  const bool masked = call.mask.defined() && !(call.continues && call.window == 0);
+  if (masked) product.mask = call.mask.contiguous();
+  if (bias.defined()) product.bias = (rows::readable(bias) ? bias : bias.to(at::kFloat)).contiguous();
+  product.ordered = call.causal || call.ordered;
+  product.scale = scale;
+  return product;
 }
 
 struct Calls {
@@ -157,25 +177,26 @@ struct Calls {
   const AttentionOptions& options;
 };
 
-// All calls of a layer, so that the gradients of what they read are put together in place: autograd would make a whole
-// tensor of zeros for each range that each call reads.
+// All calls of a layer, forward and backward through one kind of products, so that the threads share them out and the
+// gradients of what they read are put together in place: autograd would make a whole tensor of zeros for each range
+// that each call reads.
 class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& q, const at::Tensor& k,
                             const at::Tensor& v, const Calls* given) {
     const auto [calls, options] = *given;
+    const at::Tensor queries = by_token(q), keys = by_token(k), values = by_token(v);
     at::Tensor result = at::zeros({q.size(0), q.size(1) * q.size(2)}, q.options());
     std::vector<at::Tensor> saved = {q, k, v};
+    std::vector<AttentionProduct> products;
     for (std::size_t c = 0; c < calls.size(); ++c) {
-      const AttentionCall& call = calls[c];
       const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
-      result.narrow(0, call.queries.begin, call.queries.length)
-          .copy_(product_of(call, q.narrow(0, call.queries.begin, call.queries.length), gathered(k, call.keys),
-                            gathered(v, call.keys), bias, options));
+      products.push_back(as_product(calls[c], queries, keys, values, bias, options.scale));
       // As they are: all layers share them.
-      saved.push_back(call.mask);
+      saved.push_back(calls[c].mask);
       saved.push_back(bias);
     }
+    attention_result(products, result);
     ctx->save_for_backward(saved);
     ctx->saved_data["calls"] = written(calls);
     ctx->saved_data["scale"] = options.scale;
@@ -185,32 +206,25 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const auto calls = read(ctx->saved_data["calls"].toIntVector());
-    const auto wide = k.options().dtype(at::kFloat);
-    at::Tensor grad_q = at::zeros(q.sizes(), q.options()), grad_k = at::zeros(k.sizes(), wide),
-               grad_v = at::zeros(v.sizes(), wide);
+    const at::Tensor q = by_token(saved[0]), k = by_token(saved[1]), v = by_token(saved[2]);
+    auto calls = read(ctx->saved_data["calls"].toIntVector());
+    std::vector<AttentionProduct> products;
     for (std::size_t c = 0; c < calls.size(); ++c) {
-      const AttentionCall& call = calls[c];
-      const auto& [first, count] = call.queries;
-      const auto gradient = attention_gradient(
-          {q.narrow(0, first, count), gathered(k, call.keys), gathered(v, call.keys),
-           additive_of(saved[2 * c + 3], saved[2 * c + 4]), call.causal, ctx->saved_data["scale"].toDouble()},
-          grads[0].narrow(0, first, count));
-      grad_q.narrow(0, first, count).copy_(gradient.q);
-      add_rows(grad_k, call.keys, gradient.k);
-      add_rows(grad_v, call.keys, gradient.v);
+      calls[c].mask = saved[2 * c + 3];
+      products.push_back(as_product(calls[c], q, k, v, saved[2 * c + 4], ctx->saved_data["scale"].toDouble()));
     }
-    return {grad_q, grad_k.to(k.scalar_type()), grad_v.to(v.scalar_type()), at::Tensor()};
+    const AttentionGradient gradient = attention_gradient(products, grads[0]);
+    return {gradient.q, gradient.k, gradient.v, at::Tensor()};
   }
 
  private:
-  // Ranges and causality; masks are tensors, which are saved as such.
+  // Ranges and order; masks are tensors, which are saved as such.
   static std::vector<std::int64_t> written(const std::vector<AttentionCall>& calls) {
     std::vector<std::int64_t> numbers;
     for (const auto& call : calls) {
-      for (const std::int64_t number : {call.queries.begin, call.queries.length, std::int64_t{call.causal},
-                                        static_cast<std::int64_t>(call.keys.size())})
+      for (const std::int64_t number :
+           {call.queries.begin, call.queries.length, std::int64_t{call.causal || call.ordered},
+            static_cast<std::int64_t>(call.keys.size())})
         numbers.push_back(number);
       for (const auto& range : call.keys) {
         numbers.push_back(range.begin);
@@ -225,7 +239,7 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
     for (std::size_t at = 0; at < numbers.size();) {
       AttentionCall& call = calls.emplace_back();
       call.queries = {numbers[at], numbers[at + 1]};
-      call.causal = numbers[at + 2] != 0;
+      call.ordered = numbers[at + 2] != 0;
       call.keys.resize(static_cast<std::size_t>(numbers[at + 3]));
       at += 4;
       for (auto& range : call.keys) {
@@ -240,30 +254,65 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
 // Whether LearnedAttention can go backward: scores are scaled, added to and no more, with what is not trained.
 bool goes_backward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                    const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  if (!learns(q) && !learns(k) && !learns(v)) return false;
+  if (calls.empty() || (!learns(q) && !learns(k) && !learns(v))) return false;
   return rows::readable(q) && k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type() &&
          options.softcap == 0 && !bias_learns(calls, options) &&
          std::all_of(calls.begin(), calls.end(), [](const auto& call) { return call.cache < 0; });
 }
 
-}  // namespace
+// Whether it is computed here without gradients. Keys and values may be trained where the queries are not: those of the
+// first layer.
+bool reads_only(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::vector<AttentionCall>& calls,
+                const AttentionOptions& options) {
+  return !learns(q) && !learns(k) && !learns(v) && rows::readable(q) && rows::readable(k) && rows::readable(v) &&
+         options.softcap == 0 && !bias_learns(calls, options);
+}
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+// A call that reads keys of a cache, its own put behind them.
+AttentionProduct cached_product(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k,
+                                const at::Tensor& v, const at::Tensor& bias, const AttentionOptions& options) {
+  const auto [keys, values] = visible(call, k, v, options);
+  AttentionProduct product =
+      as_product(call, q, keys.values(q.scalar_type()), values.values(q.scalar_type()), bias, options.scale);
+  product.keys = {{0, product.k.size(0)}};
+  return product;
+}
+
+// Few queries one by one, all others by blocks.
+at::Tensor read_only(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  if (goes_backward(q, k, v, calls, options)) {
-    const Calls given{calls, options};
-    return LearnedAttention::apply(q, k, v, &given);
+  std::vector<std::size_t> singles, others;
+  for (std::size_t c = 0; c < calls.size(); ++c) (takes_single_queries(calls[c]) ? singles : others).push_back(c);
+  const at::Tensor alone = singles.empty() ? at::Tensor() : one_by_one(q, k, v, calls, singles, options);
+  if (alone.defined() && alone.size(0) == q.size(0)) return alone;
+  at::Tensor result = at::zeros({q.size(0), q.size(1) * q.size(2)}, q.options());
+  std::int64_t first = 0;
+  for (const auto c : singles) {
+    const auto [begin, length] = calls[c].queries;
+    result.narrow(0, begin, length).copy_(alone.narrow(0, first, length));
+    first += length;
   }
-  std::vector<at::Tensor> of_call(calls.size());
-  if (const auto singles = of_single_queries(q, k, v, calls, options); !singles.empty()) {
-    const at::Tensor computed = one_by_one(q, k, v, calls, singles, options);
-    if (computed.size(0) == q.size(0)) return computed;
-    std::int64_t first = 0;
-    for (const auto c : singles) {
-      of_call[c] = computed.narrow(0, first, calls[c].queries.length);
-      first += calls[c].queries.length;
+  const at::Tensor queries = by_token(q), keys = by_token(k), values = by_token(v);
+  std::vector<AttentionProduct> together;
+  for (const auto c : others) {
+    const AttentionCall& call = calls[c];
+    const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
+    if (call.cache < 0) {
+      together.push_back(as_product(call, queries, keys, values, bias, options.scale));
+    } else if (call.keys.size() == 1) {
+      together.push_back(cached_product(call, queries, keys, values, bias, options));
+    } else {
+      // The next call puts its keys where this one's are.
+      attention_result({cached_product(call, queries, keys, values, bias, options)}, result);
     }
   }
+  attention_result(together, result);
+  return result;
+}
+
+// Call by call: on a GPU, with capped scores, or with a bias that is trained.
+at::Tensor by_library(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                      const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
   std::vector<at::Tensor> outputs;
   std::int64_t next = 0;
   const std::int64_t width = q.size(1) * q.size(2);
@@ -274,15 +323,24 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
     const AttentionCall& call = calls[c];
     skip_to(call.queries.begin);
     next = call.queries.begin + call.queries.length;
-    if (!of_call[c].defined()) {
-      const auto [keys, values] = visible(call, k, v, options);
-      of_call[c] = product_of(call, q.narrow(0, call.queries.begin, call.queries.length), keys.values(q.scalar_type()),
-                              values.values(q.scalar_type()), options.bias ? options.bias(c) : at::Tensor(), options);
-    }
-    outputs.push_back(of_call[c]);
+    const auto [keys, values] = visible(call, k, v, options);
+    outputs.push_back(product_of(call, q.narrow(0, call.queries.begin, call.queries.length),
+                                 keys.values(q.scalar_type()), values.values(q.scalar_type()),
+                                 options.bias ? options.bias(c) : at::Tensor(), options));
   }
   skip_to(q.size(0));
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
+}
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
+  if (goes_backward(q, k, v, calls, options)) {
+    const Calls given{calls, options};
+    return LearnedAttention::apply(q, k, v, &given);
+  }
+  return reads_only(q, k, v, calls, options) ? read_only(q, k, v, calls, options) : by_library(q, k, v, calls, options);
 }
 
 }  // namespace graft

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -14,6 +15,10 @@ class KvCache;
 
 /// Additive bias [H, Tq, Tk] of one call, or an undefined tensor (T5's relative positions).
 using AttentionBias = std::function<at::Tensor(std::size_t call)>;
+
+/// Queries of one text behind its cached tokens that are taken one by one: the results of so many, or fewer, are those
+/// of as many steps, to the last bit.
+inline constexpr std::int64_t kFewQueries = 16;
 
 struct AttentionOptions {
   double scale = 1.0;        ///< of the scores, before bias and softmax

@@ -5,94 +5,154 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
-#include <vector>
+#include <cstddef>
+#include <cstdint>
 
 #include "nn/kernels/rows.h"
 
 namespace graft {
 namespace {
 
-struct Sizes {
-  explicit Sizes(const AttentionProduct& product)
-      : queries(product.q.size(0)),
-        keys(product.k.size(0)),
-        groups(product.k.size(1)),
-        ratio(product.q.size(1) / groups),
-        dim(product.q.size(2)) {}
-  std::int64_t queries, keys, groups, ratio, dim;
+enum Buffer : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes };
+
+// Blocks [begin, end) of one group, the first of which sees the most keys: one thread adds up their gradients of keys
+// and values, so that these sums do not depend on who computes what.
+struct Unit {
+  std::size_t begin = 0, end = 0;
+  at::Tensor sums;  // [2, seen, D] fp32, of keys and of values
 };
 
-// Queries [first, first + count).
-struct Block {
-  std::int64_t first, count;
-};
-
-// Of a block's queries [T, H, D] or [T, H·D] → [G, H/G · T, D] fp32: a group's heads one below the other.
-at::Tensor by_group(const at::Tensor& x, const Sizes& sizes, Block block) {
-  return x.narrow(0, block.first, block.count)
-      .reshape({block.count, sizes.groups, sizes.ratio, sizes.dim})
-      .permute({1, 2, 0, 3})
-      .to(at::kFloat)
-      .reshape({sizes.groups, sizes.ratio * block.count, sizes.dim});
+// A few of each group: one for each block of a long text would take the memory of as many texts.
+std::vector<Unit> units_of(const std::vector<AttentionBlock>& blocks) {
+  constexpr std::size_t kLeastBlocks = 4, kUnits = 4;
+  std::vector<Unit> units;
+  for (std::size_t begin = 0, end = 0; begin < blocks.size(); begin = end) {
+    while (end < blocks.size() && blocks[end].product == blocks[begin].product &&
+           blocks[end].group == blocks[begin].group)
+      ++end;
+    const std::size_t step = std::max(kLeastBlocks, (end - begin + kUnits - 1) / kUnits);
+    for (std::size_t first = begin; first < end; first += step) {
+      const AttentionBlock& block = blocks[first];
+      units.push_back({first, std::min(first + step, end), at::empty({2, block.seen, block.dim}, at::kFloat)});
+    }
+  }
+  return units;
 }
 
-// Scores become probabilities, and gradients of probabilities those of scores, in their places [G, H/G · T, Tk].
-void through_softmax(const AttentionProduct& product, const Sizes& sizes, Block block, at::Tensor& scores,
-                     at::Tensor& gradients) {
-  const auto scale = static_cast<float>(product.scale);
-  const std::int64_t width = sizes.keys;
-  auto* score = scores.data_ptr<float>();
-  auto* gradient = gradients.data_ptr<float>();
-  const at::Tensor additive =
-      product.additive.defined() ? product.additive.narrow(1, block.first, block.count).contiguous() : at::Tensor();
-  const std::int64_t rows = sizes.groups * sizes.ratio * block.count;
-  at::parallel_for(0, rows, std::max<std::int64_t>(1, (1 << 13) / width), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const std::int64_t t = row % block.count, head = row / block.count;
-      const std::int64_t seen = product.causal ? block.first + t + 1 : width;
-      float *p = score + row * width, *g = gradient + row * width;
-      rows::scale(p, scale, seen);
-      if (additive.defined()) {
-        const std::int64_t of = additive.size(0) == 1 ? t : head * block.count + t;
-        rows::add_scaled(p, 1.0F, additive.const_data_ptr<float>() + of * width, seen);
-      }
-      const float total = rows::exponentials(p, rows::largest(p, seen), seen);
-      rows::scale(p, 1.0F / total, seen);
-      rows::softmax_backward(p, g, rows::dot(p, g, seen), scale, seen);
-      std::fill(p + seen, p + width, 0.0F);
-      std::fill(g + seen, g + width, 0.0F);
+// One thread's way through its units.
+class Pass {
+ public:
+  Pass(const ThreadBuffers& buffers, std::int64_t thread)
+      : queries_(buffers.of(thread, kQueries)),
+        above_(buffers.of(thread, kAbove)),
+        keys_(buffers.of(thread, kKeys)),
+        values_(buffers.of(thread, kValues)),
+        scores_(buffers.of(thread, kScores)),
+        slopes_(buffers.of(thread, kSlopes)) {}
+
+  void read(const AttentionBlock& first) {
+    read_keys(first, first.product->k, keys_);
+    read_keys(first, first.product->v, values_);
+  }
+
+  /// `begins`: nothing is in the sums yet.
+  void compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
+               at::Tensor& grad_q) {
+    const std::int64_t height = block.height(), seen = block.seen, dim = block.dim;
+    const auto scale = static_cast<float>(block.product->scale);
+    block.read(block.product->q, queries_);
+    rows::scale(queries_, scale, height * dim);
+    block.read(grad, above_);
+    const at::Tensor keys = as_matrix(keys_, seen, dim), values = as_matrix(values_, seen, dim),
+                     above = as_matrix(above_, height, dim);
+    at::Tensor queries = as_matrix(queries_, height, dim), scores = as_matrix(scores_, height, seen),
+               slopes = as_matrix(slopes_, height, seen);
+    at::mm_out(scores, queries, keys.t());
+    at::mm_out(slopes, above, values.t());
+    through_softmax(block);
+    add_product(as_matrix(sum_k, seen, dim), slopes.t(), queries, begins);
+    add_product(as_matrix(sum_v, seen, dim), scores.t(), above, begins);
+    at::mm_out(queries, slopes, keys);
+    rows::scale(queries_, scale, height * dim);
+    block.write(queries_, grad_q);
+  }
+
+ private:
+  // Scores become probabilities, and gradients of probabilities those of scores.
+  void through_softmax(const AttentionBlock& block) {
+    for (std::int64_t row = 0; row < block.height(); ++row) {
+      const std::int64_t sees = block.seen_by(row);
+      float *p = scores_ + row * block.seen, *slope = slopes_ + row * block.seen;
+      const float total = block.exponentials(row, p);
+      rows::scale(p, 1.0F / total, sees);
+      rows::softmax_backward(p, slope, rows::dot(p, slope, sees), 1.0F, sees);
+      std::fill(slope + sees, slope + block.seen, 0.0F);
+    }
+  }
+
+  static void add_product(at::Tensor sum, const at::Tensor& a, const at::Tensor& b, bool begins) {
+    if (begins) {
+      at::mm_out(sum, a, b);
+    } else {
+      sum.addmm_(a, b);
+    }
+  }
+
+  float *queries_, *above_, *keys_, *values_, *scores_, *slopes_;
+};
+
+// Onto the rows of sum [M, G, D] fp32 that a block's keys are, from [seen, D].
+void add_keys(const AttentionBlock& block, const float* from, at::Tensor& sum) {
+  const std::int64_t dim = block.dim, token = sum.size(1) * dim;
+  auto* to = sum.data_ptr<float>() + block.group * dim;
+  std::int64_t left = block.seen;
+  for (const auto& range : block.product->keys) {
+    const std::int64_t count = std::min(left, range.length);
+    for (std::int64_t t = 0; t < count; ++t, from += dim)
+      rows::add_scaled(to + (range.begin + t) * token, 1.0F, from, dim);
+    left -= count;
+  }
+}
+
+// Texts may read each other's keys, but never those of another group.
+void add_sums(const std::vector<AttentionBlock>& blocks, const std::vector<Unit>& units, at::Tensor& k, at::Tensor& v) {
+  at::parallel_for(0, k.size(1), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (const Unit& unit : units) {
+      const AttentionBlock& first = blocks[unit.begin];
+      if (first.group < begin || first.group >= end) continue;
+      const float* sums = unit.sums.const_data_ptr<float>();
+      add_keys(first, sums, k);
+      add_keys(first, sums + first.seen * first.dim, v);
     }
   });
 }
 
-void add_share(at::Tensor& sum, const at::Tensor& share) {
-  sum = sum.defined() ? sum.add_(share) : share;
-}
-
 }  // namespace
 
-AttentionGradient attention_gradient(const AttentionProduct& product, const at::Tensor& grad,
-                                     std::int64_t most_scores) {
+AttentionGradient attention_gradient(const std::vector<AttentionProduct>& products, const at::Tensor& grad) {
   RECORD_USER_SCOPE("graft::attention_gradient");
-  const Sizes sizes(product);
-  const std::int64_t most =
-      std::clamp<std::int64_t>(most_scores / (sizes.groups * sizes.ratio * sizes.keys), 1, sizes.queries);
-  const at::Tensor k = product.k.permute({1, 0, 2}).to(at::kFloat), v = product.v.permute({1, 0, 2}).to(at::kFloat);
-  std::vector<at::Tensor> grad_q;
-  at::Tensor grad_k, grad_v;  // [G, Tk, D]
-  for (std::int64_t first = 0; first < sizes.queries; first += most) {
-    const Block block{first, std::min(most, sizes.queries - first)};
-    const at::Tensor q = by_group(product.q, sizes, block), above = by_group(grad, sizes, block);
-    at::Tensor probabilities = at::bmm(q, k.transpose(1, 2)), slopes = at::bmm(above, v.transpose(1, 2));
-    through_softmax(product, sizes, block, probabilities, slopes);
-    grad_q.push_back(at::bmm(slopes, k)
-                         .view({sizes.groups, sizes.ratio, block.count, sizes.dim})
-                         .permute({2, 0, 1, 3})
-                         .reshape({block.count, sizes.groups * sizes.ratio, sizes.dim}));
-    add_share(grad_k, at::bmm(slopes.transpose(1, 2), q));
-    add_share(grad_v, at::bmm(probabilities.transpose(1, 2), above));
-  }
-  return {grad_q.size() == 1 ? grad_q.front() : at::cat(grad_q), grad_k.permute({1, 0, 2}), grad_v.permute({1, 0, 2})};
+  const at::Tensor &q = products.at(0).q, &k = products.at(0).k, &v = products.at(0).v;
+  const auto blocks = blocks_of(products);
+  const LargestBlock most = largest_of(blocks);
+  const ThreadBuffers buffers({most.queries, most.queries, most.keys, most.keys, most.scores, most.scores});
+  std::vector<Pass> passes;
+  for (std::int64_t thread = 0; thread < at::get_num_threads(); ++thread) passes.emplace_back(buffers, thread);
+  const std::vector<Unit> units = units_of(blocks);
+  const at::Tensor above = grad.contiguous();
+  at::Tensor grad_q = at::zeros(q.sizes(), q.options());
+  by_free_threads(units.size(), [&](std::int64_t thread, std::size_t place) {
+    Pass& pass = passes[static_cast<std::size_t>(thread)];
+    const Unit& unit = units[place];
+    const AttentionBlock& first = blocks[unit.begin];
+    pass.read(first);
+    auto* sum_k = unit.sums.data_ptr<float>();
+    for (std::size_t b = unit.begin; b < unit.end; ++b)
+      pass.compute(blocks[b], above, b == unit.begin, sum_k, sum_k + first.seen * first.dim, grad_q);
+  });
+  const auto wide = k.options().dtype(at::kFloat);
+  at::Tensor grad_k = at::zeros(k.sizes(), wide), grad_v = at::zeros(v.sizes(), wide);
+  add_sums(blocks, units, grad_k, grad_v);
+  return {grad_q, grad_k.to(k.scalar_type()), grad_v.to(v.scalar_type())};
 }
 
 }  // namespace graft

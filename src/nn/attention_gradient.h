@@ -1,29 +1,24 @@
-// The backward pass of one attention product.
+// The backward pass of attention's products on a CPU.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
-#include <cstdint>
+#include <vector>
+
+#include "nn/attention_block.h"
 
 namespace graft {
 
-/// One softmax(scale · q kᵀ + additive) v. q [Tq, H, D], k and v [Tk, G, D] in one dtype, H a multiple of G.
-struct AttentionProduct {
-  at::Tensor q, k, v;
-  at::Tensor additive;  ///< [H, Tq, Tk] or [1, Tq, Tk] fp32, without a gradient of its own; undefined: none
-  bool causal = false;  ///< query t sees keys 0 … t; Tq == Tk
-  double scale = 1;
-};
-
+/// Of what the products of one layer read, shaped and typed as it; zeros in rows that none reads.
 struct AttentionGradient {
-  at::Tensor q, k, v;  ///< fp32, shaped as the product's
+  at::Tensor q, k, v;
 };
 
-/// From the gradient [Tq, H·D] of the result, on the CPU. Probabilities are computed again, in fp32; the heads of a
-/// group are one matrix product, so that the gradients of their common keys and values need no sum. (LibTorch's own
-/// kernel for the CPU takes three times as long at a few hundred tokens.) Of the H · Tq · Tk scores about `most_scores`
-/// exist at a time, twice: a long text is gone through by blocks of its queries.
-AttentionGradient attention_gradient(const AttentionProduct& product, const at::Tensor& grad,
-                                     std::int64_t most_scores = std::int64_t{1} << 24);
+/// From the gradient [N, H·D] of all their results, for products of the same q, k and v, at least one. Masks and biases
+/// have no gradient. Probabilities are computed again, in fp32, a block at a time for each thread: its scores and their
+/// gradients stay in the thread's cache. The heads of a group are one matrix product, so that the gradients of their
+/// common keys and values need no sum; a block leaves out the keys behind its last query. The same bits for any number
+/// of threads.
+AttentionGradient attention_gradient(const std::vector<AttentionProduct>& products, const at::Tensor& grad);
 
 }  // namespace graft

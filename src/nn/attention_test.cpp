@@ -2,17 +2,20 @@
 #include "nn/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <utility>
 #include <vector>
 
-#include "nn/attention_gradient.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
+
+constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 struct Inputs {
   Inputs(std::int64_t tokens, std::int64_t heads, std::int64_t groups, at::ScalarType dtype) {
@@ -39,7 +42,10 @@ at::Tensor plain(const Inputs& in, const AttentionCall& call, const at::Tensor& 
   at::Tensor scores = at::matmul(q, keys.transpose(1, 2)) * scale;
   if (bias.defined()) scores = scores + bias;
   if (call.mask.defined()) scores = scores + call.mask;
-  if (call.causal) scores = scores + at::full({q.size(1), q.size(1)}, -std::numeric_limits<float>::infinity()).triu(1);
+  if (call.causal || call.ordered) {
+    const std::int64_t queries = q.size(1), count = keys.size(1);
+    scores = scores + at::full({queries, count}, kHidden).triu(count - queries + 1);
+  }
   return at::matmul(at::softmax(scores, -1), values).permute({1, 0, 2}).flatten(1);
 }
 
@@ -57,12 +63,29 @@ std::vector<AttentionCall> calls() {
   choices.mask = at::zeros({4, 9});
   for (const auto& [query, key] :
        {std::pair{0, 6}, {0, 7}, {0, 8}, {1, 7}, {1, 8}, {2, 5}, {2, 6}, {2, 8}, {3, 5}, {3, 6}})
-    choices.mask[query][key] = -std::numeric_limits<float>::infinity();
+    choices.mask[query][key] = kHidden;
   return {first, second, choices};
 }
 
-void expect_gradients(std::int64_t heads, std::int64_t groups, at::ScalarType dtype, bool biased, double tolerance) {
-  const auto all = calls();
+// A text of several blocks, another that reads a part of it and itself, and a third that reads parts of both.
+std::vector<AttentionCall> long_calls() {
+  AttentionCall text, behind, beside;
+  text.queries = {0, 300};
+  text.keys = {{0, 300}};
+  text.causal = true;
+  behind.queries = {300, 130};
+  behind.keys = {{20, 200}, {300, 130}};
+  behind.ordered = true;
+  behind.mask = at::full({130, 330}, kHidden).triu(201);
+  behind.mask.narrow(1, 7, 5).fill_(kHidden);
+  beside.queries = {430, 150};
+  beside.keys = {{100, 40}, {300, 50}};
+  return {text, behind, beside};
+}
+
+void expect_gradients(const std::vector<AttentionCall>& all, std::int64_t heads, std::int64_t groups,
+                      at::ScalarType dtype, bool biased, double tolerance) {
+  const std::int64_t tokens = all.back().queries.begin + all.back().queries.length;
   std::vector<at::Tensor> biases;
   for (const auto& call : all) {
     std::int64_t keys = 0;
@@ -72,8 +95,8 @@ void expect_gradients(std::int64_t heads, std::int64_t groups, at::ScalarType dt
   AttentionOptions options;
   options.scale = 0.3;
   if (biased) options.bias = [&](std::size_t c) { return biases[c].to(dtype); };
-  Inputs got(12, heads, groups, dtype), want(12, heads, groups, dtype);
-  const at::Tensor above = at::randn({12, heads * 8}, at::detail::createCPUGenerator(4));
+  Inputs got(tokens, heads, groups, dtype), want(tokens, heads, groups, dtype);
+  const at::Tensor above = at::randn({tokens, heads * 8}, at::detail::createCPUGenerator(4));
   const at::Tensor result = attention(got.q, got.k, got.v, all, options);
   std::vector<at::Tensor> parts;
   for (std::size_t c = 0; c < all.size(); ++c)
@@ -93,8 +116,53 @@ TEST(Attention, GoesBackwardToQueriesKeysAndValues) {
   for (const auto& [heads, groups] : {std::pair{1, 1}, {4, 4}, {6, 2}, {3, 1}}) {
     for (const bool biased : {false, true}) {
       SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
-      expect_gradients(heads, groups, at::kFloat, biased, 1e-5);
-      expect_gradients(heads, groups, at::kBFloat16, biased, 3e-2);
+      expect_gradients(calls(), heads, groups, at::kFloat, biased, 1e-5);
+      expect_gradients(calls(), heads, groups, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
+TEST(Attention, LongTextsGoBackwardBlockByBlock) {
+  for (const auto& [heads, groups] : {std::pair{6, 1}, {4, 2}, {2, 2}}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
+      expect_gradients(long_calls(), heads, groups, at::kFloat, biased, 1e-5);
+      expect_gradients(long_calls(), heads, groups, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
+TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
+  const int before = at::get_num_threads();
+  const at::Tensor above = at::randn({580, 48}, at::detail::createCPUGenerator(4));
+  std::vector<Inputs> runs;
+  std::vector<at::Tensor> results;
+  for (const int threads : {1, 2, 3}) {
+    at::set_num_threads(threads);
+    runs.emplace_back(580, 6, 2, at::kFloat);
+    results.push_back(attention(runs.back().q, runs.back().k, runs.back().v, long_calls(), {}));
+    results.back().backward(above);
+  }
+  at::set_num_threads(before);
+  for (std::size_t run = 0; run < runs.size(); ++run) {
+    EXPECT_TRUE(at::equal(results[run], results[0]));
+    EXPECT_TRUE(at::equal(runs[run].q.grad(), runs[0].q.grad()));
+    EXPECT_TRUE(at::equal(runs[run].k.grad(), runs[0].k.grad()));
+    EXPECT_TRUE(at::equal(runs[run].v.grad(), runs[0].v.grad()));
+  }
+}
+
+TEST(Attention, WithoutGradientsTheBitsOfACallDoNotDependOnTheOthers) {
+  const at::NoGradGuard no_grad;
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Inputs in(580, 6, 2, dtype);
+    const auto all = long_calls();
+    const at::Tensor together = attention(in.q, in.k, in.v, all, {});
+    for (const AttentionCall& call : all) {
+      const auto rows = [&](const at::Tensor& x) { return x.narrow(0, call.queries.begin, call.queries.length); };
+      EXPECT_TRUE(at::equal(rows(attention(in.q, in.k, in.v, {call}, {})), rows(together)));
+      const at::Tensor want = plain(in, call, at::Tensor(), 1);
+      EXPECT_LE((rows(together).to(at::kFloat) - want).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 3e-2);
     }
   }
 }
@@ -152,6 +220,38 @@ TEST(Attention, AFewTokensBehindACacheAreReadAsIfOneByOne) {
   }
 }
 
+// More than are taken one by one.
+TEST(Attention, ManyTokensBehindACacheSeeItAndTheirOwn) {
+  const at::NoGradGuard no_grad;
+  for (const std::int64_t window : {0, 5}) {
+    const Inputs in(60, 4, 2, at::kFloat);
+    KvCache cache(1);
+    cache.add_sequence();
+    std::vector<at::Tensor> read;
+    for (const std::int64_t begin : {0, 30}) {
+      Forest forest;
+      forest.add(std::vector<std::int64_t>(30, 0));
+      forest.segments.front().cache = 0;
+      PlanOptions how;
+      how.window = window;
+      how.cache = &cache;
+      const ForestPlan planned = plan(forest, how);
+      AttentionOptions options;
+      options.cache = &cache;
+      const auto part = [&](const at::Tensor& x) { return x.narrow(0, begin, 30); };
+      read.push_back(
+          attention(part(in.q), part(in.k), part(in.v), window > 0 ? planned.windowed : planned.calls, options));
+      cache.advance(0, 30);
+    }
+    AttentionCall whole;
+    whole.queries = {0, 60};
+    whole.keys = {{0, 60}};
+    whole.causal = true;
+    if (window > 0) whole.mask = at::full({60, 60}, kHidden).tril(-window);
+    EXPECT_TRUE(at::allclose(at::cat(read), plain(in, whole, at::Tensor(), 1), 1e-5, 1e-5)) << window;
+  }
+}
+
 TEST(Attention, ATrainedBiasHasItsGradient) {
   Inputs in(12, 2, 2, at::kFloat);
   const auto all = calls();
@@ -178,26 +278,6 @@ TEST(Attention, TextsOfOneTokenGoBackwardToValuesWhereQueriesAreGiven) {
   result.sum().backward();
   ASSERT_TRUE(in.v.grad().defined());
   EXPECT_TRUE(at::allclose(in.v.grad(), at::full({3, 1, 8}, 2.0))) << "two heads read each value";
-}
-
-TEST(AttentionGradient, BlocksOfQueriesGiveWhatAllGiveAtOnce) {
-  const auto random = [](at::IntArrayRef sizes, std::uint64_t seed) {
-    return at::randn(sizes, at::detail::createCPUGenerator(seed));
-  };
-  for (const bool causal : {false, true}) {
-    for (const std::int64_t heads : {0, 1, 4}) {  // of what is added
-      AttentionProduct product{
-          random({7, 4, 8}, 1), random({7, 2, 8}, 2), random({7, 2, 8}, 3), at::Tensor(), causal, 0.3};
-      if (heads > 0) product.additive = random({heads, 7, 7}, 4);
-      const at::Tensor grad = random({7, 32}, 5);
-      const AttentionGradient want = attention_gradient(product, grad);
-      for (const std::int64_t queries : {0, 1, 2, 6}) {
-        const AttentionGradient got = attention_gradient(product, grad, queries * 4 * 7);
-        for (const auto& [a, b] : {std::pair{got.q, want.q}, {got.k, want.k}, {got.v, want.v}})
-          EXPECT_TRUE(at::allclose(a, b, 1e-5, 1e-6)) << causal << " " << heads << " " << queries;
-      }
-    }
-  }
 }
 
 }  // namespace

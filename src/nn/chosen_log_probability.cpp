@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/record_function.h>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
@@ -82,7 +84,60 @@ class ChosenLogProbability : public torch::autograd::Function<ChosenLogProbabili
   }
 };
 
+// The log-probability of each row's target, [K]; a row of logits becomes what it asks of them: one at the target, less
+// the probabilities.
+at::Tensor asked_of(at::Tensor& logits, const at::Tensor& targets) {
+  RECORD_USER_SCOPE("graft::target_log_probability");
+  const std::int64_t width = logits.size(1);
+  const at::Tensor result = at::empty({logits.size(0)}, logits.options().dtype(at::kFloat));
+  auto* log_p = result.data_ptr<float>();
+  const auto* target = targets.const_data_ptr<std::int64_t>();
+  at::parallel_for(0, logits.size(0), 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(width));
+    for (std::int64_t n = begin; n < end; ++n) {
+      rows::read(logits, n * width, row.data(), width);
+      float& chosen = row[static_cast<std::size_t>(target[n])];
+      const float logit = chosen, largest = rows::finite(row.data(), width) ? rows::largest(row.data(), width)
+                                                                            : std::numeric_limits<float>::quiet_NaN();
+      const float total = rows::exponentials(row.data(), largest, width);
+      log_p[n] = logit - (largest + std::log(total));
+      rows::scale(row.data(), -1.0F / total, width);
+      chosen += 1.0F;
+      rows::write(row.data(), logits, n * width, width);
+    }
+  });
+  return result;
+}
+
+class TargetLogProbability : public torch::autograd::Function<TargetLogProbability> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& targets,
+                            const LogitFunction* logits) {
+    const at::Tensor leaf = hidden.detach().requires_grad_(true);
+    at::Tensor made;
+    {
+      const at::AutoGradMode enabled(true);
+      made = (*logits)(leaf);
+    }
+    at::Tensor asked = made.detach().contiguous();
+    at::Tensor log_p = asked_of(asked, targets);
+    torch::autograd::impl::bump_version(made);  // were it needed to go backward, that would not go unnoticed
+    ctx->save_for_backward({torch::autograd::grad({made}, {leaf}, {asked}).front()});
+    return log_p;
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const at::Tensor asked = ctx->get_saved_variables()[0];
+    return {at::mul(asked, grads[0].unsqueeze(1)).to(asked.scalar_type()), at::Tensor(), at::Tensor()};
+  }
+};
+
 }  // namespace
+
+at::Tensor target_log_probability(const LogitFunction& logits, const at::Tensor& hidden, const at::Tensor& targets) {
+  return TargetLogProbability::apply(hidden, targets.contiguous(), &logits);
+}
 
 at::Tensor chosen_log_probability(const at::Tensor& given, const at::Tensor& places, const at::Tensor& targets) {
   if (!rows::readable(given)) return at::log_softmax(given, -1, at::kFloat).index({places, targets});

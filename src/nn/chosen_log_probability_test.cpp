@@ -40,6 +40,48 @@ TEST(ChosenLogProbability, SoIsItsGradient) {
   }
 }
 
+// Behind a head [vocabulary, C] alone, and one whose logits are capped.
+TEST(TargetLogProbability, GoesBackwardAsTheSoftmaxBehindTheHead) {
+  const at::Tensor targets = at::tensor({4, 0, 99, 4, 7}, at::kLong),
+                   weights = at::tensor({0.5F, -1.0F, 2.0F, 0.0F, -3.0F});
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor head = random({100, 24}, dtype) / 5;
+    const LogitFunction plain = [&head](const at::Tensor& x) { return at::linear(x, head); };
+    const LogitFunction capped = [&head](const at::Tensor& x) { return at::tanh(at::linear(x, head) / 10) * 10; };
+    for (const LogitFunction& logits : {plain, capped}) {
+      const at::Tensor mine = (random({5, 24}, dtype) / 5).requires_grad_(true), theirs = mine.detach().clone();
+      theirs.requires_grad_(true);
+      const at::Tensor got = target_log_probability(logits, mine, targets);
+      const at::Tensor want =
+          at::log_softmax(logits(theirs), -1, at::kFloat).gather(1, targets.unsqueeze(1)).squeeze(1);
+      EXPECT_TRUE(at::allclose(got, want, 1e-5, 1e-5));
+      (got * weights).sum().backward();
+      (want * weights).sum().backward();
+      const at::Tensor exact = theirs.grad().to(at::kFloat);
+      EXPECT_EQ(mine.grad().scalar_type(), dtype);
+      EXPECT_LE((mine.grad().to(at::kFloat) - exact).abs().max().item<double>(),
+                (dtype == at::kFloat ? 1e-5 : 2e-2) * exact.abs().max().item<double>());
+    }
+  }
+}
+
+TEST(TargetLogProbability, ARowThatIsNotFiniteIsNotANumber) {
+  const at::Tensor hidden = random({3, 100}, at::kFloat);
+  hidden[1][50] = std::numeric_limits<float>::infinity();
+  hidden.requires_grad_(true);
+  const at::Tensor got =
+      target_log_probability([](const at::Tensor& x) { return x * 1; }, hidden, at::tensor({1, 2, 3}, at::kLong));
+  EXPECT_TRUE(got[1].isnan().item<bool>());
+  EXPECT_TRUE(got[0].isfinite().item<bool>() && got[2].isfinite().item<bool>());
+}
+
+// Its gradient would come from numbers that are no longer there.
+TEST(TargetLogProbability, LogitsThatAreNeededToGoBackwardAreRefused) {
+  const at::Tensor hidden = random({3, 100}, at::kFloat).requires_grad_(true);
+  EXPECT_ANY_THROW(target_log_probability([](const at::Tensor& x) { return at::tanh(x); }, hidden,
+                                          at::tensor({1, 2, 3}, at::kLong)));
+}
+
 TEST(ChosenLogProbability, ARowThatIsNotFiniteIsNotANumber) {
   at::Tensor logits = random({4, 100}, at::kFloat);
   logits[2][50] = std::numeric_limits<float>::quiet_NaN();

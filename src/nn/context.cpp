@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "nn/learns.h"
 #include "nn/norm.h"
-#include "nn/row_scale.h"
+#include "nn/scaled_gate.h"
 
 namespace graft {
 namespace {
@@ -85,12 +85,11 @@ bool Context::acts_on(const Site& site) const {
   });
 }
 
-// rows [N, C] with each slot's scale: the tensor scale_of(slot) gives, undefined for none, absent where a slot does
-// something else.
+// The tensor scale_of(slot) gives, undefined for none, for each slot; absent where one of them does something else.
 template <typename ScaleOf>
-std::optional<at::Tensor> Context::scaled(const at::Tensor& rows, const ScaleOf& scale_of) const {
+std::optional<RowScales> Context::row_scales(const ScaleOf& scale_of) const {
   std::vector<at::Tensor> scales;
-  std::vector<SlotRun> runs;
+  RowScales result;
   std::map<std::int32_t, std::int32_t> place;  // of a slot in `scales`
   for (const auto& run : plan_.runs) {
     const auto [found, added] = place.try_emplace(run.slot, -1);
@@ -102,17 +101,28 @@ std::optional<at::Tensor> Context::scaled(const at::Tensor& rows, const ScaleOf&
         scales.push_back(*scale);
       }
     }
-    runs.push_back({run.tokens, found->second});
+    result.runs.push_back({run.tokens, found->second});
   }
-  return scales.empty() ? rows : scale_rows(rows, at::stack(scales), runs);
+  if (!scales.empty()) result.scales = at::stack(scales);
+  return result;
 }
 
-at::Tensor Context::adapt_input(const Site& site, const at::Tensor& x) const {
-  if (!acts_on(site)) return x;
-  return *scaled(x, [&](std::int32_t slot) -> std::optional<at::Tensor> {
+RowScales Context::input_scales(const Site& site) const {
+  return *row_scales([&](std::int32_t slot) -> std::optional<at::Tensor> {
     const SiteHooks* here = hooks(slot);
     return here != nullptr && here->acts_on(site) ? here->input_scale(site) : at::Tensor();
   });
+}
+
+std::optional<RowScales> Context::output_scales(const Site& site) const {
+  return row_scales([&](std::int32_t slot) -> std::optional<at::Tensor> {
+    const SiteHooks* here = hooks(slot);
+    return here != nullptr && here->acts_on(site) ? here->output_scale(site) : at::Tensor();
+  });
+}
+
+at::Tensor Context::adapt_input(const Site& site, const at::Tensor& x) const {
+  return acts_on(site) ? scale_rows(x, input_scales(site)) : x;
 }
 
 // hook(x, y) of rows x and y [n, …], whose own products are batch-invariant where the base's are.
@@ -124,11 +134,7 @@ at::Tensor Context::hooked(const at::Tensor& x, const at::Tensor& y, const Hook&
 
 at::Tensor Context::adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
   if (!acts_on(site)) return y;
-  const auto at_once = scaled(y, [&](std::int32_t slot) -> std::optional<at::Tensor> {
-    const SiteHooks* here = hooks(slot);
-    return here != nullptr && here->acts_on(site) ? here->output_scale(site) : at::Tensor();
-  });
-  if (at_once) return *at_once;
+  if (const auto scales = output_scales(site)) return scale_rows(y, *scales);
   return by_run(plan_.runs, y, [&](std::int32_t slot, const at::Tensor& rows, TokenRange range) {
     const SiteHooks* here = hooks(slot);
     if (here == nullptr || !here->acts_on(site)) return rows;
@@ -204,14 +210,26 @@ std::optional<at::Tensor> Context::bias_of(const Linear& map) const {
   return map.bias < 0 ? std::optional<at::Tensor>() : std::optional<at::Tensor>(parameter(map.bias));
 }
 
-at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
+at::Tensor Context::product(const Linear& map, const at::Tensor& x) const {
   const at::Tensor weight = replacement(map.weight);
   const auto bias = bias_of(map);
-  const at::Tensor adapted = adapt_input(map.site, x);
-  const at::Tensor y =
-      weight.defined() ? exact_linear(adapted, map.layout == Layout::OutIn ? weight : weight.t(), bias, activations_)
-                       : parameters_.store(map.weight).linear(adapted, map.layout, bias, activations_);
-  return adapt_output(map.site, x, y);
+  return weight.defined() ? exact_linear(x, map.layout == Layout::OutIn ? weight : weight.t(), bias, activations_)
+                          : parameters_.store(map.weight).linear(x, map.layout, bias, activations_);
+}
+
+at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
+  return adapt_output(map.site, x, product(map, adapt_input(map.site, x)));
+}
+
+at::Tensor Context::linear_of_gated(const Linear& map, Activation activate, const at::Tensor& gate,
+                                    const at::Tensor& up) const {
+  if (acts_on(map.site) && gated_in_one_pass(activate, gate, up)) {
+    const RowScales before = input_scales(map.site);
+    // What does more than scale the map's output may read the product that is not scaled.
+    const auto behind = output_scales(map.site);
+    if (before.scales.defined() && behind) return scale_rows(product(map, scaled_silu_gate(gate, up, before)), *behind);
+  }
+  return linear(map, gated(activate, gate, up));
 }
 
 std::vector<at::Tensor> Context::linear(const std::vector<Linear>& maps, const at::Tensor& x) const {

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "config/model_config.h"
+#include "nn/activation.h"
 #include "nn/forest_plan.h"
 #include "nn/parameters.h"
+#include "nn/row_scale.h"
 #include "nn/sites.h"
 
 namespace graft {
@@ -50,6 +52,10 @@ class Context {
   at::Tensor linear(const Linear& map, const at::Tensor& x) const;
   /// The same of several maps of one x, which are computed together where that is faster.
   std::vector<at::Tensor> linear(const std::vector<Linear>& maps, const at::Tensor& x) const;
+  /// linear() of gated(activate, gate, up). Where adapters do no more than scale it before the map, one pass gates and
+  /// scales, and the product of both is kept by nobody.
+  at::Tensor linear_of_gated(const Linear& map, Activation activate, const at::Tensor& gate,
+                             const at::Tensor& up) const;
   /// Adapters' output hooks alone, for roles that are slices of a fused map: x is the fused map's input.
   at::Tensor adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
   /// Adapters' input scales alone.
@@ -76,8 +82,11 @@ class Context {
   bool acts_on(const Site& site) const;
   template <typename Hook>
   at::Tensor hooked(const at::Tensor& x, const at::Tensor& y, const Hook& hook) const;
+  at::Tensor product(const Linear& map, const at::Tensor& x) const;
   template <typename ScaleOf>
-  std::optional<at::Tensor> scaled(const at::Tensor& rows, const ScaleOf& scale_of) const;
+  std::optional<RowScales> row_scales(const ScaleOf& scale_of) const;
+  RowScales input_scales(const Site& site) const;
+  std::optional<RowScales> output_scales(const Site& site) const;
   const SiteHooks* hooks(std::int32_t slot) const {
     return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)];
   }

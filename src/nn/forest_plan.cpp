@@ -12,8 +12,8 @@
 namespace graft {
 namespace {
 
-// A tree of up to this many tokens is one masked product; a larger one is cut at its root, so that a long shared prefix
-// with many continuations costs (own tokens × path) and not (all tokens)².
+// A tree of up to this many tokens is one masked product; a larger one that branches is cut at its root, so that a long
+// shared prefix with many continuations costs (own tokens × path) and not (all tokens)².
 constexpr std::int64_t kWholeTreeTokens = 768;
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
@@ -128,8 +128,10 @@ class Planner {
     const bool leaf = tree_.children[static_cast<std::size_t>(root)].empty();
     // What is behind a cached root are texts of their own: the product of one must not depend on the others.
     const bool shared = segment(root).cache >= 0;
-    if (leaf || (!shared && tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens)) {
-      add_call(subtree(root), prefix);
+    const auto all = subtree(root);
+    const bool small = tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens;
+    if (leaf || (!shared && (small || one_behind_the_other(all)))) {
+      add_call(all, prefix);
       return;
     }
     add_call({root}, prefix);
@@ -147,6 +149,14 @@ class Planner {
     return members;
   }
 
+  // Such segments are one text: a prompt and its only continuation.
+  bool one_behind_the_other(const std::vector<std::int32_t>& members) const {
+    for (std::size_t i = 1; i < members.size(); ++i) {
+      if (segment(members[i]).parent != members[i - 1]) return false;
+    }
+    return true;
+  }
+
   void add_call(const std::vector<std::int32_t>& members, const std::vector<std::int32_t>& prefix) {
     AttentionCall call;
     const auto last = place(members.back());
@@ -160,9 +170,10 @@ class Planner {
       plan_.calls.push_back(std::move(call));
       return;
     }
-    const bool one_segment = members.size() == 1 && prefix.empty();
-    call.causal = one_segment && cached == 0;
-    call.continues = one_segment && cached > 0;
+    call.ordered = true;
+    const bool one_text = prefix.empty() && one_behind_the_other(members);
+    call.causal = one_text && cached == 0;
+    call.continues = one_text && cached > 0;
     const bool sees_everything = members.size() == 1 && call.queries.length == 1;
     if (!call.causal && !sees_everything) call.mask = mask(members, call, cached);
     plan_.calls.push_back(std::move(call));

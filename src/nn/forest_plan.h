@@ -28,8 +28,9 @@ struct AttentionCall {
   at::Tensor mask;             ///< [Tq, Tk] additive, 0 or -inf; undefined where causal or where everything is visible
   at::Tensor query_positions;  ///< [Tq] int64, for relative position biases
   at::Tensor key_positions;    ///< [Tk] int64
-  bool continues = false;      ///< one segment behind cached keys: a query sees these and its segment up to itself
+  bool continues = false;      ///< one text behind cached keys: a query sees these and its text up to itself
   std::int64_t window = 0;     ///< where it continues: keys that a query sees at most, its own among them; 0: all
+  bool ordered = false;        ///< the last keys are the queries' own, and none sees one behind its own
 };
 
 /// Consecutive planned tokens with one adapter slot.

@@ -1,4 +1,5 @@
-// Keys and values of tokens already seen, one growing buffer per sequence and layer.
+// Keys and values of tokens already seen, one growing buffer per sequence and layer. It lies head by head, as each step
+// of decoding reads it: from memory that comes a line at a time, neighbours come faster.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,6 +19,12 @@ enum class KvFormat { Dense, EightBit };
 /// "dense" or "q8". Throws InvalidArgument for another name.
 KvFormat kv_format(const std::string& name);
 
+/// The first `count` tokens of buffers that may hold more.
+struct KeptTokens {
+  HeadRows keys, values;  ///< [count or more, G, D]
+  std::int64_t count = 0;
+};
+
 /// Not thread-safe. Used without gradients only.
 class KvCache {
  public:
@@ -31,6 +38,10 @@ class KvCache {
   /// kept. Throws as in_eight_bits() where that is the format.
   std::pair<HeadRows, HeadRows> append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys,
                                        const at::Tensor& values);
+  /// The same of tokens [first, first + count) of keys and values [M, G, D]. Makes no view: at a step of decoding those
+  /// would take longer than what is written.
+  KeptTokens append(std::int32_t sequence, std::int64_t layer, const at::Tensor& keys, const at::Tensor& values,
+                    std::int64_t first, std::int64_t count);
   /// Keys and values [length, G, D] of the visible tokens.
   std::pair<HeadRows, HeadRows> visible(std::int32_t sequence, std::int64_t layer) const;
   /// Makes `tokens` appended tokens visible, after every layer has written them.
@@ -50,7 +61,7 @@ class KvCache {
 
  private:
   struct Layer {
-    HeadRows keys, values;  // [capacity, G, D]
+    HeadRows keys, values;  // [capacity, G, D], the tokens of a head one behind the other
     std::pair<at::Tensor, at::Tensor> cross;
   };
   struct Sequence {
@@ -61,10 +72,6 @@ class KvCache {
 
   Layer& at(std::int32_t sequence, std::int64_t layer) {
     return sequences_[static_cast<std::size_t>(sequence)].layers[static_cast<std::size_t>(layer)];
-  }
-
-  HeadRows kept(const at::Tensor& x) const {
-    return format_ == KvFormat::EightBit ? in_eight_bits(x) : HeadRows{x, {}};
   }
 
   std::int64_t layers_;

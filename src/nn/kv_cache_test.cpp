@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "base/error.h"
 
 namespace graft {
@@ -46,6 +48,27 @@ TEST_P(KvCaches, GiveBackWhatWasAppended) {
   read(first, k.narrow(0, 201, 99), v.narrow(0, 201, 99));  // beyond the first buffers
   expect_kept(first, k, v);
   expect_kept(second, v, k);
+}
+
+TEST_P(KvCaches, TakeSomeTokensOfABatch) {
+  const auto sequence = cache_.add_sequence();
+  // Slices of wider rows, as a fused map gives them, and tokens that lie together.
+  const at::Tensor wide = at::randn({300, 5, 16}, at::detail::createCPUGenerator(4)), k = random(300, 1),
+                   v = wide.narrow(1, 2, 2);
+  for (const auto& [first, count] : {std::pair{3, 4}, {290, 1}, {0, 280}}) {
+    for (std::int64_t layer = 0; layer < 2; ++layer) {
+      const KeptTokens all = cache_.append(sequence, layer, k + layer, v, first, count);
+      EXPECT_EQ(all.count, cache_.length(sequence) + count);
+      EXPECT_EQ(all.keys.rows.stride(0), 16) << "a head's tokens lie one behind the other";
+      const HeadRows last = all.values.part(all.count - count, count);
+      EXPECT_TRUE(at::equal(last.values(at::kFloat), kept(v.narrow(0, first, count), GetParam())));
+    }
+    cache_.advance(sequence, count);
+  }
+  const auto read_of = [](const at::Tensor& x) {
+    return at::cat({x.narrow(0, 3, 4), x.narrow(0, 290, 1), x.narrow(0, 0, 280)});
+  };
+  expect_kept(sequence, read_of(k), read_of(v));
 }
 
 TEST_P(KvCaches, ForgetWhatIsCutOff) {

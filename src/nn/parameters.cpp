@@ -37,11 +37,6 @@ at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const Tenso
       data, shape, [source](void*) {}, at::TensorOptions().dtype(type));
 }
 
-at::Tensor with_rows(const at::Tensor& values, const std::vector<std::int64_t>& rows) {
-  return rows.empty() || values.is_meta() ? values
-                                          : values.index_select(0, at::tensor(rows, at::kLong).to(values.device()));
-}
-
 const char* name(WeightFormat format) {
   constexpr const char* kNames[] = {"dense", "packed", "q8_0", "q4_0"};
   return kNames[static_cast<std::size_t>(format)];
@@ -173,9 +168,18 @@ at::Tensor ParameterLoader::quantised(const TensorInfo& info, DType type) const 
   return packed;
 }
 
+// Rows in another order are a copy, and what it was made of is given back.
+at::Tensor ParameterLoader::ordered(const at::Tensor& values, const std::string& name,
+                                    const std::vector<std::int64_t>& rows) const {
+  if (rows.empty() || values.is_meta()) return values;
+  const at::Tensor copy = values.index_select(0, at::tensor(rows, at::kLong).to(values.device()));
+  source_->release(source_->at(name));
+  return copy;
+}
+
 std::int64_t ParameterLoader::take(const std::string& name, const std::vector<std::int64_t>& shape,
                                    const std::vector<std::int64_t>& rows) {
-  const at::Tensor values = with_rows(stored(name, shape), rows);
+  const at::Tensor values = ordered(stored(name, shape), name, rows);
   const std::int64_t index = add(name, dense_store(values));
   note_mapped(index, values);
   return index;
@@ -189,9 +193,9 @@ std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::ve
   if (!type) return take(name, shape, rows);
   const std::int64_t row_bytes = info.shape[1] / block_elements(*type) * block_bytes(*type);
   const at::Tensor bytes =
-      with_rows(info.dtype == *type ? mapped_tensor(source_, info, {info.shape[0], row_bytes}, at::kByte)
-                                    : quantised(info, *type),
-                rows);
+      ordered(info.dtype == *type ? mapped_tensor(source_, info, {info.shape[0], row_bytes}, at::kByte)
+                                  : quantised(info, *type),
+              name, rows);
   const std::int64_t index = add(name, block_store(*type, bytes, dtype_));
   note_mapped(index, bytes);
   return index;

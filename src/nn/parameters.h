@@ -97,6 +97,7 @@ class ParameterLoader {
   std::optional<DType> blocks_of(const TensorInfo& info) const;
   at::Tensor quantised(const TensorInfo& info, DType type) const;
   at::Tensor converted(const TensorInfo& info) const;
+  at::Tensor ordered(const at::Tensor& values, const std::string& name, const std::vector<std::int64_t>& rows) const;
   std::int64_t add(const std::string& name, std::shared_ptr<const WeightStore> store);
   void note_mapped(std::int64_t index, const at::Tensor& values);
   void refuse_without_blocks() const;

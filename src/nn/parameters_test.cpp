@@ -4,7 +4,14 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <filesystem>
 #include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "checkpoint/fixture_test.h"
 #include "nn/tensor_file.h"
@@ -14,6 +21,27 @@ namespace {
 
 using testing::expect_error;
 using testing::Folder;
+
+// Notes which tensors of another source are given back.
+class Noting : public TensorSource {
+ public:
+  explicit Noting(std::unique_ptr<TensorSource> of) : of_(std::move(of)) {}
+
+  std::string format() const override { return of_->format(); }
+  const std::vector<TensorInfo>& tensors() const override { return of_->tensors(); }
+  const std::vector<std::filesystem::path>& files() const override { return of_->files(); }
+  std::span<const std::byte> bytes(const TensorInfo& info) const override { return of_->bytes(info); }
+  void release(const TensorInfo& info) const override {
+    released.push_back(info.name);
+    of_->release(info);
+  }
+  const nlohmann::json& metadata() const override { return of_->metadata(); }
+
+  mutable std::vector<std::string> released;
+
+ private:
+  std::unique_ptr<TensorSource> of_;
+};
 
 // A matrix of whole blocks with more rows than are quantised at a time, one of none, a vector.
 class Weights : public ::testing::Test {
@@ -72,6 +100,20 @@ TEST_F(Weights, RowsChangePlacesAsWholeRowsOfBlocks) {
   std::vector<std::int64_t> reversed(9001);
   for (std::size_t row = 0; row < reversed.size(); ++row) reversed[row] = 9000 - static_cast<std::int64_t>(row);
   EXPECT_TRUE(at::equal(load(WeightFormat::Q4_0, reversed).value(0), load(WeightFormat::Q4_0).value(0).flip({0})));
+}
+
+// The pages of the file that a copy was made of would else count beside it.
+TEST_F(Weights, WhatWasCopiedIsGivenBack) {
+  std::vector<std::int64_t> same(9001);
+  for (std::size_t row = 0; row < same.size(); ++row) same[row] = static_cast<std::int64_t>(row);
+  const auto source = std::make_shared<Noting>(open_checkpoint(folder_.path() / "model.safetensors"));
+  ParameterLoader loader(source, at::kFloat, at::kCPU);
+  loader.take_matrix("narrow", {3, 31});
+  EXPECT_TRUE(source->released.empty());
+  const std::int64_t wide = loader.take_matrix("wide", {9001, 64}, same);
+  EXPECT_EQ(source->released, std::vector<std::string>{"wide"});
+  loader.take("vector", {64});
+  EXPECT_TRUE(at::equal(loader.finish().value(wide), wide_));
 }
 
 TEST_F(Weights, WhatLiesInTheFileAsItIsCanBeGivenBack) {

@@ -23,7 +23,7 @@ at::Tensor relative_bucket(const at::Tensor& query_positions, const at::Tensor& 
 
 at::Tensor relative_bias(const at::Tensor& table, const AttentionCall& call, const RelativeBuckets& buckets) {
   const at::Tensor bucket = relative_bucket(call.query_positions, call.key_positions, buckets).to(table.device());
-  return at::embedding(table, bucket).permute({2, 0, 1});
+  return at::embedding(table, bucket).permute({2, 0, 1}).contiguous();  // every layer reads it row by row
 }
 
 }  // namespace graft

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
@@ -12,27 +13,46 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kLeastPerThread = 1 << 15;  // values
+constexpr std::int64_t kSumsPerThread = 1 << 15;  // values
 
 bool adds_as_it_is(const at::Tensor& x, const at::Tensor& y) {
-  return !learns(x) && !learns(y) && x.is_cpu() && y.is_cpu() && x.scalar_type() == at::kFloat &&
-         y.scalar_type() == at::kBFloat16 && x.sizes() == y.sizes() && x.is_contiguous() && y.is_contiguous();
+  return x.is_cpu() && y.is_cpu() && x.scalar_type() == at::kFloat && y.scalar_type() == at::kBFloat16 &&
+         x.sizes() == y.sizes() && x.is_contiguous() && y.is_contiguous();
 }
+
+at::Tensor sum_of(const at::Tensor& x, const at::Tensor& y) {
+  RECORD_USER_SCOPE("graft::residual");
+  at::Tensor sum = rows::empty(x.sizes(), at::kFloat);
+  const auto* stream = x.const_data_ptr<float>();
+  const auto* branch = static_cast<const rows::Bits*>(y.const_data_ptr());
+  auto* out = sum.data_ptr<float>();
+  at::parallel_for(0, x.numel(), kSumsPerThread, [&](std::int64_t begin, std::int64_t end) {
+    std::copy(stream + begin, stream + end, out + begin);
+    rows::add_scaled(out + begin, 1.0F, branch + begin, end - begin);
+  });
+  return sum;
+}
+
+class Residual : public torch::autograd::Function<Residual> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& y) {
+    (void)ctx;
+    return sum_of(x, y);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const at::Tensor& grad = grads[0];
+    return {ctx->needs_input_grad(0) ? grad : at::Tensor(),
+            ctx->needs_input_grad(1) ? grad.to(at::kBFloat16) : at::Tensor()};
+  }
+};
 
 }  // namespace
 
 at::Tensor residual(const at::Tensor& x, const at::Tensor& y) {
   if (!adds_as_it_is(x, y)) return x + y;
-  RECORD_USER_SCOPE("graft::residual");
-  at::Tensor sum = at::empty(x.sizes(), x.options());
-  const auto* stream = x.const_data_ptr<float>();
-  const auto* branch = static_cast<const rows::Bits*>(y.const_data_ptr());
-  auto* out = sum.data_ptr<float>();
-  at::parallel_for(0, x.numel(), kLeastPerThread, [&](std::int64_t begin, std::int64_t end) {
-    std::copy(stream + begin, stream + end, out + begin);
-    rows::add_scaled(out + begin, 1.0F, branch + begin, end - begin);
-  });
-  return sum;
+  return learns(x) || learns(y) ? Residual::apply(x, y) : sum_of(x, y);
 }
 
 }  // namespace graft

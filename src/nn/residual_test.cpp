@@ -33,5 +33,14 @@ TEST(Residual, GoesBackwardToBoth) {
   EXPECT_TRUE(at::equal(y.grad(), at::ones_like(y)));
 }
 
+TEST(Residual, GoesBackwardToTheBranchAlone) {
+  const at::Tensor x = random(3, at::kFloat, 1), y = random(3, at::kBFloat16, 2).requires_grad_(true),
+                   above = random(3, at::kFloat, 3), sum = residual(x, y);
+  EXPECT_TRUE(at::equal(sum, x + y));
+  sum.backward(above);
+  EXPECT_EQ(y.grad().scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(at::equal(y.grad(), above.to(at::kBFloat16)));
+}
+
 }  // namespace
 }  // namespace graft

@@ -18,17 +18,18 @@
 namespace graft {
 namespace {
 
-// x cos ∓ rotated sin on halves; the backward pass is the rotation by the opposite angle, so only the table is kept.
-at::Tensor rotated_by_rows(const at::Tensor& given, const at::Tensor& cos, const at::Tensor& sin) {
+// x cos ∓ rotated sin on halves, of x [N, heads, D] or [N, heads · D], whose heads lie together; the backward pass is
+// the rotation by the opposite angle, so only the table is kept.
+at::Tensor rotated_by_rows(const at::Tensor& x, std::int64_t dim, const at::Tensor& cos, const at::Tensor& sin) {
   RECORD_USER_SCOPE("graft::rotate");
-  const at::Tensor x = given.contiguous(), cosines = cos.contiguous(), sines = sin.contiguous();
-  const std::int64_t heads = x.size(1), dim = x.size(2), half = cos.size(-1);
-  at::Tensor y = at::empty(x.sizes(), x.options());
+  const at::Tensor cosines = cos.contiguous(), sines = sin.contiguous();
+  const std::int64_t heads = x.dim() == 2 ? x.size(1) / dim : x.size(1), half = cos.size(-1), token = x.stride(0);
+  at::Tensor y = rows::empty({x.size(0), heads, dim}, x.scalar_type());
   at::parallel_for(0, x.size(0), rows::rows_per_thread(heads * dim), [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(dim));
     for (std::int64_t head = begin * heads; head < end * heads; ++head) {
-      const std::int64_t angles = head / heads * half;
-      rows::read(x, head * dim, row.data(), dim);
+      const std::int64_t n = head / heads, angles = n * half;
+      rows::read(x, n * token + head % heads * dim, row.data(), dim);
       rows::rotate(row.data(), row.data() + half, cosines.const_data_ptr<float>() + angles,
                    sines.const_data_ptr<float>() + angles, half);
       rows::write(row.data(), y, head * dim, dim);
@@ -37,9 +38,12 @@ at::Tensor rotated_by_rows(const at::Tensor& given, const at::Tensor& cos, const
   return y;
 }
 
+bool has_rows(const at::Tensor& x, std::int64_t dim, const at::Tensor& cos) {
+  return rows::readable(x) && cos.size(0) == x.size(0) && 2 * cos.size(-1) <= dim;
+}
+
 at::Tensor rotated(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  const bool fits = x.dim() == 3 && cos.size(0) == x.size(0) && 2 * cos.size(-1) <= x.size(2);
-  if (fits && rows::readable(x)) return rotated_by_rows(x, cos, sin);
+  if (x.dim() == 3 && has_rows(x, x.size(2), cos)) return rotated_by_rows(x.contiguous(), x.size(2), cos, sin);
   const std::int64_t half = cos.size(-1), rotary = 2 * half;
   const at::Tensor wide = x.to(at::kFloat);
   const at::Tensor first = wide.narrow(-1, 0, half), second = wide.narrow(-1, half, half);
@@ -143,6 +147,12 @@ RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) co
 at::Tensor rotate(const at::Tensor& x, const RopeTable& table) {
   const at::Tensor cos = table.cos.unsqueeze(1), sin = table.sin.unsqueeze(1);
   return learns(x) ? Rotate::apply(x, cos, sin) : rotated(x, cos, sin);
+}
+
+at::Tensor rotate(const at::Tensor& x, std::int64_t head_dim, const RopeTable& table) {
+  if (!learns(x) && x.stride(1) == 1 && has_rows(x, head_dim, table.cos))
+    return rotated_by_rows(x, head_dim, table.cos, table.sin);
+  return rotate(x.reshape({x.size(0), x.size(1) / head_dim, head_dim}), table);
 }
 
 }  // namespace graft

@@ -35,5 +35,7 @@ class Rope {
 
 /// Rotates x [N, H, D]; dimensions beyond the table's stay as they are (partial rotation).
 at::Tensor rotate(const at::Tensor& x, const RopeTable& table);
+/// The same of x [N, H · D], as a map gives it. Returns [N, H, D].
+at::Tensor rotate(const at::Tensor& x, std::int64_t head_dim, const RopeTable& table);
 
 }  // namespace graft

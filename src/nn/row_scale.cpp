@@ -88,20 +88,15 @@ class ScaleRows : public torch::autograd::Function<ScaleRows> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& scales,
                             const std::vector<SlotRun>& runs) {
-    std::vector<std::int64_t> flat;
-    for (const auto& run : runs) flat.insert(flat.end(), {run.tokens.begin, run.tokens.length, run.slot});
     ctx->save_for_backward({x, scales});
-    ctx->saved_data["runs"] = flat;
+    ctx->saved_data["runs"] = as_numbers(runs);
     return scaled(x, scales, runs);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto flat = ctx->saved_data["runs"].toIntVector();
-    std::vector<SlotRun> runs;
-    for (std::size_t i = 0; i < flat.size(); i += 3)
-      runs.push_back({{flat[i], flat[i + 1]}, static_cast<std::int32_t>(flat[i + 2])});
+    const auto runs = as_runs(ctx->saved_data["runs"].toIntVector());
     at::Tensor grad_x, grad_scales;
     if (ctx->needs_input_grad(0)) grad_x = scaled(grads[0], saved[1], runs);
     if (ctx->needs_input_grad(1)) grad_scales = sums_of_products(saved[0], grads[0], runs, saved[1]);
@@ -110,6 +105,23 @@ class ScaleRows : public torch::autograd::Function<ScaleRows> {
 };
 
 }  // namespace
+
+std::vector<std::int64_t> as_numbers(const std::vector<SlotRun>& runs) {
+  std::vector<std::int64_t> numbers;
+  for (const auto& run : runs) numbers.insert(numbers.end(), {run.tokens.begin, run.tokens.length, run.slot});
+  return numbers;
+}
+
+std::vector<SlotRun> as_runs(const std::vector<std::int64_t>& numbers) {
+  std::vector<SlotRun> runs;
+  for (std::size_t i = 0; i < numbers.size(); i += 3)
+    runs.push_back({{numbers[i], numbers[i + 1]}, static_cast<std::int32_t>(numbers[i + 2])});
+  return runs;
+}
+
+at::Tensor scale_rows(const at::Tensor& x, const RowScales& by) {
+  return by.scales.defined() ? scale_rows(x, by.scales, by.runs) : x;
+}
 
 at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
   return ScaleRows::apply(x, scales, runs);

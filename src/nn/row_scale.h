@@ -15,6 +15,19 @@ namespace graft {
 /// dtype. Differentiable; autograd keeps x and the scales, no product.
 at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scales, const std::vector<SlotRun>& runs);
 
+/// A vector for each slot that has one, and whose the rows are.
+struct RowScales {
+  at::Tensor scales;          ///< [A, C] fp32; undefined: no slot has any
+  std::vector<SlotRun> runs;  ///< cover the rows in order; their slot is a row of `scales`, or -1
+};
+
+/// x, scaled where there are scales.
+at::Tensor scale_rows(const at::Tensor& x, const RowScales& by);
+
+/// Runs as numbers, which an autograd context can keep, and back.
+std::vector<std::int64_t> as_numbers(const std::vector<SlotRun>& runs);
+std::vector<SlotRun> as_runs(const std::vector<std::int64_t>& numbers);
+
 /// x [N, C] ⊙ scale [C] fp32, in x's dtype.
 at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scale);
 

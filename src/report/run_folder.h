@@ -79,7 +79,6 @@ class RunFolder {
   std::filesystem::path adapter() const { return path_ / "adapter"; }
   /// The whole model, where the method has no adapter file.
   std::filesystem::path model() const { return path_ / "model"; }
-  std::filesystem::path state() const { return path_ / "state"; }
 
   /// The resolved configuration, as YAML text.
   void write_config(const std::string& yaml);

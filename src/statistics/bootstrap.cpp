@@ -1,6 +1,7 @@
 #include "statistics/bootstrap.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <vector>
 
@@ -31,6 +32,10 @@ std::vector<double> resampled(std::size_t count, const Statistic& statistic, con
   for (std::int64_t i = 0; i < options.resamples; ++i) {
     for (auto& index : indices) index = rng.below(count);
     values.push_back(statistic(indices));
+    if (std::isnan(values.back())) {
+      fail(Category::InvalidArgument, "bootstrap",
+           "the statistic of a resample is not a number; leave out the examples that have no value");
+    }
   }
   std::sort(values.begin(), values.end());
   return values;
@@ -66,6 +71,15 @@ std::vector<std::size_t> all_indices(std::size_t count) {
   return all;
 }
 
+// Means over runs that are equal may differ in their last digit, which must not make a difference to the p-value.
+double difference_of(double first, double second) {
+  constexpr double kRounding = 1e-12;
+  if (first == second) return 0;  // both may be infinite
+  const double difference = second - first;
+  const double rounding = kRounding * std::max(std::abs(first), std::abs(second));
+  return std::isfinite(difference) && std::abs(difference) <= rounding ? 0 : difference;
+}
+
 double two_sided(const std::vector<double>& differences) {
   const auto at_most = std::count_if(differences.begin(), differences.end(), [](double d) { return d <= 0; });
   const auto at_least = std::count_if(differences.begin(), differences.end(), [](double d) { return d >= 0; });
@@ -76,11 +90,14 @@ double two_sided(const std::vector<double>& differences) {
 }  // namespace
 
 double quantile(const std::vector<double>& sorted, double part) {
+  if (sorted.empty()) fail(Category::InvalidArgument, "quantile", "no values; give at least one");
+  if (!(part >= 0 && part <= 1)) fail(Category::InvalidArgument, "quantile", "the part {} is outside 0 to 1", part);
   const double place = part * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<std::size_t>(place);
   const std::size_t above = std::min(below + 1, sorted.size() - 1);
   const double rest = place - static_cast<double>(below);
-  if (rest == 0 || sorted[below] == sorted[above]) return sorted[below];  // either may be infinite
+  // Between infinite values there is no line.
+  if (rest == 0 || sorted[below] == sorted[above] || std::isinf(sorted[below])) return sorted[below];
   return sorted[below] + rest * (sorted[above] - sorted[below]);
 }
 
@@ -110,7 +127,9 @@ Interval bootstrap_runs(const std::string& metric, std::span<const std::int64_t>
 
 PairedDifference paired_bootstrap(std::size_t count, const Statistic& first, const Statistic& second,
                                   const BootstrapOptions& options) {
-  const auto difference = [&](std::span<const std::size_t> indices) { return second(indices) - first(indices); };
+  const auto difference = [&](std::span<const std::size_t> indices) {
+    return difference_of(first(indices), second(indices));
+  };
   const auto sorted = resampled(count, difference, options);
   return {difference(all_indices(count)), percentile(sorted, options.level), two_sided(sorted)};
 }

@@ -15,7 +15,8 @@ struct Interval {
   double high = 0;
 };
 
-/// Quantile of ascending values, at least one, interpolated linearly as numpy does; `part` in [0, 1].
+/// Quantile of ascending values, at least one, interpolated linearly as numpy does; `part` in [0, 1]. Behind an
+/// infinite value it is that value. Throws InvalidArgument: no values, a part outside [0, 1].
 double quantile(const std::vector<double>& sorted, double part);
 
 struct BootstrapOptions {
@@ -26,7 +27,7 @@ struct BootstrapOptions {
 
 /// Percentile interval (Efron and Tibshirani 1993, chapter 13) of `statistic`, which gets the indices of one resample
 /// of `count` examples drawn with replacement. Deterministic in the seed. Throws InvalidArgument: no examples, fewer
-/// than 2 resamples, a level outside (0, 1).
+/// than 2 resamples, a level outside (0, 1), a resample whose statistic is not a number.
 Interval bootstrap(std::size_t count, const std::function<double(std::span<const std::size_t>)>& statistic,
                    const BootstrapOptions& options = {});
 
@@ -53,7 +54,8 @@ struct PairedDifference {
   double p_value = 1;     ///< two-sided: twice the smaller tail of resampled differences at or beyond 0, at most 1
 };
 
-/// Paired bootstrap of two statistics on the same resamples; throws as bootstrap().
+/// Paired bootstrap of two statistics on the same resamples; values that differ by less than 1e-12 of themselves are
+/// equal. Throws as bootstrap().
 PairedDifference paired_bootstrap(std::size_t count, const std::function<double(std::span<const std::size_t>)>& first,
                                   const std::function<double(std::span<const std::size_t>)>& second,
                                   const BootstrapOptions& options = {});

@@ -28,6 +28,14 @@ TEST(Quantile, IsInterpolatedAsNumpyDoes) {
   EXPECT_EQ(quantile({1, most, most}, 0.75), most);
   EXPECT_EQ(quantile({1, 2, most}, 0.75), most);
   EXPECT_EQ(quantile({1, 2, most}, 0.5), 2);
+  EXPECT_EQ(quantile({-most, 2}, 0.25), -most);
+}
+
+TEST(Quantile, RefusesNonsense) {
+  EXPECT_THROW(quantile({}, 0.5), Error);
+  EXPECT_THROW(quantile({1, 2}, 1.01), Error);
+  EXPECT_THROW(quantile({1, 2}, -0.01), Error);
+  EXPECT_THROW(quantile({1, 2}, std::numeric_limits<double>::quiet_NaN()), Error);
 }
 
 TEST(Bootstrap, IntervalOfAccuracyAgreesWithNumpy) {
@@ -74,6 +82,25 @@ TEST(PairedBootstrap, EqualPredictionsDoNotDiffer) {
   EXPECT_EQ(result.p_value, 1.0);
 }
 
+TEST(PairedBootstrap, RoundingIsNoDifference) {
+  const auto sum = [](auto) { return 0.1 + 0.2; };
+  const auto same = [](auto) { return 0.3; };
+  ASSERT_NE(sum(0), same(0));
+  for (const auto& result : {paired_bootstrap(5, sum, same), paired_bootstrap(5, same, sum)}) {
+    EXPECT_EQ(result.difference, 0.0);
+    EXPECT_EQ(result.p_value, 1.0);
+  }
+}
+
+TEST(PairedBootstrap, InfiniteValuesAreCompared) {
+  const auto most = [](auto) { return std::numeric_limits<double>::infinity(); };
+  const auto one = [](auto) { return 1.0; };
+  EXPECT_EQ(paired_bootstrap(5, most, most).difference, 0.0);
+  EXPECT_EQ(paired_bootstrap(5, most, most).p_value, 1.0);
+  EXPECT_EQ(paired_bootstrap(5, one, most).interval.low, std::numeric_limits<double>::infinity());
+  EXPECT_EQ(paired_bootstrap(5, most, one).interval.high, -std::numeric_limits<double>::infinity());
+}
+
 TEST(PairedBootstrap, SeesAConsistentImprovement) {
   const auto result = paired_bootstrap("accuracy", kTruth, right_then_wrong(120, 200), right_then_wrong(170, 200), 2);
   EXPECT_NEAR(result.difference, 0.25, 1e-12);
@@ -118,6 +145,7 @@ TEST(Bootstrap, RefusesNonsense) {
   EXPECT_THROW(bootstrap(0, constant), Error);
   EXPECT_THROW(bootstrap(5, constant, {1, 0.95, 0}), Error);
   EXPECT_THROW(bootstrap(5, constant, {100, 1.0, 0}), Error);
+  EXPECT_THROW(bootstrap(5, [](auto) { return std::numeric_limits<double>::quiet_NaN(); }), Error);
   const std::vector<std::int64_t> shorter = {0};
   EXPECT_THROW(paired_bootstrap("accuracy", kTruth, shorter, kTruth, 2), Error);
 }

@@ -15,6 +15,18 @@ void check_lengths(std::size_t first, std::size_t second) {
   if (first == 0) fail(Category::InvalidArgument, "calibration", "no examples to score");
 }
 
+// The bin from above i / bins to (i + 1) / bins. The product alone may round past an edge: 7 / 25 * 25 is above 7.
+std::size_t bin_of(double confidence, std::size_t bins) {
+  const auto count = static_cast<double>(bins);
+  double place = std::clamp(std::ceil(confidence * count) - 1, 0.0, count - 1);
+  if (place > 0 && confidence <= place / count) {
+    --place;
+  } else if (place < count - 1 && confidence > (place + 1) / count) {
+    ++place;
+  }
+  return static_cast<std::size_t>(place);
+}
+
 }  // namespace
 
 std::vector<CalibrationBin> calibration_bins(std::span<const double> confidence, std::span<const std::uint8_t> correct,
@@ -27,8 +39,7 @@ std::vector<CalibrationBin> calibration_bins(std::span<const double> confidence,
       fail(Category::InvalidArgument, "calibration", "the confidence {} of example {} is outside 0 to 1", confidence[i],
            i);
     }
-    const double place = std::ceil(confidence[i] * static_cast<double>(bins)) - 1;
-    CalibrationBin& bin = all[static_cast<std::size_t>(std::clamp(place, 0.0, static_cast<double>(bins - 1)))];
+    CalibrationBin& bin = all[bin_of(confidence[i], bins)];
     ++bin.count;
     bin.confidence += confidence[i];
     bin.accuracy += correct[i] != 0 ? 1.0 : 0.0;

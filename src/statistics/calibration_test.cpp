@@ -72,6 +72,19 @@ TEST(Calibration, EdgesBelongToTheBinBelow) {
   EXPECT_EQ(bins[1].count, 1);
 }
 
+// Also where the edge times the number of bins is above a whole number.
+TEST(Calibration, RoundingDoesNotMoveAnEdge) {
+  const std::vector<std::uint8_t> correct = {1};
+  for (std::size_t bins = 1; bins <= 60; ++bins) {
+    for (std::size_t edge = 1; edge <= bins; ++edge) {
+      const double at = static_cast<double>(edge) / static_cast<double>(bins);
+      const std::vector<double> confidence = {at}, above = {std::min(1.0, std::nextafter(at, 2.0))};
+      EXPECT_EQ(calibration_bins(confidence, correct, bins)[edge - 1].count, 1) << edge << " of " << bins;
+      EXPECT_EQ(calibration_bins(above, correct, bins)[std::min(edge, bins - 1)].count, 1) << edge << " of " << bins;
+    }
+  }
+}
+
 TEST(Calibration, CertainAndRightIsCalibrated) {
   const std::vector<double> confidence = {1, 1, 0};
   const std::vector<std::uint8_t> correct = {1, 1, 0};

@@ -148,5 +148,33 @@ TEST_F(Table1, TrainingMemoryCountsEveryStandingByte) {
             static_cast<double>(training_memory(*question_.model.outline, at::kFloat, *adapter_, {}).total()));
 }
 
+// 13 MB beside 11 billion parameters, where these themselves would take 220 GB to train.
+TEST_F(Table1, WhatStandsBesideTheWeightsIsOfWhatTrains) {
+  const Model& model = *question_.model.outline;
+  TrainSettings settings;
+  settings.optimizer.name = "adafactor";
+  const std::int64_t vectors = 4 * 1'081'344;
+  EXPECT_EQ(standing_bytes(model, at::kBFloat16, *adapter_, settings), 3 * vectors);
+  EXPECT_EQ(standing_bound(model, at::kBFloat16, *adapter_, settings), 3 * vectors);
+  settings.eval_every = 5;
+  EXPECT_EQ(standing_bound(model, at::kBFloat16, *adapter_, settings), 4 * vectors) << "the best so far is kept";
+  settings.keep_best = false;
+  EXPECT_EQ(standing_bound(model, at::kBFloat16, *adapter_, settings), 3 * vectors);
+}
+
+TEST_F(Table1, WhereParametersAreReplacedTheirCopiesStandToo) {
+  const auto outline = outline_model(model_config_from_json(gpt(64, 2, 4, 128), "config.json"));
+  const std::int64_t elements = outline->parameters().elements();
+  TrainSettings settings;
+  settings.optimizer.name = "adamw";
+  Rng rng(0);
+  const auto full = adapters::find("full").create(*outline, nlohmann::json::object(), rng);
+  EXPECT_EQ(standing_bytes(*outline, at::kBFloat16, *full, settings), 4 * 4 * trainable_elements(*full) + 2 * elements);
+  for (const char* method : {"full", "fish", "said"}) {
+    const auto adapter = adapters::find(method).create(*outline, nlohmann::json::object(), rng);
+    EXPECT_GE(standing_bound(*outline, at::kFloat, *adapter, settings), 32 * elements) << method;
+  }
+}
+
 }  // namespace
 }  // namespace graft

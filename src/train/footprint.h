@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "adapters/core/method.h"
+#include "train/loop.h"
 #include "train/optim.h"
 
 namespace graft {
@@ -27,5 +28,16 @@ struct TrainingMemory {
 /// Throws InvalidArgument for an optimiser's name that is not known.
 TrainingMemory training_memory(const Model& model, at::ScalarType dtype, const Adapter& adapter,
                                const OptimizerSettings& optimizer);
+
+/// Bytes that stand beside the base's weights while an adapter learns: what TrainingMemory has of it, the best values
+/// so far where they are kept, and of a method that replaces base parameters these in `dtype`, in which the model
+/// computes. The model may be one without values. Throws as training_memory().
+std::int64_t standing_bytes(const Model& model, at::ScalarType dtype, const Adapter& adapter,
+                            const TrainSettings& settings);
+
+/// What these cannot exceed. Only of a method that replaces base parameters it is more: that may make several copies of
+/// each (fish measures squared gradients of all, said has a projection of each).
+std::int64_t standing_bound(const Model& model, at::ScalarType dtype, const Adapter& adapter,
+                            const TrainSettings& settings);
 
 }  // namespace graft

@@ -148,13 +148,17 @@ TEST_F(Train, TheBestSurvivesAStop) {
   callbacks_.on_step = [](const StepReport& step) {
     if (step.step == 5) throw std::runtime_error("killed");
   };
+  const auto state = folder_ / "state.safetensors";
+  EXPECT_EQ(steps_done(state), 0);
   EXPECT_THROW(run(), std::runtime_error);
+  EXPECT_EQ(steps_done(state), 4);
   callbacks_.on_step = nullptr;
   std::int64_t from = 0;
   callbacks_.on_resume = [&](std::int64_t step) { from = step; };
   const double best = run();
   EXPECT_EQ(from, 4);
   EXPECT_EQ(best, values_[1]);
+  EXPECT_EQ(steps_done(state), 6);
 }
 
 TEST_F(Train, AGradientThatIsNoNumberStopsBeforeTheStep) {

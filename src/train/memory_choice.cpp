@@ -54,8 +54,8 @@ MemoryChoice level(std::size_t number) {
 
 std::int64_t peak(const MemoryNeeds& needs, const MemoryChoice& choice, std::int64_t evaluation) {
   const std::int64_t weights = choice.stream_weights ? needs.streamed : needs.mapped;
-  const std::int64_t step =
-      (choice.recompute_layers ? needs.recomputed : needs.activations) + (choice.recompute_logits ? 0 : needs.logits);
+  const std::int64_t step = (choice.recompute_layers ? needs.recomputed : needs.activations) +
+                            (choice.recompute_logits ? 0 : needs.logits) + needs.logit_block;
   return needs.resident + needs.standing + weights + std::max(step, evaluation);
 }
 
@@ -93,6 +93,21 @@ MemoryChoice choose_memory(const MemoryNeeds& needs, std::int64_t budget) {
   }
   choice.fits = false;
   return choice;
+}
+
+std::optional<SmallerBatches> smaller_batches(const MemoryNeeds& needs, std::int64_t size, double longest,
+                                              std::int64_t budget) {
+  std::optional<SmallerBatches> smaller;
+  for (std::int64_t fewer = size / 2; fewer >= 1; --fewer) {
+    if (size % fewer != 0) continue;  // else a step would have other examples
+    const double share = std::max(longest, static_cast<double>(fewer) / static_cast<double>(size));
+    MemoryNeeds less = needs;
+    for (std::int64_t* part : {&less.activations, &less.recomputed, &less.logits})
+      *part = static_cast<std::int64_t>(share * static_cast<double>(*part));
+    smaller = SmallerBatches{fewer, size / fewer, choose_memory(less, budget)};
+    if (smaller->choice.fits) break;
+  }
+  return smaller;
 }
 
 std::int64_t activation_bound(const Model& model, std::int64_t tokens, std::int64_t longest) {

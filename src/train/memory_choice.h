@@ -19,6 +19,7 @@ struct MemoryNeeds {
   std::int64_t activations = 0;  ///< of the largest batch, with what every layer keeps for the backward pass
   std::int64_t recomputed = 0;   ///< the same where layers are computed again
   std::int64_t logits = 0;       ///< of the largest batch, kept for the backward pass
+  std::int64_t logit_block = 0;  ///< logits that a step computes at a time, whatever its batch
   std::int64_t evaluation = 0;   ///< of an evaluation's batch
   /// The same for batches of a half, a quarter and an eighth of the tokens; empty: they cannot be smaller.
   std::vector<std::int64_t> smaller_evaluations = {};
@@ -42,6 +43,19 @@ struct MemoryChoice {
 /// keep no logits; give back mapped weights layer by layer; smaller batches in evaluations. Where none does, the last,
 /// which does not fit.
 MemoryChoice choose_memory(const MemoryNeeds& needs, std::int64_t budget);
+
+/// Batches of fewer examples, of which as many make a step as have the examples of one from before.
+struct SmallerBatches {
+  std::int64_t size = 0;   ///< examples of a batch
+  std::int64_t parts = 0;  ///< batches in the place of one
+  MemoryChoice choice;
+};
+
+/// The largest batches that fit into `budget` bytes where batches of `size` examples do not; where none do, those of
+/// one example, which do not fit. Nothing for a size of 1. `longest` is the share of the largest batch's tokens that
+/// its longest example has.
+std::optional<SmallerBatches> smaller_batches(const MemoryNeeds& needs, std::int64_t size, double longest,
+                                              std::int64_t budget);
 
 /// Bytes that the activations of a training step on `tokens` tokens of texts of up to `longest` cannot exceed by what
 /// is known of the model alone, with everything kept. About twice what they take.

@@ -79,6 +79,36 @@ TEST(ChooseMemory, EvaluationsAreMadeSmallerLast) {
   EXPECT_FALSE(choose_memory(large, 634).fits);
 }
 
+TEST(SmallerBatches, AreTheLargestThatFitAndHaveAsManyExamples) {
+  const auto half = smaller_batches(needs(), 8, 0.1, 90);
+  ASSERT_TRUE(half.has_value());
+  EXPECT_EQ(half->size, 4);
+  EXPECT_EQ(half->parts, 2);
+  EXPECT_EQ(half->choice.bytes, 85);  // an evaluation's
+  EXPECT_TRUE(half->choice.fits);
+  const auto third = smaller_batches(needs(), 6, 0.1, 60);
+  ASSERT_TRUE(third.has_value());
+  EXPECT_EQ(third->size, 2);
+  EXPECT_EQ(third->parts, 3);
+  EXPECT_EQ(third->choice.bytes, 55);
+  const auto fifth = smaller_batches(needs(), 5, 0.1, 90);
+  ASSERT_TRUE(fifth.has_value());
+  EXPECT_EQ(fifth->size, 1) << "2 and 3 examples are no five";
+  EXPECT_EQ(fifth->parts, 5);
+  EXPECT_FALSE(smaller_batches(needs(), 1, 1, 90).has_value());
+}
+
+TEST(SmallerBatches, AreNoSmallerThanTheLongestExample) {
+  const auto one = smaller_batches(needs(), 8, 1, 90);
+  ASSERT_TRUE(one.has_value());
+  EXPECT_EQ(one->size, 1);
+  EXPECT_FALSE(one->choice.fits);
+  MemoryNeeds blocks = needs();
+  blocks.logit_block = 40;  // of any batch
+  EXPECT_EQ(choose_memory(blocks, 545 + 40).bytes, 545 + 40);
+  EXPECT_EQ(smaller_batches(blocks, 8, 0.1, 35 + 30 + 40)->choice.bytes, 35 + 30 + 40);
+}
+
 // A token takes 5. Of the 100 bytes beside, 60 are there at the peak.
 TEST(ActivationsFrom, PagesThatAreNotThereAreNotTimesTheBatch) {
   const MadeStep one{10, 60 + 10 * 5}, two{20, 60 + 20 * 5};

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cstring>
 #include <map>
 
 #include "adapters/core/peft.h"
@@ -15,6 +16,7 @@ namespace graft {
 namespace {
 
 constexpr const char* kBaseKey = "base";  // in the file's metadata
+constexpr const char* kStep = "step";
 
 void restore(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
              const std::string& name, at::Tensor into) {
@@ -43,6 +45,17 @@ void refuse_other_base(const std::filesystem::path& file, const std::string& bas
       began, base);
 }
 
+std::int64_t steps_done(const std::filesystem::path& file) {
+  if (!std::filesystem::exists(file)) return 0;
+  const auto source = open_checkpoint(file);
+  const TensorInfo* info = source->find(kStep);
+  std::int64_t step = -1;
+  if (info != nullptr && info->dtype == DType::I64 && info->bytes == sizeof step)
+    std::memcpy(&step, source->bytes(*info).data(), sizeof step);
+  if (step < 0) fail(Category::Corruption, file.string(), "does not say how many steps are done; remove it");
+  return step;
+}
+
 void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
                 const TrainState& state) {
   NamedTensors tensors;
@@ -50,7 +63,7 @@ void save_state(const std::filesystem::path& file, const Adapter& adapter, const
   for (const auto& parameter : parameters) tensors.emplace_back("parameter." + parameter.name, parameter.value);
   for (std::size_t i = 0; i < state.best.size(); ++i) tensors.emplace_back("best." + parameters[i].name, state.best[i]);
   for (const auto& [name, value] : optimizer.state()) tensors.emplace_back("optimizer." + name, value);
-  tensors.emplace_back("step", at::scalar_tensor(state.step, at::kLong));
+  tensors.emplace_back(kStep, at::scalar_tensor(state.step, at::kLong));
   tensors.emplace_back("best_score", at::scalar_tensor(state.best_score, at::kDouble));
   write_tensors(file, tensors, {{kBaseKey, state.base}});
 }
@@ -61,7 +74,7 @@ void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& 
   std::map<std::string, at::Tensor> stored;
   for (auto& [name, value] : read_tensors(file)) stored[name] = value;
   at::Tensor step = at::zeros({}, at::kLong), best_score = at::zeros({}, at::kDouble);
-  restore(file, stored, "step", step);
+  restore(file, stored, kStep, step);
   restore(file, stored, "best_score", best_score);
   state.step = step.item<std::int64_t>();
   if (state.step < 0) fail(Category::Corruption, file.string(), "says it is of step {}; remove it", state.step);

@@ -27,6 +27,9 @@ std::string base_hash(const Model& model);
 /// Throws InvalidArgument where the state in `file` was trained over other base weights than those of `base`.
 void refuse_other_base(const std::filesystem::path& file, const std::string& base);
 
+/// Steps that a run has behind it, whose state is in `file`; 0 where that is not there. Throws Corruption.
+std::int64_t steps_done(const std::filesystem::path& file);
+
 /// One atomic safetensors file.
 void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
                 const TrainState& state);

@@ -145,6 +145,15 @@ TEST_F(Cost, EveryMethodIsCounted) {
   }
 }
 
+// One that may begin from words, and has no option given.
+TEST_F(Cost, SeveralMethodsAtOnceAreCounted) {
+  write_model(folder() / "model");
+  const auto trained = [this](const char* method) {
+    return answer({"--model", "model", "--method", method, "--tokens", "30"}).at("trained_parameters").get<int>();
+  };
+  EXPECT_EQ(trained("lora+prompt_tuning"), trained("lora") + trained("prompt_tuning"));
+}
+
 TEST_F(Cost, ALongPromptIsTold) {
   write_model(folder() / "model");
   EXPECT_NE(run({"--model", "model", "--tokens", "30", "--shots", "5"}).out.find("do not fit model's context of 128"),

@@ -4,62 +4,22 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
-#include "base/file.h"
 #include "checkpoint/source.h"
-#include "command.h"
-#include "tiny_model.h"
+#include "topics_fixture.h"
 
 namespace graft::e2e {
 namespace {
 
 namespace fs = std::filesystem;
-using Words = std::vector<std::string>;
 
-class Memory : public ::testing::Test {
+class Memory : public Topics {
  protected:
-  Memory() {
-    write_model(folder() / "model");
-    write_rows(folder() / "rows.jsonl", 40);
-    write_file(folder() / "topics.yaml", topics_task());
+  Outcome tune(const std::string& output, const Words& more, const Words& first = {}) const {
+    Words own = {"--recipe", "tfew", "--steps", "4", "--set", "train.batch_size=4", "--output", output};
+    own.insert(own.end(), more.begin(), more.end());
+    return run(tune_words(first, own));
   }
-
-  Outcome tune(const std::string& output, const Words& more, Words first = {}) const {
-    for (const char* word : {"tune",
-                             "--model",
-                             "model",
-                             "--data",
-                             "rows.jsonl",
-                             "--task",
-                             "topics.yaml",
-                             "--recipe",
-                             "tfew",
-                             "--shots",
-                             "6",
-                             "--eval-rows",
-                             "12",
-                             "--steps",
-                             "4",
-                             "--set",
-                             "data.template=0",
-                             "--set",
-                             "train.eval_every=0",
-                             "--set",
-                             "train.precision=float32",
-                             "--set",
-                             "train.batch_size=4",
-                             "--output"})
-      first.emplace_back(word);
-    first.push_back(output);
-    first.insert(first.end(), more.begin(), more.end());
-    return graft(folder(), first);
-  }
-
-  const fs::path& folder() const { return folder_.path(); }
-
- private:
-  Folder folder_;
 };
 
 TEST_F(Memory, WhereThereIsEnoughEverythingIsKept) {
@@ -67,6 +27,9 @@ TEST_F(Memory, WhereThereIsEnoughEverythingIsKept) {
   ASSERT_EQ(end.code, 0) << end.err;
   EXPECT_NE(end.err.find("memory: everything is kept, at most "), std::string::npos) << end.err;
   EXPECT_NE(end.err.find(" of 1.00 TB"), std::string::npos) << end.err;
+  const Outcome again = tune("run", {"--memory", "1TB"});  // no step is left to make
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_NE(again.err.find("memory: everything is kept, at most "), std::string::npos) << again.err;
   const Outcome silent = tune("silent", {});
   ASSERT_EQ(silent.code, 0) << silent.err;
   EXPECT_EQ(silent.err.find("memory: "), std::string::npos) << silent.err;
@@ -103,6 +66,12 @@ TEST_F(Memory, ThePlanTellsWhatTheRunWouldDo) {
   for (const char* setting : {"recompute_layers", "recompute_logits", "stream_weights"})
     EXPECT_EQ(plan.at(setting), true) << setting;
   EXPECT_EQ(plan.at("smaller_evaluations"), 8);
+  bool blocks = false;
+  for (const auto& change : plan.at("changes")) {
+    EXPECT_EQ(change.at("fits"), false) << change;
+    blocks = blocks || change.at("setting") == "--set model.weights=q4_0";
+  }
+  EXPECT_TRUE(blocks) << plan;
   const Outcome words = tune("run", {"--memory", "10MiB"}, {"plan"});
   ASSERT_EQ(words.code, 0) << words.err;
   EXPECT_NE(words.out.find("where layers and logits are computed again"), std::string::npos) << words.out;

@@ -5,57 +5,23 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
-#include <vector>
 
-#include "base/file.h"
-#include "command.h"
-#include "tiny_model.h"
+#include "topics_fixture.h"
 
 namespace graft::e2e {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using Words = std::vector<std::string>;
 
-class Plan : public ::testing::Test {
+class Plan : public Topics {
  protected:
-  Plan() {
-    write_model(folder() / "model");
-    write_rows(folder() / "rows.jsonl", 40);
-    write_file(folder() / "topics.yaml", topics_task());
+  static Words with(const Words& first, const Words& more = {}) {
+    Words own = {"--recipe", "lora", "--output", "run", "--set", "train.batch_size=2"};
+    own.insert(own.end(), more.begin(), more.end());
+    return tune_words(first, own);
   }
 
-  static Words with(Words first, const Words& more = {}) {
-    const Words shared = {"tune",
-                          "--model",
-                          "model",
-                          "--data",
-                          "rows.jsonl",
-                          "--task",
-                          "topics.yaml",
-                          "--recipe",
-                          "lora",
-                          "--output",
-                          "run",
-                          "--shots",
-                          "6",
-                          "--eval-rows",
-                          "12",
-                          "--set",
-                          "data.template=0",
-                          "--set",
-                          "train.eval_every=0",
-                          "--set",
-                          "train.batch_size=2",
-                          "--set",
-                          "train.precision=float32"};
-    first.insert(first.end(), shared.begin(), shared.end());
-    first.insert(first.end(), more.begin(), more.end());
-    return first;
-  }
-
-  Outcome run(const Words& arguments) const { return graft(folder(), arguments); }
   json planned(const Words& more) const {
     const Outcome end = run(with({"plan", "--json"}, more));
     EXPECT_EQ(end.code, 0) << end.err;
@@ -66,10 +32,6 @@ class Plan : public ::testing::Test {
     for (const auto& entry : fs::recursive_directory_iterator(folder())) found.insert(entry.path());
     return found;
   }
-  const fs::path& folder() const { return folder_.path(); }
-
- private:
-  Folder folder_;
 };
 
 TEST_F(Plan, TellsTheTokensOfTheRunAndLeavesNothingBehind) {

@@ -57,6 +57,16 @@ TEST_P(LoraLaw, PissaOfMoreThanThereIsIsRefused) {
   });
 }
 
+// Also those that begin from the base's values.
+TEST_P(LoraLaw, AModelWithoutWeightsHasAsManyParameters) {
+  const auto outline = outline_model(model().config());
+  const MethodChoice lora("lora");
+  for (const Json& options : {Json{{"init", "pissa"}, {"rank", 3}}, Json{{"dora", true}, {"rank", 3}}}) {
+    SCOPED_TRACE(options.dump());
+    EXPECT_EQ(trainable_elements(*fresh(lora, *outline, options)), trainable_elements(*fresh(lora, model(), options)));
+  }
+}
+
 // Hayou et al. 2024: B alone learns faster.
 TEST_P(LoraLaw, TheRatioOfLearningRatesIsOfBAlone) {
   const auto adapter = fresh(MethodChoice("lora+ia3"), model(), {{"lora", {{"lr_ratio", 16}}}});

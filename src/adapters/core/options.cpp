@@ -1,10 +1,10 @@
 #include "adapters/core/options.h"
 
 #include <algorithm>
-#include <regex>
 #include <set>
 #include <sstream>
 
+#include "adapters/core/target_modules.h"
 #include "base/error.h"
 #include "base/suggest.h"
 
@@ -142,23 +142,6 @@ std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role
   return entries;
 }
 
-bool targets(const nlohmann::json& target_modules, const std::string& module) {
-  if (target_modules.is_string()) {
-    const auto pattern = target_modules.get<std::string>();
-    try {
-      return std::regex_match(module, std::regex(pattern));
-    } catch (const std::regex_error& error) {
-      fail(Category::InvalidArgument, "target_modules", "'{}' is not a regular expression: {}", pattern, error.what());
-    }
-  }
-  return std::any_of(target_modules.begin(), target_modules.end(), [&](const nlohmann::json& target) {
-    if (!target.is_string())
-      fail(Category::InvalidArgument, "target_modules", "{} is not a module name", target.dump());
-    const auto suffix = target.get<std::string>();
-    return module == suffix || module.ends_with("." + suffix);
-  });
-}
-
 void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known) {
   static const std::vector<std::string> kSayNothing = {
       "peft_type", "peft_version",   "task_type",      "auto_mapping",   "base_model_name_or_path",
@@ -180,10 +163,11 @@ void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::
 void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed) {
   const auto given = [&](const char* key) { return config.contains(key) && !config.at(key).is_null(); };
   if (!given("target_modules") || given("layers_to_transform")) return;
+  const TargetModules targets(config.at("target_modules"), "adapter_config.json: target_modules"),
+      left_out(config.value("exclude_modules", nlohmann::json()), "adapter_config.json: exclude_modules");
   for (const auto& entry : roles) {
     const std::string module = entry.module();
-    if (entry.fused() || placed.count(module) > 0 || !targets(config.at("target_modules"), module)) continue;
-    if (given("exclude_modules") && targets(config.at("exclude_modules"), module)) continue;
+    if (entry.fused() || placed.count(module) > 0 || !targets.pick(module) || left_out.pick(module)) continue;
     fail(Category::Corruption, module,
          "adapter_config.json targets this module, but the adapter's file has no tensor for it; fetch the adapter "
          "again");
@@ -195,7 +179,7 @@ std::vector<std::string> target_names(const std::vector<RoleEntry>& entries, con
   for (const auto& entry : entries) wanted.insert(entry.module());
   const auto hits_another = [&](const std::string& target) {
     return std::any_of(roles.begin(), roles.end(), [&](const RoleEntry& entry) {
-      return wanted.count(entry.module()) == 0 && targets({target}, entry.module());
+      return wanted.count(entry.module()) == 0 && means_module(target, entry.module());
     });
   };
   for (const auto& module : wanted) {

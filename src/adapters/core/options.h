@@ -50,17 +50,13 @@ bool infix_placement(const Options& options, const Model& model);
 /// Entries with one of the roles, in the model's order. Throws InvalidArgument where a role hits nothing in this model.
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted);
 
-/// True when PEFT's `target_modules` (a list of names or suffixes, or one regular expression) picks the module.
-/// Throws InvalidArgument for a malformed expression.
-bool targets(const nlohmann::json& target_modules, const std::string& module);
-
 /// Throws Unsupported, naming the field, where adapter_config.json sets one that is neither among `known` nor one that
 /// says nothing of what is computed: an unknown field is never passed over. Null, false, 0 and empty values set
 /// nothing.
 void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known);
 
 /// Throws Corruption where an adapter's `target_modules` pick a whole map of this model that is not among `placed`
-/// (names of modules): its tensors are missing. `config` is adapter_config.json.
+/// (names of modules): its tensors are missing. `config` is adapter_config.json. Throws as TargetModules.
 void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed);
 
 /// The entries' modules as PEFT lists them, without repetition: the last part of each name, or as much more of it as

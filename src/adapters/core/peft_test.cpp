@@ -158,6 +158,35 @@ TEST(PeftFolder, WithoutATensorThatItsTargetsPromiseIsRefused) {
   }
 }
 
+// What PEFT matches with re.fullmatch and, of the patterns of ranks, with re.match.
+TEST(PeftFolder, PatternsOfModulesAreReadAndTheirSlipsTold) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  Rng rng(0);
+  save_adapter(folder.path(), *adapters::find("lora").create(*model, {}, rng), *model, {});
+  const Json sound = Json::parse(read_file(folder.path() / "adapter_config.json"));
+  const auto load_with = [&](const char* field, const Json& value) {
+    Json config = sound;
+    config[field] = value;
+    write_file(folder.path() / "adapter_config.json", config.dump());
+    return load_adapter(folder.path(), *model).method;
+  };
+  EXPECT_EQ(load_with("target_modules", R"(.*Attention\.(q|v))"), "lora");
+  EXPECT_EQ(load_with("target_modules", "q|v"), "lora");  // no whole name
+  testing::expect_error(Category::Corruption, "has no tensor for it",
+                        [&] { load_with("target_modules", R"(.*Attention\.(q|v|o))"); });
+  for (const char* field : {"target_modules", "exclude_modules"})
+    testing::expect_error(Category::Corruption, std::string("adapter_config.json: ") + field,
+                          [&] { load_with(field, "(q|v"); });
+  for (const char* field : {"rank_pattern", "alpha_pattern"}) {
+    EXPECT_EQ(load_with(field, {{"(q|v)", 8}}), "lora");
+    testing::expect_error(Category::Corruption, std::string("adapter_config.json: ") + field, [&] {
+      load_with(field, {{"(q|v", 8}});
+    });
+  }
+  testing::expect_error(Category::Corruption, "fit rank 4", [&] { load_with("rank_pattern", {{"block.1.*v", 4}}); });
+}
+
 // PEFT's way with a prefix in an encoder–decoder model (tests/golden/README.md), which no golden model shows for an
 // even number of layers.
 TEST(PeftFolder, APrefixOfAnEvenNumberOfLayersLeavesEveryOtherBlockOut) {

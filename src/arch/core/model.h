@@ -20,7 +20,8 @@ namespace graft {
 
 class KvCache;
 
-/// Bytes of logits that a step keeps for its backward pass; where there are more, that computes them again.
+/// Bytes of logits that a step keeps for its backward pass, of rows that need it (score_tokens()); where there are
+/// more, that computes them again.
 inline constexpr std::int64_t kKeptLogitBytes = std::int64_t{128} << 20;
 
 struct ForwardOptions {

@@ -142,7 +142,7 @@ class Memory {
       float sums[kWidth];
       for (std::int64_t first = begin; first < end; first += kChunk) {
         const std::int64_t count = std::min(kChunk, end - first);
-        rows::weighted_sum(weights_.data(), rows::Table<float>{data + first * kWidth, count, kWidth, kWidth}, sums);
+        rows::weighted_sum(weights_.data(), 1, rows::Table<float>{data + first * kWidth, count, kWidth, kWidth}, sums);
       }
     });
   }

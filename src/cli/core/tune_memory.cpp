@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -21,8 +22,7 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kWide = 4;               // bytes of a value in fp32
-constexpr std::int64_t kMostOfAParameter = 20;  // bytes: value, copy in use, gradient and two moments of a trained one
+constexpr std::int64_t kWide = 4;  // bytes of a value in fp32
 constexpr std::int64_t kMiB = 1 << 20;
 
 std::string bytes(std::int64_t value) {
@@ -43,46 +43,83 @@ class Streaming {
   Residency& residency_;
 };
 
+// Of which sizes are counted: without values, but where these are in a file.
+std::unique_ptr<Adapter> adapter_to_count(const Job& job, const Model& outline) {
+  if (job.config.method.start_from.empty()) return counted_adapter(job.config, outline);
+  return new_adapter(job, MethodChoice(job.config.method.name), /*seed=*/0);
+}
+
 class Fitting {
  public:
-  Fitting(const Job& job, std::int64_t room)
+  Fitting(const Job& job, std::int64_t room, bool trains)
       : job_(job),
         model_(*job.model),
         residency_(model_.parameters().residency()),
         room_(room),
+        trains_(trains),
         settings_(train_settings(job)),
-        batches_(batches_of(job, settings_)),
-        longest_(*std::max_element(batches_.tokens.begin(), batches_.tokens.end())) {
-    bound();
-  }
-
-  MemoryChoice choose() {
-    const MemoryChoice plain = choose_memory(needs_, room_);
-    if (plain.keeps_everything()) return plain;
-    measure();
-    return choose_memory(needs_, room_);
-  }
-
-  // What would fit where choose() found nothing.
-  std::string remedy(const MemoryChoice& choice) const {
-    const double least = std::ceil(static_cast<double>(choice.bytes) / kRoomOfBudget / static_cast<double>(kMiB));
-    std::vector<std::string> options = {fmt::format("--memory {:.0f}MiB", least)};
-    if (const auto smaller = smaller_batch()) options.push_back(*smaller);
-    if (packed_fits()) options.emplace_back("--set model.weights=q4_0");
-    return fmt::format("{}", fmt::join(options, ", or "));
-  }
-
- private:
-  // From the model's shapes alone, never too little.
-  void bound() {
+        outline_(outline_model(model_.config())),
+        adapter_(adapter_to_count(job, *outline_)) {
     residency_.release();
     needs_.resident = resident_memory();
     needs_.mapped = residency_.bytes();
     needs_.streamed = streamed_bytes(model_);
-    needs_.standing = kMostOfAParameter * model_.parameters().elements();
-    add_logits();
-    needs_.activations = needs_.recomputed = activation_bound(model_, batches_.largest_tokens, longest_) + logit_block_;
+    needs_.standing = standing_bytes(model_, model_.dtype(), *adapter_, settings_);
+    if (trains_) bound_step();
     add_evaluation();
+  }
+
+  MemoryChoice choose() {
+    MemoryChoice plain = choose_memory(needs_, room_);
+    if (!trains_) plain.recompute_layers = plain.recompute_logits = false;  // there is no backward pass
+    if (plain.keeps_everything() || !trains_) return plain;
+    measure();
+    return choose_memory(needs_, room_);
+  }
+
+  // What would take less where choose() found nothing. A run whose steps are all made has its settings.
+  std::vector<MemoryChange> changes() const {
+    std::vector<MemoryChange> changes;
+    if (!trains_) return changes;
+    const auto add = [&, now = choose_memory(needs_, room_).bytes](const std::string& setting,
+                                                                   const MemoryChoice& then) {
+      if (then.bytes < now) changes.push_back({setting, then.bytes, then.fits});
+    };
+    const double longest = static_cast<double>(longest_) / static_cast<double>(largest_);
+    if (const auto smaller = smaller_batches(needs_, settings_.batch_size, longest, room_))
+      add(fmt::format("--set train.batch_size={} --set train.accumulation={}", smaller->size,
+                      settings_.accumulation * smaller->parts),
+          smaller->choice);
+    if (!model_.parameters().packed() && !adapter_->replaces_parameters())
+      add("--set model.weights=q4_0", choose_memory(packed_needs(), room_));
+    return changes;
+  }
+
+ private:
+  // Tokens of the adapter's own in the texts of an example, which pack() does not count.
+  std::int64_t virtual_tokens(const ChoiceTokens& example) const {
+    const std::int64_t decoder = adapter_->virtual_tokens(Stack::Decoder);
+    if (!model_.encoder_decoder()) return decoder;
+    return adapter_->virtual_tokens(Stack::Encoder) + static_cast<std::int64_t>(example.choices.size()) * decoder;
+  }
+
+  // Of training examples.
+  std::int64_t tokens_of(const std::vector<std::size_t>& examples) const {
+    std::int64_t tokens = 0;
+    for (const auto i : examples) tokens += tokens_[i];
+    return tokens;
+  }
+
+  // From the shapes of the model and of what is trained alone, never too little.
+  void bound_step() {
+    batches_ = batches_of(job_, settings_);
+    for (std::size_t i = 0; i < batches_.tokens.size(); ++i)
+      tokens_.push_back(batches_.tokens[i] + virtual_tokens(job_.train_tokens[i]));
+    longest_ = *std::max_element(tokens_.begin(), tokens_.end());
+    largest_ = tokens_of(batches_.largest);
+    needs_.standing = standing_bound(model_, model_.dtype(), *adapter_, settings_);
+    add_logits();
+    needs_.activations = needs_.recomputed = activation_bound(model_, largest_, longest_);
   }
 
   void add_logits() {
@@ -93,48 +130,63 @@ class Fitting {
     const auto size = static_cast<std::int64_t>(c10::elementSize(model_.dtype())),
                smoothed = settings_.lm && settings_.lm->label_smoothing > 0 ? kWide : 0,
                row = model_.config().vocab_size;
-    logit_block_ = std::min(rows, kLogitRows) * row * (size + kWide);
+    needs_.logit_block = std::min(rows, kLogitRows) * row * (size + kWide);
     needs_.logits = rows * row * size > settings_.kept_logit_bytes ? 0 : rows * row * (size + smoothed);
   }
 
   void add_evaluation() {
     if (job_.held_out.empty()) return;
-    std::int64_t longest = 0, all = 0;
-    for (const auto& made : job_.templates) {
-      for (const auto& example : made.held_out) {
-        const std::int64_t tokens = computed_tokens(example, model_.config());
-        longest = std::max(longest, tokens);
-        all += tokens;
-      }
-    }
     if (job_.task.generates()) {
-      needs_.evaluation = writing(std::min(all, WriteOptions{}.batch_tokens), longest);
+      needs_.evaluation = writing();
       return;
     }
-    const auto batch = [&](std::int64_t smaller) {
-      const std::int64_t tokens = std::max(longest, std::min(all, RankOptions{}.batch_tokens / smaller));
-      return evaluation_bytes(model_, tokens, longest);
-    };
-    needs_.evaluation = batch(1);
-    needs_.smaller_evaluations = {batch(2), batch(4), batch(8)};
+    needs_.evaluation = scoring(1);
+    needs_.smaller_evaluations = {scoring(2), scoring(4), scoring(8)};
+  }
+
+  // Batches of so many times fewer tokens, put together as choice_scores() does.
+  std::int64_t scoring(std::int64_t smaller) const {
+    std::int64_t most = 0, longest = 0;
+    for (const auto& made : job_.templates) {
+      for (const auto& group : groups_of(made.held_out, model_.config(), RankOptions{}.batch_tokens / smaller)) {
+        std::int64_t all = 0;
+        for (const ChoiceTokens* example : group) {
+          const std::int64_t tokens = computed_tokens(*example, model_.config()) + virtual_tokens(*example);
+          longest = std::max(longest, tokens);
+          all += tokens;
+        }
+        most = std::max(most, all);
+      }
+    }
+    return evaluation_bytes(model_, most, longest);
   }
 
   // Reading prompts, and the keys and values of these and of what is written.
-  std::int64_t writing(std::int64_t tokens, std::int64_t longest) const {
+  std::int64_t writing() const {
     const ModelConfig& config = model_.config();
+    const WriteOptions options;
+    std::int64_t longest = 0, all = 0, own = 0;
+    for (const auto& example : job_.templates.front().held_out) {
+      own = std::max(own, virtual_tokens(example));
+      const std::int64_t tokens = computed_tokens(example, config) + own;
+      longest = std::max(longest, tokens);
+      all += tokens;
+    }
+    const std::int64_t tokens = std::min(all, options.batch_tokens + options.batch * own);
     const GenerateOptions how = generate_options(job_.config, job_.task, model_, *job_.tokenizer);
     const std::int64_t kept = 2 * model_.cache_layers() * config.heads * config.head_dim *
                               static_cast<std::int64_t>(c10::elementSize(model_.dtype()));
     return evaluation_bytes(model_, tokens, longest) +
-           kept * how.beam.beams * (tokens + WriteOptions{}.batch * how.max_new_tokens);
+           kept * how.beam.beams * (tokens + options.batch * how.max_new_tokens);
   }
 
   void measure() {
     const Streaming streaming(residency_);
-    needs_.standing = standing();
+    needs_.standing = standing_bytes(model_, model_.dtype(), *adapter_, settings_);
     needs_.recomputed = activations(true);
     // Where the weights alone leave no room, no step is made that keeps everything.
-    const bool hopeless = needs_.resident + needs_.standing + needs_.mapped + needs_.recomputed > room_;
+    const bool hopeless =
+        needs_.resident + needs_.standing + needs_.mapped + needs_.recomputed + needs_.logit_block > room_;
     if (settings_.checkpoint_layers) {
       needs_.activations = needs_.recomputed;
     } else {
@@ -142,25 +194,17 @@ class Fitting {
     }
   }
 
-  std::int64_t standing() const {
-    const auto adapter = new_adapter(job_, MethodChoice(job_.config.method.name), settings_.seed);
-    const TrainingMemory memory = training_memory(model_, model_.dtype(), *adapter, settings_.optimizer);
-    // What replaces parameters is converted to the compute dtype, and kept so for the backward pass.
-    const std::int64_t copies =
-        adapter->replaces_parameters()
-            ? model_.parameters().elements() * static_cast<std::int64_t>(c10::elementSize(model_.dtype()))
-            : 0;
-    return memory.trained + memory.gradients + memory.optimizer + copies;
-  }
-
   // Of the largest batch, by a step on its longest example alone. Where weights are mapped, by one on two examples too.
   std::int64_t activations(bool recompute_layers) const {
     std::vector<std::size_t> examples = batches_.largest;
     std::sort(examples.begin(), examples.end(),
-              [this](std::size_t a, std::size_t b) { return batches_.tokens[a] > batches_.tokens[b]; });
+              [this](std::size_t a, std::size_t b) { return tokens_[a] > tokens_[b]; });
     residency_.release();
     trim_memory();
-    const std::int64_t beside = resident_memory() + needs_.standing + needs_.streamed;
+    TrainSettings probed = settings_;
+    probed.eval_every = 0;
+    const std::int64_t beside =
+        resident_memory() + standing_bytes(model_, model_.dtype(), *adapter_, probed) + needs_.streamed;
     const MadeStep one = step_on({examples[0]}, recompute_layers);
     std::optional<MadeStep> two;
     const bool room_for_two = 2 * one.peak - beside <= room_;  // else there is none for the batch, and one tells that
@@ -169,7 +213,7 @@ class Fitting {
     const ModelConfig& config = model_.config();
     // The stream between layers is kept whatever is computed again.
     const std::int64_t least = (config.layers + config.decoder_layers) * config.hidden_size * kWide;
-    return activations_from(batches_.largest_tokens, least, beside, one, two) + logit_block_;
+    return activations_from(largest_, least, beside, one, two);
   }
 
   // With no more logits at a time than there must be.
@@ -179,44 +223,41 @@ class Fitting {
     settings.kept_logit_bytes = 0;
     residency_.release();
     trim_memory();
-    const Probe made = probe(job_, settings, examples, 1);
-    return {made.tokens, made.peak};
+    return {tokens_of(examples), probe(job_, settings, examples, 1).peak};
   }
 
-  std::optional<std::string> smaller_batch() const {
-    for (std::int64_t size = settings_.batch_size / 2; size >= 1; size /= 2) {
-      const double share = std::max(static_cast<double>(longest_) / static_cast<double>(batches_.largest_tokens),
-                                    static_cast<double>(size) / static_cast<double>(settings_.batch_size));
-      MemoryNeeds needs = needs_;
-      for (std::int64_t* part : {&needs.activations, &needs.recomputed, &needs.logits})
-        *part = static_cast<std::int64_t>(share * static_cast<double>(*part));
-      if (!choose_memory(needs, room_).fits) continue;
-      return fmt::format("--set train.batch_size={} --set train.accumulation={}", size,
-                         settings_.accumulation * settings_.batch_size / size);
-    }
-    return std::nullopt;
-  }
-
-  // Whether 4.5 bits a value instead of the dense weights would do.
-  bool packed_fits() const {
+  // Of 4.5 bits a value instead of the dense weights.
+  MemoryNeeds packed_needs() const {
     const ParameterTable& parameters = model_.parameters();
-    if (parameters.packed()) return false;
     MemoryNeeds needs = needs_;
     needs.resident += parameters.elements() * 9 / 16 - (parameters.bytes() - needs.mapped);
     needs.mapped = needs.streamed = 0;
-    return choose_memory(needs, room_).fits;
+    return needs;
   }
 
   const Job& job_;
   const Model& model_;
   Residency& residency_;
   std::int64_t room_;
+  bool trains_;
   TrainSettings settings_;
+  const std::unique_ptr<const Model> outline_;  // without values
+  const std::unique_ptr<const Adapter> adapter_;
   RunBatches batches_;
-  std::int64_t longest_;  // tokens of the longest example
-  std::int64_t logit_block_ = 0;
+  std::vector<std::int64_t> tokens_;        // of each training example, the adapter's own among them
+  std::int64_t longest_ = 0, largest_ = 0;  // tokens of the longest example, of the largest batch
   MemoryNeeds needs_;
 };
+
+// What would fit where the choice does not, as options of the command.
+std::string remedy(const MemoryFit& fit) {
+  const double least = std::ceil(static_cast<double>(fit.choice.bytes) / kRoomOfBudget / static_cast<double>(kMiB));
+  std::vector<std::string> options = {fmt::format("--memory {:.0f}MiB", least)};
+  for (const auto& change : fit.changes) {
+    if (change.fits) options.push_back(change.setting);
+  }
+  return fmt::format("{}", fmt::join(options, ", or "));
+}
 
 }  // namespace
 
@@ -226,16 +267,16 @@ MemoryBudget memory_budget(const std::string& text) {
   return {memory_amount(text, "--memory"), true};
 }
 
-MemoryFit fit_memory(Job& job, const MemoryBudget& budget) {
-  MemoryFit fit{budget, {}, ""};
+MemoryFit fit_memory(Job& job, const MemoryBudget& budget, bool trains) {
+  MemoryFit fit{budget, {}, {}};
   if (!job.model->device().is_cpu()) {
     if (budget.asked)
       fail(Category::InvalidArgument, "--memory", "is of runs on the CPU, and this one is on a GPU; leave it out");
     return fit;
   }
-  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)));
+  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)), trains);
   fit.choice = fitting.choose();
-  if (!fit.choice.fits) fit.remedy = fitting.remedy(fit.choice);
+  if (!fit.choice.fits) fit.changes = fitting.changes();
   trim_memory();
   job.memory = fit.choice;
   job.model->parameters().residency().stream(fit.choice.stream_weights);
@@ -246,7 +287,7 @@ void refuse_unfitting(const MemoryFit& fit) {
   if (fit.choice.fits || !fit.budget.asked) return;
   fail(Category::ResourceExhausted, "--memory",
        "{} are too little: where {} the run still takes about {}; what fits: {}", bytes(fit.budget.bytes),
-       fit.choice.text(), bytes(fit.choice.bytes), fit.remedy);
+       fit.choice.text(), bytes(fit.choice.bytes), remedy(fit));
 }
 
 std::string told(const MemoryFit& fit) {
@@ -254,7 +295,7 @@ std::string told(const MemoryFit& fit) {
   if (!fit.choice.fits) {
     return fmt::format(
         "graft: note: {} are free, and where {} the run still takes about {}: it may be killed; what fits: {}", budget,
-        what, peak, fit.remedy);
+        what, peak, remedy(fit));
   }
   if (fit.choice.keeps_everything())
     return fit.budget.asked ? fmt::format("memory: {}, at most {} of {}", what, peak, budget) : "";

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "cli/core/job.h"
 
@@ -19,17 +20,25 @@ struct MemoryBudget {
 /// Of the text behind --memory; empty: it was not given. Throws as memory_amount().
 MemoryBudget memory_budget(const std::string& text);
 
+/// Settings of the command that would take less.
+struct MemoryChange {
+  std::string setting;
+  std::int64_t bytes = 0;  ///< resident at the peak with them, and what else saves memory
+  bool fits = false;
+};
+
 struct MemoryFit {
   MemoryBudget budget;
   MemoryChoice choice;
-  std::string remedy;  ///< where the choice does not fit: what would, as options of the command
+  std::vector<MemoryChange> changes;  ///< where the choice does not fit, each by itself
 };
 
-/// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the model's
-/// widths leave no doubt that everything can be kept nothing is measured; else one to four steps of one or two
-/// examples. A job on a GPU keeps everything. Throws as probe(), and InvalidArgument for a budget that was asked for
+/// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the shapes of
+/// the model and of what is trained leave no doubt that everything can be kept nothing is measured; else one to four
+/// steps of one or two examples. A run that no longer `trains`, whose steps are all made, only evaluates and is never
+/// measured. A job on a GPU keeps everything. Throws as probe(), and InvalidArgument for a budget that was asked for
 /// there.
-MemoryFit fit_memory(Job& job, const MemoryBudget& budget);
+MemoryFit fit_memory(Job& job, const MemoryBudget& budget, bool trains = true);
 
 /// Throws ResourceExhausted where a budget was asked for and nothing fits.
 void refuse_unfitting(const MemoryFit& fit);

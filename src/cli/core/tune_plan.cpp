@@ -1,7 +1,5 @@
 #include "cli/core/tune_plan.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/clock.h"
@@ -51,7 +49,7 @@ class Planner {
     // Which knows what of it does not grow with the batch.
     if (job_.memory.bytes > 0) plan.memory = std::min(plan.memory, job_.memory.bytes);
     double each = one.seconds / static_cast<double>(one.tokens), fixed = 0;
-    if (static_cast<double>(plan.memory) < kRoomOfBudget * static_cast<double>(plan.available)) {
+    if (static_cast<double>(plan.memory) <= kRoomOfBudget * static_cast<double>(plan.available)) {
       const Probe largest = probe(job_, settings_, batches_.largest, 3);
       plan.largest_made = true;
       plan.memory = largest.peak;
@@ -61,34 +59,8 @@ class Planner {
         each = more / static_cast<double>(largest.tokens - one.tokens);
         fixed = std::max(0.0, one.seconds - each * static_cast<double>(one.tokens));
       }
-    } else {
-      add_changes(plan, before, one);
     }
     plan.train_seconds = fixed * static_cast<double>(plan.batches) + each * batches_.all_tokens;
-  }
-
-  // Settings that would bring the peak down, each by itself.
-  void add_changes(TunePlan& plan, std::int64_t before, const Probe& one) const {
-    if (!settings_.checkpoint_layers) {
-      TrainSettings recomputing = settings_;
-      recomputing.checkpoint_layers = true;
-      const Probe again = probe(job_, recomputing, {batches_.largest.front()}, 2);
-      plan.changes.push_back({"--set train.checkpoint_layers=true", extrapolated(before, again, plan.largest_tokens)});
-    }
-    const std::int64_t largest = *std::max_element(batches_.tokens.begin(), batches_.tokens.end());
-    for (std::int64_t size = settings_.batch_size / 2; size >= 1; size /= 2) {
-      const std::int64_t tokens = std::max(largest, plan.largest_tokens * size / settings_.batch_size);
-      const std::int64_t memory = extrapolated(before, one, tokens);
-      if (size > 1 && memory > plan.available) continue;
-      plan.changes.push_back({fmt::format("--set train.batch_size={} --set train.accumulation={}", size,
-                                          settings_.accumulation * settings_.batch_size / size),
-                              memory});
-      break;
-    }
-    // 4.5 bits a value.
-    const std::int64_t packed = job_.model->parameters().elements() * 9 / 16;
-    if (packed < plan.weight_bytes)
-      plan.changes.push_back({"--set model.weights=q4_0", plan.memory - plan.weight_bytes + packed});
   }
 
   void add_evaluation(TunePlan& plan) const {

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "cli/core/job.h"
 
@@ -23,13 +21,6 @@ struct TunePlan {
   double evaluate_seconds = 0;  ///< of one evaluation
   std::int64_t evaluations = 0;
   bool writes = false;  ///< an evaluation writes texts, whose length is not known before
-
-  /// A setting that would take less, and what it would take.
-  struct Change {
-    std::string setting;
-    std::int64_t memory = 0;
-  };
-  std::vector<Change> changes;  ///< where it does not fit
 
   bool fits() const { return memory <= available; }
   double seconds() const { return load_seconds + train_seconds + evaluate_seconds * static_cast<double>(evaluations); }

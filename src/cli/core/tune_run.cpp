@@ -25,6 +25,10 @@ RunFolder open_folder(const RunConfig& config) {
   return folder;
 }
 
+std::filesystem::path state_in(const std::filesystem::path& folder) {
+  return folder / "state" / "state.safetensors";
+}
+
 // What runs of choices are told by, and runs that write texts.
 std::string main_metric(const Task& task) {
   return task.generates() ? task.metrics.front() : "accuracy";
@@ -39,6 +43,14 @@ void refuse_other_run(const RunConfig& config) {
     fail(Category::InvalidArgument, path.string(),
          "holds a run with other settings (see its config.yaml); choose another --output");
   }
+}
+
+std::int64_t steps_left(const RunConfig& config) {
+  return std::max<std::int64_t>(0, config.train.steps - steps_done(state_in(config.run.output)));
+}
+
+std::filesystem::path TuneRun::state_file() const {
+  return state_in(folder_.path());
 }
 
 TuneRun::TuneRun(Job job)

@@ -22,6 +22,9 @@ namespace graft {
 /// Throws InvalidArgument where the run folder of `config` holds a run of other settings, or something else.
 void refuse_other_run(const RunConfig& config);
 
+/// Steps that a run of `config` has still to make: all of them where its folder holds none. Throws as steps_done().
+std::int64_t steps_left(const RunConfig& config);
+
 class TuneRun {
  public:
   /// Makes the adapter and opens the run folder, new or to go on with. Throws as MethodChoice::create,
@@ -57,7 +60,7 @@ class TuneRun {
   void save();
   void record() const;
   bool has_adapter_file() const { return method_.has_adapter_file(); }
-  std::filesystem::path state_file() const { return folder_.state() / "state.safetensors"; }
+  std::filesystem::path state_file() const;
   nlohmann::json summary() const;
   nlohmann::json summary_of(const Evaluation& evaluation) const;
   std::string generate_command() const;

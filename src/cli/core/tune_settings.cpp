@@ -7,14 +7,16 @@
 namespace graft {
 namespace {
 
+constexpr const char* kInitText = "init_text";
+
 // A method sees token ids and no words.
 nlohmann::json with_token_ids(nlohmann::json options, const Method& method, const Tokenizer& tokenizer) {
-  const std::string text = "init_text";
-  if (!options.contains(text) || std::string(method.options).find(text) == std::string::npos) return options;
-  if (!options.at(text).is_string() || options.at(text).get<std::string>().empty())
-    fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", options.at(text).dump());
-  options["init_ids"] = tokenizer.encode(options.at(text).get<std::string>(), false);
-  options.erase(text);
+  if (!options.contains(kInitText) || std::string(method.options).find(kInitText) == std::string::npos) return options;
+  const nlohmann::json text = options.at(kInitText);
+  if (!text.is_string() || text.get<std::string>().empty())
+    fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", text.dump());
+  options["init_ids"] = tokenizer.encode(text.get<std::string>(), false);
+  options.erase(kInitText);
   return options;
 }
 
@@ -80,6 +82,20 @@ std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method,
   // What PEFT's files cannot hold is told now, not when the training is done.
   if (method.has_adapter_file()) adapter->peft_tensors();
   return adapter;
+}
+
+std::unique_ptr<Adapter> counted_adapter(const RunConfig& config, const Model& outline) {
+  const MethodChoice method(config.method.name);
+  nlohmann::json options = method_options(config);
+  // Words to begin from cost nothing.
+  for (const Method* part : method.parts()) {
+    if (std::string(part->options).find(kInitText) == std::string::npos) continue;
+    if (!method.single() && !options.contains(part->name)) continue;
+    nlohmann::json& own = method.single() ? options : options[part->name];
+    if (own.is_object()) own.erase(kInitText);
+  }
+  Rng rng(0);
+  return method.create(outline, options, rng);
 }
 
 }  // namespace graft

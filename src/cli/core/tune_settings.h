@@ -19,4 +19,8 @@ TrainSettings train_settings(const Job& job);
 /// and InvalidArgument for an adapter of another method.
 std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method, std::uint64_t seed);
 
+/// The fresh adapter of a configuration on a model without values (outline_model): what it takes can be counted, and
+/// takes nothing. Throws as MethodChoice::create.
+std::unique_ptr<Adapter> counted_adapter(const RunConfig& config, const Model& outline);
+
 }  // namespace graft

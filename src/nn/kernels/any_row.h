@@ -1,6 +1,7 @@
 // Rows of a tensor that is fp32 or bfloat16, read and written as fp32.
 #pragma once
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
@@ -29,6 +30,12 @@ inline void write(const float* from, at::Tensor& x, std::int64_t first, std::int
   } else {
     narrow(from, static_cast<Bits*>(x.data_ptr()) + first, count);
   }
+}
+
+/// Memory on the CPU that is not written yet: at::empty() without the way through LibTorch's dispatcher, on which a
+/// step of decoding spends more than on a layer's norms and rotations.
+inline at::Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype) {
+  return at::detail::empty_cpu(sizes, dtype);
 }
 
 /// Rows that one thread takes at least, so that they are worth its while.

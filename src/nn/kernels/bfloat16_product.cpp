@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/cpu.h"
-#include "nn/kernels/rows.h"
+#include "nn/kernels/any_row.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -82,7 +82,7 @@ std::optional<Product> few_rows_product(ProductInput& input, const at::Tensor& m
   const at::Tensor& x = input.x();
   if (!has_kernel(x, matrix)) return std::nullopt;
   Product product;
-  product.y = at::empty({x.size(0), matrix.size(0)}, x.options());
+  product.y = rows::empty({x.size(0), matrix.size(0)}, x.scalar_type());
   product.parts = matrix.size(0);
   product.values = matrix.size(1);
 #if defined(__x86_64__)

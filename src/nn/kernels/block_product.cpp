@@ -104,7 +104,7 @@ Product BlockProduct::with(ProductInput& input) const {
   const at::Tensor& x = input.x();
   if (x.size(1) != in_) fail(Category::Internal, "", "{} columns for a matrix of {}", x.size(1), in_);
   Product product;
-  product.y = at::empty({x.size(0), out_}, x.options());
+  product.y = rows::empty({x.size(0), out_}, x.scalar_type());
   product.parts = tiles_.size(0);
   product.values = in_ * kTileRows;
   product.compute = [this, rounded = input.rounded(codes_.group, codes_.offset), kernel = tile_kernel(codes_),

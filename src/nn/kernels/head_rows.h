@@ -21,5 +21,8 @@ struct HeadRows {
 /// than 1/254 of that. A head that is not finite gets NaN for its scale, which whoever reads it meets again. Throws
 /// Unsupported for what is not fp32 or bfloat16 on the CPU.
 HeadRows in_eight_bits(const at::Tensor& x);
+/// The same of tokens [first, first + count) of x, into those of `to` from `row` on.
+void put_in_eight_bits(const at::Tensor& x, std::int64_t first, std::int64_t count, const HeadRows& to,
+                       std::int64_t row);
 
 }  // namespace graft

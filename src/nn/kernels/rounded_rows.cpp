@@ -4,8 +4,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 
-#include <limits>
-
 #include "nn/kernels/any_row.h"
 
 namespace graft {
@@ -33,22 +31,14 @@ TileInput RoundedRows::row(std::int64_t n) const {
 }
 
 void RoundedRows::round_row(const float* row, std::int64_t n) {
-  for (std::int64_t g = 0; g < groups_; ++g) {
-    const float* values = row + g * group_;
-    const auto at = static_cast<std::size_t>(n * groups_ + g);
-    if (!rows::finite(values, group_)) {
-      // No code stands for it: the scale carries it into every output of the row.
-      scales_[at] = sums_[at] = std::numeric_limits<float>::quiet_NaN();
-      continue;
-    }
-    const float largest = rows::largest_magnitude(values, group_);
-    const float scale = largest / 127.0F;
-    // What is smaller has no reciprocal, and shows in no sum.
-    const std::int32_t sum = rows::quantise(values, largest > 1e-30F ? 127.0F / largest : 0.0F,
-                                            codes_.data() + n * columns_ + g * group_, group_);
-    starts_[at] = -offset_ * sum;
-    scales_[at] = scale;
-    sums_[at] = scale * static_cast<float>(sum);
+  const std::int64_t first = n * groups_;
+  rows::quantise_groups(row, groups_, group_, codes_.data() + n * columns_, scales_.data() + first,
+                        starts_.data() + first);
+  for (std::int64_t g = first; g < first + groups_; ++g) {
+    const auto at = static_cast<std::size_t>(g);
+    // Where a scale is NaN, so is this: the scale carries it into every output of the row.
+    sums_[at] = scales_[at] * static_cast<float>(starts_[at]);
+    starts_[at] *= -offset_;
   }
 }
 

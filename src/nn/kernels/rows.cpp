@@ -112,34 +112,109 @@ GRAFT_INLINE float dot_of(const float* a, const T* b, std::int64_t count) {
 }
 
 template <typename T>
-GRAFT_INLINE void dots_of(const float* x, Table<T> rows, float* out) {
-  for (std::int64_t r = 0; r < rows.count; ++r) out[r] = dot_of(x, rows.first + r * rows.stride, rows.width);
+GRAFT_INLINE void ask_for(const T* row, std::int64_t width) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < width; i += kLine) __builtin_prefetch(row + i);
 }
 
-// `kBlocks` · kLanes columns, whose sums stay in registers.
-template <int kBlocks, typename T>
+// `kVectors` of dots() at a time.
+template <int kVectors, typename T>
+GRAFT_INLINE void some_dots(const float* x, Table<T> rows, float* out, Table<T> next) {
+  const T* row = rows.first;
+  for (std::int64_t r = 0; r < rows.count; ++r, row += rows.stride) {
+    if (r < next.count) ask_for(next.first + r * next.stride, next.width);
+    Lanes lanes[kVectors] = {};
+    std::int64_t i = 0;
+    for (; i + kLanes <= rows.width; i += kLanes) {
+      Lanes right;
+      load(row + i, right);
+      for (int v = 0; v < kVectors; ++v) {
+        Lanes left;
+        load(x + v * rows.width + i, left);
+        lanes[v] += left * right;
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) {
+      float rest = 0;
+      for (std::int64_t k = i; k < rows.width; ++k) rest += x[v * rows.width + k] * wide(row[k]);
+      out[v * rows.count + r] = sum_of(lanes[v]) + rest;
+    }
+  }
+}
+
+template <typename T>
+GRAFT_INLINE void dots_of(const float* x, std::int64_t vectors, Table<T> rows, float* out, Table<T> next) {
+  for (; vectors >= 4; vectors -= 4, x += 4 * rows.width, out += 4 * rows.count) some_dots<4>(x, rows, out, next);
+  if (vectors == 3) some_dots<3>(x, rows, out, next);
+  if (vectors == 2) some_dots<2>(x, rows, out, next);
+  if (vectors == 1) some_dots<1>(x, rows, out, next);
+}
+
+// `kBlocks` · kLanes columns for `kVectors` vectors of weights, whose sums stay in registers.
+template <int kBlocks, int kVectors, typename T>
 GRAFT_INLINE void columns_of(const float* weights, const T* column, Table<T> rows, float* sum) {
-  Lanes lanes[kBlocks] = {};
+  Lanes lanes[kVectors * kBlocks] = {};
   for (std::int64_t r = 0; r < rows.count; ++r, column += rows.stride) {
     for (int block = 0; block < kBlocks; ++block) {
       Lanes values;
       load(column + block * kLanes, values);
-      lanes[block] += weights[r] * values;
+      for (int v = 0; v < kVectors; ++v) lanes[v * kBlocks + block] += weights[v * rows.count + r] * values;
     }
   }
-  std::memcpy(sum, lanes, sizeof lanes);
+  for (int v = 0; v < kVectors; ++v) std::memcpy(sum + v * rows.width, lanes + v * kBlocks, kBlocks * sizeof(Lanes));
+}
+
+// `kVectors` of weighted_sum() at a time.
+template <int kVectors, typename T>
+GRAFT_INLINE void some_sums(const float* weights, Table<T> rows, float* sum) {
+  constexpr int kBlocks = kVectors == 1 ? 4 : 2;
+  std::int64_t first = 0;
+  for (; first + kBlocks * kLanes <= rows.width; first += kBlocks * kLanes)
+    columns_of<kBlocks, kVectors>(weights, rows.first + first, rows, sum + first);
+  for (; first + kLanes <= rows.width; first += kLanes)
+    columns_of<1, kVectors>(weights, rows.first + first, rows, sum + first);
+  for (; first < rows.width; ++first) {
+    for (int v = 0; v < kVectors; ++v) {
+      float one = 0;
+      for (std::int64_t r = 0; r < rows.count; ++r)
+        one += weights[v * rows.count + r] * wide(rows.first[r * rows.stride + first]);
+      sum[v * rows.width + first] = one;
+    }
+  }
 }
 
 template <typename T>
-GRAFT_INLINE void weighted_sum_of(const float* weights, Table<T> rows, float* sum) {
-  std::int64_t first = 0;
-  for (; first + 4 * kLanes <= rows.width; first += 4 * kLanes)
-    columns_of<4>(weights, rows.first + first, rows, sum + first);
-  for (; first + kLanes <= rows.width; first += kLanes) columns_of<1>(weights, rows.first + first, rows, sum + first);
-  for (; first < rows.width; ++first) {
-    sum[first] = 0;
-    for (std::int64_t r = 0; r < rows.count; ++r) sum[first] += weights[r] * wide(rows.first[r * rows.stride + first]);
+GRAFT_INLINE void weighted_sum_of(const float* weights, std::int64_t vectors, Table<T> rows, float* sum) {
+  for (; vectors >= 4; vectors -= 4, weights += 4 * rows.count, sum += 4 * rows.width) some_sums<4>(weights, rows, sum);
+  if (vectors == 3) some_sums<3>(weights, rows, sum);
+  if (vectors == 2) some_sums<2>(weights, rows, sum);
+  if (vectors == 1) some_sums<1>(weights, rows, sum);
+}
+
+// One of quantise_groups(); returns its scale.
+GRAFT_INLINE float quantise_group(const float* __restrict__ x, std::int64_t width, std::int8_t* __restrict__ codes,
+                                  std::int32_t& sum) {
+  // As whole numbers, magnitudes have the order of their values, with what is not finite behind them.
+  std::int32_t most = 0, total = 0;
+  for (std::int64_t i = 0; i < width; ++i) {
+    const std::int32_t bits = std::bit_cast<std::int32_t>(x[i]) & 0x7fffffff;
+    most = bits > most ? bits : most;
   }
+  if (most >= 0x7f800000) {
+    std::fill_n(codes, width, std::int8_t{0});
+    sum = 0;
+    return std::numeric_limits<float>::quiet_NaN();
+  }
+  const float largest = std::bit_cast<float>(most);
+  // What is smaller has no reciprocal, and shows in no sum.
+  const float factor = largest > 1e-30F ? 127.0F / largest : 0.0F;
+  for (std::int64_t i = 0; i < width; ++i) {
+    const auto whole = static_cast<std::int32_t>(nearest(x[i] * factor));
+    codes[i] = static_cast<std::int8_t>(whole);
+    total += whole;
+  }
+  sum = total;
+  return largest / 127.0F;
 }
 
 }  // namespace
@@ -166,23 +241,24 @@ GRAFT_FOR_EACH_CPU float dot(const float* a, const float* b, std::int64_t count)
 GRAFT_FOR_EACH_CPU float dot(const float* a, const Bits* b, std::int64_t count) {
   return dot_of(a, b, count);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, Table<float> rows, float* out) {
-  dots_of(x, rows, out);
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out, Table<float> next) {
+  dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, Table<Bits> rows, float* out) {
-  dots_of(x, rows, out);
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out, Table<Bits> next) {
+  dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, Table<std::int8_t> rows, float* out) {
-  dots_of(x, rows, out);
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out,
+                             Table<std::int8_t> next) {
+  dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<float> rows, float* sum) {
-  weighted_sum_of(weights, rows, sum);
+GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, std::int64_t vectors, Table<float> rows, float* sum) {
+  weighted_sum_of(weights, vectors, rows, sum);
 }
-GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<Bits> rows, float* sum) {
-  weighted_sum_of(weights, rows, sum);
+GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, std::int64_t vectors, Table<Bits> rows, float* sum) {
+  weighted_sum_of(weights, vectors, rows, sum);
 }
-GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, Table<std::int8_t> rows, float* sum) {
-  weighted_sum_of(weights, rows, sum);
+GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, std::int64_t vectors, Table<std::int8_t> rows, float* sum) {
+  weighted_sum_of(weights, vectors, rows, sum);
 }
 GRAFT_FOR_EACH_CPU void add_scaled(float* sum, float factor, const float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) sum[i] += factor * x[i];
@@ -211,20 +287,6 @@ GRAFT_FOR_EACH_CPU float largest(const float* x, std::int64_t count) {
     }
   }
   for (; i < count; ++i) lanes[0] = std::max(lanes[0], x[i]);
-  return *std::max_element(lanes.begin(), lanes.end());
-}
-
-GRAFT_FOR_EACH_CPU float largest_magnitude(const float* x, std::int64_t count) {
-  Partials lanes{};
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t k = 0; k < kLanes; ++k) {
-      float& lane = lanes[static_cast<std::size_t>(k)];
-      const float magnitude = x[i + k] < 0 ? -x[i + k] : x[i + k];
-      lane = magnitude > lane ? magnitude : lane;
-    }
-  }
-  for (; i < count; ++i) lanes[0] = std::max(lanes[0], x[i] < 0 ? -x[i] : x[i]);
   return *std::max_element(lanes.begin(), lanes.end());
 }
 
@@ -274,14 +336,21 @@ GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, float* gate, float
   }
 }
 
-GRAFT_FOR_EACH_CPU std::int32_t quantise(const float* x, float factor, std::int8_t* out, std::int64_t count) {
-  std::int32_t sum = 0;
+GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, float* gate, float* up, float* product,
+                                           std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto whole = static_cast<std::int32_t>(nearest(x[i] * factor));
-    out[i] = static_cast<std::int8_t>(whole);
-    sum += whole;
+    const float share = sigmoid(gate[i]), active = gate[i] * share;
+    const float slope = share + active * (1.0F - share), of = up[i];
+    product[i] = active * of;
+    gate[i] = grad[i] * of * slope;
+    up[i] = grad[i] * active;
   }
-  return sum;
+}
+
+GRAFT_FOR_EACH_CPU void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes,
+                                        float* scales, std::int32_t* sums) {
+  for (std::int64_t g = 0; g < groups; ++g, x += width, codes += width)
+    scales[g] = quantise_group(x, width, codes, sums[g]);
 }
 
 GRAFT_FOR_EACH_CPU void codes(const float* x, float minimum, float scale, std::int32_t offset, std::int32_t most,

@@ -19,20 +19,22 @@ void round_to_bfloat16(float* x, std::int64_t count);
 /// Rows of a matrix, `stride` values apart.
 template <typename T>
 struct Table {
-  const T* first;
-  std::int64_t count, stride, width;
+  const T* first = nullptr;
+  std::int64_t count = 0, stride = 0, width = 0;
 };
 
 float dot(const float* a, const float* b, std::int64_t count);
 float dot(const float* a, const Bits* b, std::int64_t count);
-/// out [rows] = each row times x
-void dots(const float* x, Table<float> rows, float* out);
-void dots(const float* x, Table<Bits> rows, float* out);
-void dots(const float* x, Table<std::int8_t> rows, float* out);
-/// sum [width] = Σ weights[r] · row r
-void weighted_sum(const float* weights, Table<float> rows, float* sum);
-void weighted_sum(const float* weights, Table<Bits> rows, float* sum);
-void weighted_sum(const float* weights, Table<std::int8_t> rows, float* sum);
+/// out [vectors, rows] = each row times each of x [vectors, width]. A row is read once for up to four vectors; the bits
+/// of one do not depend on the others. With each row, one of `next` is asked for from memory, for whoever reads these
+/// afterwards.
+void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out, Table<float> next = {});
+void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out, Table<Bits> next = {});
+void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out, Table<std::int8_t> next = {});
+/// sum [vectors, width] = Σ weights[v][r] · row r, weights [vectors, rows], likewise.
+void weighted_sum(const float* weights, std::int64_t vectors, Table<float> rows, float* sum);
+void weighted_sum(const float* weights, std::int64_t vectors, Table<Bits> rows, float* sum);
+void weighted_sum(const float* weights, std::int64_t vectors, Table<std::int8_t> rows, float* sum);
 /// sum += factor · x
 void add_scaled(float* sum, float factor, const float* x, std::int64_t count);
 void add_scaled(float* sum, float factor, const Bits* x, std::int64_t count);
@@ -42,7 +44,6 @@ void scale(float* x, float factor, std::int64_t count);
 void multiply(float* x, const float* by, std::int64_t count);
 
 float largest(const float* x, std::int64_t count);
-float largest_magnitude(const float* x, std::int64_t count);
 /// Whether none is NaN or infinite.
 bool finite(const float* x, std::int64_t count);
 /// x becomes exp(x - shift); returns the sum. Within 2 units in the last place; 0 below exp(-87).
@@ -55,8 +56,12 @@ void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t
 void silu_gate(const float* gate, const float* up, float* out, std::int64_t count);
 /// From the gradient of silu_gate()'s result those of gate and up, in their places.
 void silu_gate_backward(const float* grad, float* gate, float* up, std::int64_t count);
-/// Whole numbers nearest to x · factor, which must lie in [-127, 127]; returns their sum.
-std::int32_t quantise(const float* x, float factor, std::int8_t* out, std::int64_t count);
+/// The same; `product` becomes that result.
+void silu_gate_backward(const float* grad, float* gate, float* up, float* product, std::int64_t count);
+/// Groups of `width` values in 8 bits: value = scale of its group · code, with a largest magnitude of 127; `sums` are
+/// those of the codes. A group that is not finite has zeros and NaN for its scale.
+void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes, float* scales,
+                     std::int32_t* sums);
 
 /// Whole numbers nearest to (x - minimum) / scale + offset, as bytes; 0 for what is none of [0, most].
 void codes(const float* x, float minimum, float scale, std::int32_t offset, std::int32_t most, std::uint8_t* out,

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <vector>
 
 #include "nn/activation.h"
@@ -51,7 +52,6 @@ TEST(Rows, SumsAndProducts) {
     rows::add_products(sum.data_ptr<float>(), a.data_ptr<float>(), b.data_ptr<float>(), width);
     EXPECT_LE(gap(sum, a + a * b), 1e-6);
     EXPECT_EQ(rows::largest(a.data_ptr<float>(), width), a.max().item<float>());
-    EXPECT_EQ(rows::largest_magnitude(a.data_ptr<float>(), width), a.abs().max().item<float>());
   }
 }
 
@@ -69,19 +69,48 @@ TEST(Rows, OfTables) {
       EXPECT_LE((products - rows.matmul(x)).abs().max().item<double>(), 1e-6 * size) << width;
       EXPECT_LE((sum - weights.matmul(rows)).abs().max().item<double>(), 1e-5) << width;
     };
-    rows::dots(x.data_ptr<float>(), table, products.data_ptr<float>());
-    rows::weighted_sum(weights.data_ptr<float>(), table, sum.data_ptr<float>());
+    rows::dots(x.data_ptr<float>(), 1, table, products.data_ptr<float>());
+    rows::weighted_sum(weights.data_ptr<float>(), 1, table, sum.data_ptr<float>());
     check(whole);
-    rows::dots(x.data_ptr<float>(), bits, products.data_ptr<float>());
-    rows::weighted_sum(weights.data_ptr<float>(), bits, sum.data_ptr<float>());
+    rows::dots(x.data_ptr<float>(), 1, bits, products.data_ptr<float>());
+    rows::weighted_sum(weights.data_ptr<float>(), 1, bits, sum.data_ptr<float>());
     check(half);
     const at::Tensor whole_numbers = (whole * 30).round().clamp(-127, 127).to(at::kChar);
     const rows::Table<std::int8_t> codes{whole_numbers.const_data_ptr<std::int8_t>() + 2, 5, width + 3, width};
-    rows::dots(x.data_ptr<float>(), codes, products.data_ptr<float>());
-    rows::weighted_sum(weights.data_ptr<float>(), codes, sum.data_ptr<float>());
+    rows::dots(x.data_ptr<float>(), 1, codes, products.data_ptr<float>());
+    rows::weighted_sum(weights.data_ptr<float>(), 1, codes, sum.data_ptr<float>());
     sum.mul_(1.0 / 30);
     products.mul_(1.0 / 30);
     check(whole_numbers.to(at::kFloat) / 30);
+  }
+}
+
+template <typename T>
+void expect_vectors_alike(rows::Table<T> table) {
+  for (const std::int64_t vectors : {2, 3, 4, 5, 9}) {
+    const at::Tensor x = random({vectors, table.width}), weights = random({vectors, table.count}).flip(1);
+    at::Tensor products = at::empty({vectors, table.count}), sums = at::empty({vectors, table.width}),
+               product = at::empty({table.count}), sum = at::empty({table.width});
+    rows::dots(x.const_data_ptr<float>(), vectors, table, products.data_ptr<float>(), table);
+    rows::weighted_sum(weights.const_data_ptr<float>(), vectors, table, sums.data_ptr<float>());
+    for (std::int64_t v = 0; v < vectors; ++v) {
+      rows::dots(x[v].const_data_ptr<float>(), 1, table, product.data_ptr<float>());
+      rows::weighted_sum(weights[v].const_data_ptr<float>(), 1, table, sum.data_ptr<float>());
+      EXPECT_TRUE(at::equal(products[v], product)) << table.width << " columns, " << v << " of " << vectors;
+      EXPECT_TRUE(at::equal(sums[v], sum)) << table.width << " columns, " << v << " of " << vectors;
+    }
+  }
+}
+
+// Which heads a thread takes together must not show.
+TEST(Rows, AVectorsBitsDoNotDependOnTheOthers) {
+  for (std::int64_t width = 1; width <= kLongest; ++width) {
+    const at::Tensor whole = random({7, width + 3}), half = whole.to(at::kBFloat16),
+                     codes = (whole * 30).round().clamp(-127, 127).to(at::kChar);
+    expect_vectors_alike(rows::Table<float>{whole.const_data_ptr<float>() + 1, 7, width + 3, width});
+    expect_vectors_alike(
+        rows::Table<rows::Bits>{static_cast<const rows::Bits*>(half.const_data_ptr()) + 1, 7, width + 3, width});
+    expect_vectors_alike(rows::Table<std::int8_t>{codes.const_data_ptr<std::int8_t>() + 1, 7, width + 3, width});
   }
 }
 
@@ -96,16 +125,42 @@ TEST(Rows, ExponentialsAreExactToTheLastPlaces) {
   EXPECT_TRUE(at::equal(ends, at::tensor({0.0f, 0.0f, 1.0f})));
 }
 
+struct Groups {
+  explicit Groups(const at::Tensor& x)
+      : codes(at::full(x.sizes(), 99, at::kChar)),
+        scales(at::empty({x.size(0)})),
+        sums(at::empty({x.size(0)}, at::kInt)) {
+    rows::quantise_groups(x.const_data_ptr<float>(), x.size(0), x.size(1), codes.data_ptr<std::int8_t>(),
+                          scales.data_ptr<float>(), sums.data_ptr<std::int32_t>());
+  }
+  at::Tensor codes, scales, sums;
+};
+
 TEST(Rows, QuantisedValuesAreTheNearest) {
   for (std::int64_t width = 1; width <= kLongest; ++width) {
-    const at::Tensor x = random({width});
-    const float factor = 127 / x.abs().max().item<float>();
-    std::vector<std::int8_t> codes(static_cast<std::size_t>(width));
-    const auto sum = rows::quantise(x.data_ptr<float>(), factor, codes.data(), width);
-    const at::Tensor want = at::round(x * factor);
-    for (std::int64_t i = 0; i < width; ++i)
-      EXPECT_EQ(codes[static_cast<std::size_t>(i)], want[i].item<float>()) << width << " " << i;
-    EXPECT_EQ(sum, want.sum().item<double>());
+    const at::Tensor x = random({3, width}) * at::tensor({1.0F, 1e-4F, 1e6F}).unsqueeze(1),
+                     largest = x.abs().amax(1, true);
+    const Groups got(x);
+    EXPECT_TRUE(at::allclose(got.scales, (largest / 127).squeeze(1), 2e-7, 0)) << width;
+    const at::Tensor exact = x.to(at::kDouble) * 127 / largest.to(at::kDouble);
+    EXPECT_LE((got.codes.to(at::kDouble) - exact).abs().max().item<double>(), 0.50001) << width;
+    EXPECT_TRUE(at::equal(got.sums.to(at::kLong), got.codes.sum(1))) << width;
+  }
+}
+
+TEST(Rows, QuantisedGroupsWithoutACodeAreZeros) {
+  for (const std::int64_t width : {1, 16, 32, 37}) {
+    at::Tensor x = random({5, width});
+    x[0][width - 1] = std::nanf("");
+    x[1][0] = -std::numeric_limits<float>::infinity();
+    x[2] = 1e-38F;
+    x[3] = -0.0F;
+    const Groups got(x);
+    EXPECT_TRUE(got.scales.narrow(0, 0, 2).isnan().all().item<bool>()) << width;
+    EXPECT_EQ(got.scales[3].item<float>(), 0);
+    EXPECT_EQ(got.codes.narrow(0, 0, 4).abs().max().item<std::int8_t>(), 0) << width;
+    EXPECT_EQ(got.sums.narrow(0, 0, 4).abs().max().item<std::int32_t>(), 0) << width;
+    EXPECT_EQ(got.codes[4].abs().max().item<std::int8_t>(), 127) << width;
   }
 }
 

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "nn/kernels/rows.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
@@ -15,60 +15,92 @@ namespace {
 using rows::Bits;
 
 constexpr std::int64_t kKeyValuesPerThread = 1 << 13;  // values of keys
+constexpr std::int64_t kKeptBytes = 1 << 17;
 
 // Keys or values [T, D] of one head.
 template <typename T>
-rows::Table<T> tokens_of(const at::Tensor& x, std::int64_t group) {
-  return {static_cast<const T*>(x.const_data_ptr()) + group * x.size(2), x.size(0), x.stride(0), x.size(2)};
+rows::Table<T> tokens_of(const at::Tensor& x, const SingleQuery& read, std::int64_t group) {
+  return {static_cast<const T*>(x.const_data_ptr()) + read.first * x.stride(0) + group * x.stride(1), read.count,
+          x.stride(0), x.size(2)};
+}
+
+// What of the values stays in a core's cache until the scores are there.
+template <typename T>
+rows::Table<T> beginning_of(rows::Table<T> values) {
+  const auto row = static_cast<std::int64_t>(sizeof(T)) * values.width;
+  values.count = std::min(values.count, kKeptBytes / std::max<std::int64_t>(1, row));
+  return values;
 }
 
 // Multiplies what belongs to the tokens [T] by their scales for one head, if there are any.
-void scale_tokens(std::vector<float>& tokens, const at::Tensor& scales, std::int64_t group) {
+void scale_tokens(float* tokens, const at::Tensor& scales, const SingleQuery& read, std::int64_t group) {
   if (!scales.defined()) return;
-  const float* scale = scales.const_data_ptr<float>() + group;
   const std::int64_t stride = scales.stride(0);
-  for (std::size_t t = 0; t < tokens.size(); ++t) tokens[t] *= scale[static_cast<std::int64_t>(t) * stride];
+  const float* scale = scales.const_data_ptr<float>() + read.first * stride + group * scales.stride(1);
+  for (std::int64_t t = 0; t < read.count; ++t) tokens[t] *= scale[t * stride];
 }
 
-// One head, whose keys and values are of type T; `query` [D] is scaled.
+void add_bias(float* scores, const SingleQuery& read, std::int64_t head) {
+  if (!read.bias.defined()) return;
+  const float* bias = read.bias.const_data_ptr<float>() + (read.bias.size(0) == 1 ? 0 : head * read.bias.size(1));
+  for (std::int64_t t = 0; t < read.count; ++t) scores[t] += bias[t];
+}
+
+// Heads [first, first + count), which share a key head.
+struct Heads {
+  std::int64_t first, count, group;
+};
+
+// One thread's memory: scaled queries [heads, D], scores [heads, T], the sums of these and of the values [heads, D].
+struct Buffers {
+  Buffers(std::int64_t heads, std::int64_t dim)
+      : queries(static_cast<std::size_t>(heads * dim)), sums(queries.size()), totals(static_cast<std::size_t>(heads)) {}
+  std::vector<float> queries, scores, sums, totals;
+};
+
+// Keys and values are of type T, and are read once for all of the heads.
 template <typename T>
-void one_head(const float* query, const SingleQuery& read, std::int64_t group, const float* bias,
-              std::vector<float>& scores, float* sum) {
-  const auto keys = tokens_of<T>(read.k, group), values = tokens_of<T>(read.v, group);
-  scores.resize(static_cast<std::size_t>(keys.count));
-  rows::dots(query, keys, scores.data());
-  scale_tokens(scores, read.k_scales, group);
-  if (bias != nullptr) {
-    for (std::int64_t t = 0; t < keys.count; ++t) scores[static_cast<std::size_t>(t)] += bias[t];
+void attend_together(const SingleQuery& read, const Heads& heads, Buffers& buffers) {
+  const auto keys = tokens_of<T>(read.keys.rows, read, heads.group),
+             values = tokens_of<T>(read.values.rows, read, heads.group);
+  buffers.scores.resize(static_cast<std::size_t>(heads.count * keys.count));
+  rows::dots(buffers.queries.data(), heads.count, keys, buffers.scores.data(), beginning_of(values));
+  for (std::int64_t h = 0; h < heads.count; ++h) {
+    float* scores = buffers.scores.data() + h * keys.count;
+    scale_tokens(scores, read.keys.scales, read, heads.group);
+    add_bias(scores, read, heads.first + h);
+    buffers.totals[static_cast<std::size_t>(h)] =
+        rows::exponentials(scores, rows::largest(scores, keys.count), keys.count);
+    scale_tokens(scores, read.values.scales, read, heads.group);
   }
-  const float total = rows::exponentials(scores.data(), rows::largest(scores.data(), keys.count), keys.count);
-  scale_tokens(scores, read.v_scales, group);
-  rows::weighted_sum(scores.data(), values, sum);
-  rows::scale(sum, 1.0F / total, values.width);
+  rows::weighted_sum(buffers.scores.data(), heads.count, values, buffers.sums.data());
+  for (std::int64_t h = 0; h < heads.count; ++h)
+    rows::scale(buffers.sums.data() + h * values.width, 1.0F / buffers.totals[static_cast<std::size_t>(h)],
+                values.width);
 }
 
 template <typename T>
 void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& out) {
-  const std::int64_t heads = queries[0].q.size(0), dim = queries[0].q.size(1), groups = queries[0].k.size(1),
-                     ratio = heads / groups;
+  const std::int64_t heads = queries[0].q.size(1), dim = queries[0].q.size(2),
+                     ratio = heads / queries[0].keys.rows.size(1);
   std::int64_t most = 1;
-  for (const auto& query : queries) most = std::max(most, query.k.size(0));
+  for (const auto& query : queries) most = std::max(most, query.count);
   auto* to = static_cast<T*>(out.data_ptr());
   const std::int64_t least = std::max<std::int64_t>(1, kKeyValuesPerThread / (most * dim));
   at::parallel_for(
       0, static_cast<std::int64_t>(queries.size()) * heads, least, [&](std::int64_t begin, std::int64_t end) {
-        std::vector<float> query(static_cast<std::size_t>(dim)), scores, sum(static_cast<std::size_t>(dim));
-        for (std::int64_t job = begin; job < end; ++job) {
+        Buffers buffers(ratio, dim);
+        for (std::int64_t job = begin; job < end;) {
           const SingleQuery& here = queries[static_cast<std::size_t>(job / heads)];
           const std::int64_t head = job % heads, group = head / ratio;
-          rows::widen(static_cast<const T*>(here.q.const_data_ptr()) + head * dim, query.data(), dim);
-          rows::scale(query.data(), static_cast<float>(scale), dim);
-          const float* bias = nullptr;
-          if (here.bias.defined())
-            bias = here.bias.const_data_ptr<float>() + (here.bias.size(0) == 1 ? 0 : head * here.bias.size(1));
-          const auto head_of = here.k_scales.defined() ? &one_head<std::int8_t> : &one_head<T>;
-          head_of(query.data(), here, group, bias, scores, sum.data());
-          rows::narrow(sum.data(), to + job * dim, dim);
+          const Heads some{head, std::min(end - job, (group + 1) * ratio - head), group};
+          rows::widen(static_cast<const T*>(here.q.const_data_ptr()) + (here.row * heads + head) * dim,
+                      buffers.queries.data(), some.count * dim);
+          rows::scale(buffers.queries.data(), static_cast<float>(scale), some.count * dim);
+          const auto attend_to = here.keys.scales.defined() ? &attend_together<std::int8_t> : &attend_together<T>;
+          attend_to(here, some, buffers);
+          rows::narrow(buffers.sums.data(), to + job * dim, some.count * dim);
+          job += some.count;
         }
       });
 }
@@ -78,7 +110,8 @@ void attend(const std::vector<SingleQuery>& queries, double scale, at::Tensor& o
 at::Tensor single_query_attention(const std::vector<SingleQuery>& queries, double scale) {
   RECORD_USER_SCOPE("graft::single_query_attention");
   const at::Tensor& first = queries.at(0).q;
-  at::Tensor out = at::empty({static_cast<std::int64_t>(queries.size()), first.numel()}, first.options());
+  at::Tensor out =
+      rows::empty({static_cast<std::int64_t>(queries.size()), first.size(1) * first.size(2)}, first.scalar_type());
   first.scalar_type() == at::kFloat ? attend<float>(queries, scale, out) : attend<Bits>(queries, scale, out);
   return out;
 }

@@ -3,16 +3,20 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <vector>
+
+#include "nn/kernels/head_rows.h"
 
 namespace graft {
 
-/// What one query sees.
+/// What one query sees. It and the tokens are told by number: views of them would take as long as what is computed.
 struct SingleQuery {
-  at::Tensor q;     ///< [H, D] fp32 or bfloat16
-  at::Tensor k, v;  ///< [T, G, D] in q's dtype or both int8, H a multiple of G; a token's [G, D] lie together
-  at::Tensor bias;  ///< [H, T] or [1, T] fp32, added to the scaled scores; undefined: none
-  at::Tensor k_scales{}, v_scales{};  ///< [T, G] fp32 where k and v are int8 (head_rows.h), which are read as they are
+  at::Tensor q;           ///< [N, H, D] contiguous, fp32 or bfloat16
+  std::int64_t row = 0;   ///< of q: the query
+  HeadRows keys, values;  ///< [M, G, D] in q's dtype or both in 8 bits, H a multiple of G; a head's [D] lie together
+  std::int64_t first = 0, count = 0;  ///< tokens of these that it sees, T of them
+  at::Tensor bias{};                  ///< [H, T] or [1, T] fp32, added to the scaled scores; undefined: none
 };
 
 /// Softmax(scale · q kᵀ + bias) v of each query, on the CPU without gradients: [queries, H·D] in q's dtype. Scores and

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <tuple>
 
 #include "base/error.h"
 #include "nn/kernels/head_rows.h"
@@ -15,15 +16,22 @@ at::Tensor random(at::IntArrayRef shape, at::ScalarType dtype) {
   return at::randn(shape, at::detail::createCPUGenerator(7)).to(dtype);
 }
 
-// LibTorch's attention in fp32: one query [H, D], keys and values [T, G, D].
+// Of q [H, D] over all tokens.
+SingleQuery over(const at::Tensor& q, const HeadRows& keys, const HeadRows& values, const at::Tensor& bias = {}) {
+  return {q.unsqueeze(0), 0, keys, values, 0, keys.rows.size(0), bias};
+}
+
+// LibTorch's attention in fp32.
 at::Tensor reference(const SingleQuery& query, double scale) {
-  const std::int64_t ratio = query.q.size(0) / query.k.size(1);
-  const auto heads = [&](const at::Tensor& x) {
-    return x.to(at::kFloat).permute({1, 0, 2}).repeat_interleave(ratio, 0);  // [H, T, D]
+  const at::Tensor q = query.q[query.row].to(at::kFloat);
+  const std::int64_t ratio = q.size(0) / query.keys.rows.size(1);
+  const auto heads = [&](const HeadRows& x) {
+    const at::Tensor seen = x.values(at::kFloat).to(at::kFloat).narrow(0, query.first, query.count);
+    return seen.permute({1, 0, 2}).repeat_interleave(ratio, 0);  // [H, T, D]
   };
-  at::Tensor scores = at::matmul(heads(query.k), query.q.to(at::kFloat).unsqueeze(-1)).squeeze(-1) * scale;
+  at::Tensor scores = at::matmul(heads(query.keys), q.unsqueeze(-1)).squeeze(-1) * scale;
   if (query.bias.defined()) scores = scores + query.bias;
-  return at::matmul(at::softmax(scores, -1).unsqueeze(1), heads(query.v)).flatten();
+  return at::matmul(at::softmax(scores, -1).unsqueeze(1), heads(query.values)).flatten();
 }
 
 TEST(SingleQueryAttention, EqualsTheReference) {
@@ -31,10 +39,8 @@ TEST(SingleQueryAttention, EqualsTheReference) {
     for (const std::int64_t dim : {1, 8, 20, 64}) {
       std::vector<SingleQuery> queries;
       for (const std::int64_t tokens : {1, 2, 15, 16, 17, 300}) {
-        SingleQuery query;
-        query.q = random({6, dim}, dtype);
-        query.k = random({tokens, 2, dim}, dtype);
-        query.v = random({tokens, 2, dim}, dtype).flip(0);
+        const at::Tensor k = random({tokens, 2, dim}, dtype);
+        SingleQuery query = over(random({6, dim}, dtype), {k, {}}, {k.flip(0), {}});
         if (tokens == 15) query.bias = random({6, tokens}, at::kFloat);
         if (tokens == 17) {
           query.bias = at::zeros({1, tokens});
@@ -60,11 +66,10 @@ TEST(SingleQueryAttention, ReadsKeysAndValuesInEightBits) {
         const HeadRows k = in_eight_bits(random({tokens, 2, dim}, dtype)),
                        v = in_eight_bits(random({tokens, 2, dim}, dtype).flip(0));
         const at::Tensor q = random({6, dim}, dtype), bias = random({6, tokens}, at::kFloat);
-        const SingleQuery coded{q, k.rows, v.rows, bias, k.scales, v.scales},
-            values{q.to(at::kFloat), k.values(at::kFloat), v.values(at::kFloat), bias};
-        const at::Tensor got = single_query_attention({coded}, 0.3)[0];
+        const SingleQuery query = over(q, k, v, bias);
+        const at::Tensor got = single_query_attention({query}, 0.3)[0];
         ASSERT_EQ(got.scalar_type(), dtype);
-        EXPECT_LE((got.to(at::kFloat) - reference(values, 0.3)).abs().max().item<double>(),
+        EXPECT_LE((got.to(at::kFloat) - reference(query, 0.3)).abs().max().item<double>(),
                   dtype == at::kFloat ? 3e-6 : 2e-2)
             << dim << " " << tokens;
       }
@@ -99,11 +104,25 @@ TEST(HeadRows, WhatIsNotFiniteStaysSo) {
 // Keys that lie among others, as slices of a fused map do.
 TEST(SingleQueryAttention, ReadsStridedKeys) {
   const at::Tensor all = random({9, 3, 4, 16}, at::kFloat);
-  SingleQuery strided{random({4, 16}, at::kFloat), all.select(1, 1), all.select(1, 2), {}};
-  SingleQuery packed{strided.q, strided.k.contiguous(), strided.v.contiguous(), {}};
-  SingleQuery mixed{strided.q, packed.k, strided.v, {}};
+  const at::Tensor q = random({4, 16}, at::kFloat), k = all.select(1, 1), v = all.select(1, 2);
+  const SingleQuery strided = over(q, {k, {}}, {v, {}}), packed = over(q, {k.contiguous(), {}}, {v.contiguous(), {}}),
+                    mixed = over(q, packed.keys, strided.values);
   EXPECT_TRUE(at::equal(single_query_attention({mixed}, 1), single_query_attention({packed}, 1)));
   EXPECT_TRUE(at::equal(single_query_attention({strided}, 1), single_query_attention({packed}, 1)));
+}
+
+// Rows of a batch and of a cache, which are told by number.
+TEST(SingleQueryAttention, ReadsTheTokensItIsToldOf) {
+  const at::Tensor q = random({3, 6, 20}, at::kBFloat16), k = random({40, 2, 20}, at::kBFloat16), v = k.flip(0);
+  for (const bool coded : {false, true}) {
+    const HeadRows keys = coded ? in_eight_bits(k) : HeadRows{k, {}},
+                   values = coded ? in_eight_bits(v) : HeadRows{v, {}};
+    for (const auto& [row, first, count] : {std::tuple{0, 0, 40}, {1, 7, 17}, {2, 39, 1}}) {
+      const SingleQuery among{q, row, keys, values, first, count, {}},
+          alone = over(q[row], keys.part(first, count), values.part(first, count));
+      EXPECT_TRUE(at::equal(single_query_attention({among}, 0.3), single_query_attention({alone}, 0.3))) << row;
+    }
+  }
 }
 
 }  // namespace

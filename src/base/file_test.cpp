@@ -1,0 +1,64 @@
+// Writers of one place do not meet, whoever they are.
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
+#include <string>
+#include <system_error>
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Files : public ::testing::Test {
+ protected:
+  Files() : folder_(fs::temp_directory_path() / ("graft-files-" + std::to_string(::getpid()))) {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  ~Files() override {
+    std::error_code ignored;
+    fs::remove_all(folder_, ignored);
+  }
+
+  std::size_t entries() const {
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+  }
+
+  fs::path folder_;
+};
+
+// As of two processes of one id, in containers that share a folder.
+TEST_F(Files, TwoWritersOfOneFileAreEachWhole) {
+  const fs::path place = folder_ / "config.json";
+  AtomicFile first(place), second(place);
+  first.write("first, ");
+  second.write("second");
+  first.write("and whole");
+  first.commit();
+  EXPECT_EQ(read_file(place), "first, and whole");
+  second.commit();
+  EXPECT_EQ(read_file(place), "second");
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(Files, WhatWasNotCommittedIsGone) {
+  { AtomicFile(folder_ / "a").write("half"); }
+  EXPECT_EQ(entries(), 0u);
+}
+
+TEST_F(Files, LeftoversOfAKilledProcessAreKnownByTheirNames) {
+  write_file(temporary_beside(folder_ / "state"), "half");
+  write_file(folder_ / "state.tmp-notes", "somebody's own");
+  remove_leftovers(folder_);
+  EXPECT_EQ(entries(), 1u);
+  EXPECT_TRUE(fs::exists(folder_ / "state.tmp-notes"));
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,153 @@
+#include "nn/scaled_gate.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/record_function.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "nn/kernels/any_row.h"
+#include "nn/learns.h"
+
+namespace graft {
+namespace {
+
+// Rows that one thread takes together: the sums over them do not depend on the number of threads.
+constexpr std::int64_t kRows = 64;
+
+// Runs cut into parts of at most kRows.
+std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
+  std::vector<SlotRun> parts;
+  for (const auto& run : runs) {
+    for (std::int64_t first = 0; first < run.tokens.length; first += kRows)
+      parts.push_back({{run.tokens.begin + first, std::min(kRows, run.tokens.length - first)}, run.slot});
+  }
+  return parts;
+}
+
+void round_as(const at::Tensor& like, float* x, std::int64_t count) {
+  if (like.scalar_type() == at::kBFloat16) rows::round_to_bfloat16(x, count);
+}
+
+at::Tensor scaled_product(const at::Tensor& given_gate, const at::Tensor& given_up, const RowScales& by) {
+  RECORD_USER_SCOPE("graft::scaled_silu_gate");
+  const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous(), scales = by.scales.contiguous();
+  at::Tensor y = at::empty(gate.sizes(), gate.options());
+  const std::int64_t width = gate.size(1);
+  const auto parts = parts_of(by.runs);
+  at::parallel_for(0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> a(static_cast<std::size_t>(width)), b(static_cast<std::size_t>(width));
+    for (std::int64_t part = begin; part < end; ++part) {
+      const auto& [tokens, slot] = parts[static_cast<std::size_t>(part)];
+      for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n) {
+        rows::read(gate, n * width, a.data(), width);
+        rows::read(up, n * width, b.data(), width);
+        rows::silu_gate(a.data(), b.data(), a.data(), width);
+        if (slot >= 0) {
+          round_as(y, a.data(), width);
+          rows::multiply(a.data(), scales.const_data_ptr<float>() + slot * width, width);
+        }
+        rows::write(a.data(), y, n * width, width);
+      }
+    }
+  });
+  return y;
+}
+
+// The gradients of gate, up and scales, row by row.
+class Gradients {
+ public:
+  Gradients(const at::Tensor& gate, const at::Tensor& up, const RowScales& by, const at::Tensor& grad)
+      : gate_(gate.contiguous()),
+        up_(up.contiguous()),
+        scales_(by.scales.contiguous()),
+        grad_(grad.to(gate.scalar_type()).contiguous()),
+        parts_(parts_of(by.runs)),
+        width_(gate.size(1)),
+        of_gate_(at::empty(gate.sizes(), gate.options())),
+        of_up_(at::empty(up.sizes(), up.options())),
+        of_parts_(at::zeros({static_cast<std::int64_t>(parts_.size()), width_}, scales_.options())) {
+    at::parallel_for(0, static_cast<std::int64_t>(parts_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+      Row row(width_);
+      for (std::int64_t part = begin; part < end; ++part) {
+        const TokenRange tokens = parts_[static_cast<std::size_t>(part)].tokens;
+        for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n) compute(n, part, row);
+      }
+    });
+  }
+
+  const at::Tensor& gate() const { return of_gate_; }
+  const at::Tensor& up() const { return of_up_; }
+  at::Tensor scales() const {
+    at::Tensor sums = at::zeros_like(scales_);
+    for (std::size_t part = 0; part < parts_.size(); ++part) {
+      const std::int64_t slot = parts_[part].slot, from = static_cast<std::int64_t>(part) * width_;
+      if (slot >= 0)
+        rows::add_scaled(sums.data_ptr<float>() + slot * width_, 1.0F, of_parts_.const_data_ptr<float>() + from,
+                         width_);
+    }
+    return sums;
+  }
+
+ private:
+  struct Row {
+    explicit Row(std::int64_t width)
+        : gate(static_cast<std::size_t>(width)), up(gate), product(gate), above(gate), scaled(gate) {}
+    std::vector<float> gate, up, product, above, scaled;
+  };
+
+  void compute(std::int64_t n, std::int64_t part, Row& row) {
+    const std::int64_t slot = parts_[static_cast<std::size_t>(part)].slot;
+    rows::read(gate_, n * width_, row.gate.data(), width_);
+    rows::read(up_, n * width_, row.up.data(), width_);
+    rows::read(grad_, n * width_, row.above.data(), width_);
+    row.scaled = row.above;
+    if (slot >= 0) {
+      rows::multiply(row.scaled.data(), scales_.const_data_ptr<float>() + slot * width_, width_);
+      round_as(gate_, row.scaled.data(), width_);
+    }
+    rows::silu_gate_backward(row.scaled.data(), row.gate.data(), row.up.data(), row.product.data(), width_);
+    rows::write(row.gate.data(), of_gate_, n * width_, width_);
+    rows::write(row.up.data(), of_up_, n * width_, width_);
+    if (slot < 0) return;
+    round_as(gate_, row.product.data(), width_);
+    rows::add_products(of_parts_.data_ptr<float>() + part * width_, row.product.data(), row.above.data(), width_);
+  }
+
+  at::Tensor gate_, up_, scales_, grad_;
+  std::vector<SlotRun> parts_;
+  std::int64_t width_;
+  at::Tensor of_gate_, of_up_, of_parts_;
+};
+
+class ScaledSiluGate : public torch::autograd::Function<ScaledSiluGate> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up,
+                            const at::Tensor& scales, const std::vector<SlotRun>& runs) {
+    ctx->save_for_backward({gate, up, scales});
+    ctx->saved_data["runs"] = as_numbers(runs);
+    return scaled_product(gate, up, {scales, runs});
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    RECORD_USER_SCOPE("graft::scaled_silu_gate_backward");
+    const auto saved = ctx->get_saved_variables();
+    const RowScales by{saved[2], as_runs(ctx->saved_data["runs"].toIntVector())};
+    const Gradients gradients(saved[0], saved[1], by, grads[0]);
+    return {gradients.gate(), gradients.up(), gradients.scales(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor scaled_silu_gate(const at::Tensor& gate, const at::Tensor& up, const RowScales& by) {
+  return learns(gate) || learns(up) || learns(by.scales) ? ScaledSiluGate::apply(gate, up, by.scales, by.runs)
+                                                         : scaled_product(gate, up, by);
+}
+
+}  // namespace graft

@@ -1,0 +1,69 @@
+// Gating and scaling, one after the other, is what scaled_silu_gate() does at once.
+#include "nn/scaled_gate.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+#include "nn/activation.h"
+
+namespace graft {
+namespace {
+
+// More rows than one thread takes together, two slots, and rows without any.
+const std::vector<SlotRun> kRuns = {{{0, 150}, 1}, {{150, 7}, -1}, {{157, 3}, 0}, {{160, 70}, 1}};
+
+struct Inputs {
+  Inputs(std::int64_t width, at::ScalarType dtype) {
+    const auto made = [&](std::int64_t rows, std::uint64_t seed) {
+      return at::randn({rows, width}, at::detail::createCPUGenerator(seed)) * 2;
+    };
+    gate = made(230, 1).to(dtype).requires_grad_(true);
+    up = made(230, 2).to(dtype).requires_grad_(true);
+    scales = made(2, 3).requires_grad_(true);
+    above = made(230, 4).to(dtype);
+  }
+  at::Tensor gate, up, scales, above;
+};
+
+at::Tensor wide(const at::Tensor& x) {
+  return x.to(at::kFloat);
+}
+
+TEST(ScaledSiluGate, IsTheScaledProduct) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const double tolerance = dtype == at::kFloat ? 1e-6 : 1e-2;
+    for (const std::int64_t width : {1, 7, 40, 513}) {
+      const Inputs in(width, dtype);
+      const at::Tensor got = scaled_silu_gate(in.gate, in.up, {in.scales, kRuns}),
+                       want = scale_rows(gated(activation("silu"), in.gate, in.up), in.scales, kRuns);
+      EXPECT_EQ(got.scalar_type(), dtype);
+      EXPECT_TRUE(at::allclose(wide(got), wide(want), tolerance, tolerance)) << width << " " << dtype;
+    }
+  }
+}
+
+TEST(ScaledSiluGate, HasTheGradientsOfBoth) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
+    for (const std::int64_t width : {1, 7, 40, 513}) {
+      const Inputs mine(width, dtype), theirs(width, dtype);
+      scaled_silu_gate(mine.gate, mine.up, {mine.scales, kRuns}).backward(mine.above);
+      (dtype == at::kFloat ? scale_rows(at::silu(theirs.gate) * theirs.up, theirs.scales, kRuns)
+                           : scale_rows(gated(activation("silu"), theirs.gate, theirs.up), theirs.scales, kRuns))
+          .backward(theirs.above);
+      for (const auto& [got, want] :
+           {std::pair{mine.gate, theirs.gate}, {mine.up, theirs.up}, {mine.scales, theirs.scales}}) {
+        EXPECT_EQ(got.grad().scalar_type(), got.scalar_type());
+        EXPECT_LE((wide(got.grad()) - wide(want.grad())).abs().max().item<double>(),
+                  tolerance * wide(want.grad()).abs().max().item<double>())
+            << width << " " << dtype;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace graft
