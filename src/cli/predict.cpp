@@ -122,7 +122,7 @@ std::vector<Answer> choices_made(const Job& job, const Adapter* adapter) {
 std::vector<Answer> answers_of(const Job& job, const Adapter* adapter) {
   if (!job.task.generates()) return choices_made(job, adapter);
   std::vector<Answer> answers;
-  for (auto& text : write_held_out(job, adapter, "predict")) answers.push_back({std::move(text), {}});
+  for (const auto& text : write_held_out(job, adapter, "predict")) answers.push_back({without_space_around(text), {}});
   return answers;
 }
 

@@ -20,7 +20,8 @@ ReportScore quartiles_of(std::vector<double> values);
 struct Evaluation {
   std::vector<RankedExample> ranked;  ///< without scores where they were read from a run folder
   ReportEvaluation scores;
-  std::vector<std::string> written;           ///< generation: the text of each held-out prompt
+  std::vector<std::string> written;           ///< generation: the text of each held-out prompt, white space as written
+  std::vector<std::string> outputs;           ///< generation: the same as metrics compare them
   std::map<std::string, double> text_scores;  ///< generation: by metric
   double seconds = 0;
   ReportScore true_probability;               ///< of tasks with several right choices
@@ -49,7 +50,7 @@ GenerateOptions generate_options(const RunConfig& config, const Task& task, cons
 /// All that a text follows from beside weights, config.json, adapter and prompt, as text. The options have a tokenizer.
 std::string decoding_text(const GenerateOptions& options, const ModelConfig& model);
 
-/// Generation: the text of every held-out prompt, without white space around.
+/// Generation: the text of every held-out prompt, white space as it was written: filters of a task may look at it.
 std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what);
 
 /// The held-out examples in the first template, by rank classification or, of a generation task, by writing and scoring

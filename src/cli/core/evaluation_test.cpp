@@ -94,6 +94,37 @@ TEST(DecodingText, DiffersWithWhatATextFollowsFrom) {
   EXPECT_EQ(texts.size(), 7u);
 }
 
+// Of two prompts, whose first text begins with a space: the filter of the task finds no digit at its beginning.
+TEST(EvaluationOfTexts, FiltersSeeWhatWasWrittenAlsoWhenARunIsTakenUpAgain) {
+  Job job;
+  job.task = parse_task(
+      "task: sums\ntest_split: test\noutput_type: generate_until\ndoc_to_text: q\ndoc_to_target: a\n"
+      "filter_list:\n  - filter: [{function: regex, regex_pattern: '^([0-9])'}, {function: take_first}]\n"
+      "metric_list: [{metric: exact_match}]\n",
+      "sums.yaml");
+  std::vector<Prediction> then(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    Example example;
+    example.id = std::to_string(i);
+    example.references = {"1"};
+    job.held_out.push_back(example);
+    then[i].id = example.id;
+    then[i].references = example.references;
+    then[i].written = i == 0 ? " 1\n" : "1 ";
+    then[i].output = i == 0 ? "[invalid]" : "1";
+  }
+  const auto evaluation = evaluation_of(job, then);
+  ASSERT_TRUE(evaluation.has_value());
+  EXPECT_EQ(evaluation->outputs, (std::vector<std::string>{"[invalid]", "1"}));
+  EXPECT_EQ(evaluation->metric("exact_match"), 0.5);
+  const auto now = predictions_of(job, *evaluation);
+  ASSERT_EQ(now.size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(now[i].written, then[i].written);
+    EXPECT_EQ(now[i].output, then[i].output);
+  }
+}
+
 TEST(EvaluationMetric, SpreadIsMedianAndQuartiles) {
   Evaluation made;
   made.by_template = {{"a", 0.9}, {"b", 0.5}, {"c", 0.7}, {"d", 0.1}, {"e", 0.3}};

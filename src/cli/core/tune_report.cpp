@@ -133,7 +133,7 @@ void add_texts(ReportData& data, const TuneResult& run) {
   for (std::size_t i = 0; i < std::min(kSamples, run.job.held_out.size()); ++i) {
     const Example& example = run.job.held_out[i];
     data.samples.push_back(
-        {example.where, example.prompt, example.references, run.before->written[i], run.after->written[i]});
+        {example.where, example.prompt, example.references, run.before->outputs[i], run.after->outputs[i]});
   }
 }
 
