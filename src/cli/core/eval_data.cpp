@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
-#include "data/text_filter.h"
 #include "eval/rank.h"
 #include "statistics/text_metric.h"
 
@@ -49,21 +48,17 @@ std::vector<std::string> metrics_of(const EvalSettings& settings, const Task& ta
   return metrics;
 }
 
-// The prompt of a group of rows, with every distinct text that they write as a choice.
+// The prompt of a group of rows with its references, and every distinct text that they write as a choice.
 Example with_references(const Task& task, const std::vector<Row>& group, std::size_t index,
                         const Tokenizer& tokenizer) {
-  Example example = render(task, group.front(), index, tokenizer);
+  Example example = render_group(task, group, index, tokenizer);
   example.writes = false;  // its end-of-text token is no part of the answer
-  for (std::size_t r = 1; r < group.size(); ++r) {
-    const std::string text = render(task, group[r], index, tokenizer).choices.front();
-    auto& texts = example.choices;
+  const auto add = [&texts = example.choices](const std::string& text) {
     if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
-  }
+  };
+  for (std::size_t r = 1; r < group.size(); ++r) add(render(task, group[r], index, tokenizer).choices.front());
   for (const auto& row : group) {
-    for (const auto& text : further_targets(task, row, index)) {
-      auto& texts = example.choices;
-      if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
-    }
+    for (const auto& text : further_targets(task, row, index)) add(text);
   }
   return example;
 }
@@ -207,12 +202,6 @@ void drop_absent_slices(EvalData& data, const std::vector<std::vector<Row>>& gro
 }
 
 }  // namespace
-
-std::vector<std::string> EvalData::references(std::size_t place, std::size_t q) const {
-  std::vector<std::string> compared;
-  for (const auto& target : questions[place][q].choices) compared.push_back(scored_reference(task, target));
-  return compared;
-}
 
 Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   Task task = task_of(config);

@@ -120,6 +120,7 @@ TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
   EvalPass base = pass_with(8), better = base;
   for (std::size_t q = 0; q < 8; ++q) {
     data.questions[0][q].choices = {" one two three four", " five"};
+    data.questions[0][q].references = {"one two three four", "five"};
     data.questions[0][q].slices = {q < 4 ? "first" : "last"};
     base.ranked[q] = better.ranked[q] = {1, 0, {-3}, {}};
     base.texts.push_back(q < 2 ? "one two three four\n" : "no");

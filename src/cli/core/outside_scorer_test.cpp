@@ -24,6 +24,7 @@ EvalData questions() {
     example.id = id;
     example.prompt = std::string("prompt ") + id;
     example.choices = {" yes"};
+    example.references = {"yes"};
     data.questions[0].push_back(example);
   }
   return data;
