@@ -205,6 +205,17 @@ TEST_F(Resume, TheBaseModelAnswersOnce) {
   EXPECT_NE(anew.err.find("evaluate before"), std::string::npos) << anew.err;
 }
 
+TEST_F(Resume, UnderAnotherConfigurationTheBaseModelAnswersAnew) {
+  const auto arguments = tune("lora", 10);
+  finish(arguments);
+  auto config = nlohmann::json::parse(read_file(model() / "config.json"));
+  config["rope_theta"] = 500.0;
+  write_file(model() / "config.json", config.dump(2));
+  const Outcome anew = graft(stopped(), arguments);
+  ASSERT_EQ(anew.code, 0) << anew.err;
+  EXPECT_NE(anew.err.find("evaluate before"), std::string::npos) << anew.err;
+}
+
 TEST_F(Resume, AnotherModelOfTheSameShapesIsRefused) {
   const auto arguments = tune("lora", 10);
   ASSERT_TRUE(stop(arguments, SIGKILL, [&] { return fs::exists(stopped() / "run/state/state.safetensors"); }));

@@ -1,6 +1,7 @@
 #include "cli/core/evaluation.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
@@ -271,8 +272,12 @@ std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluat
 }
 
 std::string evaluation_key(const Job& job) {
+  const Model& model = *job.model;
   Sha256 key;
-  key.update(base_hash(*job.model) + toString(job.model->dtype()) + job.task.normalisation + GRAFT_VERSION);
+  key.update(base_hash(model) + toString(model.dtype()) + job.task.normalisation + GRAFT_VERSION);
+  key.update(fmt::format("\n{}\n{}\n", model.parameters().storage(), model.device().str()));
+  // Weights alone do not say what is computed with them: the base of the rotary positions, caps, scales.
+  key.update(model.config().raw.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   const auto add = [&key](const std::vector<ChoiceTokens>& examples) {
     for (const auto& example : examples) {
       key.update(fmt::format("\n{}", example.label));
@@ -283,8 +288,7 @@ std::string evaluation_key(const Job& job) {
     }
   };
   if (job.task.generates())
-    key.update("\n" +
-               decoding_text(generate_options(job.config, job.task, *job.model, *job.tokenizer), job.model->config()));
+    key.update("\n" + decoding_text(generate_options(job.config, job.task, model, *job.tokenizer), model.config()));
   for (const auto& made : job.templates) {
     key.update("\n" + made.name);
     add(made.held_out);

@@ -6,8 +6,10 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "generate/fake_tokenizer_test.h"
+#include "generate/tiny_llama_test.h"
 
 namespace graft {
 namespace {
@@ -92,6 +94,24 @@ TEST(DecodingText, DiffersWithWhatATextFollowsFrom) {
   changed.beam.early_stopping = EarlyStopping::Never;
   texts.insert(decoding_text(changed, model));
   EXPECT_EQ(texts.size(), 7u);
+}
+
+// The same weights under other settings, or kept otherwise, answer otherwise. (127 is a value that blocks keep
+// exactly.)
+TEST(EvaluationKey, DiffersWithTheModelsSettingsAndHowItsWeightsAreKept) {
+  const auto key_of = [](const std::string& config, WeightFormat weights) {
+    const auto even = [](const std::string&, const std::vector<std::int64_t>& shape) { return at::full(shape, 127.0); };
+    ModelOptions options;
+    options.weights = weights;
+    Job job;
+    job.model = llama_of(even, true, config, options);
+    return evaluation_key(job);
+  };
+  const std::string config = R"("rope_theta":10000.0)";
+  const std::string key = key_of(config, WeightFormat::Dense);
+  EXPECT_EQ(key_of(config, WeightFormat::Dense), key);
+  EXPECT_NE(key_of(R"("rope_theta":500.0)", WeightFormat::Dense), key);
+  EXPECT_NE(key_of(config, WeightFormat::Q8_0), key);
 }
 
 // Of two prompts, whose first text begins with a space: the filter of the task finds no digit at its beginning.
