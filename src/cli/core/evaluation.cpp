@@ -216,19 +216,19 @@ Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std:
 
 std::optional<ReportCalibration> calibration_of(const std::vector<RankedExample>& ranked) {
   std::vector<std::vector<double>> probabilities;
-  std::vector<std::int64_t> truth;
+  std::vector<std::vector<std::int64_t>> truths;
   std::vector<double> confidence;
   std::vector<std::uint8_t> correct;
   for (const auto& example : ranked) {
     if (example.label < 0 || example.probabilities.empty()) continue;
     probabilities.push_back(example.probabilities);
-    truth.push_back(example.label);
+    truths.push_back(example.truths.empty() ? std::vector{example.label} : example.truths);
     confidence.push_back(example.probabilities[static_cast<std::size_t>(example.prediction)]);
     correct.push_back(example.prediction == example.label ? 1 : 0);
   }
-  if (truth.empty()) return std::nullopt;
+  if (truths.empty()) return std::nullopt;
   const auto bins = calibration_bins(confidence, correct);
-  ReportCalibration calibration{expected_calibration_error(bins), brier_score(probabilities, truth), {}};
+  ReportCalibration calibration{expected_calibration_error(bins), brier_score(probabilities, truths), {}};
   for (const auto& bin : bins) calibration.bins.push_back({bin.count, bin.confidence, bin.accuracy});
   return calibration;
 }

@@ -64,7 +64,8 @@ Evaluation evaluate_references(const Job& job, const Adapter* adapter, const std
 /// evaluate(), and for choices the accuracy in every other template: T-Few reports the median over all of them.
 Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what);
 
-/// How far the probabilities of labelled examples can be believed; nothing where there are none (texts to write).
+/// How far the probabilities of labelled examples can be believed; nothing where there are none (texts to write). Where
+/// several choices are right, an answer is right if it is any of them, and Brier's truth is spread evenly over them.
 std::optional<ReportCalibration> calibration_of(const std::vector<RankedExample>& ranked);
 
 /// Of a mixture, by task; empty for a job on one. A task whose held-out rows carry no label is left out.

@@ -62,6 +62,17 @@ TEST(EvaluationMetric, CalibrationIsOfTheLabelled) {
   EXPECT_FALSE(calibration_of({{1, 1, {-3}, {}}}).has_value()) << "a text to write";
 }
 
+// Two of three choices are right: whichever of them is the answer, it is right, and Brier's truth is a half each.
+TEST(EvaluationMetric, CalibrationKnowsSeveralRightChoices) {
+  RankedExample first{-1, 0, {}, {0.5, 0.25, 0.25}, {0, 2}}, last{-1, 2, {}, {0.25, 0.25, 0.5}, {0, 2}};
+  settle_label(first);
+  settle_label(last);
+  const auto calibration = calibration_of({first, last});
+  ASSERT_TRUE(calibration.has_value());
+  EXPECT_DOUBLE_EQ(calibration->error, 0.5) << "both right, at a confidence of a half";
+  EXPECT_DOUBLE_EQ(calibration->brier, 0.125);
+}
+
 class NamedTokenizer : public ByteTokenizer {
  public:
   explicit NamedTokenizer(std::string name) : name_(std::move(name)) {}
