@@ -99,16 +99,19 @@ Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter
 
 }  // namespace
 
-std::vector<std::int64_t> Evaluation::predictions() const {
+std::vector<std::int64_t> Evaluation::right_answers() const {
   std::vector<std::int64_t> result;
-  for (const auto& example : ranked) result.push_back(example.prediction);
+  for (const auto& example : ranked) result.push_back(example.prediction == example.label ? 1 : 0);
   return result;
 }
 
 double Evaluation::chance() const {
   double total = 0;
-  for (const auto& example : ranked)
-    total += example.label < 0 ? 0 : 1.0 / static_cast<double>(example.probabilities.size());
+  for (const auto& example : ranked) {
+    if (example.label < 0) continue;
+    const auto right = static_cast<double>(std::max<std::size_t>(1, example.truths.size()));
+    total += right / static_cast<double>(example.probabilities.size());
+  }
   return total / static_cast<double>(scores.examples);
 }
 

@@ -32,8 +32,10 @@ struct Evaluation {
   const ReportScore& score(const std::string& metric) const;
   /// A metric of the task; or "loss", larger is better, the mean normalised log-probability of the right choice.
   double metric(const std::string& name) const;
-  std::vector<std::int64_t> predictions() const;
-  /// Expected accuracy of a guess: examples may have different numbers of choices.
+  /// By example, 1 where it is answered rightly, with any choice that is right, and 0 where not: what two evaluations
+  /// are compared by, whose labels differ where several choices are right.
+  std::vector<std::int64_t> right_answers() const;
+  /// Expected accuracy of a guess: examples may have different numbers of choices, and of right ones.
   double chance() const;
   /// Of the accuracies by template, which must not be empty.
   ReportScore spread() const;

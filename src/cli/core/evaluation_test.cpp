@@ -62,6 +62,17 @@ TEST(EvaluationMetric, CalibrationIsOfTheLabelled) {
   EXPECT_FALSE(calibration_of({{1, 1, {-3}, {}}}).has_value()) << "a text to write";
 }
 
+// Before, the first of two right choices was the answer, and after it the other one: neither is a mistake.
+TEST(EvaluationMetric, AnyRightChoiceIsARightAnswer) {
+  Evaluation before, after;
+  before.ranked = {{0, 0, {}, {0.5, 0.25, 0.25}, {0, 2}}, {0, 1, {}, {0.25, 0.5, 0.25}, {}}};
+  after.ranked = {{2, 2, {}, {0.25, 0.25, 0.5}, {0, 2}}, {0, 0, {}, {0.5, 0.25, 0.25}, {}}};
+  EXPECT_EQ(before.right_answers(), (std::vector<std::int64_t>{1, 0}));
+  EXPECT_EQ(after.right_answers(), (std::vector<std::int64_t>{1, 1}));
+  after.scores.examples = 2;
+  EXPECT_DOUBLE_EQ(after.chance(), (2.0 / 3 + 1.0 / 3) / 2) << "two of three, and one of three";
+}
+
 // Two of three choices are right: whichever of them is the answer, it is right, and Brier's truth is a half each.
 TEST(EvaluationMetric, CalibrationKnowsSeveralRightChoices) {
   RankedExample first{-1, 0, {}, {0.5, 0.25, 0.25}, {0, 2}}, last{-1, 2, {}, {0.25, 0.25, 0.5}, {0, 2}};
