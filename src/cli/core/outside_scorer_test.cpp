@@ -40,6 +40,7 @@ EvalPass pass_with(const std::vector<std::string>& texts) {
     pass.cut.push_back(0);
     pass.reference_tokens.push_back(1);
   }
+  score_texts(questions(), pass);
   return pass;
 }
 
