@@ -134,6 +134,11 @@ Task load_task(const std::string& path_or_name);
 /// The task of a YAML text, which includes no other. `file` is for messages. Throws as load_task.
 Task parse_task(std::string_view yaml, const std::string& file);
 
+/// Metrics that a task of choices, or of running text, may ask for by name; of one of texts to write it is
+/// text_metric_names().
+const std::vector<std::string>& choice_metric_names();
+const std::vector<std::string>& running_metric_names();
+
 /// Names of the shipped tasks.
 std::vector<std::string> shipped_tasks();
 

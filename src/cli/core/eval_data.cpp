@@ -11,17 +11,13 @@
 namespace graft {
 namespace {
 
-const std::vector<std::string> kChoiceMetrics = {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share",
-                                                 "true_probability"};
-const std::vector<std::string> kRunningMetrics = {"word_perplexity", "byte_perplexity", "bits_per_byte",
-                                                  "token_perplexity"};
-const std::vector<std::string> kTextMetrics = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
-
+// Of a text to write also how probable it is, as it is scored whether or not one is written.
 std::vector<std::string> known_metrics(const Task& task) {
-  if (task.rolls()) return kRunningMetrics;
-  if (!task.generates()) return kChoiceMetrics;
-  std::vector<std::string> known = kTextMetrics;
-  for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
+  if (task.rolls()) return running_metric_names();
+  if (!task.generates()) return choice_metric_names();
+  std::vector<std::string> known = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
+  const auto of_texts = text_metric_names();
+  known.insert(known.end(), of_texts.begin(), of_texts.end());
   return known;
 }
 
