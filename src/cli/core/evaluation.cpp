@@ -1,7 +1,6 @@
 #include "cli/core/evaluation.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
@@ -277,10 +276,9 @@ std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluat
 std::string evaluation_key(const Job& job) {
   const Model& model = *job.model;
   Sha256 key;
-  key.update(base_hash(model) + toString(model.dtype()) + job.task.normalisation + GRAFT_VERSION);
-  key.update(fmt::format("\n{}\n{}\n", model.parameters().storage(), model.device().str()));
-  // Weights alone do not say what is computed with them: the base of the rotary positions, caps, scales.
-  key.update(model.config().raw.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  key.update(base_hash(model) + settings_hash(model) + toString(model.dtype()) + job.task.normalisation +
+             GRAFT_VERSION);
+  key.update(fmt::format("\n{}\n{}", model.parameters().storage(), model.device().str()));
   const auto add = [&key](const std::vector<ChoiceTokens>& examples) {
     for (const auto& example : examples) {
       key.update(fmt::format("\n{}", example.label));
