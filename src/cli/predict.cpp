@@ -90,17 +90,21 @@ std::vector<std::string> kept_columns(const std::vector<Row>& rows, const Task& 
   return columns;
 }
 
-// The label, or where the data has none the choice's own text.
-std::string answer_name(const Job& job, std::size_t row, std::size_t choice) {
-  return choice < job.labels.size() ? job.labels[choice] : without_space_around(job.held_out[row].choices[choice]);
+// Of each choice the label, the task's or the row's own, or where the data has none the choice's text.
+std::vector<std::string> names_of(const Job& job, const Row& row, const Example& example) {
+  auto names = job.task.labels_from.empty() ? job.labels : list_of(row, job.task.labels_from);
+  for (std::size_t c = names.size(); c < example.choices.size(); ++c)
+    names.push_back(without_space_around(example.choices[c]));
+  return names;
 }
 
 struct Answer {
   std::string text;
-  std::vector<double> probabilities;  ///< of the choices; empty for texts that were written
+  std::vector<double> probabilities = {};  ///< of the choices; empty for texts that were written
+  std::vector<std::string> names = {};     ///< of the same
 };
 
-std::vector<Answer> choices_made(const Job& job, const Adapter* adapter) {
+std::vector<Answer> choices_made(const Job& job, const std::vector<Row>& rows, const Adapter* adapter) {
   std::vector<Answer> answers(job.held_out.size());
   for (const auto& made : job.templates) {
     const auto ranked = rank_in(job, made, adapter, "predict");
@@ -112,17 +116,18 @@ std::vector<Answer> choices_made(const Job& job, const Adapter* adapter) {
     }
   }
   for (std::size_t row = 0; row < answers.size(); ++row) {
-    const auto& p = answers[row].probabilities;
-    answers[row].text =
-        answer_name(job, row, static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin()));
+    Answer& answer = answers[row];
+    const auto& p = answer.probabilities;
+    answer.names = names_of(job, rows[row], job.held_out[row]);
+    answer.text = answer.names[static_cast<std::size_t>(std::max_element(p.begin(), p.end()) - p.begin())];
   }
   return answers;
 }
 
-std::vector<Answer> answers_of(const Job& job, const Adapter* adapter) {
-  if (!job.task.generates()) return choices_made(job, adapter);
+std::vector<Answer> answers_of(const Job& job, const std::vector<Row>& rows, const Adapter* adapter) {
+  if (!job.task.generates()) return choices_made(job, rows, adapter);
   std::vector<Answer> answers;
-  for (auto& text : write_held_out(job, adapter, "predict")) answers.push_back({std::move(text), {}});
+  for (const auto& text : write_held_out(job, adapter, "predict")) answers.push_back({without_space_around(text)});
   return answers;
 }
 
@@ -146,7 +151,7 @@ std::string as_csv(const std::vector<Row>& rows, const std::vector<Answer>& answ
   return text;
 }
 
-std::string as_jsonl(const Job& job, const std::vector<Row>& rows, const std::vector<Answer>& answers,
+std::string as_jsonl(const std::vector<Row>& rows, const std::vector<Answer>& answers,
                      const std::vector<std::string>& columns) {
   std::string text;
   for (std::size_t row = 0; row < rows.size(); ++row) {
@@ -154,7 +159,7 @@ std::string as_jsonl(const Job& job, const std::vector<Row>& rows, const std::ve
     for (const auto& column : columns) line[column] = rows[row].fields.at(column);
     line["prediction"] = answers[row].text;
     for (std::size_t c = 0; c < answers[row].probabilities.size(); ++c)
-      line["probabilities"][answer_name(job, row, c)] = answers[row].probabilities[c];
+      line["probabilities"][answers[row].names[c]] = answers[row].probabilities[c];
     // A file's name may be no UTF-8.
     text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   }
@@ -180,9 +185,9 @@ int run() {
   const std::vector<Row> rows = read_unlabelled(task, arguments.data);
   const auto columns = kept_columns(rows, task);
   const Job job = open_unlabelled(config, base, std::move(task), rows, adapter.adapter.get());
-  const auto answers = answers_of(job, adapter.adapter.get());
+  const auto answers = answers_of(job, rows, adapter.adapter.get());
   const bool csv = fs::path(arguments.output).extension() == ".csv";
-  write_file(arguments.output, csv ? as_csv(rows, answers, columns) : as_jsonl(job, rows, answers, columns));
+  write_file(arguments.output, csv ? as_csv(rows, answers, columns) : as_jsonl(rows, answers, columns));
   fmt::print("{}: {} rows\n", arguments.output, rows.size());
   return 0;
 }

@@ -9,7 +9,6 @@
 #include "corpus/plain_words.h"
 #include "data/text_lines.h"
 #include "data/unicode.h"
-#include "report/markup.h"
 #include "text/unicode.h"
 
 namespace graft {
@@ -35,7 +34,7 @@ std::string broken_word_rule(std::string_view text, const FilterSettings& settin
     return fmt::format("more than {} words", settings.max_words);
   if (count == 0) return "";
   // One space stands between neighbours.
-  const double mean = static_cast<double>(static_cast<std::int64_t>(code_points(words.all())) - (count - 1)) /
+  const double mean = static_cast<double>(static_cast<std::int64_t>(text::code_points(words.all())) - (count - 1)) /
                       static_cast<double>(count);
   if (mean < settings.min_word_length)
     return fmt::format("words shorter than {:g} on average", settings.min_word_length);

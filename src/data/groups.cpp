@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "data/task.h"
+#include "data/text_filter.h"
 #include "data/unicode.h"
 
 namespace graft {
@@ -43,7 +44,7 @@ Example render_group(const Task& task, const std::vector<Row>& group, std::size_
     texts.insert(texts.begin(), one.choices.front());
     if (references.empty()) example = std::move(one);
     for (const auto& text : texts) {
-      const std::string reference(without_space_around(text));
+      const std::string reference = scored_reference(task, text);
       // What the rows themselves repeat stays.
       const bool known =
           &text != &texts.front() && std::find(references.begin(), references.end(), reference) != references.end();

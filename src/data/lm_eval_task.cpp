@@ -286,12 +286,9 @@ class LmEvalReader {
   std::vector<std::string> known_metrics() const {
     if (rolls()) return running_metrics();
     if (output_ == "loglikelihood") return {"acc", "perplexity"};
+    if (output_ == "generate_until") return text_metric_names();
     std::vector<std::string> names;
-    if (output_ == "multiple_choice") {
-      for (const auto& pair : kNormalisations) names.push_back(pair.first);
-    } else {
-      for (const auto& metric : text_metrics()) names.push_back(metric.name);
-    }
+    for (const auto& pair : kNormalisations) names.push_back(pair.first);
     return names;
   }
 

@@ -257,6 +257,17 @@ TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   EXPECT_THAT(task.metrics, ElementsAre("exact_match"));
 }
 
+// White space of a target's own is compared there; what exact_match ignores is ignored in references too.
+TEST_F(LmEvalTask, ReferencesAreWhatIsCompared) {
+  const auto references = [&](const std::string& yaml) {
+    const auto all = rows(yaml, R"({"question": "Who", "answer": {"aliases": ["Ann", " Ann ", "ANN"]}})"
+                                "\n");
+    return render_group(task_of(yaml), all, 0, ByteTokenizer()).references;
+  };
+  EXPECT_THAT(references(kTrivia), ElementsAre("Ann", " Ann ", "ANN"));
+  EXPECT_THAT(references(with(kTrivia, "ignore_case: false", "ignore_case: true")), ElementsAre("ann", " ann "));
+}
+
 TEST_F(LmEvalTask, AFieldThatLooksLikeAListIsOneTarget) {
   const auto target = [&](const char* source) {
     const std::string yaml = with(kTrivia, "\"{{answer.aliases}}\"", source);

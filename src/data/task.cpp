@@ -18,10 +18,6 @@ namespace {
 
 const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder", "text", "lines", "webnlg", "dart"};
 const std::vector<std::string> kSplits = {"train", "validation", "test", "pool"};
-const std::vector<std::string> kMetrics = {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share",
-                                           "true_probability"};
-const std::vector<std::string> kRunningMetrics = {"word_perplexity", "byte_perplexity", "bits_per_byte",
-                                                  "token_perplexity"};
 const std::vector<std::string> kNormalisations = {"none", "tokens", "chars", "bytes", "pmi"};
 
 bool contains(const std::vector<std::string>& words, const std::string& word) {
@@ -245,7 +241,7 @@ void read_classification(YamlMap& map, Task& task) {
   for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
   read_slices(map, task);
-  read_metrics(map, task, kMetrics);
+  read_metrics(map, task, choice_metric_names());
   if (contains(task.metrics, "true_probability") && task.truths_from.empty())
     fail(Category::InvalidArgument, map.at("metrics").where(),
          "'true_probability' is of the choices that truths_from marks; name that list, or leave the metric out");
@@ -263,7 +259,7 @@ void read_running(YamlMap& map, Task& task) {
   for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
   refuse_key(map, "slices", "tells answers apart, and running text is told as a whole; leave it out");
-  read_metrics(map, task, kRunningMetrics);
+  read_metrics(map, task, running_metric_names());
   if (task.metrics.empty()) task.metrics = {"word_perplexity", "byte_perplexity", "bits_per_byte"};
 }
 
@@ -273,9 +269,7 @@ void read_generation(YamlMap& map, Task& task) {
   task.references = map.text("references", "");
   read_decoding(map, task);
   read_slices(map, task);
-  std::vector<std::string> known;
-  for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
-  read_metrics(map, task, known);
+  read_metrics(map, task, text_metric_names());
   if (task.metrics.empty()) task.metrics = {"bleu", "rougeL"};
 }
 
@@ -378,6 +372,18 @@ Task load_task(const std::string& path_or_name) {
   // What is kept of a task is whole, whatever other files it was put together from.
   const YamlNode whole = with_includes(root, path);
   return lm_eval_task(whole, yaml_flow(whole) + "\n");
+}
+
+const std::vector<std::string>& choice_metric_names() {
+  static const std::vector<std::string> names = {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share",
+                                                 "true_probability"};
+  return names;
+}
+
+const std::vector<std::string>& running_metric_names() {
+  static const std::vector<std::string> names = {"word_perplexity", "byte_perplexity", "bits_per_byte",
+                                                 "token_perplexity"};
+  return names;
 }
 
 std::vector<std::string> shipped_tasks() {

@@ -36,7 +36,7 @@ struct Example {
   std::vector<std::int64_t> truths;  ///< of a task with truths_from: every choice that is right
   std::string neutral;               ///< prompt without the row's content, where the task's normalisation is pmi
   bool writes = false;               ///< of a generation task: the text is learnt with the end-of-text token behind it
-  std::vector<std::string> references;  ///< of a held-out prompt of a generation task, without white space around
+  std::vector<std::string> references;  ///< of a held-out prompt of a generation task, as metrics compare them
   std::string where;
   std::size_t delimiter_bytes = 0;  ///< that choices begin with and that their lengths do not count
   std::string content;              ///< row_text() of the row, its fields as they were rendered
@@ -134,6 +134,11 @@ Task load_task(const std::string& path_or_name);
 /// The task of a YAML text, which includes no other. `file` is for messages. Throws as load_task.
 Task parse_task(std::string_view yaml, const std::string& file);
 
+/// Metrics that a task of choices, or of running text, may ask for by name; of one of texts to write it is
+/// text_metric_names().
+const std::vector<std::string>& choice_metric_names();
+const std::vector<std::string>& running_metric_names();
+
 /// Names of the shipped tasks.
 std::vector<std::string> shipped_tasks();
 
@@ -171,8 +176,9 @@ std::vector<std::vector<Row>> prompt_groups(const Task& task, const std::vector<
 /// target begins with.
 std::vector<std::string> further_targets(const Task& task, const Row& row, std::size_t index);
 
-/// Generation: a held-out prompt, which is that of the group's first row, with the targets of all of its rows as
-/// references, and those of Task::references. Throws as render, and InvalidArgument where no row of the group has one.
+/// Generation: a held-out prompt, which is that of the group's first row, with the targets of all of its rows and those
+/// of Task::references as references: scored_reference() of each. Throws as render, and InvalidArgument where no row of
+/// the group has one.
 Example render_group(const Task& task, const std::vector<Row>& group, std::size_t index, const Tokenizer& tokenizer);
 
 /// Generation: whether a field of the target says anything in this row.

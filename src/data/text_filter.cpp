@@ -9,6 +9,7 @@
 #include "data/unicode.h"
 #include "statistics/words.h"
 #include "text/regex.h"
+#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -95,9 +96,7 @@ TextFilter in_lower_case() {
 }
 
 TextFilter without_punctuation() {
-  return without([](char c) {
-    return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-  });
+  return without(text::is_ascii_punctuation);
 }
 
 TextFilter without_digits() {

@@ -35,6 +35,9 @@ TEST(TextFilter, WhatIsIgnoredIsLeftOut) {
   EXPECT_EQ(without_outer_space()(" "), "");
   EXPECT_EQ(in_lower_case()("\u00C9T\u00C9"), "\u00E9t\u00E9");
   EXPECT_EQ(without_punctuation()("a.b_c-d \u2014"), "abcd \u2014");
+  std::string visible;
+  for (char c = '!'; c <= '~'; ++c) visible += c;
+  EXPECT_EQ(without_punctuation()(visible), "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
   EXPECT_EQ(without_digits()("a1b20"), "ab");
 }
 

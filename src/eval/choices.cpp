@@ -118,10 +118,10 @@ std::int64_t longest_prompt(const ChoiceTokens& tokens, const ModelConfig& confi
   return max_prompt > 0 ? std::min(room, max_prompt) : room;
 }
 
-// A start token stays in front of what is left.
+// A start token stays in front of what is left. There is room for a token at least: refuse_long_choices().
 void cut_to_fit(ChoiceTokens& tokens, std::int64_t room, std::optional<TokenId> bos) {
   const auto length = static_cast<std::int64_t>(tokens.prompt.size());
-  if (length <= room || room <= 0) return;
+  if (length <= room) return;
   const std::ptrdiff_t kept = bos && room > 1 && tokens.prompt.front() == *bos ? 1 : 0;
   tokens.cut = length - room;
   tokens.prompt.erase(tokens.prompt.begin() + kept, tokens.prompt.begin() + kept + tokens.cut);
@@ -244,6 +244,20 @@ void refuse_alike(const ChoiceTokens& tokens, const Example& example) {
   }
 }
 
+// Rotary positions have no end: a model would go on past what it was trained for, and nothing would tell.
+void refuse_long_choices(const ChoiceTokens& tokens, const Example& example, const ModelConfig& config) {
+  if (config.max_positions <= 0) return;
+  const std::int64_t before = config.encoder_decoder() ? 0 : 1;  // a choice is predicted from a token at least
+  for (std::size_t c = 0; c < tokens.choices.size(); ++c) {
+    const auto length = static_cast<std::int64_t>(tokens.choices[c].tokens.size());
+    if (before + length <= config.max_positions) continue;
+    fail(Category::InvalidArgument, example.where,
+         "{} has {} tokens and fits the model's context of {} behind no prompt; choices are not cut, shorten it, leave "
+         "the row out or take a model with a longer context",
+         example.writes ? std::string("the text to write") : fmt::format("choice {}", c), length, config.max_positions);
+  }
+}
+
 }  // namespace
 
 std::optional<std::int64_t> token_in_front(const ModelConfig& config, const Tokenizer& tokenizer) {
@@ -298,6 +312,7 @@ ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const 
   }
   refuse_alike(tokens, example);
   if (example.writes) end_text(tokens, end_of_text(config, tokenizer));
+  refuse_long_choices(tokens, example, config);
   cut_to_fit(tokens, longest_prompt(tokens, config, max_prompt), tokenizer.bos());
   return tokens;
 }

@@ -49,9 +49,10 @@ std::optional<std::int64_t> token_in_front(const ModelConfig& config, const Toke
 /// would not fit `max_positions`, or where it is longer than `max_prompt`; 0: no limit but the model's context, or
 /// kUnboundedPrompt where it has none. The choice of an example that `writes` follows the prompt's own tokens, as when
 /// it is generated, and ends with the end-of-text token. Of an example with a continuation, choices are read and the
-/// continuation is scored behind each, its tokens those of the whole text. Throws InvalidArgument for an example
-/// without choices, an empty choice, two that are the same tokens, a continuation for an encoder–decoder model, or a
-/// model without an end-of-text token where one is needed.
+/// continuation is scored behind each, its tokens those of the whole text. Choices are never cut. Throws
+/// InvalidArgument for an example without choices, an empty choice, two that are the same tokens, one that leaves the
+/// prompt no token of the context, a continuation for an encoder–decoder model, or a model without an end-of-text token
+/// where one is needed.
 ChoiceTokens tokenize(const Example& example, const Tokenizer& tokenizer, const ModelConfig& config,
                       std::int64_t max_prompt = 0);
 

@@ -190,6 +190,53 @@ TEST(Choices, APromptIsCutFromTheLeftBehindItsStartToken) {
   EXPECT_EQ(tokens.cut, 5);
 }
 
+// Rotary positions go on past the context without a word: the row is told instead, and nothing of a choice is cut.
+TEST(Choices, OneThatLeavesThePromptNoTokenIsRefused) {
+  ModelConfig config;
+  config.max_positions = 4;
+  Example made = example("abcdefgh", {"x", "yzw"});
+  made.where = "rows.csv:7";
+  const auto fits = tokenize(made, ByteTokenizer(), config);
+  EXPECT_EQ(fits.prompt, bytes("h"));
+  EXPECT_EQ(fits.choices[1].tokens, bytes("yzw"));
+  for (const auto& longer : std::vector<std::string>{"yzwv", "yzwvu"}) {
+    made.choices[1] = longer;
+    for (const std::int64_t most : {0, 2}) {
+      EXPECT_THAT(error_of([&] { tokenize(made, ByteTokenizer(), config, most); }),
+                  ::testing::HasSubstr("rows.csv:7: choice 1 has " + std::to_string(longer.size()) +
+                                       " tokens and fits the model's context of 4 behind no prompt; choices are not "
+                                       "cut, shorten it"));
+    }
+  }
+  config.max_positions = 0;
+  EXPECT_EQ(tokenize(made, ByteTokenizer(), config).choices[1].tokens.size(), 5u) << "a model without a context";
+}
+
+TEST(Choices, ATextToWriteThatFillsTheContextIsRefusedWithItsEnd) {
+  ModelConfig config;
+  config.eos = {256};
+  config.max_positions = 4;
+  Example made = example("ab", {"xyz"});
+  made.writes = true;
+  made.where = "rows.csv:7";
+  EXPECT_THAT(error_of([&] { tokenize(made, ByteTokenizer(), config); }),
+              ::testing::HasSubstr("rows.csv:7: the text to write has 4 tokens"));
+  made.choices[0] = "xy";
+  EXPECT_EQ(tokenize(made, ByteTokenizer(), config).prompt, bytes("b"));
+}
+
+// A decoder has positions of its own, and none of them is the prompt's.
+TEST(Choices, AnEncoderDecodersChoiceMayFillItsDecoder) {
+  ModelConfig config;
+  config.decoder_layers = 1;
+  config.max_positions = 4;
+  EXPECT_EQ(tokenize(example("ab", {"x", "yzwv"}), ByteTokenizer(), config).choices[1].tokens.size(), 4u);
+  EXPECT_THAT(error_of([&] {
+                tokenize(example("ab", {"x", "yzwvu"}), ByteTokenizer(), config);
+              }),
+              ::testing::HasSubstr("choice 1 has 5 tokens"));
+}
+
 TEST(Choices, APromptIsNoLongerThanAsked) {
   ModelConfig config;
   config.max_positions = 100;

@@ -4,25 +4,7 @@
 #include <functional>
 #include <map>
 
-#include "base/error.h"
-
 namespace graft {
-namespace {
-
-void refuse_long_choices(const ChoiceTokens& tokens, const Example& example, const ModelConfig& config) {
-  if (config.max_positions <= 0) return;
-  const std::int64_t before = config.encoder_decoder() ? 0 : 1;  // a choice is predicted from a token at least
-  for (std::size_t c = 0; c < tokens.choices.size(); ++c) {
-    const auto length = static_cast<std::int64_t>(tokens.choices[c].tokens.size());
-    if (before + length <= config.max_positions) continue;
-    fail(Category::InvalidArgument, example.where,
-         "choice {} has {} tokens and fits the model's context of {} behind no prompt; choices are not cut, shorten it "
-         "or take a model with a longer context",
-         c, length, config.max_positions);
-  }
-}
-
-}  // namespace
 
 Question question_behind(const Example& example, const PromptLayout& layout,
                          std::span<const std::string> demonstrations, const Tokenizer& tokenizer,
@@ -33,7 +15,6 @@ Question question_behind(const Example& example, const PromptLayout& layout,
     return Question{tokenize(whole, tokenizer, config, max_prompt), static_cast<std::int64_t>(kept)};
   };
   Question question = with_last(demonstrations.size());
-  refuse_long_choices(question.tokens, example, config);
   // The fewer demonstrations the shorter the text: the most that fit lie between none and one less than did not.
   std::size_t fits = 0, too_many = demonstrations.size();
   while (question.tokens.cut > 0 && fits + 1 < too_many) {

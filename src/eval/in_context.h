@@ -19,7 +19,7 @@ struct Question {
 /// Tokenises `example` behind the demonstrations as one text, so that a token across a border is what the model would
 /// really read. Where that does not fit the context (or `max_prompt`, as in tokenize()), demonstrations are left out
 /// whole from the front until it does; a prompt that alone is too long loses its beginning, which ChoiceTokens::cut
-/// tells. Throws as tokenize(), and InvalidArgument where a choice does not fit: it is never cut.
+/// tells. Throws as tokenize().
 Question question_behind(const Example& example, const PromptLayout& layout,
                          std::span<const std::string> demonstrations, const Tokenizer& tokenizer,
                          const ModelConfig& config, std::int64_t max_prompt = 0);

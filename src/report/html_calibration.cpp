@@ -44,7 +44,8 @@ std::string calibration_section(const ReportData& data) {
       "calibration", "Calibration",
       "<p class=\"note\">Whether answers of a probability of 80% are right 80 times in 100. The expected calibration "
       "error is the mean distance from the diagonal, weighted by answers; Brier's score is the squared distance of all "
-      "probabilities from the truth, 0 to 2. Lower is better.</p><div class=\"grid2\">" +
+      "probabilities from the truth (spread evenly over the choices that are right), 0 to 2. Lower is better.</p><div "
+      "class=\"grid2\">" +
           drawing +
           "<div class=\"scroll\"><table><thead><tr><th scope=\"col\"></th><th scope=\"col\" class=\"n\">Expected "
           "calibration error</th><th scope=\"col\" class=\"n\">Brier's score</th></tr></thead><tbody>" +

@@ -76,7 +76,7 @@ std::string bars(const ReportMistake& mistake) {
 }
 
 std::string text_of(const ReportMistake& mistake) {
-  if (code_points(mistake.text) <= kExcerpt)
+  if (shown_characters(mistake.text) <= kExcerpt)
     return fmt::format("<p class=\"text\" dir=\"auto\">{}</p>", escape(mistake.text));
   return fmt::format(
       "<p class=\"text\" dir=\"auto\">{}</p><details><summary>Whole text</summary><p class=\"text\" "

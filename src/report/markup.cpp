@@ -101,7 +101,7 @@ std::string excerpt(std::string_view text, std::size_t characters) {
 }
 
 std::string excerpt_middle(std::string_view text, std::size_t characters) {
-  const std::size_t length = code_points(text);
+  const std::size_t length = shown_characters(text);
   if (length <= characters) return std::string(text);
   const std::size_t tail = (characters - 1) / 2;
   std::size_t at = 0;
@@ -109,7 +109,7 @@ std::string excerpt_middle(std::string_view text, std::size_t characters) {
   return excerpt(text, characters - 1 - tail) + std::string(text.substr(at));
 }
 
-std::size_t code_points(std::string_view text) {
+std::size_t shown_characters(std::string_view text) {
   std::size_t count = 0;
   for (std::size_t at = 0; at < text.size(); ++count) at += decode(text, at).length;
   return count;

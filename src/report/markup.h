@@ -19,8 +19,8 @@ std::string excerpt(std::string_view text, std::size_t characters);
 /// At most `characters` (3 or more) code points, with "…" in the middle, where names of a kind differ least.
 std::string excerpt_middle(std::string_view text, std::size_t characters);
 
-/// Number of code points (stray bytes count one each).
-std::size_t code_points(std::string_view text);
+/// How many characters a reader sees, about: code points, and one for each stray byte, which escape() shows as U+FFFD.
+std::size_t shown_characters(std::string_view text);
 
 /// "86.5%". NaN is "–", as in every format here.
 std::string percent(double fraction, int decimals = 1);

@@ -37,7 +37,7 @@ TEST(Markup, CutsBetweenCodePoints) {
   EXPECT_EQ(excerpt("", 0), "");
   EXPECT_EQ(excerpt_middle("card_世界_70", 6), "car…70");
   EXPECT_EQ(excerpt_middle("card", 4), "card");
-  EXPECT_EQ(code_points("a世🙂\xFF"), 4u);
+  EXPECT_EQ(shown_characters("a世🙂\xFF"), 4u);
 }
 
 TEST(Markup, FormatsNumbers) {

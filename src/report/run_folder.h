@@ -46,7 +46,8 @@ struct Prediction {
   std::int64_t truth = -1;            ///< index into choices, -1: unknown
   std::int64_t prediction = -1;
   std::vector<std::string> references;  ///< generation: instead of the four above
-  std::string output;                   ///< generation: what the model wrote
+  std::string output;                   ///< generation: what the model wrote, as metrics compare it
+  std::string written;                  ///< generation: the same as it was written
 };
 
 /// Holds the folder's advisory lock (flock on `.graft-run`, which also marks the folder as ours) until destroyed: two

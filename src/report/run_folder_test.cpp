@@ -176,6 +176,24 @@ TEST_F(RunFolderTest, PredictionsOfOnePhaseLeaveTheOtherAlone) {
   EXPECT_EQ(lines[1].text, "text \xEF\xBF\xBD with\nlines");
 }
 
+TEST_F(RunFolderTest, TextsAreKeptAsTheyWereWrittenAndAsTheyAreCompared) {
+  RunFolder made = RunFolder::create(run());
+  Prediction prediction;
+  prediction.references = {"one", "two"};
+  prediction.output = "one";
+  prediction.written = " one\n";
+  made.write_predictions("before", {prediction});
+  const auto lines = read_predictions(run());
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0].references, prediction.references);
+  EXPECT_EQ(lines[0].output, "one");
+  EXPECT_EQ(lines[0].written, " one\n");
+  write_file(run() / "predictions.jsonl",
+             R"({"phase":"before","id":"a","where":"x:1","prompt":"p","output":"one","references":["one"]})"
+             "\n");
+  EXPECT_EQ(read_predictions(run()).front().written, "one") << "of an earlier version";
+}
+
 TEST_F(RunFolderTest, AFullDiskIsSaidAndLeavesWholeLines) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   RunFolder made = RunFolder::create(run());

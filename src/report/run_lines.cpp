@@ -69,6 +69,7 @@ std::string to_line(const Prediction& prediction) {
                         {"id", prediction.id},
                         {"where", prediction.where},
                         {"prompt", prediction.text},
+                        {"written", prediction.written},
                         {"output", prediction.output},
                         {"references", prediction.references}});
   }
@@ -103,6 +104,7 @@ Prediction prediction_of(const nlohmann::json& line) {
   if (line.contains("references")) {
     line.at("prompt").get_to(prediction.text);
     line.at("output").get_to(prediction.output);
+    prediction.written = line.value("written", prediction.output);  // which folders of earlier versions do not say
     line.at("references").get_to(prediction.references);
     return prediction;
   }

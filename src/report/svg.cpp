@@ -172,7 +172,7 @@ double legend(const LineChart& chart, std::string& out) {
   double y = 14;
   for (std::size_t i = 0; i < chart.series.size(); ++i) {
     const std::string name = excerpt(chart.series[i].name, 32);
-    const double width = 26 + kCharacterWidth * static_cast<double>(code_points(name)) + 16;
+    const double width = 26 + kCharacterWidth * static_cast<double>(shown_characters(name)) + 16;
     if (x > 4 && x + width > chart.width) {
       x = 4;
       y += 18;

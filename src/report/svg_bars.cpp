@@ -46,7 +46,7 @@ Scale scale_of(const IntervalChart& chart) {
 double name_width(const IntervalChart& chart) {
   std::size_t longest = 0;
   for (const BarGroup& group : chart.groups)
-    for (const Bar& one : group.bars) longest = std::max(longest, code_points(one.name));
+    for (const Bar& one : group.bars) longest = std::max(longest, shown_characters(one.name));
   return std::max(64.0, 16 + kLetter * static_cast<double>(std::min(longest, kLongestName)));
 }
 

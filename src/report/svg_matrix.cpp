@@ -38,7 +38,7 @@ Layout layout_of(const ConfusionChart& matrix) {
   const double cell = counts ? std::clamp(330.0 / static_cast<double>(classes), 34.0, 56.0) : classes <= 30 ? 20 : 11;
   const double font = counts ? 12 : classes <= 30 ? 11 : 9;
   std::size_t longest = 1;
-  for (std::size_t i = 0; i < classes; ++i) longest = std::max(longest, code_points(label_of(matrix, i)));
+  for (std::size_t i = 0; i < classes; ++i) longest = std::max(longest, shown_characters(label_of(matrix, i)));
   const double text = font * 0.62 * static_cast<double>(std::min(longest, kLabelCharacters)) + 12;
   return {classes, cell, font, std::max(text, 84.0), counts};  // room for the two words in the corner
 }

@@ -128,7 +128,7 @@ std::string names(const ScatterFrame& frame, const std::vector<ScatterPoint>& po
   std::string out;
   for (const auto& point : points) {
     const std::string name = excerpt(point.name, 24);
-    const double width = kCharacterWidth * static_cast<double>(code_points(name));
+    const double width = kCharacterWidth * static_cast<double>(shown_characters(name));
     const Box box = place_name(frame, frame.at_x(point.x), frame.at_y(point.y), width, taken);
     taken.push_back(box);
     out += fmt::format("<text class=\"legend\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", box.left, box.bottom - 3,

@@ -27,6 +27,26 @@ std::size_t bin_of(double confidence, std::size_t bins) {
   return static_cast<std::size_t>(place);
 }
 
+// Of the probabilities of example `i` and its truth, which is spread evenly over the right choices.
+double squared_distance(const std::vector<double>& probabilities, const std::vector<std::int64_t>& truths,
+                        std::size_t i) {
+  if (truths.empty()) fail(Category::InvalidArgument, "calibration", "example {} has no right choice", i);
+  std::vector<double> wanted(probabilities.size(), 0);
+  for (const std::int64_t truth : truths) {
+    const auto choice = static_cast<std::size_t>(truth);
+    if (truth < 0 || choice >= wanted.size())
+      fail(Category::InvalidArgument, "calibration", "the truth {} of example {} is outside its {} choices", truth, i,
+           wanted.size());
+    if (wanted[choice] > 0)
+      fail(Category::InvalidArgument, "calibration", "the truth {} of example {} is there twice", truth, i);
+    wanted[choice] = 1 / static_cast<double>(truths.size());
+  }
+  double sum = 0;
+  for (std::size_t c = 0; c < wanted.size(); ++c)
+    sum += (probabilities[c] - wanted[c]) * (probabilities[c] - wanted[c]);
+  return sum;
+}
+
 }  // namespace
 
 std::vector<CalibrationBin> calibration_bins(std::span<const double> confidence, std::span<const std::uint8_t> correct,
@@ -61,20 +81,12 @@ double expected_calibration_error(const std::vector<CalibrationBin>& bins) {
   return count == 0 ? 0.0 : sum / count;
 }
 
-double brier_score(std::span<const std::vector<double>> probabilities, std::span<const std::int64_t> truth) {
-  check_lengths(probabilities.size(), truth.size());
+double brier_score(std::span<const std::vector<double>> probabilities,
+                   std::span<const std::vector<std::int64_t>> truths) {
+  check_lengths(probabilities.size(), truths.size());
   double sum = 0;
-  for (std::size_t i = 0; i < truth.size(); ++i) {
-    const auto& of_choices = probabilities[i];
-    if (truth[i] < 0 || truth[i] >= static_cast<std::int64_t>(of_choices.size()))
-      fail(Category::InvalidArgument, "calibration", "the truth {} of example {} is outside its {} choices", truth[i],
-           i, of_choices.size());
-    for (std::size_t c = 0; c < of_choices.size(); ++c) {
-      const double wanted = static_cast<std::int64_t>(c) == truth[i] ? 1 : 0;
-      sum += (of_choices[c] - wanted) * (of_choices[c] - wanted);
-    }
-  }
-  return sum / static_cast<double>(truth.size());
+  for (std::size_t i = 0; i < truths.size(); ++i) sum += squared_distance(probabilities[i], truths[i], i);
+  return sum / static_cast<double>(truths.size());
 }
 
 }  // namespace graft

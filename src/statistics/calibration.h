@@ -25,8 +25,11 @@ std::vector<CalibrationBin> calibration_bins(std::span<const double> confidence,
 double expected_calibration_error(const std::vector<CalibrationBin>& bins);
 
 /// Brier's score (1950): the mean over examples of the squared distance between the probabilities of all choices and
-/// the truth (1 for the right choice, 0 for each other one); 0 is best, 2 worst. Examples may have different numbers of
-/// choices. Throws InvalidArgument: lengths differ, none, a truth outside an example's choices.
-double brier_score(std::span<const std::vector<double>> probabilities, std::span<const std::int64_t> truth);
+/// the truth (1 for the right choice, 0 for each other one); 0 is best, 2 worst. `truths` are the right choices of each
+/// example: of k of them each is 1/k of the truth, so that no answer is asked to prefer one. Examples may have
+/// different numbers of choices. Throws InvalidArgument: lengths differ, none, an example without truth, a truth
+/// outside its choices or there twice.
+double brier_score(std::span<const std::vector<double>> probabilities,
+                   std::span<const std::vector<std::int64_t>> truths);
 
 }  // namespace graft

@@ -11,6 +11,8 @@
 namespace graft {
 namespace {
 
+using Truths = std::vector<std::vector<std::int64_t>>;
+
 TEST(Calibration, ErrorAgreesWithNumpyInFiveBins) {
   const std::vector<double> confidence = {.95, .9, .6, .55, .3, .75, .2, 1.0, 0.5, .81};
   const std::vector<std::uint8_t> correct = {1, 1, 0, 1, 0, 1, 0, 1, 0, 1};
@@ -21,7 +23,7 @@ TEST(Calibration, ErrorAgreesWithNumpyInFiveBins) {
 // choice is the truth where (5 i) mod 7 < 5, else the one behind it.
 struct Forty {
   std::vector<std::vector<double>> probabilities;
-  std::vector<std::int64_t> truth;
+  std::vector<std::vector<std::int64_t>> truths;
   std::vector<double> confidence;
   std::vector<std::uint8_t> correct;
 
@@ -35,9 +37,10 @@ struct Forty {
       }
       for (double& value : p) value /= total;
       const auto best = std::max_element(p.begin(), p.end()) - p.begin();
-      truth.push_back((best + ((5 * i) % 7 < 5 ? 0 : 1)) % 3);
+      const std::int64_t truth = (best + ((5 * i) % 7 < 5 ? 0 : 1)) % 3;
+      truths.push_back({truth});
       confidence.push_back(p[static_cast<std::size_t>(best)]);
-      correct.push_back(truth.back() == best ? 1 : 0);
+      correct.push_back(truth == best ? 1 : 0);
       probabilities.push_back(p);
     }
   }
@@ -49,7 +52,7 @@ TEST(Calibration, AgreesWithNumpy) {
   const Forty data;
   const auto bins = calibration_bins(data.confidence, data.correct);
   EXPECT_NEAR(expected_calibration_error(bins), 0.22697596116249752, 1e-14);
-  EXPECT_NEAR(brier_score(data.probabilities, data.truth), 0.5699523110346525, 1e-14);
+  EXPECT_NEAR(brier_score(data.probabilities, data.truths), 0.5699523110346525, 1e-14);
   ASSERT_EQ(bins.size(), 15u);
   EXPECT_EQ(bins[6].count, 0);
   EXPECT_EQ(bins[7].count, 13);
@@ -93,10 +96,24 @@ TEST(Calibration, CertainAndRightIsCalibrated) {
 
 TEST(Brier, RunsFromNothingToTwo) {
   const std::vector<std::vector<double>> sure = {{1, 0}, {0, 0, 1}};
-  EXPECT_EQ(brier_score(sure, std::vector<std::int64_t>{0, 2}), 0);
-  EXPECT_EQ(brier_score(sure, std::vector<std::int64_t>{1, 0}), 2);
+  EXPECT_EQ(brier_score(sure, Truths{{0}, {2}}), 0);
+  EXPECT_EQ(brier_score(sure, Truths{{1}, {0}}), 2);
   const std::vector<std::vector<double>> unsure = {{0.5, 0.5}};
-  EXPECT_EQ(brier_score(unsure, std::vector<std::int64_t>{1}), 0.5);
+  EXPECT_EQ(brier_score(unsure, Truths{{1}}), 0.5);
+}
+
+// Two of three are right: the best answer has a half for either, and to be sure of one is no better than of the other.
+TEST(Brier, SeveralRightChoicesShareTheTruth) {
+  const Truths truths = {{0, 2}};
+  const auto score = [&](const std::vector<double>& p) {
+    const std::vector<std::vector<double>> one = {p};
+    return brier_score(one, truths);
+  };
+  EXPECT_EQ(score({0.5, 0, 0.5}), 0);
+  EXPECT_EQ(score({1, 0, 0}), 0.5);
+  EXPECT_EQ(score({0, 0, 1}), 0.5);
+  EXPECT_EQ(score({0, 1, 0}), 1.5);
+  EXPECT_NEAR(score({0.25, 0.25, 0.5}), 0.125, 1e-15);
 }
 
 TEST(Calibration, RefusesNonsense) {
@@ -109,9 +126,8 @@ TEST(Calibration, RefusesNonsense) {
   EXPECT_THROW(calibration_bins(large, correct), Error);
   EXPECT_THROW(calibration_bins(half, correct, 0), Error);
   const std::vector<std::vector<double>> one = {{0.5, 0.5}};
-  EXPECT_THROW(brier_score(one, std::vector<std::int64_t>{2}), Error);
-  EXPECT_THROW(brier_score(one, std::vector<std::int64_t>{-1}), Error);
-  EXPECT_THROW(brier_score(one, std::vector<std::int64_t>{0, 1}), Error);
+  for (const Truths& truths : std::vector<Truths>{{{2}}, {{-1}}, {{}}, {{1, 1}}, {{0}, {1}}})
+    EXPECT_THROW(brier_score(one, truths), Error);
 }
 
 }  // namespace

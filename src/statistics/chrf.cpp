@@ -31,14 +31,11 @@ void append_points(std::vector<std::uint32_t>& points, std::string_view text) {
 
 // A sign at the end of a word, or else at its beginning, is a word of its own.
 void append_word(std::vector<std::string_view>& words, std::string_view word) {
-  const auto is_sign = [](char unit) {
-    return (unit & 0x80) == 0 && text::is_punctuation(static_cast<char32_t>(unit));
-  };
   const bool single = word.size() == text::utf8_length(static_cast<unsigned char>(word.front()));
   std::size_t cut = 0;
-  if (!single && is_sign(word.back())) {
+  if (!single && text::is_ascii_punctuation(word.back())) {
     cut = word.size() - 1;
-  } else if (!single && is_sign(word.front())) {
+  } else if (!single && text::is_ascii_punctuation(word.front())) {
     cut = 1;
   }
   if (cut > 0) words.push_back(word.substr(0, cut));

@@ -11,10 +11,6 @@
 namespace graft {
 namespace {
 
-bool is_ascii_punctuation(char c) {
-  return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-}
-
 // What \w matches in Python, the underscore aside, which is punctuation and gone: letters and numbers, no marks.
 bool is_word_character(char32_t point) {
   return text::is_letter(point) || text::is_numeric(point);
@@ -75,7 +71,7 @@ CaseScores best_of_references(const char* name, const TextCases& cases,
 
 std::string squad_normalised(std::string_view text) {
   std::string plain = readable(text, LetterCase::Lower);
-  plain.erase(std::remove_if(plain.begin(), plain.end(), is_ascii_punctuation), plain.end());
+  plain.erase(std::remove_if(plain.begin(), plain.end(), text::is_ascii_punctuation), plain.end());
   const std::string open = without_articles(plain);
   std::string joined;
   for (const auto word : split_words(open)) {

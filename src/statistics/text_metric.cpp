@@ -102,13 +102,17 @@ const std::vector<TextMetric>& text_metrics() {
   return metrics;
 }
 
+std::vector<std::string> text_metric_names() {
+  std::vector<std::string> names;
+  for (const TextMetric& metric : text_metrics()) names.push_back(metric.name);
+  return names;
+}
+
 const TextMetric& text_metric(const std::string& name) {
-  std::vector<std::string> known;
   for (const TextMetric& metric : text_metrics()) {
     if (metric.name == name) return metric;
-    known.push_back(metric.name);
   }
-  fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", name, did_you_mean(name, known));
+  fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", name, did_you_mean(name, text_metric_names()));
 }
 
 std::function<double(std::span<const std::size_t>)> mean_over_runs(const TextMetric& metric,

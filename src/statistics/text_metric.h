@@ -28,6 +28,9 @@ struct TextMetric {
 
 const std::vector<TextMetric>& text_metrics();
 
+/// Their names, in this order.
+std::vector<std::string> text_metric_names();
+
 /// Throws InvalidArgument with the nearest name.
 const TextMetric& text_metric(const std::string& name);
 

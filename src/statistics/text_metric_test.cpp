@@ -18,6 +18,9 @@ TEST(TextMetric, EveryNameGivesItsMetric) {
     expect_refusals([&](const TextCases& cases) { metric.score(cases); });
   }
   EXPECT_EQ(names.size(), text_metrics().size());
+  const auto told = text_metric_names();
+  EXPECT_EQ(told.size(), names.size());
+  EXPECT_EQ(std::set<std::string>(told.begin(), told.end()), names);
 }
 
 TEST(TextMetric, RunsOfTheSameCasesHaveTheirMean) {

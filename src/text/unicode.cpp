@@ -131,10 +131,7 @@ bool is_mark(char32_t point) {
 }
 
 bool is_punctuation(char32_t point) {
-  if (point < 0x80) {
-    return (point >= 33 && point <= 47) || (point >= 58 && point <= 64) || (point >= 91 && point <= 96) ||
-           (point >= 123 && point <= 126);
-  }
+  if (point < 0x80) return is_ascii_punctuation(static_cast<char>(point));
   return (U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_P_MASK) != 0;
 }
 

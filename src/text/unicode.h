@@ -19,6 +19,11 @@ std::string without_invalid_utf8(std::string_view text);
 
 bool is_ascii(std::string_view text);
 
+/// What Python's string.punctuation holds: every visible ASCII character that is neither letter nor digit.
+inline bool is_ascii_punctuation(char c) {
+  return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
+}
+
 /// Length in bytes of the character that `lead` begins, in valid UTF-8.
 inline std::size_t utf8_length(unsigned char lead) {
   return lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;

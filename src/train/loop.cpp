@@ -41,7 +41,7 @@ class Trainee {
   std::int64_t tokens() const { return report_.tokens; }
   double smoothing() const { return settings_.lm ? settings_.lm->label_smoothing : 0; }
 
-  void resume(const std::string& base) {
+  void resume(const BaseHashes& base) {
     state_.base = base;
     if (std::filesystem::exists(given_.state_file)) {
       load_state(given_.state_file, given_.adapter, *optimizer_, state_);
@@ -163,7 +163,7 @@ class Trainer {
   void run() {
     // Every weight is read for it: not where nothing is kept.
     const bool kept = std::any_of(trainees_.begin(), trainees_.end(), [](const auto& t) { return t->keeps_state(); });
-    const std::string base = kept ? base_hash(model_) : "";
+    const BaseHashes base = kept ? base_hashes(model_) : BaseHashes{};
     for (const auto& trainee : trainees_) trainee->resume(base);
     for (auto active = unfinished(); !active.empty(); active = unfinished()) {
       step(active);

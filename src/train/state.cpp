@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "adapters/core/peft.h"
 #include "base/error.h"
@@ -15,7 +16,7 @@
 namespace graft {
 namespace {
 
-constexpr const char* kBaseKey = "base";  // in the file's metadata
+constexpr const char *kBaseKey = "base", *kSettingsKey = "settings";  // in the file's metadata
 constexpr const char* kStep = "step";
 
 void restore(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
@@ -34,15 +35,29 @@ std::string base_hash(const Model& model) {
   return sha256(base_fingerprint(model));
 }
 
-void refuse_other_base(const std::filesystem::path& file, const std::string& base) {
+std::string settings_hash(const Model& model) {
+  return sha256(model.config().raw.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+BaseHashes base_hashes(const Model& model) {
+  return {base_hash(model), settings_hash(model)};
+}
+
+void refuse_other_base(const std::filesystem::path& file, const BaseHashes& base) {
   const auto source = open_checkpoint(file);
   const std::string began = source->metadata().value(kBaseKey, std::string("unknown"));
-  if (began == base) return;
-  fail(
-      Category::InvalidArgument, file.string(),
-      "the run began with another base model: its weights were {:.16}, the model's are {:.16}; give the model it began "
-      "with, or choose another --output",
-      began, base);
+  if (began != base.weights) {
+    fail(Category::InvalidArgument, file.string(),
+         "the run began with another base model: its weights were {:.16}, the model's are {:.16}; give the model it "
+         "began with, or choose another --output",
+         began, base.weights);
+  }
+  const std::string settings = source->metadata().value(kSettingsKey, base.settings);
+  if (settings == base.settings) return;
+  fail(Category::InvalidArgument, file.string(),
+       "the run began under other settings of the base model: its config.json (or a GGUF file's metadata) was {:.16}, "
+       "the model's is {:.16}; give it back as it was, or choose another --output",
+       settings, base.settings);
 }
 
 std::int64_t steps_done(const std::filesystem::path& file) {
@@ -65,7 +80,7 @@ void save_state(const std::filesystem::path& file, const Adapter& adapter, const
   for (const auto& [name, value] : optimizer.state()) tensors.emplace_back("optimizer." + name, value);
   tensors.emplace_back(kStep, at::scalar_tensor(state.step, at::kLong));
   tensors.emplace_back("best_score", at::scalar_tensor(state.best_score, at::kDouble));
-  write_tensors(file, tensors, {{kBaseKey, state.base}});
+  write_tensors(file, tensors, {{kBaseKey, state.base.weights}, {kSettingsKey, state.base.settings}});
 }
 
 void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state) {

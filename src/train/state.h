@@ -14,8 +14,14 @@
 
 namespace graft {
 
+/// What a base model computes with.
+struct BaseHashes {
+  std::string weights;   ///< base_hash()
+  std::string settings;  ///< settings_hash()
+};
+
 struct TrainState {
-  std::string base;       ///< base_hash() of the model
+  BaseHashes base;
   std::int64_t step = 0;  ///< steps done
   double best_score = 0;
   std::vector<at::Tensor> best;  ///< parameters at the best evaluation, empty before the first
@@ -24,8 +30,16 @@ struct TrainState {
 /// SHA-256 of base_fingerprint(): two models of the same shapes are told apart by it.
 std::string base_hash(const Model& model);
 
-/// Throws InvalidArgument where the state in `file` was trained over other base weights than those of `base`.
-void refuse_other_base(const std::filesystem::path& file, const std::string& base);
+/// SHA-256 of a model's config.json as JSON, or of a GGUF file's metadata without the tokenizer's lists: what weights
+/// alone do not say of a computation (the base of rotary positions, caps, scales).
+std::string settings_hash(const Model& model);
+
+/// Both. Every weight is read for it.
+BaseHashes base_hashes(const Model& model);
+
+/// Throws InvalidArgument where the state in `file` was trained over other weights than those of `base`, or under other
+/// settings. (Of a file of an earlier version, which does not tell its settings, the weights alone.)
+void refuse_other_base(const std::filesystem::path& file, const BaseHashes& base);
 
 /// Steps that a run has behind it, whose state is in `file`; 0 where that is not there. Throws Corruption.
 std::int64_t steps_done(const std::filesystem::path& file);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -237,6 +238,47 @@ TEST_F(LmEval, WritesTextsAsItsTaskFilesSay) {
   }
   EXPECT_NEAR(whole.at("results").at("sums").at("exact_match,none").get<double>(), right / 8, 1e-12);
   EXPECT_EQ(whole.at("higher_is_better").at("sums").at("exact_match"), true);
+}
+
+// One filter on one text, whichever verb it is that has it written.
+TEST_F(LmEval, TuningScoresTextsAsAnEvaluationDoes) {
+  std::string train, test;
+  for (int a = 0; a < 8; ++a) {
+    train += json{{"q", std::to_string(a) + "+2"}, {"a", std::to_string(a + 2)}}.dump() + "\n";
+    test += json{{"q", std::to_string(a) + "+1"}, {"a", std::to_string(a + 1)}}.dump() + "\n";
+  }
+  write_file(folder() / "data/train.jsonl", train);
+  write_file(folder() / "data/test.jsonl", test);
+  write_file(folder() / "sums.yaml",
+             "task: sums\ntraining_split: train\ntest_split: test\noutput_type: generate_until\n"
+             "doc_to_text: \"{{q}} =\"\ndoc_to_target: \"{{a}}\"\n"
+             "generation_kwargs: {until: [\"e\"], max_gen_toks: 5}\n"
+             "filter_list:\n  - filter: [{function: regex, regex_pattern: '^([!-~])'}, {function: take_first}]\n"
+             "metric_list:\n  - {metric: exact_match, ignore_case: true}\n");
+  const Outcome tuned = graft(folder(), {"tune", "--model", "model", "--data", "data", "--task", "sums.yaml",
+                                         "--recipe", "lora", "--set", "train.precision=float32", "--shots", "4",
+                                         "--steps", "3", "--set", "train.batch_size=2", "--output", "runs/sums"});
+  ASSERT_EQ(tuned.code, 0) << tuned.err;
+  const Outcome end = run("sums.yaml", "data", {"--adapter", "runs/sums"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  std::map<std::string, json> then;
+  for (const auto& line : lines_of(folder() / "runs/sums/predictions.jsonl")) {
+    const json one = json::parse(line);
+    then[one.at("phase").get<std::string>() + one.at("id").get<std::string>()] = one;
+  }
+  const json rows = json::parse(read_file(folder() / "out/results.json")).at("tasks")[0].at("rows");
+  const json summary = json::parse(read_file(folder() / "runs/sums/summary.json"));
+  ASSERT_EQ(rows.size(), 2u);
+  for (std::size_t row = 0; row < 2; ++row) {
+    const std::string phase = row == 0 ? "before" : "after";
+    const auto now = predictions(rows[row].at("setting").get<std::string>());
+    ASSERT_EQ(now.size(), 8u);
+    for (const json& one : now) {
+      const json& before = then.at(phase + one.at("id").get<std::string>());
+      for (const char* key : {"written", "output", "references"}) EXPECT_EQ(one.at(key), before.at(key)) << one;
+    }
+    EXPECT_EQ(rows[row].at("exact_match").at("value"), summary.at(phase).at("exact_match"));
+  }
 }
 
 TEST_F(LmEval, ReadsItsTaskFiles) {

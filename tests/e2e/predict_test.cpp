@@ -163,6 +163,48 @@ TEST_F(Predict, WritesTexts) {
   EXPECT_FALSE(json::parse(told[0]).contains("probabilities"));
 }
 
+TEST_F(Predict, RowsWithLabelsOfTheirOwnAreAnsweredByThem) {
+  write_file(folder() / "own.yaml",
+             "name: own\nformat: jsonl\nsplits: {pool: .}\nlabel: key\nlabels_from: letters\ntemplates:\n"
+             "  - {prompt: \"{text}:\", choices_from: options}\n");
+  write_file(folder() / "own.jsonl", R"({"text": "goal", "options": ["x", "y"], "letters": ["A", "B"]})"
+                                     "\n"
+                                     R"({"text": "chip", "options": ["x", "y", "z"], "letters": ["1", "2", "3"]})"
+                                     "\n");
+  const Outcome end =
+      run({"predict", "--run", "run", "--task", "own.yaml", "--data", "own.jsonl", "--output", "own-answers.jsonl"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto told = lines("own-answers.jsonl");
+  ASSERT_EQ(told.size(), 2u);
+  const json letter = json::parse(told[0]), number = json::parse(told[1]);
+  EXPECT_EQ(letter.at("probabilities").size(), 2u);
+  EXPECT_TRUE(letter.at("probabilities").contains(letter.at("prediction").get<std::string>())) << letter;
+  EXPECT_TRUE(number.at("probabilities").contains("3")) << number;
+  EXPECT_TRUE(number.at("prediction") == "1" || number.at("prediction") == "2" || number.at("prediction") == "3");
+}
+
+// Like every row that cannot be answered it is named before anything is written, however many of its kind there are.
+TEST_F(Predict, RowsWithTheSameChoiceTwiceAreNamed) {
+  write_file(folder() / "own.yaml",
+             "name: own\nformat: jsonl\nsplits: {pool: .}\nlabel: label\ntemplates:\n"
+             "  - {prompt: \"{text}:\", choices_from: options}\n");
+  const std::string good = R"({"text": "goal", "options": ["x", "y"]})"
+                           "\n";
+  const auto asked = [&](const std::string& rows, const std::string& output) {
+    write_file(folder() / "own.jsonl", rows);
+    return run({"predict", "--run", "run", "--task", "own.yaml", "--data", "own.jsonl", "--output", output});
+  };
+  const Outcome end = asked(good, "good.jsonl");
+  ASSERT_EQ(end.code, 0) << end.err;
+  const std::string twice = R"({"text": "chip", "options": ["x", "y", "x"]})"
+                            "\n",
+                    alike = R"({"text": "code", "options": ["y", "y"]})"
+                            "\n";
+  expect_refused(asked(good + twice + alike, "bad.jsonl"), 2,
+                 {"own.jsonl:2: choices 0 and 2 are both ' x'", "2 of 3 rows have the same choice twice"});
+  EXPECT_FALSE(fs::exists(folder() / "bad.jsonl"));
+}
+
 TEST_F(Predict, Slips) {
   const Words asked = {"predict", "--run", "run", "--data", "rows.jsonl", "--output"};
   const auto with = [&](const Words& more) {

@@ -205,6 +205,33 @@ TEST_F(Resume, TheBaseModelAnswersOnce) {
   EXPECT_NE(anew.err.find("evaluate before"), std::string::npos) << anew.err;
 }
 
+TEST_F(Resume, TheModelUnderAnotherConfigurationIsRefused) {
+  const auto arguments = tune("lora", 10);
+  ASSERT_TRUE(stop(arguments, SIGKILL, [&] { return fs::exists(stopped() / "run/state/state.safetensors"); }));
+  const std::string own = read_file(model() / "config.json");
+  auto config = nlohmann::json::parse(own);
+  config["rope_theta"] = 500.0;
+  write_file(model() / "config.json", config.dump(2));
+  expect_refused(
+      graft(stopped(), arguments), 2,
+      {"run/state/state.safetensors: the run began under other settings of the base model", "choose another --output"});
+  write_file(model() / "config.json", own);
+  finish(arguments);
+}
+
+// Before the first state the run begins anew, and so do the answers of the base model.
+TEST_F(Resume, UnderAnotherConfigurationTheBaseModelAnswersAnew) {
+  const auto arguments = tune("lora", 10);
+  finish(arguments);
+  fs::remove(stopped() / "run/state/state.safetensors");
+  auto config = nlohmann::json::parse(read_file(model() / "config.json"));
+  config["rope_theta"] = 500.0;
+  write_file(model() / "config.json", config.dump(2));
+  const Outcome anew = graft(stopped(), arguments);
+  ASSERT_EQ(anew.code, 0) << anew.err;
+  EXPECT_NE(anew.err.find("evaluate before"), std::string::npos) << anew.err;
+}
+
 TEST_F(Resume, AnotherModelOfTheSameShapesIsRefused) {
   const auto arguments = tune("lora", 10);
   ASSERT_TRUE(stop(arguments, SIGKILL, [&] { return fs::exists(stopped() / "run/state/state.safetensors"); }));

@@ -27,7 +27,7 @@ std::string csv_line(const std::vector<std::string>& cells) {
 void print_columns(const std::vector<std::vector<std::string>>& lines, std::FILE* to) {
   std::vector<std::size_t> widths(lines.front().size(), 0);
   for (const auto& line : lines)
-    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], code_points(line[c]));
+    for (std::size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], shown_characters(line[c]));
   for (const auto& line : lines) {
     fmt::print(to, "{:<{}}", line[0], widths[0]);
     for (std::size_t c = 1; c < line.size(); ++c) fmt::print(to, "  {:>{}}", line[c], widths[c]);

@@ -5,24 +5,19 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
-#include "data/text_filter.h"
 #include "eval/rank.h"
 #include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
 
-const std::vector<std::string> kChoiceMetrics = {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share",
-                                                 "true_probability"};
-const std::vector<std::string> kRunningMetrics = {"word_perplexity", "byte_perplexity", "bits_per_byte",
-                                                  "token_perplexity"};
-const std::vector<std::string> kTextMetrics = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
-
+// Of a text to write also how probable it is, as it is scored whether or not one is written.
 std::vector<std::string> known_metrics(const Task& task) {
-  if (task.rolls()) return kRunningMetrics;
-  if (!task.generates()) return kChoiceMetrics;
-  std::vector<std::string> known = kTextMetrics;
-  for (const TextMetric& metric : text_metrics()) known.push_back(metric.name);
+  if (task.rolls()) return running_metric_names();
+  if (!task.generates()) return choice_metric_names();
+  std::vector<std::string> known = {"accuracy", "token_perplexity", "word_perplexity", "byte_perplexity"};
+  const auto of_texts = text_metric_names();
+  known.insert(known.end(), of_texts.begin(), of_texts.end());
   return known;
 }
 
@@ -49,21 +44,17 @@ std::vector<std::string> metrics_of(const EvalSettings& settings, const Task& ta
   return metrics;
 }
 
-// The prompt of a group of rows, with every distinct text that they write as a choice.
+// The prompt of a group of rows with its references, and every distinct text that they write as a choice.
 Example with_references(const Task& task, const std::vector<Row>& group, std::size_t index,
                         const Tokenizer& tokenizer) {
-  Example example = render(task, group.front(), index, tokenizer);
+  Example example = render_group(task, group, index, tokenizer);
   example.writes = false;  // its end-of-text token is no part of the answer
-  for (std::size_t r = 1; r < group.size(); ++r) {
-    const std::string text = render(task, group[r], index, tokenizer).choices.front();
-    auto& texts = example.choices;
+  const auto add = [&texts = example.choices](const std::string& text) {
     if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
-  }
+  };
+  for (std::size_t r = 1; r < group.size(); ++r) add(render(task, group[r], index, tokenizer).choices.front());
   for (const auto& row : group) {
-    for (const auto& text : further_targets(task, row, index)) {
-      auto& texts = example.choices;
-      if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
-    }
+    for (const auto& text : further_targets(task, row, index)) add(text);
   }
   return example;
 }
@@ -207,12 +198,6 @@ void drop_absent_slices(EvalData& data, const std::vector<std::vector<Row>>& gro
 }
 
 }  // namespace
-
-std::vector<std::string> EvalData::references(std::size_t place, std::size_t q) const {
-  std::vector<std::string> compared;
-  for (const auto& target : questions[place][q].choices) compared.push_back(scored_reference(task, target));
-  return compared;
-}
 
 Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   Task task = task_of(config);

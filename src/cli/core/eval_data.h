@@ -46,7 +46,7 @@ struct EvalData {
   std::vector<std::size_t> templates;  ///< of the task
   std::vector<Row> candidates;         ///< for demonstrations
   /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the
-  /// references, as they follow the prompt.
+  /// distinct texts that are right, as they follow the prompt.
   std::vector<std::vector<Example>> questions;
   /// [template][row][input], for contextual calibration; else empty.
   std::vector<std::vector<std::vector<std::string>>> content_free;
@@ -57,7 +57,9 @@ struct EvalData {
   std::vector<EvalOverlap> overlaps;  ///< note_overlaps()
 
   /// Of texts to write: what the metrics compare the answers to question `q` of a template with.
-  std::vector<std::string> references(std::size_t place, std::size_t q) const;
+  const std::vector<std::string>& references(std::size_t place, std::size_t q) const {
+    return questions[place][q].references;
+  }
   std::int64_t count() const { return static_cast<std::int64_t>(questions.front().size()); }
 };
 

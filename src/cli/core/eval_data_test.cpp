@@ -132,6 +132,19 @@ TEST_F(EvalDataTest, QuestionsThatAreReadAlikeDifferInWhatIsScored) {
   EXPECT_EQ(data.questions[0][0].continuation, " stayed");
 }
 
+// A text that two rows write is one answer, and two references: metrics that take a mean over them count it twice.
+TEST_F(EvalDataTest, RepeatedTextsAreReferencesAsInTuning) {
+  write_file(folder_ / "said.yaml",
+             "name: said\nformat: csv\nsplits: {train: train.csv, test: test.csv}\ngroup_by: text\n"
+             "templates:\n  - {prompt: '{text}:', target: ' {said}'}\n");
+  write_file(folder_ / "test.csv", "text,said\na,one\na,two\na,one\n");
+  config_.task.name = (folder_ / "said.yaml").string();
+  const EvalData data = open({});
+  ASSERT_EQ(data.count(), 1);
+  EXPECT_THAT(data.questions[0][0].choices, testing::UnorderedElementsAre(" one", " two"));
+  EXPECT_THAT(data.references(0, 0), testing::UnorderedElementsAre("one", "two", "one"));
+}
+
 TEST_F(EvalDataTest, FewQuestionsAreTold) {
   write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\nc,x\nd,y\ne,x\nf,y\n");
   config_.data.path = (folder_ / "pool.csv").string();

@@ -11,7 +11,6 @@
 #include "cli/core/columns.h"
 #include "cli/core/eval_slices.h"
 #include "cli/core/evaluation.h"
-#include "data/text_filter.h"
 #include "report/markup.h"
 
 namespace graft {
@@ -121,7 +120,7 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
     json["reference_bytes"] = question.choices.front().size();
     if (!pass.texts.empty()) {
       json["written"] = pass.texts[q];
-      json["output"] = scored_text(data.task, pass.texts[q]);
+      json["output"] = pass.outputs[q];
       json["references"] = data.references(pass.place, q);
     }
     for (const auto& [name, numbers] : pass.judged) json["scorer"][name] = numbers[q];

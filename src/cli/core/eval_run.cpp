@@ -8,7 +8,9 @@
 
 #include "base/interrupt.h"
 #include "cli/core/evaluation.h"
+#include "data/text_filter.h"
 #include "eval/rolling.h"
+#include "statistics/text_metric.h"
 #include "train/flops.h"
 
 namespace graft {
@@ -239,6 +241,7 @@ class TaskRun {
     pass.seconds += written.seconds;
     pass.stop = how.stop;
     pass.max_new_tokens = how.max_new_tokens;
+    score_texts(data_, pass);
     // A token that is written costs what one of a choice does.
     for (std::size_t q = 0; q < prompts.size(); ++q) {
       ChoiceTokens::Choice text;
@@ -330,6 +333,18 @@ EvalPass::Losses EvalPass::losses() const {
   }
   for (const auto tokens : cut) losses.prompts += tokens > 0;
   return losses;
+}
+
+void score_texts(const EvalData& data, EvalPass& pass) {
+  std::vector<std::vector<std::string>> references;
+  pass.outputs.clear();
+  for (std::size_t q = 0; q < pass.texts.size(); ++q) {
+    pass.outputs.push_back(scored_text(data.task, pass.texts[q]));
+    references.push_back(data.references(pass.place, q));
+  }
+  for (const auto& metric : data.metrics) {
+    if (is_text_metric(metric)) pass.text_sums[metric] = text_metric(metric).sums({pass.outputs, references});
+  }
 }
 
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,

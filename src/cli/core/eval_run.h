@@ -8,6 +8,7 @@
 #include "cli/core/eval_data.h"
 #include "cli/core/eval_scorer.h"
 #include "eval/rank.h"
+#include "statistics/text_cases.h"
 
 namespace graft {
 
@@ -25,6 +26,8 @@ struct EvalPass {
   std::vector<std::int64_t> dropped;           ///< demonstrations that did not fit, by question
   std::vector<std::int64_t> cut;               ///< tokens that the prompt lost at its beginning, by question
   std::vector<std::string> texts;              ///< by question, as written; empty where EvalData::writes is not set
+  std::vector<std::string> outputs;            ///< score_texts(): the same as metrics compare them
+  std::map<std::string, CaseSums> text_sums;   ///< score_texts(): by metric of texts, what each question adds to it
   std::vector<std::string> stop;               ///< where these texts end
   std::int64_t max_new_tokens = 0;             ///< of each of them
   std::map<std::string, std::vector<double>> judged;  ///< judge_texts(): an outside scorer's numbers, by question
@@ -41,6 +44,10 @@ struct EvalPass {
   };
   Losses losses() const;
 };
+
+/// Makes `outputs` and `text_sums` of the texts of a pass: once, for all that tells of them. Throws as
+/// TextMetric::sums.
+void score_texts(const EvalData& data, EvalPass& pass);
 
 struct EvalRow {
   std::string name;  ///< "0-shot", "8-shot", "runs/rte (ia3)"

@@ -12,7 +12,6 @@
 
 #include "cli/core/eval_slices.h"
 #include "cli/core/evaluation.h"
-#include "data/text_filter.h"
 #include "eval/rolling.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
@@ -91,7 +90,7 @@ class Statistics {
     if (row.passes.size() < 2) return std::nullopt;
     const TextMetric& measure = text_metric(metric);
     std::vector<double> values;
-    for (const CaseSums& sums : text_sums(measure, row)) values.push_back(measure.of_sums(total_of(sums)));
+    for (const CaseSums& sums : text_sums(metric, row)) values.push_back(measure.of_sums(total_of(sums)));
     return quartiles_of(values);
   }
 
@@ -255,24 +254,15 @@ class Statistics {
     return {statistic(questions), interval.low, interval.high};
   }
 
-  // What every run wrote, as a metric adds it up. Texts are read once, whatever is resampled.
-  std::vector<CaseSums> text_sums(const TextMetric& measure, const EvalRow& row) const {
+  // What every run wrote, as a metric adds it up.
+  static std::vector<CaseSums> text_sums(const std::string& metric, const EvalRow& row) {
     std::vector<CaseSums> runs;
-    for (const EvalPass& pass : row.passes) {
-      std::vector<std::string> texts;
-      std::vector<std::vector<std::string>> references;
-      for (std::size_t q = 0; q < pass.texts.size(); ++q) {
-        texts.push_back(scored_text(data_.task, pass.texts[q]));
-        references.push_back(data_.references(pass.place, q));
-      }
-      runs.push_back(measure.sums({texts, references}));
-    }
+    for (const EvalPass& pass : row.passes) runs.push_back(pass.text_sums.at(metric));
     return runs;
   }
 
-  Statistic text_statistic(const std::string& name, const EvalRow& row) const {
-    const TextMetric& measure = text_metric(name);
-    return mean_over_runs(measure, text_sums(measure, row));
+  static Statistic text_statistic(const std::string& metric, const EvalRow& row) {
+    return mean_over_runs(text_metric(metric), text_sums(metric, row));
   }
 
   // exp of minus the log-probability of the first references, or of running text, for each of their tokens, words or
@@ -354,7 +344,7 @@ std::vector<EvaluatedText> texts_of(const EvalData& data, const std::vector<Eval
   for (std::size_t q = 0; q < std::min(kShownTexts, data.questions.front().size()); ++q) {
     const Example& question = data.questions.front()[q];
     EvaluatedText text{question.prompt, question.where, data.references(0, q), {}};
-    for (const auto& row : rows) text.outputs.push_back(scored_text(data.task, row.passes.front().texts[q]));
+    for (const auto& row : rows) text.outputs.push_back(row.passes.front().outputs[q]);
     texts.push_back(std::move(text));
   }
   return texts;

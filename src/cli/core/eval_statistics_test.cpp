@@ -120,11 +120,14 @@ TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
   EvalPass base = pass_with(8), better = base;
   for (std::size_t q = 0; q < 8; ++q) {
     data.questions[0][q].choices = {" one two three four", " five"};
+    data.questions[0][q].references = {"one two three four", "five"};
     data.questions[0][q].slices = {q < 4 ? "first" : "last"};
     base.ranked[q] = better.ranked[q] = {1, 0, {-3}, {}};
     base.texts.push_back(q < 2 ? "one two three four\n" : "no");
     better.texts.push_back(q < 6 ? " five" : "no");
   }
+  score_texts(data, base);
+  score_texts(data, better);
   const EvaluatedTask task = evaluated(data, {{"0-shot", 0, nullptr, {base}}, {"2-shot", 2, nullptr, {better, base}}});
   EXPECT_EQ(task.text_metric, "exact_match");
   EXPECT_DOUBLE_EQ(task.rows[0].metrics[0].value, 0.25) << "white space around does not count";
@@ -151,6 +154,35 @@ TEST(EvalStatistics, TextsThatWereWrittenHaveMetricsAndAPairedTest) {
   ASSERT_EQ(task.texts.size(), 8u);
   EXPECT_EQ(task.texts[0].outputs, (std::vector<std::string>{"one two three four", "five"}));
   EXPECT_EQ(task.texts[0].references, (std::vector<std::string>{"one two three four", "five"}));
+}
+
+// What a text adds to a metric is taken from the pass wherever it is told, and not worked out again.
+TEST(EvalStatistics, TextsAreScoredOnce) {
+  EvalData data = questions();
+  data.task.labels.clear();
+  data.task.templates[0].target = "{text}";
+  data.metrics = {"accuracy", "exact_match"};
+  data.task.slices = {"topic"};
+  data.writes = true;
+  EvalPass base = pass_with(8);
+  for (std::size_t q = 0; q < 8; ++q) {
+    data.questions[0][q].references = {"one"};
+    data.questions[0][q].slices = {"all"};
+    base.ranked[q] = {1, 0, {-3}, {}};
+    base.texts.push_back("one");
+  }
+  score_texts(data, base);
+  EXPECT_EQ(base.outputs, base.texts);
+  ASSERT_EQ(base.text_sums.size(), 1u) << "accuracy is no metric of texts";
+  EXPECT_EQ(base.text_sums.at("exact_match").size(), 8u);
+  EvalPass kept = base;
+  for (auto& sums : kept.text_sums.at("exact_match")) sums = {0, 1};
+  const EvaluatedTask task = evaluated(data, {{"0-shot", 0, nullptr, {base}}, {"2-shot", 2, nullptr, {kept, kept}}});
+  EXPECT_EQ(task.rows[0].metrics[0].value, 1);
+  EXPECT_EQ(task.rows[1].metrics[0].value, 0);
+  EXPECT_EQ(task.rows[1].text_spread->value, 0);
+  EXPECT_EQ(task.rows[1].text_difference->score.value, -1);
+  EXPECT_EQ(task.slices[0].rows[1].metric->value, 0);
 }
 
 TEST(EvalStatistics, SlicesHaveTheAccuracyOfTheirQuestionsOverAllRuns) {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "convert/merged_weights.h"
 #include "data/text_filter.h"
-#include "data/unicode.h"
 #include "eval/write.h"
 #include "statistics/bootstrap.h"
 #include "statistics/calibration.h"
@@ -63,17 +63,13 @@ ReportScore true_probability_of(const std::vector<RankedExample>& ranked) {
   return {sum / static_cast<double>(values.size()), interval.low, interval.high};
 }
 
-std::map<std::string, double> text_scores_of(const Job& job, const std::vector<std::string>& texts) {
-  std::vector<std::string> compared;
-  for (const auto& text : texts) compared.push_back(scored_text(job.task, text));
+// What the metrics of the task compare of the texts, and what they say.
+void score_written(const Job& job, Evaluation& evaluation) {
+  for (const auto& text : evaluation.written) evaluation.outputs.push_back(scored_text(job.task, text));
   std::vector<std::vector<std::string>> references;
-  for (const auto& example : job.held_out) {
-    auto& of_example = references.emplace_back();
-    for (const auto& reference : example.references) of_example.push_back(scored_reference(job.task, reference));
-  }
-  std::map<std::string, double> scores;
-  for (const auto& metric : job.task.metrics) scores[metric] = text_metric(metric).score({compared, references});
-  return scores;
+  for (const auto& example : job.held_out) references.push_back(example.references);
+  for (const auto& metric : job.task.metrics)
+    evaluation.text_scores[metric] = text_metric(metric).score({evaluation.outputs, references});
 }
 
 Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::string& what) {
@@ -81,7 +77,7 @@ Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::s
   Evaluation evaluation;
   evaluation.written = write_held_out(job, adapter, what);
   evaluation.seconds = seconds_since(start);
-  evaluation.text_scores = text_scores_of(job, evaluation.written);
+  score_written(job, evaluation);
   return evaluation;
 }
 
@@ -102,16 +98,19 @@ Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter
 
 }  // namespace
 
-std::vector<std::int64_t> Evaluation::predictions() const {
+std::vector<std::int64_t> Evaluation::right_answers() const {
   std::vector<std::int64_t> result;
-  for (const auto& example : ranked) result.push_back(example.prediction);
+  for (const auto& example : ranked) result.push_back(example.prediction == example.label ? 1 : 0);
   return result;
 }
 
 double Evaluation::chance() const {
   double total = 0;
-  for (const auto& example : ranked)
-    total += example.label < 0 ? 0 : 1.0 / static_cast<double>(example.probabilities.size());
+  for (const auto& example : ranked) {
+    if (example.label < 0) continue;
+    const auto right = static_cast<double>(std::max<std::size_t>(1, example.truths.size()));
+    total += right / static_cast<double>(example.probabilities.size());
+  }
   return total / static_cast<double>(scores.examples);
 }
 
@@ -191,8 +190,8 @@ std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, 
   const FrozenAdapter frozen(*job.model, adapter);
   options.generate.slots = frozen.slots();
   std::vector<std::string> texts;
-  for (const auto& written : write_texts(*job.model, job.templates.front().held_out, options))
-    texts.push_back(without_space_around(written.text));
+  for (auto& written : write_texts(*job.model, job.templates.front().held_out, options))
+    texts.push_back(std::move(written.text));
   return texts;
 }
 
@@ -219,19 +218,19 @@ Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std:
 
 std::optional<ReportCalibration> calibration_of(const std::vector<RankedExample>& ranked) {
   std::vector<std::vector<double>> probabilities;
-  std::vector<std::int64_t> truth;
+  std::vector<std::vector<std::int64_t>> truths;
   std::vector<double> confidence;
   std::vector<std::uint8_t> correct;
   for (const auto& example : ranked) {
     if (example.label < 0 || example.probabilities.empty()) continue;
     probabilities.push_back(example.probabilities);
-    truth.push_back(example.label);
+    truths.push_back(example.truths.empty() ? std::vector{example.label} : example.truths);
     confidence.push_back(example.probabilities[static_cast<std::size_t>(example.prediction)]);
     correct.push_back(example.prediction == example.label ? 1 : 0);
   }
-  if (truth.empty()) return std::nullopt;
+  if (truths.empty()) return std::nullopt;
   const auto bins = calibration_bins(confidence, correct);
-  ReportCalibration calibration{expected_calibration_error(bins), brier_score(probabilities, truth), {}};
+  ReportCalibration calibration{expected_calibration_error(bins), brier_score(probabilities, truths), {}};
   for (const auto& bin : bins) calibration.bins.push_back({bin.count, bin.confidence, bin.accuracy});
   return calibration;
 }
@@ -260,7 +259,8 @@ std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluat
     prediction.text = example.prompt;
     if (job.task.generates()) {
       prediction.references = example.references;
-      prediction.output = evaluation.written[i];
+      prediction.output = evaluation.outputs[i];
+      prediction.written = evaluation.written[i];
       predictions.push_back(std::move(prediction));
       continue;
     }
@@ -274,8 +274,11 @@ std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluat
 }
 
 std::string evaluation_key(const Job& job) {
+  const Model& model = *job.model;
   Sha256 key;
-  key.update(base_hash(*job.model) + toString(job.model->dtype()) + job.task.normalisation + GRAFT_VERSION);
+  key.update(base_hash(model) + settings_hash(model) + toString(model.dtype()) + job.task.normalisation +
+             GRAFT_VERSION);
+  key.update(fmt::format("\n{}\n{}", model.parameters().storage(), model.device().str()));
   const auto add = [&key](const std::vector<ChoiceTokens>& examples) {
     for (const auto& example : examples) {
       key.update(fmt::format("\n{}", example.label));
@@ -286,8 +289,7 @@ std::string evaluation_key(const Job& job) {
     }
   };
   if (job.task.generates())
-    key.update("\n" +
-               decoding_text(generate_options(job.config, job.task, *job.model, *job.tokenizer), job.model->config()));
+    key.update("\n" + decoding_text(generate_options(job.config, job.task, model, *job.tokenizer), model.config()));
   for (const auto& made : job.templates) {
     key.update("\n" + made.name);
     add(made.held_out);
@@ -305,7 +307,7 @@ std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Predic
     const auto choices = static_cast<std::int64_t>(example.choices.size());
     if (job.task.generates()) {
       if (then.id != example.id || then.references != example.references) return std::nullopt;
-      evaluation.written.push_back(then.output);
+      evaluation.written.push_back(then.written);
       continue;
     }
     if (then.id != example.id || then.probabilities.size() != example.choices.size() || then.prediction < 0 ||
@@ -315,7 +317,7 @@ std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Predic
     settle_label(evaluation.ranked.back());
   }
   if (job.task.generates()) {
-    evaluation.text_scores = text_scores_of(job, evaluation.written);
+    score_written(job, evaluation);
   } else {
     evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
     evaluation.true_probability = true_probability_of(evaluation.ranked);

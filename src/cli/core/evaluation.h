@@ -20,7 +20,8 @@ ReportScore quartiles_of(std::vector<double> values);
 struct Evaluation {
   std::vector<RankedExample> ranked;  ///< without scores where they were read from a run folder
   ReportEvaluation scores;
-  std::vector<std::string> written;           ///< generation: the text of each held-out prompt
+  std::vector<std::string> written;           ///< generation: the text of each held-out prompt, white space as written
+  std::vector<std::string> outputs;           ///< generation: the same as metrics compare them
   std::map<std::string, double> text_scores;  ///< generation: by metric
   double seconds = 0;
   ReportScore true_probability;               ///< of tasks with several right choices
@@ -31,8 +32,10 @@ struct Evaluation {
   const ReportScore& score(const std::string& metric) const;
   /// A metric of the task; or "loss", larger is better, the mean normalised log-probability of the right choice.
   double metric(const std::string& name) const;
-  std::vector<std::int64_t> predictions() const;
-  /// Expected accuracy of a guess: examples may have different numbers of choices.
+  /// By example, 1 where it is answered rightly, with any choice that is right, and 0 where not: what two evaluations
+  /// are compared by, whose labels differ where several choices are right.
+  std::vector<std::int64_t> right_answers() const;
+  /// Expected accuracy of a guess: examples may have different numbers of choices, and of right ones.
   double chance() const;
   /// Of the accuracies by template, which must not be empty.
   ReportScore spread() const;
@@ -49,7 +52,7 @@ GenerateOptions generate_options(const RunConfig& config, const Task& task, cons
 /// All that a text follows from beside weights, config.json, adapter and prompt, as text. The options have a tokenizer.
 std::string decoding_text(const GenerateOptions& options, const ModelConfig& model);
 
-/// Generation: the text of every held-out prompt, without white space around.
+/// Generation: the text of every held-out prompt, white space as it was written: filters of a task may look at it.
 std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what);
 
 /// The held-out examples in the first template, by rank classification or, of a generation task, by writing and scoring
@@ -63,7 +66,8 @@ Evaluation evaluate_references(const Job& job, const Adapter* adapter, const std
 /// evaluate(), and for choices the accuracy in every other template: T-Few reports the median over all of them.
 Evaluation evaluate_templates(const Job& job, const Adapter* adapter, const std::string& what);
 
-/// How far the probabilities of labelled examples can be believed; nothing where there are none (texts to write).
+/// How far the probabilities of labelled examples can be believed; nothing where there are none (texts to write). Where
+/// several choices are right, an answer is right if it is any of them, and Brier's truth is spread evenly over them.
 std::optional<ReportCalibration> calibration_of(const std::vector<RankedExample>& ranked);
 
 /// Of a mixture, by task; empty for a job on one. A task whose held-out rows carry no label is left out.
@@ -71,7 +75,8 @@ std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation&
 
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
 
-/// SHA-256 of all that the base model's own answers follow from: weights, dtype, what it reads and how it is scored.
+/// SHA-256 of all that the base model's own answers follow from: weights and how they are kept, config.json (of a GGUF
+/// file its metadata), dtype, device, what it reads and how it is scored or written.
 std::string evaluation_key(const Job& job);
 
 /// The evaluation that predictions_of() was written of, without scores. Nothing where they are not the held-out

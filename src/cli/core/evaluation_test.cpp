@@ -6,8 +6,10 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "generate/fake_tokenizer_test.h"
+#include "generate/tiny_llama_test.h"
 
 namespace graft {
 namespace {
@@ -60,6 +62,28 @@ TEST(EvaluationMetric, CalibrationIsOfTheLabelled) {
   EXPECT_FALSE(calibration_of({{1, 1, {-3}, {}}}).has_value()) << "a text to write";
 }
 
+// Before, the first of two right choices was the answer, and after it the other one: neither is a mistake.
+TEST(EvaluationMetric, AnyRightChoiceIsARightAnswer) {
+  Evaluation before, after;
+  before.ranked = {{0, 0, {}, {0.5, 0.25, 0.25}, {0, 2}}, {0, 1, {}, {0.25, 0.5, 0.25}, {}}};
+  after.ranked = {{2, 2, {}, {0.25, 0.25, 0.5}, {0, 2}}, {0, 0, {}, {0.5, 0.25, 0.25}, {}}};
+  EXPECT_EQ(before.right_answers(), (std::vector<std::int64_t>{1, 0}));
+  EXPECT_EQ(after.right_answers(), (std::vector<std::int64_t>{1, 1}));
+  after.scores.examples = 2;
+  EXPECT_DOUBLE_EQ(after.chance(), (2.0 / 3 + 1.0 / 3) / 2) << "two of three, and one of three";
+}
+
+// Two of three choices are right: whichever of them is the answer, it is right, and Brier's truth is a half each.
+TEST(EvaluationMetric, CalibrationKnowsSeveralRightChoices) {
+  RankedExample first{-1, 0, {}, {0.5, 0.25, 0.25}, {0, 2}}, last{-1, 2, {}, {0.25, 0.25, 0.5}, {0, 2}};
+  settle_label(first);
+  settle_label(last);
+  const auto calibration = calibration_of({first, last});
+  ASSERT_TRUE(calibration.has_value());
+  EXPECT_DOUBLE_EQ(calibration->error, 0.5) << "both right, at a confidence of a half";
+  EXPECT_DOUBLE_EQ(calibration->brier, 0.125);
+}
+
 class NamedTokenizer : public ByteTokenizer {
  public:
   explicit NamedTokenizer(std::string name) : name_(std::move(name)) {}
@@ -92,6 +116,55 @@ TEST(DecodingText, DiffersWithWhatATextFollowsFrom) {
   changed.beam.early_stopping = EarlyStopping::Never;
   texts.insert(decoding_text(changed, model));
   EXPECT_EQ(texts.size(), 7u);
+}
+
+// The same weights under other settings, or kept otherwise, answer otherwise. (127 is a value that blocks keep
+// exactly.)
+TEST(EvaluationKey, DiffersWithTheModelsSettingsAndHowItsWeightsAreKept) {
+  const auto key_of = [](const std::string& config, WeightFormat weights) {
+    const auto even = [](const std::string&, const std::vector<std::int64_t>& shape) { return at::full(shape, 127.0); };
+    ModelOptions options;
+    options.weights = weights;
+    Job job;
+    job.model = llama_of(even, true, config, options);
+    return evaluation_key(job);
+  };
+  const std::string config = R"("rope_theta":10000.0)";
+  const std::string key = key_of(config, WeightFormat::Dense);
+  EXPECT_EQ(key_of(config, WeightFormat::Dense), key);
+  EXPECT_NE(key_of(R"("rope_theta":500.0)", WeightFormat::Dense), key);
+  EXPECT_NE(key_of(config, WeightFormat::Q8_0), key);
+}
+
+// Of two prompts, whose first text begins with a space: the filter of the task finds no digit at its beginning.
+TEST(EvaluationOfTexts, FiltersSeeWhatWasWrittenAlsoWhenARunIsTakenUpAgain) {
+  Job job;
+  job.task = parse_task(
+      "task: sums\ntest_split: test\noutput_type: generate_until\ndoc_to_text: q\ndoc_to_target: a\n"
+      "filter_list:\n  - filter: [{function: regex, regex_pattern: '^([0-9])'}, {function: take_first}]\n"
+      "metric_list: [{metric: exact_match}]\n",
+      "sums.yaml");
+  std::vector<Prediction> then(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    Example example;
+    example.id = std::to_string(i);
+    example.references = {"1"};
+    job.held_out.push_back(example);
+    then[i].id = example.id;
+    then[i].references = example.references;
+    then[i].written = i == 0 ? " 1\n" : "1 ";
+    then[i].output = i == 0 ? "[invalid]" : "1";
+  }
+  const auto evaluation = evaluation_of(job, then);
+  ASSERT_TRUE(evaluation.has_value());
+  EXPECT_EQ(evaluation->outputs, (std::vector<std::string>{"[invalid]", "1"}));
+  EXPECT_EQ(evaluation->metric("exact_match"), 0.5);
+  const auto now = predictions_of(job, *evaluation);
+  ASSERT_EQ(now.size(), 2u);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(now[i].written, then[i].written);
+    EXPECT_EQ(now[i].output, then[i].output);
+  }
 }
 
 TEST(EvaluationMetric, SpreadIsMedianAndQuartiles) {

@@ -5,9 +5,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <sstream>
+#include <string_view>
+#include <utility>
 
 #include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
@@ -100,6 +104,35 @@ void hold_out_unseen(Job& job, const std::vector<std::size_t>& templates, const 
   std::fprintf(stderr,
                "graft: note: %zu of %zu held-out rows read like a training row once they are cut and were left out\n",
                dropped, dropped + job.held_out.size());
+}
+
+// The places of two choices that are one text.
+std::optional<std::pair<std::size_t, std::size_t>> same_choices(const Example& example) {
+  std::map<std::string_view, std::size_t> places;
+  for (std::size_t c = 0; c < example.choices.size(); ++c) {
+    const auto [other, added] = places.emplace(example.choices[c], c);
+    if (!added) return std::pair(other->second, c);
+  }
+  return std::nullopt;
+}
+
+// A held-out row of this kind is left out; one that waits for an answer would be missed. All of them are told at once.
+void refuse_same_choices(const std::vector<HeldOut>& rows) {
+  const auto has_same = [](const Example& example) { return same_choices(example).has_value(); };
+  const Example* first = nullptr;
+  std::size_t count = 0;
+  for (const HeldOut& row : rows) {
+    const auto found = std::find_if(row.examples.begin(), row.examples.end(), has_same);
+    if (found == row.examples.end()) continue;
+    if (first == nullptr) first = &*found;
+    ++count;
+  }
+  if (first == nullptr) return;
+  const auto places = *same_choices(*first);
+  fail(Category::InvalidArgument, first->where,
+       "choices {} and {} are both '{}', so that no answer tells which is meant ({} of {} rows have the same choice "
+       "twice); change these rows or leave them out",
+       places.first, places.second, first->choices[places.first], count, rows.size());
 }
 
 void tell_cuts(const Job& job) {
@@ -318,13 +351,17 @@ Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const 
   job.labels = job.task.labels;
   const auto templates = templates_of(config, job.task);
   for (const auto index : templates) job.templates.push_back({job.task.templates[index].name, {}, {}});
+  std::vector<HeldOut> all;
   for (const auto& row : rows) {
-    HeldOut made;
+    HeldOut& made = all.emplace_back();
     for (const auto index : templates) {
       made.examples.push_back(render(job.task, row, index, *job.tokenizer));
       if (job.task.generates()) made.examples.back().choices = {"?"};  // stands for the text, which nobody reads
-      made.tokens.push_back(tokenize_for(job, made.examples.back()));
     }
+  }
+  refuse_same_choices(all);
+  for (HeldOut& made : all) {
+    for (const Example& example : made.examples) made.tokens.push_back(tokenize_for(job, example));
     hold_out(job, std::move(made));
   }
   tell_cuts(job);

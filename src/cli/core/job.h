@@ -98,7 +98,7 @@ Job open_job(const RunConfig& config);
 Job open_job(const RunConfig& config, const Base& base, const Adapter* adapter = nullptr);
 
 /// Rows that only wait for an answer, as the held-out examples of a job on `task`, to be read with `adapter` (null: the
-/// base model).
+/// base model). Throws as render and tokenize, and InvalidArgument for rows with the same choice twice.
 Job open_unlabelled(const RunConfig& config, const Base& base, Task task, const std::vector<Row>& rows,
                     const Adapter* adapter);
 

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "base/hash.h"
-#include "data/text_filter.h"
 #include "eval/rolling.h"
 #include "statistics/text_metric.h"
 #include "text/unicode.h"
@@ -113,19 +112,6 @@ std::vector<std::string> text_metrics_of(const EvalData& data) {
   return names;
 }
 
-// What a pass wrote, as the metrics compare it.
-struct Written {
-  std::vector<std::string> texts;
-  std::vector<std::vector<std::string>> references;
-
-  Written(const EvalData& data, const EvalPass& pass) {
-    for (std::size_t q = 0; q < pass.texts.size(); ++q) {
-      texts.push_back(scored_text(data.task, pass.texts[q]));
-      references.push_back(data.references(pass.place, q));
-    }
-  }
-};
-
 Scores scores_of(const EvalData& data, const EvalPass& pass, const Example& question, std::size_t q) {
   if (!data.task.generates()) return choice_scores_of(data, pass, question, q);
   return {{"perplexity", pass.sums[q].front()}, {"acc", pass.ranked[q].prediction == 1 ? 1.0 : 0.0}};
@@ -183,14 +169,12 @@ Json responses_of(const EvalData& data, const EvalPass& pass, std::size_t q) {
 
 // Of a metric of the whole corpus the harness keeps what is compared.
 void add_text_scores(Json& sample, const EvalData& data, const EvalPass& pass, std::size_t q) {
-  const std::vector<std::string> text = {scored_text(data.task, pass.texts[q])};
-  const std::vector<std::vector<std::string>> references = {data.references(pass.place, q)};
-  sample["filtered_resps"] = text;
+  const std::string& text = pass.outputs[q];
+  sample["filtered_resps"] = Json::array({text});
   for (const auto& name : text_metrics_of(data)) {
-    const TextMetric& metric = text_metric(name);
     sample["metrics"].push_back(name);
-    sample[name] = metric.mean_of_cases ? Json(metric.score({text, references}))
-                                        : Json::array({references.front().front(), text.front()});
+    sample[name] = text_metric(name).mean_of_cases ? Json(pass.text_sums.at(name)[q].front())
+                                                   : Json::array({data.references(pass.place, q).front(), text});
   }
 }
 
@@ -201,10 +185,9 @@ std::string target_of(const EvalData& data, const EvalPass& pass, const Example&
 }
 
 void add_text_metrics(Json& metrics, const EvalData& data, const EvalPass& pass) {
-  const Written written(data, pass);
   for (const auto& name : text_metrics_of(data)) {
     const TextMetric& metric = text_metric(name);
-    const CaseSums sums = metric.sums({written.texts, written.references});
+    const CaseSums& sums = pass.text_sums.at(name);
     std::vector<double> each;
     for (const auto& one : sums) each.push_back(one.front());
     metrics[name + ",none"] = metric.of_sums(total_of(sums));

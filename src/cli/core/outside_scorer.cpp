@@ -12,7 +12,6 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/shell_command.h"
-#include "data/text_filter.h"
 #include "report/markup.h"
 
 namespace graft {
@@ -27,15 +26,10 @@ constexpr std::size_t kLongestName = 64;  // of a number
 
 std::string line_of(const EvalData& data, const EvalRow& row, const EvalPass& pass, std::size_t q) {
   const Example& question = data.questions[pass.place][q];
-  const Json json = {{"task", data.task.name},
-                     {"setting", row.name},
-                     {"seed", pass.seed},
-                     {"template", pass.template_name},
-                     {"order", pass.order},
-                     {"id", question.id},
-                     {"prompt", question.prompt},
-                     {"output", scored_text(data.task, pass.texts[q])},
-                     {"references", data.references(pass.place, q)}};
+  const Json json = {
+      {"task", data.task.name},         {"setting", row.name},       {"seed", pass.seed},
+      {"template", pass.template_name}, {"order", pass.order},       {"id", question.id},
+      {"prompt", question.prompt},      {"output", pass.outputs[q]}, {"references", data.references(pass.place, q)}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

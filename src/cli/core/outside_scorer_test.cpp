@@ -24,6 +24,7 @@ EvalData questions() {
     example.id = id;
     example.prompt = std::string("prompt ") + id;
     example.choices = {" yes"};
+    example.references = {"yes"};
     data.questions[0].push_back(example);
   }
   return data;
@@ -39,6 +40,7 @@ EvalPass pass_with(const std::vector<std::string>& texts) {
     pass.cut.push_back(0);
     pass.reference_tokens.push_back(1);
   }
+  score_texts(questions(), pass);
   return pass;
 }
 

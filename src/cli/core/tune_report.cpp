@@ -133,7 +133,7 @@ void add_texts(ReportData& data, const TuneResult& run) {
   for (std::size_t i = 0; i < std::min(kSamples, run.job.held_out.size()); ++i) {
     const Example& example = run.job.held_out[i];
     data.samples.push_back(
-        {example.where, example.prompt, example.references, run.before->written[i], run.after->written[i]});
+        {example.where, example.prompt, example.references, run.before->outputs[i], run.after->outputs[i]});
   }
 }
 
@@ -148,11 +148,10 @@ void add_comparison(ReportData& data, const TuneResult& run) {
   add_templates(data, run);
   add_tasks(data, run);
   add_slices(data, run);
-  std::vector<std::int64_t> truth;
-  for (const auto& example : run.after->ranked) truth.push_back(example.label);
-  if (std::find(truth.begin(), truth.end(), -1) != truth.end()) return;
-  const auto paired = paired_bootstrap("accuracy", truth, run.before->predictions(), run.after->predictions(),
-                                       data.after->confusion.size());
+  const auto& ranked = run.after->ranked;
+  if (std::any_of(ranked.begin(), ranked.end(), [](const RankedExample& example) { return example.label < 0; })) return;
+  const std::vector<std::int64_t> truth(ranked.size(), 1);
+  const auto paired = paired_bootstrap("accuracy", truth, run.before->right_answers(), run.after->right_answers(), 2);
   data.improvement = {{paired.difference, paired.interval.low, paired.interval.high}};
 }
 

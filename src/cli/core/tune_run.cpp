@@ -104,7 +104,7 @@ void TuneRun::announce() const {
 void TuneRun::write_train() {
   const auto examples = training_examples(job_);
   if (!std::filesystem::exists(state_file())) return folder_.write_train(examples);
-  refuse_other_base(state_file(), base_hash(*job_.model));
+  refuse_other_base(state_file(), base_hashes(*job_.model));
   if (folder_.has_train(examples)) return;
   fail(Category::InvalidArgument, folder_.path().string(),
        "holds a run on other training examples (train.jsonl): the data or the task has changed since it began; choose "
