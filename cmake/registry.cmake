@@ -3,8 +3,6 @@
 function(graft_registry folder type header namespace out)
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cpp)
   list(FILTER files EXCLUDE REGEX "_test\\.cpp$")
-  # They have the same functions under the same names, each in a file of its own.
-  set_source_files_properties(${files} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   set(declarations "")
   set(entries "")
   foreach(file IN LISTS files)

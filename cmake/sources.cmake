@@ -21,6 +21,27 @@ function(graft_only_tests out)
   set(${out} ${kept} PARENT_SCOPE)
 endfunction()
 
+option(GRAFT_BATCHES "Compile six sources of a folder at a time: half of the time for all of them" ON)
+# Not for what registers itself: all of these have the same functions by the same names.
+function(graft_batches target)
+  if(NOT GRAFT_BATCHES)
+    return()
+  endif()
+  foreach(file IN LISTS ARGN)
+    get_filename_component(folder ${file} DIRECTORY)
+    string(MAKE_C_IDENTIFIER ${folder} folder)
+    if(NOT DEFINED files_of_${folder})
+      set(files_of_${folder} 0)
+    endif()
+    math(EXPR batch "${files_of_${folder}} / 6")
+    math(EXPR files_of_${folder} "${files_of_${folder}} + 1")
+    set_source_files_properties(${file} PROPERTIES UNITY_GROUP ${folder}_${batch})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  # A class of a source alone may have members of its anonymous namespace; in a batch GCC takes it for a header's.
+  target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+endfunction()
+
 set(GRAFT_CORE_FOLDERS base checkpoint config cost text data statistics report corpus)
 set(GRAFT_ENGINE_FOLDERS nn nn/kernels nn/stores arch arch/core adapters adapters/core convert generate eval objectives objectives/core
     train)
@@ -31,6 +52,7 @@ graft_without_tests(core_sources ${core_all})
 graft_only_tests(core_tests ${core_all})
 
 add_library(graft_core STATIC ${core_sources})
+graft_batches(graft_core ${core_sources})
 # Packed weights are dequantised in every pass of training: -O2 leaves half of these loops out of vectors.
 # Without the precompiled header, which was compiled with other flags: GCC 12 breaks off over it in the sanitizer build.
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/checkpoint/dequantise.cpp
@@ -56,6 +78,9 @@ if(GRAFT_TORCH)
   graft_registry(adapters Method adapters/core/method.h graft::adapters adapters)
 
   add_library(graft_engine STATIC ${engine_sources} ${GRAFT_REGISTRY_SOURCES})
+  set(engine_batched ${engine_sources})
+  list(FILTER engine_batched EXCLUDE REGEX "/src/(arch|adapters)/[^/]+$")
+  graft_batches(graft_engine ${engine_batched})
   # -O2 leaves their loops out of vectors; without the precompiled header, as above.
   set(GRAFT_LOOPS hadamard.cpp kernels/rows.cpp kernels/block_tile.cpp kernels/bfloat16_product.cpp)
   list(TRANSFORM GRAFT_LOOPS PREPEND ${CMAKE_SOURCE_DIR}/src/nn/)
@@ -71,10 +96,10 @@ if(GRAFT_TORCH)
   set(cli_shared ${cli_sources})
   list(FILTER cli_shared INCLUDE REGEX "/cli/core/")
   list(FILTER cli_shared EXCLUDE REGEX "/main\\.cpp$")
-  # Like verbs, and by the same names.
-  file(GLOB parts_of_data CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/cli/core/data_*.cpp)
-  set_source_files_properties(${parts_of_data} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_library(graft_cli STATIC ${cli_shared})
+  set(cli_batched ${cli_shared})
+  list(FILTER cli_batched EXCLUDE REGEX "/data_[^/]+$")  # the parts of `graft data` are like verbs
+  graft_batches(graft_cli ${cli_batched})
   target_link_libraries(graft_cli PUBLIC graft_engine)
   target_compile_options(graft_cli PRIVATE -O1)
   target_precompile_headers(graft_cli REUSE_FROM graft_engine)

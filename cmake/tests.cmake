@@ -15,8 +15,6 @@ function(graft_test_binary name)
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gtest GTest::gmock GTest::gtest_main)
   # What is tested is optimised; tests themselves take two thirds of the time to compile when they are not.
   target_compile_options(${name} PRIVATE -O0)
-  # Each in a file of its own: tests of neighbours call their helpers by the same names.
-  set_target_properties(${name} PROPERTIES UNITY_BUILD OFF)
   target_compile_definitions(${name} PRIVATE GRAFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" GRAFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
   if(NOT arg_SHARDS)
     gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 ENVIRONMENT ${GRAFT_ONE_THREAD})

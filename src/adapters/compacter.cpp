@@ -53,7 +53,7 @@ class Compacter : public adapters::Bottleneck {
     std::vector<AdapterTensor> result;
     if (rule_.defined()) result.push_back({"phm_rule", rule_});
     for (const auto& [site, pair] : maps_) {
-      for (const auto& [map, label] : {std::pair{&pair.first, ".down_sampler."}, {&pair.second, ".up_sampler."}}) {
+      for (const auto &[map, label] : {std::pair{&pair.first, ".down_sampler."}, {&pair.second, ".up_sampler."}}) {
         const std::string prefix = name(site) + label;
         if (!rule_.defined()) result.push_back({prefix + "phm_rule", map->rule});
         result.push_back({prefix + "W_left", map->left});
@@ -91,7 +91,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   adapters::BottleneckSettings settings(options, model);
   const Shape shape{options.integer("n", 4, 1), options.integer("rank", 1, 1)};
   if (!options.has("bottleneck")) settings.bottleneck = std::max(shape.n, settings.bottleneck / shape.n * shape.n);
-  for (const auto [what, size] :
+  for (const auto& [what, size] :
        {std::pair{"the model's width", settings.features}, {"bottleneck", settings.bottleneck}}) {
     if (size % shape.n != 0)
       fail(Category::InvalidArgument, "method.options.n", "{} ({}) must be a multiple of n ({})", what, size, shape.n);

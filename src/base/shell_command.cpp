@@ -44,12 +44,12 @@ class Disposition {
   struct sigaction before_ {};
 };
 
-class Descriptor {
+class OwnedDescriptor {
  public:
-  Descriptor() = default;
-  ~Descriptor() { close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  OwnedDescriptor() = default;
+  ~OwnedDescriptor() { close(); }
+  OwnedDescriptor(const OwnedDescriptor&) = delete;
+  OwnedDescriptor& operator=(const OwnedDescriptor&) = delete;
 
   void take(int descriptor) { descriptor_ = descriptor; }
   int get() const { return descriptor_; }
@@ -72,7 +72,7 @@ class Pipe {
     out.take(ends[0]);
     in.take(ends[1]);
   }
-  Descriptor out, in;  // what is written into `in` comes out of `out`
+  OwnedDescriptor out, in;  // what is written into `in` comes out of `out`
 };
 
 // Of a child: what we ignore or catch is what it finds as usual, and a group of its own, which is ended as a whole.
@@ -122,8 +122,8 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  Descriptor& input() { return to_.in; }
-  Descriptor& output() { return from_.out; }
+  OwnedDescriptor& input() { return to_.in; }
+  OwnedDescriptor& output() { return from_.out; }
 
   // How it ended; nothing while it runs. What it left running is ended, too.
   std::optional<int> status() {

@@ -16,7 +16,7 @@ constexpr int kValues = 256;
 // Far below what a half-precision scale can tell from nothing, and far above where its inverse overflows.
 constexpr float kVanishing = 1e-30F;
 
-float put_half(Byte* at, float value) {
+float stored_half(Byte* at, float value) {
   const std::uint16_t half = float_to_half(value);
   std::memcpy(at, &half, sizeof half);
   return half_to_float(half);
@@ -101,7 +101,7 @@ std::array<Byte, kValues> affine_codes(const float* values, int most, Byte* bloc
     largest_scale = std::max(largest_scale, groups[g].scale);
     largest_minimum = std::max(largest_minimum, groups[g].minimum);
   }
-  const float d = put_half(block, largest_scale / 63), dmin = put_half(block + 2, largest_minimum / 63);
+  const float d = stored_half(block, largest_scale / 63), dmin = stored_half(block + 2, largest_minimum / 63);
   std::array<int, 8> scales{}, minima{};
   std::array<Byte, kValues> codes{};
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -171,7 +171,7 @@ void quantise_q6_k(const float* values, Byte* block) {
     scales[g] = best_scale(values + g * 16);
     if (std::fabs(scales[g]) > std::fabs(extreme)) extreme = scales[g];
   }
-  const float d = put_half(block + 208, extreme / -128);
+  const float d = stored_half(block + 208, extreme / -128);
   std::memset(block, 0, 192);
   for (std::size_t g = 0; g < scales.size(); ++g) {
     const int scale = d != 0 ? nearest(scales[g] / d, -128, 127) : 0;

@@ -191,6 +191,11 @@ YamlNode parse_yaml(std::string_view text, const std::string& file) {
   return root;
 }
 
+const YamlNode& yaml_map(const YamlNode& node, const std::string& key) {
+  if (node.kind != YamlNode::Kind::Map) fail(Category::InvalidArgument, node.where(), "'{}' must be a map", key);
+  return node;
+}
+
 std::string yaml_text(const YamlNode& node, const std::string& key) {
   return scalar_of(node, key, "text").scalar;
 }

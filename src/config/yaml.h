@@ -34,6 +34,9 @@ YamlNode parse_yaml(std::string_view text, const std::string& file);
 /// Scalars with the type that is expected of them. `key` is for messages. Throw InvalidArgument with file, line, key,
 /// value.
 std::string yaml_text(const YamlNode& node, const std::string& key);
+
+/// The node itself; InvalidArgument unless it is a map.
+const YamlNode& yaml_map(const YamlNode& node, const std::string& key);
 bool yaml_bool(const YamlNode& node, const std::string& key);
 std::int64_t yaml_integer(const YamlNode& node, const std::string& key);
 double yaml_number(const YamlNode& node, const std::string& key);

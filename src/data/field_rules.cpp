@@ -18,11 +18,6 @@ namespace {
 
 constexpr std::size_t kMostTurnBytes = std::size_t{1} << 27;  // of all rows that the turns of one row make
 
-const YamlNode& map_of(const YamlNode& node, const std::string& key) {
-  if (node.kind != YamlNode::Kind::Map) fail(Category::InvalidArgument, node.where(), "'{}' must be a map", key);
-  return node;
-}
-
 FieldParts read_parts(const YamlNode& node, const std::string& field) {
   YamlMap map(node, "parts '" + field + "'");
   FieldParts parts;
@@ -56,7 +51,7 @@ FieldParts read_parts(const YamlNode& node, const std::string& field) {
 Turns read_turns(const YamlNode& node) {
   YamlMap map(node, "turns");
   Turns turns;
-  const YamlNode& fields = map_of(map.at("fields"), "fields");
+  const YamlNode& fields = yaml_map(map.at("fields"), "fields");
   for (std::size_t i = 0; i < fields.keys.size(); ++i)
     turns.fields[fields.keys[i]] = yaml_text(fields.items[i], fields.keys[i]);
   turns.earlier = map.text("earlier", "");
@@ -183,12 +178,12 @@ FieldRules field_rules_of(YamlMap& task) {
   FieldRules rules;
   if (const YamlNode* node = task.find("turns")) rules.turns = read_turns(*node);
   if (const YamlNode* node = task.find("defaults")) {
-    map_of(*node, "defaults");
+    yaml_map(*node, "defaults");
     for (std::size_t i = 0; i < node->keys.size(); ++i)
       rules.defaults[node->keys[i]] = yaml_text(node->items[i], node->keys[i]);
   }
   if (const YamlNode* node = task.find("parts")) {
-    map_of(*node, "parts");
+    yaml_map(*node, "parts");
     for (std::size_t i = 0; i < node->keys.size(); ++i)
       rules.parts.push_back(read_parts(node->items[i], node->keys[i]));
   }

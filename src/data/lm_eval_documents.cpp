@@ -19,7 +19,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kMaxDepth = 16;  // as read_jsonl()
+constexpr int kMaxJsonDepth = 16;  // as read_jsonl()
 
 bool is_name(const std::string& source) {
   const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; };
@@ -56,7 +56,7 @@ std::vector<std::string> names_of(const Json& document) {
 
 Json parsed(std::string_view line, const std::string& where) {
   const auto shallow = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > kMaxDepth) fail(Category::InvalidArgument, where, "is nested deeper than {} levels", kMaxDepth);
+    if (depth > kMaxJsonDepth) fail(Category::InvalidArgument, where, "is nested deeper than {} levels", kMaxJsonDepth);
     return true;
   };
   Json document = Json::parse(line.begin(), line.end(), shallow, /*allow_exceptions=*/false);

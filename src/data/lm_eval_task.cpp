@@ -35,7 +35,7 @@ const std::vector<std::pair<const char*, const char*>> kRefused = {
     {"unsafe_code", "runs what a model writes"},
     {"gen_prefix", "begins the answer; end 'doc_to_text' with it"},
     {"aggregate_metric_list", "belongs to a list of tasks; name them one by one"}};
-const std::vector<std::pair<std::string, std::string>> kNormalisations = {
+const std::vector<std::pair<std::string, std::string>> kNormalisationOf = {
     {"acc", "none"}, {"acc_norm", "chars"}, {"acc_bytes", "bytes"}, {"acc_mutual_info", "pmi"}};
 
 bool has_key(const YamlNode& map, const char* key) {
@@ -288,12 +288,12 @@ class LmEvalReader {
     if (output_ == "loglikelihood") return {"acc", "perplexity"};
     if (output_ == "generate_until") return text_metric_names();
     std::vector<std::string> names;
-    for (const auto& pair : kNormalisations) names.push_back(pair.first);
+    for (const auto& pair : kNormalisationOf) names.push_back(pair.first);
     return names;
   }
 
   static std::string normalisation_of_metric(const std::string& metric) {
-    for (const auto& [name, normalisation] : kNormalisations) {
+    for (const auto& [name, normalisation] : kNormalisationOf) {
       if (name == metric) return normalisation;
     }
     return "none";

@@ -101,7 +101,9 @@ TEST(ShippedTasks, ReadTheirFilesLayout) {
     for (std::size_t i = 0; i < task.templates.size(); ++i) {
       const Example example = render(task, rows[0], i, ByteTokenizer());
       ASSERT_GE(example.label, 0) << one.task;
-      if (i == 0) EXPECT_EQ(example.choices[static_cast<std::size_t>(example.label)], one.choice) << one.task;
+      if (i == 0) {
+        EXPECT_EQ(example.choices[static_cast<std::size_t>(example.label)], one.choice) << one.task;
+      }
     }
   }
 }

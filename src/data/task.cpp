@@ -51,11 +51,6 @@ Form form_of(const YamlNode& templates) {
   return any_has("target") ? Form::Text : Form::Choices;
 }
 
-const YamlNode& map_of(const YamlNode& node, const std::string& key) {
-  if (node.kind != YamlNode::Kind::Map) fail(Category::InvalidArgument, node.where(), "'{}' must be a map", key);
-  return node;
-}
-
 void check_relative(const std::filesystem::path& path, const std::string& where) {
   const bool leaves = std::find(path.begin(), path.end(), "..") != path.end();
   if (path.empty() || path.is_absolute() || leaves) {
@@ -65,7 +60,7 @@ void check_relative(const std::filesystem::path& path, const std::string& where)
 
 std::map<std::string, std::string> read_splits(const YamlNode& node) {
   std::map<std::string, std::string> splits;
-  map_of(node, "splits");
+  yaml_map(node, "splits");
   for (std::size_t i = 0; i < node.keys.size(); ++i) {
     const auto where = node.items[i].where();
     check_known("split", node.keys[i], kSplits, where);
@@ -83,7 +78,7 @@ std::map<std::string, std::string> read_splits(const YamlNode& node) {
 
 std::map<std::string, std::int64_t> read_max_tokens(const YamlNode& node) {
   std::map<std::string, std::int64_t> limits;
-  map_of(node, "max_tokens");
+  yaml_map(node, "max_tokens");
   for (std::size_t i = 0; i < node.keys.size(); ++i) {
     const std::int64_t limit = yaml_integer(node.items[i], node.keys[i]);
     if (limit < 1)
@@ -97,7 +92,7 @@ WordTable read_word_table(const YamlNode& node, const std::string& name) {
   YamlMap map(node, "words '" + name + "'");
   WordTable table;
   table.field = yaml_text(map.at("field"), "field");
-  const YamlNode& values = map_of(map.at("values"), "values");
+  const YamlNode& values = yaml_map(map.at("values"), "values");
   for (std::size_t i = 0; i < values.keys.size(); ++i) {
     table.values[values.keys[i]] = yaml_text(values.items[i], values.keys[i]);
   }
@@ -107,7 +102,7 @@ WordTable read_word_table(const YamlNode& node, const std::string& name) {
 
 std::map<std::string, WordTable> read_words(const YamlNode& node) {
   std::map<std::string, WordTable> words;
-  map_of(node, "words");
+  yaml_map(node, "words");
   for (std::size_t i = 0; i < node.keys.size(); ++i) words[node.keys[i]] = read_word_table(node.items[i], node.keys[i]);
   return words;
 }

@@ -98,6 +98,18 @@ at::Tensor silu(const at::Tensor& x) {
   return applied<silu_of, silu_gradient>(x);
 }
 
+at::Tensor gelu_of(const at::Tensor& x) {
+  return at::gelu(x);
+}
+
+at::Tensor gelu_gradient(const at::Tensor& grad, const at::Tensor& x) {
+  return at::gelu_backward(grad, x);
+}
+
+at::Tensor gelu(const at::Tensor& x) {
+  return applied<gelu_of, gelu_gradient>(x);
+}
+
 at::Tensor gelu_new_of(const at::Tensor& x) {
   return at::gelu(x, "tanh");
 }
@@ -157,7 +169,7 @@ class SiluGate : public torch::autograd::Function<SiluGate> {
 Activation activation(const std::string& name) {
   static const std::map<std::string, Activation> known = {{"silu", silu},
                                                           {"relu", [](const at::Tensor& x) { return at::relu(x); }},
-                                                          {"gelu", [](const at::Tensor& x) { return at::gelu(x); }},
+                                                          {"gelu", gelu},
                                                           {"gelu_new", gelu_new}};
   if (const auto found = known.find(name); found != known.end()) return found->second;
   std::vector<std::string> names;

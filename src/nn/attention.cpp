@@ -92,18 +92,6 @@ bool takes_single_queries(const AttentionCall& call) {
   return call.queries.length <= (call.continues ? kFewQueries : 1) && (call.cache < 0 || call.keys.size() == 1);
 }
 
-// Of which calls. Keys and values may be trained where the queries are not: those of the first layer.
-std::vector<std::size_t> of_single_queries(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                                           const std::vector<AttentionCall>& calls, const AttentionOptions& options) {
-  std::vector<std::size_t> found;
-  const bool trained = learns(q) || learns(k) || learns(v);
-  if (trained || !rows::readable(q) || options.softcap != 0) return found;
-  for (std::size_t c = 0; c < calls.size(); ++c) {
-    if (takes_single_queries(calls[c])) found.push_back(c);
-  }
-  return found.empty() || bias_learns(calls, options) ? std::vector<std::size_t>() : found;
-}
-
 // Tokens [first, first + count) of keys and values.
 struct SeenTokens {
   HeadRows keys, values;

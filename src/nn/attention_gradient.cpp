@@ -13,7 +13,9 @@
 namespace graft {
 namespace {
 
-enum Buffer : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes };
+struct BackwardBuffer {
+  enum : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes };
+};
 
 // Blocks [begin, end) of one group, the first of which sees the most keys: one thread adds up their gradients of keys
 // and values, so that these sums do not depend on who computes what.
@@ -40,15 +42,15 @@ std::vector<Unit> units_of(const std::vector<AttentionBlock>& blocks) {
 }
 
 // One thread's way through its units.
-class Pass {
+class BackwardPass {
  public:
-  Pass(const ThreadBuffers& buffers, std::int64_t thread)
-      : queries_(buffers.of(thread, kQueries)),
-        above_(buffers.of(thread, kAbove)),
-        keys_(buffers.of(thread, kKeys)),
-        values_(buffers.of(thread, kValues)),
-        scores_(buffers.of(thread, kScores)),
-        slopes_(buffers.of(thread, kSlopes)) {}
+  BackwardPass(const ThreadBuffers& buffers, std::int64_t thread)
+      : queries_(buffers.of(thread, BackwardBuffer::kQueries)),
+        above_(buffers.of(thread, BackwardBuffer::kAbove)),
+        keys_(buffers.of(thread, BackwardBuffer::kKeys)),
+        values_(buffers.of(thread, BackwardBuffer::kValues)),
+        scores_(buffers.of(thread, BackwardBuffer::kScores)),
+        slopes_(buffers.of(thread, BackwardBuffer::kSlopes)) {}
 
   void read(const AttentionBlock& first) {
     read_keys(first, first.product->k, keys_);
@@ -135,13 +137,13 @@ AttentionGradient attention_gradient(const std::vector<AttentionProduct>& produc
   const auto blocks = blocks_of(products);
   const LargestBlock most = largest_of(blocks);
   const ThreadBuffers buffers({most.queries, most.queries, most.keys, most.keys, most.scores, most.scores});
-  std::vector<Pass> passes;
+  std::vector<BackwardPass> passes;
   for (std::int64_t thread = 0; thread < at::get_num_threads(); ++thread) passes.emplace_back(buffers, thread);
   const std::vector<Unit> units = units_of(blocks);
   const at::Tensor above = grad.contiguous();
   at::Tensor grad_q = at::zeros(q.sizes(), q.options());
   by_free_threads(units.size(), [&](std::int64_t thread, std::size_t place) {
-    Pass& pass = passes[static_cast<std::size_t>(thread)];
+    BackwardPass& pass = passes[static_cast<std::size_t>(thread)];
     const Unit& unit = units[place];
     const AttentionBlock& first = blocks[unit.begin];
     pass.read(first);

@@ -12,18 +12,20 @@
 namespace graft {
 namespace {
 
-enum Buffer : std::size_t { kQueries, kKeys, kValues, kScores, kSums, kTotals };
+struct ForwardBuffer {
+  enum : std::size_t { kQueries, kKeys, kValues, kScores, kSums, kTotals };
+};
 
 // One thread's way through the blocks.
-class Pass {
+class ForwardPass {
  public:
-  Pass(const ThreadBuffers& buffers, std::int64_t thread)
-      : queries_(buffers.of(thread, kQueries)),
-        keys_(buffers.of(thread, kKeys)),
-        values_(buffers.of(thread, kValues)),
-        scores_(buffers.of(thread, kScores)),
-        sums_(buffers.of(thread, kSums)),
-        totals_(buffers.of(thread, kTotals)) {}
+  ForwardPass(const ThreadBuffers& buffers, std::int64_t thread)
+      : queries_(buffers.of(thread, ForwardBuffer::kQueries)),
+        keys_(buffers.of(thread, ForwardBuffer::kKeys)),
+        values_(buffers.of(thread, ForwardBuffer::kValues)),
+        scores_(buffers.of(thread, ForwardBuffer::kScores)),
+        sums_(buffers.of(thread, ForwardBuffer::kSums)),
+        totals_(buffers.of(thread, ForwardBuffer::kTotals)) {}
 
   void compute(const AttentionBlock& block, at::Tensor& result) {
     const AttentionProduct& product = *block.product;
@@ -62,7 +64,7 @@ void attention_result(const std::vector<AttentionProduct>& products, at::Tensor&
   const auto blocks = blocks_of(products);
   const LargestBlock most = largest_of(blocks);
   const ThreadBuffers buffers({most.queries, most.keys, most.keys, most.scores, most.queries, most.rows});
-  std::vector<Pass> passes;
+  std::vector<ForwardPass> passes;
   for (std::int64_t thread = 0; thread < at::get_num_threads(); ++thread) passes.emplace_back(buffers, thread);
   by_free_threads(blocks.size(), [&](std::int64_t thread, std::size_t unit) {
     passes[static_cast<std::size_t>(thread)].compute(blocks[unit], result);

@@ -17,14 +17,14 @@ namespace graft {
 namespace {
 
 // Rows that one thread takes together: the sums over them do not depend on the number of threads.
-constexpr std::int64_t kRows = 64;
+constexpr std::int64_t kGateRows = 64;
 
-// Runs cut into parts of at most kRows.
+// Runs cut into parts of at most kGateRows.
 std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
   std::vector<SlotRun> parts;
   for (const auto& run : runs) {
-    for (std::int64_t first = 0; first < run.tokens.length; first += kRows)
-      parts.push_back({{run.tokens.begin + first, std::min(kRows, run.tokens.length - first)}, run.slot});
+    for (std::int64_t first = 0; first < run.tokens.length; first += kGateRows)
+      parts.push_back({{run.tokens.begin + first, std::min(kGateRows, run.tokens.length - first)}, run.slot});
   }
   return parts;
 }

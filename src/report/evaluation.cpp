@@ -31,11 +31,6 @@ constexpr const char* kExplanation =
     "of the paired bootstrap, too. Tables by a field tell the accuracy of the questions with one value, with Wilson's "
     "interval.";
 
-std::string points(double fraction) {
-  if (!std::isfinite(fraction)) return "–";
-  return fmt::format("{}{:.1f}", fraction < 0 ? "−" : "+", std::abs(100 * fraction));
-}
-
 std::string range(double low, double high) {
   return fmt::format("<small>{}–{}</small>", percent(low), percent(high));
 }
@@ -289,7 +284,8 @@ std::string p_value_text(double p) {
 }
 
 std::string points_text(const ReportScore& difference) {
-  return fmt::format("{} ({} to {})", points(difference.value), points(difference.low), points(difference.high));
+  return fmt::format("{} ({} to {})", percentage_points(difference.value), percentage_points(difference.low),
+                     percentage_points(difference.high));
 }
 
 std::string text_difference_text(const EvaluatedTextDifference& difference) {

@@ -16,20 +16,16 @@ std::string interval(const ReportScore& score) {
   return fmt::format("{} to {}", percent(score.low), percent(score.high));
 }
 
-std::string points(double difference) {
-  if (!std::isfinite(difference)) return "–";
-  return fmt::format("{}{:.1f}", difference < 0 ? "−" : "+", std::abs(100 * difference));
-}
-
 std::string verdict(const ReportData& data) {
   if (!data.before || !data.after) return "";
   const double difference =
       data.improvement ? data.improvement->value : data.after->accuracy.value - data.before->accuracy.value;
-  std::string text = fmt::format("<p class=\"verdict\"><strong>{} points</strong>", points(difference));
+  std::string text =
+      fmt::format("<p class=\"verdict\"><strong>{} points</strong>", percentage_points(difference));
   if (data.improvement) {
     const bool clear = data.improvement->low > 0 || data.improvement->high < 0;
     text += fmt::format(" <span>95% interval {} to {}, paired over the same examples: {}</span>",
-                        points(data.improvement->low), points(data.improvement->high),
+                        percentage_points(data.improvement->low), percentage_points(data.improvement->high),
                         clear ? "a clear difference" : "may be chance, more held-out examples would tell");
   }
   return text + "</p>";

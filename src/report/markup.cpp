@@ -119,6 +119,11 @@ std::string percent(double fraction, int decimals) {
   return std::isfinite(fraction) ? fmt::format("{:.{}f}%", 100 * fraction, decimals) : "–";
 }
 
+std::string percentage_points(double difference) {
+  if (!std::isfinite(difference)) return "–";
+  return fmt::format("{}{:.1f}", difference < 0 ? "−" : "+", std::abs(100 * difference));
+}
+
 std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{:.4g}", value) : "–";
 }

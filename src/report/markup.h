@@ -24,6 +24,8 @@ std::size_t shown_characters(std::string_view text);
 
 /// "86.5%". NaN is "–", as in every format here.
 std::string percent(double fraction, int decimals = 1);
+/// "+1.5" and "−0.4" (U+2212) of 0.015 and -0.004: a difference of two fractions in percentage points.
+std::string percentage_points(double difference);
 /// Four significant digits, without trailing zeros: "0.003", "1.235", "1.2e-07".
 std::string number(double value);
 /// "1.23 T", "45.6 G", "789": powers of 1000 with the SI letter.

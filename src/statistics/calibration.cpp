@@ -8,7 +8,7 @@
 namespace graft {
 namespace {
 
-void check_lengths(std::size_t first, std::size_t second) {
+void check_answers(std::size_t first, std::size_t second) {
   if (first != second)
     fail(Category::InvalidArgument, "calibration", "{} probabilities against {} answers; give one for each", first,
          second);
@@ -51,7 +51,7 @@ double squared_distance(const std::vector<double>& probabilities, const std::vec
 
 std::vector<CalibrationBin> calibration_bins(std::span<const double> confidence, std::span<const std::uint8_t> correct,
                                              std::size_t bins) {
-  check_lengths(confidence.size(), correct.size());
+  check_answers(confidence.size(), correct.size());
   if (bins == 0) fail(Category::InvalidArgument, "calibration", "the calibration error needs at least one bin");
   std::vector<CalibrationBin> all(bins);
   for (std::size_t i = 0; i < confidence.size(); ++i) {
@@ -83,7 +83,7 @@ double expected_calibration_error(const std::vector<CalibrationBin>& bins) {
 
 double brier_score(std::span<const std::vector<double>> probabilities,
                    std::span<const std::vector<std::int64_t>> truths) {
-  check_lengths(probabilities.size(), truths.size());
+  check_answers(probabilities.size(), truths.size());
   double sum = 0;
   for (std::size_t i = 0; i < truths.size(); ++i) sum += squared_distance(probabilities[i], truths[i], i);
   return sum / static_cast<double>(truths.size());

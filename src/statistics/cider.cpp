@@ -28,9 +28,9 @@ struct Case {
   std::vector<std::vector<NgramCount>> references;
 };
 
-class Corpus {
+class CiderCorpus {
  public:
-  Corpus(const TextCases& cases, const CiderSettings& settings) : settings_(settings) {
+  CiderCorpus(const TextCases& cases, const CiderSettings& settings) : settings_(settings) {
     for (std::size_t i = 0; i < cases.size(); ++i) {
       Case& one = cases_.emplace_back();
       one.hypothesis = read(cases.hypotheses[i]);
@@ -111,7 +111,7 @@ class Corpus {
 CaseScores cider(const TextCases& cases, const CiderSettings& settings) {
   check_cases("CIDEr", cases);
   check_order("CIDEr", settings.max_order);
-  const Corpus corpus(cases, settings);
+  const CiderCorpus corpus(cases, settings);
   if (!corpus.any()) fail(Category::InvalidArgument, "CIDEr", "all references are empty; give at least one word");
   return mean_over_cases("CIDEr", cases, [&](std::size_t index) { return corpus.score(index); });
 }

@@ -21,9 +21,9 @@ struct Text {
   Words stems;
 };
 
-class Reader {
+class MeteorReader {
  public:
-  explicit Reader(Tokens tokens) : tokens_(tokens) {}
+  explicit MeteorReader(Tokens tokens) : tokens_(tokens) {}
 
   Text read(const std::string& raw) {
     const std::string line = tokenise(readable(raw, LetterCase::AsWritten), tokens_);
@@ -83,7 +83,7 @@ double score(const Text& hypothesis, const Text& reference, const MeteorSettings
 }  // namespace
 
 CaseScores meteor(const TextCases& cases, const MeteorSettings& settings) {
-  Reader reader(settings.tokens);
+  MeteorReader reader(settings.tokens);
   return mean_over_cases("METEOR", cases, [&](std::size_t index) {
     const Text hypothesis = reader.read(cases.hypotheses[index]);
     double best = 0;

@@ -11,15 +11,15 @@ namespace {
 
 using Words = std::vector<Vocabulary::Word>;
 
-struct Corpus {
+struct NistCorpus {
   std::vector<Words> hypotheses;
   std::vector<std::vector<Words>> references;
   Ngrams ngrams;                        // of the references
   std::vector<std::int64_t> frequency;  // of each n-gram; of the one without words, the words of all references
 };
 
-Corpus read(const TextCases& cases, const NistSettings& settings) {
-  Corpus corpus;
+NistCorpus read(const TextCases& cases, const NistSettings& settings) {
+  NistCorpus corpus;
   Vocabulary vocabulary;
   const auto words = [&](const std::string& text) {
     return vocabulary.numbers(split_words(tokenise(readable(text, settings.letters), settings.tokens)));
@@ -71,15 +71,15 @@ double brevity_penalty(double ratio) {
 }
 
 // Bits that the last word of an n-gram adds to those before it.
-double information(const Corpus& corpus, Ngrams::Number ngram) {
+double information(const NistCorpus& corpus, Ngrams::Number ngram) {
   return std::log2(static_cast<double>(corpus.frequency[corpus.ngrams.prefix(ngram)]) /
                    static_cast<double>(corpus.frequency[ngram]));
 }
 
 // Adds the information of the n-grams of one case that match, each at most as often as one reference has it. `most` is
 // zero for every n-gram before and after.
-void add_information(const Corpus& corpus, std::size_t index, std::size_t max_order, std::vector<std::uint32_t>& most,
-                     std::vector<double>& by_order) {
+void add_information(const NistCorpus& corpus, std::size_t index, std::size_t max_order,
+                     std::vector<std::uint32_t>& most, std::vector<double>& by_order) {
   std::vector<std::vector<NgramCount>> references;
   for (const Words& reference : corpus.references[index]) {
     references.push_back(counted(corpus.ngrams.find_all(reference, max_order)));
@@ -99,7 +99,7 @@ void add_information(const Corpus& corpus, std::size_t index, std::size_t max_or
 CaseSums nist_sums(const TextCases& cases, const NistSettings& settings) {
   check_cases("NIST", cases);
   check_order("NIST", settings.max_order);
-  const Corpus corpus = read(cases, settings);
+  const NistCorpus corpus = read(cases, settings);
   if (corpus.frequency[0] == 0)
     fail(Category::InvalidArgument, "NIST", "all references are empty; give at least one word");
   CaseSums sums;

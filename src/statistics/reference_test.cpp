@@ -206,7 +206,9 @@ TEST(StatisticsReference, BriersScore) {
   for (const Json& one : cases_of("brier", 60)) {
     SCOPED_TRACE(one.dump());
     const auto probabilities = one.at("probabilities").get<std::vector<Values>>();
-    expect_equal(brier_score(probabilities, labels(one, "truth")), number(one, "score"));
+    std::vector<Labels> truths;
+    for (const std::int64_t truth : labels(one, "truth")) truths.push_back({truth});
+    expect_equal(brier_score(probabilities, truths), number(one, "score"));
   }
 }
 

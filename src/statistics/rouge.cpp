@@ -21,9 +21,9 @@ std::vector<std::string_view> pieces_of(std::string_view text, char separator) {
   return pieces;
 }
 
-class Reader {
+class RougeReader {
  public:
-  explicit Reader(const RougeSettings& settings) : settings_(settings) {}
+  explicit RougeReader(const RougeSettings& settings) : settings_(settings) {}
 
   Words words(std::string_view text) {
     const std::string lower = readable(text, LetterCase::Lower);
@@ -170,7 +170,7 @@ RougeScore score_lines(const std::vector<Words>& hypothesis, const std::vector<W
 
 Rouge rouge_n(const TextCases& cases, std::size_t order, const RougeSettings& settings) {
   check_order("ROUGE", order);
-  Reader reader(settings);
+  RougeReader reader(settings);
   const auto read = [&](const std::string& text) { return reader.words(text); };
   return over_cases(cases, read, [&](const Words& hypothesis, const Words& reference) {
     const NgramProfile profile(hypothesis, order);
@@ -180,7 +180,7 @@ Rouge rouge_n(const TextCases& cases, std::size_t order, const RougeSettings& se
 }
 
 Rouge rouge_l(const TextCases& cases, const RougeSettings& settings) {
-  Reader reader(settings);
+  RougeReader reader(settings);
   const auto read = [&](const std::string& text) { return reader.words(text); };
   return over_cases(cases, read, [](const Words& hypothesis, const Words& reference) {
     return score_of(longest_common(reference, hypothesis), hypothesis.size(), reference.size());
@@ -188,7 +188,7 @@ Rouge rouge_l(const TextCases& cases, const RougeSettings& settings) {
 }
 
 Rouge rouge_l_sum(const TextCases& cases, const RougeSettings& settings) {
-  Reader reader(settings);
+  RougeReader reader(settings);
   return over_cases(
       cases, [&](const std::string& text) { return reader.lines(text); }, score_lines);
 }

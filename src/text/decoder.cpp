@@ -54,9 +54,9 @@ class ByteLevel : public Decoder {
   }
 };
 
-class Metaspace : public Decoder {
+class MetaspaceDecoder : public Decoder {
  public:
-  Metaspace(std::string marker, bool prefixed) : marker_(std::move(marker)), prefixed_(prefixed) {}
+  MetaspaceDecoder(std::string marker, bool prefixed) : marker_(std::move(marker)), prefixed_(prefixed) {}
   void apply(std::vector<std::string>& tokens) const override {
     for (std::size_t index = 0; index < tokens.size(); ++index) {
       tokens[index] = replaced(tokens[index], marker_, index == 0 && prefixed_ ? "" : " ");
@@ -68,9 +68,9 @@ class Metaspace : public Decoder {
   bool prefixed_;
 };
 
-class Replace : public Decoder {
+class ReplaceDecoder : public Decoder {
  public:
-  explicit Replace(std::unique_ptr<Normalizer> replace) : replace_(std::move(replace)) {}
+  explicit ReplaceDecoder(std::unique_ptr<Normalizer> replace) : replace_(std::move(replace)) {}
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
       std::string out;
@@ -116,9 +116,9 @@ class Fuse : public Decoder {
   void apply(std::vector<std::string>& tokens) const override { tokens.assign(1, joined(tokens)); }
 };
 
-class Strip : public Decoder {
+class StripDecoder : public Decoder {
  public:
-  Strip(std::string content, std::int64_t start, std::int64_t stop)
+  StripDecoder(std::string content, std::int64_t start, std::int64_t stop)
       : content_(std::move(content)), start_(start), stop_(stop) {}
   void apply(std::vector<std::string>& tokens) const override {
     for (std::string& token : tokens) {
@@ -149,9 +149,9 @@ class WordEnd : public Decoder {
   std::string suffix_;
 };
 
-class Sequence : public Decoder {
+class DecoderSequence : public Decoder {
  public:
-  explicit Sequence(std::vector<std::unique_ptr<Decoder>> steps) : steps_(std::move(steps)) {}
+  explicit DecoderSequence(std::vector<std::unique_ptr<Decoder>> steps) : steps_(std::move(steps)) {}
   void apply(std::vector<std::string>& tokens) const override {
     for (const auto& step : steps_) step->apply(tokens);
   }
@@ -206,34 +206,35 @@ class SentencePiece : public Decoder {
   SentencePieceDecoding options_;
 };
 
-constexpr int kMaxDepth = 16;
+constexpr int kMaxDecoderDepth = 16;
 
-std::unique_ptr<Decoder> make(const Json& component, const std::string& context, int depth) {
+std::unique_ptr<Decoder> make_decoder_part(const Json& component, const std::string& context, int depth) {
   const std::string type = type_of(component, context);
   if (type == "ByteLevel") return std::make_unique<ByteLevel>();
   if (type == "ByteFallback") return std::make_unique<ByteFallback>();
   if (type == "Fuse") return std::make_unique<Fuse>();
-  if (type == "Replace") return std::make_unique<Replace>(make_normalizer(component, context));
+  if (type == "Replace") return std::make_unique<ReplaceDecoder>(make_normalizer(component, context));
   if (type == "BPEDecoder") return std::make_unique<WordEnd>(string_field(component, "suffix", context, "</w>"));
   if (type == "Metaspace") {
     const std::string marker = string_field(component, "replacement", context, std::string(kMarker).c_str());
     const bool legacy = bool_field(component, "add_prefix_space", context, true);
     if (marker.empty()) fail(Category::Corruption, context, "field 'replacement' must be one character");
-    return std::make_unique<Metaspace>(
+    return std::make_unique<MetaspaceDecoder>(
         marker, string_field(component, "prepend_scheme", context, legacy ? "always" : "never") != "never");
   }
   if (type == "Strip") {
     const std::string content = string_field(component, "content", context);
     if (content.empty()) fail(Category::Corruption, context, "field 'content' must be one character");
-    return std::make_unique<Strip>(content, integer_field(component, "start", context),
-                                   integer_field(component, "stop", context));
+    return std::make_unique<StripDecoder>(content, integer_field(component, "start", context),
+                                          integer_field(component, "stop", context));
   }
   if (type == "Sequence") {
-    if (depth >= kMaxDepth) fail(Category::Corruption, context, "sequences are nested more than {} deep", kMaxDepth);
+    if (depth >= kMaxDecoderDepth)
+      fail(Category::Corruption, context, "sequences are nested more than {} deep", kMaxDecoderDepth);
     std::vector<std::unique_ptr<Decoder>> steps;
     for (const Json& step : array_field(component, "decoders", context))
-      steps.push_back(make(step, context, depth + 1));
-    return std::make_unique<Sequence>(std::move(steps));
+      steps.push_back(make_decoder_part(step, context, depth + 1));
+    return std::make_unique<DecoderSequence>(std::move(steps));
   }
   fail(Category::Unsupported, context,
        "the decoder '{}' is not supported (known: ByteLevel Metaspace Replace ByteFallback Fuse Strip BPEDecoder "
@@ -244,7 +245,7 @@ std::unique_ptr<Decoder> make(const Json& component, const std::string& context,
 }  // namespace
 
 std::unique_ptr<Decoder> make_decoder(const Json& component, const std::string& context) {
-  return make(component, context, 0);
+  return make_decoder_part(component, context, 0);
 }
 
 std::unique_ptr<Decoder> make_sentencepiece_decoder(SentencePieceDecoding options) {

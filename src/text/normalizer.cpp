@@ -59,9 +59,9 @@ class StripAccents : public Normalizer {
   }
 };
 
-class Strip : public Normalizer {
+class StripNormalizer : public Normalizer {
  public:
-  Strip(bool left, bool right) : left_(left), right_(right) {}
+  StripNormalizer(bool left, bool right) : left_(left), right_(right) {}
   void apply(std::string_view text, std::string& out) const override {
     std::size_t begin = 0;
     std::size_t end = text.size();
@@ -82,9 +82,10 @@ class Strip : public Normalizer {
   bool left_, right_;
 };
 
-class Replace : public Normalizer {
+class ReplaceNormalizer : public Normalizer {
  public:
-  Replace(const Json& pattern, std::string content, const std::string& context) : content_(std::move(content)) {
+  ReplaceNormalizer(const Json& pattern, std::string content, const std::string& context)
+      : content_(std::move(content)) {
     if (find_field(pattern, "String", context) != nullptr) {
       literal_ = string_field(pattern, "String", context);
       if (literal_.empty()) fail(Category::Corruption, context, "an empty pattern replaces nothing");
@@ -157,9 +158,9 @@ class Nmt : public Normalizer {
   }
 };
 
-class Sequence : public Normalizer {
+class NormalizerSequence : public Normalizer {
  public:
-  explicit Sequence(std::vector<std::unique_ptr<Normalizer>> steps) : steps_(std::move(steps)) {}
+  explicit NormalizerSequence(std::vector<std::unique_ptr<Normalizer>> steps) : steps_(std::move(steps)) {}
   void apply(std::string_view text, std::string& out) const override {
     std::string current(text);
     for (const auto& step : steps_) {
@@ -174,9 +175,9 @@ class Sequence : public Normalizer {
   std::vector<std::unique_ptr<Normalizer>> steps_;
 };
 
-constexpr int kMaxDepth = 16;
+constexpr int kMaxNormalizerDepth = 16;
 
-std::unique_ptr<Normalizer> make(const Json& component, const std::string& context, int depth) {
+std::unique_ptr<Normalizer> make_normalizer_part(const Json& component, const std::string& context, int depth) {
   const std::string type = type_of(component, context);
   if (type == "NFC" || type == "NFD" || type == "NFKC" || type == "NFKD")
     return std::make_unique<UnicodeForm>(type, context);
@@ -184,22 +185,23 @@ std::unique_ptr<Normalizer> make(const Json& component, const std::string& conte
   if (type == "StripAccents") return std::make_unique<StripAccents>();
   if (type == "Nmt") return std::make_unique<Nmt>();
   if (type == "Strip") {
-    return std::make_unique<Strip>(bool_field(component, "strip_left", context, true),
-                                   bool_field(component, "strip_right", context, true));
+    return std::make_unique<StripNormalizer>(bool_field(component, "strip_left", context, true),
+                                             bool_field(component, "strip_right", context, true));
   }
   if (type == "Replace") {
-    return std::make_unique<Replace>(object_field(component, "pattern", context),
-                                     string_field(component, "content", context), context);
+    return std::make_unique<ReplaceNormalizer>(object_field(component, "pattern", context),
+                                               string_field(component, "content", context), context);
   }
   if (type == "Prepend") return std::make_unique<Prepend>(string_field(component, "prepend", context));
   if (type == "Precompiled")
     return make_precompiled(string_field(component, "precompiled_charsmap", context, ""), context);
   if (type == "Sequence") {
-    if (depth >= kMaxDepth) fail(Category::Corruption, context, "sequences are nested more than {} deep", kMaxDepth);
+    if (depth >= kMaxNormalizerDepth)
+      fail(Category::Corruption, context, "sequences are nested more than {} deep", kMaxNormalizerDepth);
     std::vector<std::unique_ptr<Normalizer>> steps;
     for (const Json& step : array_field(component, "normalizers", context))
-      steps.push_back(make(step, context, depth + 1));
-    return std::make_unique<Sequence>(std::move(steps));
+      steps.push_back(make_normalizer_part(step, context, depth + 1));
+    return std::make_unique<NormalizerSequence>(std::move(steps));
   }
   fail(Category::Unsupported, context,
        "the normalizer '{}' is not supported (known: NFC NFD NFKC NFKD Lowercase Strip StripAccents Replace Prepend "
@@ -210,7 +212,7 @@ std::unique_ptr<Normalizer> make(const Json& component, const std::string& conte
 }  // namespace
 
 std::unique_ptr<Normalizer> make_normalizer(const Json& component, const std::string& context) {
-  return make(component, context, 0);
+  return make_normalizer_part(component, context, 0);
 }
 
 }  // namespace graft::text

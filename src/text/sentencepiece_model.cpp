@@ -141,20 +141,21 @@ ModelFile read_model(std::string_view bytes, const std::string& context) {
   return file;
 }
 
-constexpr int kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4;
+constexpr int kNormalType = 1, kUnknownType = 2, kControlType = 3, kUserDefinedType = 4;
 
 // SentencePiece joins the neighbours whose joint piece has the highest score; every cut of one piece has its one rank.
 std::vector<RankedMerge> merges_of(const SentencePieceVocabulary& vocabulary, const TokenMap& ids) {
   std::vector<std::size_t> order;
   for (std::size_t id = 0; id < vocabulary.pieces.size(); ++id) {
-    if (vocabulary.types[id] == kNormal) order.push_back(id);
+    if (vocabulary.types[id] == kNormalType) order.push_back(id);
   }
   std::ranges::stable_sort(order,
                            [&](std::size_t a, std::size_t b) { return vocabulary.scores[a] > vocabulary.scores[b]; });
   const auto joinable = [&](const std::string& part) {
     const auto found = ids.find(part);
-    return found != ids.end() && vocabulary.types[static_cast<std::size_t>(found->second)] == kNormal ? found->second
-                                                                                                      : -1;
+    return found != ids.end() && vocabulary.types[static_cast<std::size_t>(found->second)] == kNormalType
+               ? found->second
+               : -1;
   };
   std::vector<RankedMerge> merges;
   std::uint32_t rank = 0;
@@ -196,10 +197,10 @@ void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, c
     const int type = vocabulary.types[id];
     spec.vocabulary.put(vocabulary.pieces[id], static_cast<std::int64_t>(id), size, context);
     hash.update(fmt::format("{} {:.7g}\n", type, vocabulary.scores[id]));
-    if (type == kUnknown || type == kControl) {
+    if (type == kUnknownType || type == kControlType) {
       spec.added.push_back({.id = static_cast<TokenId>(id), .content = vocabulary.pieces[id], .special = true});
     }
-    if (type == kUserDefined) vocabulary.normalization.user_defined.push_back(vocabulary.pieces[id]);
+    if (type == kUserDefinedType) vocabulary.normalization.user_defined.push_back(vocabulary.pieces[id]);
   }
   spec.model_hash = hash.finish();
   spec.unk = vocabulary.unk;
@@ -229,8 +230,8 @@ void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, c
   options.byte_fallback = vocabulary.byte_fallback;
   options.single_precision = true;
   for (const int type : vocabulary.types) {
-    options.usable.push_back(type == kNormal || type == kUserDefined);
-    options.user_defined.push_back(type == kUserDefined);
+    options.usable.push_back(type == kNormalType || type == kUserDefinedType);
+    options.user_defined.push_back(type == kUserDefinedType);
   }
   spec.kind = "unigram";
   spec.model = std::make_unique<Unigram>(spec.vocabulary, std::move(vocabulary.scores), std::move(options), context);

@@ -10,7 +10,7 @@
 namespace graft::text {
 namespace {
 
-constexpr int kMaxDepth = 16;
+constexpr int kMaxProcessors = 16;
 
 // A score as the reference's JSON reader gets it: digits as one integer, rounded, then one division, which is an ulp
 // off for some scores of 17 digits. Where two segmentations nearly tie, that ulp decides.
@@ -178,7 +178,8 @@ void read_post_processor(PipelineSpec& spec, const Json& component, const std::s
     return;
   }
   if (type == "Sequence") {
-    if (depth >= kMaxDepth) fail(Category::Corruption, context, "sequences are nested more than {} deep", kMaxDepth);
+    if (depth >= kMaxProcessors)
+      fail(Category::Corruption, context, "sequences are nested more than {} deep", kMaxProcessors);
     for (const Json& step : array_field(component, "processors", context))
       read_post_processor(spec, step, context, depth + 1);
     return;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kUnknownPenalty = 10;
 constexpr std::int32_t kUnreached = -1;
-constexpr TokenId kUnknown = -2;  // within a path
+constexpr TokenId kUnknownId = -2;  // within a path
 
 }  // namespace
 
@@ -74,7 +74,7 @@ void Unigram::best_path(std::string_view piece, ModelScratch& scratch) const {
     });
     if (!has_character) {
       const Score candidate = static_cast<Score>(unk_score_) + so_far;
-      offer(at + character, candidate, kUnknown);
+      offer(at + character, candidate, kUnknownId);
     }
     at += character;
   }
@@ -94,7 +94,7 @@ void Unigram::encode(std::string_view piece, std::vector<TokenId>& out, ModelScr
     ends.push_back(static_cast<std::uint32_t>(end));
   }
   const auto unknown = [&](std::size_t end) {
-    return scratch.ids[end] == kUnknown || scratch.ids[end] == options_.unk;
+    return scratch.ids[end] == kUnknownId || scratch.ids[end] == options_.unk;
   };
   for (std::size_t index = ends.size(); index-- > 0;) {
     const std::size_t end = ends[index];

@@ -61,7 +61,9 @@ TEST_P(AdapterLaw, AModelWithoutWeightsHasTheSameAdapter) {
       // A mask may lie over other parameters, with as many values.
       EXPECT_NEAR(static_cast<double>(there.total()) / static_cast<double>(here.total()), 1, 1e-9);
     }
-    if (method.has_adapter_file()) EXPECT_EQ(adapter_file_bytes(*counted), adapter_file_bytes(*adapter));
+    if (method.has_adapter_file()) {
+      EXPECT_EQ(adapter_file_bytes(*counted), adapter_file_bytes(*adapter));
+    }
   });
 }
 

@@ -15,7 +15,7 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kAhead = 2048;  // bytes between what is asked for and what is used
+constexpr std::int64_t kBlocksAhead = 2048;  // bytes between what is asked for and what is used
 
 // BlockCodes at compile time.
 template <int kBits_, int kGroup_, bool kMinima_, bool kHalf_>
@@ -107,7 +107,7 @@ void vnni_rows(const std::uint8_t* tile, std::int64_t groups, const TileInput* x
   for (std::int64_t g = 0; g < groups; ++g, tile += C::kBytes) {
     // The tiles are read once, front to back: memory is what takes the time.
     for (std::int64_t line = 0; line < C::kBytes; line += 64)
-      _mm_prefetch(reinterpret_cast<const char*>(tile + line + kAhead), _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(tile + line + kBlocksAhead), _MM_HINT_T0);
     __m512i codes[C::kQuads];
     codes_of<C>(tile, codes);
     const __m512 scale = scales_of<C>(tile + C::kCodeBytes);
@@ -194,7 +194,7 @@ void avx2(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std
     for (std::int64_t g = 0; g < groups; ++g, group += C::kBytes) {
       if (n == 0) {
         for (std::int64_t line = 0; line < C::kBytes; line += 64)
-          _mm_prefetch(reinterpret_cast<const char*>(group + line + kAhead), _MM_HINT_T0);
+          _mm_prefetch(reinterpret_cast<const char*>(group + line + kBlocksAhead), _MM_HINT_T0);
       }
       const __m256i start = _mm256_set1_epi32(x[n].starts[g]);
       for (int half = 0; half < 2; ++half) {
