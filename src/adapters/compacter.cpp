@@ -53,7 +53,7 @@ class Compacter : public adapters::Bottleneck {
     std::vector<AdapterTensor> result;
     if (rule_.defined()) result.push_back({"phm_rule", rule_});
     for (const auto& [site, pair] : maps_) {
-      for (const auto &[map, label] : {std::pair{&pair.first, ".down_sampler."}, {&pair.second, ".up_sampler."}}) {
+      for (const auto& [map, label] : {std::pair{&pair.first, ".down_sampler."}, {&pair.second, ".up_sampler."}}) {
         const std::string prefix = name(site) + label;
         if (!rule_.defined()) result.push_back({prefix + "phm_rule", map->rule});
         result.push_back({prefix + "W_left", map->left});

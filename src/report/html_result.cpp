@@ -20,8 +20,7 @@ std::string verdict(const ReportData& data) {
   if (!data.before || !data.after) return "";
   const double difference =
       data.improvement ? data.improvement->value : data.after->accuracy.value - data.before->accuracy.value;
-  std::string text =
-      fmt::format("<p class=\"verdict\"><strong>{} points</strong>", percentage_points(difference));
+  std::string text = fmt::format("<p class=\"verdict\"><strong>{} points</strong>", percentage_points(difference));
   if (data.improvement) {
     const bool clear = data.improvement->low > 0 || data.improvement->high < 0;
     text += fmt::format(" <span>95% interval {} to {}, paired over the same examples: {}</span>",
