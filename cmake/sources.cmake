@@ -39,7 +39,7 @@ function(graft_batches target)
   endforeach()
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
   # A class of a source alone may have members of its anonymous namespace; in a batch GCC takes it for a header's.
-  target_compile_options(${target} PRIVATE -Wno-subobject-linkage)
+  target_compile_options(${target} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endfunction()
 
 set(GRAFT_CORE_FOLDERS base checkpoint config cost text data statistics report corpus)
