@@ -51,7 +51,7 @@ if(GRAFT_TORCH)
   add_test(NAME threads.3 COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=${kernel_tests})
   set_tests_properties(threads.3 PROPERTIES ENVIRONMENT OMP_NUM_THREADS=3 PROCESSORS 2)
   # The plain paths, on a machine that has better ones.
-  add_test(NAME kernels.plain COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=BlockProduct.*:BlockStore.*)
+  add_test(NAME kernels.plain COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=BlockProduct.*:BlockStore.*:ExactLinear.*)
   set_tests_properties(kernels.plain PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=all)
   add_test(NAME kernels.avx2 COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=BlockProduct.*:BlockStore.*)
   set_tests_properties(kernels.avx2 PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=avx512_vnni,avx512_bf16)

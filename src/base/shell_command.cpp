@@ -98,7 +98,7 @@ class Attributes {
 
 class Child {
  public:
-  explicit Child(const ShellCommand& command) : command_(command), to_(command), from_(command) {
+  explicit Child(const ShellCommand& command) : to_(command), from_(command) {
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, to_.out.get(), STDIN_FILENO);
@@ -144,7 +144,6 @@ class Child {
     return status;
   }
 
-  const ShellCommand& command_;
   Pipe to_, from_;
   pid_t pid_ = -1;
 };

@@ -48,6 +48,37 @@ TEST(ExactLinear, WhatIsTrainedHasItsGradient) {
   EXPECT_TRUE(bias.grad().eq(3).all().item<bool>());
 }
 
+// kernels.plain runs it on processors that multiply bfloat16 as on those that do not.
+TEST(ExactLinear, InBfloat16ItIsTheProductInFp32Rounded) {
+  for (const auto activations : {Activations::Exact, Activations::BatchInvariant}) {
+    at::Tensor x = random({5, 40}, 1), weight = random({7, 40}, 2), bias = random({7}, 3);
+    std::vector<at::Tensor> wide, narrow;
+    for (at::Tensor* each : {&x, &weight, &bias}) {
+      const at::Tensor rounded = each->to(at::kBFloat16);
+      narrow.push_back(rounded.clone().requires_grad_(true));
+      wide.push_back(rounded.to(at::kFloat).requires_grad_(true));
+    }
+    const at::Tensor above = random({5, 7}, 4).to(at::kBFloat16);
+    const at::Tensor got = exact_linear(narrow[0], narrow[1], narrow[2], activations),
+                     want = at::linear(wide[0], wide[1], wide[2]);
+    EXPECT_EQ(got.scalar_type(), at::kBFloat16);
+    EXPECT_TRUE(at::allclose(got.to(at::kFloat), want, 1e-2, 5e-2));
+    got.backward(above);
+    want.backward(above.to(at::kFloat));
+    for (std::size_t i = 0; i < wide.size(); ++i) {
+      EXPECT_EQ(narrow[i].grad().scalar_type(), at::kBFloat16);
+      EXPECT_TRUE(at::allclose(narrow[i].grad().to(at::kFloat), wide[i].grad(), 1e-2, 5e-2)) << i;
+    }
+    for (const at::Tensor& each : {narrow[0], wide[0]}) each.mutable_grad().reset();
+    exact_linear(narrow[0], narrow[1].detach(), std::nullopt, activations).backward(above);
+    at::linear(wide[0], wide[1].detach()).backward(above.to(at::kFloat));
+    EXPECT_TRUE(at::allclose(narrow[0].grad().to(at::kFloat), wide[0].grad(), 1e-2, 5e-2));
+    const at::Tensor alone = exact_linear(narrow[0].detach(), narrow[1].detach(), std::nullopt, activations),
+                     plain = at::linear(wide[0].detach(), wide[1].detach());
+    EXPECT_TRUE(at::allclose(alone.to(at::kFloat), plain, 1e-2, 5e-2));
+  }
+}
+
 TEST(ByTiles, EachTileIsWholeAndEndsInZeros) {
   const at::Tensor x = random({700, 5}, 1), y = random({700, 2}, 2);
   std::vector<std::int64_t> seen;
