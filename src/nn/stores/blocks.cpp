@@ -21,6 +21,11 @@ namespace {
 constexpr std::int64_t kTile = 1 << 24;
 constexpr std::int64_t kValuesPerThread = 1 << 16;  // values
 
+// grad [..., rows] · matrix [rows, columns], by the product that dense weights take.
+at::Tensor times(const at::Tensor& grad, const at::Tensor& matrix) {
+  return exact_linear(grad, matrix.t(), std::nullopt, Activations::Exact);
+}
+
 class BlockStore : public WeightStore {
  public:
   BlockStore(DType type, const at::Tensor& bytes, at::ScalarType compute)
@@ -63,12 +68,12 @@ class BlockStore : public WeightStore {
 
   /// Gradient of x from the gradient of y.
   at::Tensor backward(const at::Tensor& grad, Layout layout) const {
-    if (layout == Layout::InOut) return at::matmul(grad, passing(0, rows()).t());
-    if (rows() <= tile_rows()) return at::matmul(grad, passing(0, rows()));
+    if (layout == Layout::InOut) return times(grad, passing(0, rows()).t());
+    if (rows() <= tile_rows()) return times(grad, passing(0, rows()));
     at::Tensor sum;
     for (std::int64_t first = 0; first < rows(); first += tile_rows()) {
       const std::int64_t count = std::min(tile_rows(), rows() - first);
-      const at::Tensor share = at::matmul(grad.narrow(-1, first, count), passing(first, count)).to(at::kFloat);
+      const at::Tensor share = times(grad.narrow(-1, first, count), passing(first, count)).to(at::kFloat);
       sum = sum.defined() ? sum.add_(share) : share;
     }
     return sum.to(grad.scalar_type());
