@@ -18,6 +18,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 # Batches on which nothing amplifies rounding (the default's do: ReLUs that flip, key biases).
 BATCH_SEEDS = {"t5": 10201, "mt5": 21, "byt5": 11, "gpt2/bitfit": 10300, "gpt2/fish": 10301, "qwen2-window/fish": 10300}
+NUDGES = 2  # reruns with other last digits, which show what they decide
 
 
 def fingerprint():
@@ -82,9 +83,9 @@ def golden(name, method, bases, out, seed):
                  for key, value in precise.items() if key in unseen})
 
     for kind, prefix in (("adamw", "step10"), ("adafactor", "adafactor10")):
-        losses, after = reference.train(fresh(torch.float32), sequences, kind, method)
-        others = [reference.train(other, sequences, kind, method)[1]
-                  for other in (fresh(torch.float64), nudged(fresh(torch.float32)))]
+        losses, after = reference.train(fresh(torch.float32), name, sequences, kind, method)
+        others = [reference.train(other, name, sequences, kind, method)[1]
+                  for other in (fresh(torch.float64), *(nudged(fresh(torch.float32), turn) for turn in range(NUDGES)))]
         keys[f"losses.{kind}"] = losses
         for key, value in after.items():
             keys[f"{prefix}.{key}"] = value
@@ -104,11 +105,11 @@ def golden(name, method, bases, out, seed):
             f"in {len(noisy)} tensors")
 
 
-def nudged(model):
+def nudged(model, turn):
     """The same model with every parameter off by about two units in the last place: as another order of sums would do it."""
     import torch
 
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(7 + turn)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1 + 2e-7 * torch.randn(parameter.shape, generator=generator))

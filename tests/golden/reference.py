@@ -74,6 +74,18 @@ def lm_loss(model, sequences):
     return total / count, outputs
 
 
+def padded_loss(model, sequences):
+    """What lm_loss gives, from one right-padded forward pass over all sequences: a third of its time."""
+    def padded(key):
+        return torch.nn.utils.rnn.pad_sequence([sequence[key] for sequence in sequences], batch_first=True)
+    extra = {"decoder_input_ids": padded("decoder_input_ids")} if "decoder_input_ids" in sequences[0] else {}
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(sequence["input_ids"]) for sequence in sequences], batch_first=True)
+    out = model(input_ids=padded("input_ids"), attention_mask=mask, use_cache=False, **extra).logits
+    kept = torch.cat([row[: len(sequence["targets"])] for row, sequence in zip(out, sequences)])
+    return F.cross_entropy(kept.to(torch.promote_types(kept.dtype, torch.float32)),
+                           torch.cat([sequence["targets"] for sequence in sequences]))
+
+
 def gradients(model, loss):
     parameters = trainable(model)
     found = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
@@ -90,12 +102,14 @@ def make_optimiser(kind, model, method):
                      weight_decay=0.0, scale_parameter=False, relative_step=False, warmup_init=False)
 
 
-def train(model, sequences, kind, method):
+def train(model, name, sequences, kind, method):
     """Ten steps on the same batch; the loss of each step is taken before its update."""
     optimiser, losses = make_optimiser(kind, model, method), []
+    # There the length of a pass decides the positions' angles.
+    loss_of = (lambda *batch: lm_loss(*batch)[0]) if name == "llama-dynamic" else padded_loss
     for _ in range(STEPS):
         optimiser.zero_grad(set_to_none=True)
-        loss, _ = lm_loss(model, sequences)
+        loss = loss_of(model, sequences)
         loss.backward()
         optimiser.step()
         losses.append(loss.detach())

@@ -2,6 +2,7 @@
 PEFT does not have (prefix_tuning_peft.py has what it has)."""
 
 import torch
+import torch.nn.functional as F
 from peft import PrefixTuningConfig, get_peft_model
 from torch import nn
 
@@ -24,8 +25,8 @@ class DecoderPrefix(nn.Module):
         self.config, self.generation_config = peft.config, peft.generation_config
         self.prompt_embeddings = peft.prompt_encoder["default"].embedding.weight
 
-    def forward(self, input_ids, use_cache=False):
-        mask = torch.ones_like(input_ids)
+    def forward(self, input_ids, attention_mask=None, use_cache=False):
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         return self.peft[0](input_ids=input_ids, attention_mask=mask, use_cache=True)
 
 
@@ -33,12 +34,14 @@ class EncoderDecoderPrefix(own.Named):
     """Rows that stand for the virtual tokens go in front of both texts; every attention's keys and values of theirs are
     replaced."""
 
-    def forward(self, input_ids, decoder_input_ids, **kwargs):
+    def forward(self, input_ids, decoder_input_ids, attention_mask=None, **kwargs):
         model = self.base_model.model
+        if attention_mask is not None:
+            kwargs["attention_mask"] = F.pad(attention_mask, (LENGTH, 0), value=1)
 
         def longer(ids):
             words = model.get_input_embeddings()(ids)
-            return torch.cat((words.new_zeros(1, LENGTH, words.shape[-1]), words), dim=1)
+            return torch.cat((words.new_zeros(len(words), LENGTH, words.shape[-1]), words), dim=1)
         out = model(inputs_embeds=longer(input_ids), decoder_inputs_embeds=longer(decoder_input_ids), **kwargs)
         out.logits = out.logits[:, LENGTH:]
         return out
@@ -54,7 +57,7 @@ def adapt_encoder_decoder(model, name):
             begin = (2 * layer + (role == "v")) * width
 
             def replace(_, __, y, prefix=prefix, begin=begin, width=width):
-                rows = prefix[None, :, begin:begin + width].to(y.dtype)
+                rows = prefix[None, :, begin:begin + width].to(y.dtype).expand(len(y), -1, -1)
                 return torch.cat((rows, y[:, LENGTH:]), dim=1)
             module.register_forward_hook(replace)
     return EncoderDecoderPrefix(model)

@@ -22,8 +22,8 @@ class Prefixed(nn.Module):
         self.config, self.generation_config = peft.config, peft.generation_config
         self.prompt_embeddings = peft.prompt_encoder["default"].embedding.weight
 
-    def forward(self, input_ids, decoder_input_ids, use_cache=False):
-        return self.peft[0](input_ids=input_ids, decoder_input_ids=decoder_input_ids, use_cache=True)
+    def forward(self, use_cache=False, **kwargs):
+        return self.peft[0](use_cache=True, **kwargs)
 
 
 def adapt(model, name):
