@@ -1,6 +1,7 @@
 #include "base/cpu.h"
 
 #include <cstdlib>
+#include <fstream>
 #include <string>
 
 namespace graft {
@@ -30,6 +31,15 @@ CpuFeatures asked() {
 const CpuFeatures& cpu_features() {
   static const CpuFeatures features = asked();
   return features;
+}
+
+std::string cpu_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const auto colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "";
 }
 
 }  // namespace graft

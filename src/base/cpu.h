@@ -1,6 +1,8 @@
 // What the processor can do, asked once at run time: machines differ.
 #pragma once
 
+#include <string>
+
 namespace graft {
 
 struct CpuFeatures {
@@ -12,5 +14,8 @@ struct CpuFeatures {
 /// Features named in the environment variable GRAFT_MASK_CPU ("avx2,avx512_vnni,avx512_bf16", or "all") count as
 /// absent, so that the other paths can be tested.
 const CpuFeatures& cpu_features();
+
+/// The processor as the system names it ("AMD EPYC 9R14"); empty where it does not (Linux on x86 does).
+std::string cpu_name();
 
 }  // namespace graft

@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "base/progress.h"
 #include "base/suggest.h"
+#include "base/user_cache.h"
 #include "checkpoint/http_get.h"
 #include "checkpoint/partial_file.h"
 
@@ -364,10 +365,7 @@ HubOptions hub_options_from_environment() {
   if (options.endpoint.empty()) options.endpoint = "https://huggingface.co";
   while (options.endpoint.ends_with('/')) options.endpoint.pop_back();
   fs::path home = environment("HF_HOME");
-  if (home.empty()) {
-    const std::string cache = environment("XDG_CACHE_HOME");
-    home = (cache.empty() ? fs::path(environment("HOME")) / ".cache" : fs::path(cache)) / "huggingface";
-  }
+  if (home.empty()) home = user_cache_folder() / "huggingface";
   options.cache = environment("HF_HUB_CACHE");
   if (options.cache.empty()) options.cache = home / "hub";
   options.token = environment("HF_TOKEN");

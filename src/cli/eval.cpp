@@ -12,12 +12,14 @@
 #include <optional>
 #include <set>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/eval_adapters.h"
 #include "cli/core/eval_record.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
+#include "cli/core/eval_work.h"
 #include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
@@ -79,7 +81,7 @@ void declare_demonstrations(CLI::App& app) {
 }
 
 void declare(CLI::App& app) {
-  options = &app;
+  app.callback([&app] { options = &app; });  // graft plan declares them too
   Arguments& a = arguments;
   add_tasks_options(app, a);
   app.add_option("--adapter", a.adapters,
@@ -285,12 +287,13 @@ std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& bas
 }
 
 std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const ModelHashes& hashes,
-                                                    const std::vector<EvalAdapter>& adapters, const fs::path& folder) {
+                                                    const std::vector<EvalAdapter>& adapters, const fs::path& folder,
+                                                    EvalWork* work) {
   const std::int64_t batch = arguments.batch_tokens;
   std::vector<std::unique_ptr<EvalScorer>> scorers;
-  scorers.push_back(std::make_unique<EvalScorer>(base, hashes, nullptr, folder, batch));
+  scorers.push_back(std::make_unique<EvalScorer>(base, hashes, nullptr, folder, batch, work));
   for (const auto& adapter : adapters)
-    scorers.push_back(std::make_unique<EvalScorer>(base, hashes, &adapter, folder, batch));
+    scorers.push_back(std::make_unique<EvalScorer>(base, hashes, &adapter, folder, batch, work));
   return scorers;
 }
 
@@ -338,33 +341,56 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   return report;
 }
 
+// What run() and plan() begin with. With `work`, what is to be done is counted in it.
+struct Opened {
+  explicit Opened(EvalWork* work)
+      : tasks(task_data(arguments.tasks, arguments.data)),
+        plan(plan_of(arguments, settings_of(arguments), tasks)),
+        choices(adapter_choices(arguments.adapters, tasks)),
+        home(arguments.output),
+        base((refuse_other_folder(home, plan), open_base(plan.front().config))),
+        adapters(open_adapters(choices, *base.model)),
+        data(open_all(plan, base, choices, adapters)),
+        hashes(hashes_of(*base.model, arguments.model)),
+        scorers(scorers_of(base, hashes, adapters, home / "scores", work)) {}
+  Opened(const Opened&) = delete;  // parts refer to each other
+
+  std::vector<EvalRow> rows(std::size_t task) const {
+    return evaluate_rows(data[task], plan[task].settings, plan[task].config, scorers_on(task, choices, scorers));
+  }
+
+  std::vector<TaskData> tasks;
+  std::vector<Planned> plan;
+  std::vector<AdapterChoice> choices;
+  fs::path home;
+  Base base;
+  std::vector<EvalAdapter> adapters;
+  std::vector<EvalData> data;
+  ModelHashes hashes;
+  std::vector<std::unique_ptr<EvalScorer>> scorers;
+};
+
 int run() {
   const Arguments& a = arguments;
   const std::time_t now = std::time(nullptr);
   const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(now));
-  const auto tasks = task_data(a.tasks, a.data);
-  const std::vector<Planned> plan = plan_of(a, settings_of(a), tasks);
-  const auto choices = adapter_choices(a.adapters, tasks);
-  const fs::path home = a.output;
-  refuse_other_folder(home, plan);
-  const Base base = open_base(plan.front().config);
-  const auto adapters = open_adapters(choices, *base.model);
-  const auto data = open_all(plan, base, choices, adapters);
-  const ModelHashes hashes = hashes_of(*base.model, a.model);
-  const auto scorers = scorers_of(base, hashes, adapters, home / "scores");
-  Json results = results_head(a, plan.front(), base, hashes, started);
+  const Opened opened(nullptr);
+  const std::vector<Planned>& plan = opened.plan;
+  const std::vector<EvalData>& data = opened.data;
+  const fs::path& home = opened.home;
+  Json results = results_head(a, plan.front(), opened.base, opened.hashes, started);
   EvaluationReport report = report_of(a, results);
   std::optional<LmEvalResults> lm_eval;
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
-    auto rows = evaluate_rows(data[t], plan[t].settings, plan[t].config, scorers_on(t, choices, scorers));
+    auto rows = opened.rows(t);
     if (!a.scorer.empty()) judge_texts(plan[t].settings, data[t], rows);
     report.tasks.push_back(evaluated(data[t], rows));
     results["tasks"].push_back(results_of(data[t], rows, report.tasks.back()));
     results["tasks"].back()["settings"] = settings_json(plan[t].settings, plan[t].config);
     predictions += prediction_lines(data[t], rows);
-    if (lm_eval) lm_eval->add(data[t], plan[t].settings, *base.tokenizer, rows);
+    if (lm_eval) lm_eval->add(data[t], plan[t].settings, *opened.base.tokenizer, rows);
     print_evaluated(report.tasks.back());
     if (!a.slices.empty()) print_slices(report.tasks.back());
   }
@@ -378,12 +404,22 @@ int run() {
   return 0;
 }
 
+void plan(bool json) {
+  const auto began = Clock::now();
+  EvalWork work;
+  const Opened opened(&work);
+  const double load_seconds = seconds_since(began);
+  for (std::size_t t = 0; t < opened.plan.size(); ++t) opened.rows(t);
+  print_plan(work.plan(*opened.base.model, load_seconds), json);
+}
+
 }  // namespace
 
 namespace cli {
 extern const Verb eval;
 const Verb eval{
-    "eval", "a model without demonstrations, with some, and with adapters, side by side on a task",
+    "eval",
+    "a model without demonstrations, with some, and with adapters, side by side on a task",
     "  graft eval --model SmolLM2.gguf --task rte --data superglue/rte/ --output runs/eval-rte\n"
     "  graft eval --model SmolLM2.gguf --task rte --task boolq --data 'superglue/{task}' --shots 0,1,8 --seeds 5 "
     "--output runs/icl\n"
@@ -406,6 +442,8 @@ const Verb eval{
     "  graft eval --model SmolLM2.gguf --task running_text --data book.txt --output runs/book\n"
     "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
     "--output runs/copa\n",
-    declare, run};
+    declare,
+    run,
+    plan};
 }  // namespace cli
 }  // namespace graft

@@ -10,8 +10,10 @@
 #include "base/file.h"
 #include "cli/core/columns.h"
 #include "cli/core/evaluation.h"
+#include "cli/core/evaluation_plan.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
+#include "cli/core/work_plan.h"
 #include "data/split.h"
 #include "data/unicode.h"
 
@@ -175,21 +177,42 @@ void check_output() {
   if (fs::exists(output)) fail(Category::InvalidArgument, arguments.output, "exists already; name a new file");
 }
 
-int run() {
+// What run() and plan() begin with.
+struct Opened {
+  Base base;
+  LoadedAdapter adapter;
+  std::vector<Row> rows;
+  std::vector<std::string> columns;
+  Job job;
+};
+
+Opened open_rows() {
   check_output();
   const RunConfig config = resolve();
-  const Base base = open_base(config);
-  LoadedAdapter adapter;
-  if (const std::string folder = adapter_folder(); !folder.empty()) adapter = load_adapter(folder, *base.model);
-  Task task = task_for(config, adapter);
-  const std::vector<Row> rows = read_unlabelled(task, arguments.data);
-  const auto columns = kept_columns(rows, task);
-  const Job job = open_unlabelled(config, base, std::move(task), rows, adapter.adapter.get());
-  const auto answers = answers_of(job, rows, adapter.adapter.get());
+  Opened opened;
+  opened.base = open_base(config);
+  if (const std::string folder = adapter_folder(); !folder.empty())
+    opened.adapter = load_adapter(folder, *opened.base.model);
+  Task task = task_for(config, opened.adapter);
+  opened.rows = read_unlabelled(task, arguments.data);
+  opened.columns = kept_columns(opened.rows, task);
+  opened.job = open_unlabelled(config, opened.base, std::move(task), opened.rows, opened.adapter.adapter.get());
+  return opened;
+}
+
+int run() {
+  const Opened opened = open_rows();
+  const auto answers = answers_of(opened.job, opened.rows, opened.adapter.adapter.get());
   const bool csv = fs::path(arguments.output).extension() == ".csv";
-  write_file(arguments.output, csv ? as_csv(rows, answers, columns) : as_jsonl(rows, answers, columns));
-  fmt::print("{}: {} rows\n", arguments.output, rows.size());
+  write_file(arguments.output,
+             csv ? as_csv(opened.rows, answers, opened.columns) : as_jsonl(opened.rows, answers, opened.columns));
+  fmt::print("{}: {} rows\n", arguments.output, opened.rows.size());
   return 0;
+}
+
+void plan(bool json) {
+  const Opened opened = open_rows();
+  print_plan(plan_answers(opened.job, opened.adapter.adapter.get()), json);
 }
 
 }  // namespace
@@ -197,11 +220,14 @@ int run() {
 namespace cli {
 extern const Verb predict;
 const Verb predict{
-    "predict", "answer new rows with a tuned model, into a file",
+    "predict",
+    "answer new rows with a tuned model, into a file",
     "  graft predict --run runs/bbc --data new-articles/ --output topics.csv\n"
     "  graft predict --run runs/mine --data new.csv --keep id --keep text --output answers.csv\n"
     "  graft predict --model ./smollm2 --adapter runs/bbc/adapter --data new.jsonl --output topics.jsonl\n"
     "  graft predict --run runs/raft-ade --data test_unlabeled.csv --raft --output predictions.csv\n",
-    declare, run};
+    declare,
+    run,
+    plan};
 }  // namespace cli
 }  // namespace graft

@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "cli/core/tune_run.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
+#include "cli/core/work_plan.h"
 
 namespace graft {
 namespace {
@@ -83,22 +83,31 @@ int run() {
   return 0;
 }
 
-void print_plan(const TunePlan& plan, const MemoryFit& fit) {
-  const auto bytes = [](std::int64_t value) { return human_bytes(static_cast<double>(value)); };
-  fmt::print("memory    {} at the peak, {} of them weights; {} can be had\n", bytes(plan.memory),
-             bytes(plan.weight_bytes), bytes(plan.available));
-  if (!fit.choice.keeps_everything()) fmt::print("          where {}\n", fit.choice.text());
-  fmt::print("training  {}: {} steps, {} tokens in a batch, {} in the largest\n", human_seconds(plan.train_seconds),
-             plan.steps, grouped(plan.mean_tokens), grouped(plan.largest_tokens));
+WorkPlan told_plan(const TunePlan& plan, const MemoryFit& fit, const Model& model) {
+  WorkPlan told = begin_plan(model, plan.load_seconds);
+  told.memory = plan.memory;
+  told.available = plan.available;
+  told.changes = fit.changes;
+  if (!fit.choice.keeps_everything()) told.saving = fit.choice.text();
+  told.parts.push_back({"training", plan.train_seconds,
+                        fmt::format("{} steps, {} tokens in a batch, {} in the largest", plan.steps,
+                                    grouped(plan.mean_tokens), grouped(plan.largest_tokens))});
   if (plan.evaluations > 0)
-    fmt::print("scoring   {}: {} times {}{}\n",
-               human_seconds(plan.evaluate_seconds * static_cast<double>(plan.evaluations)), plan.evaluations,
-               human_seconds(plan.evaluate_seconds), plan.writes ? " (as long as the base model's texts are)" : "");
-  fmt::print("in all    {}\n", human_seconds(plan.seconds()));
-  if (plan.fits()) return;
-  fmt::print("\nIt does not fit.{}\n", fit.changes.empty() ? "" : " What would take less:");
-  for (const auto& change : fit.changes)
-    fmt::print("  {:<60}  {}{}\n", change.setting, bytes(change.bytes), change.fits ? ", fits" : "");
+    told.parts.push_back({"scoring", plan.evaluate_seconds * static_cast<double>(plan.evaluations),
+                          fmt::format("{} times {}{}", plan.evaluations, human_seconds(plan.evaluate_seconds),
+                                      plan.writes ? " (as long as the base model's texts are)" : "")});
+  told.figures = {{"recompute_layers", fit.choice.recompute_layers},
+                  {"recompute_logits", fit.choice.recompute_logits},
+                  {"stream_weights", fit.choice.stream_weights},
+                  {"smaller_evaluations", fit.choice.smaller_evaluations},
+                  {"train_seconds", plan.train_seconds},
+                  {"evaluate_seconds", plan.evaluate_seconds},
+                  {"evaluations", plan.evaluations},
+                  {"steps", plan.steps},
+                  {"mean_tokens", plan.mean_tokens},
+                  {"largest_tokens", plan.largest_tokens},
+                  {"largest_made", plan.largest_made}};
+  return told;
 }
 
 void plan(bool json) {
@@ -107,32 +116,7 @@ void plan(bool json) {
   const MemoryBudget budget = memory_budget(memory);
   Job job = open_job(run_config_of(arguments));
   const MemoryFit fit = fit_memory(job, budget);
-  const TunePlan plan = plan_tuning(job, budget.bytes);
-  if (!json) return print_plan(plan, fit);
-  nlohmann::json changes = nlohmann::json::array();
-  if (!plan.fits()) {
-    for (const auto& change : fit.changes)
-      changes.push_back({{"setting", change.setting}, {"memory_bytes", change.bytes}, {"fits", change.fits}});
-  }
-  fmt::print("{}\n", nlohmann::json{{"memory_bytes", plan.memory},
-                                    {"available_bytes", plan.available},
-                                    {"fits", plan.fits()},
-                                    {"recompute_layers", fit.choice.recompute_layers},
-                                    {"recompute_logits", fit.choice.recompute_logits},
-                                    {"stream_weights", fit.choice.stream_weights},
-                                    {"smaller_evaluations", fit.choice.smaller_evaluations},
-                                    {"weight_bytes", plan.weight_bytes},
-                                    {"seconds", plan.seconds()},
-                                    {"load_seconds", plan.load_seconds},
-                                    {"train_seconds", plan.train_seconds},
-                                    {"evaluate_seconds", plan.evaluate_seconds},
-                                    {"evaluations", plan.evaluations},
-                                    {"steps", plan.steps},
-                                    {"mean_tokens", plan.mean_tokens},
-                                    {"largest_tokens", plan.largest_tokens},
-                                    {"largest_made", plan.largest_made},
-                                    {"changes", changes}}
-                         .dump(2));
+  print_plan(told_plan(plan_tuning(job, budget.bytes), fit, *job.model), json);
 }
 
 }  // namespace

@@ -35,8 +35,12 @@ bool is_finite(const KeptScore& score) {
 
 }  // namespace
 
+std::filesystem::path ScoreStore::file_of(const std::filesystem::path& folder, const nlohmann::json& scorer) {
+  return folder / (sha256(scorer.dump()).substr(0, kNameDigits) + ".jsonl");
+}
+
 ScoreStore::ScoreStore(const std::filesystem::path& folder, const nlohmann::json& scorer)
-    : file_(folder / (sha256(scorer.dump()).substr(0, kNameDigits) + ".jsonl")) {
+    : file_(file_of(folder, scorer)) {
   make_folder(folder);
   descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail_write(file_, "opened");

@@ -35,6 +35,9 @@ class ScoreStore {
   ~ScoreStore();
   ScoreStore(const ScoreStore&) = delete;
 
+  /// The file of a scorer, which need not be there.
+  static std::filesystem::path file_of(const std::filesystem::path& folder, const nlohmann::json& scorer);
+
   const std::filesystem::path& file() const { return file_; }
   std::size_t size() const { return scores_.size(); }
   /// Nullptr where the example is not there. `key` is a hash of all that was read and scored.

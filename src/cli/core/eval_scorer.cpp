@@ -84,15 +84,27 @@ ModelHashes hashes_of(const Model& model, const std::filesystem::path& path) {
 }
 
 EvalScorer::EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
-                       const std::filesystem::path& folder, std::int64_t batch_tokens)
+                       const std::filesystem::path& folder, std::int64_t batch_tokens, EvalWork* work)
     : base_(base),
       adapter_(adapter),
       frozen_(*base.model, adapter == nullptr ? nullptr : adapter->loaded.adapter.get()),
       batch_tokens_(batch_tokens),
-      store_(folder, scorer_json(base, hashes, adapter)) {}
+      work_(work) {
+  const nlohmann::json scorer = scorer_json(base, hashes, adapter);
+  if (work == nullptr || std::filesystem::exists(ScoreStore::file_of(folder, scorer))) store_.emplace(folder, scorer);
+}
+
+const KeptText* EvalScorer::find_text(const std::string& key) const {
+  return store_ ? store_->find_text(key) : nullptr;
+}
+
+// What is counted is not kept, but is done once all the same.
+bool EvalScorer::counts_already(const std::string& key) {
+  return work_ != nullptr && !counted_.insert(key).second;
+}
 
 const KeptScore* EvalScorer::find(const std::string& key, bool greedy) const {
-  const KeptScore* kept = store_.find(key);
+  const KeptScore* kept = store_ ? store_->find(key) : nullptr;
   return kept != nullptr && greedy && kept->greedy.empty() ? nullptr : kept;
 }
 
@@ -102,20 +114,21 @@ void EvalScorer::score_missing(const std::vector<Question>& questions, const Que
   std::vector<ChoiceTokens> asked;
   std::set<std::string> seen;
   for (const auto q : group.members) {
-    if (find(keys[q], options.greedy) != nullptr || !seen.insert(keys[q]).second) continue;
+    if (find(keys[q], options.greedy) != nullptr || !seen.insert(keys[q]).second || counts_already(keys[q])) continue;
     missing.push_back(keys[q]);
     asked.push_back(behind_prefix(questions[q].tokens, group.prefix.size()));
   }
   if (asked.empty()) return;
   RankOptions behind = options;
   behind.prefix = group.prefix;
+  if (work_ != nullptr) return work_->add_scoring(model(), asked, behind);
   behind.on_scores = [&](std::size_t first, const std::vector<ChoiceScores>& scores, double seconds) {
     std::vector<std::pair<std::string, KeptScore>> kept;
     for (std::size_t i = 0; i < scores.size(); ++i) {
       const KeptScore score{scores[i].sums, scores[i].greedy, seconds / static_cast<double>(scores.size())};
       kept.emplace_back(missing[first + i], score);
     }
-    store_.add(kept);
+    store_->add(kept);
   };
   choice_scores(*base_.model, asked, behind);
 }
@@ -134,8 +147,13 @@ EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, con
   for (std::size_t q = 0; q < questions.size(); ++q) {
     const KeptScore* kept = find(keys[q], greedy);
     const std::size_t choices = questions[q].tokens.choices.size();
+    if (kept == nullptr && work_ != nullptr) {
+      scores.sums.emplace_back(choices, 0.0);
+      scores.greedy.emplace_back(greedy ? choices : 0, false);
+      continue;
+    }
     if (kept == nullptr || kept->sums.size() != choices || (greedy && kept->greedy.size() != choices)) {
-      fail(Category::Corruption, store_.file().string(),
+      fail(Category::Corruption, store_->file().string(),
            "holds scores that do not fit their example; remove the file to score anew");
     }
     scores.sums.push_back(kept->sums);
@@ -151,16 +169,18 @@ void EvalScorer::write_missing(const std::vector<Question>& prompts, const Quest
   std::vector<ChoiceTokens> asked;
   std::set<std::string> seen;
   for (const auto q : group.members) {
-    if (store_.find_text(keys[q]) != nullptr || !seen.insert(keys[q]).second) continue;
+    if (find_text(keys[q]) != nullptr || !seen.insert(keys[q]).second || counts_already(keys[q])) continue;
     missing.push_back(keys[q]);
     asked.push_back(prompts[q].tokens);
   }
+  if (asked.empty()) return;
   options.prefix = group.prefix;
+  if (work_ != nullptr) return work_->add_writing(model(), asked, options);
   options.on_written = [&](const std::vector<std::pair<std::size_t, WrittenText>>& written) {
     std::vector<std::pair<std::string, KeptText>> kept;
     for (const auto& one : written)
       kept.emplace_back(missing[one.first], KeptText{one.second.text, one.second.tokens, one.second.seconds});
-    store_.add_texts(kept);
+    store_->add_texts(kept);
   };
   write_texts(*base_.model, asked, options);
 }
@@ -177,8 +197,13 @@ EvalScorer::Texts EvalScorer::write(const std::vector<Question>& prompts, const 
   for (const auto& group : groups) write_missing(prompts, group, keys, options);
   Texts texts;
   for (const auto& key : keys) {
-    const KeptText* kept = store_.find_text(key);
-    if (kept == nullptr) fail(Category::Internal, store_.file().string(), "lacks a text that was written");
+    const KeptText* kept = find_text(key);
+    if (kept == nullptr && work_ != nullptr) {
+      texts.texts.emplace_back();
+      texts.tokens.push_back(1);  // the one that ends it
+      continue;
+    }
+    if (kept == nullptr) fail(Category::Internal, store_->file().string(), "lacks a text that was written");
     texts.texts.push_back(kept->text);
     texts.tokens.push_back(kept->tokens);
     texts.seconds += kept->seconds;

@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "adapters/core/peft.h"
+#include "cli/core/eval_work.h"
 #include "cli/core/job.h"
 #include "convert/merged_weights.h"
 #include "eval/in_context.h"
@@ -37,9 +40,10 @@ class EvalScorer {
  public:
   /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
   /// adapter, dtype, device and graft's version; they are the same whatever `batch_tokens`, as RankOptions has them.
-  /// Throws as ScoreStore.
+  /// With `work`, which outlives this, nothing is computed and no file made: what is not kept there yet is counted in
+  /// it, once, and answered with scores of 0 and empty texts. Throws as ScoreStore.
   EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
-             const std::filesystem::path& folder, std::int64_t batch_tokens);
+             const std::filesystem::path& folder, std::int64_t batch_tokens, EvalWork* work = nullptr);
 
   struct Scores {
     std::vector<std::vector<double>> sums;  ///< of every choice of every question
@@ -70,6 +74,8 @@ class EvalScorer {
 
  private:
   const KeptScore* find(const std::string& key, bool greedy) const;
+  const KeptText* find_text(const std::string& key) const;
+  bool counts_already(const std::string& key);
   void score_missing(const std::vector<Question>& questions, const QuestionGroup& group,
                      const std::vector<std::string>& keys, const RankOptions& options);
   void write_missing(const std::vector<Question>& prompts, const QuestionGroup& group,
@@ -79,7 +85,9 @@ class EvalScorer {
   const EvalAdapter* adapter_;
   FrozenAdapter frozen_;
   std::int64_t batch_tokens_;
-  ScoreStore store_;
+  EvalWork* work_;
+  std::set<std::string> counted_;    // keys of what is in work_
+  std::optional<ScoreStore> store_;  // none where work is only counted and nothing is kept
 };
 
 }  // namespace graft

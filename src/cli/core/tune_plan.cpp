@@ -2,18 +2,14 @@
 
 #include <algorithm>
 
-#include "base/clock.h"
 #include "base/memory.h"
-#include "cli/core/evaluation.h"
+#include "cli/core/evaluation_plan.h"
 #include "cli/core/tune_memory.h"
 #include "cli/core/tune_probe.h"
 #include "cli/core/tune_settings.h"
 
 namespace graft {
 namespace {
-
-constexpr std::int64_t kEvaluatedTokens = 1 << 13;  // four batches of rank classification
-constexpr std::size_t kWrittenPrompts = 32;         // one batch
 
 class Planner {
  public:
@@ -64,31 +60,11 @@ class Planner {
   }
 
   void add_evaluation(TunePlan& plan) const {
-    Job part = job_;
-    auto& held_out = part.templates.front().held_out;
-    auto& neutral = part.templates.front().neutral;
     plan.writes = job_.task.generates();
     // As the run does it: the base before, the adapter after, and as often as it is told in between.
     const std::int64_t during = settings_.eval_every > 0 ? settings_.steps / settings_.eval_every : 0;
     plan.evaluations = 2 * static_cast<std::int64_t>(job_.templates.size()) + during;
-    std::int64_t all = 0, taken = 0;
-    const ModelConfig& config = job_.model->config();
-    for (const auto& example : held_out) all += computed_tokens(example, config);
-    std::size_t count = 0;
-    const std::size_t most = plan.writes ? kWrittenPrompts : held_out.size();
-    while (count < std::min(most, held_out.size()) && (plan.writes || taken < kEvaluatedTokens))
-      taken += computed_tokens(held_out[count++], config);
-    const double share = plan.writes ? static_cast<double>(count) / static_cast<double>(held_out.size())
-                                     : static_cast<double>(taken) / static_cast<double>(all);
-    held_out.resize(count);
-    if (!neutral.empty()) neutral.resize(count);
-    const auto began = Clock::now();
-    if (plan.writes) {
-      write_held_out(part, nullptr, "plan");
-    } else {
-      rank_in(part, part.templates.front(), nullptr, "plan");
-    }
-    plan.evaluate_seconds = seconds_since(began) / share;
+    plan.evaluate_seconds = evaluation_seconds(job_, nullptr);
   }
 
   const Job& job_;

@@ -1,0 +1,47 @@
+// What a command would take, as `graft plan` tells it.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "arch/core/model.h"
+#include "cli/core/tune_memory.h"
+
+namespace graft {
+
+/// A stretch of work.
+struct PlannedPart {
+  std::string name;  ///< "scoring"
+  double seconds = 0;
+  std::string detail;  ///< "300 questions, 51,200 tokens"
+};
+
+struct WorkPlan {
+  std::int64_t memory = 0;        ///< bytes resident at the peak
+  std::int64_t weight_bytes = 0;  ///< of the model, in memory or mapped
+  std::int64_t available = 0;     ///< bytes that the process may have
+  std::string saving;             ///< what is done to take no more: MemoryChoice::text(); empty: nothing
+  double load_seconds = 0;
+  std::vector<PlannedPart> parts;                     ///< in their order
+  std::vector<MemoryChange> changes;                  ///< what would take less, where it does not fit
+  nlohmann::json figures = nlohmann::json::object();  ///< of this command alone, for JSON
+
+  bool fits() const { return memory <= available; }
+  /// Whether an estimate of so much leaves no doubt that it fits.
+  bool has_room_for(std::int64_t bytes) const;
+  double seconds() const;
+};
+
+/// A plan for what is done with `model` in the memory that can be had now.
+WorkPlan begin_plan(const Model& model, double load_seconds);
+
+/// Adds what `option` ("--weights q4_0"), blocks of 4.5 bits in place of dense matrices, would take. Nothing where the
+/// model has blocks.
+void add_blocks(WorkPlan& plan, const Model& model, const std::string& option);
+
+/// On standard output: as a person reads it, or as one JSON object.
+void print_plan(const WorkPlan& plan, bool json);
+
+}  // namespace graft
