@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/columns.h"
+#include "cli/core/comparison_plan.h"
 #include "cli/core/comparison_run.h"
 #include "cli/core/job.h"
 #include "cli/core/mixture.h"
@@ -30,13 +31,14 @@ struct Arguments : JobArguments {
   std::string comparison;
   std::vector<std::int64_t> sizes;  // training examples a class
   std::int64_t seeds = 3, first_seed = 0, together = 0;
+  std::string memory;
 };
 
 Arguments arguments;
 const CLI::App* options = nullptr;
 
 void declare(CLI::App& app) {
-  options = &app;
+  app.callback([&app] { options = &app; });  // graft plan declares them too
   Arguments& a = arguments;
   a.recipe.clear();
   add_tasks_options(app, a);
@@ -55,9 +57,14 @@ void declare(CLI::App& app) {
       ->check(count_from(0));
   app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
   app.add_option("--steps", a.steps, "training steps of every variant")->check(count_from(1));
-  app.add_option("--together", a.together,
-                 "runs that train in the same passes over the model (default: the seeds of one variant)")
-      ->check(count_from(1));
+  auto* together =
+      app.add_option("--together", a.together,
+                     "runs that train in the same passes over the model (default: the seeds of one variant)")
+          ->check(count_from(1));
+  app.add_option("--memory", a.memory,
+                 "resident memory that each run may take, e.g. 8GiB, by what graft tune --memory does; runs then train "
+                 "one by one")
+      ->excludes(together);
   app.add_option("--set", a.sets, "a setting of every variant, as in graft tune");
   app.add_option("--output", a.output, "folder of the comparison; an interrupted one there goes on")->required();
 }
@@ -163,17 +170,23 @@ void print_table(const ComparisonReport& report) {
   print_columns(lines);
 }
 
+Comparison comparison_asked() {
+  Comparison comparison = comparison_of(arguments);
+  if (!arguments.recipe.empty()) comparison.recipe = arguments.recipe;
+  return comparison;
+}
+
 int run() {
   const Arguments& a = arguments;
   const std::time_t started = std::time(nullptr);
-  Comparison comparison = comparison_of(a);
-  if (!a.recipe.empty()) comparison.recipe = a.recipe;
+  const MemoryBudget budget = memory_budget(a.memory);
+  const Comparison comparison = comparison_asked();
   const std::vector<PlannedRun> plan = plan_of(a, comparison);
   refuse_twice(plan);
   const fs::path home = a.output;
   if (!fs::exists(home / "runs")) refuse_occupied(home);
   make_folder(home / "runs");
-  const auto failures = run_all(plan, static_cast<std::size_t>(a.together));
+  const auto failures = run_all(plan, static_cast<std::size_t>(a.together), budget);
   const auto measured = measured_runs(plan);
   ComparisonReport report = compared(plan, measured, failures, home);
   report.model = a.model;
@@ -190,12 +203,20 @@ int run() {
   return failures.empty() ? 0 : 1;
 }
 
+void plan(bool json) {
+  const MemoryBudget budget = memory_budget(arguments.memory);
+  const std::vector<PlannedRun> runs = plan_of(arguments, comparison_asked());
+  refuse_twice(runs);
+  print_plan(plan_comparison(runs, static_cast<std::size_t>(arguments.together), budget), json);
+}
+
 }  // namespace
 
 namespace cli {
 extern const Verb compare;
 const Verb compare{
-    "compare", "methods × tasks × numbers of examples × seeds: one command, one report",
+    "compare",
+    "methods × tasks × numbers of examples × seeds: one command, one report",
     "  graft compare --model SmolLM2.gguf --comparison methods-cpu --task bbc_news --data articles/ --shots 8 "
     "--eval-rows 200 --seeds 3 --output runs/methods\n"
     "  graft compare --model ./t0 --comparison tfew-methods --task rte --task cb --task copa --data 'few-shot/{task}' "
@@ -206,6 +227,8 @@ const Verb compare{
     "--shots 4,8,16,32 --seeds 5 --output runs/curve\n"
     "  graft compare --model ./smollm2 --comparison lora-ranks --data mine.csv --text-column text --label-column label "
     "--shots 8 --output runs/ranks\n",
-    declare, run};
+    declare,
+    run,
+    plan};
 }  // namespace cli
 }  // namespace graft

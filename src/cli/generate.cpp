@@ -10,6 +10,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "adapters/core/peft.h"
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #include "cli/core/options.h"
 #include "cli/core/profiling.h"
 #include "cli/core/verb.h"
+#include "cli/core/writing_plan.h"
 #include "convert/merged_weights.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
@@ -261,28 +263,61 @@ void drop_idle_speculation(const Model& model, GenerateOptions& options) {
   options.speculation = {};
 }
 
-int run() {
-  const auto tokenizer = open_tokenizer(arguments.model);
-  GenerateOptions options = options_of(*tokenizer);
-  const bool conversation = arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
-  const auto requests = conversation ? std::vector<Request>() : read_requests(*tokenizer);
-  const auto model = load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights));
-  refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
-  check(requests, model->config().vocab_size);
-  LoadedAdapter loaded;
-  if (!arguments.adapter.empty()) {
-    loaded = load_adapter(arguments.adapter, *model);
-    fmt::print(stderr, "{}: {} adapter, {} tensors\n", arguments.adapter, loaded.method, loaded.tensors);
+bool asks_for_conversation() {
+  return arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
+}
+
+// What run() and plan() begin with.
+class Opened {
+ public:
+  explicit Opened(bool conversation)
+      : tokenizer(open_tokenizer(arguments.model)),
+        options(options_of(*tokenizer)),
+        requests(conversation ? std::vector<Request>() : read_requests(*tokenizer)),
+        model(load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights))) {
+    refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
+    check(requests, model->config().vocab_size);
+    if (!arguments.adapter.empty()) {
+      loaded_ = load_adapter(arguments.adapter, *model);
+      fmt::print(stderr, "{}: {} adapter, {} tensors\n", arguments.adapter, loaded_.method, loaded_.tensors);
+    }
+    options.slots = frozen_.emplace(*model, loaded_.adapter.get()).slots();
+    drop_idle_speculation(*model, options);
+    slot = options.slots.empty() ? -1 : 0;
   }
-  const FrozenAdapter frozen(*model, loaded.adapter.get());
-  options.slots = frozen.slots();
-  drop_idle_speculation(*model, options);
-  const std::int32_t slot = options.slots.empty() ? -1 : 0;
-  return conversation ? converse(*model, *tokenizer, options, slot) : write_on(*model, requests, options, slot);
+  Opened(const Opened&) = delete;  // the options refer to its parts
+
+  const std::shared_ptr<const Tokenizer> tokenizer;
+  GenerateOptions options;
+  const std::vector<Request> requests;
+  const std::unique_ptr<Model> model;
+  std::int32_t slot = -1;
+
+ private:
+  LoadedAdapter loaded_;
+  std::optional<FrozenAdapter> frozen_;
+};
+
+int run() {
+  const bool conversation = asks_for_conversation();
+  const Opened opened(conversation);
+  return conversation ? converse(*opened.model, *opened.tokenizer, opened.options, opened.slot)
+                      : write_on(*opened.model, opened.requests, opened.options, opened.slot);
+}
+
+void plan(bool json) {
+  if (asks_for_conversation())
+    fail(Category::InvalidArgument, "--chat",
+         "without a prompt is a conversation, whose length nobody knows; give one");
+  const auto began = Clock::now();
+  const Opened opened(false);
+  const double load_seconds = seconds_since(began);
+  const auto prompts = prompts_of(opened.requests, opened.slot);
+  print_plan(plan_writing(*opened.model, prompts, opened.options, load_seconds), json || arguments.json);
 }
 
 void declare(CLI::App& app) {
-  command = &app;
+  app.callback([&app] { command = &app; });  // graft plan declares them too
   app.add_option("--model", arguments.model, "model folder or .gguf file")->required();
   app.add_option("--adapter", arguments.adapter, kAdapterFiles);
   auto* text = app.add_option("--prompt", arguments.prompt, "the text to go on from (default: standard input)");
@@ -348,7 +383,8 @@ void declare(CLI::App& app) {
 namespace cli {
 extern const Verb generate;
 const Verb generate{
-    "generate", "let a model write a text on",
+    "generate",
+    "let a model write a text on",
     "  graft generate --model SmolLM2.gguf --prompt \"The capital of France is\"\n"
     "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop $'\\n'\n"
     "  graft generate --model my-model --prompt \"Once\" --temperature 0.8 --top-p 0.95 --samples 4 --seed 1\n"
@@ -357,6 +393,8 @@ const Verb generate{
     "  graft generate --model SmolLM2.gguf --chat --prompt \"What is the capital of France?\"\n"
     "  graft generate --model SmolLM2.gguf --chat --system \"You answer in rhymes.\"\n"
     "  echo \"Dear\" | graft generate --model my-model --json\n",
-    declare, run};
+    declare,
+    run,
+    plan};
 }  // namespace cli
 }  // namespace graft

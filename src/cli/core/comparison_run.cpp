@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -12,11 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The report is the last file of a run.
-bool finished(const PlannedRun& run) {
-  return fs::exists(fs::path(run.config.run.output) / "report.html");
-}
-
 std::string told(const PlannedRun& run) {
   return fmt::format("{}, {}, {}seed {}", run.task, run.variant,
                      run.shots > 0 ? fmt::format("{} shots, ", run.shots) : "", run.seed);
@@ -24,7 +20,8 @@ std::string told(const PlannedRun& run) {
 
 class Runner {
  public:
-  Runner(const std::vector<PlannedRun>& plan, std::size_t together) : plan_(plan), together_(together) {}
+  Runner(const std::vector<PlannedRun>& plan, std::size_t together, const MemoryBudget& budget)
+      : plan_(plan), together_(together), budget_(budget) {}
 
   std::map<std::string, std::string> run() {
     for (const auto& planned : plan_) {
@@ -48,15 +45,11 @@ class Runner {
   };
 
   bool shares_pass(const PlannedRun& planned) const {
+    if (budget_.asked) return false;
     const PlannedRun& first = *pass_.front().planned;
     if (base_key(planned.config) != base_key(first.config)) return false;
     if (together_ > 0) return pass_.size() < together_;
     return planned.task == first.task && planned.variant == first.variant && planned.shots == first.shots;
-  }
-
-  static std::string base_key(const RunConfig& config) {
-    return fmt::format("{}\n{}\n{}\n{}", config.model.path, config.model.weights, config.model.dtype,
-                       config.train.precision);
   }
 
   std::unique_ptr<TuneRun> open(const PlannedRun& planned) {
@@ -66,9 +59,17 @@ class Runner {
       base_of_ = base_key(planned.config);
     }
     std::fprintf(stderr, "[%td of %zu] %s\n", &planned - plan_.data() + 1, plan_.size(), told(planned).c_str());
-    auto run = std::make_unique<TuneRun>(open_job(planned.config, base_));
+    Job job = open_job(planned.config, base_);
+    if (budget_.asked) make_fit(job);
+    auto run = std::make_unique<TuneRun>(std::move(job));
     run->begin(same_questions(planned));
     return run;
+  }
+
+  void make_fit(Job& job) const {
+    const MemoryFit fit = fit_memory(job, budget_, /*trains=*/steps_left(job.config) > 0);
+    refuse_unfitting(fit);
+    fmt::print(stderr, "{}\n", told(fit));
   }
 
   // Folders of runs on the same task and seed, to whose held-out examples the base model has answered already.
@@ -125,6 +126,7 @@ class Runner {
 
   const std::vector<PlannedRun>& plan_;
   std::size_t together_;
+  MemoryBudget budget_;
   Base base_;
   std::string base_of_;
   std::vector<Member> pass_;
@@ -133,9 +135,20 @@ class Runner {
 
 }  // namespace
 
-std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together) {
+// The report is the last file of a run.
+bool finished(const PlannedRun& run) {
+  return fs::exists(fs::path(run.config.run.output) / "report.html");
+}
+
+std::string base_key(const RunConfig& config) {
+  return fmt::format("{}\n{}\n{}\n{}", config.model.path, config.model.weights, config.model.dtype,
+                     config.train.precision);
+}
+
+std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together,
+                                           const MemoryBudget& budget) {
   for (const auto& planned : plan) refuse_other_run(planned.config);  // before hours of work on others
-  return Runner(plan, together).run();
+  return Runner(plan, together, budget).run();
 }
 
 }  // namespace graft

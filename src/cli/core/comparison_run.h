@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/core/tune_memory.h"
 #include "config/run_config.h"
 #include "report/comparison.h"
 
@@ -24,11 +25,19 @@ struct PlannedRun {
   std::int64_t shots = 0;  ///< training examples a class, where several numbers are compared; else 0
 };
 
+/// Whether nothing of it is left to do.
+bool finished(const PlannedRun& run);
+
+/// What the base model of a run follows from: runs with the same share one.
+std::string base_key(const RunConfig& config);
+
 /// Runs all that are not finished, in order. Neighbours of one task, variant and number of examples (with `together`
 /// above 0: any up to that many neighbours on one base) share their training passes, unless they replace base
-/// parameters. A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
-/// TuneRun and train() do, Cancelled too: what is done is kept, and the same call goes on.
-std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together);
+/// parameters. Under a `budget` that was asked for every run trains by itself and is made to fit as by fit_memory().
+/// A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
+/// TuneRun, train() and refuse_unfitting() do, Cancelled too: what is done is kept, and the same call goes on.
+std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together,
+                                           const MemoryBudget& budget);
 
 /// What a comparison tells of "before" or "after" in a summary.json: of accuracy the median over the templates where
 /// several are in use, as the T-Few paper reports it. Nothing where that is not measured.

@@ -1,0 +1,18 @@
+// What `graft generate` would take, from reading its prompts and writing a few tokens beforehand.
+#pragma once
+
+#include <vector>
+
+#include "cli/core/work_plan.h"
+#include "generate/decode.h"
+
+namespace graft {
+
+/// Of writing all `prompts` on in one batch, each to options.max_new_tokens or the end of the context, after
+/// `load_seconds` of loading: texts that end sooner take less. Reads the prompts (of more than 8,192 tokens in all the
+/// beginning of each) and writes 16 tokens behind each, without speculation; where the whole would not fit, behind the
+/// first prompt alone. Throws as generate(), and Cancelled on Ctrl-C.
+WorkPlan plan_writing(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
+                      double load_seconds);
+
+}  // namespace graft
