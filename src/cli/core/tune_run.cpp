@@ -100,6 +100,17 @@ void TuneRun::announce() const {
   }
 }
 
+void TuneRun::estimate(std::int64_t memory) {
+  pace_.emplace(job_, settings_, *adapter_, method_.name(), steps_left(job_.config), memory);
+  tell_pace(pace_->told_before());
+}
+
+void TuneRun::tell_pace(const std::string& line) {
+  if (line.empty()) return;
+  if (progress_) progress_->finish();
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
 // A run goes on with the model and the examples it began with, or not at all.
 void TuneRun::write_train() {
   const auto examples = training_examples(job_);
@@ -178,6 +189,7 @@ void TuneRun::record_step(const StepReport& step) {
   folder_.append({step.step, step.loss, step.parts, step.lr, trained_.seconds, trained_.tokens, {}, step.examples});
   if (progress_) progress_->update(step.step, fmt::format("loss {:.3f}", step.loss));
   if (profile_) profile_->step_done();
+  if (pace_) tell_pace(pace_->hear(step, before_ ? before_->seconds : 0));
 }
 
 Training TuneRun::training(const std::string& progress) {
@@ -290,6 +302,7 @@ std::string TuneRun::generate_command() const {
 
 void TuneRun::close() {
   if (profile_) profile_->close();
+  if (pace_) pace_->keep(after_ ? after_->seconds : 0);
   if (after_) {
     for (const auto& metric : job_.task.metrics) {
       const auto count =

@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/profiling.h"
+#include "cli/core/run_pace.h"
 #include "cli/core/tune_report.h"
 #include "corpus/contamination.h"
 #include "report/run_folder.h"
@@ -37,6 +38,9 @@ class TuneRun {
 
   /// Says on standard error what will be done, with notes on what may surprise.
   void announce() const;
+  /// Says how long it will take and that it may have `memory` bytes at its peak (0: not known): now where earlier runs
+  /// on this machine tell, else after its first steps. close() then keeps how fast it was for later ones.
+  void estimate(std::int64_t memory);
   /// Writes the training examples and lets the base model answer the held-out ones, once: where this run's folder or
   /// one of `others` has its answers they are read. Throws InvalidArgument where the run began on other examples.
   void begin(const std::vector<std::filesystem::path>& others = {});
@@ -57,6 +61,7 @@ class TuneRun {
   void go_on_from(std::int64_t step);
   double evaluate_during(std::int64_t step);
   void record_step(const StepReport& step);
+  void tell_pace(const std::string& line);
   void save();
   void record() const;
   bool has_adapter_file() const { return method_.has_adapter_file(); }
@@ -74,6 +79,7 @@ class TuneRun {
   std::string verb_;
   std::unique_ptr<Progress> progress_;
   std::optional<StepProfile> profile_;
+  std::optional<RunPace> pace_;
   std::time_t started_ = std::time(nullptr);
   std::optional<Evaluation> before_, after_;
   std::optional<Overlap> overlap_;

@@ -1,0 +1,57 @@
+// How long a run of `graft tune` will go on: told at its start where an earlier run on this machine says how fast such
+// runs are, else from its first steps.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/core/job.h"
+#include "train/loop.h"
+
+namespace graft {
+
+/// What runs reach in a second. 0: not known.
+struct RunRates {
+  double training = 0;  ///< FLOPs of training_flops(), of steps behind the first
+  double scoring = 0;   ///< FLOPs of inference_flops(), or where texts are written the texts
+};
+
+/// Rates by what they follow from, in the file graft/rates.json of the user's cache folder. A file that cannot be read
+/// or written is as none: a rate can be measured again.
+std::optional<RunRates> kept_rates(const std::string& key);
+void keep_rates(const std::string& key, const RunRates& rates);
+
+class RunPace {
+ public:
+  /// Of a run with `steps` steps to make and at most `memory` bytes at its peak (0: not known). Job and adapter outlive
+  /// this.
+  RunPace(const Job& job, const TrainSettings& settings, const Adapter& adapter, const std::string& method,
+          std::int64_t steps, std::int64_t memory);
+
+  /// The estimate in one line, by the rates of an earlier run on this machine; empty where there are none.
+  std::string told_before() const;
+  /// Hears of every step that this process makes. The estimate by the first of them, once, where told_before() had
+  /// none; else empty. `scoring_seconds`: of the evaluation before training; 0: there was none.
+  std::string hear(const StepReport& step, double scoring_seconds);
+  /// Keeps the rates of this run for later ones. `scoring_seconds`: of the evaluation after training, as above. Keeps
+  /// nothing of fewer than three steps.
+  void keep(double scoring_seconds) const;
+
+ private:
+  std::string line(const char* begin, const RunRates& rates, double evaluations, std::int64_t steps,
+                   const char* end) const;
+  double measured_rate() const { return measured_seconds_ > 0 ? measured_flops_ / measured_seconds_ : 0; }
+
+  const Job& job_;
+  const Adapter& adapter_;
+  std::string key_;
+  std::int64_t steps_, memory_;
+  double step_flops_ = 0;   // mean
+  double scoring_ = 0;      // of one evaluation in all templates, in the units of RunRates
+  double evaluations_ = 0;  // of this run, in these
+  std::int64_t heard_ = 0;
+  double measured_flops_ = 0, measured_seconds_ = 0;
+};
+
+}  // namespace graft
