@@ -230,6 +230,18 @@ TEST_F(Compare, OneNumberOfExamplesIsNoCurve) {
   expect_refused(run({"runs", "plot", "out"}), 2, {"out", "nothing to draw", "--shots 4,8,16"});
 }
 
+TEST_F(Compare, EveryRunKeepsToItsMemory) {
+  const Outcome end = run(compare({"--method", "ia3", "--memory", "1TB"}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.err.find("memory: everything is kept, at most "), std::string::npos) << end.err;
+  EXPECT_EQ(end.err.find("together"), std::string::npos) << end.err;  // their memory would be one sum
+  EXPECT_EQ(finished().size(), 2u);
+  fs::remove_all(out());
+  expect_refused(run(compare({"--method", "ia3", "--memory", "10MiB"})), 7, {"--memory", "what fits: --memory "});
+  expect_refused(run(compare({"--method", "ia3", "--memory", "1TB", "--together", "2"})), 2, {"--together"});
+  expect_refused(run(compare({"--method", "ia3", "--memory", "much"})), 2, {"--memory", "8GiB"});
+}
+
 TEST_F(Compare, OtherSettingsAreRefused) {
   ASSERT_EQ(run(compare({"--comparison", "few.yaml", "--variant", "plain"})).code, 0);
   expect_refused(run(compare({"--comparison", "few.yaml", "--variant", "plain"}, "7")), 2,

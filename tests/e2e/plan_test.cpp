@@ -1,5 +1,6 @@
 // graft plan, beside the run that it foretells; and what graft tune --profile leaves.
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -22,10 +23,25 @@ class Plan : public Topics {
     return tune_words(first, own);
   }
 
-  json planned(const Words& more) const {
-    const Outcome end = run(with({"plan", "--json"}, more));
+  json planned(const Words& more) const { return plan_of(with({}, more)); }
+  /// Of any command.
+  json plan_of(const Words& command) const {
+    Words words = {"plan", "--json"};
+    words.insert(words.end(), command.begin(), command.end());
+    const Outcome end = run(words);
     EXPECT_EQ(end.code, 0) << end.err;
-    return json::parse(end.out);
+    const json plan = json::parse(end.out);
+    EXPECT_EQ(plan.at("fits"), true);
+    EXPECT_TRUE(plan.at("changes").empty());
+    for (const char* figure : {"memory_bytes", "available_bytes", "seconds"})
+      EXPECT_GT(plan.at(figure).get<double>(), 0) << figure;
+    return plan;
+  }
+  void expect_words(Words command, const Words& parts) const {
+    command.insert(command.begin(), "plan");
+    const Outcome end = run(command);
+    ASSERT_EQ(end.code, 0) << end.err;
+    for (const auto& part : parts) EXPECT_NE(end.out.find(part), std::string::npos) << part << " in\n" << end.out;
   }
   std::set<fs::path> files() const {
     std::set<fs::path> found;
@@ -69,6 +85,135 @@ TEST_F(Plan, SlipsAreTold) {
   expect_refused(run(with({"plan"}, {"--profile"})), 2, {"--profile", "graft tune"});
   expect_refused(run(with({"plan"}, {"--method", "loar"})), 2, {"did you mean 'lora'?"});
   EXPECT_FALSE(fs::exists(folder() / "run"));
+}
+
+TEST_F(Plan, PredictingTellsItsRows) {
+  ASSERT_EQ(run(with({}, {"--steps", "2"})).code, 0);
+  const auto before = files();
+  const Words command = {"predict", "--run", "run", "--data", "rows.jsonl", "--output", "answers.jsonl"};
+  const json plan = plan_of(command);
+  EXPECT_EQ(plan.at("rows"), 40);
+  EXPECT_GT(plan.at("tokens").get<double>(), 40);
+  EXPECT_GT(plan.at("answer_seconds").get<double>(), 0);
+  expect_words(command, {"memory    ", "answering ", "40 rows", "in all    "});
+  EXPECT_EQ(files(), before);
+}
+
+// What it counts is what is then scored, and what was scored is no work any more.
+TEST_F(Plan, AnEvaluationTellsWhatIsLeftToScore) {
+  const Words command = {"eval",    "--model", "model",       "--task", "topics.yaml", "--data", "rows.jsonl",
+                         "--shots", "0,1",     "--eval-rows", "12",     "--output",    "out"};
+  const auto before = files();
+  const json plan = plan_of(command);
+  expect_words(command, {"memory    ", "scoring   ", " questions, ", "in all    "});
+  EXPECT_EQ(files(), before);
+  EXPECT_GT(plan.at("score_seconds").get<double>(), 0);
+  ASSERT_EQ(run(command).code, 0);
+  std::size_t scored = 0;
+  for (const auto& entry : fs::directory_iterator(folder() / "out/scores"))
+    scored += lines_of(entry.path()).size() - 1;  // but the first line, which says whose they are
+  EXPECT_EQ(plan.at("questions"), scored);
+  const auto after = files();
+  const json again = plan_of(command);
+  EXPECT_EQ(again.at("questions"), 0);
+  EXPECT_EQ(files(), after);
+}
+
+TEST_F(Plan, AnEvaluationOfTextsTellsItsTexts) {
+  write_file(folder() / "short.yaml",
+             "name: short\nformat: jsonl\nsplits: {pool: .}\nmetrics: [rougeL]\ntemplates:\n"
+             "  - {prompt: \"{text}:\", target: \" {label}\"}\n");
+  const Words command = {"eval",
+                         "--model",
+                         "model",
+                         "--task",
+                         "short.yaml",
+                         "--data",
+                         "rows.jsonl",
+                         "--eval-rows",
+                         "6",
+                         "--set",
+                         "generation.max_new_tokens=4",
+                         "--output",
+                         "out"};
+  const json plan = plan_of(command);
+  EXPECT_EQ(plan.at("texts"), 6);
+  EXPECT_GT(plan.at("questions").get<int>(), 0);
+  expect_words(command, {"writing   ", "6 texts"});
+  EXPECT_FALSE(fs::exists(folder() / "out"));
+}
+
+TEST_F(Plan, WritingTellsItsTokens) {
+  const Words command = {"generate", "--model", "model", "--prompt", "goal", "--samples", "3", "--max-new-tokens", "8"};
+  const json plan = plan_of(command);
+  EXPECT_EQ(plan.at("texts"), 3);
+  EXPECT_EQ(plan.at("written_tokens"), 24);
+  EXPECT_GE(plan.at("read_tokens").get<int>(), 3);
+  for (const char* figure : {"read_seconds", "write_seconds"}) EXPECT_GT(plan.at(figure).get<double>(), 0) << figure;
+  expect_words(command, {"memory    ", "reading   ", "writing   ", "3 texts of at most 8 tokens"});
+  // No text goes beyond the context of 128.
+  EXPECT_LE(plan_of({"generate", "--model", "model", "--prompt", "goal", "--max-new-tokens", "1000"})
+                .at("written_tokens")
+                .get<int>(),
+            128);
+}
+
+TEST_F(Plan, AComparisonTellsTheRunsThatAreLeft) {
+  const Words command = {
+      "compare",     "--model", "model",    "--task",  "topics.yaml", "--data",   "rows.jsonl",
+      "--method",    "ia3",     "--method", "lora",    "--recipe",    "tfew-cpu", "--shots",
+      "3",           "--seeds", "2",        "--steps", "4",           "--set",    "train.precision=float32",
+      "--eval-rows", "8",       "--output", "out"};
+  const auto before = files();
+  const json plan = plan_of(command);
+  EXPECT_EQ(files(), before);
+  EXPECT_EQ(plan.at("runs"), 4);
+  EXPECT_EQ(plan.at("runs_left"), 4);
+  for (const char* figure : {"train_seconds", "evaluate_seconds"}) EXPECT_GT(plan.at(figure).get<double>(), 0);
+  expect_words(command, {"training  ", "4 of 4 runs are left, of 2 kinds", "scoring   "});
+  ASSERT_EQ(run(command).code, 0);
+  Words more = command;
+  more.insert(more.end(), {"--method", "layernorm"});
+  const json again = plan_of(more);
+  EXPECT_EQ(again.at("runs"), 6);
+  EXPECT_EQ(again.at("runs_left"), 2);
+}
+
+// Where what was measured is kept, for as long as this lives.
+class CacheIn {
+ public:
+  explicit CacheIn(const fs::path& folder) { ::setenv("XDG_CACHE_HOME", folder.c_str(), 1); }
+  ~CacheIn() { ::setenv("XDG_CACHE_HOME", "/dev/null", 1); }
+  CacheIn(const CacheIn&) = delete;
+};
+
+TEST_F(Plan, ARunTellsItsTimeByTheLastOneOfItsKind) {
+  const CacheIn cache(folder() / "cache");
+  const auto tune = [&] {
+    fs::remove_all(folder() / "run");
+    const Outcome end = run(with({}, {"--steps", "6"}));
+    EXPECT_EQ(end.code, 0) << end.err;
+    return end.err;
+  };
+  const std::string first = tune();
+  EXPECT_NE(first.find("estimate: another "), std::string::npos) << first;
+  EXPECT_NE(first.find("of memory, if it goes on as it began"), std::string::npos) << first;
+  const std::string second = tune();
+  EXPECT_NE(second.find("estimate: about "), std::string::npos) << second;
+  EXPECT_NE(second.find("if it is as fast as the last such run on this machine"), std::string::npos) << second;
+  EXPECT_EQ(second.find("estimate: another "), std::string::npos) << second;
+  EXPECT_LT(second.find("estimate: about "), second.find("before: ")) << second;
+  // A file that holds nothing of use is as none.
+  write_file(folder() / "cache/graft/rates.json", "{\"");
+  EXPECT_NE(tune().find("estimate: another "), std::string::npos);
+}
+
+TEST_F(Plan, WhereNothingCanBeKeptARunEndsAsEver) {
+  write_file(folder() / "cache", "a file");
+  const CacheIn cache(folder() / "cache");
+  const Outcome end = run(with({}, {"--steps", "4"}));
+  EXPECT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.err.find("estimate: another "), std::string::npos) << end.err;
 }
 
 TEST_F(Plan, AProfileIsOfTheStepsBehindTheSecond) {
