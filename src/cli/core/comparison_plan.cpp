@@ -101,7 +101,17 @@ class ComparisonPlanner {
     plan_.memory = memory;
     plan_.saving = fit.choice.keeps_everything() ? "" : fit.choice.text();
     plan_.changes = fit.changes;
+    if (!budget_.asked && !plan_.has_room_for(alone)) add_budget(job);
     if (members > 1) plan_.changes.push_back({"--together 1", alone, plan_.has_room_for(alone)});
+  }
+
+  // What runs would do that are told to keep to what can be had.
+  void add_budget(Job job) {
+    const MemoryFit fit = fit_memory(job, budget_);
+    job.model->parameters().residency().stream(false);
+    if (fit.choice.keeps_everything()) return;
+    plan_.changes.push_back({fmt::format("--memory {}MiB", budget_.bytes >> 20), fit.choice.bytes, fit.choice.fits});
+    plan_.changes.insert(plan_.changes.end(), fit.changes.begin(), fit.changes.end());
   }
 
   void add(const PlannedRun& run) {
