@@ -1,5 +1,6 @@
 #include "cli/core/writing_plan.h"
 
+#include <c10/core/ScalarType.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -64,7 +65,7 @@ class WritingPlanner {
   std::int64_t new_tokens(std::int64_t prompt) const {
     const std::int64_t context = model_.config().max_positions, most = options_.max_new_tokens;
     if (model_.encoder_decoder() || context <= 0) return most;
-    return std::clamp<std::int64_t>(context - prompt + 1, 1, most);
+    return std::max<std::int64_t>(1, std::min(context - prompt + 1, most));
   }
 
   // Of decoders: an encoder–decoder's keys and values are few.
