@@ -24,10 +24,11 @@ def lines(file):
         return [json.loads(line) for line in opened]
 
 
-def parser(description, data, steps):
+def parser(description, data, steps, needed=True):
+    """`needed`: whether a model and data have to be named."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--model", required=True, help="for graft: .gguf file or folder")
-    result.add_argument("--data", required=True, help=data)
+    result.add_argument("--model", required=needed, help="for graft: .gguf file or folder")
+    result.add_argument("--data", required=needed, help=data)
     result.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
     result.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
     result.add_argument("--graft", default=HOUSE / "build/dev/bin/graft")
