@@ -24,13 +24,14 @@ def lines(file):
         return [json.loads(line) for line in opened]
 
 
-def parser(description, data, steps, needed=True):
-    """`needed`: whether a model and data have to be named."""
+def parser(description, data, steps, needed=True, peer=True):
+    """`needed`: whether a model and data have to be named; `peer`: whether there is one."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--model", required=needed, help="for graft: .gguf file or folder")
     result.add_argument("--data", required=needed, help=data)
-    result.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
-    result.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
+    if peer:
+        result.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
+        result.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
     result.add_argument("--graft", default=HOUSE / "build/dev/bin/graft")
     result.add_argument("--seeds", type=int, default=1)
     result.add_argument("--first-seed", type=int, default=0)
