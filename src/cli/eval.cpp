@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 
+#include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/eval_adapters.h"
@@ -308,6 +309,7 @@ Json results_head(const Arguments& a, const Planned& planned, const Base& base, 
                   const std::string& started) {
   const Model& model = *base.model;
   return {{"graft", GRAFT_VERSION},
+          {"commit", build_commit()},
           {"command", command_line(*options)},
           {"started", started},
           {"model",
@@ -326,7 +328,7 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   EvaluationReport report;
   report.model = a.model;
   report.started = head.at("started").get<std::string>();
-  report.version = GRAFT_VERSION;
+  report.version = build_version();
   const Json& model = head.at("model");
   report.reproducibility = {{"base weights", "sha256 " + model.at("sha256").get<std::string>()},
                             {"model settings", "sha256 " + model.at("settings_sha256").get<std::string>()},

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "adapters/core/peft.h"
+#include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -228,7 +229,9 @@ void TuneRun::save() {
 }
 
 nlohmann::json TuneRun::summary() const {
-  nlohmann::json result = {{"steps", settings_.steps},
+  nlohmann::json result = {{"graft", GRAFT_VERSION},
+                           {"commit", build_commit()},
+                           {"steps", settings_.steps},
                            {"train_seconds", trained_.seconds},
                            {"train_tokens", trained_.tokens},
                            {"load_seconds", job_.load_seconds},
