@@ -162,6 +162,9 @@ void print_table(const ComparisonReport& report) {
     lines.push_back(line);
   }
   print_columns(lines);
+  for (const auto& task : report.tasks) {
+    if (!task.overlap.empty()) fmt::print("{}: {}\n", task.name, task.overlap);
+  }
 }
 
 int run() {
