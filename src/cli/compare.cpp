@@ -9,6 +9,7 @@
 #include <set>
 
 #include "adapters/core/combination.h"
+#include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/columns.h"
@@ -161,6 +162,9 @@ void print_table(const ComparisonReport& report) {
     lines.push_back(line);
   }
   print_columns(lines);
+  for (const auto& task : report.tasks) {
+    if (!task.overlap.empty()) fmt::print("{}: {}\n", task.name, task.overlap);
+  }
 }
 
 int run() {
@@ -179,7 +183,7 @@ int run() {
   report.model = a.model;
   report.description = comparison.description;
   report.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(started));
-  report.version = GRAFT_VERSION;
+  report.version = build_version();
   report.reproducibility = {{"Recipe", comparison.recipe}};
   report.commands = {{"The same comparison", command_line(*options)}};
   write_file(home / "results.csv", comparison_csv(plan, measured));

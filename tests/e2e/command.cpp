@@ -106,7 +106,8 @@ Running::Running(const fs::path& where, const std::vector<std::string>& argument
   std::vector<char*> pointers;
   for (auto& argument : all) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
-  ::setenv("OMP_NUM_THREADS", "1", 1);  // the models are too small for more
+  ::setenv("OMP_NUM_THREADS", "1", 1);                                    // the models are too small for more
+  ::setenv("XDG_CACHE_HOME", fs::absolute(where / ".cache").c_str(), 1);  // no test finds what another has kept
   pid_ = ::fork();
   if (pid_ == 0) become(where.c_str(), pointers.data(), limits_, out_, err_in);
   ::close(err_in);

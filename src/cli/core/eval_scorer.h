@@ -36,8 +36,8 @@ ModelHashes hashes_of(const Model& model, const std::filesystem::path& path);
 class EvalScorer {
  public:
   /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
-  /// adapter, dtype, device and graft's version; they are the same whatever `batch_tokens`, as RankOptions has them.
-  /// Throws as ScoreStore.
+  /// adapter, dtype, device (of a CPU what kernels it takes) and the build of graft; they are the same whatever
+  /// `batch_tokens`, as RankOptions has them. Throws as ScoreStore.
   EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
              const std::filesystem::path& folder, std::int64_t batch_tokens);
 
@@ -64,6 +64,7 @@ class EvalScorer {
   Texts write(const std::vector<Question>& prompts, const std::vector<QuestionGroup>& groups, GenerateOptions how,
               const std::string& what);
 
+  const ScoreStore& store() const { return store_; }
   const EvalAdapter* adapter() const { return adapter_; }
   const Model& model() const { return *base_.model; }
   const Tokenizer& tokenizer() const { return *base_.tokenizer; }
