@@ -90,7 +90,7 @@ const Verb pull{"pull", "fetch a model or a data set from a hub; an interrupted 
                 "  graft pull HuggingFaceTB/SmolLM2-135M-Instruct\n"
                 "  graft pull some/model-GGUF --file '*.Q4_0.gguf'\n"
                 "  graft pull org/model --endpoint https://mirror.example --cache ./models\n"
-                "  graft pull --dataset ybisk/piqa\n"
+                "  graft pull --dataset rajpurkar/squad_v2\n"
                 "  graft pull --dataset cais/mmlu --config anatomy --split test\n"
                 "  graft pull --dataset org/data --file 'train/*.csv'\n"
                 "Fetched files are checked against the SHA-256 that the hub promises. HF_TOKEN opens private ones.\n"
