@@ -179,6 +179,23 @@ TEST_F(Data, DedupFilterAndStatsTellWhatBecameOfDocuments) {
   EXPECT_NE(filter.out.find("fewer than 4 words"), std::string::npos) << filter.out;
   EXPECT_NE(filter.out.find("are letters"), std::string::npos) << filter.out;
 
+  const Outcome history = run({"stats", "kept.jsonl"});
+  ASSERT_EQ(history.code, 0) << history.err;
+  EXPECT_NE(history.out.find("graft data dedup: in.jsonl to unique.jsonl"), std::string::npos) << history.out;
+  EXPECT_NE(history.out.find("graft data filter: unique.jsonl to kept.jsonl"), std::string::npos) << history.out;
+  EXPECT_LT(history.out.find("like an earlier document"), history.out.find("fewer than 4 words")) << history.out;
+  const json made = json::parse(run({"stats", "kept.jsonl", "--json"}).out).at("made_by");
+  ASSERT_EQ(made.size(), 2u);
+  EXPECT_EQ(made[0].at("documents").at("like an earlier document").at("documents"), 2);
+  EXPECT_EQ(made[1].at("documents").at("all").at("documents"), 3);
+  write_file(folder() / "kept.jsonl", read_file(folder() / "kept.jsonl") + json{{"text", "more"}}.dump() + "\n");
+  const Outcome changed = run({"stats", "kept.jsonl"});
+  EXPECT_NE(changed.err.find("kept.jsonl was changed since"), std::string::npos) << changed.err;
+  EXPECT_EQ(changed.out.find("graft data filter"), std::string::npos) << changed.out;
+  folder_.file("other.jsonl.tally", "mine");
+  expect_refused(run({"filter", "in.jsonl", "--output", "other.jsonl"}), 4, {"other.jsonl.tally: is no tally"});
+  EXPECT_FALSE(fs::exists(folder() / "other.jsonl"));
+
   const Outcome stats = run({"stats", "in.jsonl"});
   ASSERT_EQ(stats.code, 0) << stats.err;
   EXPECT_NE(stats.out.find("repeats an earlier document to the letter"), std::string::npos) << stats.out;

@@ -11,6 +11,7 @@
 #include "cli/core/options.h"
 #include "corpus/filter.h"
 #include "corpus/quality.h"
+#include "corpus/tally_file.h"
 #include "report/markup.h"
 #include "statistics/proportion.h"
 
@@ -65,6 +66,7 @@ int run_filter() {
   DocumentReader reader(a.files, a.documents, "filter");
   DocumentWriter output(a.output, a.documents.field);
   DroppedList dropped(a.dropped, a.output);
+  const TallyFile history(a.output, reader.files());
   Rng rng(a.seed);
   Tally tally;
   for (Document document; reader.next(document);) {
@@ -85,7 +87,8 @@ int run_filter() {
   output.commit();
   dropped.commit();
   note_garbled(reader);
-  print_tally(tally);
+  history.write("filter", tally);
+  print_tally(tally.lines());
   fmt::print("read {}\noutput: {}\n", time.told(reader.bytes()), a.output);
   return 0;
 }
