@@ -236,6 +236,38 @@ TEST_F(Data, AClassifierIsTrainedAndUsed) {
                  {"good.jsonl: is no classifier"});
 }
 
+TEST_F(Data, ALanguageIsKept) {
+  std::string english, other;
+  for (int row = 0; row < 20; ++row) {
+    english += json{{"text", "the thing that was there with them " + std::to_string(row)}}.dump() + "\n";
+    other += json{{"text", "das was nicht dort gewesen ist und auch " + std::to_string(row)}}.dump() + "\n";
+  }
+  folder_.file("english.jsonl", english);
+  folder_.file("other.jsonl", other);
+  const Words train = {"classifier", "--good", "english.jsonl", "--bad", "other.jsonl", "--output"};
+  const auto with = [&train](const Words& more) {
+    Words words = train;
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  ASSERT_EQ(run(with({"english.json", "--characters"})).code, 0);
+  ASSERT_EQ(run(with({"words.json"})).code, 0);
+  folder_.file("in.jsonl", json{{"text", "then the other thing"}}.dump() + "\n" +
+                               json{{"text", "nicht gewesen, und dort auch nicht"}}.dump() + "\n" +
+                               json{{"text", "1 2 3"}}.dump() + "\n");
+  const Outcome filter =
+      run({"filter", "in.jsonl", "--language", "english.json", "--output", "kept.jsonl", "--dropped", "dropped.jsonl"});
+  ASSERT_EQ(filter.code, 0) << filter.err;
+  ASSERT_EQ(lines("kept.jsonl").size(), 1u);
+  EXPECT_EQ(lines("kept.jsonl")[0].at("text"), "then the other thing");
+  ASSERT_EQ(lines("dropped.jsonl").size(), 2u);
+  EXPECT_EQ(lines("dropped.jsonl")[0].at("why"), "a language score below 0.5");
+  EXPECT_TRUE(lines("dropped.jsonl")[0].contains("language"));
+  EXPECT_EQ(lines("dropped.jsonl")[1].at("why"), "no letters that tell a language");
+  expect_refused(run({"filter", "in.jsonl", "--language", "words.json", "--output", "x.jsonl"}), 2,
+                 {"--language: 'words.json' learnt words", "--characters"});
+}
+
 TEST_F(Data, AMixtureKeepsToItsWeights) {
   folder_.file("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"aa\"}\n");
   folder_.file("b.jsonl", "{\"text\": \"b\"}\n");
