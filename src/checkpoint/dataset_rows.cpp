@@ -131,6 +131,13 @@ RowsPage page_of(const HttpReply& reply, std::int64_t offset, const std::string&
   return page;
 }
 
+// The server cuts values so that an answer stays small: fewer rows leave more room for each.
+std::int64_t fewer_rows(const RowsPage& page, std::int64_t length, std::int64_t offset, const std::string& where) {
+  if (length > 1) return length / 2;
+  fail(Category::Unsupported, where, "the server cuts the field '{}' of row {}, which is too long for it",
+       page.cut_field, offset);
+}
+
 }  // namespace
 
 RowsServer::RowsServer(std::string address, std::string token, std::string repository, std::string commit)
@@ -209,6 +216,11 @@ std::vector<DatasetSplit> RowsServer::splits() {
   return all;
 }
 
+HttpReply RowsServer::ask_rows(const DatasetSplit& split, std::int64_t offset, std::int64_t length) {
+  return ask(fmt::format("/rows?dataset={}&config={}&split={}&offset={}&length={}", url_encoded(repository_, false),
+                         url_encoded(split.config, false), url_encoded(split.split, false), offset, length));
+}
+
 bool RowsServer::fetch(const DatasetSplit& split, const fs::path& target) {
   if (fs::exists(target)) return true;
   const std::string what = split.config + "/" + split.split;
@@ -219,23 +231,14 @@ bool RowsServer::fetch(const DatasetSplit& split, const fs::path& target) {
     out.discard();
     return true;
   }
+  const std::string where = fmt::format("{}: {}: {}", address_, repository_, what);
   std::int64_t have = whole_rows(out);
-  std::int64_t length = kMostRows;
   std::unique_ptr<Progress> progress;
-  for (;;) {
-    const std::string where = fmt::format("{}: {}: {}", address_, repository_, what);
-    const HttpReply reply =
-        ask(fmt::format("/rows?dataset={}&config={}&split={}&offset={}&length={}", url_encoded(repository_, false),
-                        url_encoded(split.config, false), url_encoded(split.split, false), have, length));
-    const RowsPage page = page_of(reply, have, where);
-    // The server cuts values so that an answer stays small: fewer rows leave more room for each.
-    if (!page.cut_field.empty() && length > 1) {
-      length /= 2;
-      continue;
-    }
+  for (std::int64_t length = kMostRows;;) {
+    const RowsPage page = page_of(ask_rows(split, have, length), have, where);
     if (!page.cut_field.empty()) {
-      fail(Category::Unsupported, where, "the server cuts the field '{}' of row {}, which is too long for it",
-           page.cut_field, have);
+      length = fewer_rows(page, length, have, where);
+      continue;
     }
     if (!progress) progress = std::make_unique<Progress>("rows " + what, page.total, have);
     out.append(page.lines);
@@ -247,6 +250,7 @@ bool RowsServer::fetch(const DatasetSplit& split, const fs::path& target) {
       out.become(target);
       return !page.partial;
     }
+    length = std::min(kMostRows, 2 * length);
   }
 }
 

@@ -38,6 +38,7 @@ class RowsServer {
  private:
   HttpReply ask_once(const std::string& query, bool is_last) const;
   HttpReply ask(const std::string& query);
+  HttpReply ask_rows(const DatasetSplit& split, std::int64_t offset, std::int64_t length);
   void check_commit(const HttpReply& reply) const;
   [[noreturn]] void refuse(const HttpReply& reply) const;
 
