@@ -1,6 +1,7 @@
 // graft predict: a tuned model answers rows that nobody has labelled.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +13,7 @@
 #include "cli/core/evaluation.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
+#include "data/garbled.h"
 #include "data/split.h"
 #include "data/unicode.h"
 
@@ -183,6 +185,7 @@ int run() {
   if (const std::string folder = adapter_folder(); !folder.empty()) adapter = load_adapter(folder, *base.model);
   Task task = task_for(config, adapter);
   const std::vector<Row> rows = read_unlabelled(task, arguments.data);
+  for (const auto& notice : garbled_notices(rows)) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   const auto columns = kept_columns(rows, task);
   const Job job = open_unlabelled(config, base, std::move(task), rows, adapter.adapter.get());
   const auto answers = answers_of(job, rows, adapter.adapter.get());
