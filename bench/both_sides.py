@@ -1,15 +1,22 @@
-"""What the benchmarks share: graft's run, the peer's run of the same folder, the file of figures from which an interrupted
-benchmark goes on, and the line that holds both sides together: medians, quartiles, ratio, share of the machine's limit, peak
-memory. The limit is what `graft bench` measures."""
+"""What the benchmarks share: graft's run, the peer's run of the same folder, whether both computed the same losses, the file
+of figures from which an interrupted benchmark goes on, and the line that holds both sides together: medians, quartiles,
+ratio, share of the machine's limit, peak memory. The limit is what `graft bench` measures."""
 
 import argparse
+import datetime
 import json
 import os
 import pathlib
+import platform
 import statistics
 import subprocess
+import sys
 
 HOUSE = pathlib.Path(__file__).resolve().parent.parent
+# Steps whose losses are held together before a ratio is printed, and how far apart they may be, as a share of the peer's.
+# Later ones part because rounding adds up; they are told.
+FIRST_STEPS, MOST_GAP = 3, 0.01
+FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
 def lines(file):
@@ -17,12 +24,14 @@ def lines(file):
         return [json.loads(line) for line in opened]
 
 
-def parser(description, data, steps):
+def parser(description, data, steps, needed=True, peer=True):
+    """`needed`: whether a model and data have to be named; `peer`: whether there is one."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--model", required=True, help="for graft: .gguf file or folder")
-    result.add_argument("--data", required=True, help=data)
-    result.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
-    result.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
+    result.add_argument("--model", required=needed, help="for graft: .gguf file or folder")
+    result.add_argument("--data", required=needed, help=data)
+    if peer:
+        result.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
+        result.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
     result.add_argument("--graft", default=HOUSE / "build/dev/bin/graft")
     result.add_argument("--seeds", type=int, default=1)
     result.add_argument("--first-seed", type=int, default=0)
@@ -33,6 +42,22 @@ def parser(description, data, steps):
 
 def seeds(options):
     return range(options.first_seed, options.first_seed + options.seeds)
+
+
+def machine():
+    """This machine in words, as a kept row names it."""
+    info = pathlib.Path("/proc/cpuinfo")
+    fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line) if info.exists() else {}
+    fields = {name.strip(): value.strip() for name, value in fields.items()}
+    flags = fields.get("flags", fields.get("Features", "")).split()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (f"{len(os.sched_getaffinity(0))} cores of {fields.get('model name', platform.machine())} "
+            f"({', '.join(name for name in FEATURES if name in flags)}), {memory:.0f} GiB")
+
+
+def stamped(**row):
+    """A row of figures with where and when they were taken."""
+    return {**row, "machine": machine(), "date": datetime.date.today().isoformat()}
 
 
 def quartiles(values):
@@ -81,13 +106,21 @@ def peak_of(command, **more):
     return usage.ru_maxrss * 1024
 
 
-def tune(options, folder, seed, *arguments):
-    """graft's run in `folder`: its summary, with the seconds of every step, their median, and a step's mean tokens."""
+def tune(options, folder, seed, *arguments, steps=None):
+    """graft's run in `folder`, of options.steps where `steps` says nothing: its summary, with the seconds and losses of every
+    step, the seconds' median, and a step's mean tokens."""
     subprocess.run([options.graft, "--quiet", "tune", "--model", options.model, "--data", options.data, "--seed", str(seed),
-                    "--steps", str(options.steps), "--output", folder, *arguments], check=True, stdout=subprocess.DEVNULL)
-    clock = [0.0] + [line["seconds"] for line in lines(folder / "metrics.jsonl") if "examples" in line]
+                    "--steps", str(steps or options.steps), "--output", folder, *arguments], check=True,
+                   stdout=subprocess.DEVNULL)
+    return tuned(folder)
+
+
+def tuned(folder):
+    """What tune() gives, of a folder in which a run has ended."""
+    steps = [line for line in lines(folder / "metrics.jsonl") if "examples" in line]
+    clock = [0.0] + [step["seconds"] for step in steps]
     summary = json.loads((folder / "summary.json").read_text())
-    return {**summary, **step_figures([b - a for a, b in zip(clock, clock[1:])]),
+    return {**summary, **step_figures([b - a for a, b in zip(clock, clock[1:])]), "losses": [step["loss"] for step in steps],
             "step_tokens": summary["train_tokens"] / summary["steps"]}
 
 
@@ -98,12 +131,35 @@ def peer(options, script, folder, *arguments):
     events = [json.loads(line) for line in done.stdout.splitlines()]
     steps = [event for event in events if event["event"] == "step"]
     found = {**{event["event"]: event for event in events}, "steps": steps}
-    found["summary"].update(step_figures([step["seconds"] for step in steps]))
+    found["summary"].update(step_figures([step["seconds"] for step in steps]), losses=[step["loss"] for step in steps])
     return found
 
 
 def step_figures(seconds):
-    return {"step_seconds": statistics.median(seconds), "all_step_seconds": seconds}
+    return {"step_seconds": statistics.median(seconds), "all_step_seconds": [round(second, 4) for second in seconds]}
+
+
+def agree(what, ours, theirs):
+    """Prints how far apart the losses of both sides' steps are, as far as both went. Ends the benchmark where the first ones
+    are not the same: a ratio of rates would say nothing."""
+    gaps = [abs(mine - other) / abs(other) for mine, other in zip(ours, theirs)]
+    first = gaps[:FIRST_STEPS]
+    print(f"{what}: losses within {max(first):.2%} in the first {len(first)} steps, within {max(gaps):.2%} in {len(gaps)}",
+          flush=True)
+    if not all(gap <= MOST_GAP for gap in first):  # nor where one is not a number
+        sys.exit(f"{what}: the losses are more than {MOST_GAP:.0%} apart, so both sides do not compute the same; first steps: "
+                 f"graft {ours[:FIRST_STEPS]}, peer {theirs[:FIRST_STEPS]}")
+
+
+def in_turn(rounds, ours, theirs):
+    """ours(round) and theirs(round), in turn: the figures of both, with the seconds of all rounds' steps and the largest
+    memory."""
+    def joined(side):
+        seconds = [second for figures in side for second in figures["all_step_seconds"]]
+        return {**side[-1], **step_figures(seconds), "peak_memory_bytes": max(one["peak_memory_bytes"] for one in side)}
+
+    both = [(ours(number), theirs(number)) for number in range(rounds)]
+    return tuple(joined(side) for side in zip(*both))
 
 
 def compared_steps(what, graft, peer, row):
@@ -118,5 +174,10 @@ def kept(options):
 
 
 def keep(options, rows):
-    if options.output:
-        options.output.write_text(json.dumps(rows, indent=1) + "\n")
+    """One row a line, and never half of a file."""
+    if not options.output:
+        return
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    part = options.output.with_name(options.output.name + ".part")
+    part.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    part.replace(options.output)

@@ -122,7 +122,7 @@ def graft(options, name, dtype, rows):
     folder = options.work / f"{name}-{dtype}"
     shutil.rmtree(folder, ignore_errors=True)
     command = [options.graft, "--quiet", "eval", "--model", options.model, "--task", task, "--data", data, "--eval-rows", rows,
-               "--output", folder, "--output-format", "lm-eval", "--dtype", dtype]
+               "--output", folder, "--scores", folder / "scores", "--output-format", "lm-eval", "--dtype", dtype]
     command += ["--shots", shots] if shots else []
     # The harness's text is compared with what greedy decoding would begin with: graft writes none.
     command += ["--metric", "token_perplexity"] if name.startswith("addition") else ["--normalisation", "none"]

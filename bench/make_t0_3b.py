@@ -1,14 +1,15 @@
-"""Writes a model of T0-3B's shape (T5 1.1 XL: 2.85 billion parameters), or with --size 11b of T0-11B's (T5 1.1 XXL), with
-random bf16 weights, for measurements of memory and time.
+#!/usr/bin/env python3
+"""Writes a model of T0-3B's shape (T5 1.1 XL: 2.85 billion parameters), or with --size 11b of T0-11B's (T5 1.1 XXL), or with
+--size base of T5 1.1 base's, with random bf16 weights, for measurements of memory and time.
 
-    python bench/make_t0_3b.py OUT --text rte/seed32.jsonl
+    .deps/peers/bin/python bench/make_t0_3b.py OUT --text rte/seed32.jsonl
     graft tune --model OUT --task rte --data rte/seed32.jsonl --recipe tfew --memory 8GiB \
       --set train.precision=bfloat16 --steps 2 --eval-rows 8 --output runs/t0-3b
 
-(--memory 4GiB streams the weights of 3b, --memory 20GiB those of 11b.)
+(--memory 4GiB streams the weights of 3b, --memory 20GiB those of 11b. bench/setup_peers makes .deps/peers.)
 
 The tokenizer is a SentencePiece-like unigram model trained on --text, so that texts get about as many tokens as T5 gives
-them. Tensors are drawn and written one by one (5.7 or 22 GB in shards of about 1 GB); memory stays under 2 GB.
+them. Tensors are drawn and written one by one (0.5, 5.7 or 22 GB in shards of about 1 GB); memory stays under 2 GB.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from safetensors.torch import save_file
 from tokenizers import SentencePieceUnigramTokenizer
 from tokenizers.processors import TemplateProcessing
 
-HEAD_DIM, LAYERS, VOCABULARY, BUCKETS = 64, 24, 32128, 32
+HEAD_DIM, VOCABULARY, BUCKETS = 64, 32128, 32
 SHARD_BYTES = 1 << 30
 
 
@@ -29,17 +30,18 @@ class Size(typing.NamedTuple):
     model: int
     heads: int
     inner: int
+    layers: int  # of the encoder, and as many of the decoder
 
 
-SIZES = {"3b": Size(2048, 32, 5120), "11b": Size(4096, 64, 10240)}
+SIZES = {"base": Size(768, 12, 2048, 12), "3b": Size(2048, 32, 5120, 24), "11b": Size(4096, 64, 10240, 24)}
 
 
 def config(size):
     return {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "d_model": size.model, "d_kv": HEAD_DIM,
-            "d_ff": size.inner, "num_layers": LAYERS, "num_decoder_layers": LAYERS, "num_heads": size.heads, "vocab_size": VOCABULARY,
-            "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "relative_attention_num_buckets": BUCKETS,
-            "relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6, "decoder_start_token_id": 0, "pad_token_id": 0,
-            "eos_token_id": 1, "dtype": "bfloat16"}
+            "d_ff": size.inner, "num_layers": size.layers, "num_decoder_layers": size.layers, "num_heads": size.heads,
+            "vocab_size": VOCABULARY, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False,
+            "relative_attention_num_buckets": BUCKETS, "relative_attention_max_distance": 128, "layer_norm_epsilon": 1e-6,
+            "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1, "dtype": "bfloat16"}
 
 
 def attention(size, name):
@@ -51,7 +53,7 @@ def attention(size, name):
 def tower(size, stack):
     shapes = {f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (BUCKETS, size.heads)}
     parts = ["SelfAttention", "EncDecAttention"] if stack == "decoder" else ["SelfAttention"]
-    for block in range(LAYERS):
+    for block in range(size.layers):
         for number, part in enumerate([*parts, "DenseReluDense"]):
             layer = f"{stack}.block.{block}.layer.{number}"
             shapes[f"{layer}.layer_norm.weight"] = (size.model,)
@@ -69,7 +71,7 @@ def shapes(size):
 
 
 def draw(name, shape, generator):
-    """Of T5's own initialisation, so that activations keep their size through 48 layers."""
+    """Of T5's own initialisation, so that activations keep their size through all layers."""
     if len(shape) == 1:
         return torch.ones(shape, dtype=torch.bfloat16)
     deviation = 1.0 if name == "shared.weight" else shape[1] ** -0.5

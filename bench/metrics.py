@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Speed of graft's generation metrics against their references on the same cases in the same run, one thread each.
 
 python bench/metrics.py --dump build/release/graft_metrics_dump [--data DATA] [--cases 4693]

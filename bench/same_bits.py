@@ -62,7 +62,7 @@ def scored(options, folder, rows, dtype, threads, batch_tokens):
     adapter = ["--adapter", options.adapter] if options.adapter else []
     subprocess.run([options.graft, "--quiet", "eval", "--model", options.model, "--task", folder / "task.yaml", "--data", folder,
                     "--shots", "0", "--normalisation", "none", "--dtype", dtype, "--batch-tokens", str(batch_tokens),
-                    "--output", folder / "run", *adapter], check=True, stdout=subprocess.DEVNULL,
+                    "--output", folder / "run", "--scores", folder / "scores", *adapter], check=True, stdout=subprocess.DEVNULL,
                    env={**os.environ, "OMP_NUM_THREADS": str(threads)})
     return {(line["setting"], line["id"]): line["scores"] for line in both_sides.lines(folder / "run/predictions.jsonl")}
 

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Throughput of graft's tokenizers against Hugging Face's on the same text in the same run.
 
 python bench/tokenizer.py --dump build/release/graft_tokenizer_dump --work build/tokenizer --data DATA

@@ -51,7 +51,17 @@ graft_glob(core_all ${GRAFT_CORE_FOLDERS})
 graft_without_tests(core_sources ${core_all})
 graft_only_tests(core_tests ${core_all})
 
-add_library(graft_core STATIC ${core_sources})
+# Asked at every build; the file changes with the answer alone, so that nothing else is compiled for it.
+set(GRAFT_COMMIT "" CACHE STRING "The commit that results name (empty: what git says, \"unknown\" without it)")
+set(build_commit ${CMAKE_BINARY_DIR}/registry/build_commit.cpp)
+add_custom_target(graft_build_commit
+  COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUTPUT=${build_commit} -DCOMMIT=${GRAFT_COMMIT}
+    -P ${CMAKE_SOURCE_DIR}/cmake/build_commit.cmake
+  BYPRODUCTS ${build_commit} VERBATIM)
+set_source_files_properties(${build_commit} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+
+add_library(graft_core STATIC ${core_sources} ${build_commit})
+add_dependencies(graft_core graft_build_commit)
 graft_batches(graft_core ${core_sources})
 # Packed weights are dequantised in every pass of training: -O2 leaves half of these loops out of vectors.
 # Without the precompiled header, which was compiled with other flags: GCC 12 breaks off over it in the sanitizer build.

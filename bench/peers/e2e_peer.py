@@ -99,9 +99,7 @@ def train(model, run, examples, config, pad):
     clip, smoothing = float(config["optimizer"]["clip_norm"]), float(config["objective"]["label_smoothing"])
     model.train()
     times = []
-    for step in peer.lines(run / "metrics.jsonl"):
-        if "examples" not in step:
-            continue
+    for step in peer.steps(run):
         for group in optimiser.param_groups:
             group["lr"] = step["lr"]
         batch = [examples[index] for index in step["examples"]]

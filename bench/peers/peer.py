@@ -20,3 +20,9 @@ def say(**values):
 def lines(file):
     with open(file, encoding="utf-8") as opened:
         return [json.loads(line) for line in opened]
+
+
+def steps(run, most=0):
+    """Lines of the run's training steps, with examples and learning rate; the first `most` of them, 0: all."""
+    found = [line for line in lines(run / "metrics.jsonl") if "examples" in line]
+    return found[:most] if most else found

@@ -20,10 +20,10 @@ struct Url {
   std::string path;    // with the query
 };
 
-Url split(const std::string& url) {
+Url split(const std::string& url, const char* setting) {
   const std::size_t scheme = url.find("://");
   if (scheme == std::string::npos || (!url.starts_with("http://") && !url.starts_with("https://"))) {
-    fail(Category::InvalidArgument, url, "is not an http or https address; check HF_ENDPOINT");
+    fail(Category::InvalidArgument, url, "is not an http or https address; check {}", setting);
   }
   const std::size_t slash = url.find_first_of("/?", scheme + 3);
   if (slash == std::string::npos) return {url, "/"};
@@ -71,9 +71,8 @@ HttpReply get_once(const HttpRequest& request, const Url& url, const std::string
   const httplib::Result result = client.Get(url.path, headers, begin, receive);
   if (interrupted()) fail(Category::Cancelled, url.origin, "interrupted; the same command goes on where it stopped");
   if (!result) {
-    fail(Category::Io, url.origin,
-         "{} ({}); check the network and HF_ENDPOINT, or set HF_HUB_OFFLINE=1 to use the cache",
-         reply.status == 0 ? "cannot be reached" : "broke off", httplib::to_string(result.error()));
+    fail(Category::Io, url.origin, "{} ({}); check the network and {}, or set HF_HUB_OFFLINE=1 to use the cache",
+         reply.status == 0 ? "cannot be reached" : "broke off", httplib::to_string(result.error()), request.setting);
   }
   return reply;
 }
@@ -81,7 +80,7 @@ HttpReply get_once(const HttpRequest& request, const Url& url, const std::string
 }  // namespace
 
 HttpReply http_get(const HttpRequest& request) {
-  Url url = split(request.url);
+  Url url = split(request.url, request.setting);
   const std::string own_origin = url.origin;
   HttpReply reply;
   for (int i = 0; i <= kMostRedirects; ++i) {
@@ -92,7 +91,7 @@ HttpReply http_get(const HttpRequest& request) {
       url.path = next;
       continue;
     }
-    const Url target = split(next);
+    const Url target = split(next, request.setting);
     if (url.origin.starts_with("https:") && !target.origin.starts_with("https:")) {
       fail(Category::Io, request.url, "redirects from https to an unprotected address");
     }

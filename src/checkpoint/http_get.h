@@ -17,9 +17,10 @@ struct HttpReply {
 };
 
 struct HttpRequest {
-  std::string url;         ///< absolute
-  std::string token;       ///< for the host of `url` only
-  std::uint64_t from = 0;  ///< first byte wanted (Range), 0: all
+  std::string url;                      ///< absolute
+  std::string token;                    ///< for the host of `url` only
+  std::uint64_t from = 0;               ///< first byte wanted (Range), 0: all
+  const char* setting = "HF_ENDPOINT";  ///< where the address came from, for messages
   /// Called once before the body of a 200 or 206 reply; false stops.
   std::function<bool(const HttpReply&)> begin = {};
   /// Pieces of that body; false stops. Without it the body is collected (at most 64 MB).

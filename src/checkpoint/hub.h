@@ -1,4 +1,4 @@
-// Fetching model folders from a Hugging Face compatible hub into the usual cache.
+// Fetching models from a Hugging Face compatible hub into the usual cache.
 #pragma once
 
 #include <filesystem>
@@ -11,15 +11,19 @@ namespace graft {
 struct HubOptions {
   std::string endpoint;  ///< e.g. "https://huggingface.co", without a slash at the end
   std::string token;     ///< empty: anonymous. Sent to the endpoint's own host only, never after a redirect elsewhere.
-  std::filesystem::path cache;     ///< the folder with models--org--name inside
+  std::filesystem::path cache;     ///< the folder with models--org--name and datasets--org--name inside
   std::string revision = "main";   ///< branch, tag or commit
   std::vector<std::string> files;  ///< only the repository's files that match one of these patterns (*, ?, [a-z]), e.g.
-                                   ///< "*.Q4_0.gguf"; empty: what a model needs
+                                   ///< "*.Q4_0.gguf"; empty: what a model needs, or what graft reads of a data set
   bool offline = false;            ///< answer from the cache, touch no network
+  /// Of data sets: the server that is asked for rows, without a slash at the end; empty: huggingface.co's, where that
+  /// is the endpoint. The token goes there too.
+  std::string rows_server = {};
 };
 
 /// The options the environment asks for: HF_ENDPOINT; HF_TOKEN, else the token file (HF_TOKEN_PATH, HF_HOME/token);
-/// HF_HUB_CACHE, else HF_HOME/hub (HF_HOME: XDG_CACHE_HOME/huggingface, ~/.cache/huggingface); HF_HUB_OFFLINE.
+/// HF_HUB_CACHE, else HF_HOME/hub (HF_HOME: XDG_CACHE_HOME/huggingface, ~/.cache/huggingface); HF_HUB_OFFLINE;
+/// HF_DATASETS_SERVER.
 HubOptions hub_options_from_environment();
 
 /// Brings `repository` ("org/name") into the cache and returns its snapshot folder, or the path of the file where

@@ -73,9 +73,10 @@ void PartialFile::append(std::string_view bytes) {
   }
 }
 
-void PartialFile::restart() {
-  if (::ftruncate(descriptor_, 0) != 0 || ::lseek(descriptor_, 0, SEEK_SET) < 0) fail_with_errno();
-  size_ = 0;
+void PartialFile::restart(std::uint64_t keep) {
+  const auto end = static_cast<off_t>(keep);
+  if (::ftruncate(descriptor_, end) != 0 || ::lseek(descriptor_, end, SEEK_SET) < 0) fail_with_errno();
+  size_ = keep;
 }
 
 void PartialFile::sync() const {

@@ -24,8 +24,8 @@ class PartialFile {
   std::uint64_t size() const { return size_; }
 
   void append(std::string_view bytes);
-  /// Forgets what is there.
-  void restart();
+  /// Forgets what is there behind the first `keep` bytes, of which there are that many.
+  void restart(std::uint64_t keep = 0);
   void sync() const;
   /// It is whole: becomes `target`.
   void become(const std::filesystem::path& target) const;

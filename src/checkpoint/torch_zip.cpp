@@ -190,6 +190,8 @@ class TorchZip : public TensorSource {
     for (std::size_t to = 0; to < copy.size(); to += size) {
       std::memcpy(copy.data() + to, base + static_cast<std::size_t>(from) * size, size);
       for (std::size_t axis = index.size(); axis > 0; --axis) {
+        // An axis of one value is never stepped along: its stride is checked by nothing, and may be any number.
+        if (info.shape[axis - 1] == 1) continue;
         from += strides[axis - 1];
         if (++index[axis - 1] < info.shape[axis - 1]) break;
         from -= strides[axis - 1] * info.shape[axis - 1];

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "adapters/core/combination.h"
+#include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/columns.h"
@@ -168,6 +169,9 @@ void print_table(const ComparisonReport& report) {
     lines.push_back(line);
   }
   print_columns(lines);
+  for (const auto& task : report.tasks) {
+    if (!task.overlap.empty()) fmt::print("{}: {}\n", task.name, task.overlap);
+  }
 }
 
 Comparison comparison_asked() {
@@ -192,7 +196,7 @@ int run() {
   report.model = a.model;
   report.description = comparison.description;
   report.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(started));
-  report.version = GRAFT_VERSION;
+  report.version = build_version();
   report.reproducibility = {{"Recipe", comparison.recipe}};
   report.commands = {{"The same comparison", command_line(*options)}};
   write_file(home / "results.csv", comparison_csv(plan, measured));

@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 
+#include "base/build.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -28,6 +29,7 @@
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
+#include "report/score_store.h"
 
 namespace graft {
 namespace {
@@ -39,7 +41,7 @@ struct Arguments : JobArguments {
   std::vector<std::string> adapters, metrics, slices;
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
-              prompt_template, dtype, weights, output_format, calibrate, scorer;
+              prompt_template, dtype, weights, output_format, calibrate, scorer, scores;
   double scorer_seconds = EvalSettings{}.scorer_patience;
   std::int64_t seeds = 1, candidates = 0, orders = 1, batch_tokens = RankOptions{}.batch_tokens;
   bool balanced = false;
@@ -124,7 +126,10 @@ void declare(CLI::App& app) {
   app.add_option("--set", a.sets,
                  "a setting of graft tune that has a say here, e.g. data.held_out_split=test, generation.beams=5, "
                  "generation.max_new_tokens=60");
-  app.add_option("--output", a.output, "folder of the results; what was scored there is not scored again")->required();
+  app.add_option("--output", a.output, "folder of the results; an interrupted evaluation there goes on")->required();
+  app.add_option("--scores", a.scores,
+                 "folder where scores are kept, for all evaluations that name it: what was scored once is not scored "
+                 "again (default: graft/scores in XDG_CACHE_HOME or ~/.cache; of at most 4 GiB)");
   app.add_option("--output-format", a.output_format,
                  "lm-eval: the files of lm-evaluation-harness too, in the folder's lm-eval/")
       ->check(CLI::IsMember({"lm-eval"}));
@@ -225,7 +230,7 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
 }
 
 void refuse_other_folder(const fs::path& home, const std::vector<Planned>& plan) {
-  if (!fs::exists(home / "scores")) return refuse_occupied(home);
+  if (!holds_evaluation(home)) return refuse_occupied(home);
   const nlohmann::json results = read_results(home);
   if (!results.is_object() || !results.contains("tasks")) return;
   for (const auto& before : results.at("tasks")) {
@@ -286,6 +291,28 @@ std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& bas
   return all;
 }
 
+constexpr std::int64_t kMostScores = std::int64_t{4} << 30;  // bytes of the user's folder
+
+// A folder that --scores names is its owner's to clear.
+fs::path score_folder(const Arguments& a) {
+  if (!a.scores.empty()) return a.scores;
+  const fs::path shared = user_scores();
+  if (shared.empty()) return fs::path(a.output) / "scores";
+  drop_old_scores(shared, kMostScores);
+  return shared;
+}
+
+// Kernels may have changed: what another build has scored is scored anew.
+void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+  const auto count = std::count_if(scorers.begin(), scorers.end(), [](const std::unique_ptr<EvalScorer>& scorer) {
+    return scorer->store().empty() && scorer->store().other_builds() > 0;
+  });
+  if (count == 0) return;
+  std::fprintf(
+      stderr, "graft: note: %s holds scores by another build of graft than this one, %s, which does not take them up\n",
+      scorers.front()->store().file().parent_path().c_str(), build_version().c_str());
+}
+
 std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const ModelHashes& hashes,
                                                     const std::vector<EvalAdapter>& adapters, const fs::path& folder,
                                                     EvalWork* work) {
@@ -311,6 +338,7 @@ Json results_head(const Arguments& a, const Planned& planned, const Base& base, 
                   const std::string& started) {
   const Model& model = *base.model;
   return {{"graft", GRAFT_VERSION},
+          {"commit", build_commit()},
           {"command", command_line(*options)},
           {"started", started},
           {"model",
@@ -329,7 +357,7 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   EvaluationReport report;
   report.model = a.model;
   report.started = head.at("started").get<std::string>();
-  report.version = GRAFT_VERSION;
+  report.version = build_version();
   const Json& model = head.at("model");
   report.reproducibility = {{"base weights", "sha256 " + model.at("sha256").get<std::string>()},
                             {"model settings", "sha256 " + model.at("settings_sha256").get<std::string>()},
@@ -352,7 +380,7 @@ struct Opened {
         adapters(open_adapters(choices, *base.model)),
         data(open_all(plan, base, choices, adapters)),
         hashes(hashes_of(*base.model, arguments.model)),
-        scorers(scorers_of(base, hashes, adapters, home / "scores", work)) {}
+        scorers(scorers_of(base, hashes, adapters, score_folder(arguments), work)) {}
   Opened(const Opened&) = delete;  // parts refer to each other
 
   std::vector<EvalRow> rows(std::size_t task) const {
@@ -378,6 +406,8 @@ int run() {
   const std::vector<Planned>& plan = opened.plan;
   const std::vector<EvalData>& data = opened.data;
   const fs::path& home = opened.home;
+  note_other_builds(opened.scorers);
+  record_scores(home, opened.scorers);
   Json results = results_head(a, plan.front(), opened.base, opened.hashes, started);
   EvaluationReport report = report_of(a, results);
   std::optional<LmEvalResults> lm_eval;

@@ -1,6 +1,7 @@
 // graft predict: a tuned model answers rows that nobody has labelled.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -14,6 +15,7 @@
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "cli/core/work_plan.h"
+#include "data/garbled.h"
 #include "data/split.h"
 #include "data/unicode.h"
 
@@ -195,6 +197,7 @@ Opened open_rows() {
     opened.adapter = load_adapter(folder, *opened.base.model);
   Task task = task_for(config, opened.adapter);
   opened.rows = read_unlabelled(task, arguments.data);
+  for (const auto& notice : garbled_notices(opened.rows)) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   opened.columns = kept_columns(opened.rows, task);
   opened.job = open_unlabelled(config, opened.base, std::move(task), opened.rows, opened.adapter.adapter.get());
   return opened;

@@ -1,10 +1,13 @@
-// graft pull: a model from a hub into the usual cache.
+// graft pull: a model or a data set from a hub into the usual cache.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <filesystem>
 
+#include "base/error.h"
 #include "base/progress.h"
 #include "checkpoint/hub.h"
+#include "checkpoint/hub_dataset.h"
 #include "cli/core/verb.h"
 
 namespace graft {
@@ -15,7 +18,8 @@ namespace fs = std::filesystem;
 struct Arguments {
   std::string repository, revision = "main", cache, endpoint;
   std::vector<std::string> files;
-  bool offline = false;
+  RowsChoice rows;
+  bool offline = false, dataset = false;
 };
 
 Arguments arguments;
@@ -40,19 +44,39 @@ std::uintmax_t size_of(const fs::path& place) {
   return total;
 }
 
+void print_place(const fs::path& place) {
+  fmt::print("{}: {}\n", place.string(), human_bytes(static_cast<double>(size_of(place))));
+}
+
+int run_dataset() {
+  const PulledDataset pulled = pull_dataset(arguments.repository, options(), arguments.rows);
+  for (const auto& notice : pulled.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
+  print_place(pulled.place);
+  fmt::print("next: graft eval --model MODEL --task TASK --data {}\n", pulled.place.string());
+  return 0;
+}
+
 int run() {
+  if (arguments.dataset) return run_dataset();
+  if (arguments.rows.is_made())
+    fail(Category::InvalidArgument, "--config and --split", "are of data sets; say --dataset too");
   const fs::path place = pull(arguments.repository, options());
-  fmt::print("{}: {}\nnext: graft inspect {}\n", place.string(), human_bytes(static_cast<double>(size_of(place))),
-             place.string());
+  print_place(place);
+  fmt::print("next: graft inspect {}\n", place.string());
   return 0;
 }
 
 void declare(CLI::App& app) {
   app.add_option("repository", arguments.repository, "organisation/name")->required();
+  app.add_flag("--dataset", arguments.dataset, "a data set, not a model");
   app.add_option("--revision", arguments.revision, "branch, tag or commit")->capture_default_str();
-  app.add_option("--file", arguments.files,
-                 "only files that match, e.g. '*.Q4_0.gguf'; may be given several times (default: what a model needs)")
+  app.add_option(
+         "--file", arguments.files,
+         "only files that match, e.g. '*.Q4_0.gguf'; may be given several times (default: what a model needs; of a "
+         "data set .jsonl, .json, .csv, .tsv and .txt files, or where there are none its rows as .jsonl)")
       ->allow_extra_args(false);
+  app.add_option("--config", arguments.rows.config, "of a data set: the rows of this configuration, as .jsonl");
+  app.add_option("--split", arguments.rows.split, "of a data set: the rows of this split, as .jsonl (default: all)");
   app.add_option("--cache", arguments.cache, "where to keep it (default: HF_HUB_CACHE, else HF_HOME/hub)");
   app.add_option("--endpoint", arguments.endpoint, "the hub (default: HF_ENDPOINT, else https://huggingface.co)");
   app.add_flag("--offline", arguments.offline, "answer from the cache, touch no network (HF_HUB_OFFLINE=1)");
@@ -62,11 +86,15 @@ void declare(CLI::App& app) {
 
 namespace cli {
 extern const Verb pull;
-const Verb pull{"pull", "fetch a model from a hub; an interrupted download goes on",
+const Verb pull{"pull", "fetch a model or a data set from a hub; an interrupted download goes on",
                 "  graft pull HuggingFaceTB/SmolLM2-135M-Instruct\n"
                 "  graft pull some/model-GGUF --file '*.Q4_0.gguf'\n"
                 "  graft pull org/model --endpoint https://mirror.example --cache ./models\n"
-                "Fetched files are checked against the SHA-256 that the hub promises. HF_TOKEN opens private ones.\n",
+                "  graft pull --dataset rajpurkar/squad_v2\n"
+                "  graft pull --dataset cais/mmlu --config anatomy --split test\n"
+                "  graft pull --dataset org/data --file 'train/*.csv'\n"
+                "Fetched files are checked against the SHA-256 that the hub promises. HF_TOKEN opens private ones.\n"
+                "Rows come from the server at HF_DATASETS_SERVER, of huggingface.co from its own.\n",
                 declare, run};
 }  // namespace cli
 }  // namespace graft

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "adapters/core/peft.h"
+#include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/verb.h"
@@ -92,7 +93,7 @@ int run() {
                       second = load_adapter(arguments.adapters[1], *model);
   const auto maps = similarity_of(*model, *first.adapter, *second.adapter, arguments.of == "update");
   const SimilarityReport report{arguments.model, arguments.adapters[0], arguments.adapters[1],
-                                by_role(maps),   by_site(maps),         GRAFT_VERSION};
+                                by_role(maps),   by_site(maps),         build_version()};
   write_file(arguments.output, render_similarity(report));
   if (arguments.json) {
     fmt::print("{}\n", json_of(report).dump(2));

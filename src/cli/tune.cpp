@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
@@ -64,12 +66,18 @@ void declare(CLI::App& app) {
   app.footer(app.get_footer() + "\nSettings (the keys of a recipe and of --set):\n" + settings_text());
 }
 
+RunStage stage_of(const RunConfig& config) {
+  if (steps_left(config) == 0) return RunStage::Trained;
+  return std::filesystem::exists(std::filesystem::path(config.run.output) / "config.yaml") ? RunStage::Begun
+                                                                                           : RunStage::Fresh;
+}
+
 int run() {
   const RunConfig config = run_config_of(arguments);
   refuse_other_run(config);  // before anything is loaded
   const MemoryBudget budget = memory_budget(memory);
   Job job = open_job(config);
-  const MemoryFit fit = fit_memory(job, budget, /*trains=*/steps_left(config) > 0);
+  const MemoryFit fit = fit_memory(job, budget, stage_of(config));
   refuse_unfitting(fit);
   TuneRun run(std::move(job));
   run.announce();

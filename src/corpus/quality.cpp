@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "corpus/plain_words.h"
+#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -20,6 +21,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kMostBits = 26;
 constexpr const char* kKind = "graft quality classifier";
+constexpr const char* kWordFeatures = "words";
+constexpr const char* kCharacterFeatures = "characters";
+constexpr std::size_t kLongestRun = 4;
+constexpr std::size_t kMostRuns = 40'000;  // of about 10,000 characters, which tell a language as well as more do
 
 double logistic(double value) {
   return 1 / (1 + std::exp(-value));
@@ -37,6 +42,39 @@ struct Slopes {
   std::vector<float> squares;
 };
 
+std::uint32_t feature_index(std::string_view part, int bits) {
+  return static_cast<std::uint32_t>(hash_of_word(part) >> (64 - bits));
+}
+
+bool has_letter(std::string_view word) {
+  for (std::size_t at = 0; at < word.size();) {
+    if (text::is_letter(text::next_code_point(word, at))) return true;
+  }
+  return false;
+}
+
+void add_runs(std::string_view word, int bits, std::vector<std::uint32_t>& indices) {
+  const std::string spaced = " " + std::string(word) + " ";
+  std::vector<std::size_t> begins;  // of characters, and the end
+  for (std::size_t at = 0; at < spaced.size(); at += text::utf8_length(static_cast<unsigned char>(spaced[at])))
+    begins.push_back(at);
+  begins.push_back(spaced.size());
+  for (std::size_t first = 0; first + 1 < begins.size(); ++first) {
+    for (std::size_t last = first + 1; last < begins.size() && last <= first + kLongestRun; ++last) {
+      const std::string_view run = std::string_view(spaced).substr(begins[first], begins[last] - begins[first]);
+      if (run != " ") indices.push_back(feature_index(run, bits));
+    }
+  }
+}
+
+FeatureKind kind_of(const Json& json, const fs::path& file) {
+  const auto name = json.value("features", std::string(kWordFeatures));
+  if (name == kCharacterFeatures) return FeatureKind::Characters;
+  if (name == kWordFeatures) return FeatureKind::Words;
+  fail(Category::Corruption, file.string(), "features: '{}' is neither {} nor {}", name, kWordFeatures,
+       kCharacterFeatures);
+}
+
 const Json& field_of(const Json& json, const char* name, const fs::path& file) {
   if (!json.contains(name)) fail(Category::Corruption, file.string(), "has no field '{}'; train it anew", name);
   return json.at(name);
@@ -44,12 +82,17 @@ const Json& field_of(const Json& json, const char* name, const fs::path& file) {
 
 }  // namespace
 
-TextFeatures text_features(std::string_view text, int bits) {
+TextFeatures text_features(std::string_view text, int bits, FeatureKind kind) {
   PlainWords words;
   words.append(text);
   std::vector<std::uint32_t> indices;
-  for (std::size_t i = 0; i < words.size(); ++i)
-    indices.push_back(static_cast<std::uint32_t>(hash_of_word(words.word(i)) >> (64 - bits)));
+  for (std::size_t i = 0; i < words.size() && (kind == FeatureKind::Words || indices.size() < kMostRuns); ++i) {
+    if (kind == FeatureKind::Words) {
+      indices.push_back(feature_index(words.word(i), bits));
+    } else if (has_letter(words.word(i))) {
+      add_runs(words.word(i), bits, indices);
+    }
+  }
   std::sort(indices.begin(), indices.end());
   TextFeatures features;
   double squares = 0;
@@ -80,7 +123,9 @@ void QualityModel::save(const fs::path& file) const {
     indices.push_back(i);
     weights.push_back(weights_[i]);
   }
-  const Json json = {{"kind", kKind}, {"bits", bits_}, {"bias", bias_}, {"indices", indices}, {"weights", weights}};
+  const char* features = kind_ == FeatureKind::Words ? kWordFeatures : kCharacterFeatures;
+  const Json json = {{"kind", kKind}, {"features", features}, {"bits", bits_},
+                     {"bias", bias_}, {"indices", indices},   {"weights", weights}};
   write_file(file, json.dump() + "\n");
 }
 
@@ -91,7 +136,7 @@ QualityModel QualityModel::load(const fs::path& file) {
   try {
     const int bits = field_of(json, "bits", file).get<int>();
     if (bits < 1 || bits > kMostBits) fail(Category::Corruption, file.string(), "bits: {} is not 1 to 26", bits);
-    QualityModel model(bits);
+    QualityModel model(bits, kind_of(json, file));
     field_of(json, "bias", file).get_to(model.bias_);
     const auto indices = field_of(json, "indices", file).get<std::vector<std::uint64_t>>();
     const auto weights = field_of(json, "weights", file).get<std::vector<float>>();
@@ -117,7 +162,7 @@ QualityTrainer::QualityTrainer(const QualitySettings& settings) : settings_(sett
 }
 
 void QualityTrainer::add(std::string_view text, bool good) {
-  texts_.push_back({text_features(text, settings_.bits), good});
+  texts_.push_back({text_features(text, settings_.bits, settings_.kind), good});
 }
 
 QualityModel QualityTrainer::train(QualityCheck& check) const {
@@ -136,7 +181,7 @@ QualityModel QualityTrainer::train(QualityCheck& check) const {
   double weights[2];
   for (std::size_t kind = 0; kind < 2; ++kind)
     weights[kind] = static_cast<double>(texts_.size()) / (2.0 * static_cast<double>(kinds[kind].size()));
-  QualityModel model(settings_.bits);
+  QualityModel model(settings_.bits, settings_.kind);
   Slopes slopes(model.weights_.size() + 1);  // the bias last
   for (std::int64_t epoch = 0; epoch < settings_.epochs; ++epoch) {
     rng.shuffle(trains);

@@ -12,23 +12,31 @@
 
 namespace graft {
 
-/// A text's words, as features: (index, value), indices ascending, each once. The value of an index is the number of
-/// PlainWords that hash to it, scaled so that the squares of all sum to 1 (which the paper does not say).
+/// What a classifier sees of a text. Words tell what it is about and how it is written; runs of characters tell its
+/// language, in words too that were never seen.
+enum class FeatureKind { Words, Characters };
+
+/// A text's parts, as features: (index, value), indices ascending, each once. The value of an index is the number of
+/// parts that hash to it, scaled so that the squares of all sum to 1 (which the paper does not say).
 using TextFeatures = std::vector<std::pair<std::uint32_t, float>>;
 
-/// `text` is valid UTF-8; 2^bits different indices.
-TextFeatures text_features(std::string_view text, int bits);
+/// `text` is valid UTF-8; 2^bits different indices. The parts are PlainWords, or the runs of 1 to 4 characters in those
+/// of them that have a letter, with a space at either end (a space alone is none), up to the word with the 40,000th
+/// run. No features where there are none.
+TextFeatures text_features(std::string_view text, int bits, FeatureKind kind = FeatureKind::Words);
 
 class QualityModel {
  public:
   /// `bits` from 1 to 26.
-  explicit QualityModel(int bits) : bits_(bits), weights_(std::size_t{1} << bits) {}
+  explicit QualityModel(int bits, FeatureKind kind = FeatureKind::Words)
+      : bits_(bits), kind_(kind), weights_(std::size_t{1} << bits) {}
   /// Throws NotFound, Io, Corruption (no such model: file and field).
   static QualityModel load(const std::filesystem::path& file);
 
   int bits() const { return bits_; }
+  FeatureKind kind() const { return kind_; }
   /// Probability that the text is of the good kind, where there is as much of both.
-  double score(std::string_view text) const { return score(text_features(text, bits_)); }
+  double score(std::string_view text) const { return score(text_features(text, bits_, kind_)); }
   double score(const TextFeatures& features) const;
   /// Throws as write_file.
   void save(const std::filesystem::path& file) const;
@@ -37,12 +45,14 @@ class QualityModel {
   friend class QualityTrainer;
 
   int bits_;
+  FeatureKind kind_;
   double bias_ = 0;
   std::vector<float> weights_;
 };
 
 struct QualitySettings {
   int bits = 18;  ///< as Spark's HashingTF, which the paper used
+  FeatureKind kind = FeatureKind::Words;
   std::int64_t epochs = 5;
   double learning_rate = 0.5;
   double held_out = 0.1;  ///< share of either kind that is not trained on
@@ -55,7 +65,7 @@ struct QualityCheck {
   std::int64_t good_right = 0, bad_right = 0;  ///< score above one half, and not
 };
 
-/// Keeps the features of all texts: 8 bytes for each different word of each.
+/// Keeps the features of all texts: 8 bytes for each different part of each.
 class QualityTrainer {
  public:
   /// Throws InvalidArgument for settings outside their range.

@@ -45,6 +45,62 @@ TEST(TextFeatures, AreCountsOfUnitLength) {
   EXPECT_EQ(text_features("a b c d e f g h", 1).size(), 2u);
 }
 
+TEST(TextFeatures, RunsOfCharactersHaveTheWordsEnds) {
+  // " ab ": a, b, " a", ab, "b ", " ab", "ab ", " ab ".
+  EXPECT_EQ(text_features("ab", 26, FeatureKind::Characters).size(), 8u);
+  EXPECT_EQ(text_features("12 AB! 3", 26, FeatureKind::Characters), text_features("ab", 26, FeatureKind::Characters))
+      << "numbers are alike in all languages";
+  // " é ", whose letter is two bytes: é, " é", "é ", " é ".
+  EXPECT_EQ(text_features("é", 26, FeatureKind::Characters).size(), 4u);
+  EXPECT_TRUE(text_features("1, 2?", 26, FeatureKind::Characters).empty());
+}
+
+TEST(Quality, RunsOfCharactersTellALanguageInWordsThatWereNotSeen) {
+  const std::vector<std::string> english = {"The children walked to the river and watched the ships going home",
+                                            "She was reading a letter that her brother had written in the spring",
+                                            "There is nothing better than the smell of bread in the morning",
+                                            "They have been thinking about the question for more than a year",
+                                            "When the weather is good we are going to the mountains with friends",
+                                            "He would have told them the truth if they had asked him for it",
+                                            "Most of the houses in this street were built before the war",
+                                            "It is hard to know what other people are really thinking",
+                                            "The old man sat down on the bench and looked at the trees",
+                                            "You should have seen how the water was running down the walls",
+                                            "Nobody knows where the road behind the church is leading",
+                                            "We were waiting for the train while it was raining outside"};
+  const std::vector<std::string> german = {"Die Kinder gingen zum Fluss und sahen den Schiffen auf der Heimfahrt zu",
+                                           "Sie las gerade einen Brief den ihr Bruder im Frühling geschrieben hatte",
+                                           "Es gibt nichts Schöneres als den Geruch von Brot am frühen Morgen",
+                                           "Seit mehr als einem Jahr haben sie über diese Frage nachgedacht",
+                                           "Wenn das Wetter gut ist fahren wir mit unseren Freunden in die Berge",
+                                           "Er hätte ihnen die Wahrheit gesagt wenn sie ihn danach gefragt hätten",
+                                           "Die meisten Häuser in dieser Straße wurden vor dem Krieg gebaut",
+                                           "Man weiß nur schwer was andere Menschen wirklich denken",
+                                           "Der alte Mann setzte sich auf die Bank und schaute die Bäume an",
+                                           "Du hättest sehen sollen wie das Wasser an den Wänden herunterlief",
+                                           "Niemand weiß wohin der Weg hinter der Kirche eigentlich führt",
+                                           "Wir haben auf den Zug gewartet während es draußen geregnet hat"};
+  QualitySettings settings;
+  settings.kind = FeatureKind::Characters;
+  QualityTrainer trainer(settings);
+  for (const auto& text : english) trainer.add(text, true);
+  for (const auto& text : german) trainer.add(text, false);
+  QualityCheck check;
+  const QualityModel model = trainer.train(check);
+  const Folder folder;
+  model.save(folder.path() / "english.json");
+  const QualityModel loaded = QualityModel::load(folder.path() / "english.json");
+  EXPECT_EQ(loaded.kind(), FeatureKind::Characters);
+  for (const auto* text : {"Nothing was heard in the garden, and then somebody was singing",
+                           "Three ships sailed through the night without lights"}) {
+    EXPECT_GT(model.score(text), 0.6) << text;
+    EXPECT_EQ(model.score(text), loaded.score(text));
+  }
+  for (const auto* text : {"Im Garten war nichts zu hören, und dann hat jemand gesungen",
+                           "Drei Schiffe segelten ohne Lichter durch die Nacht"})
+    EXPECT_LT(model.score(text), 0.4) << text;
+}
+
 TEST(Quality, TwoKindsOfTextAreToldApart) {
   QualityCheck check;
   // Ten times as many of one kind do not decide.
@@ -88,6 +144,7 @@ TEST(Quality, BadFilesAreRefused) {
   EXPECT_THAT(refused(kind + "\"bits\": 4}"), HasSubstr("has no field 'bias'"));
   EXPECT_THAT(refused(kind + "\"bits\": 40, \"bias\": 0}"), HasSubstr("bits: 40 is not 1 to 26"));
   EXPECT_THAT(refused(kind + "\"bits\": \"x\"}"), StartsWith("Corruption"));
+  EXPECT_THAT(refused(kind + "\"bits\": 4, \"features\": \"lines\"}"), HasSubstr("features: 'lines' is neither"));
   EXPECT_THAT(refused(kind + "\"bits\": 1, \"bias\": 0, \"indices\": [5], \"weights\": [1]}"), HasSubstr("indices[0]"));
   EXPECT_THAT(refused(kind + "\"bits\": 1, \"bias\": 0, \"indices\": [1], \"weights\": []}"),
               HasSubstr("1 indices and 0 weights"));

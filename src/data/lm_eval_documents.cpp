@@ -65,22 +65,28 @@ Json parsed(std::string_view line, const std::string& where) {
   return document;
 }
 
-std::vector<std::pair<Json, std::string>> documents_of(const std::filesystem::path& path) {
+struct LmEvalDocument {
+  Json json;
+  std::string where;
+  bool garbled = false;
+};
+
+std::vector<LmEvalDocument> documents_of(const std::filesystem::path& path) {
   const std::string format = format_of(path), name = path.string();
   if (format == "folder")
     fail(Category::InvalidArgument, name, "is a folder; documents are read from .jsonl, .csv and .tsv files");
   const MappedFile file(path);
-  std::vector<std::pair<Json, std::string>> documents;
+  std::vector<LmEvalDocument> documents;
   if (format == "jsonl") {
-    each_row(file.text(), name, [&](std::string_view line, const std::string& where) {
-      documents.emplace_back(parsed(line, where), where);
+    each_row(file.text(), name, [&](const RowLine& line) {
+      documents.push_back({parsed(line.text, line.where), line.where, line.garbled});
     });
     return documents;
   }
   for (const auto& row : format == "csv" ? read_csv(file.text(), name) : read_tsv(file.text(), name)) {
     Json document = Json::object();
     for (const auto& [field, value] : row.fields) document[field] = value;
-    documents.emplace_back(std::move(document), row.where);
+    documents.push_back({std::move(document), row.where, row.garbled});
   }
   return documents;
 }
@@ -102,7 +108,11 @@ Json LmEvalField::value(const Json& document, const std::string& where) const {
 
 std::vector<Row> LmEvalDocuments::rows(const std::filesystem::path& file) const {
   std::vector<Row> rows;
-  for (const auto& document : documents_of(file)) add_rows(document.first, document.second, rows);
+  for (const auto& document : documents_of(file)) {
+    const std::size_t before = rows.size();
+    add_rows(document.json, document.where, rows);
+    for (std::size_t made = before; made < rows.size(); ++made) rows[made].garbled = document.garbled;
+  }
   return rows;
 }
 

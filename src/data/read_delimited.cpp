@@ -126,9 +126,11 @@ void check_header(const Record& header, const std::string& where) {
   }
 }
 
-// Separators are ASCII, so that a field alone is decoded as the whole text would be.
-void decode(Record& record) {
-  for (auto& field : record.fields) field = replace_invalid_utf8(field);
+// Separators are ASCII, so that a field alone is decoded as the whole text would be. True where one was not UTF-8.
+bool decode(Record& record) {
+  bool garbled = false;
+  for (auto& field : record.fields) garbled = make_valid_utf8(field) || garbled;
+  return garbled;
 }
 
 std::vector<Row> rows_of(TableReader table) {
@@ -153,7 +155,7 @@ struct TableReader::State {
     if (!cursor->next(header) || header.blank()) {
       fail(Category::InvalidArgument, name + ":1", "has no header line; the first line must name the columns");
     }
-    decode(header);
+    header_garbled = decode(header);
     check_header(header, name + ":1");
   }
 
@@ -163,7 +165,7 @@ struct TableReader::State {
       fail(Category::InvalidArgument, row.where, "has {} fields, the header has {}; is a {} missing or too many?",
            record.fields.size(), header.fields.size(), separator);
     }
-    decode(record);
+    row.garbled = decode(record) || header_garbled;
     for (std::size_t i = 0; i < record.fields.size(); ++i) row.fields[header.fields[i]] = std::move(record.fields[i]);
   }
 
@@ -172,6 +174,7 @@ struct TableReader::State {
   const char* separator = "";
   std::unique_ptr<RecordCursor> cursor;
   Record header;
+  bool header_garbled = false;  // then the names of all fields are
 };
 
 TableReader::TableReader(Format format, std::string_view bytes, std::string name)

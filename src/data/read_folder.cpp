@@ -50,7 +50,9 @@ std::vector<Row> read_texts(const fs::path& folder) {
   std::vector<Row> rows;
   for (const auto& file : sorted_entries(folder)) {
     if (file.extension() != ".txt" || !fs::is_regular_file(file)) continue;
-    rows.push_back({{{"text", decode_text(read_file(file), file.string())}}, file.string()});
+    Row row{{}, file.string()};
+    row.fields["text"] = decode_text(read_file(file), file.string(), row.garbled);
+    rows.push_back(std::move(row));
   }
   if (rows.empty()) fail(Category::NotFound, folder.string(), "holds no .txt file; it has one text file for each row");
   return rows;

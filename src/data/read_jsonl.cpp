@@ -109,8 +109,10 @@ Row jsonl_row(std::string_view line, const std::string& where) {
 
 std::vector<Row> read_jsonl(std::string_view bytes, const std::string& name) {
   std::vector<Row> rows;
-  each_row(bytes, name,
-           [&](std::string_view line, const std::string& where) { rows.push_back(jsonl_row(line, where)); });
+  each_row(bytes, name, [&](const RowLine& line) {
+    rows.push_back(jsonl_row(line.text, line.where));
+    rows.back().garbled = line.garbled;
+  });
   return rows;
 }
 

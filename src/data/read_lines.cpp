@@ -24,9 +24,9 @@ std::vector<std::string> parts_of(std::string_view line, const std::string& sepa
 std::vector<Row> read_lines(std::string_view bytes, const std::string& name, const std::string& separator,
                             const std::vector<std::string>& fields) {
   std::vector<Row> rows;
-  each_row(bytes, name, [&](std::string_view line, const std::string& where) {
-    Row row{{}, where};
-    auto parts = parts_of(line, separator);
+  each_row(bytes, name, [&](const RowLine& line) {
+    Row row{{}, line.where, line.garbled};
+    auto parts = parts_of(line.text, separator);
     if (parts.size() != fields.size()) {
       fail(Category::InvalidArgument, row.where,
            "has {} fields, the task names {} ({}); is a '{}' missing or too many?", parts.size(), fields.size(),

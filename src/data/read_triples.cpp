@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "data/reader.h"
 #include "data/text_lines.h"
+#include "text/unicode.h"
 
 namespace graft {
 namespace {
@@ -56,9 +57,9 @@ class Place {
   std::string path_;
 };
 
-Json parse(std::string_view bytes, const std::string& name) {
+Json parse(std::string_view bytes, const std::string& name, bool& garbled) {
   try {
-    return Json::parse(decode_text(bytes, name));
+    return Json::parse(decode_text(bytes, name, garbled));
   } catch (const Json::parse_error& error) {
     fail(Category::Corruption, name, "is not valid JSON: {}", error.what());
   }
@@ -96,17 +97,26 @@ std::string dart_triples(const Place& example) {
   return triples;
 }
 
+// Which values were not UTF-8 is no longer known, but those that show it are.
+void mark_garbled(std::vector<Row>& rows) {
+  const auto shows = [](const auto& field) { return field.second.find(text::kReplacement) != std::string::npos; };
+  for (auto& row : rows) row.garbled = std::any_of(row.fields.begin(), row.fields.end(), shows);
+}
+
 }  // namespace
 
 std::vector<Row> read_webnlg(std::string_view bytes, const std::string& name) {
-  const Json file = parse(bytes, name);
+  bool garbled = false;
+  const Json file = parse(bytes, name, garbled);
   std::vector<Row> rows;
   for (const Place& entry : Place(file, name).at("entries").items()) read_entry(entry.only(), rows);
+  if (garbled) mark_garbled(rows);
   return rows;
 }
 
 std::vector<Row> read_dart(std::string_view bytes, const std::string& name) {
-  const Json file = parse(bytes, name);
+  bool garbled = false;
+  const Json file = parse(bytes, name, garbled);
   std::vector<Row> rows;
   for (const Place& example : Place(file, name).items()) {
     const std::string triples = dart_triples(example);
@@ -115,6 +125,7 @@ std::vector<Row> read_dart(std::string_view bytes, const std::string& name) {
                       said.where()});
     }
   }
+  if (garbled) mark_garbled(rows);
   return rows;
 }
 

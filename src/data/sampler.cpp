@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "data/garbled.h"
 #include "data/template.h"
 #include "data/unicode.h"
 
@@ -59,6 +60,19 @@ std::vector<Row> without_repeats(const std::vector<Row>& rows, const Task& task,
                                   rows.size() - unique.size(), rows.size()));
   }
   return unique;
+}
+
+// Two splits may be of one file, of which one notice is enough.
+std::vector<Row> noted(std::vector<Row> rows, std::vector<std::string>& notices) {
+  for (auto& notice : garbled_notices(rows)) {
+    if (std::find(notices.begin(), notices.end(), notice) == notices.end()) notices.push_back(std::move(notice));
+  }
+  return rows;
+}
+
+FewShot behind_notices(const std::vector<std::string>& notices, FewShot sample) {
+  sample.notices.insert(sample.notices.begin(), notices.begin(), notices.end());
+  return sample;
 }
 
 std::int64_t known_label(const Task& task, const Row& row) {
@@ -210,13 +224,16 @@ FewShot sample_total(const std::vector<Row>& rows, const Task& task, std::int64_
 
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
                       std::uint64_t seed, const SplitChoice& splits) {
+  std::vector<std::string> notices;
   if (is_one_pool(task, data)) {
-    return sample_few_shot(read_split(task, data, "pool"), task, shots_per_class, seed);
+    const auto rows = noted(read_split(task, data, "pool"), notices);
+    return behind_notices(notices, sample_few_shot(rows, task, shots_per_class, seed));
   }
   const std::string held_out = held_out_split(task, splits);
-  FewShot sample = sample_few_shot(read_split(task, data, splits.train, true), task, shots_per_class, seed);
+  const auto rows = noted(read_split(task, data, splits.train, true), notices);
+  FewShot sample = behind_notices(notices, sample_few_shot(rows, task, shots_per_class, seed));
   if (held_out.empty()) return sample;
-  sample.held_out = read_split(task, data, held_out);
+  sample.held_out = noted(read_split(task, data, held_out), sample.notices);
   drop_trained(sample, task);
   Rng(seed, kHeldOutStream).shuffle(sample.held_out);
   return sample;
@@ -234,18 +251,17 @@ FewShot evaluation_data(const Task& task, const std::filesystem::path& data, con
     return few_shot_data(task, data, source.per_class, seed, splits);
   if (source.file.empty() && source.most > 0) {
     std::vector<std::string> notices;
-    const auto rows = without_repeats(read_split(task, data, "pool"), task, notices);
-    FewShot sample = sample_few_shot(rows, task, set_aside(rows, task, source), seed);
-    sample.notices.insert(sample.notices.begin(), notices.begin(), notices.end());
-    return sample;
+    const auto rows = without_repeats(noted(read_split(task, data, "pool"), notices), task, notices);
+    return behind_notices(notices, sample_few_shot(rows, task, set_aside(rows, task, source), seed));
   }
   FewShot sample;
   if (!source.file.empty()) {
     const std::string split = task.is_pool() ? "pool" : splits.train;
-    sample.train = without_repeats(read_split(task, source.file, split, true), task, sample.notices);
+    sample.train =
+        without_repeats(noted(read_split(task, source.file, split, true), sample.notices), task, sample.notices);
   }
   const std::string split = pool ? "pool" : held_out_split(task, splits);
-  if (!split.empty()) sample.held_out = read_split(task, data, split);
+  if (!split.empty()) sample.held_out = noted(read_split(task, data, split), sample.notices);
   if (pool) sample.held_out = without_repeats(sample.held_out, task, sample.notices);
   drop_trained(sample, task);
   Rng(seed, kHeldOutStream).shuffle(sample.held_out);

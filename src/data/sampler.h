@@ -37,9 +37,9 @@ struct SplitChoice {
 };
 
 /// Reads and samples what `graft tune` needs. One pool, a single file, or all files that a pattern ("rte/*.jsonl")
-/// names: sample_few_shot of them. Otherwise `train` is sampled from one split and `held_out` is another, without rows
-/// that train; of a generation task, without rows whose prompt trains. Throws as read_split and sample_few_shot, and
-/// InvalidArgument for the same split twice.
+/// names: sample_few_shot of them. Files that are not UTF-8 have a notice (garbled_notices()). Otherwise `train` is
+/// sampled from one split and `held_out` is another, without rows that train; of a generation task, without rows whose
+/// prompt trains. Throws as read_split and sample_few_shot, and InvalidArgument for the same split twice.
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
                       std::uint64_t seed, const SplitChoice& splits = {});
 

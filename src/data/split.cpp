@@ -130,7 +130,7 @@ std::vector<Row> rows_in(const Task& task, const fs::path& path) {
   if (format == "folder") return read_folder(path);
   if (format == "text") {
     Row whole;
-    whole.fields["text"] = decode_text(read_file(path), path.string());
+    whole.fields["text"] = decode_text(read_file(path), path.string(), whole.garbled);
     whole.where = path.string();
     return {whole};
   }

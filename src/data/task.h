@@ -22,7 +22,8 @@ class LmEvalDocuments;
 /// One record as read: text fields by name (their order in the file is lost), and where it stands for error messages.
 struct Row {
   std::map<std::string, std::string> fields;
-  std::string where;  ///< "mine.csv:17" or the path of the text file
+  std::string where;     ///< "mine.csv:17" or the path of the text file
+  bool garbled = false;  ///< some of its bytes were not UTF-8 and have become U+FFFD (garbled_notices())
 };
 
 /// A row through one template: what the model sees. `label` is -1 where the row carries none. Of a generation task the

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "data/unicode.h"
+#include "text/unicode.h"
 
 namespace graft {
 
@@ -18,8 +19,10 @@ std::string_view checked_text(std::string_view bytes, const std::string& name) {
   return bytes;
 }
 
-std::string decode_text(std::string_view bytes, const std::string& name) {
-  return replace_invalid_utf8(checked_text(bytes, name));
+std::string decode_text(std::string_view bytes, const std::string& name, bool& garbled) {
+  std::string text(checked_text(bytes, name));
+  garbled = make_valid_utf8(text);
+  return text;
 }
 
 bool LineCursor::next(std::string_view& line) {
@@ -36,14 +39,15 @@ bool LineCursor::only_blank_left() const {
   return text_.find_first_not_of(" \t\r\n", at_) == std::string_view::npos;
 }
 
-void each_row(std::string_view bytes, const std::string& name,
-              const std::function<void(std::string_view line, const std::string& where)>& row) {
-  const std::string text = decode_text(bytes, name);
-  LineCursor lines(text);
+void each_row(std::string_view bytes, const std::string& name, const std::function<void(const RowLine&)>& row) {
+  // Line ends are ASCII, so that a line alone is decoded as the whole text would be.
+  LineCursor lines(checked_text(bytes, name));
+  std::string storage;
   for (std::string_view line; lines.next(line);) {
     const std::string where = fmt::format("{}:{}", name, lines.number());
     if (!is_blank(line)) {
-      row(line, where);
+      const std::string_view valid = text::valid_utf8(line, storage);
+      row({valid, where, valid.data() != line.data()});
       continue;
     }
     if (lines.only_blank_left()) return;

@@ -11,13 +11,20 @@ namespace graft {
 /// InvalidArgument for UTF-16 text and for zero bytes near the beginning, which are no text.
 std::string_view checked_text(std::string_view bytes, const std::string& name);
 
-/// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced. Throws as checked_text.
-std::string decode_text(std::string_view bytes, const std::string& name);
+/// The bytes without a UTF-8 byte order mark and with invalid UTF-8 replaced; `garbled` becomes true where there is
+/// such. Throws as checked_text.
+std::string decode_text(std::string_view bytes, const std::string& name, bool& garbled);
 
-/// Calls `row` for each line with the line and where it stands ("file.jsonl:3"). Blank lines may end a file. Throws
-/// InvalidArgument as decode_text and for a blank line before another one.
-void each_row(std::string_view bytes, const std::string& name,
-              const std::function<void(std::string_view line, const std::string& where)>& row);
+/// A line that is a row.
+struct RowLine {
+  std::string_view text;  ///< valid UTF-8, while the call lasts
+  std::string where;      ///< "file.jsonl:3"
+  bool garbled = false;   ///< Row::garbled
+};
+
+/// Calls `row` for each line. Blank lines may end a file. Throws InvalidArgument as checked_text and for a blank line
+/// before another one.
+void each_row(std::string_view bytes, const std::string& name, const std::function<void(const RowLine&)>& row);
 
 /// Walks over lines that end in LF or CRLF.
 class LineCursor {

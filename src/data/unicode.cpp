@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "text/unicode.h"
 
@@ -48,6 +49,13 @@ bool is_space(std::uint32_t c) {
 std::string replace_invalid_utf8(std::string_view text) {
   std::string storage;
   return std::string(text::valid_utf8(text, storage));
+}
+
+bool make_valid_utf8(std::string& text) {
+  std::string storage;
+  if (text::valid_utf8(text, storage).data() == text.data()) return false;
+  text = std::move(storage);
+  return true;
 }
 
 std::string collapse_whitespace(std::string_view text) {

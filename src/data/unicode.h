@@ -10,6 +10,9 @@ namespace graft {
 /// section 3.9, "U+FFFD Substitution of Maximal Subparts"), which is what Python's errors="replace" does.
 std::string replace_invalid_utf8(std::string_view text);
 
+/// The same in place; true where there was such a sequence.
+bool make_valid_utf8(std::string& text);
+
 /// Words of valid UTF-8 `text` joined by one space, as Python's " ".join(text.split()).
 std::string collapse_whitespace(std::string_view text);
 

@@ -15,6 +15,11 @@ TEST(Unicode, ValidTextIsKept) {
 
 TEST(Unicode, IllFormedSequencesAreReplacedAsPythonDoes) {
   EXPECT_EQ(replace_invalid_utf8("a\xA3z"), "a" + kBad + "z");
+  std::string latin = "a\xA3z", good = "a" + kBad + "z", none;
+  EXPECT_TRUE(make_valid_utf8(latin));
+  EXPECT_EQ(latin, good);
+  EXPECT_FALSE(make_valid_utf8(good)) << "U+FFFD that stands in the file is as good as any letter";
+  EXPECT_FALSE(make_valid_utf8(none));
   EXPECT_EQ(replace_invalid_utf8("\xC0\x80"), kBad + kBad);
   EXPECT_EQ(replace_invalid_utf8("\xE2\x82"), kBad);
   EXPECT_EQ(replace_invalid_utf8("\xE2\x82z"), kBad + "z");

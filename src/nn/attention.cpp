@@ -92,22 +92,29 @@ bool takes_single_queries(const AttentionCall& call) {
   return call.queries.length <= (call.continues ? kFewQueries : 1) && (call.cache < 0 || call.keys.size() == 1);
 }
 
-// Tokens [first, first + count) of keys and values.
+// Tokens [first, first + count) of a cache's pages, or else of the page of this call's own.
 struct SeenTokens {
-  HeadRows keys, values;
+  const KvPages* cached = nullptr;
+  KvPages own;
   std::int64_t first = 0, count = 0;
+
+  const KvPages& pages() const { return cached != nullptr ? *cached : own; }
 };
+
+KvPages one_page(const at::Tensor& keys, const at::Tensor& values) {
+  return {std::make_shared<KeyValues>(KeyValues{{keys, {}}, {values, {}}})};
+}
 
 // As visible(), of a call whose queries are taken one by one, and without views where they can be spared.
 SeenTokens seen(const AttentionCall& call, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
   const TokenRange& own = call.keys.front();
   if (call.cache >= 0) {
-    const KeptTokens kept = options.cache->append(call.cache, options.layer, k, v, own.begin, own.length);
-    return {kept.keys, kept.values, 0, kept.count};
+    const KvPages& pages = options.cache->put(call.cache, options.layer, k, v, own.begin, own.length);
+    return {&pages, {}, 0, options.cache->length(call.cache) + own.length};
   }
-  if (call.keys.size() == 1) return {{k, {}}, {v, {}}, own.begin, own.length};
+  if (call.keys.size() == 1) return {nullptr, one_page(k, v), own.begin, own.length};
   const at::Tensor keys = gathered(k, call.keys);
-  return {{keys, {}}, {gathered(v, call.keys), {}}, 0, keys.size(0)};
+  return {nullptr, one_page(keys, gathered(v, call.keys)), 0, keys.size(0)};
 }
 
 // Query `i` of a call over the tokens that its last query sees; bias [H, Tq, Tk], or undefined.
@@ -115,7 +122,7 @@ SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t
                     const at::Tensor& bias) {
   const std::int64_t end = tokens.count - (call.queries.length - 1 - i),
                      first = call.window > 0 ? std::max<std::int64_t>(0, end - call.window) : 0, count = end - first;
-  SingleQuery single{q, call.queries.begin + i, tokens.keys, tokens.values, tokens.first + first, count, {}};
+  SingleQuery single{q, call.queries.begin + i, &tokens.pages(), tokens.first + first, count, {}};
   if (bias.defined()) single.bias = bias.select(1, i).narrow(1, first, count).to(at::kFloat);
   if (call.mask.defined() && !call.continues) {
     const at::Tensor mask = call.mask.to(at::kFloat);
@@ -130,12 +137,14 @@ at::Tensor one_by_one(const at::Tensor& q, const at::Tensor& k, const at::Tensor
                       const std::vector<AttentionCall>& calls, const std::vector<std::size_t>& singles,
                       const AttentionOptions& options) {
   const at::Tensor whole = q.contiguous();
+  std::vector<SeenTokens> tokens;
+  tokens.reserve(singles.size());  // queries point into them
   std::vector<SingleQuery> queries;
   for (const auto c : singles) {
-    const SeenTokens tokens = seen(calls[c], k, v, options);
+    tokens.push_back(seen(calls[c], k, v, options));
     const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
     for (std::int64_t i = 0; i < calls[c].queries.length; ++i)
-      queries.push_back(seen_by(whole, calls[c], i, tokens, bias));
+      queries.push_back(seen_by(whole, calls[c], i, tokens.back(), bias));
   }
   return single_query_attention(queries, options.scale);
 }

@@ -45,7 +45,7 @@ TEST_P(KvCaches, GiveBackWhatWasAppended) {
   read(first, k.narrow(0, 0, 200), v.narrow(0, 0, 200));
   read(second, v, k);
   read(first, k.narrow(0, 200, 1), v.narrow(0, 200, 1));
-  read(first, k.narrow(0, 201, 99), v.narrow(0, 201, 99));  // beyond the first buffers
+  read(first, k.narrow(0, 201, 99), v.narrow(0, 201, 99));  // into a page more
   expect_kept(first, k, v);
   expect_kept(second, v, k);
 }
@@ -57,11 +57,11 @@ TEST_P(KvCaches, TakeSomeTokensOfABatch) {
                    v = wide.narrow(1, 2, 2);
   for (const auto& [first, count] : {std::pair{3, 4}, {290, 1}, {0, 280}}) {
     for (std::int64_t layer = 0; layer < 2; ++layer) {
-      const KeptTokens all = cache_.append(sequence, layer, k + layer, v, first, count);
-      EXPECT_EQ(all.count, cache_.length(sequence) + count);
-      EXPECT_EQ(all.keys.rows.stride(0), 16) << "a head's tokens lie one behind the other";
-      const HeadRows last = all.values.part(all.count - count, count);
-      EXPECT_TRUE(at::equal(last.values(at::kFloat), kept(v.narrow(0, first, count), GetParam())));
+      const KvPages& pages = cache_.put(sequence, layer, k + layer, v, first, count);
+      std::int64_t room = 0;
+      for (const auto& page : pages) room += page->keys.rows.size(0);
+      EXPECT_GE(room, cache_.length(sequence) + count);
+      EXPECT_EQ(pages.front()->keys.rows.stride(0), 16) << "a head's tokens lie one behind the other";
     }
     cache_.advance(sequence, count);
   }
@@ -115,6 +115,26 @@ TEST_P(KvCaches, AnotherThatIsBegunWithIsNeverWrittenTo) {
     EXPECT_TRUE(at::equal(kept_keys.values(at::kFloat), kept(k + layer, GetParam()))) << layer;
     EXPECT_TRUE(at::equal(kept_values.values(at::kFloat), kept(v, GetParam()))) << layer;
   }
+}
+
+// Whoever begins with many tokens of another shares their pages, and whoever writes has the last one to itself.
+TEST_P(KvCaches, PagesAreSharedUntilTheyAreWrittenTo) {
+  const at::Tensor k = random(300, 1), v = random(300, 2), other = random(1, 3);
+  const auto source = cache_.add_sequence(), target = cache_.add_sequence();
+  read(source, k, v);
+  cache_.copy(source, target, 0);
+  const KvPages ours = cache_.put(source, 0, other, other, 0, 1),
+                theirs = cache_.put(target, 0, other + 1, other, 0, 1);
+  ASSERT_EQ(ours.size(), theirs.size());
+  for (std::size_t page = 0; page + 1 < ours.size(); ++page) EXPECT_EQ(ours[page], theirs[page]) << page;
+  EXPECT_NE(ours.back(), theirs.back());
+  expect_kept(source, k, v);
+  expect_kept(target, k, v);
+  // Back to where a page is full that both have.
+  cache_.truncate(target, 100);
+  read(target, other, other);
+  expect_kept(target, at::cat({k.narrow(0, 0, 100), other}), at::cat({v.narrow(0, 0, 100), other}));
+  expect_kept(source, k, v);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, KvCaches, ::testing::Values(KvFormat::Dense, KvFormat::EightBit));

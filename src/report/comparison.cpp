@@ -120,6 +120,15 @@ std::string mean_plot(const ComparisonReport& report) {
   return figure(draw(plot), "Mean over tasks of the median over seeds, with quartiles");
 }
 
+std::string overlap_notes(const ComparisonReport& report) {
+  std::string notes;
+  for (const auto& task : report.tasks) {
+    if (!task.overlap.empty())
+      notes += "<p class=\"note\">" + escape(fmt::format("{}: {}.", task.name, task.overlap)) + "</p>";
+  }
+  return notes;
+}
+
 std::string result_section(const ComparisonReport& report) {
   const bool several = report.tasks.size() > 1;
   std::string plots, body;
@@ -127,6 +136,7 @@ std::string result_section(const ComparisonReport& report) {
   for (std::size_t i = 0; i < report.tasks.size(); ++i) body += learning_curve(report, i);
   if (several) body += mean_plot(report);
   body += several ? "<div class=\"grid2 plots\">" + plots + "</div>" : plots;
+  body += overlap_notes(report);
   if (!report.description.empty()) body = "<p class=\"note\">" + escape(report.description) + "</p>" + body;
   return section("result", "Result", body);
 }

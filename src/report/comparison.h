@@ -16,6 +16,7 @@ struct ComparedTask {
   std::string metric;            ///< "accuracy", "bleu"
   bool percent = true;           ///< the metric is a fraction
   std::optional<double> before;  ///< of the base model: median over seeds
+  std::string overlap = {};      ///< what is held out and what trained have in common, a sentence
 };
 
 struct ComparedVariant {
@@ -56,7 +57,8 @@ struct ComparisonReport {
 /// The whole page: a scatter plot of score against the fraction of parameters trained (Liu et al. 2022, figure 2) of
 /// the mean over tasks and of every task, the table, and every run. Where several numbers of training examples are
 /// compared, each task has a learning curve in front: the median over seeds with the quartiles as band, over the
-/// number; the scatter plots are of the largest one then. Every text may be hostile: it is escaped.
+/// number; the scatter plots are of the largest one then. Behind the plots stands what each task's held-out examples
+/// share with those that trained. Every text may be hostile: it is escaped.
 std::string render_comparison(const ComparisonReport& report);
 
 /// "86.5%" where the metric is a fraction, else "41.27".

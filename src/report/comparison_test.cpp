@@ -37,6 +37,16 @@ TEST(ComparisonPage, ShowsPlotsTableAndRuns) {
   EXPECT_NE(html.find("base model"), std::string::npos);
 }
 
+TEST(ComparisonPage, TellsWhatTheQuestionsShareWithTheTuningSetByTask) {
+  EXPECT_EQ(render_comparison(two_tasks()).find("share a 13-gram"), std::string::npos);
+  ComparisonReport report = two_tasks();
+  report.tasks[1].overlap = "2 of <9> held-out examples share a 13-gram with the tuning examples";
+  const std::string html = render_comparison(report);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_NE(html.find("cb: 2 of &lt;9&gt; held-out examples share a 13-gram with the tuning examples."),
+            std::string::npos);
+}
+
 TEST(ComparisonPage, OneTaskNeedsNoMean) {
   ComparisonReport report = two_tasks();
   report.tasks.pop_back();

@@ -2,21 +2,28 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/user_cache.h"
 #include "report/run_lines.h"
 
 namespace graft {
 namespace {
 
-constexpr std::size_t kNameDigits = 16;
+namespace fs = std::filesystem;
+
+constexpr std::size_t kScorerDigits = 16, kBuildDigits = 8;
 
 std::string line_of(const std::string& key, const KeptScore& score) {
   nlohmann::json line = {{"key", key}, {"sums", score.sums}, {"seconds", score.seconds}};
@@ -33,62 +40,143 @@ bool is_finite(const KeptScore& score) {
   return std::all_of(score.sums.begin(), score.sums.end(), [](double sum) { return std::isfinite(sum); });
 }
 
-}  // namespace
-
-std::filesystem::path ScoreStore::file_of(const std::filesystem::path& folder, const nlohmann::json& scorer) {
-  return folder / (sha256(scorer.dump()).substr(0, kNameDigits) + ".jsonl");
+// "0123456789abcdef-01234567.jsonl": files of one scorer begin alike.
+std::string file_name(const nlohmann::json& scorer, const nlohmann::json& build) {
+  return sha256(scorer.dump()).substr(0, kScorerDigits) + "-" + sha256(build.dump()).substr(0, kBuildDigits) + ".jsonl";
 }
 
-ScoreStore::ScoreStore(const std::filesystem::path& folder, const nlohmann::json& scorer)
-    : file_(file_of(folder, scorer)) {
+// No other process reads or writes the file while this lives: no longer than a write.
+class FileLock {
+ public:
+  FileLock(int descriptor, const fs::path& path) : descriptor_(descriptor) {
+    int failed = -1;
+    do failed = ::flock(descriptor_, LOCK_EX);
+    while (failed != 0 && errno == EINTR);
+    if (failed != 0)
+      fail(Category::Io, path.string(), "cannot be locked: {}; --scores names a folder on another disk",
+           std::strerror(errno));
+  }
+  ~FileLock() { ::flock(descriptor_, LOCK_UN); }
+  FileLock(const FileLock&) = delete;
+
+ private:
+  int descriptor_;
+};
+
+// The bytes from `first` on.
+std::string read_from(int descriptor, const fs::path& path, std::int64_t first) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) fail_write(path, "read");
+  if (status.st_size < first)
+    fail(Category::Corruption, path.string(), "was cut short by another program; run the same command again");
+  std::string text(static_cast<std::size_t>(status.st_size - first), '\0');
+  for (std::size_t done = 0; done < text.size();) {
+    const ssize_t count = ::pread(descriptor, text.data() + done, text.size() - done,
+                                  static_cast<off_t>(first + static_cast<std::int64_t>(done)));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail_write(path, "read");
+    if (count == 0) text.resize(done);
+    done += static_cast<std::size_t>(count);
+  }
+  return text;
+}
+
+}  // namespace
+
+fs::path ScoreStore::file_of(const fs::path& folder, const nlohmann::json& scorer, const nlohmann::json& build) {
+  return folder / file_name(scorer, build);
+}
+
+ScoreStore::ScoreStore(const fs::path& folder, const nlohmann::json& scorer, const nlohmann::json& build)
+    : file_(file_of(folder, scorer, build)) {
   make_folder(folder);
-  descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  descriptor_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail_write(file_, "opened");
   try {
-    own();
-    read(scorer);
-    std::error_code error;
-    if (std::filesystem::file_size(file_, error) == 0)
-      append_lines(descriptor_, file_, nlohmann::json{{"scorer", scorer}}.dump() + "\n");
+    begin(scorer, build);
   } catch (...) {
     ::close(descriptor_);
     throw;
   }
 }
 
-// Locks the file for as long as it is open, and drops a last line that a killed process cut short.
-void ScoreStore::own() {
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0)
-    fail(Category::Io, file_.string(),
-         "another graft eval is writing there; wait for its end, or give this one another --output");
-  const std::string text = read_file(file_);
-  const std::size_t whole = text.find_last_of('\n') + 1;  // npos + 1 is 0: no line is whole
-  if (whole < text.size() && ::ftruncate(descriptor_, static_cast<off_t>(whole)) != 0) fail_write(file_, "written");
-}
-
 ScoreStore::~ScoreStore() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-void ScoreStore::read(const nlohmann::json& scorer) {
-  bool first = true;
-  for_each_line(file_, [&](const nlohmann::json& line) {
-    if (first && line.value("scorer", nlohmann::json()) != scorer) {
-      fail(Category::Corruption, file_.string() + ":1",
-           "holds the scores of another model, adapter or version than its name says; remove the file");
-    }
-    if (!first && line.contains("text")) {
+void ScoreStore::begin(const nlohmann::json& scorer, const nlohmann::json& build) {
+  head_ = nlohmann::json{{"scorer", scorer}, {"build", build}}.dump();
+  const FileLock lock(descriptor_, file_);
+  ::futimens(descriptor_, nullptr);  // where that is not allowed the file counts as unused, no more
+  read_new();
+  if (lines_ > 0) return;
+  append_lines(descriptor_, file_, head_ + "\n");
+  read_new();
+}
+
+void ScoreStore::read_new() {
+  const std::string text = read_from(descriptor_, file_, read_to_);
+  const std::size_t whole = text.find_last_of('\n') + 1;  // npos + 1 is 0: no line is whole
+  // Who writes holds the lock: a line that does not end is a killed process's.
+  if (whole < text.size() && ::ftruncate(descriptor_, static_cast<off_t>(read_to_) + static_cast<off_t>(whole)) != 0)
+    fail_write(file_, "written");
+  for (std::size_t at = 0; at < whole;) {
+    const std::size_t end = text.find('\n', at);
+    ++lines_;
+    read_line(text.substr(at, end - at));
+    at = end + 1;
+  }
+  read_to_ += static_cast<std::int64_t>(whole);
+}
+
+void ScoreStore::read_line(const std::string& text) {
+  const std::string where = file_.string() + ":" + std::to_string(lines_);
+  try {
+    const auto line = nlohmann::json::parse(text);
+    if (lines_ == 1) {
+      if (line != nlohmann::json::parse(head_))
+        fail(Category::Corruption, where,
+             "holds the scores of another model, adapter or version than its name says; remove the file");
+    } else if (line.contains("text")) {
       texts_[line.at("key").get<std::string>()] = {
           line.at("text").get<std::string>(), line.at("tokens").get<std::int64_t>(), line.at("seconds").get<double>()};
-    } else if (!first) {
+    } else {
       KeptScore score;
       line.at("sums").get_to(score.sums);
       line.at("seconds").get_to(score.seconds);
       if (line.contains("greedy")) line.at("greedy").get_to(score.greedy);
-      scores_[line.at("key").get<std::string>()] = std::move(score);
+      KeptScore& kept = scores_[line.at("key").get<std::string>()];
+      // Another process may have scored the same without asking that.
+      if (kept.greedy.empty() || !score.greedy.empty()) kept = std::move(score);
     }
-    first = false;
-  });
+  } catch (const nlohmann::json::exception& problem) {
+    fail(Category::Corruption, where, "not a line that graft wrote ({}); remove the file to score anew",
+         problem.what());
+  }
+}
+
+std::int64_t ScoreStore::other_builds() const {
+  std::error_code error;
+  const std::string own = file_.filename().string(), scorer = own.substr(0, kScorerDigits + 1);
+  std::int64_t others = 0;
+  for (fs::directory_iterator at(file_.parent_path(), error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
+    others += name.starts_with(scorer) && name.ends_with(".jsonl") && name != own;
+  }
+  return others;
+}
+
+void ScoreStore::refresh() {
+  const FileLock lock(descriptor_, file_);
+  read_new();
+}
+
+void ScoreStore::append(const std::string& lines) {
+  const FileLock lock(descriptor_, file_);
+  read_new();
+  append_lines(descriptor_, file_, lines);
+  read_to_ += static_cast<std::int64_t>(lines.size());
+  lines_ += std::count(lines.begin(), lines.end(), '\n');
 }
 
 const KeptScore* ScoreStore::find(const std::string& key) const {
@@ -100,9 +188,9 @@ void ScoreStore::add(const std::vector<std::pair<std::string, KeptScore>>& score
   std::string lines;
   for (const auto& entry : scores) {
     if (is_finite(entry.second)) lines += line_of(entry.first, entry.second);
-    scores_[entry.first] = entry.second;
   }
-  append_lines(descriptor_, file_, lines);
+  append(lines);
+  for (const auto& entry : scores) scores_[entry.first] = entry.second;
 }
 
 const KeptText* ScoreStore::find_text(const std::string& key) const {
@@ -112,11 +200,41 @@ const KeptText* ScoreStore::find_text(const std::string& key) const {
 
 void ScoreStore::add_texts(const std::vector<std::pair<std::string, KeptText>>& texts) {
   std::string lines;
-  for (const auto& entry : texts) {
-    lines += line_of(entry.first, entry.second);
-    texts_[entry.first] = entry.second;
+  for (const auto& entry : texts) lines += line_of(entry.first, entry.second);
+  append(lines);
+  for (const auto& entry : texts) texts_[entry.first] = entry.second;
+}
+
+fs::path user_scores() {
+  const fs::path cache = user_cache_folder();
+  return cache.is_absolute() ? cache / "graft" / "scores" : fs::path();
+}
+
+std::int64_t drop_old_scores(const fs::path& folder, std::int64_t most_bytes) {
+  struct File {
+    fs::file_time_type used;
+    fs::path path;
+    std::int64_t bytes;
+  };
+  std::error_code error;
+  std::vector<File> files;
+  std::int64_t bytes = 0;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    std::error_code gone;
+    const auto size = at->file_size(gone);
+    const auto used = at->last_write_time(gone);
+    if (gone || at->path().extension() != ".jsonl") continue;
+    files.push_back({used, at->path(), static_cast<std::int64_t>(size)});
+    bytes += files.back().bytes;
   }
-  append_lines(descriptor_, file_, lines);
+  std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.used < b.used; });
+  const auto lately = fs::file_time_type::clock::now() - std::chrono::hours(24);
+  std::int64_t dropped = 0;
+  for (const auto& file : files) {
+    if (bytes - dropped <= most_bytes || file.used > lately) break;
+    if (fs::remove(file.path, error)) dropped += file.bytes;
+  }
+  return dropped;
 }
 
 }  // namespace graft

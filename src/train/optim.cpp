@@ -12,33 +12,22 @@
 namespace graft {
 namespace {
 
+// LibTorch's fused step: one reading of each value instead of eight.
 class AdamW : public Optimizer {
  public:
-  AdamW(const OptimizerSettings& settings, std::vector<at::Tensor> parameters, std::vector<double> lr_ratios)
-      : settings_(settings), parameters_(std::move(parameters)), lr_ratios_(std::move(lr_ratios)) {
-    for (const auto& parameter : parameters_) {
-      mean_.push_back(at::zeros_like(parameter.detach()));
-      square_.push_back(at::zeros_like(parameter.detach()));
+  AdamW(const OptimizerSettings& settings, std::vector<at::Tensor> parameters, const std::vector<double>& lr_ratios)
+      : settings_(settings), parameters_(std::move(parameters)) {
+    for (std::size_t i = 0; i < parameters_.size(); ++i) {
+      mean_.push_back(at::zeros_like(parameters_[i].detach()));
+      square_.push_back(at::zeros_like(parameters_[i].detach()));
+      of_ratio_[lr_ratios[i]].push_back(i);
     }
   }
 
   void step(double run_lr) override {
     const at::NoGradGuard no_grad;
     ++steps_;
-    const double correction1 = 1 - std::pow(settings_.beta1, static_cast<double>(steps_));
-    const double correction2 = 1 - std::pow(settings_.beta2, static_cast<double>(steps_));
-    for (std::size_t i = 0; i < parameters_.size(); ++i) {
-      at::Tensor& parameter = parameters_[i];
-      const at::Tensor grad = parameter.grad();
-      if (!grad.defined()) continue;
-      const double lr = run_lr * lr_ratios_[i];
-      parameter.mul_(1 - lr * settings_.weight_decay);
-      mean_[i].lerp_(grad, 1 - settings_.beta1);
-      square_[i].mul_(settings_.beta2).addcmul_(grad, grad, 1 - settings_.beta2);
-      const at::Tensor denominator = square_[i].sqrt().div_(std::sqrt(correction2)).add_(settings_.eps);
-      parameter.addcdiv_(mean_[i], denominator, -lr / correction1);
-      parameter.mutable_grad().reset();
-    }
+    for (const auto& [ratio, members] : of_ratio_) step(members, run_lr * ratio);
   }
 
   std::map<std::string, at::Tensor> state() const override {
@@ -53,9 +42,31 @@ class AdamW : public Optimizer {
   void set_steps(std::int64_t steps) override { steps_ = steps; }
 
  private:
+  void step(const std::vector<std::size_t>& members, double lr) {
+    std::vector<at::Tensor> values, gradients, means, squares, steps;
+    for (const std::size_t i : members) {
+      const at::Tensor& value = parameters_[i];
+      if (!value.grad().defined()) continue;
+      values.push_back(value);
+      gradients.push_back(laid_out_like(value, value.grad()));
+      means.push_back(mean_[i]);
+      squares.push_back(square_[i]);
+      steps.push_back(at::full({}, steps_, value.options().dtype(at::kFloat).requires_grad(false)));
+      value.mutable_grad().reset();
+    }
+    if (values.empty()) return;
+    at::_fused_adamw_(values, gradients, means, squares, {}, steps, lr, settings_.beta1, settings_.beta2,
+                      settings_.weight_decay, settings_.eps, false, false);
+  }
+
+  // The fused step goes through memory in one order for all four tensors.
+  static at::Tensor laid_out_like(const at::Tensor& value, const at::Tensor& gradient) {
+    return gradient.strides() == value.strides() ? gradient : at::empty_like(value).copy_(gradient);
+  }
+
   OptimizerSettings settings_;
   std::vector<at::Tensor> parameters_, mean_, square_;
-  std::vector<double> lr_ratios_;
+  std::map<double, std::vector<std::size_t>> of_ratio_;  // places in parameters_
   std::int64_t steps_ = 0;
 };
 
@@ -131,7 +142,7 @@ class Adafactor : public Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters,
                                           std::vector<double> lr_ratios) {
   lr_ratios.resize(parameters.size(), 1);
-  if (settings.name == "adamw") return std::make_unique<AdamW>(settings, std::move(parameters), std::move(lr_ratios));
+  if (settings.name == "adamw") return std::make_unique<AdamW>(settings, std::move(parameters), lr_ratios);
   if (settings.name == "adafactor")
     return std::make_unique<Adafactor>(settings, std::move(parameters), std::move(lr_ratios));
   fail(Category::InvalidArgument, "optimizer.name", "unknown optimiser '{}'{}", settings.name,

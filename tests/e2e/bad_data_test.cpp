@@ -104,6 +104,9 @@ TEST_F(BadData, AHugeLineIsCutToTheContextAndInvalidBytesAreReplaced) {
   EXPECT_EQ(tuned.code, 0) << tuned.err;
   EXPECT_LT(tuned.peak_bytes, 1LL << 30);
   EXPECT_NE(tuned.err.find("6 of 6 prompts are too long and lost their beginning"), std::string::npos) << tuned.err;
+  EXPECT_NE(tuned.err.find("huge.jsonl: 1 of 6 rows hold bytes that are not UTF-8, the first on line 1"),
+            std::string::npos)
+      << tuned.err;
 }
 
 TEST_F(BadData, APromptIsCutWhereTheUserSays) {

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <chrono>
 #include <fstream>
 #include <sstream>
@@ -106,8 +107,10 @@ Running::Running(const fs::path& where, const std::vector<std::string>& argument
   std::vector<char*> pointers;
   for (auto& argument : all) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
-  ::setenv("OMP_NUM_THREADS", "1", 1);         // the models are too small for more
-  ::setenv("XDG_CACHE_HOME", "/dev/null", 0);  // what one test keeps is no other's business
+  ::setenv("OMP_NUM_THREADS", "1", 1);  // the models are too small for more
+  // No test finds what another has kept.
+  const char* cache = std::getenv("GRAFT_TEST_CACHE");
+  ::setenv("XDG_CACHE_HOME", cache != nullptr ? cache : fs::absolute(where / ".cache").c_str(), 1);
   pid_ = ::fork();
   if (pid_ == 0) become(where.c_str(), pointers.data(), limits_, out_, err_in);
   ::close(err_in);

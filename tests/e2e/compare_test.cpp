@@ -93,6 +93,8 @@ TEST_F(Compare, RunsEveryVariantOnEverySeed) {
   const std::string page = read_file(out() / "report.html");
   EXPECT_NE(page.find("href=\"runs/a.rank2.seed1/report.html\""), std::string::npos);
   EXPECT_NE(page.find("<svg"), std::string::npos);
+  EXPECT_NE(page.find("share a 13-gram with the tuning examples of a run (6 runs)."), std::string::npos);
+  EXPECT_NE(end.out.find("share a 13-gram with the tuning examples of a run (6 runs)\n"), std::string::npos) << end.out;
   EXPECT_TRUE(fs::exists(out() / "runs/a.rank2.seed1/adapter/adapter_config.json"));
   EXPECT_TRUE(fs::exists(out() / "runs/a.all.seed0/model/model.safetensors"));
   EXPECT_TRUE(leftovers(out()).empty());
@@ -240,6 +242,35 @@ TEST_F(Compare, EveryRunKeepsToItsMemory) {
   expect_refused(run(compare({"--method", "ia3", "--memory", "10MiB"})), 7, {"--memory", "what fits: --memory "});
   expect_refused(run(compare({"--method", "ia3", "--memory", "1TB", "--together", "2"})), 2, {"--together"});
   expect_refused(run(compare({"--method", "ia3", "--memory", "much"})), 2, {"--memory", "8GiB"});
+TEST_F(Compare, FinishedRunsOfAnotherModelOrOfOtherDataAreRefused) {
+  const Words command = compare({"--comparison", "few.yaml", "--variant", "plain"});
+  ASSERT_EQ(run(command).code, 0);
+  const Words more = compare({"--comparison", "few.yaml", "--variant", "plain", "--variant", "rank2"});
+  const std::string data = read_file(folder() / "data/a.jsonl");
+  write_rows(folder() / "data/a.jsonl", 16);
+  expect_refused(run(more), 2, {"a.plain.seed0", "the data or the task has changed", "another --output"});
+  write_file(folder() / "data/a.jsonl", data);
+  fs::rename(folder() / "model", folder() / "own");
+  write_model(folder() / "model", Weights::Other);
+  expect_refused(run(more), 2, {"a.plain.seed0", "began with another base model", "another --output"});
+  EXPECT_EQ(finished().size(), 2u) << "nothing was run beside them";
+  fs::remove_all(folder() / "model");
+  fs::rename(folder() / "own", folder() / "model");
+  EXPECT_EQ(run(more).code, 0);
+  EXPECT_EQ(finished().size(), 4u);
+}
+
+// As where other rows are held out and the same ones train.
+TEST_F(Compare, FinishedRunsThatWereAskedSomethingElseAreRefused) {
+  const Words command = compare({"--comparison", "few.yaml", "--variant", "plain"});
+  ASSERT_EQ(run(command).code, 0);
+  const fs::path summary = out() / "runs/a.plain.seed1/summary.json";
+  std::string text = read_file(summary);
+  const std::size_t at = text.find("\"held_out_hash\": \"") + 18;
+  ASSERT_LT(at, text.size());
+  text.replace(at, 4, "none");
+  write_file(summary, text);
+  expect_refused(run(command), 2, {"a.plain.seed1", "other held-out examples", "another --output"});
 }
 
 TEST_F(Compare, OtherSettingsAreRefused) {

@@ -179,6 +179,23 @@ TEST_F(Data, DedupFilterAndStatsTellWhatBecameOfDocuments) {
   EXPECT_NE(filter.out.find("fewer than 4 words"), std::string::npos) << filter.out;
   EXPECT_NE(filter.out.find("are letters"), std::string::npos) << filter.out;
 
+  const Outcome history = run({"stats", "kept.jsonl"});
+  ASSERT_EQ(history.code, 0) << history.err;
+  EXPECT_NE(history.out.find("graft data dedup: in.jsonl to unique.jsonl"), std::string::npos) << history.out;
+  EXPECT_NE(history.out.find("graft data filter: unique.jsonl to kept.jsonl"), std::string::npos) << history.out;
+  EXPECT_LT(history.out.find("like an earlier document"), history.out.find("fewer than 4 words")) << history.out;
+  const json made = json::parse(run({"stats", "kept.jsonl", "--json"}).out).at("made_by");
+  ASSERT_EQ(made.size(), 2u);
+  EXPECT_EQ(made[0].at("documents").at("like an earlier document").at("documents"), 2);
+  EXPECT_EQ(made[1].at("documents").at("all").at("documents"), 3);
+  write_file(folder() / "kept.jsonl", read_file(folder() / "kept.jsonl") + json{{"text", "more"}}.dump() + "\n");
+  const Outcome changed = run({"stats", "kept.jsonl"});
+  EXPECT_NE(changed.err.find("kept.jsonl was changed since"), std::string::npos) << changed.err;
+  EXPECT_EQ(changed.out.find("graft data filter"), std::string::npos) << changed.out;
+  folder_.file("other.jsonl.tally", "mine");
+  expect_refused(run({"filter", "in.jsonl", "--output", "other.jsonl"}), 4, {"other.jsonl.tally: is no tally"});
+  EXPECT_FALSE(fs::exists(folder() / "other.jsonl"));
+
   const Outcome stats = run({"stats", "in.jsonl"});
   ASSERT_EQ(stats.code, 0) << stats.err;
   EXPECT_NE(stats.out.find("repeats an earlier document to the letter"), std::string::npos) << stats.out;
@@ -217,6 +234,38 @@ TEST_F(Data, AClassifierIsTrainedAndUsed) {
   EXPECT_TRUE(lines("dropped.jsonl")[0].contains("score"));
   expect_refused(run({"filter", "good.jsonl", "--classifier", "good.jsonl", "--output", "x.jsonl"}), 4,
                  {"good.jsonl: is no classifier"});
+}
+
+TEST_F(Data, ALanguageIsKept) {
+  std::string english, other;
+  for (int row = 0; row < 20; ++row) {
+    english += json{{"text", "the thing that was there with them " + std::to_string(row)}}.dump() + "\n";
+    other += json{{"text", "das was nicht dort gewesen ist und auch " + std::to_string(row)}}.dump() + "\n";
+  }
+  folder_.file("english.jsonl", english);
+  folder_.file("other.jsonl", other);
+  const Words train = {"classifier", "--good", "english.jsonl", "--bad", "other.jsonl", "--output"};
+  const auto with = [&train](const Words& more) {
+    Words words = train;
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  ASSERT_EQ(run(with({"english.json", "--characters"})).code, 0);
+  ASSERT_EQ(run(with({"words.json"})).code, 0);
+  folder_.file("in.jsonl", json{{"text", "then the other thing"}}.dump() + "\n" +
+                               json{{"text", "nicht gewesen, und dort auch nicht"}}.dump() + "\n" +
+                               json{{"text", "1 2 3"}}.dump() + "\n");
+  const Outcome filter =
+      run({"filter", "in.jsonl", "--language", "english.json", "--output", "kept.jsonl", "--dropped", "dropped.jsonl"});
+  ASSERT_EQ(filter.code, 0) << filter.err;
+  ASSERT_EQ(lines("kept.jsonl").size(), 1u);
+  EXPECT_EQ(lines("kept.jsonl")[0].at("text"), "then the other thing");
+  ASSERT_EQ(lines("dropped.jsonl").size(), 2u);
+  EXPECT_EQ(lines("dropped.jsonl")[0].at("why"), "a language score below 0.5");
+  EXPECT_TRUE(lines("dropped.jsonl")[0].contains("language"));
+  EXPECT_EQ(lines("dropped.jsonl")[1].at("why"), "no letters that tell a language");
+  expect_refused(run({"filter", "in.jsonl", "--language", "words.json", "--output", "x.jsonl"}), 2,
+                 {"--language: 'words.json' learnt words", "--characters"});
 }
 
 TEST_F(Data, AMixtureKeepsToItsWeights) {

@@ -41,7 +41,8 @@ class Eval : public ::testing::Test {
   }
 
   static Words eval(const Words& more, const std::string& output = "out") {
-    Words arguments = {"eval", "--model", "model", "--task", "short.yaml", "--data", "rows.jsonl", "--output", output};
+    Words arguments = {"eval",       "--model",  "model", "--task",   "short.yaml",      "--data",
+                       "rows.jsonl", "--output", output,  "--scores", output + "/scores"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }

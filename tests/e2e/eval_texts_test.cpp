@@ -26,7 +26,8 @@ class EvalTexts : public Eval {
   }
 
   static Words sums(const Words& more, const std::string& output = "out") {
-    Words arguments = {"eval", "--model", "model", "--task", "sums.yaml", "--data", "sums.jsonl", "--output", output};
+    Words arguments = {"eval",       "--model",  "model", "--task",   "sums.yaml",       "--data",
+                       "sums.jsonl", "--output", output,  "--scores", output + "/scores"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
   }

@@ -182,8 +182,8 @@ TEST_F(Plan, AComparisonTellsTheRunsThatAreLeft) {
 // Where what was measured is kept, for as long as this lives.
 class CacheIn {
  public:
-  explicit CacheIn(const fs::path& folder) { ::setenv("XDG_CACHE_HOME", folder.c_str(), 1); }
-  ~CacheIn() { ::setenv("XDG_CACHE_HOME", "/dev/null", 1); }
+  explicit CacheIn(const fs::path& folder) { ::setenv("GRAFT_TEST_CACHE", folder.c_str(), 1); }
+  ~CacheIn() { ::unsetenv("GRAFT_TEST_CACHE"); }
   CacheIn(const CacheIn&) = delete;
 };
 

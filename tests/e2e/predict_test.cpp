@@ -129,6 +129,15 @@ TEST_F(Predict, ReadsTablesAndFoldersAndKeepsColumns) {
   EXPECT_TRUE(texts[1].starts_with("texts/one.txt,")) << texts[1];
 }
 
+TEST_F(Predict, SaysWhichRowsAreNotUtf8) {
+  write_file(folder() / "latin.csv", "text\ngoal\ncaf\xE9 match\n");
+  const Outcome end = run({"predict", "--run", "run", "--data", "latin.csv", "--output", "a.csv"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.err.find("note: latin.csv: 1 of 2 rows hold bytes that are not UTF-8, the first on line 3"),
+            std::string::npos)
+      << end.err;
+}
+
 TEST_F(Predict, WritesTexts) {
   write_file(folder() / "pairs.csv", "question,answer\na,one\nb,two\nc,three\nd,four\ne,five\nf,six\n");
   ASSERT_EQ(run({"tune",

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <vector>
 
+#include "base/build.h"
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -120,6 +121,7 @@ std::string manifest_text(const Manifest& manifest, const Model& model) {
   nlohmann::json fields = manifest.fields;
   fields["base"] = base_fingerprint(model);
   fields["graft_version"] = GRAFT_VERSION;
+  fields["graft_commit"] = build_commit();
   return fields.dump();
 }
 

@@ -23,7 +23,8 @@ struct Manifest {
 /// are those of Hugging Face's layout, whatever file the base comes from: GPT-2's maps count as [in, out].
 std::string base_fingerprint(const Model& model);
 
-/// The manifest of an adapter of `model` as JSON text: its fields, "base" and "graft_version".
+/// The manifest of an adapter of `model` as JSON text: its fields, "base", "graft_version" and
+/// "graft_commit".
 std::string manifest_text(const Manifest& manifest, const Model& model);
 
 /// Reads such a text, found in `file`. Throws Corruption where it is none, InvalidArgument where `adapter` was made for

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/comparison_run.h"
 #include "cli/core/evaluation.h"
@@ -20,7 +21,19 @@ MeasuredRun measured_run(const PlannedRun& run) {
   result.base_parameters = summary.value("base_parameters", std::int64_t{0});
   const auto steps = summary.value("steps", std::int64_t{0});
   if (steps > 0) result.step_seconds = summary.value("train_seconds", 0.0) / static_cast<double>(steps);
+  if (summary.contains("overlap")) {
+    const nlohmann::json& overlap = summary.at("overlap");
+    result.overlap = Overlap{overlap.at("ngram").get<std::size_t>(), overlap.at("held_out").get<std::int64_t>(),
+                             overlap.at("shared").get<std::int64_t>()};
+  }
   return result;
+}
+
+// "3", or "0 to 3".
+std::string counts_text(std::vector<std::int64_t> counts) {
+  std::sort(counts.begin(), counts.end());
+  return counts.front() == counts.back() ? grouped(counts.front())
+                                         : grouped(counts.front()) + " to " + grouped(counts.back());
 }
 
 template <typename Value>
@@ -50,11 +63,14 @@ class Collector {
   ComparedTask task(const std::string& name) const {
     ComparedTask result;
     std::vector<double> before;
+    std::vector<Overlap> overlaps;
     for (std::size_t i = 0; i < plan_.size(); ++i) {
       if (plan_[i].task != name) continue;
       result = {name, plan_[i].metric, plan_[i].percent, std::nullopt};
       if (measured_[i].before) before.push_back(*measured_[i].before);
+      if (measured_[i].overlap) overlaps.push_back(*measured_[i].overlap);
     }
+    result.overlap = overlap_over_runs(overlaps);
     if (!before.empty()) result.before = quartiles_of(before).value;
     return result;
   }
@@ -109,6 +125,18 @@ std::optional<double> compared_score(const nlohmann::json& summary, const char* 
   const nlohmann::json& scores = summary.at(phase);
   if (metric == "accuracy" && scores.contains("templates")) return scores.at("templates").at("median").get<double>();
   return scores.contains(metric) ? std::optional(scores.at(metric).get<double>()) : std::nullopt;
+}
+
+std::string overlap_over_runs(const std::vector<Overlap>& overlaps) {
+  if (overlaps.empty()) return "";
+  if (overlaps.size() == 1) return overlap_text(overlaps.front());
+  std::vector<std::int64_t> shared, examples;
+  for (const auto& overlap : overlaps) {
+    shared.push_back(overlap.shared);
+    examples.push_back(overlap.examples);
+  }
+  return fmt::format("{} of {} held-out examples share a {}-gram with the tuning examples of a run ({} runs)",
+                     counts_text(shared), counts_text(examples), overlaps.front().order, overlaps.size());
 }
 
 std::vector<MeasuredRun> measured_runs(const std::vector<PlannedRun>& plan) {

@@ -24,6 +24,7 @@ class Runner {
       : plan_(plan), together_(together), budget_(budget) {}
 
   std::map<std::string, std::string> run() {
+    refuse_changed();  // before hours of work on what would stand beside other results
     for (const auto& planned : plan_) {
       if (finished(planned)) continue;
       if (!pass_.empty() && !shares_pass(planned)) train_pass();
@@ -52,12 +53,26 @@ class Runner {
     return planned.task == first.task && planned.variant == first.variant && planned.shots == first.shots;
   }
 
-  std::unique_ptr<TuneRun> open(const PlannedRun& planned) {
-    if (base_of_ != base_key(planned.config)) {
-      base_ = {};  // before the next is read: two would not fit
-      base_ = open_base(planned.config);
-      base_of_ = base_key(planned.config);
+  void take_base(const RunConfig& config) {
+    if (base_of_ == base_key(config)) return;
+    base_ = {};  // before the next is read: two would not fit
+    base_ = open_base(config);
+    base_of_ = base_key(config);
+    hashes_.reset();
+  }
+
+  // Runs that are at their end are held to the model and the data as they are now, as those that go on are.
+  void refuse_changed() {
+    for (const auto& planned : plan_) {
+      if (!finished(planned)) continue;
+      take_base(planned.config);
+      if (!hashes_) hashes_ = base_hashes(*base_.model);
+      refuse_changed_run(open_job(planned.config, base_), *hashes_);
     }
+  }
+
+  std::unique_ptr<TuneRun> open(const PlannedRun& planned) {
+    take_base(planned.config);
     std::fprintf(stderr, "[%td of %zu] %s\n", &planned - plan_.data() + 1, plan_.size(), told(planned).c_str());
     Job job = open_job(planned.config, base_);
     if (budget_.asked) make_fit(job);
@@ -129,6 +144,7 @@ class Runner {
   MemoryBudget budget_;
   Base base_;
   std::string base_of_;
+  std::optional<BaseHashes> hashes_;  // of base_
   std::vector<Member> pass_;
   std::map<std::string, std::string> failures_;
 };

@@ -11,6 +11,7 @@
 
 #include "cli/core/tune_memory.h"
 #include "config/run_config.h"
+#include "corpus/contamination.h"
 #include "report/comparison.h"
 
 namespace graft {
@@ -31,11 +32,12 @@ bool finished(const PlannedRun& run);
 /// What the base model of a run follows from: runs with the same share one.
 std::string base_key(const RunConfig& config);
 
-/// Runs all that are not finished, in order. Neighbours of one task, variant and number of examples (with `together`
+/// Runs all that are not finished, in order, once it is sure that the finished ones are of this model and these data.
+/// Neighbours of one task, variant and number of examples (with `together`
 /// above 0: any up to that many neighbours on one base) share their training passes, unless they replace base
 /// parameters. Under a `budget` that was asked for every run trains by itself and is made to fit as by fit_memory().
 /// A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
-/// TuneRun, train() and refuse_unfitting() do, Cancelled too: what is done is kept, and the same call goes on.
+/// refuse_changed_run(), TuneRun, train() and refuse_unfitting() do, Cancelled too: what is done is kept, and the same call goes on.
 std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together,
                                            const MemoryBudget& budget);
 
@@ -48,10 +50,15 @@ struct MeasuredRun {
   std::optional<double> before, after;
   std::int64_t parameters = 0, base_parameters = 0;
   double step_seconds = 0;
+  std::optional<Overlap> overlap = {};  ///< of its held-out examples with those that train; where there are both
 };
 
 /// From the summary of every run folder. Throws as read_summary.
 std::vector<MeasuredRun> measured_runs(const std::vector<PlannedRun>& plan);
+
+/// "0 to 3 of 200 held-out examples share a 13-gram with the tuning examples of a run (6 runs)": of the runs of a task,
+/// each of which may train on other examples. Of one run as overlap_text(); empty for none.
+std::string overlap_over_runs(const std::vector<Overlap>& overlaps);
 
 /// The tasks, variants and runs of a report; `measured` is of the plan's runs, `failures` as run_all() returned them.
 /// Reports are told relative to `home`.

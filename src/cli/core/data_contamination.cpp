@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
@@ -137,6 +138,7 @@ Json json_of(const Found& found) {
   std::vector<std::string> files;
   for (const auto& file : found.reader.files()) files.push_back(file.string());
   Json json = {{"graft", GRAFT_VERSION},
+               {"commit", build_commit()},
                {"command", command_line(*options)},
                {"evaluation", found.texts.name},
                {"ngram", c.order},

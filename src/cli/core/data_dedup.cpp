@@ -6,6 +6,7 @@
 #include "cli/core/data_tools.h"
 #include "cli/core/options.h"
 #include "corpus/near_duplicates.h"
+#include "corpus/tally_file.h"
 
 namespace graft {
 namespace {
@@ -91,11 +92,13 @@ int run() {
   DroppedList(a.dropped, a.output);
   DocumentReader reader(a.files, a.documents, "read");
   refuse_pipes(reader);
+  const TallyFile history(a.output, reader.files());
   for (Document document; reader.next(document);) duplicates.add(document.text);
   note_garbled(reader);
   const Tally tally = Keeper(duplicates, a).run();
   const Bands& bands = duplicates.bands();
-  print_tally(tally);
+  history.write("dedup", tally);
+  print_tally(tally.lines());
   fmt::print("{} bands of {} values find documents of likeness {:g} with a probability of {:.3f}\n", bands.bands,
              bands.rows, a.duplicates.threshold, bands.chance(a.duplicates.threshold));
   fmt::print("read twice: {}\noutput: {}\n", time.told(2 * reader.bytes()), a.output);

@@ -11,6 +11,7 @@
 #include "cli/core/options.h"
 #include "corpus/filter.h"
 #include "corpus/quality.h"
+#include "corpus/tally_file.h"
 #include "report/markup.h"
 #include "statistics/proportion.h"
 
@@ -19,10 +20,10 @@ namespace {
 
 struct FilterArguments {
   std::vector<std::string> files;
-  std::string output, dropped, classifier;
+  std::string output, dropped, classifier, language;
   DocumentSettings documents;
   FilterSettings rules;
-  double alpha = 9;
+  double alpha = 9, min_language = 0.5;
   std::uint64_t seed = 0;
 };
 
@@ -31,6 +32,7 @@ struct ClassifierArguments {
   std::string output;
   DocumentSettings documents;
   QualitySettings settings;
+  bool characters = false;
 };
 
 FilterArguments filter_arguments;
@@ -48,6 +50,11 @@ void declare_filter(CLI::App& app) {
                  "largest share of lines that repeat an earlier line, 0 to 1");
   app.add_option("--min-word-length", a.rules.min_word_length, "least mean length of words, in characters");
   app.add_option("--max-word-length", a.rules.max_word_length, "largest mean length of words, in characters");
+  app.add_option("--language", a.language,
+                 "of graft data classifier --characters: drops what is not in the language of its good texts");
+  app.add_option("--min-language", a.min_language, "score from which a document is in that language, 0 to 1")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   app.add_option("--classifier", a.classifier, "of graft data classifier: keeps a document by chance and its score");
   app.add_option("--alpha", a.alpha, "the larger, the fewer documents of low scores are kept")
       ->check(CLI::Range(0.01, 1000.0))
@@ -56,36 +63,67 @@ void declare_filter(CLI::App& app) {
   app.add_option("--dropped", a.dropped, "new .jsonl file that lists what is dropped, and why");
 }
 
+// Why documents are dropped, the cheapest rules first.
+class Judge {
+ public:
+  explicit Judge(const FilterArguments& a) : a_(a), rng_(a.seed) {
+    check_filter(a_.rules);
+    if (!a_.classifier.empty()) quality_ = QualityModel::load(a_.classifier);
+    if (a_.language.empty()) return;
+    language_ = QualityModel::load(a_.language);
+    if (language_->kind() != FeatureKind::Characters)
+      fail(Category::InvalidArgument, "--language",
+           "'{}' learnt words, which tell no language; train it with --characters", a_.language);
+  }
+
+  /// Empty: the document is kept. `scores` gets what was measured.
+  std::string reason(const std::string& text, nlohmann::ordered_json& scores) {
+    std::string why = broken_rule(text, a_.rules);
+    if (why.empty() && language_) why = language_reason(text, scores);
+    if (!why.empty() || !quality_) return why;
+    const double score = quality_->score(text);
+    scores["score"] = score;
+    return keeps(score, a_.alpha, rng_) ? "" : "the classifier's score and chance";
+  }
+
+ private:
+  std::string language_reason(const std::string& text, nlohmann::ordered_json& scores) const {
+    const TextFeatures features = text_features(text, language_->bits(), FeatureKind::Characters);
+    if (features.empty()) return "no letters that tell a language";
+    const double score = language_->score(features);
+    scores["language"] = score;
+    return score < a_.min_language ? fmt::format("a language score below {:g}", a_.min_language) : "";
+  }
+
+  const FilterArguments& a_;
+  std::optional<QualityModel> quality_, language_;
+  Rng rng_;
+};
+
 int run_filter() {
   const FilterArguments& a = filter_arguments;
-  check_filter(a.rules);
-  std::optional<QualityModel> model;
-  if (!a.classifier.empty()) model = QualityModel::load(a.classifier);
+  Judge judge(a);
   const ReadingTime time;
   DocumentReader reader(a.files, a.documents, "filter");
   DocumentWriter output(a.output, a.documents.field);
   DroppedList dropped(a.dropped, a.output);
-  Rng rng(a.seed);
+  const TallyFile history(a.output, reader.files());
   Tally tally;
   for (Document document; reader.next(document);) {
-    std::string why = broken_rule(document.text, a.rules);
-    nlohmann::ordered_json more = nlohmann::ordered_json::object();
-    if (why.empty() && model) {
-      const double score = model->score(document.text);
-      if (!keeps(score, a.alpha, rng)) why = "the classifier's score and chance";
-      more["score"] = score;
-    }
+    nlohmann::ordered_json scores = nlohmann::ordered_json::object();
+    const std::string why = judge.reason(document.text, scores);
     tally.count(why.empty() ? "kept" : why, document.text.size());
     if (why.empty()) {
       output.write(document.text);
     } else {
-      dropped.write(reader.where(document.place), why, more);
+      dropped.write(reader.where(document.place), why, scores);
     }
   }
   output.commit();
   dropped.commit();
   note_garbled(reader);
-  print_tally(tally);
+  history.write("filter", tally);
+  print_tally(tally.lines());
   fmt::print("read {}\noutput: {}\n", time.told(reader.bytes()), a.output);
   return 0;
 }
@@ -96,7 +134,9 @@ void declare_classifier(CLI::App& app) {
       ->required();
   app.add_option("--bad", a.bad, "files of text as it comes")->required();
   app.add_option("--output", a.output, "new file for the classifier (.json)")->required();
-  app.add_option("--bits", a.settings.bits, "words are hashed to 2^bits features")
+  app.add_flag("--characters", a.characters,
+               "learn runs of 1 to 4 characters and not words: good texts of one language, bad ones of others");
+  app.add_option("--bits", a.settings.bits, "words, or runs of characters, are hashed to 2^bits features")
       ->check(CLI::Range(1, 26))
       ->capture_default_str();
   app.add_option("--epochs", a.settings.epochs, "passes over the texts")->check(count_from(1))->capture_default_str();
@@ -126,7 +166,9 @@ int run_classifier() {
   if (std::error_code ignored; std::filesystem::exists(a.output, ignored))
     fail(Category::InvalidArgument, a.output, "exists already; name a new file");
   AtomicFile(a.output);  // a slip is told before anything is read
-  QualityTrainer trainer(a.settings);
+  QualitySettings settings = a.settings;
+  settings.kind = a.characters ? FeatureKind::Characters : FeatureKind::Words;
+  QualityTrainer trainer(settings);
   add_all(trainer, a.good, true);
   add_all(trainer, a.bad, false);
   QualityCheck check;
@@ -144,14 +186,18 @@ int run_classifier() {
 
 namespace data_tools {
 const Verb filter{
-    "filter", "keep documents by rules, and by a classifier's score",
+    "filter", "keep documents by rules, by their language, and by a classifier's score",
     "  graft data filter corpus/*.jsonl --min-words 50 --max-words 100000 --min-letters-share 0.6 --output "
     "kept.jsonl\n"
     "  graft data filter corpus/*.jsonl --classifier quality.json --output kept.jsonl --dropped "
-    "dropped.jsonl\n",
+    "dropped.jsonl\n"
+    "  graft data filter corpus/*.jsonl --language german.json --min-language 0.7 --output german.jsonl\n",
     declare_filter, run_filter};
-const Verb classifier{"classifier", "train the classifier of graft data filter (GPT-3, appendix A)",
-                      "  graft data classifier --good wiki.jsonl books/ --bad crawl.jsonl --output quality.json\n",
-                      declare_classifier, run_classifier};
+const Verb classifier{
+    "classifier", "train a classifier of graft data filter: of quality (GPT-3, appendix A) or of a language",
+    "  graft data classifier --good wiki.jsonl books/ --bad crawl.jsonl --output quality.json\n"
+    "  graft data classifier --characters --good german.txt --bad english.txt french.txt --paragraphs "
+    "--output german.json\n",
+    declare_classifier, run_classifier};
 }  // namespace data_tools
 }  // namespace graft

@@ -1,6 +1,11 @@
 // graft data stats: how many documents, how long, how many of them twice.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -8,6 +13,7 @@
 #include "cli/core/columns.h"
 #include "cli/core/data_tools.h"
 #include "corpus/survey.h"
+#include "corpus/tally_file.h"
 
 namespace graft {
 namespace {
@@ -44,16 +50,52 @@ Json length_json(const Survey::Lengths& lengths) {
   return json;
 }
 
-Json json_of(const Survey& survey) {
-  const Tally tally = survey.tally();
-  Json json = {{"words", length_json(survey.words())}, {"bytes", length_json(survey.bytes())}};
-  for (const auto& line : tally.lines())
-    json["documents"][line.fate] = {{"documents", line.documents}, {"bytes", line.bytes}};
+Json lines_json(const std::vector<Tally::Line>& lines) {
+  Json json = Json::object();
+  for (const auto& line : lines) json[line.fate] = {{"documents", line.documents}, {"bytes", line.bytes}};
   return json;
 }
 
+Json steps_json(const std::vector<TallyStep>& steps) {
+  Json json = Json::array();
+  for (const auto& step : steps)
+    json.push_back(
+        {{"tool", step.tool}, {"inputs", step.inputs}, {"output", step.output}, {"documents", lines_json(step.lines)}});
+  return json;
+}
+
+Json json_of(const Survey& survey, const std::vector<TallyStep>& steps) {
+  return {{"words", length_json(survey.words())},
+          {"bytes", length_json(survey.bytes())},
+          {"documents", lines_json(survey.tally().lines())},
+          {"made_by", steps_json(steps)}};
+}
+
+// What tools dropped on the way to these files; a file that was changed since has no way that is known.
+std::vector<TallyStep> steps_to(const std::vector<std::filesystem::path>& files) {
+  std::vector<TallyStep> steps;
+  for (const auto& file : files) {
+    TallyHistory history = read_tally_file(file);
+    if (history.stale) {
+      fmt::print(stderr, "graft: note: {} was changed since graft wrote it; what was dropped before is not told\n",
+                 file.string());
+      continue;
+    }
+    std::move(history.steps.begin(), history.steps.end(), std::back_inserter(steps));
+  }
+  return steps;
+}
+
+void print_steps(const std::vector<TallyStep>& steps) {
+  for (const auto& step : steps) {
+    fmt::print("graft data {}: {} to {}\n", step.tool, fmt::join(step.inputs, ", "), step.output);
+    print_tally(step.lines);
+    fmt::print("\n");
+  }
+}
+
 void print(const Survey& survey) {
-  print_tally(survey.tally());
+  print_tally(survey.tally().lines());
   std::vector<std::string> head = {"of a document", "in all"};
   for (const double part : kSurveyQuantiles) head.push_back(quantile_name(part));
   fmt::print("\n");
@@ -64,13 +106,15 @@ int run() {
   const Arguments& a = arguments;
   const ReadingTime time;
   DocumentReader reader(a.files, a.documents, "stats");
+  const std::vector<TallyStep> steps = steps_to(reader.files());
   Survey survey;
   for (Document document; reader.next(document);) survey.add(document.text);
   note_garbled(reader);
   if (a.json) {
-    fmt::print("{}\n", json_of(survey).dump(2));
+    fmt::print("{}\n", json_of(survey, steps).dump(2, ' ', false, Json::error_handler_t::replace));
     return 0;
   }
+  print_steps(steps);
   print(survey);
   fmt::print("read {}\n", time.told(reader.bytes()));
   return 0;
@@ -79,7 +123,7 @@ int run() {
 }  // namespace
 
 namespace data_tools {
-const Verb stats{"stats", "documents, words, lengths, repeats and empties of files",
+const Verb stats{"stats", "documents, words, lengths, repeats and empties of files; what was dropped before, and why",
                  "  graft data stats corpus/*.jsonl\n"
                  "  graft data stats book.txt --paragraphs\n"
                  "  zcat pages.jsonl.gz | graft data stats - --format jsonl --field body --json\n",

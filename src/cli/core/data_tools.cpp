@@ -66,8 +66,7 @@ void note_garbled(const DocumentReader& reader) {
       grouped(reader.garbled()), grouped(reader.documents()));
 }
 
-void print_tally(const Tally& tally) {
-  const auto lines = tally.lines();
+void print_tally(const std::vector<Tally::Line>& lines) {
   const auto all = static_cast<double>(std::max<std::int64_t>(1, lines.back().documents));
   std::vector<std::vector<std::string>> table = {{"", "documents", "share", "text"}};
   for (const auto& line : lines) {

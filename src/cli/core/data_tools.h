@@ -29,8 +29,8 @@ void add_documents(CLI::App& app, std::vector<std::string>& files, DocumentSetti
 /// A note where documents hold bytes that are not UTF-8.
 void note_garbled(const DocumentReader& reader);
 
-/// The table of what became of documents.
-void print_tally(const Tally& tally);
+/// The table of what became of documents: Tally::lines(), of which there is one at least.
+void print_tally(const std::vector<Tally::Line>& lines);
 
 /// A new .jsonl file of documents, written whole or not at all.
 class DocumentWriter {

@@ -6,12 +6,16 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/build.h"
+#include "base/file.h"
 #include "report/runs.h"
 
 namespace graft {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kScoresFile = "scores.json";
 
 const char* name_of(DemonstrationChoice choice) {
   return choice == DemonstrationChoice::Random ? "random" : choice == DemonstrationChoice::Fixed ? "fixed" : "bm25";
@@ -48,6 +52,19 @@ nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConf
             {"length_penalty", config.generation.length_penalty},
             {"no_repeat_ngram", config.generation.no_repeat_ngram},
             {"early_stopping", config.generation.early_stopping}}}};
+}
+
+bool holds_evaluation(const fs::path& folder) {
+  std::error_code ignored;
+  // Folders of earlier versions held the scores themselves.
+  return fs::exists(folder / kScoresFile, ignored) || fs::is_directory(folder / "scores", ignored);
+}
+
+void record_scores(const fs::path& home, const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+  nlohmann::ordered_json json = {
+      {"graft", GRAFT_VERSION}, {"commit", build_commit()}, {"files", nlohmann::ordered_json::array()}};
+  for (const auto& scorer : scorers) json["files"].push_back(fs::absolute(scorer->store().file()).string());
+  write_file(home / kScoresFile, json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 void record_evaluation(const fs::path& home, std::time_t started, const EvaluationReport& report) {

@@ -1,10 +1,13 @@
 #include "cli/core/eval_scorer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Version.h>
 
 #include <set>
 #include <span>
 
+#include "base/build.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -15,6 +18,7 @@
 namespace graft {
 namespace {
 
+constexpr int kScoreFormat = 1;                // to be raised where a key or a kept line comes to mean something else
 constexpr std::size_t kHeaderBytes = 1 << 20;  // of a GGUF file: its settings come first
 
 std::string hash_of(const Adapter& adapter) {
@@ -45,16 +49,26 @@ std::string text_key(const ChoiceTokens& prompt, const std::string& decoding) {
   return key.finish().substr(0, 32);
 }
 
+// Another processor takes other kernels, whose sums round otherwise.
+std::string processor() {
+  const CpuFeatures& has = cpu_features();
+  return fmt::format("{}{}{}{}", at::get_cpu_capability(), has.avx2 ? " avx2" : "",
+                     has.avx512_vnni ? " avx512_vnni" : "", has.avx512_bf16 ? " avx512_bf16" : "");
+}
+
 nlohmann::json scorer_json(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter) {
-  nlohmann::json scorer = {{"graft", GRAFT_VERSION},
-                           {"model", hashes.weights},
+  nlohmann::json scorer = {{"model", hashes.weights},
                            {"settings", hashes.settings},
                            {"kept_as", base.model->parameters().storage()},
                            {"dtype", dtype_name(base.model->dtype())},
                            {"adapter", adapter == nullptr ? nlohmann::json() : nlohmann::json(adapter->hash)}};
-  // Another device rounds otherwise.
-  if (!base.model->device().is_cpu()) scorer["device"] = base.model->device().str();
+  const at::Device device = base.model->device();
+  scorer["device"] = device.is_cpu() ? processor() : device.str();
   return scorer;
+}
+
+nlohmann::json build_json() {
+  return {{"graft", GRAFT_VERSION}, {"commit", build_commit()}, {"format", kScoreFormat}};
 }
 
 // "runs/rte/adapter" is known by its run.
@@ -90,8 +104,9 @@ EvalScorer::EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAd
       frozen_(*base.model, adapter == nullptr ? nullptr : adapter->loaded.adapter.get()),
       batch_tokens_(batch_tokens),
       work_(work) {
-  const nlohmann::json scorer = scorer_json(base, hashes, adapter);
-  if (work == nullptr || std::filesystem::exists(ScoreStore::file_of(folder, scorer))) store_.emplace(folder, scorer);
+  const nlohmann::json scorer = scorer_json(base, hashes, adapter), build = build_json();
+  if (work == nullptr || std::filesystem::exists(ScoreStore::file_of(folder, scorer, build)))
+    store_.emplace(folder, scorer, build);
 }
 
 const KeptText* EvalScorer::find_text(const std::string& key) const {
@@ -113,6 +128,7 @@ void EvalScorer::score_missing(const std::vector<Question>& questions, const Que
   std::vector<std::string> missing;
   std::vector<ChoiceTokens> asked;
   std::set<std::string> seen;
+  if (store_) store_->refresh();
   for (const auto q : group.members) {
     if (find(keys[q], options.greedy) != nullptr || !seen.insert(keys[q]).second || counts_already(keys[q])) continue;
     missing.push_back(keys[q]);
@@ -168,6 +184,7 @@ void EvalScorer::write_missing(const std::vector<Question>& prompts, const Quest
   std::vector<std::string> missing;
   std::vector<ChoiceTokens> asked;
   std::set<std::string> seen;
+  if (store_) store_->refresh();
   for (const auto q : group.members) {
     if (find_text(keys[q]) != nullptr || !seen.insert(keys[q]).second || counts_already(keys[q])) continue;
     missing.push_back(keys[q]);

@@ -39,7 +39,8 @@ ModelHashes hashes_of(const Model& model, const std::filesystem::path& path);
 class EvalScorer {
  public:
   /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
-  /// adapter, dtype, device and graft's version; they are the same whatever `batch_tokens`, as RankOptions has them.
+  /// adapter, dtype, device (of a CPU what kernels it takes) and the build of graft; they are the same whatever
+  /// `batch_tokens`, as RankOptions has them.
   /// With `work`, which outlives this, nothing is computed and no file made: what is not kept there yet is counted in
   /// it, once, and answered with scores of 0 and empty texts. Throws as ScoreStore.
   EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
@@ -68,6 +69,8 @@ class EvalScorer {
   Texts write(const std::vector<Question>& prompts, const std::vector<QuestionGroup>& groups, GenerateOptions how,
               const std::string& what);
 
+  /// Where scores are kept; not with `work`.
+  const ScoreStore& store() const { return *store_; }
   const EvalAdapter* adapter() const { return adapter_; }
   const Model& model() const { return *base_.model; }
   const Tokenizer& tokenizer() const { return *base_.tokenizer; }

@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "base/build.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
@@ -277,7 +278,7 @@ std::string evaluation_key(const Job& job) {
   const Model& model = *job.model;
   Sha256 key;
   key.update(base_hash(model) + settings_hash(model) + toString(model.dtype()) + job.task.normalisation +
-             GRAFT_VERSION);
+             build_version());
   key.update(fmt::format("\n{}\n{}", model.parameters().storage(), model.device().str()));
   const auto add = [&key](const std::vector<ChoiceTokens>& examples) {
     for (const auto& example : examples) {

@@ -76,7 +76,7 @@ std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation&
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
 
 /// SHA-256 of all that the base model's own answers follow from: weights and how they are kept, config.json (of a GGUF
-/// file its metadata), dtype, device, what it reads and how it is scored or written.
+/// file its metadata), dtype, device, the build of graft, what it reads and how it is scored or written.
 std::string evaluation_key(const Job& job);
 
 /// The evaluation that predictions_of() was written of, without scores. Nothing where they are not the held-out

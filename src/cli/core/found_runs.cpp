@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "cli/core/comparison_run.h"
+#include "cli/core/eval_record.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/job.h"
@@ -35,7 +36,7 @@ std::time_t last_written(const fs::path& folder) {
 
 bool is_evaluation(const fs::path& folder) {
   std::error_code ignored;
-  return fs::exists(folder / "results.json", ignored) && fs::is_directory(folder / "scores", ignored);
+  return fs::exists(folder / "results.json", ignored) && holds_evaluation(folder);
 }
 
 std::string task_of_run(const RunConfig& config) {

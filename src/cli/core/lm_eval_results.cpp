@@ -141,7 +141,7 @@ LmEvalResults::Setting& LmEvalResults::setting_of(const EvalRow& row, const Eval
                        {"gen_kwargs", nullptr},
                        {"fewshot_seed", pass.seed}};
   results["graft_version"] = head_.at("graft");
-  results["git_hash"] = nullptr;
+  results["git_hash"] = head_.at("commit");
   results["date"] = std::chrono::duration<double>(started_.time_since_epoch()).count();
   results["task_hashes"] = Json::object();
   results["model_source"] = "graft";

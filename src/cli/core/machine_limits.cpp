@@ -139,10 +139,11 @@ class Memory {
   void read() const {
     const float* data = buffer_.const_data_ptr<float>();
     at::parallel_for(0, buffer_.size(0), kChunk, [&](std::int64_t begin, std::int64_t end) {
-      float sums[kWidth];
+      float sums[kWidth] = {};
       for (std::int64_t first = begin; first < end; first += kChunk) {
         const std::int64_t count = std::min(kChunk, end - first);
-        rows::weighted_sum(weights_.data(), 1, rows::Table<float>{data + first * kWidth, count, kWidth, kWidth}, sums);
+        rows::add_weighted({weights_.data(), kChunk}, 1,
+                           rows::Table<float>{data + first * kWidth, count, kWidth, kWidth}, sums);
       }
     });
   }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/build.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
@@ -67,7 +68,7 @@ int run(const CLI::App& options, const graft::Verb& verb) {
 int main(int argc, char** argv) {
   graft::catch_interrupts();
   CLI::App app("graft adapts language models with very little data, on the machine you have.");
-  app.set_version_flag("--version", "graft " GRAFT_VERSION);
+  app.set_version_flag("--version", "graft " + graft::build_version());
   app.require_subcommand(1);
   app.fallthrough();
   bool quiet = false;

@@ -256,7 +256,10 @@ std::string remedy(const MemoryFit& fit) {
   for (const auto& change : fit.changes) {
     if (change.fits) options.push_back(change.setting);
   }
-  return fmt::format("{}", fmt::join(options, ", or "));
+  const std::string separator = ", or ";
+  if (fit.stage == RunStage::Fresh || options.size() == 1) return fmt::format("{}", fmt::join(options, separator));
+  return fmt::format("{}; this run has begun and keeps its settings, a new one (another --output) also fits with {}",
+                     options.front(), fmt::join(options.begin() + 1, options.end(), separator));
 }
 
 }  // namespace
@@ -267,14 +270,15 @@ MemoryBudget memory_budget(const std::string& text) {
   return {memory_amount(text, "--memory"), true};
 }
 
-MemoryFit fit_memory(Job& job, const MemoryBudget& budget, bool trains) {
-  MemoryFit fit{budget, {}, {}};
+MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage) {
+  MemoryFit fit{budget, stage, {}, {}};
   if (!job.model->device().is_cpu()) {
     if (budget.asked)
       fail(Category::InvalidArgument, "--memory", "is of runs on the CPU, and this one is on a GPU; leave it out");
     return fit;
   }
-  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)), trains);
+  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)),
+                  stage != RunStage::Trained);
   fit.choice = fitting.choose();
   if (!fit.choice.fits) fit.changes = fitting.changes();
   trim_memory();

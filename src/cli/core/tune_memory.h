@@ -27,20 +27,24 @@ struct MemoryChange {
   bool fits = false;
 };
 
+/// How far a run has come. One that has begun keeps its settings; one whose steps are all made only evaluates.
+enum class RunStage { Fresh, Begun, Trained };
+
 struct MemoryFit {
   MemoryBudget budget;
+  RunStage stage = RunStage::Fresh;
   MemoryChoice choice;
   std::vector<MemoryChange> changes;  ///< where the choice does not fit, each by itself
 };
 
 /// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the shapes of
 /// the model and of what is trained leave no doubt that everything can be kept nothing is measured; else one to four
-/// steps of one or two examples. A run that no longer `trains`, whose steps are all made, only evaluates and is never
-/// measured. A job on a GPU keeps everything. Throws as probe(), and InvalidArgument for a budget that was asked for
-/// there.
-MemoryFit fit_memory(Job& job, const MemoryBudget& budget, bool trains = true);
+/// steps of one or two examples. A run whose steps are all made is never measured. A job on a GPU keeps everything.
+/// Throws as probe(), and InvalidArgument for a budget that was asked for there.
+MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage = RunStage::Fresh);
 
-/// Throws ResourceExhausted where a budget was asked for and nothing fits.
+/// Throws ResourceExhausted where a budget was asked for and nothing fits. It names what would: other settings too,
+/// which are those of a new run where this one has begun.
 void refuse_unfitting(const MemoryFit& fit);
 
 /// What was settled, in one line; empty where nobody asked and everything is kept.

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/error_test_support.h"
 #include "generate/fake_tokenizer_test.h"
 #include "generate/tiny_llama_test.h"
 #include "train/memory_choice.h"
@@ -45,10 +46,10 @@ TEST(FitMemory, ARunWhoseStepsAreAllMadeIsNotMeasured) {
   Job job = job_of("ia3");
   job.train_tokens.clear();  // so that no step can be made
   EXPECT_THROW(fit_memory(job, kNothing), Error);
-  const MemoryFit fit = fit_memory(job, kNothing, /*trains=*/false);
+  const MemoryFit fit = fit_memory(job, kNothing, RunStage::Trained);
   EXPECT_FALSE(fit.choice.fits);
   EXPECT_FALSE(fit.choice.recompute_layers || fit.choice.recompute_logits) << fit.choice.text();
-  EXPECT_TRUE(fit_memory(job, kPlenty, /*trains=*/false).choice.keeps_everything());
+  EXPECT_TRUE(fit_memory(job, kPlenty, RunStage::Trained).choice.keeps_everything());
 }
 
 TEST(FitMemory, WhatWouldTakeLessIsToldWithItsBytes) {
@@ -64,6 +65,27 @@ TEST(FitMemory, WhatWouldTakeLessIsToldWithItsBytes) {
   Job full = job_of("full");  // replaces what blocks would freeze
   ASSERT_EQ(fit_memory(full, kNothing).changes.size(), 1u);
   EXPECT_TRUE(fit_memory(full, kPlenty).changes.empty());
+}
+
+// A run that goes on refuses other settings.
+TEST(FitMemory, WhatFitsARunThatHasBegunIsNoOtherSetting) {
+  MemoryFit fit;
+  fit.budget = {1000, true};
+  fit.choice.bytes = 4'000'000;
+  fit.choice.fits = false;
+  fit.changes = {{"--set train.batch_size=1", 900, true}, {"--set model.weights=q4_0", 800, true}};
+  const std::string fresh = error_of([&] { refuse_unfitting(fit); });
+  EXPECT_TRUE(fresh.ends_with("what fits: --memory 5MiB, or --set train.batch_size=1, or --set model.weights=q4_0"))
+      << fresh;
+  fit.stage = RunStage::Begun;
+  const std::string begun = error_of([&] { refuse_unfitting(fit); });
+  EXPECT_TRUE(
+      begun.ends_with("what fits: --memory 5MiB; this run has begun and keeps its settings, a new one (another "
+                      "--output) also fits with --set train.batch_size=1, or --set model.weights=q4_0"))
+      << begun;
+  fit.changes.clear();
+  const std::string alone = error_of([&] { refuse_unfitting(fit); });
+  EXPECT_TRUE(alone.ends_with("what fits: --memory 5MiB")) << alone;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "base/build.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/core/eval_slices.h"
@@ -163,7 +164,7 @@ ReportData tune_report(const TuneResult& run, const std::string& next) {
   data.task = run.job.task.name;
   data.method = run.method;
   data.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(run.started));
-  data.version = GRAFT_VERSION;
+  data.version = build_version();
   data.steps = run.settings.steps;
   data.labels = run.job.labels;
   if (run.overlap) data.overlap = overlap_text(*run.overlap);

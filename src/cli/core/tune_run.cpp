@@ -5,8 +5,10 @@
 #include <cstdio>
 
 #include "adapters/core/peft.h"
+#include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "cli/core/overlaps.h"
 #include "cli/core/tune_settings.h"
@@ -29,6 +31,26 @@ std::filesystem::path state_in(const std::filesystem::path& folder) {
   return folder / "state" / "state.safetensors";
 }
 
+void refuse_other_examples(const RunFolder& folder, const Job& job) {
+  if (folder.has_train(training_examples(job))) return;
+  fail(Category::InvalidArgument, folder.path().string(),
+       "holds a run on other training examples (train.jsonl): the data or the task has changed since it began; choose "
+       "another --output");
+}
+
+// Of the held-out examples as they are asked; where their files lie has no say.
+std::string held_out_hash(const Job& job) {
+  Sha256 hash;
+  const auto add = [&hash](const std::string& text) { hash.update(fmt::format("{}:{}", text.size(), text)); };
+  for (const auto& example : job.held_out) {
+    hash.update(fmt::format("\n{} {} {}\n", example.label, example.choices.size(), example.references.size()));
+    for (const auto* text : {&example.id, &example.prompt, &example.continuation, &example.neutral}) add(*text);
+    for (const auto* texts : {&example.choices, &example.references})
+      for (const auto& text : *texts) add(text);
+  }
+  return hash.finish();
+}
+
 // What runs of choices are told by, and runs that write texts.
 std::string main_metric(const Task& task) {
   return task.generates() ? task.metrics.front() : "accuracy";
@@ -43,6 +65,19 @@ void refuse_other_run(const RunConfig& config) {
     fail(Category::InvalidArgument, path.string(),
          "holds a run with other settings (see its config.yaml); choose another --output");
   }
+}
+
+void refuse_changed_run(const Job& job, const BaseHashes& base) {
+  const std::filesystem::path path = job.config.run.output;
+  const RunFolder folder = RunFolder::open(path);
+  if (std::filesystem::exists(state_in(path))) refuse_other_base(state_in(path), base);
+  refuse_other_examples(folder, job);
+  const nlohmann::json summary = read_summary(path);
+  const std::string asked = held_out_hash(job);
+  if (!summary.is_object() || summary.value("held_out_hash", asked) == asked) return;
+  fail(Category::InvalidArgument, path.string(),
+       "holds a run that was scored on other held-out examples (summary.json): the data or the task has changed since; "
+       "choose another --output");
 }
 
 std::int64_t steps_left(const RunConfig& config) {
@@ -113,13 +148,9 @@ void TuneRun::tell_pace(const std::string& line) {
 
 // A run goes on with the model and the examples it began with, or not at all.
 void TuneRun::write_train() {
-  const auto examples = training_examples(job_);
-  if (!std::filesystem::exists(state_file())) return folder_.write_train(examples);
+  if (!std::filesystem::exists(state_file())) return folder_.write_train(training_examples(job_));
   refuse_other_base(state_file(), base_hashes(*job_.model));
-  if (folder_.has_train(examples)) return;
-  fail(Category::InvalidArgument, folder_.path().string(),
-       "holds a run on other training examples (train.jsonl): the data or the task has changed since it began; choose "
-       "another --output");
+  refuse_other_examples(folder_, job_);
 }
 
 void TuneRun::begin(const std::vector<std::filesystem::path>& others) {
@@ -240,7 +271,9 @@ void TuneRun::save() {
 }
 
 nlohmann::json TuneRun::summary() const {
-  nlohmann::json result = {{"steps", settings_.steps},
+  nlohmann::json result = {{"graft", GRAFT_VERSION},
+                           {"commit", build_commit()},
+                           {"steps", settings_.steps},
                            {"train_seconds", trained_.seconds},
                            {"train_tokens", trained_.tokens},
                            {"load_seconds", job_.load_seconds},
@@ -252,6 +285,7 @@ nlohmann::json TuneRun::summary() const {
   if (before_) {
     result["before"] = summary_of(*before_);
     result["before_key"] = evaluation_key(job_);
+    result["held_out_hash"] = held_out_hash(job_);
   }
   if (after_) result["after"] = summary_of(*after_);
   if (overlap_)

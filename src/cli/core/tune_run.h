@@ -17,11 +17,17 @@
 #include "corpus/contamination.h"
 #include "report/run_folder.h"
 #include "train/loop.h"
+#include "train/state.h"
 
 namespace graft {
 
 /// Throws InvalidArgument where the run folder of `config` holds a run of other settings, or something else.
 void refuse_other_run(const RunConfig& config);
+
+/// Throws InvalidArgument where the run in the folder of `job` is of another base model than `base`, trained on other
+/// examples than the job's, or was scored on others. (Of a folder of an earlier version, which does not tell these, the
+/// first two alone.) And as RunFolder::open.
+void refuse_changed_run(const Job& job, const BaseHashes& base);
 
 /// Steps that a run of `config` has still to make: all of them where its folder holds none. Throws as steps_done().
 std::int64_t steps_left(const RunConfig& config);

@@ -4,6 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 namespace graft {
 
@@ -16,6 +18,13 @@ struct HeadRows {
   /// [T, G, D]: codes as values in `dtype`, else the rows themselves.
   at::Tensor values(at::ScalarType dtype) const;
 };
+
+/// Keys and values of the same tokens.
+struct KeyValues {
+  HeadRows keys, values;
+};
+/// Those of tokens one behind the other.
+using KvPages = std::vector<std::shared_ptr<KeyValues>>;
 
 /// x [T, G, D] with a scale for each head of each token: its largest magnitude is 127, so that no value moves by more
 /// than 1/254 of that. A head that is not finite gets NaN for its scale, which whoever reads it meets again. Throws

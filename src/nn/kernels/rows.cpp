@@ -119,7 +119,7 @@ GRAFT_INLINE void ask_for(const T* row, std::int64_t width) {
 
 // `kVectors` of dots() at a time.
 template <int kVectors, typename T>
-GRAFT_INLINE void some_dots(const float* x, Table<T> rows, float* out, Table<T> next) {
+GRAFT_INLINE void some_dots(const float* x, Table<T> rows, PerRow<float> out, Table<T> next) {
   const T* row = rows.first;
   for (std::int64_t r = 0; r < rows.count; ++r, row += rows.stride) {
     if (r < next.count) ask_for(next.first + r * next.stride, next.width);
@@ -137,14 +137,14 @@ GRAFT_INLINE void some_dots(const float* x, Table<T> rows, float* out, Table<T> 
     for (int v = 0; v < kVectors; ++v) {
       float rest = 0;
       for (std::int64_t k = i; k < rows.width; ++k) rest += x[v * rows.width + k] * wide(row[k]);
-      out[v * rows.count + r] = sum_of(lanes[v]) + rest;
+      out.first[v * out.stride + r] = sum_of(lanes[v]) + rest;
     }
   }
 }
 
 template <typename T>
-GRAFT_INLINE void dots_of(const float* x, std::int64_t vectors, Table<T> rows, float* out, Table<T> next) {
-  for (; vectors >= 4; vectors -= 4, x += 4 * rows.width, out += 4 * rows.count) some_dots<4>(x, rows, out, next);
+GRAFT_INLINE void dots_of(const float* x, std::int64_t vectors, Table<T> rows, PerRow<float> out, Table<T> next) {
+  for (; vectors >= 4; vectors -= 4, x += 4 * rows.width, out.first += 4 * out.stride) some_dots<4>(x, rows, out, next);
   if (vectors == 3) some_dots<3>(x, rows, out, next);
   if (vectors == 2) some_dots<2>(x, rows, out, next);
   if (vectors == 1) some_dots<1>(x, rows, out, next);
@@ -152,21 +152,22 @@ GRAFT_INLINE void dots_of(const float* x, std::int64_t vectors, Table<T> rows, f
 
 // `kBlocks` · kLanes columns for `kVectors` vectors of weights, whose sums stay in registers.
 template <int kBlocks, int kVectors, typename T>
-GRAFT_INLINE void columns_of(const float* weights, const T* column, Table<T> rows, float* sum) {
-  Lanes lanes[kVectors * kBlocks] = {};
+GRAFT_INLINE void columns_of(PerRow<const float> weights, const T* column, Table<T> rows, float* sum) {
+  Lanes lanes[kVectors * kBlocks];
+  for (int v = 0; v < kVectors; ++v) std::memcpy(lanes + v * kBlocks, sum + v * rows.width, kBlocks * sizeof(Lanes));
   for (std::int64_t r = 0; r < rows.count; ++r, column += rows.stride) {
     for (int block = 0; block < kBlocks; ++block) {
       Lanes values;
       load(column + block * kLanes, values);
-      for (int v = 0; v < kVectors; ++v) lanes[v * kBlocks + block] += weights[v * rows.count + r] * values;
+      for (int v = 0; v < kVectors; ++v) lanes[v * kBlocks + block] += weights.first[v * weights.stride + r] * values;
     }
   }
   for (int v = 0; v < kVectors; ++v) std::memcpy(sum + v * rows.width, lanes + v * kBlocks, kBlocks * sizeof(Lanes));
 }
 
-// `kVectors` of weighted_sum() at a time.
+// `kVectors` of add_weighted() at a time.
 template <int kVectors, typename T>
-GRAFT_INLINE void some_sums(const float* weights, Table<T> rows, float* sum) {
+GRAFT_INLINE void some_sums(PerRow<const float> weights, Table<T> rows, float* sum) {
   constexpr int kBlocks = kVectors == 1 ? 4 : 2;
   std::int64_t first = 0;
   for (; first + kBlocks * kLanes <= rows.width; first += kBlocks * kLanes)
@@ -175,17 +176,17 @@ GRAFT_INLINE void some_sums(const float* weights, Table<T> rows, float* sum) {
     columns_of<1, kVectors>(weights, rows.first + first, rows, sum + first);
   for (; first < rows.width; ++first) {
     for (int v = 0; v < kVectors; ++v) {
-      float one = 0;
+      float& one = sum[v * rows.width + first];
       for (std::int64_t r = 0; r < rows.count; ++r)
-        one += weights[v * rows.count + r] * wide(rows.first[r * rows.stride + first]);
-      sum[v * rows.width + first] = one;
+        one += weights.first[v * weights.stride + r] * wide(rows.first[r * rows.stride + first]);
     }
   }
 }
 
 template <typename T>
-GRAFT_INLINE void weighted_sum_of(const float* weights, std::int64_t vectors, Table<T> rows, float* sum) {
-  for (; vectors >= 4; vectors -= 4, weights += 4 * rows.count, sum += 4 * rows.width) some_sums<4>(weights, rows, sum);
+GRAFT_INLINE void add_weighted_of(PerRow<const float> weights, std::int64_t vectors, Table<T> rows, float* sum) {
+  for (; vectors >= 4; vectors -= 4, weights.first += 4 * weights.stride, sum += 4 * rows.width)
+    some_sums<4>(weights, rows, sum);
   if (vectors == 3) some_sums<3>(weights, rows, sum);
   if (vectors == 2) some_sums<2>(weights, rows, sum);
   if (vectors == 1) some_sums<1>(weights, rows, sum);
@@ -241,24 +242,27 @@ GRAFT_FOR_EACH_CPU float dot(const float* a, const float* b, std::int64_t count)
 GRAFT_FOR_EACH_CPU float dot(const float* a, const Bits* b, std::int64_t count) {
   return dot_of(a, b, count);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out, Table<float> next) {
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<float> rows, PerRow<float> out,
+                             Table<float> next) {
   dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out, Table<Bits> next) {
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<Bits> rows, PerRow<float> out,
+                             Table<Bits> next) {
   dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out,
+GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, PerRow<float> out,
                              Table<std::int8_t> next) {
   dots_of(x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, std::int64_t vectors, Table<float> rows, float* sum) {
-  weighted_sum_of(weights, vectors, rows, sum);
+GRAFT_FOR_EACH_CPU void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<float> rows, float* sum) {
+  add_weighted_of(weights, vectors, rows, sum);
 }
-GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, std::int64_t vectors, Table<Bits> rows, float* sum) {
-  weighted_sum_of(weights, vectors, rows, sum);
+GRAFT_FOR_EACH_CPU void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<Bits> rows, float* sum) {
+  add_weighted_of(weights, vectors, rows, sum);
 }
-GRAFT_FOR_EACH_CPU void weighted_sum(const float* weights, std::int64_t vectors, Table<std::int8_t> rows, float* sum) {
-  weighted_sum_of(weights, vectors, rows, sum);
+GRAFT_FOR_EACH_CPU void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<std::int8_t> rows,
+                                     float* sum) {
+  add_weighted_of(weights, vectors, rows, sum);
 }
 GRAFT_FOR_EACH_CPU void add_scaled(float* sum, float factor, const float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) sum[i] += factor * x[i];

@@ -25,16 +25,24 @@ struct Table {
 
 float dot(const float* a, const float* b, std::int64_t count);
 float dot(const float* a, const Bits* b, std::int64_t count);
-/// out [vectors, rows] = each row times each of x [vectors, width]. A row is read once for up to four vectors; the bits
-/// of one do not depend on the others. With each row, one of `next` is asked for from memory, for whoever reads these
+/// A number for each row, for each of some vectors.
+template <typename Value>
+struct PerRow {
+  Value* first = nullptr;
+  std::int64_t stride = 0;  ///< from one vector's numbers to the next's
+};
+
+/// out[v][r] = row r times vector v of x [vectors, width]. A row is read once for up to four vectors; the bits of one
+/// do not depend on the others. With each row, one of `next` is asked for from memory, for whoever reads these
 /// afterwards.
-void dots(const float* x, std::int64_t vectors, Table<float> rows, float* out, Table<float> next = {});
-void dots(const float* x, std::int64_t vectors, Table<Bits> rows, float* out, Table<Bits> next = {});
-void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, float* out, Table<std::int8_t> next = {});
-/// sum [vectors, width] = Σ weights[v][r] · row r, weights [vectors, rows], likewise.
-void weighted_sum(const float* weights, std::int64_t vectors, Table<float> rows, float* sum);
-void weighted_sum(const float* weights, std::int64_t vectors, Table<Bits> rows, float* sum);
-void weighted_sum(const float* weights, std::int64_t vectors, Table<std::int8_t> rows, float* sum);
+void dots(const float* x, std::int64_t vectors, Table<float> rows, PerRow<float> out, Table<float> next = {});
+void dots(const float* x, std::int64_t vectors, Table<Bits> rows, PerRow<float> out, Table<Bits> next = {});
+void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, PerRow<float> out,
+          Table<std::int8_t> next = {});
+/// sum [vectors, width] += Σ weights[v][r] · row r, likewise. Rows in several calls add up to the bits of one call.
+void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<float> rows, float* sum);
+void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<Bits> rows, float* sum);
+void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<std::int8_t> rows, float* sum);
 /// sum += factor · x
 void add_scaled(float* sum, float factor, const float* x, std::int64_t count);
 void add_scaled(float* sum, float factor, const Bits* x, std::int64_t count);

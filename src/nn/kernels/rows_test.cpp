@@ -69,16 +69,19 @@ TEST(Rows, OfTables) {
       EXPECT_LE((products - rows.matmul(x)).abs().max().item<double>(), 1e-6 * size) << width;
       EXPECT_LE((sum - weights.matmul(rows)).abs().max().item<double>(), 1e-5) << width;
     };
-    rows::dots(x.data_ptr<float>(), 1, table, products.data_ptr<float>());
-    rows::weighted_sum(weights.data_ptr<float>(), 1, table, sum.data_ptr<float>());
+    rows::dots(x.data_ptr<float>(), 1, table, {products.data_ptr<float>(), 5});
+    sum.zero_();
+    rows::add_weighted({weights.const_data_ptr<float>(), 5}, 1, table, sum.data_ptr<float>());
     check(whole);
-    rows::dots(x.data_ptr<float>(), 1, bits, products.data_ptr<float>());
-    rows::weighted_sum(weights.data_ptr<float>(), 1, bits, sum.data_ptr<float>());
+    rows::dots(x.data_ptr<float>(), 1, bits, {products.data_ptr<float>(), 5});
+    sum.zero_();
+    rows::add_weighted({weights.const_data_ptr<float>(), 5}, 1, bits, sum.data_ptr<float>());
     check(half);
     const at::Tensor whole_numbers = (whole * 30).round().clamp(-127, 127).to(at::kChar);
     const rows::Table<std::int8_t> codes{whole_numbers.const_data_ptr<std::int8_t>() + 2, 5, width + 3, width};
-    rows::dots(x.data_ptr<float>(), 1, codes, products.data_ptr<float>());
-    rows::weighted_sum(weights.data_ptr<float>(), 1, codes, sum.data_ptr<float>());
+    rows::dots(x.data_ptr<float>(), 1, codes, {products.data_ptr<float>(), 5});
+    sum.zero_();
+    rows::add_weighted({weights.const_data_ptr<float>(), 5}, 1, codes, sum.data_ptr<float>());
     sum.mul_(1.0 / 30);
     products.mul_(1.0 / 30);
     check(whole_numbers.to(at::kFloat) / 30);
@@ -89,13 +92,20 @@ template <typename T>
 void expect_vectors_alike(rows::Table<T> table) {
   for (const std::int64_t vectors : {2, 3, 4, 5, 9}) {
     const at::Tensor x = random({vectors, table.width}), weights = random({vectors, table.count}).flip(1);
-    at::Tensor products = at::empty({vectors, table.count}), sums = at::empty({vectors, table.width}),
-               product = at::empty({table.count}), sum = at::empty({table.width});
-    rows::dots(x.const_data_ptr<float>(), vectors, table, products.data_ptr<float>(), table);
-    rows::weighted_sum(weights.const_data_ptr<float>(), vectors, table, sums.data_ptr<float>());
+    at::Tensor products = at::empty({vectors, table.count}), sums = at::zeros({vectors, table.width}),
+               product = at::empty({table.count});
+    rows::dots(x.const_data_ptr<float>(), vectors, table, {products.data_ptr<float>(), table.count}, table);
+    rows::add_weighted({weights.const_data_ptr<float>(), table.count}, vectors, table, sums.data_ptr<float>());
     for (std::int64_t v = 0; v < vectors; ++v) {
-      rows::dots(x[v].const_data_ptr<float>(), 1, table, product.data_ptr<float>());
-      rows::weighted_sum(weights[v].const_data_ptr<float>(), 1, table, sum.data_ptr<float>());
+      at::Tensor sum = at::zeros({table.width});
+      rows::dots(x[v].const_data_ptr<float>(), 1, table, {product.data_ptr<float>(), table.count});
+      // In two calls, as where a page ends.
+      const float* weight = weights[v].const_data_ptr<float>();
+      rows::Table<T> begin = table, end = table;
+      begin.count = 3;
+      end.first += 3 * table.stride, end.count -= 3;
+      rows::add_weighted({weight, table.count}, 1, begin, sum.data_ptr<float>());
+      rows::add_weighted({weight + 3, table.count}, 1, end, sum.data_ptr<float>());
       EXPECT_TRUE(at::equal(products[v], product)) << table.width << " columns, " << v << " of " << vectors;
       EXPECT_TRUE(at::equal(sums[v], sum)) << table.width << " columns, " << v << " of " << vectors;
     }
