@@ -36,9 +36,7 @@ std::vector<std::string> metrics_of(const EvalSettings& settings, const Task& ta
   for (const auto& metric : settings.metrics.empty() ? standard : settings.metrics) {
     if (std::find(known.begin(), known.end(), metric) == known.end())
       fail(Category::InvalidArgument, "--metric", "unknown '{}'{}", metric, did_you_mean(metric, known));
-    if (metric == "true_probability" && task.truths_from.empty())
-      fail(Category::InvalidArgument, "--metric", "{} is of several right choices, which task {} does not mark", metric,
-           task.name);
+    refuse_unmeasurable(task, metric, "--metric");
     if (std::find(metrics.begin(), metrics.end(), metric) == metrics.end()) metrics.push_back(metric);
   }
   return metrics;
