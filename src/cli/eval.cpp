@@ -98,7 +98,9 @@ void declare(CLI::App& app) {
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
   app.add_option(
       "--metric", a.metrics,
-      "beside accuracy: balanced_accuracy, macro_f1; of texts to write bleu, rougeL, exact_match, squad_f1 … "
+      "beside accuracy: balanced_accuracy, macro_f1, positive_f1, group_exact_match, answer_f1, answer_exact_match, "
+      "choice_entropy, true_probability, as far as the task tells what they need; of texts to write bleu, rougeL, "
+      "exact_match, squad_f1 … "
       "(docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the task's); without "
       "one of the former nothing is written; of running text the latter and bits_per_byte");
   app.add_option("--scorer", a.scorer,
@@ -403,6 +405,8 @@ const Verb eval{
     "  graft eval --model ./smollm2 --task prompts.yaml --data prompts.jsonl --scorer 'python3 toxicity.py' --output "
     "runs/toxicity\n"
     "  graft eval --model SmolLM2.gguf --task mmlu --data mmlu/ --slice subject --output runs/mmlu\n"
+    "  graft eval --model SmolLM2.gguf --task crows_pairs --data crows_pairs_anonymized.csv --template respectful "
+    "--output runs/bias-respectful\n"
     "  graft eval --model SmolLM2.gguf --task running_text --data book.txt --output runs/book\n"
     "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
     "--output runs/copa\n",
