@@ -190,10 +190,7 @@ std::string leading_space(const std::string& text) {
 
 std::vector<std::string> slices_of(const Task& task, const Row& row) {
   std::vector<std::string> values;
-  for (const auto& field : task.slices) {
-    const auto found = row.fields.find(field);
-    values.push_back(found == row.fields.end() ? "" : found->second);
-  }
+  for (const auto& field : task.slices) values.push_back(slice_value(row, field).value_or(""));
   return values;
 }
 

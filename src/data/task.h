@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@ class LmEvalDocuments;
 struct Row {
   std::map<std::string, std::string> fields;
   std::string where;  ///< "mine.csv:17" or the path of the text file
+  /// Of a task file of lm-evaluation-harness: what the fields were made of. It is no part of what the row says: ids and
+  /// hashes are of the fields.
+  std::shared_ptr<const nlohmann::ordered_json> document = nullptr;
 };
 
 /// A row through one template: what the model sees. `label` is -1 where the row carries none. Of a generation task the
@@ -199,6 +203,13 @@ Example render_group(const Task& task, const std::vector<Row>& group, std::size_
 
 /// What a row says in the fields of group_by, white space aside; empty where the task names none.
 std::vector<std::string> group_of(const Task& task, const Row& row);
+
+/// What a row says in a field by which scores are told apart: of a task file of lm-evaluation-harness in the field of
+/// its document, "meta.topic" within another. Nothing where it lacks the field, or where that is no single value.
+std::optional<std::string> slice_value(const Row& row, const std::string& field);
+
+/// The fields that slice_value() knows of a row; of a document those that lie within no other.
+std::vector<std::string> slice_fields(const Row& row);
 
 /// Generation: whether a field of the target says anything in this row.
 bool has_target(const Task& task, const Row& row);
