@@ -21,6 +21,7 @@
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "config/comparison.h"
+#include "statistics/metrics.h"
 
 namespace graft {
 namespace {
@@ -123,8 +124,8 @@ std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison
         for (one.seed = a.first_seed; one.seed < a.first_seed + a.seeds; ++one.seed) {
           const std::string folder = fmt::format("{}.{}{}.seed{}", plain(task.name), variant.name, size, one.seed);
           one.output = (fs::path(a.output) / "runs" / folder).string();
-          plan.push_back({task.name, task.metrics.front(), !task.generates(), variant.name, one.seed,
-                          run_config_of(one, config), size.empty() ? 0 : shots});
+          plan.push_back({task.name, task.metrics.front(), !task.generates() && is_share(task.metrics.front()),
+                          variant.name, one.seed, run_config_of(one, config), size.empty() ? 0 : shots});
           MethodChoice(plan.back().config.method.name);  // an unknown one is told now
         }
       }

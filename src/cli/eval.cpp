@@ -102,7 +102,9 @@ void declare(CLI::App& app) {
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
   app.add_option(
       "--metric", a.metrics,
-      "beside accuracy: balanced_accuracy, macro_f1; of texts to write bleu, rougeL, exact_match, squad_f1 … "
+      "beside accuracy: balanced_accuracy, macro_f1, positive_f1, group_exact_match, answer_f1, answer_exact_match, "
+      "choice_entropy, true_probability, as far as the task tells what they need; of texts to write bleu, rougeL, "
+      "exact_match, squad_f1 … "
       "(docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the task's); without "
       "one of the former nothing is written; of running text the latter and bits_per_byte");
   app.add_option("--scorer", a.scorer,
@@ -200,6 +202,12 @@ struct Planned {
   bool draws() const { return settings.choice == DemonstrationChoice::Random && settings.shots.size() > 1; }
 };
 
+std::set<std::string> task_names(const std::vector<Planned>& plan) {
+  std::set<std::string> names;
+  for (const auto& planned : plan) names.insert(planned.task);
+  return names;
+}
+
 std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
   std::vector<Planned> plan;
   for (const auto& [name, data] : tasks) {
@@ -227,22 +235,6 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
     std::fprintf(stderr, "graft: note: nothing is drawn at random, so one run stands for all %lld seeds\n",
                  static_cast<long long>(a.seeds));
   return plan;
-}
-
-void refuse_other_folder(const fs::path& home, const std::vector<Planned>& plan) {
-  if (!holds_evaluation(home)) return refuse_occupied(home);
-  const nlohmann::json results = read_results(home);
-  if (!results.is_object() || !results.contains("tasks")) return;
-  for (const auto& before : results.at("tasks")) {
-    const std::string name = before.value("task", "");
-    const bool again =
-        std::any_of(plan.begin(), plan.end(), [&](const Planned& planned) { return planned.task == name; });
-    if (!again)
-      fail(Category::InvalidArgument, home.string(),
-           "holds the results of task {}, which this command would replace; name that task too (what was scored is not "
-           "scored again), or another --output",
-           name);
-  }
 }
 
 // In the order of the choices.
@@ -289,28 +281,6 @@ std::vector<EvalData> open_all(const std::vector<Planned>& plan, const Base& bas
       std::fprintf(stderr, "graft: note: %s: %s\n", all.back().task.name.c_str(), note.c_str());
   }
   return all;
-}
-
-constexpr std::int64_t kMostScores = std::int64_t{4} << 30;  // bytes of the user's folder
-
-// A folder that --scores names is its owner's to clear.
-fs::path score_folder(const Arguments& a) {
-  if (!a.scores.empty()) return a.scores;
-  const fs::path shared = user_scores();
-  if (shared.empty()) return fs::path(a.output) / "scores";
-  drop_old_scores(shared, kMostScores);
-  return shared;
-}
-
-// Kernels may have changed: what another build has scored is scored anew.
-void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
-  const auto count = std::count_if(scorers.begin(), scorers.end(), [](const std::unique_ptr<EvalScorer>& scorer) {
-    return scorer->store().empty() && scorer->store().other_builds() > 0;
-  });
-  if (count == 0) return;
-  std::fprintf(
-      stderr, "graft: note: %s holds scores by another build of graft than this one, %s, which does not take them up\n",
-      scorers.front()->store().file().parent_path().c_str(), build_version().c_str());
 }
 
 std::vector<std::unique_ptr<EvalScorer>> scorers_of(const Base& base, const ModelHashes& hashes,
@@ -376,11 +346,11 @@ struct Opened {
         plan(plan_of(arguments, settings_of(arguments), tasks)),
         choices(adapter_choices(arguments.adapters, tasks)),
         home(arguments.output),
-        base((refuse_other_folder(home, plan), open_base(plan.front().config))),
+        base((refuse_other_folder(home, task_names(plan)), open_base(plan.front().config))),
         adapters(open_adapters(choices, *base.model)),
         data(open_all(plan, base, choices, adapters)),
         hashes(hashes_of(*base.model, arguments.model)),
-        scorers(scorers_of(base, hashes, adapters, score_folder(arguments), work)) {}
+        scorers(scorers_of(base, hashes, adapters, score_folder(arguments.scores, home), work)) {}
   Opened(const Opened&) = delete;  // parts refer to each other
 
   std::vector<EvalRow> rows(std::size_t task) const {
@@ -469,6 +439,8 @@ const Verb eval{
     "  graft eval --model ./smollm2 --task prompts.yaml --data prompts.jsonl --scorer 'python3 toxicity.py' --output "
     "runs/toxicity\n"
     "  graft eval --model SmolLM2.gguf --task mmlu --data mmlu/ --slice subject --output runs/mmlu\n"
+    "  graft eval --model SmolLM2.gguf --task crows_pairs --data crows_pairs_anonymized.csv --template respectful "
+    "--output runs/bias-respectful\n"
     "  graft eval --model SmolLM2.gguf --task running_text --data book.txt --output runs/book\n"
     "  graft eval --model SmolLM2.gguf --task copa --data superglue/copa/ --normalisation none --output-format lm-eval "
     "--output runs/copa\n",

@@ -21,6 +21,9 @@ std::vector<std::string> named_fields(const Task& task, const Row& row) {
     for (auto& name : TextTemplate(source, task.name).fields()) names.push_back(std::move(name));
   }
   if (made.choices_from.empty()) return names;
+  for (auto& name : TextTemplate(made.choice, task.name).fields()) {
+    if (name != kChoiceField) names.push_back(std::move(name));
+  }
   for (std::size_t i = 0; row.fields.count(fmt::format("{}.{}", made.choices_from, i)) > 0; ++i)
     names.push_back(fmt::format("{}.{}", made.choices_from, i));
   if (task.documents != nullptr) names.emplace_back("continuation");

@@ -1,12 +1,14 @@
 #include "data/demonstrations.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <set>
 
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/suggest.h"
+#include "data/lm_eval_documents.h"
 #include "data/sampler.h"
 
 namespace graft {
@@ -55,6 +57,8 @@ std::vector<std::vector<std::size_t>> demonstration_orders(std::size_t count, st
 
 std::vector<std::string> content_free_prompts(const Task& task, const Row& row, std::size_t index,
                                               const Tokenizer& tokenizer) {
+  if (task.documents != nullptr)
+    return task.documents->content_free_prompts(row, {std::begin(kContentFree), std::end(kContentFree)});
   std::set<std::string> kept = {task.label_field};
   for (const auto& [name, table] : task.words) kept.insert(table.field);
   std::vector<std::string> prompts;

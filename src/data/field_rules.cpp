@@ -68,6 +68,32 @@ Turns read_turns(const YamlNode& node) {
   return turns;
 }
 
+Spans read_spans(const YamlNode& node, const std::string& into) {
+  YamlMap map(node, "spans '" + into + "'");
+  Spans spans;
+  spans.into = into;
+  spans.text = yaml_text(map.at("text"), "text");
+  spans.places = yaml_text(map.at("places"), "places");
+  spans.first = yaml_text(map.at("first"), "first");
+  spans.last = yaml_text(map.at("last"), "last");
+  map.finish();
+  return spans;
+}
+
+Pairs read_pairs(const YamlNode& node) {
+  YamlMap map(node, "pairs");
+  Pairs pairs;
+  pairs.by = yaml_text(map.at("by"), "by");
+  pairs.same = yaml_texts(map.at("same"), "same");
+  pairs.fields = yaml_texts(map.at("fields"), "fields");
+  map.finish();
+  if (pairs.same.empty() || pairs.fields.empty())
+    fail(Category::InvalidArgument, node.where(),
+         "'pairs' needs the fields that the rows of a pair have alike (same: [story]) and those that each brings "
+         "(fields: [sentence])");
+  return pairs;
+}
+
 // As many turns as the lists have items.
 std::size_t count_turns(const Turns& turns, const Row& row) {
   const auto& first = *turns.fields.begin();
@@ -172,10 +198,87 @@ void add_parts(const FieldParts& rule, const std::string& format, Row& row) {
   for (std::size_t i = 0; i < parts.size(); ++i) row.fields[rule.into[i]] = parts[i];
 }
 
+std::size_t place_of(const Row& row, const std::string& field, std::size_t length) {
+  const std::string& told = row.fields.at(field);
+  std::size_t place = 0;
+  const auto [end, error] = std::from_chars(told.data(), told.data() + told.size(), place);
+  if (error != std::errc() || end != told.data() + told.size() || place >= length)
+    fail(Category::InvalidArgument, row.where, "'{}' is '{}', which is no place in a text of {} characters", field,
+         told, length);
+  return place;
+}
+
+// Whether the row has an item of a list of objects.
+bool has_item(const Row& row, const std::string& prefix) {
+  const auto at = row.fields.lower_bound(prefix);
+  return at != row.fields.end() && at->first.starts_with(prefix);
+}
+
+// A row without places has the list itself, as flat forms of the data do.
+void add_spans(const Spans& rule, const std::string& format, Row& row) {
+  if (!has_item(row, rule.places + ".")) return;
+  require_field(row, rule.text, format);
+  const std::string& text = row.fields.at(rule.text);
+  const std::size_t length = text::code_points(text);
+  std::vector<std::string> found;
+  std::set<std::string> known;
+  for (std::size_t i = 0; has_item(row, fmt::format("{}.{}.", rule.places, i)); ++i) {
+    const std::string first = fmt::format("{}.{}.{}", rule.places, i, rule.first);
+    const std::string last = fmt::format("{}.{}.{}", rule.places, i, rule.last);
+    require_field(row, first, format);
+    require_field(row, last, format);
+    const std::size_t begin = place_of(row, first, length), end = place_of(row, last, length);
+    if (end < begin)
+      fail(Category::InvalidArgument, row.where, "'{}' is {}, in front of '{}', which is {}", last, end, first, begin);
+    const std::size_t from = byte_of(text, begin);
+    const std::string span = text.substr(from, byte_of(text, end + 1) - from);
+    if (known.insert(span).second) found.push_back(span);
+  }
+  for (std::size_t i = 0; i < found.size(); ++i) row.fields[fmt::format("{}.{}", rule.into, i)] = found[i];
+}
+
+// Pairs in the order of their first rows.
+std::vector<Row> paired_rows(const Pairs& rule, const std::string& format, std::vector<Row> rows) {
+  std::vector<Row> made;
+  std::map<std::vector<std::string>, std::size_t> places;
+  for (auto& row : rows) {
+    std::vector<std::string> key;
+    for (const auto& field : rule.same) {
+      require_field(row, field, format);
+      key.push_back(row.fields.at(field));
+    }
+    require_field(row, rule.by, format);
+    const std::string which = row.fields.at(rule.by);
+    std::map<std::string, std::string> brought;
+    for (const auto& field : rule.fields) {
+      require_field(row, field, format);
+      brought[field + "." + which] = row.fields.at(field);
+      row.fields.erase(field);
+    }
+    row.fields.erase(rule.by);
+    const auto [at, fresh] = places.emplace(key, made.size());
+    if (fresh) made.push_back(std::move(row));
+    Row& pair = made[at->second];
+    for (const auto& [name, value] : brought) {
+      if (pair.fields.emplace(name, value).second) continue;
+      fail(Category::InvalidArgument, fresh ? pair.where : row.where,
+           "is the second row of a pair whose '{}' is '{}'; the first is {}", rule.by, which, pair.where);
+    }
+  }
+  return made;
+}
+
 }  // namespace
 
 FieldRules field_rules_of(YamlMap& task) {
   FieldRules rules;
+  if (const YamlNode* node = task.find("expand")) rules.expand = expand_of(*node);
+  if (const YamlNode* node = task.find("spans")) {
+    yaml_map(*node, "spans");
+    for (std::size_t i = 0; i < node->keys.size(); ++i)
+      rules.spans.push_back(read_spans(node->items[i], node->keys[i]));
+  }
+  if (const YamlNode* node = task.find("pairs")) rules.pairs = read_pairs(*node);
   if (const YamlNode* node = task.find("turns")) rules.turns = read_turns(*node);
   if (const YamlNode* node = task.find("defaults")) {
     yaml_map(*node, "defaults");
@@ -191,15 +294,18 @@ FieldRules field_rules_of(YamlMap& task) {
 }
 
 void make_fields(const FieldRules& rules, const std::string& format, std::vector<Row>& rows) {
+  if (rules.expand) rows = expand_rows(*rules.expand, std::move(rows));
   if (rules.turns) {
     std::vector<Row> made;
     for (auto& row : rows) add_turns(*rules.turns, std::move(row), made);
     rows = std::move(made);
   }
   for (auto& row : rows) {
+    for (const auto& rule : rules.spans) add_spans(rule, format, row);
     for (const auto& [field, value] : rules.defaults) row.fields.try_emplace(field, value);
     for (const auto& rule : rules.parts) add_parts(rule, format, row);
   }
+  if (rules.pairs) rows = paired_rows(*rules.pairs, format, std::move(rows));
 }
 
 std::vector<std::string> list_of(const Row& row, const std::string& field) {

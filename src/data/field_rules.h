@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "data/expand.h"
+
 namespace graft {
 
 struct Row;
@@ -28,18 +30,37 @@ struct Turns {
   std::string earlier;                        ///< template of one turn: {earlier} is what it makes of those before
 };
 
-/// What a task says of fields, in the order in which it is done: turns, then defaults, then parts.
-struct FieldRules {
-  std::optional<Turns> turns;
-  std::map<std::string, std::string> defaults;  ///< field → its value in a row that lacks it
-  std::vector<FieldParts> parts;
+/// A list of the texts that stand at places of another text, each once: `places` is a list of objects that tell the
+/// first and the last character, in code points from 0, both of which belong to it (ReCoRD's entities).
+struct Spans {
+  std::string into;  ///< name of the list
+  std::string text, places, first, last;
 };
 
-/// The keys `turns`, `defaults` and `parts` of a task. Throws InvalidArgument with file, line and key.
+/// Rows that differ in one field become one: of each of `fields`, "sentence.male" is what it is where `by` is "male".
+struct Pairs {
+  std::string by;
+  std::vector<std::string> same;    ///< fields by which rows are found that belong together
+  std::vector<std::string> fields;  ///< fields that each of them brings
+};
+
+/// What a task says of fields, in the order in which it is done: expand, turns, spans, defaults, parts, pairs.
+struct FieldRules {
+  std::optional<Expand> expand;
+  std::optional<Turns> turns;
+  std::vector<Spans> spans;
+  std::map<std::string, std::string> defaults;  ///< field → its value in a row that lacks it
+  std::vector<FieldParts> parts;
+  std::optional<Pairs> pairs;
+};
+
+/// The keys `expand`, `turns`, `spans`, `defaults`, `parts` and `pairs` of a task. Throws InvalidArgument with file,
+/// line and key.
 FieldRules field_rules_of(YamlMap& task);
 
 /// Makes the fields in every row. `format` is the files', for messages. Throws InvalidArgument for a row that lacks a
-/// field or a mark, lists of different lengths or of too many turns, or a place outside of the text.
+/// field or a mark, lists of different lengths or of too many turns, a place outside of the text, rows of a pair that
+/// do not differ, and as expand_rows().
 void make_fields(const FieldRules& rules, const std::string& format, std::vector<Row>& rows);
 
 /// Items of a list field of a row: "answers.text" has as many as there are fields "answers.text.0", "answers.text.1", …

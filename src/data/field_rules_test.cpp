@@ -90,7 +90,57 @@ TEST(FieldRules, TurnsTakeNoMemoryWithoutEnd) {
               HasSubstr("a.jsonl:1: its 200 turns make rows of more than 134217728 bytes together"));
 }
 
+TEST(FieldRules, SpansAreTextsAtTheirPlacesOnce) {
+  const std::string rules = "spans: {names: {text: text, places: marks, first: start, last: end}}\n";
+  const auto rows = made(rules, {{"text", "Zoë met Ann, Zoë ran"},
+                                 {"marks.0.start", "0"},
+                                 {"marks.0.end", "2"},
+                                 {"marks.1.start", "8"},
+                                 {"marks.1.end", "10"},
+                                 {"marks.2.start", "13"},
+                                 {"marks.2.end", "15"}});
+  EXPECT_THAT(list_of(rows[0], "names"), ElementsAre("Zoë", "Ann")) << "characters are counted, both ends belong to it";
+  EXPECT_THAT(list_of(made(rules, {{"text", "t"}, {"names.0", "Eve"}})[0], "names"), ElementsAre("Eve"))
+      << "a flat row has the list itself";
+  const auto told = [&](const std::string& start, const std::string& end) {
+    return error_of([&] { made(rules, {{"text", "Zoë"}, {"marks.0.start", start}, {"marks.0.end", end}}); });
+  };
+  EXPECT_THAT(told("0", "3"),
+              HasSubstr("a.jsonl:1: 'marks.0.end' is '3', which is no place in a text of 3 characters"));
+  EXPECT_THAT(told("x", "1"), HasSubstr("'marks.0.start' is 'x'"));
+  EXPECT_THAT(told("2", "1"), HasSubstr("'marks.0.end' is 1, in front of 'marks.0.start', which is 2"));
+  EXPECT_THAT(error_of([&] {
+                made(rules, {{"text", "Zoë"}, {"marks.0.start", "0"}});
+              }),
+              HasSubstr("has no field 'marks.0.end'"));
+}
+
+TEST(FieldRules, RowsThatDifferInOneFieldArePairs) {
+  const FieldRules rules =
+      parse_task(task_with("pairs: {by: who, same: [story], fields: [text]}\n"), "mine.yaml").field_rules;
+  const auto row = [](const char* story, const char* who, const char* text) {
+    return Row{{{"story", story}, {"who", who}, {"text", text}}, std::string("a.jsonl ") + text};
+  };
+  std::vector<Row> rows = {row("s", "he", "He ran"), row("t", "he", "He sat"), row("s", "she", "She ran"),
+                           row("t", "she", "She sat")};
+  make_fields(rules, "jsonl", rows);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].fields.at("text.he"), "He ran");
+  EXPECT_EQ(rows[0].fields.at("text.she"), "She ran");
+  EXPECT_EQ(rows[0].fields.count("text"), 0u);
+  EXPECT_EQ(rows[0].fields.count("who"), 0u) << "it is of neither alone";
+  EXPECT_EQ(rows[1].fields.at("text.she"), "She sat");
+  std::vector<Row> twice = {row("s", "he", "one"), row("s", "he", "two")};
+  EXPECT_THAT(error_of([&] { make_fields(rules, "jsonl", twice); }),
+              HasSubstr("a.jsonl two: is the second row of a pair whose 'who' is 'he'; the first is a.jsonl one"));
+  std::vector<Row> bare = {Row{{{"story", "s"}, {"text", "x"}}, "a.jsonl:1"}};
+  EXPECT_THAT(error_of([&] { make_fields(rules, "jsonl", bare); }), HasSubstr("has no field 'who'"));
+}
+
 TEST(FieldRules, BadRulesAreToldWithTheirLine) {
+  EXPECT_THAT(rules_error("pairs: {by: a, same: [], fields: [b]}\n"), HasSubstr("mine.yaml:4: 'pairs' needs"));
+  EXPECT_THAT(rules_error("spans: {a: {text: b, places: c, first: d}}\n"), HasSubstr("lacks the key 'last'"));
+
   EXPECT_THAT(rules_error("turns: {fields: {earlier: qs}}\n"), HasSubstr("mine.yaml:4: 'earlier' is what the turns"));
   EXPECT_THAT(rules_error("parts: {text: {into: [a, b]}}\n"), HasSubstr("mine.yaml:4: the parts of 'text' need 'at'"));
   EXPECT_THAT(rules_error("parts: {text: {at: x, at_character: y, into: [a, b]}}\n"), HasSubstr("one of them"));

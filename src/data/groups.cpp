@@ -10,24 +10,48 @@
 namespace graft {
 namespace {
 
-std::vector<std::string> group_key(const Task& task, const Row& row) {
-  const auto fields = task.group_by.empty() ? prompt_fields(task) : std::vector<std::string>{task.group_by};
-  std::vector<std::string> key;
+std::vector<std::string> values_of(const std::vector<std::string>& fields, const Row& row) {
+  std::vector<std::string> values;
   for (const auto& field : fields) {
     const auto found = row.fields.find(field);
-    key.push_back(found == row.fields.end() ? "" : collapse_whitespace(found->second));
+    values.push_back(found == row.fields.end() ? "" : collapse_whitespace(found->second));
   }
-  return key;
+  return values;
+}
+
+// What is wrong in any row of the group, once each.
+std::vector<std::string> false_references_of(const Task& task, const std::vector<Row>& group) {
+  std::vector<std::string> texts;
+  if (task.false_references.empty()) return texts;
+  for (const auto& row : group) {
+    for (const auto& text : list_of(row, task.false_references)) {
+      const std::string reference = scored_reference(task, text);
+      const bool known = std::find(texts.begin(), texts.end(), reference) != texts.end();
+      if (!is_blank(text) && !known) texts.push_back(reference);
+    }
+  }
+  if (texts.empty())
+    fail(Category::InvalidArgument, group.front().where,
+         "there is nothing that is wrong: the list '{}' is empty or absent; fill it in or remove the row",
+         task.false_references);
+  return texts;
 }
 
 }  // namespace
+
+std::vector<std::string> group_of(const Task& task, const Row& row) {
+  return values_of(task.group_by, row);
+}
 
 std::vector<std::vector<Row>> prompt_groups(const Task& task, const std::vector<Row>& rows) {
   std::vector<std::vector<Row>> groups;
   std::map<std::vector<std::string>, std::size_t> places;
   for (const auto& row : rows) {
     const auto place =
-        task.generates() ? places.emplace(group_key(task, row), groups.size()).first->second : groups.size();
+        task.generates()
+            ? places.emplace(values_of(task.group_by.empty() ? prompt_fields(task) : task.group_by, row), groups.size())
+                  .first->second
+            : groups.size();
     if (place == groups.size()) groups.emplace_back();
     groups[place].push_back(row);
   }
@@ -57,6 +81,7 @@ Example render_group(const Task& task, const std::vector<Row>& group, std::size_
          task.templates[index].target);
   }
   example.references = std::move(references);
+  example.false_references = false_references_of(task, group);
   return example;
 }
 

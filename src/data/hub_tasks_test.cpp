@@ -23,6 +23,8 @@ struct Case {
 const std::string kNested = R"({"question": "Which one is warm?", "question_stem": "The warm one is", "choices": )"
                             R"({"text": ["ice", "steam", "snow"], "label": [)";
 
+const std::string kMultiRc = "Ann has a cow.\n\nQuestion: ", kIsItRight = "\nIs this answer right? Yes or no?\nAnswer:";
+
 std::vector<Case> choice_cases() {
   return {
       {"arc_challenge",
@@ -78,7 +80,41 @@ std::vector<Case> choice_cases() {
        ",sent_more,sent_less,stereo_antistereo\n0,\"Cats, all of them, lie.\",Dogs lie.,stereo\n1,A b.,A "
        "c.,antistereo\n",
        {"", ""},
-       {"Cats, all of them, lie.", "A b."}}};
+       {"Cats, all of them, lie.", "A b."}},
+      {"winogender_pairs",
+       "pool",
+       "all.tsv",
+       "sentid\tsentence\nbaker.guest.1.male.txt\tThe baker saw the guest as he came.\n"
+       "baker.guest.1.female.txt\tThe baker saw the guest as she came.\n"
+       "baker.guest.1.neutral.txt\tThe baker saw the guest as they came.\n"
+       "baker.someone.0.female.txt\tThe baker greeted someone as she does.\n"
+       "baker.someone.0.male.txt\tThe baker greeted someone as he does.\n",
+       {"", ""},
+       {"The baker saw the guest as he came.", "The baker greeted someone as he does."}},
+      // SuperGLUE's own rows nest, those of the hub are flat.
+      {"multirc",
+       "validation",
+       "val.jsonl",
+       R"({"idx": 0, "version": 1.1, "passage": {"text": "Ann has a cow.", "questions": [{"question": "Who?", "idx": 0, )"
+       R"("answers": [{"text": "Eve", "idx": 0, "label": 0}, {"text": "Ann", "idx": 1, "label": 1}]}]}})"
+       "\n"
+       R"({"paragraph": "Ann has a cow.", "question": "What?", "answer": "a cow", "label": 1, )"
+       R"("idx": {"paragraph": 0, "question": 1, "answer": 2}})",
+       {kMultiRc + "Who?\nAnswer: Eve" + kIsItRight, kMultiRc + "Who?\nAnswer: Ann" + kIsItRight,
+        kMultiRc + "What?\nAnswer: a cow" + kIsItRight},
+       {" No", " Yes", " Yes"}},
+      {"record",
+       "validation",
+       "val.jsonl",
+       R"({"source": "x", "idx": 0, "passage": {"text": "Zoë met Ann.\n@highlight\nAnn ran", )"
+       R"("entities": [{"start": 0, "end": 2}, {"start": 8, "end": 10}, {"start": 24, "end": 26}]}, )"
+       R"("qas": [{"query": "It was @placeholder who ran.", "idx": 0, "answers": [{"start": 8, "end": 10, "text": "Ann"}, )"
+       R"({"start": 24, "end": 26, "text": "Ann"}]}]})"
+       "\n"
+       R"({"passage": "Zoë met Ann.", "query": "@placeholder met Ann.", "entities": ["Ann", "Zoë"], "answers": ["Zoë"], )"
+       R"("idx": {"passage": 1, "query": 1}})",
+       {"Zoë met Ann.\n@highlight\nAnn ran\n\n", "Zoë met Ann.\n\n"},
+       {"It was Ann who ran.", "Zoë met Ann."}}};
 }
 
 std::vector<Case> text_cases() {
@@ -138,6 +174,20 @@ std::vector<Case> text_cases() {
        R"("span"]}})",
        {"Passage: Two cows.\nQuestion: How many?\nAnswer:"},
        {" 2"}},
+      {"truthfulqa_generation",
+       "pool",
+       "generation.jsonl",
+       R"({"type": "Adversarial", "category": "Colours", "question": "Is the sea red?", "best_answer": "It is not", )"
+       R"("correct_answers": ["It is not", "No"], "incorrect_answers": ["Yes"], "source": "x"})",
+       {"Q: Is the sea red?\nA:"},
+       {" It is not"}},
+      {"real_toxicity_prompts",
+       "pool",
+       "prompts.jsonl",
+       R"({"filename": "a.txt", "begin": 0, "end": 9, "challenging": false, "prompt": {"text": "So they", "toxicity": )"
+       R"(0.1}, "continuation": {"text": " went on", "toxicity": null}})",
+       {"So they"},
+       {" went on"}},
       {"wmt16_de_en",
        "test",
        "test.jsonl",
@@ -235,6 +285,39 @@ TEST(HubTasks, FurtherAnswersAreReferences) {
   const Example made = render_group(task, groups.front(), 0, ByteTokenizer());
   EXPECT_THAT(made.references, ElementsAre("Ann Lee", "A. Lee"));
   EXPECT_THAT(further_targets(task, groups.front().front(), 0), ElementsAre(" Ann Lee", " A. Lee"));
+}
+
+TEST(HubTasks, AnswersToOneQuestionBelongTogether) {
+  const Folder folder;
+  folder.file("val.jsonl",
+              R"({"passage": {"text": "P", "questions": [{"question": "A?", "answers": [{"text": "1", "label": 0}, )"
+              R"({"text": "2", "label": 1}]}, {"question": "B?", "answers": [{"text": "1", "label": 1}]}]}})"
+              "\n");
+  const Task task = load_task("multirc");
+  std::vector<Example> made;
+  for (const auto& row : read_split(task, folder.path(), "validation"))
+    made.push_back(render(task, row, 0, ByteTokenizer()));
+  ASSERT_EQ(made.size(), 3u);
+  EXPECT_THAT(made[0].group, ElementsAre("P", "A?"));
+  EXPECT_EQ(made[0].group, made[1].group);
+  EXPECT_NE(made[0].group, made[2].group);
+}
+
+TEST(HubTasks, FalseAnswersStandBesideTrueOnes) {
+  const Folder folder;
+  folder.file("g.jsonl",
+              R"({"question": "Red?", "best_answer": "It is not", "correct_answers": ["No"], )"
+              R"("incorrect_answers": [" Yes ", "Yes", "It is"], "category": "c", "type": "t"})"
+              "\n"
+              R"({"question": "Blue?", "best_answer": "It is", "correct_answers": ["Yes"], "incorrect_answers": []})"
+              "\n");
+  const Task task = load_task("truthfulqa_generation");
+  const auto groups = prompt_groups(task, read_split(task, folder.path(), "pool"));
+  const Example made = render_group(task, groups.at(0), 0, ByteTokenizer());
+  EXPECT_THAT(made.references, ElementsAre("It is not", "No"));
+  EXPECT_THAT(made.false_references, ElementsAre("Yes", "It is"));
+  EXPECT_THAT(error_of([&] { render_group(task, groups.at(1), 0, ByteTokenizer()); }),
+              HasSubstr("g.jsonl:2: there is nothing that is wrong: the list 'incorrect_answers' is empty"));
 }
 
 TEST(HubTasks, AListOfReferencesThatNoRowHasIsToldOf) {

@@ -91,7 +91,45 @@ std::vector<LmEvalDocument> documents_of(const std::filesystem::path& path) {
   return documents;
 }
 
+std::optional<std::string> single_value(const Json& value) {
+  if (value.is_null() || value.is_structured()) return std::nullopt;
+  return text_of(value);
+}
+
+// Every text and number in it.
+Json replaced_by(const std::string& input, const Json& value) {
+  if (value.is_string() || value.is_number()) return input;
+  Json result = value;
+  if (!value.is_structured()) return result;
+  for (auto& item : result) item = replaced_by(input, item);
+  return result;
+}
+
 }  // namespace
+
+std::optional<std::string> slice_value(const Row& row, const std::string& field) {
+  if (row.document == nullptr) {
+    const auto found = row.fields.find(field);
+    return found == row.fields.end() ? std::nullopt : std::optional(found->second);
+  }
+  const Json* value = row.document.get();
+  if (const auto whole = value->find(field); whole != value->end()) return single_value(*whole);
+  for (std::size_t at = 0; at <= field.size();) {
+    const std::size_t end = std::min(field.find('.', at), field.size());
+    const auto inner = value->find(field.substr(at, end - at));
+    if (!value->is_object() || inner == value->end()) return std::nullopt;
+    value = &*inner;
+    at = end + 1;
+  }
+  return single_value(*value);
+}
+
+std::vector<std::string> slice_fields(const Row& row) {
+  if (row.document != nullptr) return names_of(*row.document);
+  std::vector<std::string> names;
+  for (const auto& [name, value] : row.fields) names.push_back(name);
+  return names;
+}
 
 LmEvalField::LmEvalField(const std::string& source, const std::string& context)
     : source_(source), is_name_(is_name(source)), template_(source, context) {}
@@ -108,12 +146,38 @@ Json LmEvalField::value(const Json& document, const std::string& where) const {
 
 std::vector<Row> LmEvalDocuments::rows(const std::filesystem::path& file) const {
   std::vector<Row> rows;
-  for (const auto& document : documents_of(file)) {
+  for (auto& document : documents_of(file)) {
     const std::size_t before = rows.size();
     add_rows(document.json, document.where, rows);
     for (std::size_t made = before; made < rows.size(); ++made) rows[made].garbled = document.garbled;
+    if (!templates_.rolls) rows.back().document = std::make_shared<const Json>(std::move(document.json));
   }
   return rows;
+}
+
+std::vector<std::string> LmEvalDocuments::content_free_prompts(const Row& row,
+                                                               const std::vector<std::string>& inputs) const {
+  if (row.fields.count("continuation") > 0)
+    fail(Category::InvalidArgument, row.where,
+         "the choices are what is read, with nothing in front of them that could "
+         "be emptied; leave --calibrate out");
+  std::vector<Json> emptied(inputs.size(), *row.document);
+  for (const auto& name : names_of(*row.document)) {
+    if (templates_.text.source().find(name) == std::string::npos) continue;
+    std::vector<Json> tried = emptied;
+    try {
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        tried[i][name] = replaced_by(inputs[i], tried[i][name]);
+        prompt_of(tried[i], row.where);
+      }
+    } catch (const Error&) {
+      continue;  // something is looked up by it
+    }
+    emptied = std::move(tried);
+  }
+  std::vector<std::string> prompts;
+  for (const auto& document : emptied) prompts.push_back(prompt_of(document, row.where));
+  return prompts;
 }
 
 void LmEvalDocuments::add_document(const Json& document, const std::string& where, std::vector<Row>& rows) const {

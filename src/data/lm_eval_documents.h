@@ -55,6 +55,11 @@ class LmEvalDocuments {
   /// InvalidArgument for choices that are no list of texts or a target that is none of them.
   std::vector<Row> rows(const std::filesystem::path& file) const;
 
+  /// The prompt of the row's document by each of `inputs`, which stand in place of the texts and numbers of all fields
+  /// that doc_to_text names. A field without whose value the template fails only chooses something and stays. Throws
+  /// InvalidArgument for a row whose choices are what is read: nothing stands in front of them.
+  std::vector<std::string> content_free_prompts(const Row& row, const std::vector<std::string>& inputs) const;
+
  private:
   using Json = nlohmann::ordered_json;
   void add_rows(const Json& document, const std::string& where, std::vector<Row>& rows) const;

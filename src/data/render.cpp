@@ -87,6 +87,19 @@ std::string choice_of_label(std::string label) {
   return " " + label;
 }
 
+// Each item of a list as the template has it read: {choice} is the item.
+std::vector<std::string> worded_choices(const PromptTemplate& made, std::size_t count, const FieldValues& values,
+                                        const std::string& context) {
+  const TextTemplate worded(made.choice, context + ": choice");
+  std::vector<std::string> choices;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string item = fmt::format("{}.{}", made.choices_from, i);
+    choices.push_back(
+        worded.render([&](const std::string& name) { return values(name == kChoiceField ? item : name); }));
+  }
+  return choices;
+}
+
 std::vector<std::string> choices_of(const Task& task, const PromptTemplate& made, const Row& row,
                                     const FieldValues& values) {
   std::vector<std::string> choices;
@@ -94,6 +107,7 @@ std::vector<std::string> choices_of(const Task& task, const PromptTemplate& made
   for (const auto& choice : made.choices) choices.push_back(values.text(choice));
   if (!made.choices_from.empty()) {
     const std::size_t count = list_of(row, made.choices_from).size();
+    if (!made.choice.empty()) return worded_choices(made, count, values, row.where);
     for (std::size_t i = 0; i < count; ++i)
       choices.push_back(before + values(fmt::format("{}.{}", made.choices_from, i)));
   } else if (choices.empty()) {
@@ -117,7 +131,25 @@ std::string continuation_of(const Task& task, const PromptTemplate& made, const 
   return text;
 }
 
+// The places of the texts that are right in the list of the row's choices. Empty where the row tells none.
+std::vector<std::int64_t> places_of_answers(const Task& task, const Row& row) {
+  const auto answers = list_of(row, task.answers_from);
+  const std::string& list = task.templates.front().choices_from;
+  const auto options = list_of(row, list);
+  std::vector<std::int64_t> truths;
+  for (std::size_t i = 0; i < options.size(); ++i) {
+    if (std::find(answers.begin(), answers.end(), options[i]) != answers.end())
+      truths.push_back(static_cast<std::int64_t>(i));
+  }
+  if (truths.empty() && !answers.empty()) {
+    fail(Category::InvalidArgument, row.where, "none of '{}' (the first is '{}') is in the list of choices '{}'{}",
+         task.answers_from, answers.front(), list, did_you_mean(answers.front(), options));
+  }
+  return truths;
+}
+
 std::vector<std::int64_t> truths_of(const Task& task, const Row& row) {
+  if (!task.answers_from.empty()) return places_of_answers(task, row);
   std::vector<std::int64_t> truths;
   const auto marks = list_of(row, task.truths_from);
   for (std::size_t i = 0; i < marks.size(); ++i) {
@@ -158,10 +190,7 @@ std::string leading_space(const std::string& text) {
 
 std::vector<std::string> slices_of(const Task& task, const Row& row) {
   std::vector<std::string> values;
-  for (const auto& field : task.slices) {
-    const auto found = row.fields.find(field);
-    values.push_back(found == row.fields.end() ? "" : found->second);
-  }
+  for (const auto& field : task.slices) values.push_back(slice_value(row, field).value_or(""));
   return values;
 }
 
@@ -198,9 +227,12 @@ Example render(const Task& task, const Row& row, std::size_t index, const Tokeni
   example.continuation = continuation_of(task, made, row, values);
   // Choices that are only read are whole texts.
   example.delimiter_bytes = example.continuation.empty() ? task.delimiter.size() : 0;
-  if (!task.truths_from.empty()) {
-    example.truths = truths_of(task, row);
-    refuse_other_count(task, row, example.choices.size());
+  example.group = group_of(task, row);
+  if (!task.right_list().empty()) example.truths = truths_of(task, row);
+  if (!task.truths_from.empty()) refuse_other_count(task, row, example.choices.size());
+  if (!task.answers_from.empty()) {
+    example.options = list_of(row, made.choices_from);
+    example.answers = list_of(row, task.answers_from);
   }
   if (task.normalisation == "pmi") example.neutral = values.text(task.neutral_prompt);
   example.label = label_of(task, row);
@@ -234,7 +266,7 @@ std::vector<std::string> further_targets(const Task& task, const Row& row, std::
 std::int64_t label_of(const Task& task, const Row& row) {
   if (task.generates()) return -1;
   if (task.rolls()) return 0;
-  if (!task.truths_from.empty()) {
+  if (!task.right_list().empty()) {
     const auto truths = truths_of(task, row);
     return truths.empty() ? -1 : truths.front();
   }

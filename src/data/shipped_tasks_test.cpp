@@ -17,15 +17,16 @@ TEST(ShippedTasks, AreTheAnnouncedOnes) {
       shipped_tasks(),
       ElementsAre("anli_r1", "anli_r2", "anli_r3", "arc_challenge", "arc_easy", "banking77", "bbc_news", "boolq", "cb",
                   "copa", "coqa", "crows_pairs", "cycle_letters_in_word", "dart", "drop", "e2e", "hellaswag", "lambada",
-                  "mmlu", "nq_open", "openbookqa", "piqa", "quac", "race", "raft_ade_corpus_v2", "raft_banking_77",
-                  "raft_neurips_impact_statement_risks", "raft_one_stop_english", "raft_overruling",
+                  "mmlu", "multirc", "nq_open", "openbookqa", "piqa", "quac", "race", "raft_ade_corpus_v2",
+                  "raft_banking_77", "raft_neurips_impact_statement_risks", "raft_one_stop_english", "raft_overruling",
                   "raft_semiconductor_org_types", "raft_systematic_review_inclusion", "raft_tai_safety_research",
-                  "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints", "reversed_words", "rte",
-                  "running_text", "single_digit_three_ops", "squad_v2", "sst2", "storycloze", "three_digit_addition",
-                  "triviaqa", "truthfulqa_mc1", "truthfulqa_mc2", "two_digit_addition", "two_digit_subtraction",
-                  "web_questions", "webnlg", "wic", "wikitext", "winogender", "winograd", "winogrande",
-                  "winogrande_partial", "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de", "wmt16_en_ro",
-                  "wmt16_ro_en", "wsc", "xsum"));
+                  "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints", "real_toxicity_prompts",
+                  "record", "reversed_words", "rte", "running_text", "single_digit_three_ops", "squad_v2", "sst2",
+                  "storycloze", "three_digit_addition", "triviaqa", "truthfulqa_generation", "truthfulqa_mc1",
+                  "truthfulqa_mc2", "two_digit_addition", "two_digit_subtraction", "web_questions", "webnlg", "wic",
+                  "wikitext", "winogender", "winogender_pairs", "winograd", "winogrande", "winogrande_partial",
+                  "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de", "wmt16_en_ro", "wmt16_ro_en", "wsc",
+                  "xsum"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {

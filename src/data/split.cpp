@@ -110,8 +110,9 @@ void check_row(const Task& task, const Row& row, const std::vector<std::string>&
     }
     return;
   }
-  const std::string& label = task.truths_from.empty() ? task.label_field : task.truths_from;
-  if (needs_label) require_field(row, task.truths_from.empty() ? label : label + ".0", task.format);
+  const std::string& list = task.right_list();
+  const std::string& label = list.empty() ? task.label_field : list;
+  if (needs_label) require_field(row, list.empty() ? label : label + ".0", task.format);
   if (label_of(task, row) < 0 && needs_label)
     fail(Category::InvalidArgument, row.where, "the label '{}' is empty; fill it in or remove the row", label);
 }
@@ -198,8 +199,8 @@ std::vector<Row> read_unlabelled(const Task& task, const fs::path& data) {
   const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
   for (auto& row : rows) {
     if (!task.label_field.empty()) row.fields.erase(task.label_field);
-    if (!task.truths_from.empty())
-      std::erase_if(row.fields, [&](const auto& field) { return field.first.starts_with(task.truths_from + "."); });
+    if (!task.right_list().empty())
+      std::erase_if(row.fields, [&](const auto& field) { return field.first.starts_with(task.right_list() + "."); });
     check_row(asked, row, used, false);
   }
   return rows;

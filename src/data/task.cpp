@@ -108,19 +108,28 @@ std::map<std::string, WordTable> read_words(const YamlNode& node) {
 }
 
 void check_document(const PromptTemplate& made, const std::string& where) {
-  if (!made.prompt.empty() || !made.choices.empty() || !made.choices_from.empty() || !made.continuation.empty())
+  if (!made.prompt.empty() || !made.choices.empty() || !made.choices_from.empty() || !made.choice.empty() ||
+      !made.continuation.empty())
     fail(Category::InvalidArgument, where, "has a document, which is scored as a whole; leave everything else out");
   if (TextTemplate(made.document, where + ": document").fields().empty())
     fail(Category::InvalidArgument, where, "its document holds no field; write document: \"{{text}}\"");
 }
 
 void check_target(const PromptTemplate& made, const std::string& where) {
-  if (!made.choices.empty() || !made.choices_from.empty() || !made.continuation.empty())
+  if (!made.choices.empty() || !made.choices_from.empty() || !made.choice.empty() || !made.continuation.empty())
     fail(Category::InvalidArgument, where, "has a target and choices; keep one of them");
   if (TextTemplate(made.target, where + ": target").fields().empty()) {
     fail(Category::InvalidArgument, where,
          "its target holds no field, so every row would have the same text to write; write target: \"{{field}}\"");
   }
+}
+
+// All choices of a row would read the same.
+void check_wording(const PromptTemplate& made, const std::string& where) {
+  if (made.choice.empty()) return;
+  if (!contains(TextTemplate(made.choice, where + ": choice").fields(), kChoiceField))
+    fail(Category::InvalidArgument, where, "its 'choice' does not hold {{choice}}, the item of '{}'",
+         made.choices_from);
 }
 
 void check_choices(const PromptTemplate& made, const Task& task, const std::string& where) {
@@ -129,7 +138,9 @@ void check_choices(const PromptTemplate& made, const Task& task, const std::stri
     fail(Category::InvalidArgument, where, "has choices and choices_from; keep one of them");
   }
   TextTemplate(made.continuation, where + ": continuation");
-  if (!made.choices_from.empty()) return;
+  if (!made.choice.empty() && made.choices_from.empty())
+    fail(Category::InvalidArgument, where, "'choice' words the items of choices_from; name that list, or leave it out");
+  if (!made.choices_from.empty()) return check_wording(made, where);
   if (count == 0 && task.labels.empty())
     fail(Category::InvalidArgument, where, "needs choices, as the task lists no labels");
   if (count == 1) fail(Category::InvalidArgument, where, "needs at least two choices");
@@ -146,6 +157,7 @@ PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task
   made.prompt = form == Form::Running ? map.text("prompt", "") : yaml_text(map.at("prompt"), "prompt");
   made.choices = map.texts("choices");
   made.choices_from = map.text("choices_from", "");
+  made.choice = map.text("choice", "");
   made.continuation = map.text("continuation", "");
   if (form == Form::Text) made.target = yaml_text(map.at("target"), "target");
   if (form == Form::Running) made.document = yaml_text(map.at("document"), "document");
@@ -157,6 +169,17 @@ PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task
   TextTemplate(made.prompt, where + ": prompt");
   for (const auto& choice : made.choices) TextTemplate(choice, where + ": choice '" + choice + "'");
   return made;
+}
+
+// Where the right choices are told by their texts, a template says whose.
+void check_answers(const Task& task, const std::string& where) {
+  if (task.answers_from.empty()) return;
+  const std::string& list = task.templates.front().choices_from;
+  const bool same = std::all_of(task.templates.begin(), task.templates.end(),
+                                [&](const PromptTemplate& made) { return made.choices_from == list; });
+  if (list.empty() || !same)
+    fail(Category::InvalidArgument, where,
+         "'answers_from' tells the right items of choices_from, which must name the same list in every template");
 }
 
 void read_templates(const YamlNode& node, Task& task) {
@@ -175,9 +198,12 @@ void read_templates(const YamlNode& node, Task& task) {
 
 void read_labels(YamlMap& map, Task& task) {
   task.truths_from = map.text("truths_from", "");
-  if (!task.truths_from.empty()) {
-    for (const char* key : {"label", "labels", "labels_from"})
-      refuse_key(map, key, "names the right choice, and so does truths_from; keep one of them");
+  task.answers_from = map.text("answers_from", "");
+  if (!task.right_list().empty()) {
+    const std::string list = task.truths_from.empty() ? "answers_from" : "truths_from";
+    for (const char* key : {"label", "labels", "labels_from", "answers_from"}) {
+      if (key != list) refuse_key(map, key, "names the right choice, and so does " + list + "; keep one of them");
+    }
     return;
   }
   task.label_field = yaml_text(map.at("label"), "label");
@@ -194,7 +220,22 @@ void read_labels(YamlMap& map, Task& task) {
 
 void read_metrics(YamlMap& map, Task& task, const std::vector<std::string>& known) {
   task.metrics = map.texts("metrics");
-  for (const auto& metric : task.metrics) check_known("metric", metric, known, map.at("metrics").where());
+  for (const auto& metric : task.metrics) {
+    check_known("metric", metric, known, map.at("metrics").where());
+    refuse_unmeasurable(task, metric, map.at("metrics").where());
+  }
+}
+
+// One field, or a list of them.
+std::vector<std::string> read_group_by(YamlMap& map) {
+  const YamlNode* node = map.find("group_by");
+  if (node == nullptr) return {};
+  auto fields = node->kind == YamlNode::Kind::List ? yaml_texts(*node, "group_by")
+                                                   : std::vector<std::string>{yaml_text(*node, "group_by")};
+  if (fields.empty() || contains(fields, ""))
+    fail(Category::InvalidArgument, node->where(),
+         "'group_by' names no field, or an empty one; write a field or a list");
+  return fields;
 }
 
 void read_slices(YamlMap& map, Task& task) {
@@ -233,25 +274,24 @@ void read_decoding(YamlMap& map, Task& task) {
 
 void read_classification(YamlMap& map, Task& task) {
   read_labels(map, task);
-  for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
+  for (const char* key : {"references", "false_references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
+  task.group_by = read_group_by(map);
   read_slices(map, task);
   read_metrics(map, task, choice_metric_names());
-  if (contains(task.metrics, "true_probability") && task.truths_from.empty())
-    fail(Category::InvalidArgument, map.at("metrics").where(),
-         "'true_probability' is of the choices that truths_from marks; name that list, or leave the metric out");
   if (task.metrics.empty()) task.metrics = {"accuracy"};
   read_normalisation(map, task);
 }
 
 void refuse_choice_keys(YamlMap& map, const std::string& has) {
-  for (const char* key : {"label", "labels", "labels_from", "truths_from", "normalisation", "neutral_prompt"})
+  for (const char* key :
+       {"label", "labels", "labels_from", "truths_from", "answers_from", "normalisation", "neutral_prompt"})
     refuse_key(map, key, "is for tasks with choices, the templates have a " + has + "; leave it out");
 }
 
 void read_running(YamlMap& map, Task& task) {
   refuse_choice_keys(map, "document");
-  for (const char* key : {"group_by", "references", "stop", "max_new_tokens"})
+  for (const char* key : {"group_by", "references", "false_references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
   refuse_key(map, "slices", "tells answers apart, and running text is told as a whole; leave it out");
   read_metrics(map, task, running_metric_names());
@@ -260,8 +300,9 @@ void read_running(YamlMap& map, Task& task) {
 
 void read_generation(YamlMap& map, Task& task) {
   refuse_choice_keys(map, "target");
-  task.group_by = map.text("group_by", "");
+  task.group_by = read_group_by(map);
   task.references = map.text("references", "");
+  task.false_references = map.text("false_references", "");
   read_decoding(map, task);
   read_slices(map, task);
   read_metrics(map, task, text_metric_names());
@@ -317,7 +358,7 @@ std::vector<std::string> fields_of(const Task& task, const std::vector<std::stri
 }  // namespace
 
 bool Task::has_classes() const {
-  return has_choices() && truths_from.empty() && labels_from.empty() &&
+  return has_choices() && right_list().empty() && labels_from.empty() &&
          std::all_of(templates.begin(), templates.end(),
                      [](const PromptTemplate& made) { return made.choices_from.empty(); });
 }
@@ -355,6 +396,7 @@ Task parse_task(std::string_view yaml, const std::string& file) {
   // Misspelt keys first: what they were meant to say may be what the templates lack.
   map.finish();
   read_templates(templates, task);
+  check_answers(task, root.where());
   read_field_rules(map, task);
   return task;
 }
@@ -367,18 +409,6 @@ Task load_task(const std::string& path_or_name) {
   // What is kept of a task is whole, whatever other files it was put together from.
   const YamlNode whole = with_includes(root, path);
   return lm_eval_task(whole, yaml_flow(whole) + "\n");
-}
-
-const std::vector<std::string>& choice_metric_names() {
-  static const std::vector<std::string> names = {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share",
-                                                 "true_probability"};
-  return names;
-}
-
-const std::vector<std::string>& running_metric_names() {
-  static const std::vector<std::string> names = {"word_perplexity", "byte_perplexity", "bits_per_byte",
-                                                 "token_perplexity"};
-  return names;
 }
 
 std::vector<std::string> shipped_tasks() {
@@ -395,9 +425,13 @@ std::vector<std::string> used_fields(const Task& task) {
   const auto named = fields_of(task, sources);
   std::set<std::string> used(named.begin(), named.end());
   for (const auto& made : task.templates) {
-    if (!made.choices_from.empty()) used.insert(made.choices_from + ".0");
+    if (made.choices_from.empty()) continue;
+    used.insert(made.choices_from + ".0");
+    for (const auto& field : fields_of(task, {made.choice})) {
+      if (field != kChoiceField) used.insert(field);
+    }
   }
-  if (!task.group_by.empty()) used.insert(task.group_by);
+  used.insert(task.group_by.begin(), task.group_by.end());
   return {used.begin(), used.end()};
 }
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,9 @@ struct Row {
   std::map<std::string, std::string> fields;
   std::string where;     ///< "mine.csv:17" or the path of the text file
   bool garbled = false;  ///< some of its bytes were not UTF-8 and have become U+FFFD (garbled_notices())
+  /// Of a task file of lm-evaluation-harness: what the fields were made of. It is no part of what the row says: ids and
+  /// hashes are of the fields.
+  std::shared_ptr<const nlohmann::ordered_json> document = nullptr;
 };
 
 /// A row through one template: what the model sees. `label` is -1 where the row carries none. Of a generation task the
@@ -34,14 +38,19 @@ struct Example {
   std::vector<std::string> choices;  ///< as appended to the prompt, e.g. " business" (leading space included)
   std::string continuation;          ///< partial evaluation: what is scored behind each choice; else empty
   std::int64_t label = -1;           ///< index into choices; the first of `truths` where there are several
-  std::vector<std::int64_t> truths;  ///< of a task with truths_from: every choice that is right
+  std::vector<std::int64_t> truths;  ///< of a task with truths_from or answers_from: every choice that is right
   std::string neutral;               ///< prompt without the row's content, where the task's normalisation is pmi
   bool writes = false;               ///< of a generation task: the text is learnt with the end-of-text token behind it
   std::vector<std::string> references;  ///< of a held-out prompt of a generation task, as metrics compare them
   std::string where;
-  std::size_t delimiter_bytes = 0;  ///< that choices begin with and that their lengths do not count
-  std::string content;              ///< row_text() of the row, its fields as they were rendered
-  std::vector<std::string> slices;  ///< by Task::slices: what the row says there, nothing where it lacks the field
+  std::size_t delimiter_bytes = 0;      ///< that choices begin with and that their lengths do not count
+  std::string content;                  ///< row_text() of the row, its fields as they were rendered
+  std::vector<std::string> slices;      ///< by Task::slices: what the row says there, nothing where it lacks the field
+  std::vector<std::string> group = {};  ///< of choices: what the row says in Task::group_by; equal ones are a group
+  std::vector<std::string> options =
+      {};  ///< of a task with answers_from: the items of choices_from as the row has them
+  std::vector<std::string> answers = {};           ///< of the same: the texts that are right
+  std::vector<std::string> false_references = {};  ///< of a held-out prompt, as metrics compare them
 };
 
 /// A prompt template of a task: `prompt`, `choices` and `target` may hold {field}; {{ and }} stand for literal braces.
@@ -54,6 +63,7 @@ struct PromptTemplate {
   /// Partial evaluation (Trinh and Le 2018, section 3): scored is this text behind each choice, which is only read.
   std::string continuation = {};
   std::string document = {};  ///< running text that is scored as a whole, instead of prompt and choices
+  std::string choice = {};    ///< how an item of choices_from reads, which is {choice} in it; empty: a space before it
 };
 
 /// A field made from another one by looking its value up, e.g. COPA's "cause" → "because".
@@ -100,12 +110,16 @@ struct Task {
   std::vector<std::string> labels;         ///< label values as in the data, in index order; empty: integers
   std::string labels_from;                 ///< list field with the labels of the row's own choices, in their order
   std::string truths_from;                 ///< list field with 1 for each choice that is right, instead of label_field
+  std::string answers_from;                ///< list field with the texts of the choices that are right, likewise
   std::vector<PromptTemplate> templates;   ///< template 0 is the default
-  std::string group_by;                  ///< generation: held-out rows with the same value are one prompt's references
-  std::string references;                ///< generation: list field with all texts that are right, beside the target
-  std::vector<std::string> metrics;      ///< told of a run: "accuracy", …; of a generation task text_metrics()
-  std::vector<std::string> slices;       ///< fields of the row by whose values scores are told apart, too
-  std::string normalisation = "tokens";  ///< of the rank classification
+  /// Fields by whose values rows belong together. Generation: held-out rows are one prompt's references. Choices:
+  /// metrics of groups.
+  std::vector<std::string> group_by;
+  std::string references;                  ///< generation: list field with all texts that are right, beside the target
+  std::string false_references;            ///< generation: list field with texts that are wrong, for metrics of both
+  std::vector<std::string> metrics;        ///< told of a run: "accuracy", …; of a generation task text_metrics()
+  std::vector<std::string> slices;         ///< fields of the row by whose values scores are told apart, too
+  std::string normalisation = "tokens";    ///< of the rank classification
   std::string neutral_prompt = "Answer:";  ///< pmi: what choices are compared after; may hold {field}
   std::string text;                        ///< the YAML it came from, kept in the adapter's manifest
   /// Of a task file of lm-evaluation-harness (data/lm_eval_task.h): how a document becomes a row; else null.
@@ -120,6 +134,8 @@ struct Task {
   /// False where a template takes the choices from the row (choices_from): the label is a place in that row's own list,
   /// and rows with the same label have nothing in common.
   bool has_classes() const;
+  /// The list field that tells which choices are right, where several may be; empty where a label does.
+  const std::string& right_list() const { return truths_from.empty() ? answers_from : truths_from; }
   /// True where the templates have a target: the model learns to write it. There are no labels then.
   bool generates() const { return !templates.empty() && !templates.front().target.empty(); }
   /// True where the templates have a document: running text is scored, nothing is chosen or written.
@@ -139,6 +155,10 @@ Task parse_task(std::string_view yaml, const std::string& file);
 /// text_metric_names().
 const std::vector<std::string>& choice_metric_names();
 const std::vector<std::string>& running_metric_names();
+
+/// Throws InvalidArgument at `where` for a metric that needs what the task does not say: several right choices, two
+/// labels, groups, texts of right choices, texts that are wrong.
+void refuse_unmeasurable(const Task& task, const std::string& metric, const std::string& where);
 
 /// Names of the shipped tasks.
 std::vector<std::string> shipped_tasks();
@@ -178,15 +198,26 @@ std::vector<std::vector<Row>> prompt_groups(const Task& task, const std::vector<
 std::vector<std::string> further_targets(const Task& task, const Row& row, std::size_t index);
 
 /// Generation: a held-out prompt, which is that of the group's first row, with the targets of all of its rows and those
-/// of Task::references as references: scored_reference() of each. Throws as render, and InvalidArgument where no row of
-/// the group has one.
+/// of Task::references as references: scored_reference() of each; Task::false_references likewise. Throws as render,
+/// and InvalidArgument where no row of the group has one.
 Example render_group(const Task& task, const std::vector<Row>& group, std::size_t index, const Tokenizer& tokenizer);
+
+/// What a row says in the fields of group_by, white space aside; empty where the task names none.
+std::vector<std::string> group_of(const Task& task, const Row& row);
+
+/// What a row says in a field by which scores are told apart: of a task file of lm-evaluation-harness in the field of
+/// its document, "meta.topic" within another. Nothing where it lacks the field, or where that is no single value.
+std::optional<std::string> slice_value(const Row& row, const std::string& field);
+
+/// The fields that slice_value() knows of a row; of a document those that lie within no other.
+std::vector<std::string> slice_fields(const Row& row);
 
 /// Generation: whether a field of the target says anything in this row.
 bool has_target(const Task& task, const Row& row);
 
 /// Label index of a row, -1 where it carries none. A label is one of task.labels or, where these are no numbers, also
-/// its index; with labels_from one of the row's own. With truths_from it is the first right choice; of running text 0.
+/// its index; with labels_from one of the row's own. With truths_from or answers_from it is the first right choice; of
+/// running text 0.
 /// Throws InvalidArgument with the nearest label.
 std::int64_t label_of(const Task& task, const Row& row);
 

@@ -108,8 +108,8 @@ TEST(TaskYaml, SaysWhereATextEnds) {
 TEST(TaskYaml, ATargetAndChoicesDoNotMix) {
   EXPECT_THAT(task_error(kTexts + "label: text\n"), HasSubstr("mine.yaml:10: 'label' is for tasks with choices"));
   EXPECT_THAT(task_error(kTexts + "normalisation: pmi\n"), HasSubstr("'normalisation' is for tasks with choices"));
-  EXPECT_THAT(task_error(kTask + "group_by: text\n"),
-              HasSubstr("mine.yaml:8: 'group_by' is for tasks whose templates"));
+  EXPECT_THAT(task_error(kTask + "references: text\n"),
+              HasSubstr("mine.yaml:8: 'references' is for tasks whose templates"));
   EXPECT_THAT(task_error(kTask + "target: '{text}'\n"), HasSubstr("mine.yaml:8: 'target' belongs to a template"));
   EXPECT_THAT(task_error(kTask + "separator: ';'\n"), HasSubstr("'separator' is for 'format: lines'"));
   EXPECT_THAT(task_error(replaced(kTexts, "    target:", "    choices: [a, b]\n    target:")),
@@ -166,7 +166,54 @@ TEST(TaskYaml, SeveralChoicesMayBeRight) {
   EXPECT_THAT(error_of([&] { label_of(task, row_of({{"marks.0", "2"}})); }), HasSubstr("'marks.0' is '2'"));
   EXPECT_THAT(task_error(marked + "label: label\n"), HasSubstr("names the right choice, and so does truths_from"));
   EXPECT_EQ(task_of(marked + "metrics: [true_probability]\n").metrics.front(), "true_probability");
-  EXPECT_THAT(task_error(kTask + "metrics: [true_probability]\n"), HasSubstr("of the choices that truths_from marks"));
+  EXPECT_THAT(task_error(kTask + "metrics: [true_probability]\n"),
+              HasSubstr("mine.yaml:8: 'true_probability' is of several right choices"));
+}
+
+TEST(TaskYaml, RightChoicesMayBeToldByTheirTexts) {
+  const std::string told =
+      replaced(replaced(kTask, "label: label\n", "answers_from: right\n"), "labels: [good, bad_one]\n", "") +
+      "    choices_from: names\n    choice: \" {choice} of {place}\"\n";
+  const Task task = task_of(told);
+  EXPECT_FALSE(task.has_classes());
+  EXPECT_THAT(used_fields(task), testing::IsSupersetOf({"names.0", "place"}));
+  EXPECT_THAT(used_fields(task), testing::Not(testing::Contains("choice")));
+  const std::map<std::string, std::string> fields = {{"text", "t"},    {"place", "Bonn"},  {"names.0", "Ann"},
+                                                     {"names.1", "B"}, {"names.2", "C"},   {"right.0", "C"},
+                                                     {"right.1", "B"}, {"label", "unused"}};
+  const Example made = render(task, row_of(fields), 0, ByteTokenizer());
+  EXPECT_THAT(made.choices, ElementsAre(" Ann of Bonn", " B of Bonn", " C of Bonn"));
+  EXPECT_THAT(made.truths, ElementsAre(1, 2));
+  EXPECT_EQ(made.label, 1);
+  EXPECT_THAT(made.options, ElementsAre("Ann", "B", "C"));
+  EXPECT_THAT(made.answers, ElementsAre("C", "B"));
+  EXPECT_EQ(label_of(task, row_of({{"names.0", "Ann"}})), -1) << "a row of a test split";
+  EXPECT_THAT(
+      error_of([&] {
+        label_of(task, row_of({{"names.0", "Ann"}, {"right.0", "Anne"}}));
+      }),
+      HasSubstr("none of 'right' (the first is 'Anne') is in the list of choices 'names' (did you mean 'Ann'?)"));
+  EXPECT_THAT(task_error(told + "truths_from: marks\n"), HasSubstr("names the right choice, and so does truths_from"));
+  EXPECT_THAT(task_error(replaced(told, "    choices_from: names\n    choice: \" {choice} of {place}\"\n", "")),
+              HasSubstr("needs choices, as the task lists no labels"));
+  EXPECT_THAT(task_error(replaced(told, " {choice} of", " one of")), HasSubstr("does not hold {choice}"));
+  EXPECT_THAT(task_error(replaced(told, "choices_from: names", "choices: [a, b]")),
+              HasSubstr("'choice' words the items of choices_from"));
+  EXPECT_THAT(task_error(replaced(told, "    choices_from: names\n    choice: \" {choice} of {place}\"\n",
+                                  "    choices: [a, b]\n")),
+              HasSubstr("'answers_from' tells the right items of choices_from"));
+}
+
+TEST(TaskYaml, RowsOfChoicesMayBelongTogether) {
+  const Task task = task_of(kTask + "group_by: [text, page]\nmetrics: [group_exact_match, positive_f1]\n");
+  EXPECT_THAT(task.group_by, ElementsAre("text", "page"));
+  EXPECT_THAT(used_fields(task), testing::Contains("page"));
+  EXPECT_THAT(group_of(task, row_of({{"text", " a  b"}, {"page", "2"}})), ElementsAre("a b", "2"));
+  EXPECT_TRUE(group_of(task_of(kTask), row_of({{"text", "a"}})).empty());
+  EXPECT_THAT(task_of(kTask + "group_by: text\n").group_by, ElementsAre("text"));
+  EXPECT_THAT(task_error(kTask + "group_by: []\n"), HasSubstr("'group_by' names no field"));
+  EXPECT_THAT(task_error(kTask + "metrics: [group_exact_match]\n"), HasSubstr("which group_by of a task tells"));
+  EXPECT_THAT(task_error(kTask + "metrics: [answer_f1]\n"), HasSubstr("which answers_from of a task names"));
 }
 
 TEST(TaskYaml, KeepsItsText) {

@@ -8,6 +8,9 @@
 
 namespace graft {
 
+/// What stands for the item of a list in a task's template of choices.
+inline constexpr const char* kChoiceField = "choice";
+
 /// A parsed template. Immutable.
 class TextTemplate {
  public:

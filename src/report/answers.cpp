@@ -25,7 +25,8 @@ std::optional<bool> right_of(const nlohmann::json& line) {
 
 std::optional<WrittenAnswer> text_of(const nlohmann::json& line) {
   if (!line.contains("output") || !line.contains("references")) return std::nullopt;
-  return WrittenAnswer{line.at("output").get<std::string>(), line.at("references").get<std::vector<std::string>>()};
+  return WrittenAnswer{line.at("output").get<std::string>(), line.at("references").get<std::vector<std::string>>(),
+                       line.value("false_references", std::vector<std::string>())};
 }
 
 class Reader {

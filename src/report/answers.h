@@ -12,6 +12,7 @@ namespace graft {
 struct WrittenAnswer {
   std::string output;  ///< as metrics compare it
   std::vector<std::string> references;
+  std::vector<std::string> false_references = {};  ///< texts that are wrong; mostly none are told
 };
 
 /// What one setting answered.

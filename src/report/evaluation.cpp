@@ -35,8 +35,8 @@ std::string range(double low, double high) {
   return fmt::format("<small>{}–{}</small>", percent(low), percent(high));
 }
 
-std::string metric_text(const EvaluatedTask& task, const ReportScore& score) {
-  if (task.percent) return percent(score.value) + " " + range(score.low, score.high);
+std::string metric_text(const EvaluatedTask& task, const std::string& metric, const ReportScore& score) {
+  if (in_percent(task, metric)) return percent(score.value) + " " + range(score.low, score.high);
   return fmt::format("{} <small>{}–{}</small>", number(score.value), number(score.low), number(score.high));
 }
 
@@ -154,7 +154,8 @@ std::string table_row(const EvaluatedTask& task, const EvaluatedRow& row) {
   if (task.graded)
     cells += cell(percent(row.accuracy.value) + " " + range(row.wilson_low, row.wilson_high)) +
              cell(range(row.accuracy.low, row.accuracy.high));
-  for (const auto& metric : row.metrics) cells += cell(metric_text(task, metric));
+  for (std::size_t m = 0; m < row.metrics.size(); ++m)
+    cells += cell(metric_text(task, task.metrics[m], row.metrics[m]));
   if (task.graded && !task.runs.empty())
     cells += cell(row.spread ? percent(row.spread->value) + " " + range(row.spread->low, row.spread->high) : "–");
   if (has_orders(task))
@@ -246,6 +247,10 @@ std::string drawn_metric(const EvaluatedTask& task) {
   if (std::find(metrics.begin(), metrics.end(), task.text_metric) != metrics.end()) return task.text_metric;
   if (task.graded) return "accuracy";
   return metrics.empty() ? "" : metrics.front();
+}
+
+bool in_percent(const EvaluatedTask& task, const std::string& metric) {
+  return task.percent && metric != "choice_entropy";
 }
 
 std::optional<ReportScore> score_of(const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric) {

@@ -79,7 +79,7 @@ struct EvaluatedTask {
   double chance = 0;                   ///< accuracy of guessing; 0: there is no guessing
   std::string runs;                    ///< what several runs are: "3 seeds"; empty for one
   std::vector<std::string> metrics;    ///< beside accuracy
-  bool percent = true;                 ///< these are fractions
+  bool percent = true;                 ///< these are fractions; see in_percent()
   bool graded = true;                  ///< answers are right or wrong; of running text there are only metrics
   std::string text_metric;             ///< the first of them that is of written texts; empty: nothing was written
   std::vector<EvaluatedText> texts;    ///< of the first questions
@@ -120,6 +120,9 @@ std::string slice_name(const std::string& value, std::int64_t others);
 /// What drawings of a task are of: the first metric of written texts, else accuracy; of running text its first metric.
 /// Empty where there is none.
 std::string drawn_metric(const EvaluatedTask& task);
+
+/// Whether this one of the task's metrics is told in percent. Entropies are in bits.
+bool in_percent(const EvaluatedTask& task, const std::string& metric);
 
 /// A metric of the task, accuracy among them, in one row, with its bootstrap interval; nothing where the task has none
 /// of that name.

@@ -208,6 +208,16 @@ TEST(EvaluationPage, AnAdapterForAllTasksHasItsMeanOnce) {
   EXPECT_EQ(lines.back()[1], "runs/<rte> (ia3)");
 }
 
+TEST(EvaluationPage, EntropiesAreNoPercentages) {
+  EvaluationReport bits = report();
+  EXPECT_TRUE(in_percent(bits.tasks[0], "macro_f1"));
+  bits.tasks[0].metrics = {"choice_entropy"};
+  EXPECT_FALSE(in_percent(bits.tasks[0], "choice_entropy"));
+  for (auto& row : bits.tasks[0].rows) row.metrics = {{0.875, 0.75, 0.9375}};
+  const std::string html = render_evaluation(bits);
+  EXPECT_NE(html.find("0.875 <small>0.75–0.9375</small>"), std::string::npos);
+}
+
 TEST(EvaluationPage, SmallProbabilitiesAreNotZero) {
   EXPECT_EQ(p_value_text(0.0344), "0.034");
   EXPECT_EQ(p_value_text(0.00004), "<0.001");

@@ -45,9 +45,10 @@ struct Prediction {
   std::vector<double> probabilities;  ///< of every choice, same order
   std::int64_t truth = -1;            ///< index into choices, -1: unknown
   std::int64_t prediction = -1;
-  std::vector<std::string> references;  ///< generation: instead of the four above
-  std::string output;                   ///< generation: what the model wrote, as metrics compare it
-  std::string written;                  ///< generation: the same as it was written
+  std::vector<std::string> references;             ///< generation: instead of the four above
+  std::vector<std::string> false_references = {};  ///< generation: texts that are wrong; mostly none are told
+  std::string output;                              ///< generation: what the model wrote, as metrics compare it
+  std::string written;                             ///< generation: the same as it was written
 };
 
 /// Holds the folder's advisory lock (flock on `.graft-run`, which also marks the folder as ours) until destroyed: two

@@ -65,13 +65,11 @@ std::string to_line(const TrainingExample& example) {
 
 std::string to_line(const Prediction& prediction) {
   if (!prediction.references.empty()) {
-    return line_of(Json{{"phase", prediction.phase},
-                        {"id", prediction.id},
-                        {"where", prediction.where},
-                        {"prompt", prediction.text},
-                        {"written", prediction.written},
-                        {"output", prediction.output},
-                        {"references", prediction.references}});
+    Json json = {{"phase", prediction.phase},          {"id", prediction.id},           {"where", prediction.where},
+                 {"prompt", prediction.text},          {"written", prediction.written}, {"output", prediction.output},
+                 {"references", prediction.references}};
+    if (!prediction.false_references.empty()) json["false_references"] = prediction.false_references;
+    return line_of(json);
   }
   return line_of(Json{{"phase", prediction.phase},
                       {"id", prediction.id},
@@ -106,6 +104,7 @@ Prediction prediction_of(const nlohmann::json& line) {
     line.at("output").get_to(prediction.output);
     prediction.written = line.value("written", prediction.output);  // which folders of earlier versions do not say
     line.at("references").get_to(prediction.references);
+    if (line.contains("false_references")) line.at("false_references").get_to(prediction.false_references);
     return prediction;
   }
   line.at("text").get_to(prediction.text);

@@ -1,5 +1,7 @@
 #include "statistics/metrics.h"
 
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/error.h"
@@ -98,12 +100,29 @@ double true_probability(std::span<const double> probabilities, std::span<const s
   return sum;
 }
 
+double choice_entropy(std::span<const double> probabilities) {
+  double bits = 0;
+  for (const double p : probabilities) {
+    if (p > 0) bits -= p * std::log2(p);
+  }
+  return std::max(bits, 0.0);  // a probability may be a bit above 1
+}
+
+double positive_f1(const ConfusionMatrix& matrix) {
+  return matrix.classes() < 2 ? 0.0 : per_class_scores(matrix)[1].f1;
+}
+
+bool is_share(const std::string& metric) {
+  return metric != "choice_entropy";
+}
+
 double metric_value(const std::string& metric, const ConfusionMatrix& matrix) {
   if (metric == "accuracy" || metric == "stereotype_share") return accuracy(matrix);
   if (metric == "balanced_accuracy") return balanced_accuracy(matrix);
   if (metric == "macro_f1") return macro_f1(matrix);
+  if (metric == "positive_f1") return positive_f1(matrix);
   fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", metric,
-       did_you_mean(metric, {"accuracy", "balanced_accuracy", "macro_f1", "stereotype_share"}));
+       did_you_mean(metric, {"accuracy", "balanced_accuracy", "macro_f1", "positive_f1", "stereotype_share"}));
 }
 
 }  // namespace graft

@@ -55,9 +55,21 @@ double macro_f1(const ConfusionMatrix& matrix);
 /// probabilities are those of the whole texts. Throws InvalidArgument for a choice that there is not.
 double true_probability(std::span<const double> probabilities, std::span<const std::int64_t> truths);
 
-/// One of "accuracy", "balanced_accuracy", "macro_f1", "stereotype_share": the same as accuracy, of examples whose
-/// label is the stereotypical choice (Nangia et al. 2020, section 4; 0.5 is no preference). Throws InvalidArgument with
-/// the nearest name.
+/// Entropy in bits of the probabilities of the choices of one example: 0 where one of them has all, the logarithm of
+/// their number to base 2 where all have the same. Of the two sentences of a pair it is the measure of bias of Ouyang
+/// et al. 2022 (section 4.2): 1 is no preference.
+double choice_entropy(std::span<const double> probabilities);
+
+/// F1 of the class 1, the second of two: F1a of MultiRC (Khashabi et al. 2018, section 5) where that class is what is
+/// right. 0 where the class neither occurs nor is predicted.
+double positive_f1(const ConfusionMatrix& matrix);
+
+/// Whether a metric of choices is a share, from 0 to 1; else it is in bits.
+bool is_share(const std::string& metric);
+
+/// One of "accuracy", "balanced_accuracy", "macro_f1", "positive_f1", "stereotype_share": the same as accuracy, of
+/// examples whose label is the stereotypical choice (Nangia et al. 2020, section 4; 0.5 is no preference). Throws
+/// InvalidArgument with the nearest name.
 double metric_value(const std::string& metric, const ConfusionMatrix& matrix);
 
 }  // namespace graft

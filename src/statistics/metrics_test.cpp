@@ -55,6 +55,22 @@ TEST(Metrics, ShareOfStereotypesIsAccuracy) {
   EXPECT_EQ(metric_value("stereotype_share", example()), accuracy(example()));
 }
 
+TEST(Metrics, EntropyOfChoicesIsInBits) {
+  const std::vector<double> even = {0.5, 0.5}, sure = {0, 1}, four = {0.25, 0.25, 0.25, 0.25}, one = {0.125, 0.875};
+  EXPECT_EQ(choice_entropy(even), 1);
+  EXPECT_EQ(choice_entropy(sure), 0);
+  EXPECT_EQ(choice_entropy(four), 2);
+  EXPECT_NEAR(choice_entropy(one), 0.5435644431995964, 1e-15) << "scipy.stats.entropy(base=2)";
+  EXPECT_FALSE(is_share("choice_entropy"));
+  EXPECT_TRUE(is_share("accuracy"));
+}
+
+TEST(Metrics, F1OfTheSecondClass) {
+  const std::vector<std::int64_t> truth = {1, 0, 1, 1, 0}, predicted = {1, 1, 0, 1, 0}, none = {0, 0, 0, 0, 0};
+  EXPECT_DOUBLE_EQ(metric_value("positive_f1", confusion_matrix(truth, predicted, 2)), 2.0 / 3);
+  EXPECT_EQ(positive_f1(confusion_matrix(none, none, 2)), 0);
+}
+
 TEST(Metrics, RefuseWhatHasNoScore) {
   const std::vector<std::int64_t> none, one = {0}, outside = {5}, negative = {-1};
   EXPECT_THROW(confusion_matrix(none, none, 2), Error);

@@ -12,10 +12,15 @@ namespace graft {
 struct TextCases {
   std::span<const std::string> hypotheses;
   std::span<const std::vector<std::string>> references;  ///< of each hypothesis, in the order of the hypotheses
+  /// Texts that are wrong, likewise; empty, or a list without texts, where they are not told.
+  std::span<const std::vector<std::string>> false_references = {};
 
   std::size_t size() const { return hypotheses.size(); }
   /// One case alone; a score of it is the score of a sentence.
-  TextCases only(std::size_t index) const { return {hypotheses.subspan(index, 1), references.subspan(index, 1)}; }
+  TextCases only(std::size_t index) const {
+    return {hypotheses.subspan(index, 1), references.subspan(index, 1),
+            false_references.empty() ? false_references : false_references.subspan(index, 1)};
+  }
 };
 
 /// Throws InvalidArgument, which names the metric: no cases, lists of different lengths, a case without references.

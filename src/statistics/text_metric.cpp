@@ -14,6 +14,7 @@
 #include "statistics/rouge.h"
 #include "statistics/squad.h"
 #include "statistics/ter.h"
+#include "statistics/text_difference.h"
 
 namespace graft {
 namespace {
@@ -104,13 +105,16 @@ const std::vector<TextMetric>& text_metrics() {
 
 std::vector<std::string> text_metric_names() {
   std::vector<std::string> names;
-  for (const TextMetric& metric : text_metrics()) names.push_back(metric.name);
+  for (const auto* metrics : {&text_metrics(), &difference_metrics()})
+    for (const TextMetric& metric : *metrics) names.push_back(metric.name);
   return names;
 }
 
 const TextMetric& text_metric(const std::string& name) {
-  for (const TextMetric& metric : text_metrics()) {
-    if (metric.name == name) return metric;
+  for (const auto* metrics : {&text_metrics(), &difference_metrics()}) {
+    for (const TextMetric& metric : *metrics) {
+      if (metric.name == name) return metric;
+    }
   }
   fail(Category::InvalidArgument, "metrics", "unknown metric '{}'{}", name, did_you_mean(name, text_metric_names()));
 }
@@ -131,8 +135,8 @@ std::function<double(std::span<const std::size_t>)> mean_over_runs(const TextMet
 }
 
 bool is_text_metric(const std::string& name) {
-  const auto& metrics = text_metrics();
-  return std::any_of(metrics.begin(), metrics.end(), [&](const TextMetric& metric) { return metric.name == name; });
+  const auto names = text_metric_names();
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 }  // namespace graft

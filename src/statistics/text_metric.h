@@ -26,9 +26,10 @@ struct TextMetric {
   double score(const TextCases& cases) const { return of_sums(total_of(sums(cases))); }
 };
 
+/// Those of hypotheses and references alone.
 const std::vector<TextMetric>& text_metrics();
 
-/// Their names, in this order.
+/// The names of text_metrics() and of difference_metrics() (text_difference.h), in this order.
 std::vector<std::string> text_metric_names();
 
 /// Throws InvalidArgument with the nearest name.
@@ -40,7 +41,7 @@ const TextMetric& text_metric(const std::string& name);
 std::function<double(std::span<const std::size_t>)> mean_over_runs(const TextMetric& metric,
                                                                    std::vector<CaseSums> runs);
 
-/// Whether a metric of text_metrics() has this name.
+/// Whether a metric has this name.
 bool is_text_metric(const std::string& name);
 
 }  // namespace graft

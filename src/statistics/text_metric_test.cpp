@@ -5,6 +5,7 @@
 #include <set>
 
 #include "statistics/metric_test_support.h"
+#include "statistics/text_difference.h"
 
 namespace graft {
 namespace {
@@ -19,6 +20,7 @@ TEST(TextMetric, EveryNameGivesItsMetric) {
   }
   EXPECT_EQ(names.size(), text_metrics().size());
   const auto told = text_metric_names();
+  for (const TextMetric& metric : difference_metrics()) names.insert(metric.name);
   EXPECT_EQ(told.size(), names.size());
   EXPECT_EQ(std::set<std::string>(told.begin(), told.end()), names);
 }

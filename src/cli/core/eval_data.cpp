@@ -36,9 +36,7 @@ std::vector<std::string> metrics_of(const EvalSettings& settings, const Task& ta
   for (const auto& metric : settings.metrics.empty() ? standard : settings.metrics) {
     if (std::find(known.begin(), known.end(), metric) == known.end())
       fail(Category::InvalidArgument, "--metric", "unknown '{}'{}", metric, did_you_mean(metric, known));
-    if (metric == "true_probability" && task.truths_from.empty())
-      fail(Category::InvalidArgument, "--metric", "{} is of several right choices, which task {} does not mark", metric,
-           task.name);
+    refuse_unmeasurable(task, metric, "--metric");
     if (std::find(metrics.begin(), metrics.end(), metric) == metrics.end()) metrics.push_back(metric);
   }
   return metrics;
@@ -163,13 +161,6 @@ void add_slices(Task& task, const std::vector<std::string>& fields) {
   if (task.rolls())
     fail(Category::InvalidArgument, "--slice", "task {} has running text, which is told as a whole; leave it out",
          task.name);
-  if (task.documents != nullptr) {
-    fail(
-        Category::InvalidArgument, "--slice",
-        "names a field, and of the documents of task {}, a file of lm-evaluation-harness, only prompts and choices are "
-        "kept; leave it out, or write the task as graft's own (docs/add-task.md)",
-        task.name);
-  }
   for (const auto& field : fields) {
     if (std::find(task.slices.begin(), task.slices.end(), field) == task.slices.end()) task.slices.push_back(field);
   }
@@ -180,17 +171,15 @@ void drop_absent_slices(EvalData& data, const std::vector<std::vector<Row>>& gro
   std::vector<std::string> kept;
   for (const auto& field : data.task.slices) {
     const bool there = std::any_of(groups.begin(), groups.end(), [&](const std::vector<Row>& group) {
-      return group.front().fields.count(field) > 0;
+      return slice_value(group.front(), field).has_value();
     });
     if (there) {
       kept.push_back(field);
       continue;
     }
     if (std::find(settings.slices.begin(), settings.slices.end(), field) != settings.slices.end()) {
-      std::vector<std::string> known;
-      for (const auto& [name, value] : groups.front().front().fields) known.push_back(name);
       fail(Category::InvalidArgument, "--slice", "no row of {} has a field '{}'{}", data.path, field,
-           did_you_mean(field, known));
+           did_you_mean(field, slice_fields(groups.front().front())));
     }
     data.notes.push_back(fmt::format("no row has the field '{}', by which the task's slices are told", field));
   }
@@ -215,12 +204,6 @@ Task eval_task(const RunConfig& config, const EvalSettings& settings) {
     fail(Category::InvalidArgument, "--calibrate", "{}; leave it out",
          !task.has_choices() ? fmt::format("compares choices, and task {} has none", task.name)
                              : "and the normalisation pmi both take off what choices have by themselves");
-  if (settings.contextual && task.documents != nullptr) {
-    fail(Category::InvalidArgument, "--calibrate",
-         "empties the fields of a template, and the prompts of task {}, a file of lm-evaluation-harness, come whole; "
-         "leave it out, or write the task as graft's own (docs/add-task.md)",
-         task.name);
-  }
   if (!settings.scorer.empty() && !task.generates())
     fail(Category::InvalidArgument, "--scorer", "judges texts, and task {} has none to write; leave it out", task.name);
   add_slices(task, settings.slices);

@@ -103,7 +103,14 @@ TEST_F(EvalDataTest, ContentFreePromptsAreThoseOfTheTemplates) {
              "task: theirs\noutput_type: multiple_choice\ntest_split: test\ndoc_to_text: '{{text}} is'\n"
              "doc_to_target: label\ndoc_to_choice: [x, y]\n");
   config_.task.name = (folder_ / "harness.yaml").string();
-  EXPECT_THAT(refused(settings), HasSubstr("the prompts of task theirs, a file of lm-evaluation-harness, come whole"));
+  write_file(folder_ / "test.csv", "text,label\na red one,x\ngreen and blue,y\n");
+  settings.slices = {"text"};
+  const EvalData theirs = open(settings);
+  ASSERT_EQ(theirs.content_free.size(), 1u);
+  EXPECT_THAT(theirs.content_free[0], testing::Each(ElementsAre("N/A is", "[MASK] is", " is")));
+  for (const auto& question : theirs.questions[0]) EXPECT_EQ(question.slices.at(0) + " is", question.prompt);
+  settings.slices = {"texts"};
+  EXPECT_THAT(refused(settings), HasSubstr("has a field 'texts' (did you mean 'text'?)"));
 }
 
 TEST_F(EvalDataTest, QuestionsWithTheSameChoiceTwiceAreNotAsked) {

@@ -2,13 +2,18 @@
 
 #include <fmt/chrono.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/build.h"
+#include "base/error.h"
 #include "base/file.h"
+#include "report/run_folder.h"
 #include "report/runs.h"
+#include "report/score_store.h"
 
 namespace graft {
 namespace {
@@ -16,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kScoresFile = "scores.json";
+constexpr std::int64_t kMostScores = std::int64_t{4} << 30;  // bytes of the user's folder
 
 const char* name_of(DemonstrationChoice choice) {
   return choice == DemonstrationChoice::Random ? "random" : choice == DemonstrationChoice::Fixed ? "fixed" : "bm25";
@@ -58,6 +64,39 @@ bool holds_evaluation(const fs::path& folder) {
   std::error_code ignored;
   // Folders of earlier versions held the scores themselves.
   return fs::exists(folder / kScoresFile, ignored) || fs::is_directory(folder / "scores", ignored);
+}
+
+void refuse_other_folder(const fs::path& home, const std::set<std::string>& tasks) {
+  if (!holds_evaluation(home)) return refuse_occupied(home);
+  const nlohmann::json results = read_results(home);
+  if (!results.is_object() || !results.contains("tasks")) return;
+  for (const auto& before : results.at("tasks")) {
+    const std::string name = before.value("task", "");
+    if (tasks.count(name) == 0)
+      fail(Category::InvalidArgument, home.string(),
+           "holds the results of task {}, which this command would replace; name that task too (what was scored is not "
+           "scored again), or another --output",
+           name);
+  }
+}
+
+fs::path score_folder(const std::string& asked, const fs::path& output) {
+  if (!asked.empty()) return asked;
+  const fs::path shared = user_scores();
+  if (shared.empty()) return output / "scores";
+  drop_old_scores(shared, kMostScores);
+  return shared;
+}
+
+// Kernels may have changed.
+void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+  const auto count = std::count_if(scorers.begin(), scorers.end(), [](const std::unique_ptr<EvalScorer>& scorer) {
+    return scorer->store().empty() && scorer->store().other_builds() > 0;
+  });
+  if (count == 0) return;
+  std::fprintf(
+      stderr, "graft: note: %s holds scores by another build of graft than this one, %s, which does not take them up\n",
+      scorers.front()->store().file().parent_path().c_str(), build_version().c_str());
 }
 
 void record_scores(const fs::path& home, const std::vector<std::unique_ptr<EvalScorer>>& scorers) {

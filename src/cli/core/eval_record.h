@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "cli/core/eval_data.h"
@@ -19,6 +21,14 @@ nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConf
 /// Whether graft eval has begun an evaluation in `folder`.
 bool holds_evaluation(const std::filesystem::path& folder);
 
+/// Refuses a folder that holds something else, or results of a task that is none of `tasks`. Throws InvalidArgument.
+void refuse_other_folder(const std::filesystem::path& home, const std::set<std::string>& tasks);
+
+/// Where scores are kept: in the folder `asked`, which is its owner's to clear; where that is empty in user_scores(),
+/// of which what was used longest ago goes above 4 GiB; without one in `output`/scores.
+std::filesystem::path score_folder(const std::string& asked, const std::filesystem::path& output);
+/// Says once that what another build of graft has scored is scored anew, where there is such and nothing of this one's.
+void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers);
 /// Writes scores.json, which names the files that the scores of the evaluation in `home` are kept in, and marks the
 /// folder as an evaluation's before there are results. Throws as write_file().
 void record_scores(const std::filesystem::path& home, const std::vector<std::unique_ptr<EvalScorer>>& scorers);

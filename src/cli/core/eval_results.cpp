@@ -122,6 +122,7 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
       json["written"] = pass.texts[q];
       json["output"] = pass.outputs[q];
       json["references"] = data.references(pass.place, q);
+      if (!question.false_references.empty()) json["false_references"] = question.false_references;
     }
     for (const auto& [name, numbers] : pass.judged) json["scorer"][name] = numbers[q];
   } else {
@@ -239,9 +240,12 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
   if (task.graded)
     cells.insert(cells.end(), {percent(row.accuracy.value), range_text(row.wilson_low, row.wilson_high),
                                range_text(row.accuracy.low, row.accuracy.high)});
-  for (const auto& metric : row.metrics)
-    cells.push_back(task.percent ? percent_with_interval(metric)
-                                 : fmt::format("{:.4g} ({:.4g}–{:.4g})", metric.value, metric.low, metric.high));
+  for (std::size_t m = 0; m < row.metrics.size(); ++m) {
+    const ReportScore& metric = row.metrics[m];
+    cells.push_back(in_percent(task, task.metrics[m])
+                        ? percent_with_interval(metric)
+                        : fmt::format("{:.4g} ({:.4g}–{:.4g})", metric.value, metric.low, metric.high));
+  }
   if (task.graded && !task.runs.empty()) cells.push_back(row.spread ? percent_with_interval(*row.spread) : "-");
   if (has_orders(task)) cells.push_back(row.orders ? percent_with_interval(*row.orders) : "-");
   if (has_calibration(task)) {

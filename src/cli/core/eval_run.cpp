@@ -336,14 +336,15 @@ EvalPass::Losses EvalPass::losses() const {
 }
 
 void score_texts(const EvalData& data, EvalPass& pass) {
-  std::vector<std::vector<std::string>> references;
+  std::vector<std::vector<std::string>> references, wrong;
   pass.outputs.clear();
   for (std::size_t q = 0; q < pass.texts.size(); ++q) {
     pass.outputs.push_back(scored_text(data.task, pass.texts[q]));
     references.push_back(data.references(pass.place, q));
+    wrong.push_back(data.questions[pass.place][q].false_references);
   }
   for (const auto& metric : data.metrics) {
-    if (is_text_metric(metric)) pass.text_sums[metric] = text_metric(metric).sums({pass.outputs, references});
+    if (is_text_metric(metric)) pass.text_sums[metric] = text_metric(metric).sums({pass.outputs, references, wrong});
   }
 }
 

@@ -12,6 +12,7 @@
 
 #include "cli/core/eval_slices.h"
 #include "cli/core/evaluation.h"
+#include "eval/choice_metrics.h"
 #include "eval/rolling.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
@@ -56,8 +57,7 @@ class Statistics {
     row.calibrated = given.calibrated;
     const Answers answers = answers_of(given);
     if (!data_.task.rolls()) grade(given, answers.runs, row);
-    for (std::size_t m = 1; m < data_.metrics.size(); ++m)
-      row.metrics.push_back(metric_of(data_.metrics[m], given, answers.runs));
+    for (std::size_t m = 1; m < data_.metrics.size(); ++m) row.metrics.push_back(metric_of(data_.metrics[m], given));
     for (const auto& judged : given.passes.front().judged) row.metrics.push_back(mean_judged(given, judged.first));
     row.runs = static_cast<std::int64_t>(given.passes.size());
     row.calibration = calibration_of(all_answers(given));
@@ -124,25 +124,16 @@ class Statistics {
     row.orders = over_orders(given, accuracies(runs));
   }
 
-  ReportScore metric_of(const std::string& metric, const EvalRow& row, const Runs& runs) const {
+  ReportScore metric_of(const std::string& metric, const EvalRow& row) const {
     if (is_text_metric(metric)) return interval_of(text_statistic(metric, row));
     if (!data_.task.has_choices()) return perplexity(metric, row);
-    return metric == "true_probability" ? mean_true_probability(row) : score(metric, runs);
+    std::vector<std::span<const RankedExample>> passes;
+    for (const auto& pass : row.passes) passes.emplace_back(pass.ranked);
+    const ChoiceScore score = choice_score(metric, data_.questions.front(), passes);
+    return {score.value, score.interval.low, score.interval.high};
   }
 
   // Over the runs, by question.
-  ReportScore mean_true_probability(const EvalRow& row) const {
-    std::vector<double> values(truth_.size(), 0.0);
-    for (const auto& pass : row.passes) {
-      for (std::size_t q = 0; q < values.size(); ++q) {
-        const RankedExample& answer = pass.ranked[q];
-        values[q] += true_probability(answer.probabilities, answer.truths) / static_cast<double>(row.passes.size());
-      }
-    }
-    return mean_of_questions(values);
-  }
-
-  // Likewise.
   ReportScore mean_judged(const EvalRow& row, const std::string& name) const {
     std::vector<double> values(truth_.size(), 0.0);
     for (const auto& pass : row.passes) {
@@ -159,20 +150,12 @@ class Statistics {
     return {mean, interval.low, interval.high};
   }
 
-  // Any right choice stands for the question's label where there are several.
-  std::vector<std::int64_t> predictions_of(const EvalPass& pass) const {
-    std::vector<std::int64_t> predictions;
-    for (std::size_t q = 0; q < pass.ranked.size(); ++q) {
-      const RankedExample& answer = pass.ranked[q];
-      const bool right = !answer.truths.empty() && answer.prediction == answer.label;
-      predictions.push_back(right ? truth_[q] : answer.prediction);
-    }
-    return predictions;
-  }
-
-  Answers answers_of(const EvalRow& row) const {
+  static Answers answers_of(const EvalRow& row) {
     Answers answers;
-    for (const auto& pass : row.passes) answers.lists.push_back(predictions_of(pass));
+    for (const auto& pass : row.passes) {
+      auto& predictions = answers.lists.emplace_back();
+      for (const auto& answer : pass.ranked) predictions.push_back(class_answer(answer).predicted);
+    }
     for (const auto& list : answers.lists) answers.runs.emplace_back(list);
     return answers;
   }

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "convert/merged_weights.h"
 #include "data/text_filter.h"
+#include "eval/choice_metrics.h"
 #include "eval/write.h"
 #include "statistics/bootstrap.h"
 #include "statistics/calibration.h"
@@ -32,8 +33,9 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
   std::vector<std::int64_t> truth, predicted;
   for (const auto& example : ranked) {
     if (example.label < 0) continue;
-    truth.push_back(example.label);
-    predicted.push_back(example.prediction);
+    const ClassAnswer answer = class_answer(example);
+    truth.push_back(answer.truth);
+    predicted.push_back(answer.predicted);
     classes = std::max(classes, example.probabilities.size());
   }
   ReportEvaluation scores;
@@ -50,27 +52,26 @@ ReportEvaluation scores_of(const std::vector<RankedExample>& ranked, std::size_t
   return scores;
 }
 
-// Of the labelled examples; nothing where choices are not marked as right.
-ReportScore true_probability_of(const std::vector<RankedExample>& ranked) {
-  std::vector<double> values;
-  double sum = 0;
-  for (const auto& example : ranked) {
-    if (example.truths.empty()) continue;
-    values.push_back(true_probability(example.probabilities, example.truths));
-    sum += values.back();
+// The metrics of the task, by the code that graft eval tells them by.
+void score_choices(const Job& job, Evaluation& evaluation) {
+  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
+  for (const auto& metric : job.task.metrics) {
+    const ChoiceScore score = choice_score(metric, job.held_out, {evaluation.ranked});
+    evaluation.choice_scores[metric] = {score.value, score.interval.low, score.interval.high};
   }
-  if (values.empty()) return {};
-  const Interval interval = bootstrap_mean(values);
-  return {sum / static_cast<double>(values.size()), interval.low, interval.high};
 }
 
 // What the metrics of the task compare of the texts, and what they say.
 void score_written(const Job& job, Evaluation& evaluation) {
   for (const auto& text : evaluation.written) evaluation.outputs.push_back(scored_text(job.task, text));
   std::vector<std::vector<std::string>> references;
-  for (const auto& example : job.held_out) references.push_back(example.references);
+  std::vector<std::vector<std::string>> wrong;
+  for (const auto& example : job.held_out) {
+    references.push_back(example.references);
+    wrong.push_back(example.false_references);
+  }
   for (const auto& metric : job.task.metrics)
-    evaluation.text_scores[metric] = text_metric(metric).score({evaluation.outputs, references});
+    evaluation.text_scores[metric] = text_metric(metric).score({evaluation.outputs, references, wrong});
 }
 
 Evaluation evaluate_written(const Job& job, const Adapter* adapter, const std::string& what) {
@@ -92,8 +93,7 @@ Evaluation ranked_in(const Job& job, const Job::Templated& made, const Adapter* 
 
 Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter* adapter, const std::string& what) {
   Evaluation evaluation = ranked_in(job, made, adapter, what);
-  evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
-  evaluation.true_probability = true_probability_of(evaluation.ranked);
+  score_choices(job, evaluation);
   return evaluation;
 }
 
@@ -116,8 +116,8 @@ double Evaluation::chance() const {
 }
 
 const ReportScore& Evaluation::score(const std::string& metric) const {
+  if (const auto found = choice_scores.find(metric); found != choice_scores.end()) return found->second;
   if (metric == "balanced_accuracy") return *scores.balanced_accuracy;
-  if (metric == "true_probability") return true_probability;
   return metric == "macro_f1" ? *scores.macro_f1 : scores.accuracy;
 }
 
@@ -260,6 +260,7 @@ std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluat
     prediction.text = example.prompt;
     if (job.task.generates()) {
       prediction.references = example.references;
+      prediction.false_references = example.false_references;
       prediction.output = evaluation.outputs[i];
       prediction.written = evaluation.written[i];
       predictions.push_back(std::move(prediction));
@@ -320,15 +321,19 @@ std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Predic
   if (job.task.generates()) {
     score_written(job, evaluation);
   } else {
-    evaluation.scores = scores_of(evaluation.ranked, job.labels.size());
-    evaluation.true_probability = true_probability_of(evaluation.ranked);
+    score_choices(job, evaluation);
   }
   return evaluation;
 }
 
 std::string told(const Job& job, const Evaluation& evaluation, const std::string& metric) {
-  return job.task.generates() ? fmt::format("{:.4g}", evaluation.metric(metric))
-                              : percent_with_interval(evaluation.score(metric));
+  if (job.task.generates()) return fmt::format("{:.4g}", evaluation.metric(metric));
+  return is_share(metric) ? percent_with_interval(evaluation.score(metric))
+                          : bits_with_interval(evaluation.score(metric));
+}
+
+std::string bits_with_interval(const ReportScore& score) {
+  return fmt::format("{:.2f} ({:.2f}–{:.2f}) bits", score.value, score.low, score.high);
 }
 
 std::string percent_with_interval(const ReportScore& score) {

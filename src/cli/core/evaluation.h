@@ -24,11 +24,10 @@ struct Evaluation {
   std::vector<std::string> outputs;           ///< generation: the same as metrics compare them
   std::map<std::string, double> text_scores;  ///< generation: by metric
   double seconds = 0;
-  ReportScore true_probability;               ///< of tasks with several right choices
-  std::map<std::string, double> by_template;  ///< accuracy; empty where one template is in use
+  std::map<std::string, ReportScore> choice_scores;  ///< of choices: by metric of the task
+  std::map<std::string, double> by_template;         ///< accuracy; empty where one template is in use
   double accuracy() const { return scores.accuracy.value; }
-  /// "accuracy" (of which "stereotype_share" is one), "balanced_accuracy", "macro_f1" or "true_probability", with its
-  /// interval.
+  /// A metric of the task, or "accuracy", "balanced_accuracy" or "macro_f1", with its interval.
   const ReportScore& score(const std::string& metric) const;
   /// A metric of the task; or "loss", larger is better, the mean normalised log-probability of the right choice.
   double metric(const std::string& name) const;
@@ -83,8 +82,11 @@ std::string evaluation_key(const Job& job);
 /// examples.
 std::optional<Evaluation> evaluation_of(const Job& job, const std::vector<Prediction>& predictions);
 
-/// A metric of the task as it is told: "86.5% (81.5–91.0)", or "41.27" for one of texts.
+/// A metric of the task as it is told: "86.5% (81.5–91.0)", "0.71 (0.68–0.74) bits", or "41.27" for one of texts.
 std::string told(const Job& job, const Evaluation& evaluation, const std::string& metric);
+
+/// "0.71 (0.68–0.74) bits"
+std::string bits_with_interval(const ReportScore& score);
 
 /// "86.5% (81.5–91.0)"
 std::string percent_with_interval(const ReportScore& score);

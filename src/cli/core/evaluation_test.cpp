@@ -84,6 +84,34 @@ TEST(EvaluationMetric, CalibrationKnowsSeveralRightChoices) {
   EXPECT_DOUBLE_EQ(calibration->brier, 0.125);
 }
 
+// Two of three choices are right; the first example is answered with the second of them, the other one wrongly.
+TEST(EvaluationMetric, SeveralRightChoicesAreOneClassAsInGraftEval) {
+  Job job;
+  job.task = parse_task(
+      "name: mine\nformat: jsonl\nsplits: {pool: a.jsonl}\ntruths_from: marks\n"
+      "templates:\n  - {prompt: \"{text}\", choices_from: names}\nmetrics: [macro_f1, choice_entropy]\n",
+      "mine.yaml");
+  std::vector<Prediction> then(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    Example example;
+    example.id = std::to_string(i);
+    example.choices = {" a", " b", " c"};
+    example.truths = {0, 2};
+    example.label = 0;
+    job.held_out.push_back(example);
+    then[i].id = example.id;
+    then[i].probabilities = {0.25, 0.25, 0.5};
+    then[i].prediction = i == 0 ? 2 : 1;
+  }
+  const auto evaluation = evaluation_of(job, then);
+  ASSERT_TRUE(evaluation.has_value());
+  EXPECT_DOUBLE_EQ(evaluation->metric("macro_f1"), 1.0 / 3) << "of the class 0 two thirds, of 1 nothing";
+  EXPECT_DOUBLE_EQ(evaluation->scores.macro_f1->value, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(evaluation->accuracy(), 0.5);
+  EXPECT_DOUBLE_EQ(evaluation->metric("choice_entropy"), 1.5);
+  EXPECT_EQ(told(job, *evaluation, "choice_entropy"), "1.50 (1.50–1.50) bits");
+}
+
 class NamedTokenizer : public ByteTokenizer {
  public:
   explicit NamedTokenizer(std::string name) : name_(std::move(name)) {}

@@ -19,6 +19,7 @@
 #include "report/markup.h"
 #include "report/run_folder.h"
 #include "statistics/bootstrap.h"
+#include "statistics/metrics.h"
 
 namespace graft {
 namespace {
@@ -196,8 +197,8 @@ std::vector<Point> losses_of(const fs::path& folder) {
 }
 
 bool is_fraction(const std::string& metric) {
-  return metric == "accuracy" || metric == "balanced_accuracy" || metric == "macro_f1" ||
-         metric == "stereotype_share" || metric == "true_probability";
+  const auto& names = choice_metric_names();
+  return is_share(metric) && std::find(names.begin(), names.end(), metric) != names.end();
 }
 
 // Adds what is measured by the plot's metric; the first that has something to draw settles it where nobody did.

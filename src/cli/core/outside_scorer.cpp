@@ -26,10 +26,11 @@ constexpr std::size_t kLongestName = 64;  // of a number
 
 std::string line_of(const EvalData& data, const EvalRow& row, const EvalPass& pass, std::size_t q) {
   const Example& question = data.questions[pass.place][q];
-  const Json json = {
+  Json json = {
       {"task", data.task.name},         {"setting", row.name},       {"seed", pass.seed},
       {"template", pass.template_name}, {"order", pass.order},       {"id", question.id},
       {"prompt", question.prompt},      {"output", pass.outputs[q]}, {"references", data.references(pass.place, q)}};
+  if (!question.false_references.empty()) json["false_references"] = question.false_references;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -92,13 +92,14 @@ std::vector<CaseSums> sums_of(const TextMetric& metric, const Answers& answers,
   std::vector<CaseSums> runs;
   for (const auto& run : answers.texts) {
     std::vector<std::string> outputs;
-    std::vector<std::vector<std::string>> references;
+    std::vector<std::vector<std::string>> references, wrong;
     for (const auto& question : questions) {
       const WrittenAnswer& text = run.at(question);
       outputs.push_back(text.output);
       references.push_back(text.references);
+      wrong.push_back(text.false_references);
     }
-    runs.push_back(metric.sums({outputs, references}));
+    runs.push_back(metric.sums({outputs, references, wrong}));
   }
   return runs;
 }
