@@ -204,7 +204,7 @@ struct Planned {
 
 std::set<std::string> task_names(const std::vector<Planned>& plan) {
   std::set<std::string> names;
-  for (const auto& planned : plan) names.insert(planned.task);
+  for (const auto& one : plan) names.insert(one.task);
   return names;
 }
 
@@ -376,7 +376,6 @@ int run() {
   const std::vector<Planned>& plan = opened.plan;
   const std::vector<EvalData>& data = opened.data;
   const fs::path& home = opened.home;
-  note_other_builds(opened.scorers);
   record_scores(home, opened.scorers);
   Json results = results_head(a, plan.front(), opened.base, opened.hashes, started);
   EvaluationReport report = report_of(a, results);

@@ -34,6 +34,17 @@ std::map<std::string, double> recorded_scores(const EvaluatedTask& task, const E
   return scores;
 }
 
+// Kernels may have changed.
+void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+  const auto count = std::count_if(scorers.begin(), scorers.end(), [](const std::unique_ptr<EvalScorer>& scorer) {
+    return scorer->store().empty() && scorer->store().other_builds() > 0;
+  });
+  if (count == 0) return;
+  std::fprintf(
+      stderr, "graft: note: %s holds scores by another build of graft than this one, %s, which does not take them up\n",
+      scorers.front()->store().file().parent_path().c_str(), build_version().c_str());
+}
+
 }  // namespace
 
 nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConfig& config) {
@@ -88,18 +99,8 @@ fs::path score_folder(const std::string& asked, const fs::path& output) {
   return shared;
 }
 
-// Kernels may have changed.
-void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
-  const auto count = std::count_if(scorers.begin(), scorers.end(), [](const std::unique_ptr<EvalScorer>& scorer) {
-    return scorer->store().empty() && scorer->store().other_builds() > 0;
-  });
-  if (count == 0) return;
-  std::fprintf(
-      stderr, "graft: note: %s holds scores by another build of graft than this one, %s, which does not take them up\n",
-      scorers.front()->store().file().parent_path().c_str(), build_version().c_str());
-}
-
 void record_scores(const fs::path& home, const std::vector<std::unique_ptr<EvalScorer>>& scorers) {
+  note_other_builds(scorers);
   nlohmann::ordered_json json = {
       {"graft", GRAFT_VERSION}, {"commit", build_commit()}, {"files", nlohmann::ordered_json::array()}};
   for (const auto& scorer : scorers) json["files"].push_back(fs::absolute(scorer->store().file()).string());

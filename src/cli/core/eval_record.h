@@ -27,10 +27,9 @@ void refuse_other_folder(const std::filesystem::path& home, const std::set<std::
 /// Where scores are kept: in the folder `asked`, which is its owner's to clear; where that is empty in user_scores(),
 /// of which what was used longest ago goes above 4 GiB; without one in `output`/scores.
 std::filesystem::path score_folder(const std::string& asked, const std::filesystem::path& output);
-/// Says once that what another build of graft has scored is scored anew, where there is such and nothing of this one's.
-void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers);
 /// Writes scores.json, which names the files that the scores of the evaluation in `home` are kept in, and marks the
-/// folder as an evaluation's before there are results. Throws as write_file().
+/// folder as an evaluation's before there are results. Says on standard error where there are scores of other builds of
+/// graft alone, which are not taken up. Throws as write_file().
 void record_scores(const std::filesystem::path& home, const std::vector<std::unique_ptr<EvalScorer>>& scorers);
 
 /// Lists each setting of the evaluation in `home` in the runs.db beside it. Where that cannot be written, a note on
