@@ -18,10 +18,12 @@ namespace fs = std::filesystem;
 using testing::expect_error;
 using testing::Folder;
 
+using Files = std::map<std::string, std::string>;
+
 // A hub with the data set org/data, and its rows server: `train` has 250 rows, `test` 3, in each configuration.
 class FakeDatasetHub {
  public:
-  explicit FakeDatasetHub(std::map<std::string, std::string> files) : files_(std::move(files)) {
+  explicit FakeDatasetHub(Files files) : files_(std::move(files)) {
     server_.Get("/api/datasets/org/data/revision/main", [this](const auto& request, auto& response) {
       tokens_ += request.get_header_value("Authorization") + ";";
       response.set_content(listing(), "application/json");
@@ -62,7 +64,7 @@ class FakeDatasetHub {
     return lines;
   }
 
-  std::map<std::string, std::string> files_;
+  Files files_;
   std::string promised_;  // instead of the SHA-256 of a file
   std::vector<std::string> configs_ = {"default"};
   std::string rows_commit_ = "c0ffee";
@@ -131,11 +133,11 @@ class FakeDatasetHub {
 
 TEST(HubDataset, FetchesTheFilesThatGraftReadsIntoTheUsualLayout) {
   const Folder folder;
-  FakeDatasetHub hub({{"README.md", "# data"},
-                      {"dataset_infos.json", "{}"},
-                      {"data/train.jsonl", "{\"a\":1}\n"},
-                      {"data/test.csv", "a\n1\n"},
-                      {"data/train.parquet", "PAR1"}});
+  FakeDatasetHub hub(Files{{"README.md", "# data"},
+                           {"dataset_infos.json", "{}"},
+                           {"data/train.jsonl", "{\"a\":1}\n"},
+                           {"data/test.csv", "a\n1\n"},
+                           {"data/train.parquet", "PAR1"}});
   const PulledDataset pulled = pull_dataset("org/data", hub.options(folder.path()));
   const fs::path root = folder.path() / "datasets--org--data";
   EXPECT_EQ(pulled.place, root / "snapshots/c0ffee/data");
@@ -154,7 +156,7 @@ TEST(HubDataset, FetchesTheFilesThatGraftReadsIntoTheUsualLayout) {
 
 TEST(HubDataset, APatternSelectsFiles) {
   const Folder folder;
-  FakeDatasetHub hub({{"a/train.jsonl", "1"}, {"b/train.jsonl", "2"}, {"b/pictures.zip", "PK"}});
+  FakeDatasetHub hub(Files{{"a/train.jsonl", "1"}, {"b/train.jsonl", "2"}, {"b/pictures.zip", "PK"}});
   HubOptions options = hub.options(folder.path());
   options.files = {"*.zip"};
   EXPECT_EQ(read_file(pull_dataset("org/data", options).place), "PK");
@@ -169,7 +171,7 @@ TEST(HubDataset, APatternSelectsFiles) {
 TEST(HubDataset, FilesGoOnAndAreChecked) {
   const Folder folder;
   const std::string content(50000, 'x');
-  FakeDatasetHub hub({{"train.jsonl", content}});
+  FakeDatasetHub hub(Files{{"train.jsonl", content}});
   const fs::path blobs = folder.path() / "datasets--org--data/blobs";
   write_file(blobs / (sha256(content) + ".incomplete"), content.substr(0, 20000));
   EXPECT_EQ(read_file(pull_dataset("org/data", hub.options(folder.path())).place / "train.jsonl"), content);
@@ -181,7 +183,7 @@ TEST(HubDataset, FilesGoOnAndAreChecked) {
 
 TEST(HubDataset, FetchesRowsWhereAllIsParquet) {
   const Folder folder;
-  FakeDatasetHub hub({{"README.md", "# data"}, {"data/train-00000.parquet", "PAR1"}});
+  FakeDatasetHub hub(Files{{"README.md", "# data"}, {"data/train-00000.parquet", "PAR1"}});
   const PulledDataset pulled = pull_dataset("org/data", hub.options(folder.path()));
   EXPECT_EQ(pulled.place, folder.path() / "datasets--org--data/rows/c0ffee/default");
   EXPECT_EQ(read_file(pulled.place / "train.jsonl"), FakeDatasetHub::rows(250));
@@ -194,7 +196,7 @@ TEST(HubDataset, FetchesRowsWhereAllIsParquet) {
 
 TEST(HubDataset, RowsGoOnWhereTheyStopped) {
   const Folder folder;
-  FakeDatasetHub hub({{"train.parquet", "PAR1"}});
+  FakeDatasetHub hub(Files{{"train.parquet", "PAR1"}});
   hub.refuses_from_ = 100;
   const RowsChoice train = {.config = "", .split = "train"};
   expect_error(Category::Unsupported, "not   today",
@@ -214,7 +216,7 @@ TEST(HubDataset, RowsGoOnWhereTheyStopped) {
 
 TEST(HubDataset, ABusyServerIsAskedAgain) {
   const Folder folder;
-  FakeDatasetHub hub({{"train.parquet", "PAR1"}});
+  FakeDatasetHub hub(Files{{"train.parquet", "PAR1"}});
   const RowsChoice test = {.config = "", .split = "test"};
   hub.busy_ = 2;
   EXPECT_EQ(read_file(pull_dataset("org/data", hub.options(folder.path()), test).place), FakeDatasetHub::rows(3));
@@ -226,7 +228,7 @@ TEST(HubDataset, ABusyServerIsAskedAgain) {
 
 TEST(HubDataset, ValuesThatTheServerCutsAreNeverTaken) {
   const Folder folder;
-  FakeDatasetHub hub({{"train.parquet", "PAR1"}});
+  FakeDatasetHub hub(Files{{"train.parquet", "PAR1"}});
   hub.uncut_ = 30;
   const RowsChoice test = {.config = "", .split = "test"};
   EXPECT_EQ(read_file(pull_dataset("org/data", hub.options(folder.path()), test).place), FakeDatasetHub::rows(3));
@@ -238,7 +240,7 @@ TEST(HubDataset, ValuesThatTheServerCutsAreNeverTaken) {
 
 TEST(HubDataset, ConfigurationsAreNamedWhereThereAreSeveral) {
   const Folder folder;
-  FakeDatasetHub hub({{"train.parquet", "PAR1"}});
+  FakeDatasetHub hub(Files{{"train.parquet", "PAR1"}});
   hub.configs_ = {"anatomy", "botany"};
   const auto pulled = [&](const RowsChoice& rows) {
     return pull_dataset("org/data", hub.options(folder.path()), rows);
@@ -257,7 +259,7 @@ TEST(HubDataset, AnswersFromTheCacheOffline) {
   const Folder folder;
   HubOptions offline;
   {
-    FakeDatasetHub hub({{"train.parquet", "PAR1"}});
+    FakeDatasetHub hub(Files{{"train.parquet", "PAR1"}});
     offline = hub.options(folder.path());
     pull_dataset("org/data", offline);
     offline.files = {"*.parquet"};
@@ -276,7 +278,7 @@ TEST(HubDataset, AnswersFromTheCacheOffline) {
 
 TEST(HubDataset, SaysWhatIsWrongWithRows) {
   const Folder folder;
-  FakeDatasetHub hub({{"train.parquet", "PAR1"}});
+  FakeDatasetHub hub(Files{{"train.parquet", "PAR1"}});
   HubOptions options = hub.options(folder.path());
   const auto pulled = [&] { return pull_dataset("org/data", options); };
   options.rows_server.clear();

@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -64,12 +63,6 @@ void declare(CLI::App& app) {
          "ui.perfetto.dev opens")
       ->check(count_from(1));
   app.footer(app.get_footer() + "\nSettings (the keys of a recipe and of --set):\n" + settings_text());
-}
-
-RunStage stage_of(const RunConfig& config) {
-  if (steps_left(config) == 0) return RunStage::Trained;
-  return std::filesystem::exists(std::filesystem::path(config.run.output) / "config.yaml") ? RunStage::Begun
-                                                                                           : RunStage::Fresh;
 }
 
 int run() {

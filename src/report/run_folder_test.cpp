@@ -161,7 +161,8 @@ TEST_F(RunFolderTest, DropsLinesAfterTheResumedStep) {
 
 TEST_F(RunFolderTest, PredictionsOfOnePhaseLeaveTheOtherAlone) {
   RunFolder made = RunFolder::create(run());
-  Prediction prediction{"", "a1", "x.csv:2", "text \xff with\nlines", {" yes", " no"}, {0.25, 0.75}, 0, 1, {}, "", ""};
+  Prediction prediction{"", "a1", "x.csv:2", "text \xff with\nlines", {" yes", " no"}, {0.25, 0.75}, 0, 1, {},
+                        {}, "",   ""};
   made.write_predictions("before", {prediction, prediction});
   made.write_predictions("after", {prediction});
   made.write_predictions("before", {prediction});

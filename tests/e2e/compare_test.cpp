@@ -242,6 +242,8 @@ TEST_F(Compare, EveryRunKeepsToItsMemory) {
   expect_refused(run(compare({"--method", "ia3", "--memory", "10MiB"})), 7, {"--memory", "what fits: --memory "});
   expect_refused(run(compare({"--method", "ia3", "--memory", "1TB", "--together", "2"})), 2, {"--together"});
   expect_refused(run(compare({"--method", "ia3", "--memory", "much"})), 2, {"--memory", "8GiB"});
+}
+
 TEST_F(Compare, FinishedRunsOfAnotherModelOrOfOtherDataAreRefused) {
   const Words command = compare({"--comparison", "few.yaml", "--variant", "plain"});
   ASSERT_EQ(run(command).code, 0);

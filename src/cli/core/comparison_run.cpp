@@ -82,7 +82,7 @@ class Runner {
   }
 
   void make_fit(Job& job) const {
-    const MemoryFit fit = fit_memory(job, budget_, /*trains=*/steps_left(job.config) > 0);
+    const MemoryFit fit = fit_memory(job, budget_, stage_of(job.config));
     refuse_unfitting(fit);
     fmt::print(stderr, "{}\n", told(fit));
   }

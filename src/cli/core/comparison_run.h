@@ -37,7 +37,8 @@ std::string base_key(const RunConfig& config);
 /// above 0: any up to that many neighbours on one base) share their training passes, unless they replace base
 /// parameters. Under a `budget` that was asked for every run trains by itself and is made to fit as by fit_memory().
 /// A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
-/// refuse_changed_run(), TuneRun, train() and refuse_unfitting() do, Cancelled too: what is done is kept, and the same call goes on.
+/// refuse_changed_run(), TuneRun, train() and refuse_unfitting() do, Cancelled too: what is done is kept, and the same
+/// call goes on.
 std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together,
                                            const MemoryBudget& budget);
 

@@ -84,6 +84,12 @@ std::int64_t steps_left(const RunConfig& config) {
   return std::max<std::int64_t>(0, config.train.steps - steps_done(state_in(config.run.output)));
 }
 
+RunStage stage_of(const RunConfig& config) {
+  if (steps_left(config) == 0) return RunStage::Trained;
+  return std::filesystem::exists(std::filesystem::path(config.run.output) / "config.yaml") ? RunStage::Begun
+                                                                                           : RunStage::Fresh;
+}
+
 std::filesystem::path TuneRun::state_file() const {
   return state_in(folder_.path());
 }

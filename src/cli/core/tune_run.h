@@ -13,6 +13,7 @@
 #include "cli/core/evaluation.h"
 #include "cli/core/profiling.h"
 #include "cli/core/run_pace.h"
+#include "cli/core/tune_memory.h"
 #include "cli/core/tune_report.h"
 #include "corpus/contamination.h"
 #include "report/run_folder.h"
@@ -31,6 +32,8 @@ void refuse_changed_run(const Job& job, const BaseHashes& base);
 
 /// Steps that a run of `config` has still to make: all of them where its folder holds none. Throws as steps_done().
 std::int64_t steps_left(const RunConfig& config);
+/// How far the run in the configuration's folder has come.
+RunStage stage_of(const RunConfig& config);
 
 class TuneRun {
  public:
