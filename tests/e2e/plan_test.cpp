@@ -110,7 +110,7 @@ TEST_F(Plan, AnEvaluationTellsWhatIsLeftToScore) {
   EXPECT_GT(plan.at("score_seconds").get<double>(), 0);
   ASSERT_EQ(run(command).code, 0);
   std::size_t scored = 0;
-  for (const auto& entry : fs::directory_iterator(folder() / "out/scores"))
+  for (const auto& entry : fs::directory_iterator(folder() / ".cache/graft/scores"))
     scored += lines_of(entry.path()).size() - 1;  // but the first line, which says whose they are
   EXPECT_EQ(plan.at("questions"), scored);
   const auto after = files();
