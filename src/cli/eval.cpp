@@ -29,7 +29,6 @@
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/compute_dtype.h"
-#include "report/score_store.h"
 
 namespace graft {
 namespace {
@@ -131,7 +130,7 @@ void declare(CLI::App& app) {
   app.add_option("--output", a.output, "folder of the results; an interrupted evaluation there goes on")->required();
   app.add_option("--scores", a.scores,
                  "folder where scores are kept, for all evaluations that name it: what was scored once is not scored "
-                 "again (default: graft/scores in XDG_CACHE_HOME or ~/.cache; of at most 4 GiB)");
+                 "again (default: graft/scores in XDG_CACHE_HOME or ~/.cache, of at most 4 GiB; else in --output)");
   app.add_option("--output-format", a.output_format,
                  "lm-eval: the files of lm-evaluation-harness too, in the folder's lm-eval/")
       ->check(CLI::IsMember({"lm-eval"}));
@@ -376,6 +375,7 @@ int run() {
   const std::vector<Planned>& plan = opened.plan;
   const std::vector<EvalData>& data = opened.data;
   const fs::path& home = opened.home;
+  if (a.scores.empty()) clear_user_scores();  // behind what is used here, which now counts as used
   record_scores(home, opened.scorers);
   Json results = results_head(a, plan.front(), opened.base, opened.hashes, started);
   EvaluationReport report = report_of(a, results);

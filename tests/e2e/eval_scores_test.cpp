@@ -1,8 +1,10 @@
 // Scores are kept for all evaluations of a user: by content, for several at once, and not for another build.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include <chrono>
+#include <cstdint>
 #include <thread>
 
 #include "base/build.h"
@@ -85,6 +87,35 @@ TEST_F(EvalScores, ThoseOfAnotherBuildAreLeftAloneAndTold) {
   EXPECT_TRUE(fs::exists(own)) << "scored again";
   expect_same_answers(predictions("b"), predictions("a"));
   EXPECT_EQ(run(command("c")).err.find("another build"), std::string::npos) << "said once";
+}
+
+// A user without a home of their own, as in many containers, evaluates all the same.
+TEST_F(EvalScores, WhereTheUsersFolderCannotBeWrittenTheyLieInTheOutput) {
+  const fs::path no_folder = folder() / "cache";
+  write_file(no_folder, "a file");
+  ::setenv("GRAFT_TEST_CACHE", no_folder.c_str(), 1);
+  const Outcome first = run(command("a")), again = run(command("a"));
+  ::unsetenv("GRAFT_TEST_CACHE");
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_NE(first.err.find("cache/graft/scores cannot be written to, so scores are kept in a/scores"),
+            std::string::npos)
+      << first.err;
+  EXPECT_EQ(score_files("a").size(), 1u);
+  EXPECT_EQ(again.code, 0) << again.err;
+}
+
+TEST_F(EvalScores, AnEvaluationClearsWhatIsOldAndAPlanDoesNot) {
+  const fs::path old = kept() / "old.jsonl";
+  write_file(old, "");
+  fs::resize_file(old, std::uintmax_t{5} << 30);  // without blocks
+  fs::last_write_time(old, fs::file_time_type::clock::now() - std::chrono::hours(48));
+  Words plan = command("a");
+  plan.insert(plan.begin(), "plan");
+  ASSERT_EQ(run(plan).code, 0);
+  EXPECT_TRUE(fs::exists(old));
+  ASSERT_EQ(run(command("a")).code, 0);
+  EXPECT_FALSE(fs::exists(old));
+  EXPECT_EQ(kept_files().size(), 1u) << "its own stay";
 }
 
 }  // namespace

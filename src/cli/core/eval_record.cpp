@@ -1,6 +1,7 @@
 #include "cli/core/eval_record.h"
 
 #include <fmt/chrono.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -43,6 +44,13 @@ void note_other_builds(const std::vector<std::unique_ptr<EvalScorer>>& scorers) 
   std::fprintf(
       stderr, "graft: note: %s holds scores by another build of graft than this one, %s, which does not take them up\n",
       scorers.front()->store().file().parent_path().c_str(), build_version().c_str());
+}
+
+// Whether files can be made in the folder, which need not be there yet.
+bool takes_scores(fs::path folder) {
+  std::error_code ignored;
+  while (!fs::exists(folder, ignored) && folder.has_relative_path()) folder = folder.parent_path();
+  return fs::is_directory(folder, ignored) && ::access(folder.c_str(), W_OK | X_OK) == 0;
 }
 
 }  // namespace
@@ -93,10 +101,17 @@ void refuse_other_folder(const fs::path& home, const std::set<std::string>& task
 
 fs::path score_folder(const std::string& asked, const fs::path& output) {
   if (!asked.empty()) return asked;
-  const fs::path shared = user_scores();
-  if (shared.empty()) return output / "scores";
-  drop_old_scores(shared, kMostScores);
-  return shared;
+  const fs::path shared = user_scores(), own = output / "scores";
+  if (shared.empty()) return own;
+  if (takes_scores(shared)) return shared;
+  std::fprintf(stderr,
+               "graft: note: %s cannot be written to, so scores are kept in %s; --scores names another folder\n",
+               shared.c_str(), own.c_str());
+  return own;
+}
+
+void clear_user_scores() {
+  if (const fs::path shared = user_scores(); !shared.empty()) drop_old_scores(shared, kMostScores);
 }
 
 void record_scores(const fs::path& home, const std::vector<std::unique_ptr<EvalScorer>>& scorers) {

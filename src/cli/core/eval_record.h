@@ -25,8 +25,12 @@ bool holds_evaluation(const std::filesystem::path& folder);
 void refuse_other_folder(const std::filesystem::path& home, const std::set<std::string>& tasks);
 
 /// Where scores are kept: in the folder `asked`, which is its owner's to clear; where that is empty in user_scores(),
-/// of which what was used longest ago goes above 4 GiB; without one in `output`/scores.
+/// or where there is none or no file can be made there in `output`/scores. A note on standard error tells the latter.
 std::filesystem::path score_folder(const std::string& asked, const std::filesystem::path& output);
+
+/// Above 4 GiB what was used longest ago goes from user_scores(), as by drop_old_scores().
+void clear_user_scores();
+
 /// Writes scores.json, which names the files that the scores of the evaluation in `home` are kept in, and marks the
 /// folder as an evaluation's before there are results. Says on standard error where there are scores of other builds of
 /// graft alone, which are not taken up. Throws as write_file().
