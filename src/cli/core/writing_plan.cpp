@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cost/paper_rule.h"
+#include "generate/cached_step.h"
 
 namespace graft {
 namespace {
@@ -26,6 +27,12 @@ std::int64_t tokens_in(const std::vector<Prompt>& prompts) {
   return tokens;
 }
 
+std::int64_t longest_in(const std::vector<Prompt>& prompts) {
+  std::size_t longest = 0;
+  for (const auto& prompt : prompts) longest = std::max(longest, prompt.tokens.size());
+  return static_cast<std::int64_t>(longest);
+}
+
 class WritingPlanner {
  public:
   WritingPlanner(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
@@ -34,7 +41,6 @@ class WritingPlanner {
     for (const auto& prompt : prompts) {
       const auto tokens = static_cast<std::int64_t>(prompt.tokens.size());
       read_ += tokens;
-      longest_ = std::max(longest_, tokens);
       written_ += new_tokens(tokens);
       most_written_ = std::max(most_written_, new_tokens(tokens));
     }
@@ -45,13 +51,14 @@ class WritingPlanner {
   }
 
   WorkPlan plan() {
-    const std::int64_t estimate = resident_memory() + evaluation_bytes(model_, read_, longest_) +
+    const std::int64_t estimate = resident_memory() + reading_bytes(prompts_) +
                                   cache_bytes(read_ + options_.beam.beams * written_, options_.kv_cache);
     const bool whole = plan_.has_room_for(estimate);
     const std::vector<Prompt> part = whole ? shortened(prompts_) : shortened({prompts_.front()});
     measure(part);
     if (whole) {
-      plan_.memory = measured_ + cache_bytes(unmade(part), options_.kv_cache);
+      plan_.memory = measured_ + cache_bytes(unmade(part), options_.kv_cache) +
+                     std::max<std::int64_t>(0, reading_bytes(prompts_) - reading_bytes(part));
     } else {
       plan_.memory = std::max(estimate, measured_);
     }
@@ -61,6 +68,11 @@ class WritingPlanner {
   }
 
  private:
+  // Of the pass that reads the most of these.
+  std::int64_t reading_bytes(const std::vector<Prompt>& prompts) const {
+    return evaluation_bytes(model_, tokens_of_a_reading(prompts), longest_in(prompts));
+  }
+
   // Behind a prompt of so many tokens.
   std::int64_t new_tokens(std::int64_t prompt) const {
     const std::int64_t context = model_.config().max_positions, most = options_.max_new_tokens;
@@ -160,12 +172,16 @@ class WritingPlanner {
   const std::vector<Prompt>& prompts_;
   GenerateOptions options_;
   WorkPlan plan_;
-  std::int64_t read_ = 0, longest_ = 0, written_ = 0, most_written_ = 0;  // tokens
+  std::int64_t read_ = 0, written_ = 0, most_written_ = 0;  // tokens
   double laying_out_ = 0, read_seconds_ = 0, step_seconds_ = 0;
   std::int64_t measured_ = 0;  // bytes at the peak
 };
 
 }  // namespace
+
+std::int64_t tokens_of_a_reading(const std::vector<Prompt>& prompts) {
+  return std::min(tokens_in(prompts), std::max(longest_in(prompts), kPrefillTokens));
+}
 
 WorkPlan plan_writing(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
                       double load_seconds) {

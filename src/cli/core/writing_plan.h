@@ -1,12 +1,16 @@
 // What `graft generate` would take, from reading its prompts and writing a few tokens beforehand.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "cli/core/work_plan.h"
 #include "generate/decode.h"
 
 namespace graft {
+
+/// Tokens that generate() reads of these prompts in one pass, at most: how many prompts there are has no say.
+std::int64_t tokens_of_a_reading(const std::vector<Prompt>& prompts);
 
 /// Of writing all `prompts` on in one batch, each to options.max_new_tokens or the end of the context, after
 /// `load_seconds` of loading: texts that end sooner take less. Reads the prompts (of more than 8,192 tokens in all the
