@@ -208,6 +208,28 @@ TEST_F(Plan, ARunTellsItsTimeByTheLastOneOfItsKind) {
   EXPECT_NE(tune().find("estimate: another "), std::string::npos);
 }
 
+// The base model has answered already: a run that goes on scores once, not twice.
+TEST_F(Plan, ARunThatGoesOnTellsTheScoringThatIsLeft) {
+  const CacheIn cache(folder() / "cache");
+  ASSERT_EQ(run(with({}, {"--steps", "6"})).code, 0);
+  const fs::path file = folder() / "cache/graft/rates.json";
+  json rates = json::parse(read_file(file));
+  for (auto& rate : rates) rate["scoring"] = 1;  // so that it takes many hours
+  const auto hours_of_scoring = [&](const fs::path& removed) {
+    write_file(file, rates.dump());
+    fs::remove_all(removed);
+    const Outcome end = run(with({}, {"--steps", "6"}));
+    EXPECT_EQ(end.code, 0) << end.err;
+    const std::string begin = " of training, ";
+    const auto at = end.err.find(begin);
+    EXPECT_NE(at, std::string::npos) << end.err;
+    return at == std::string::npos ? 1.0 : std::stod(end.err.substr(at + begin.size()));
+  };
+  const double twice = hours_of_scoring(folder() / "run"), once = hours_of_scoring(folder() / "run/state");
+  EXPECT_GT(once, 20);
+  EXPECT_NEAR(twice / once, 2, 0.1);
+}
+
 TEST_F(Plan, WhereNothingCanBeKeptARunEndsAsEver) {
   write_file(folder() / "cache", "a file");
   const CacheIn cache(folder() / "cache");

@@ -24,7 +24,7 @@ constexpr std::size_t kExamplesForAMean = 1000;  // of any number: the mean hard
 
 std::filesystem::path rates_file() {
   const std::filesystem::path cache = user_cache_folder();
-  return cache.empty() ? cache : cache / "graft" / "rates.json";
+  return cache.is_absolute() ? cache / "graft" / "rates.json" : std::filesystem::path();
 }
 
 // An object; empty where there is none.
@@ -116,10 +116,11 @@ std::string RunPace::line(const char* begin, const RunRates& rates, double evalu
   return fmt::format("estimate: {} {}{}, if it {}", begin, human_seconds(training + scoring), parts, end);
 }
 
-std::string RunPace::told_before() const {
+std::string RunPace::told_before(bool base_answered) const {
   const auto rates = kept_rates(key_);
   if (!rates || rates->training <= 0 || steps_ == 0) return "";
-  return line("about", *rates, evaluations_, steps_, "is as fast as the last such run on this machine");
+  return line("about", *rates, std::max(0.0, evaluations_ - (base_answered ? 1 : 0)), steps_,
+              "is as fast as the last such run on this machine");
 }
 
 std::string RunPace::hear(const StepReport& step, double scoring_seconds) {

@@ -30,7 +30,8 @@ class RunPace {
           std::int64_t steps, std::int64_t memory);
 
   /// The estimate in one line, by the rates of an earlier run on this machine; empty where there are none.
-  std::string told_before() const;
+  /// `base_answered`: the base model's answers are there, as of a run that goes on.
+  std::string told_before(bool base_answered) const;
   /// Hears of every step that this process makes. The estimate by the first of them, once, where told_before() had
   /// none; else empty. `scoring_seconds`: of the evaluation before training; 0: there was none.
   std::string hear(const StepReport& step, double scoring_seconds);

@@ -73,5 +73,13 @@ TEST_F(KeptRates, WhereNothingCanBeWrittenNothingIsKept) {
   EXPECT_FALSE(kept_rates("one").has_value());
 }
 
+// XDG Base Directory Specification: it counts as not set, and no file is left in the working folder.
+TEST_F(KeptRates, NothingIsKeptInARelativeFolder) {
+  ::setenv("XDG_CACHE_HOME", "graft-rates-relative", 1);
+  keep_rates("one", {1, 1});
+  EXPECT_FALSE(kept_rates("one").has_value());
+  EXPECT_FALSE(fs::exists("graft-rates-relative"));
+}
+
 }  // namespace
 }  // namespace graft

@@ -143,7 +143,8 @@ void TuneRun::announce() const {
 
 void TuneRun::estimate(std::int64_t memory) {
   pace_.emplace(job_, settings_, *adapter_, method_.name(), steps_left(job_.config), memory);
-  tell_pace(pace_->told_before());
+  const nlohmann::json summary = read_summary(folder_.path());
+  tell_pace(pace_->told_before(summary.is_object() && summary.contains("before")));
 }
 
 void TuneRun::tell_pace(const std::string& line) {
