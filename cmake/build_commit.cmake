@@ -1,6 +1,7 @@
 # cmake -DSOURCE=… -DOUTPUT=… [-DCOMMIT=…] -P build_commit.cmake: writes the source that says which commit is built, where
 # that has changed. A checkout whose code differs from its commit is told apart by a hash of the difference, so that two
-# builds of the same name are of the same code. "unknown" without git, or where SOURCE is no checkout of its own.
+# builds of the same name are of the same code. "unknown" and a hash of the code without git, or where SOURCE is no
+# checkout of its own.
 cmake_minimum_required(VERSION 3.25)
 
 function(ask_git out)
@@ -27,8 +28,22 @@ function(uncommitted out)
   set(${out} "${difference}" PARENT_SCOPE)
 endfunction()
 
+# The first digits of a hash of all code.
+function(hash_of_code out)
+  file(GLOB_RECURSE files RELATIVE ${SOURCE} ${SOURCE}/src/* ${SOURCE}/include/* ${SOURCE}/cmake/* ${SOURCE}/CMakeLists.txt)
+  list(SORT files)
+  set(code "")
+  foreach(file IN LISTS files)
+    file(SHA256 ${SOURCE}/${file} hash)
+    string(APPEND code "\n${file} ${hash}")
+  endforeach()
+  string(SHA256 hash "${code}")
+  string(SUBSTRING ${hash} 0 8 hash)
+  set(${out} ${hash} PARENT_SCOPE)
+endfunction()
+
 if(NOT COMMIT)
-  set(COMMIT unknown)
+  set(COMMIT "")
   find_program(GIT git)
   if(GIT)
     # Unpacked inside another project's checkout, it would be given that one's commit.
@@ -44,6 +59,10 @@ if(NOT COMMIT)
       endif()
     endif()
   endif()
+endif()
+if(NOT COMMIT)
+  hash_of_code(hash)
+  set(COMMIT unknown-${hash})
 endif()
 string(REGEX REPLACE "[^A-Za-z0-9._+/-]" "" COMMIT "${COMMIT}")
 

@@ -52,7 +52,7 @@ graft_without_tests(core_sources ${core_all})
 graft_only_tests(core_tests ${core_all})
 
 # Asked at every build; the file changes with the answer alone, so that nothing else is compiled for it.
-set(GRAFT_COMMIT "" CACHE STRING "The commit that results name (empty: what git says, \"unknown\" without it)")
+set(GRAFT_COMMIT "" CACHE STRING "The commit that results name (empty: what git says, a hash of the code without it)")
 set(build_commit ${CMAKE_BINARY_DIR}/registry/build_commit.cpp)
 add_custom_target(graft_build_commit
   COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUTPUT=${build_commit} -DCOMMIT=${GRAFT_COMMIT}

@@ -67,8 +67,12 @@ nlohmann::json scorer_json(const Base& base, const ModelHashes& hashes, const Ev
   return scorer;
 }
 
+// LibTorch has kernels of its own, and may be exchanged without a new build.
 nlohmann::json build_json() {
-  return {{"graft", GRAFT_VERSION}, {"commit", build_commit()}, {"format", kScoreFormat}};
+  return {{"graft", GRAFT_VERSION},
+          {"commit", build_commit()},
+          {"libtorch", sha256(at::show_config())},
+          {"format", kScoreFormat}};
 }
 
 // "runs/rte/adapter" is known by its run.
