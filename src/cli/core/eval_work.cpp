@@ -82,8 +82,13 @@ class EvalPlanner {
     return seconds_since(began);
   }
 
+  // By its longest batch, or where that is not made by its longest question.
   TokenPace pace_of(const EvalWork::Scoring& scoring) const {
-    return {scoring.seen, seconds_to_score(model_, scoring, scoring.batch) / static_cast<double>(scoring.batch_tokens)};
+    if (made_)
+      return {scoring.seen,
+              seconds_to_score(model_, scoring, scoring.batch) / static_cast<double>(scoring.batch_tokens)};
+    return {scoring.seen,
+            seconds_to_score(model_, scoring, {scoring.batch.front()}) / static_cast<double>(scoring.longest)};
   }
 
   const EvalWork::Scoring& longest() const {
@@ -101,16 +106,13 @@ class EvalPlanner {
     const EvalWork::Scoring& most = longest();
     const std::int64_t estimate = resident_memory() + evaluation_bytes(model_, most.batch_tokens, most.longest);
     made_ = plan_.has_room_for(estimate);
-    if (!made_) {
-      plan_.memory = estimate;
-      const std::vector<ChoiceTokens> one = {most.batch.front()};
-      slow_ = {most.seen, seconds_to_score(model_, most, one) / static_cast<double>(most.longest)};
-      return;
-    }
+    if (!made_) plan_.memory = estimate;
     // The first pass lays out the weights.
-    laying_out_ = seconds_to_score(model_, most, most.batch);
+    const TokenPace first = pace_of(most);
     slow_ = pace_of(most);
-    laying_out_ = std::max(0.0, laying_out_ - slow_.seconds * static_cast<double>(most.batch_tokens));
+    laying_out_ =
+        std::max(0.0, first.seconds - slow_.seconds) * static_cast<double>(made_ ? most.batch_tokens : most.longest);
+    if (!made_) return;
     const EvalWork::Scoring& least = shortest();
     if (most.seen > kAlike * least.seen) fast_ = pace_of(least);
   }

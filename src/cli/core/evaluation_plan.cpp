@@ -111,12 +111,15 @@ class AnswerPlanner {
     // Lays out the weights too, which is done once.
     const double first = seconds_to_answer(part_of(job_, batch), adapter_);
     const double share = static_cast<double>(tokens_of_places(batch)) / static_cast<double>(all_);
-    double seconds = first / share;
-    if (made && batch.size() == tokens_.size()) {
+    double seconds = 0;
+    if (!made) {
+      const double again = seconds_to_answer(part_of(job_, batch), adapter_);
+      seconds = again / share + std::max(0.0, first - again);
+    } else if (batch.size() == tokens_.size()) {
       seconds = first;
-    } else if (made && job_.task.generates()) {
+    } else if (job_.task.generates()) {
       seconds = first * static_cast<double>(tokens_.size()) / static_cast<double>(batch.size());
-    } else if (made) {
+    } else {
       const double later = evaluation_seconds(job_, adapter_);
       seconds = later + std::max(0.0, first - later * share);
     }
