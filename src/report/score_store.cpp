@@ -24,6 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kScorerDigits = 16, kBuildDigits = 8;
+constexpr std::int64_t kPieceBytes = 1 << 22;  // a file may have gigabytes, whose text is not kept
 
 std::string line_of(const std::string& key, const KeptScore& score) {
   nlohmann::json line = {{"key", key}, {"sums", score.sums}, {"seconds", score.seconds}};
@@ -63,13 +64,13 @@ class FileLock {
   int descriptor_;
 };
 
-// The bytes from `first` on.
+// Of the bytes from `first` on the next ones; empty at the end.
 std::string read_from(int descriptor, const fs::path& path, std::int64_t first) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) fail_write(path, "read");
   if (status.st_size < first)
     fail(Category::Corruption, path.string(), "was cut short by another program; run the same command again");
-  std::string text(static_cast<std::size_t>(status.st_size - first), '\0');
+  std::string text(static_cast<std::size_t>(std::min<std::int64_t>(status.st_size - first, kPieceBytes)), '\0');
   for (std::size_t done = 0; done < text.size();) {
     const ssize_t count = ::pread(descriptor, text.data() + done, text.size() - done,
                                   static_cast<off_t>(first + static_cast<std::int64_t>(done)));
@@ -115,18 +116,22 @@ void ScoreStore::begin(const nlohmann::json& scorer, const nlohmann::json& build
 }
 
 void ScoreStore::read_new() {
-  const std::string text = read_from(descriptor_, file_, read_to_);
-  const std::size_t whole = text.find_last_of('\n') + 1;  // npos + 1 is 0: no line is whole
-  // Who writes holds the lock: a line that does not end is a killed process's.
-  if (whole < text.size() && ::ftruncate(descriptor_, static_cast<off_t>(read_to_) + static_cast<off_t>(whole)) != 0)
-    fail_write(file_, "written");
-  for (std::size_t at = 0; at < whole;) {
-    const std::size_t end = text.find('\n', at);
-    ++lines_;
-    read_line(text.substr(at, end - at));
-    at = end + 1;
+  std::string text;  // from read_to_ on
+  const auto next = [&] { return read_from(descriptor_, file_, read_to_ + static_cast<std::int64_t>(text.size())); };
+  for (std::string piece = next(); !piece.empty(); piece = next()) {
+    text += piece;
+    const std::size_t whole = text.find_last_of('\n') + 1;  // npos + 1 is 0: no line is whole
+    for (std::size_t at = 0; at < whole;) {
+      const std::size_t end = text.find('\n', at);
+      ++lines_;
+      read_line(text.substr(at, end - at));
+      at = end + 1;
+    }
+    text.erase(0, whole);
+    read_to_ += static_cast<std::int64_t>(whole);
   }
-  read_to_ += static_cast<std::int64_t>(whole);
+  // Who writes holds the lock: a line that does not end is a killed process's.
+  if (!text.empty() && ::ftruncate(descriptor_, static_cast<off_t>(read_to_)) != 0) fail_write(file_, "written");
 }
 
 void ScoreStore::read_line(const std::string& text) {

@@ -141,6 +141,28 @@ TEST_F(ScoreStoreTest, KeepsTextsBesideScores) {
   EXPECT_NE(again.find("a"), nullptr);
 }
 
+TEST_F(ScoreStoreTest, ALargeFileIsReadInPieces) {
+  constexpr int kTexts = 120;
+  const std::string long_text(100'000, 'x');
+  std::filesystem::path file;
+  {
+    ScoreStore store(scores(), scorer_, build_);
+    for (int i = 0; i < kTexts; ++i) store.add_texts({{std::to_string(i), {long_text + std::to_string(i), 1, 0}}});
+    file = store.file();
+  }
+  const std::string whole = read_file(file);
+  write_file(file, whole + R"({"key": "cut)");
+  {
+    const ScoreStore again(scores(), scorer_, build_);
+    for (int i = 0; i < kTexts; ++i) {
+      const KeptText* text = again.find_text(std::to_string(i));
+      ASSERT_NE(text, nullptr) << i;
+      EXPECT_EQ(text->text.substr(long_text.size()), std::to_string(i));
+    }
+  }
+  EXPECT_EQ(read_file(file), whole);
+}
+
 TEST_F(ScoreStoreTest, AnotherScorerHasItsOwnFile) {
   ScoreStore store(scores(), scorer_, build_);
   store.add({{"a", {{-1}, {}, 0}}});
