@@ -20,6 +20,7 @@
 #include "cli/core/bench_turns.h"
 #include "cli/core/evaluation.h"
 #include "nn/kernels/block_product.h"
+#include "nn/kernels/huge_pages.h"
 #include "nn/kernels/rows.h"
 #include "nn/stores/store.h"
 
@@ -109,11 +110,8 @@ std::int64_t buffer_bytes(const LimitSettings& settings) {
 
 class Memory {
  public:
-  explicit Memory(const LimitSettings& settings)
-      // Written, not only asked for: pages that nobody wrote are all one.
-      : buffer_(at::ones({std::max<std::int64_t>(1, buffer_bytes(settings) / kRowBytes), kWidth},
-                         at::TensorOptions().device(settings.device).dtype(at::kFloat))),
-        weights_(kChunk, 1.0F) {
+  explicit Memory(const LimitSettings& settings) : buffer_(buffer(settings)), weights_(kChunk, 1.0F) {
+    buffer_.fill_(1);  // pages that nobody wrote to are all one
     seconds();
   }
 
@@ -123,7 +121,16 @@ class Memory {
 
  private:
   static constexpr std::int64_t kWidth = 64, kRowBytes = kWidth * static_cast<std::int64_t>(sizeof(float));
-  static constexpr std::int64_t kChunk = 4096;  // rows
+  static constexpr std::int64_t kChunk = 32;        // rows
+  static constexpr std::int64_t kLeastRows = 4096;  // of a thread
+  static constexpr std::int64_t kLineValues = 16;
+
+  // As weights in blocks lie.
+  static at::Tensor buffer(const LimitSettings& settings) {
+    const std::int64_t rows = std::max<std::int64_t>(1, buffer_bytes(settings) / kRowBytes);
+    if (settings.device.is_cpu()) return zeros_in_huge_pages({rows, kRowBytes}).view(at::kFloat);
+    return at::empty({rows, kWidth}, at::TensorOptions().device(settings.device).dtype(at::kFloat));
+  }
 
   double seconds() const {
     const auto start = Clock::now();
@@ -135,13 +142,14 @@ class Memory {
     return seconds_since(start);
   }
 
-  // Sums that stay in registers: nothing but reading takes time.
+  // Sums that stay in registers, of rows that were asked for a chunk before: nothing but reading takes time.
   void read() const {
     const float* data = buffer_.const_data_ptr<float>();
-    at::parallel_for(0, buffer_.size(0), kChunk, [&](std::int64_t begin, std::int64_t end) {
+    at::parallel_for(0, buffer_.size(0), kLeastRows, [&](std::int64_t begin, std::int64_t end) {
       float sums[kWidth] = {};
       for (std::int64_t first = begin; first < end; first += kChunk) {
-        const std::int64_t count = std::min(kChunk, end - first);
+        const std::int64_t count = std::min(kChunk, end - first), next = std::min(first + kChunk, end - count);
+        for (std::int64_t i = 0; i < count * kWidth; i += kLineValues) __builtin_prefetch(data + next * kWidth + i);
         rows::add_weighted({weights_.data(), kChunk}, 1,
                            rows::Table<float>{data + first * kWidth, count, kWidth, kWidth}, sums);
       }

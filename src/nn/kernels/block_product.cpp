@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "checkpoint/half.h"
 #include "nn/kernels/any_row.h"
+#include "nn/kernels/huge_pages.h"
 
 namespace graft {
 namespace {
@@ -87,7 +88,7 @@ BlockProduct::BlockProduct(DType type, const at::Tensor& blocks)
 
 void BlockProduct::lay_out(DType type, const at::Tensor& blocks) {
   const std::int64_t tiles = (out_ + kTileRows - 1) / kTileRows, groups = in_ / codes_.group;
-  tiles_ = at::zeros({tiles, groups, group_bytes_}, at::kByte);
+  tiles_ = zeros_in_huge_pages({tiles, groups, group_bytes_});
   auto* data = tiles_.data_ptr<std::uint8_t>();
   const auto row_bytes = static_cast<std::size_t>(blocks.size(1));
   const auto* from = static_cast<const std::byte*>(blocks.const_data_ptr());

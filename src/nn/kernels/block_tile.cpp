@@ -15,7 +15,7 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kBlocksAhead = 2048;  // bytes between what is asked for and what is used
+constexpr std::int64_t kBlocksAhead = 6144;  // bytes between what is asked for and what is used
 
 // BlockCodes at compile time.
 template <int kBits_, int kGroup_, bool kMinima_, bool kHalf_>
