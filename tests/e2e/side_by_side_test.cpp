@@ -42,6 +42,8 @@ class SideBySide : public ::testing::Test {
                  "4",
                  "--set",
                  "optimizer.lr=0.05",
+                 "--set",
+                 "optimizer.warmup_steps=0",
                  "--output",
                  method};
     for (const auto& setting : settings) all.insert(all.end(), {"--set", setting});
