@@ -83,16 +83,46 @@ std::vector<std::int64_t> drawn(std::int64_t count, std::int64_t vocab_size, Rng
   return ids;
 }
 
+using TokenLists = std::vector<std::vector<std::int64_t>>;
+
+// Of the task's classes (Lester et al. 2021, section 2.2); `init_labels` are their words, which a method does not know.
+TokenLists class_labels(const adapters::Options& options, const Model& model, std::int64_t length) {
+  TokenLists labels = options.id_lists("init_labels", model.config().vocab_size);
+  // A model without values has no embeddings to begin from.
+  if (labels.empty() && !model.device().is_meta())
+    fail(Category::InvalidArgument, "method.options.init", "labels are those of a task's examples, and there are none");
+  if (options.has("init_ids"))
+    fail(Category::InvalidArgument, "method.options.init_text", "stands beside init: labels; leave one of them out");
+  if (static_cast<std::int64_t>(labels.size()) > length)
+    fail(Category::InvalidArgument, "method.options.length",
+         "{} virtual tokens are fewer than the {} different choices of the examples; set at least as many, or another "
+         "init",
+         length, labels.size());
+  return labels;
+}
+
+// A class is the mean of its tokens; tokens beyond the classes are drawn from the vocabulary, as the paper has it.
+at::Tensor label_rows(const TokenLists& labels, const Model& model, std::int64_t length, Rng& rng) {
+  std::vector<at::Tensor> rows;
+  for (const auto& tokens : labels) rows.push_back(model.embeddings(tokens).mean(0, /*keepdim=*/true));
+  const std::int64_t rest = length - static_cast<std::int64_t>(labels.size());
+  if (rest > 0) rows.push_back(model.embeddings(drawn(rest, model.config().vocab_size, rng)));
+  return at::cat(rows);
+}
+
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
-  const adapters::Options options("prompt_tuning", given, {"length", "init", "init_ids", "decoder", "placement"});
+  const adapters::Options options("prompt_tuning", given,
+                                  {"length", "init", "init_ids", "init_labels", "decoder", "placement"});
   const std::int64_t length = adapters::virtual_length(options, model, 20);
   const bool infix = adapters::infix_placement(options, model);
-  const std::string init = options.choice("init", {"vocabulary", "random"});
+  const std::string init = options.choice("init", {"vocabulary", "random", "labels"});
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
+  const TokenLists labels = init == "labels" ? class_labels(options, model, length) : TokenLists();
   const auto prompt = [&] {
     // A model without values has no embeddings to begin from.
     const bool random = init == "random" || model.device().is_meta();
     if (ids.empty() && random) return normal({length, model.config().hidden_size}, 0.5, rng);
+    if (!labels.empty()) return label_rows(labels, model, length, rng);
     const auto chosen = ids.empty() ? drawn(length, model.config().vocab_size, rng) : ids;
     return model.embeddings(chosen);
   };
@@ -140,7 +170,8 @@ namespace adapters {
 extern const Method prompt_tuning;
 const Method prompt_tuning{"prompt_tuning",
                            "prompt tuning: embeddings of virtual tokens before the text (Lester et al. 2021)",
-                           "length=20  init=vocabulary|random  init_text=\"words to begin from\"\n"
+                           "length=20  init=vocabulary|random|labels (the task's choices)\n"
+                           "init_text=\"words to begin from\"\n"
                            "decoder=false (encoder–decoder: a second prompt before the decoder's text)\n"
                            "placement=prefix|infix (between the prompt and the text; decoder-only)",
                            "PROMPT_TUNING",

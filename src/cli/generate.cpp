@@ -1,6 +1,7 @@
 // graft generate: a model, with or without an adapter, writes a text on or answers in a conversation.
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,9 +11,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 
-#include "adapters/core/peft.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -20,8 +19,9 @@
 #include "cli/core/options.h"
 #include "cli/core/profiling.h"
 #include "cli/core/verb.h"
+#include "cli/core/writers.h"
 #include "cli/core/writing_plan.h"
-#include "convert/merged_weights.h"
+#include "cli/core/writing_requests.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
 #include "nn/tensor_file.h"
@@ -33,24 +33,21 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, adapter, prompt, prompt_file, prompts, system, dtype, weights = "auto", logits, profile;
-  std::vector<std::string> stop;
+  std::string model, prompt, prompt_file, prompts, system, dtype, weights = "auto", logits, profile;
+  std::vector<std::string> adapters, stop;
   SamplingOptions sampling;
   BeamOptions beam;
   std::string early_stopping = "false", speculate = "off", kv_cache = "dense";
   std::int64_t max_new_tokens = 256, samples = 1;
   std::uint64_t seed = 0;
-  bool json = false, ignore_eos = false, chat = false;
+  bool json = false, ignore_eos = false, chat = false, with_base = false;
 };
 
 Arguments arguments;
+const std::string kChooseWriter = "/adapter";
 CLI::App* command = nullptr;
 
-struct Request {
-  std::string where;
-  std::string text;  // empty where ids were given
-  std::vector<std::int64_t> ids;
-};
+using Requests = std::vector<WritingRequest>;
 
 bool prompt_given() {
   return command->count("--prompt") + command->count("--prompt-file") + command->count("--prompts") > 0;
@@ -62,40 +59,20 @@ std::vector<std::int64_t> encode(const Tokenizer& tokenizer, const std::string& 
   return {ids.begin(), ids.end()};
 }
 
-Request parse_line(const std::string& line, std::size_t number, const Tokenizer& tokenizer) {
-  const auto where = fmt::format("{}:{}", arguments.prompts, number);
-  const auto value = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (value.is_string()) return {where, value.get<std::string>(), encode(tokenizer, value.get<std::string>())};
-  if (arguments.chat) fail(Category::InvalidArgument, where, "must be a JSON string: a message to put to --chat");
-  const bool ids = value.is_array() &&
-                   std::all_of(value.begin(), value.end(), [](const auto& id) { return id.is_number_integer(); });
-  if (!ids) fail(Category::InvalidArgument, where, "must be a JSON string or a list of token ids");
-  return {where, "", value.get<std::vector<std::int64_t>>()};
-}
-
-std::vector<Request> read_requests(const Tokenizer& tokenizer) {
-  std::vector<Request> requests;
-  if (!arguments.prompts.empty()) {
-    std::istringstream lines(read_file(arguments.prompts));
-    std::string line;
-    for (std::size_t number = 1; std::getline(lines, line); ++number) {
-      if (!line.empty()) requests.push_back(parse_line(line, number, tokenizer));
-    }
-    if (requests.empty()) fail(Category::InvalidArgument, arguments.prompts, "holds no prompt");
-    return requests;
-  }
-  if (!arguments.prompt_file.empty()) {
-    const std::string text = read_file(arguments.prompt_file);
-    return {{arguments.prompt_file, text, encode(tokenizer, text)}};
-  }
-  if (command->count("--prompt") > 0) return {{"--prompt", arguments.prompt, encode(tokenizer, arguments.prompt)}};
+Requests read_requests(const Tokenizer& tokenizer, const Writers& writers) {
+  const PromptForm form{[&tokenizer](const std::string& text) { return encode(tokenizer, text); }, arguments.chat};
+  if (!arguments.prompts.empty()) return read_requests_file(arguments.prompts, form, writers);
+  if (!arguments.prompt_file.empty())
+    return requests_for(arguments.prompt_file, read_file(arguments.prompt_file), form, writers);
+  if (command->count("--prompt") > 0) return requests_for("--prompt", arguments.prompt, form, writers);
   const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
-  return {{"standard input", text, encode(tokenizer, text)}};
+  return requests_for("standard input", text, form, writers);
 }
 
 // Told here, where it is still known which line is meant.
-void check(const std::vector<Request>& requests, std::int64_t vocabulary) {
+void check(const Requests& requests, std::int64_t vocabulary, const LoadedWriters& loaded) {
   for (const auto& request : requests) {
+    if (request.slot < 0) loaded.refuse_missing_base(request.where);
     if (request.ids.empty())
       fail(Category::InvalidArgument, request.where, "the prompt is empty; give at least one token");
     for (const auto id : request.ids) {
@@ -106,18 +83,19 @@ void check(const std::vector<Request>& requests, std::int64_t vocabulary) {
   }
 }
 
-std::vector<Prompt> prompts_of(const std::vector<Request>& requests, std::int32_t slot) {
+// Writers of one prompt draw with the same seeds, so that what differs is theirs.
+std::vector<Prompt> prompts_of(const Requests& requests) {
+  const auto samples = static_cast<std::uint64_t>(arguments.samples);
   std::vector<Prompt> prompts;
   for (const auto& request : requests) {
-    for (std::int64_t sample = 0; sample < arguments.samples; ++sample)
-      prompts.push_back({request.ids, arguments.seed + prompts.size(), slot});
+    for (std::uint64_t sample = 0; sample < samples; ++sample)
+      prompts.push_back({request.ids, arguments.seed + request.number * samples + sample, request.slot});
   }
   return prompts;
 }
 
 // Logits of every token of every prompt, under the prompt's number: what another implementation can be compared with.
-void write_logits(const Model& model, const std::vector<Request>& requests, const GenerateOptions& options,
-                  std::int32_t slot) {
+void write_logits(const Model& model, const Requests& requests, const GenerateOptions& options) {
   if (model.encoder_decoder()) fail(Category::Unsupported, "--logits", "is for decoder-only models");
   const c10::InferenceMode inference;
   ForwardOptions forward;
@@ -125,19 +103,21 @@ void write_logits(const Model& model, const std::vector<Request>& requests, cons
   NamedTensors tensors;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     StepInput input;
-    input.decoder.add(requests[i].ids, -1, slot);
+    input.decoder.add(requests[i].ids, -1, requests[i].slot);
     input.decoder.segments.front().prompt_end = static_cast<std::int64_t>(requests[i].ids.size());
     tensors.emplace_back(std::to_string(i), model.logits(model.forward(input, forward), forward).to(at::kFloat));
   }
   write_tensors(arguments.logits, tensors);
 }
 
-void print_json(const std::vector<Request>& requests, const std::vector<Prompt>& prompts,
-                const std::vector<Generated>& results, bool speculates) {
+void print_json(const Requests& requests, const std::vector<Prompt>& prompts, const std::vector<Generated>& results,
+                const Writers& writers, bool speculates) {
+  const bool named = several_writers(requests);
   for (std::size_t i = 0; i < results.size(); ++i) {
     const auto& request = requests[i / static_cast<std::size_t>(arguments.samples)];
     Json line = {{"prompt", request.text},  {"prompt_ids", request.ids},       {"ids", results[i].tokens},
                  {"text", results[i].text}, {"stop", name(results[i].reason)}, {"seed", prompts[i].seed}};
+    if (named) line["adapter"] = writers.name_of(request.slot);
     if (speculates) {
       line["passes"] = results[i].passes;
       line["proposed"] = results[i].proposed;
@@ -147,8 +127,12 @@ void print_json(const std::vector<Request>& requests, const std::vector<Prompt>&
   }
 }
 
-void print_texts(const std::vector<Generated>& results) {
-  for (std::size_t i = 0; i < results.size(); ++i) fmt::print("--- {}\n{}\n", i, results[i].text);
+void print_texts(const Requests& requests, const std::vector<Generated>& results, const Writers& writers) {
+  const bool named = several_writers(requests);
+  for (std::size_t i = 0; i < results.size(); ++i) {
+    const auto& request = requests[i / static_cast<std::size_t>(arguments.samples)];
+    fmt::print("--- {}{}\n{}\n", i, named ? " " + writers.name_of(request.slot) : "", results[i].text);
+  }
 }
 
 void print_closing(const std::vector<Generated>& results, double seconds, bool speculates) {
@@ -178,25 +162,6 @@ int exit_code_of(const Generated& last) {
   return last.reason == StopReason::Cancelled ? exit_code(Category::Cancelled) : 0;
 }
 
-// The person and the model take turns until the person leaves.
-int converse(const Model& model, const Tokenizer& tokenizer, const GenerateOptions& options, std::int32_t slot) {
-  Chat chat(tokenizer, arguments.system);
-  fmt::print(stderr, "Write a message; /exit or Ctrl-D ends.\n");
-  for (std::uint64_t turn = 0;; ++turn) {
-    fmt::print(stderr, "> ");
-    std::string message;
-    if (!std::getline(std::cin, message) || message == "/exit") return 0;
-    if (message.empty()) continue;
-    const std::vector<Prompt> prompt = {{chat.ask(message), arguments.seed + turn, slot}};
-    const auto answer = generate(model, prompt, options, [](std::size_t, std::int64_t, const std::string& text) {
-                          return write_out(text);
-                        }).front();
-    write_out((options.beam.beams > 1 ? answer.text : "") + "\n");
-    if (answer.reason == StopReason::Cancelled) return exit_code_of(answer);
-    chat.answer(answer.text);
-  }
-}
-
 // Behind a first token, which lays out the weights.
 std::unique_ptr<Profile> begin_profile(const Model& model, const std::vector<Prompt>& prompts,
                                        GenerateOptions options) {
@@ -210,32 +175,6 @@ void end_profile(Profile& profile, const std::vector<Generated>& results) {
   std::size_t longest = 1;
   for (const auto& result : results) longest = std::max(longest, result.tokens.size());
   print_profile(profile.end(arguments.profile), static_cast<std::int64_t>(longest), "token", arguments.profile, stderr);
-}
-
-int write_on(const Model& model, const std::vector<Request>& requests, const GenerateOptions& options,
-             std::int32_t slot) {
-  if (!arguments.logits.empty()) write_logits(model, requests, options, slot);
-  const auto prompts = prompts_of(requests, slot);
-  const bool streaming = prompts.size() == 1 && !arguments.json && options.beam.beams == 1;
-  const bool speculates = options.speculation.tokens > 0;
-  const auto profile = begin_profile(model, prompts, options);
-  const auto started = Clock::now();
-  const auto results = generate(
-      model, prompts, options,
-      [streaming](std::size_t, std::int64_t, const std::string& text) { return write_out(streaming ? text : ""); });
-  const double seconds = seconds_since(started);
-  if (arguments.json) {
-    print_json(requests, prompts, results, speculates);
-  } else if (streaming) {
-    write_out("\n");
-  } else if (results.size() == 1) {
-    write_out(results.front().text + "\n");
-  } else {
-    print_texts(results);
-  }
-  print_closing(results, seconds, speculates);
-  if (profile) end_profile(*profile, results);
-  return exit_code_of(results.back());
 }
 
 GenerateOptions options_of(const Tokenizer& tokenizer) {
@@ -267,42 +206,116 @@ bool asks_for_conversation() {
   return arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
 }
 
+void tell_adapters(const Writers& writers, const LoadedWriters& loaded) {
+  for (std::size_t i = 0; i < loaded.adapters().size(); ++i) {
+    const NamedAdapter& named = writers.adapters()[i];
+    const LoadedAdapter& adapter = loaded.adapters()[i];
+    fmt::print(stderr, "{}{}: {} adapter, {} tensors\n", named.name == named.path ? "" : named.name + " = ", named.path,
+               adapter.method, adapter.tensors);
+  }
+}
+
 // What run() and plan() begin with.
 class Opened {
  public:
   explicit Opened(bool conversation)
       : tokenizer(open_tokenizer(arguments.model)),
         options(options_of(*tokenizer)),
-        requests(conversation ? std::vector<Request>() : read_requests(*tokenizer)),
-        model(load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights))) {
+        writers(arguments.adapters, arguments.with_base),
+        requests(conversation ? Requests() : read_requests(*tokenizer, writers)),
+        model(load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights))),
+        loaded(*model, writers) {
     refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
-    check(requests, model->config().vocab_size);
-    if (!arguments.adapter.empty()) {
-      loaded_ = load_adapter(arguments.adapter, *model);
-      fmt::print(stderr, "{}: {} adapter, {} tensors\n", arguments.adapter, loaded_.method, loaded_.tensors);
-    }
-    options.slots = frozen_.emplace(*model, loaded_.adapter.get()).slots();
+    if (arguments.with_base) loaded.refuse_missing_base("--with-base");
+    check(requests, model->config().vocab_size, loaded);
+    tell_adapters(writers, loaded);
+    options.slots = loaded.slots();
     drop_idle_speculation(*model, options);
-    slot = options.slots.empty() ? -1 : 0;
   }
   Opened(const Opened&) = delete;  // the options refer to its parts
 
   const std::shared_ptr<const Tokenizer> tokenizer;
   GenerateOptions options;
-  const std::vector<Request> requests;
+  const Writers writers;
+  const Requests requests;
   const std::unique_ptr<Model> model;
-  std::int32_t slot = -1;
-
- private:
-  LoadedAdapter loaded_;
-  std::optional<FrozenAdapter> frozen_;
+  const LoadedWriters loaded;
 };
+
+// "/adapter NAME": who answers from here on, the conversation so far included.
+std::int32_t chosen_writer(const std::string& message, const Writers& writers, std::int32_t now) {
+  const std::size_t name = message.find_first_not_of(' ', kChooseWriter.size());
+  std::int32_t chosen = now;
+  try {
+    if (name != std::string::npos) chosen = writers.slot_of(message.substr(name), "/adapter");
+  } catch (const Error& error) {  // a slip does not end a conversation
+    fmt::print(stderr, "{}\n", error.what());
+    return now;
+  }
+  fmt::print(stderr, "{} answers (known: {})\n", writers.name_of(chosen), fmt::join(writers.names(), ", "));
+  return chosen;
+}
+
+bool chooses_writer(const std::string& message) {
+  return message == kChooseWriter || message.starts_with(kChooseWriter + " ");
+}
+
+// The person and the model take turns until the person leaves.
+int converse(const Opened& opened) {
+  Chat chat(*opened.tokenizer, arguments.system);
+  std::int32_t slot = opened.writers.slots().front();
+  fmt::print(stderr, "Write a message; {}/exit or Ctrl-D ends.\n",
+             opened.writers.adapters().empty() ? "" : "/adapter NAME changes who answers; ");
+  for (std::uint64_t turn = 0;; ++turn) {
+    fmt::print(stderr, "> ");
+    std::string message;
+    if (!std::getline(std::cin, message) || message == "/exit") return 0;
+    if (message.empty()) continue;
+    if (chooses_writer(message)) {
+      slot = chosen_writer(message, opened.writers, slot);
+      continue;
+    }
+    const std::vector<Prompt> prompt = {{chat.ask(message), arguments.seed + turn, slot}};
+    const auto answer =
+        generate(*opened.model, prompt, opened.options, [](std::size_t, std::int64_t, const std::string& text) {
+          return write_out(text);
+        }).front();
+    write_out((opened.options.beam.beams > 1 ? answer.text : "") + "\n");
+    if (answer.reason == StopReason::Cancelled) return exit_code_of(answer);
+    chat.answer(answer.text);
+  }
+}
+
+int write_on(const Opened& opened) {
+  const GenerateOptions& options = opened.options;
+  if (!arguments.logits.empty()) write_logits(*opened.model, opened.requests, options);
+  const auto prompts = prompts_of(opened.requests);
+  const bool streaming = prompts.size() == 1 && !arguments.json && options.beam.beams == 1;
+  const bool speculates = options.speculation.tokens > 0;
+  const auto profile = begin_profile(*opened.model, prompts, options);
+  const auto started = Clock::now();
+  const auto results = generate(
+      *opened.model, prompts, options,
+      [streaming](std::size_t, std::int64_t, const std::string& text) { return write_out(streaming ? text : ""); });
+  const double seconds = seconds_since(started);
+  if (arguments.json) {
+    print_json(opened.requests, prompts, results, opened.writers, speculates);
+  } else if (streaming) {
+    write_out("\n");
+  } else if (results.size() == 1) {
+    write_out(results.front().text + "\n");
+  } else {
+    print_texts(opened.requests, results, opened.writers);
+  }
+  print_closing(results, seconds, speculates);
+  if (profile) end_profile(*profile, results);
+  return exit_code_of(results.back());
+}
 
 int run() {
   const bool conversation = asks_for_conversation();
   const Opened opened(conversation);
-  return conversation ? converse(*opened.model, *opened.tokenizer, opened.options, opened.slot)
-                      : write_on(*opened.model, opened.requests, opened.options, opened.slot);
+  return conversation ? converse(opened) : write_on(opened);
 }
 
 void plan(bool json) {
@@ -312,23 +325,28 @@ void plan(bool json) {
   const auto began = Clock::now();
   const Opened opened(false);
   const double load_seconds = seconds_since(began);
-  const auto prompts = prompts_of(opened.requests, opened.slot);
+  const auto prompts = prompts_of(opened.requests);
   print_plan(plan_writing(*opened.model, prompts, opened.options, load_seconds), json || arguments.json);
 }
 
 void declare(CLI::App& app) {
   app.callback([&app] { command = &app; });  // graft plan declares them too
   app.add_option("--model", arguments.model, "model folder or .gguf file")->required();
-  app.add_option("--adapter", arguments.adapter, kAdapterFiles);
+  app.add_option("--adapter", arguments.adapters,
+                 std::string(kAdapterFiles) +
+                     "; several times, or NAME=PATH: all write in one batch, a prompt that names none by each of them")
+      ->allow_extra_args(false);
+  app.add_flag("--with-base", arguments.with_base, "the model without an adapter writes too, first");
   auto* text = app.add_option("--prompt", arguments.prompt, "the text to go on from (default: standard input)");
   auto* file = app.add_option("--prompt-file", arguments.prompt_file, "read the prompt from this file")->excludes(text);
   app.add_option("--prompts", arguments.prompts,
-                 "many prompts as one batch: a JSON string or a list of token ids a line")
+                 "many prompts as one batch, a line each: a JSON string, a list of token ids, or {\"prompt\": either, "
+                 "\"adapter\": NAME or \"base\"}")
       ->excludes(text)
       ->excludes(file);
   auto* chat = app.add_flag("--chat", arguments.chat,
                             "the prompt is a message, put through the model's chat template; without a prompt, in a "
-                            "terminal: a conversation");
+                            "terminal: a conversation, in which /adapter NAME changes who answers");
   app.add_option("--system", arguments.system, "with --chat: what the model is told first")->needs(chat);
   app.add_option("--max-new-tokens", arguments.max_new_tokens, "stop after so many")->capture_default_str();
   app.add_option("--temperature", arguments.sampling.temperature, "0: greedy; 1: as the model is; above: wilder")
@@ -387,6 +405,9 @@ const Verb generate{
     "let a model write a text on",
     "  graft generate --model SmolLM2.gguf --prompt \"The capital of France is\"\n"
     "  graft generate --model my-model --adapter runs/latest/adapter --prompt-file article.txt --stop $'\\n'\n"
+    "  graft generate --model my-model --adapter runs/bbc/adapter --with-base --prompt-file article.txt\n"
+    "  graft generate --model my-model --adapter topic=runs/a/adapter --adapter tone=runs/b/adapter --prompts "
+    "mixed.jsonl\n"
     "  graft generate --model my-model --prompt \"Once\" --temperature 0.8 --top-p 0.95 --samples 4 --seed 1\n"
     "  graft generate --model my-model --prompt-file facts.txt --beams 5 --length-penalty 0.9 --no-repeat-ngram 3\n"
     "  graft generate --model my-model --prompt-file minutes.txt --speculate auto\n"

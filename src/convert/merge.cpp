@@ -74,7 +74,11 @@ std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path
   if (files.weights->format() != "gguf") return from.string() + " holds none";
   try {
     const TokenizerFiles tokenizer = hugging_face_tokenizer(files.weights->files().front());
-    write_file(to / "tokenizer.json", tokenizer.tokenizer.dump() + "\n");
+    if (tokenizer.sentencepiece.empty()) {
+      write_file(to / "tokenizer.json", tokenizer.tokenizer.dump() + "\n");
+    } else {
+      write_file(to / "tokenizer.model", tokenizer.sentencepiece);
+    }
     write_file(to / "tokenizer_config.json", tokenizer.config.dump(2) + "\n");
     return "";
   } catch (const Error& error) {

@@ -179,6 +179,13 @@ PipelineSpec spec_of_vocab_and_merges(const std::filesystem::path& vocab, const 
   return spec;
 }
 
+SentencePieceVocabulary sentencepiece_of_gguf(const Json& metadata, const std::string& context) {
+  std::vector<std::string> tokens = strings_of(metadata, "tokenizer.ggml.tokens", context);
+  std::vector<int> types = types_of(metadata, tokens.size(), context);
+  const bool bpe = string_field(metadata, "tokenizer.ggml.model", context) == "llama";
+  return sentencepiece_of(metadata, std::move(tokens), std::move(types), bpe, context);
+}
+
 PipelineSpec spec_of_gguf(const Json& metadata, const std::string& context) {
   PipelineSpec spec;
   const std::string model = string_field(metadata, "tokenizer.ggml.model", context);

@@ -1,5 +1,8 @@
 #include "text/hugging_face_tokenizer.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "base/error.h"
 #include "checkpoint/source.h"
 #include "text/loaders.h"
@@ -91,8 +94,8 @@ Ordered tokenizer_json(const PipelineSpec& spec, const Json& metadata, const std
       {"model", byte_level_model(spec, metadata, pre, context)}};
 }
 
-Ordered config_json(const PipelineSpec& spec) {
-  Ordered config = {{"tokenizer_class", "PreTrainedTokenizerFast"}, {"clean_up_tokenization_spaces", false}};
+Ordered config_json(const PipelineSpec& spec, const char* tokenizer_class) {
+  Ordered config = {{"tokenizer_class", tokenizer_class}, {"clean_up_tokenization_spaces", false}};
   const auto set = [&](const char* key, std::optional<TokenId> id) {
     if (id) config[key] = spec.vocabulary.tokens[static_cast<std::size_t>(*id)];
   };
@@ -104,6 +107,47 @@ Ordered config_json(const PipelineSpec& spec) {
   return config;
 }
 
+// SentencePiece does not look for its control tokens in a text; Hugging Face does for those that are listed here.
+Ordered listed_tokens(const SentencePieceVocabulary& vocabulary) {
+  constexpr int kUnknown = 2, kControl = 3, kUserDefined = 4;
+  Ordered listed = Ordered::object();
+  for (std::size_t id = 0; id < vocabulary.pieces.size(); ++id) {
+    const int type = vocabulary.types[id];
+    if (type != kUnknown && type != kControl && type != kUserDefined) continue;
+    listed[std::to_string(id)] = {{"content", vocabulary.pieces[id]},
+                                  {"lstrip", false},
+                                  {"normalized", false},
+                                  {"rstrip", false},
+                                  {"single_word", false},
+                                  {"special", type != kUserDefined}};
+  }
+  return listed;
+}
+
+// The file of SentencePiece says which token is unknown by its type alone.
+void refuse_other_unknown(const SentencePieceVocabulary& vocabulary, const std::string& context) {
+  const auto typed = std::find(vocabulary.types.begin(), vocabulary.types.end(), 2);
+  const auto id = typed == vocabulary.types.end()
+                      ? std::nullopt
+                      : std::optional(static_cast<TokenId>(typed - vocabulary.types.begin()));
+  if (id != vocabulary.unk)
+    fail(Category::Unsupported, context,
+         "tokenizer.ggml.unknown_token_id and the types of the tokens name different unknown tokens, so that the "
+         "tokenizer cannot be written as tokenizer.model; copy the model's own beside the weights");
+}
+
+TokenizerFiles sentencepiece_files(const PipelineSpec& spec, const Json& metadata, const std::string& context) {
+  const SentencePieceVocabulary vocabulary = sentencepiece_of_gguf(metadata, context);
+  refuse_other_unknown(vocabulary, context);
+  Ordered config = config_json(spec, "LlamaTokenizer");
+  config["add_bos_token"] = !spec.prefix.empty();
+  config["add_eos_token"] = !spec.suffix.empty();
+  config["add_prefix_space"] = vocabulary.normalization.add_dummy_prefix;
+  config["legacy"] = true;  // a space before what follows a special token, as llama.cpp puts it
+  config["added_tokens_decoder"] = listed_tokens(vocabulary);
+  return {nullptr, config, write_sentencepiece(vocabulary, {spec.bos, spec.eos, spec.pad})};
+}
+
 }  // namespace
 }  // namespace text
 
@@ -112,11 +156,12 @@ TokenizerFiles hugging_face_tokenizer(const std::filesystem::path& gguf) {
   const text::Json& metadata = source->metadata();
   const text::PipelineSpec spec = text::spec_of_gguf(metadata, gguf.string());
   const std::string model = text::string_field(metadata, "tokenizer.ggml.model", gguf.string());
+  if (model == "llama") return text::sentencepiece_files(spec, metadata, gguf.string());
   if (model != "gpt2") {
     fail(Category::Unsupported, gguf.string(),
          "its tokenizer ('{}') cannot be written as tokenizer.json; copy the model's own beside the weights", model);
   }
-  return {text::tokenizer_json(spec, metadata, gguf.string()), text::config_json(spec)};
+  return {text::tokenizer_json(spec, metadata, gguf.string()), text::config_json(spec, "PreTrainedTokenizerFast"), ""};
 }
 
 }  // namespace graft

@@ -13,7 +13,7 @@ namespace {
 using testing::expect_error;
 using testing::Folder;
 
-constexpr int kNormal = 1, kControl = 3, kUserDefined = 4;
+constexpr int kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kByte = 6;
 
 // All bytes, a few merges, and tokens of every kind.
 nlohmann::json metadata(const std::string& pre) {
@@ -46,33 +46,98 @@ std::filesystem::path gguf(const Folder& folder, const nlohmann::json& fields) {
   return path;
 }
 
+// Llama 2's kind: a piece for every byte, words with a visible space, tokens of every type.
+nlohmann::json sentencepiece_metadata() {
+  nlohmann::json tokens = nlohmann::json::array(), types = nlohmann::json::array(), scores = nlohmann::json::array();
+  const auto add = [&](const std::string& token, int type, double score) {
+    tokens.push_back(token);
+    types.push_back(type);
+    scores.push_back(score);
+  };
+  add("<unk>", kUnknown, 0.0);
+  add("<s>", kControl, 0.0);
+  add("</s>", kControl, 0.0);
+  for (int byte = 0; byte < 256; ++byte) add(fmt::format("<0x{:02X}>", byte), kByte, 0.0);
+  double score = 0;
+  for (const char* piece : {"▁t", "he", "▁the", "th", "▁a", "ab", "▁", "t", "h", "e", "a", "b", "日", "1", "2"})
+    add(piece, kNormal, score -= 1.25);
+  add("<|im_end|>", kControl, 0.0);
+  add("<tab>", kUserDefined, 0.0);
+  return {{"general.architecture", "llama"},
+          {"tokenizer.ggml.model", "llama"},
+          {"tokenizer.ggml.tokens", tokens},
+          {"tokenizer.ggml.token_type", types},
+          {"tokenizer.ggml.scores", scores},
+          {"tokenizer.ggml.bos_token_id", 1},
+          {"tokenizer.ggml.eos_token_id", 2},
+          {"tokenizer.ggml.unknown_token_id", 0},
+          {"tokenizer.chat_template", "{{ bos_token }}"}};
+}
+
 void write_files(const std::filesystem::path& folder, const TokenizerFiles& files) {
-  write_file(folder / "tokenizer.json", files.tokenizer.dump());
+  if (files.sentencepiece.empty()) {
+    write_file(folder / "tokenizer.json", files.tokenizer.dump());
+  } else {
+    write_file(folder / "tokenizer.model", files.sentencepiece);
+  }
   write_file(folder / "tokenizer_config.json", files.config.dump());
+}
+
+void expect_same_ids(const nlohmann::json& fields) {
+  const Folder folder;
+  const auto file = gguf(folder, fields);
+  write_files(folder.path() / "hf", hugging_face_tokenizer(file));
+  const auto want = open_tokenizer(file), got = open_tokenizer(folder.path() / "hf");
+  EXPECT_EQ(got->hash(), want->hash());
+  EXPECT_EQ(got->kind(), want->kind());
+  EXPECT_EQ(got->vocab_size(), want->vocab_size());
+  EXPECT_EQ(got->chat_template(), want->chat_template());
+  EXPECT_EQ(got->bos(), want->bos());
+  EXPECT_EQ(got->eos(), want->eos());
+  EXPECT_EQ(got->pad(), want->pad());
+  EXPECT_EQ(got->unk(), want->unk());
+  for (const char* text : {"", "the 1234 abc", "in the<end>the <tab> x\n\n\tit's 日本 \xF0\x9F\x98\x80", "  abcabc12 ",
+                           "the<|im_end|>the</s> <tab>ab"}) {
+    for (const bool special : {false, true}) {
+      const auto ids = want->encode(text, special);
+      EXPECT_EQ(got->encode(text, special), ids) << text;
+      EXPECT_EQ(got->decode(ids), want->decode(ids));
+      EXPECT_EQ(got->decode(ids, false), want->decode(ids, false));
+    }
+  }
 }
 
 TEST(HuggingFaceTokenizer, GivesTheIdsOfTheGguf) {
   for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2"}) {
-    const Folder folder;
-    const auto file = gguf(folder, metadata(pre));
-    write_files(folder.path() / "hf", hugging_face_tokenizer(file));
-    const auto want = open_tokenizer(file), got = open_tokenizer(folder.path() / "hf");
-    EXPECT_EQ(got->hash(), want->hash()) << pre;
-    EXPECT_EQ(got->vocab_size(), want->vocab_size());
-    EXPECT_EQ(got->chat_template(), want->chat_template());
-    EXPECT_EQ(got->bos(), want->bos());
-    EXPECT_EQ(got->eos(), want->eos());
-    EXPECT_EQ(got->pad(), want->pad());
-    for (const char* text :
-         {"", "the 1234 abc", "in the<end>the <tab> x\n\n\tit's 日本 \xF0\x9F\x98\x80", "  abcabc12 "}) {
-      for (const bool special : {false, true}) {
-        const auto ids = want->encode(text, special);
-        EXPECT_EQ(got->encode(text, special), ids) << pre << ": " << text;
-        EXPECT_EQ(got->decode(ids), want->decode(ids));
-        EXPECT_EQ(got->decode(ids, false), want->decode(ids, false));
-      }
-    }
+    SCOPED_TRACE(pre);
+    expect_same_ids(metadata(pre));
   }
+}
+
+TEST(HuggingFaceTokenizer, OfSentencePieceToo) {
+  expect_same_ids(sentencepiece_metadata());
+  auto fields = sentencepiece_metadata();
+  fields["tokenizer.ggml.add_bos_token"] = false;
+  fields["tokenizer.ggml.add_eos_token"] = true;
+  fields["tokenizer.ggml.add_space_prefix"] = false;
+  fields["tokenizer.ggml.remove_extra_whitespaces"] = true;
+  fields["tokenizer.ggml.padding_token_id"] = 2;
+  expect_same_ids(fields);
+}
+
+TEST(HuggingFaceTokenizer, WritesWhatTheReferenceNeedsOfSentencePiece) {
+  const Folder folder;
+  const auto files = hugging_face_tokenizer(gguf(folder, sentencepiece_metadata()));
+  EXPECT_TRUE(files.tokenizer.is_null());
+  EXPECT_EQ(files.config["tokenizer_class"], "LlamaTokenizer");
+  EXPECT_EQ(files.config["add_bos_token"], true);
+  EXPECT_EQ(files.config["add_eos_token"], false);
+  EXPECT_EQ(files.config["unk_token"], "<unk>");
+  const auto& listed = files.config["added_tokens_decoder"];
+  ASSERT_EQ(listed.size(), 5u) << listed;
+  EXPECT_EQ(listed["274"]["content"], "<|im_end|>");
+  EXPECT_EQ(listed["274"]["special"], true);
+  EXPECT_EQ(listed["275"]["special"], false);
 }
 
 TEST(HuggingFaceTokenizer, WritesWhatTheReferenceNeeds) {
@@ -95,6 +160,10 @@ TEST(HuggingFaceTokenizer, RefusesWhatItCannotSay) {
   fields["tokenizer.ggml.model"] = "t5";
   fields["tokenizer.ggml.scores"] = std::vector<double>(fields["tokenizer.ggml.tokens"].size(), -1.5);
   expect_error(Category::Unsupported, "tokenizer.json", [&] { hugging_face_tokenizer(gguf(folder, fields)); });
+  fields = sentencepiece_metadata();
+  fields["tokenizer.ggml.unknown_token_id"] = 3;
+  expect_error(Category::Unsupported, "different unknown tokens",
+               [&] { hugging_face_tokenizer(gguf(folder, fields)); });
 }
 
 }  // namespace

@@ -65,4 +65,15 @@ struct SentencePieceVocabulary {
 };
 void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, const std::string& context);
 
+/// That of a GGUF file whose tokenizer.ggml.model is "llama" (BPE) or "t5" (unigram).
+SentencePieceVocabulary sentencepiece_of_gguf(const Json& metadata, const std::string& context);
+
+struct SpecialIds {
+  std::optional<TokenId> bos, eos, pad;
+};
+
+/// SentencePiece's own file (a ModelProto), which spec_of_sentencepiece reads into the same vocabulary; scores are
+/// rounded to float. A piece of type 2 is the unknown token there, whatever `unk` says.
+std::string write_sentencepiece(const SentencePieceVocabulary& vocabulary, const SpecialIds& ids);
+
 }  // namespace graft::text

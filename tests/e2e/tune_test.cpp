@@ -361,6 +361,21 @@ TEST_F(Tune, APromptBeginsFromWords) {
   expect_refused(graft(folder(), without), 2, {"method.options", "lora has no option 'init_text'"});
 }
 
+TEST_F(Tune, APromptBeginsFromTheTasksClasses) {
+  const auto with = [](const std::string& output, const std::vector<std::string>& settings) {
+    auto given = arguments(output, "topics.yaml");
+    given.insert(given.end(), {"--method", "prompt_tuning", "--set", "method.options.init=labels"});
+    for (const auto& setting : settings) given.insert(given.end(), {"--set", setting});
+    return given;
+  };
+  run(with("classes", {"method.options.length=4", "train.steps=2"}));
+  run({"verify", "--run", "classes"});
+  expect_refused(graft(folder(), with("few", {"method.options.length=1"})), 2,
+                 {"method.options.length: 1 virtual tokens are fewer than the", "different choices of the examples"});
+  expect_refused(graft(folder(), with("both", {"method.options.init_text=sport"})), 2,
+                 {"method.options.init_text: stands beside init: labels"});
+}
+
 TEST_F(Tune, HelpListsEverySetting) {
   const Outcome end = run({"tune", "--help"});
   for (const char* key : {"optimizer.lr", "train.eval_every", "data.template"})

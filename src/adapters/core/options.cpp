@@ -22,6 +22,21 @@ Options::Options(const char* method, const nlohmann::json& given, const std::vec
   }
 }
 
+namespace {
+
+// Empty where it is anything but a list of token ids below `vocab_size`.
+std::vector<std::int64_t> token_ids(const nlohmann::json& value, std::int64_t vocab_size) {
+  std::vector<std::int64_t> ids;
+  if (!value.is_array()) return ids;
+  for (const auto& id : value) {
+    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= vocab_size) return {};
+    ids.push_back(id.get<std::int64_t>());
+  }
+  return ids;
+}
+
+}  // namespace
+
 void Options::wrong(const char* key, const std::string& expected) const {
   fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "{} is not {}", given_.at(key).dump(),
        expected);
@@ -61,17 +76,24 @@ std::string Options::choice(const char* key, const std::vector<std::string>& all
 
 std::vector<std::int64_t> Options::ids(const char* key, std::int64_t vocab_size, std::int64_t count) const {
   if (!given_.contains(key)) return {};
-  const std::string expected = fmt::format("a list of token ids from 0 to {}", vocab_size - 1);
-  const auto& value = given_.at(key);
-  if (!value.is_array() || value.empty()) wrong(key, expected);
-  for (const auto& id : value) {
-    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= vocab_size)
-      wrong(key, expected);
-  }
+  const auto value = token_ids(given_.at(key), vocab_size);
+  if (value.empty()) wrong(key, fmt::format("a list of token ids from 0 to {}", vocab_size - 1));
   std::vector<std::int64_t> ids;
-  for (std::int64_t i = 0; i < count; ++i)
-    ids.push_back(value[static_cast<std::size_t>(i) % value.size()].get<std::int64_t>());
+  for (std::int64_t i = 0; i < count; ++i) ids.push_back(value[static_cast<std::size_t>(i) % value.size()]);
   return ids;
+}
+
+std::vector<std::vector<std::int64_t>> Options::id_lists(const char* key, std::int64_t vocab_size) const {
+  std::vector<std::vector<std::int64_t>> lists;
+  if (!given_.contains(key)) return lists;
+  const auto& value = given_.at(key);
+  if (value.is_array()) {
+    for (const auto& list : value) lists.push_back(token_ids(list, vocab_size));
+  }
+  const auto wrong_one = [](const std::vector<std::int64_t>& ids) { return ids.empty(); };
+  if (lists.empty() || std::any_of(lists.begin(), lists.end(), wrong_one))
+    wrong(key, fmt::format("a list of lists of token ids from 0 to {}", vocab_size - 1));
+  return lists;
 }
 
 std::map<Role, double> Options::by_role(const char* key) const {

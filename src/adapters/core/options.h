@@ -25,6 +25,8 @@ class Options {
   std::string choice(const char* key, const std::vector<std::string>& allowed) const;
   /// Token ids below `vocab_size`, repeated or cut to `count`; empty where the option was not given.
   std::vector<std::int64_t> ids(const char* key, std::int64_t vocab_size, std::int64_t count) const;
+  /// Lists of token ids below `vocab_size`, none of them empty; empty where the option was not given.
+  std::vector<std::vector<std::int64_t>> id_lists(const char* key, std::int64_t vocab_size) const;
   /// Numbers of single roles, each at least 1: {q: 16, v: 4}. Empty where the option was not given.
   std::map<Role, double> by_role(const char* key) const;
   /// Roles as a list or as "q,v".

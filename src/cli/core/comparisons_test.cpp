@@ -2,9 +2,8 @@
 // is for decoder-only models.
 #include <gtest/gtest.h>
 
-#include "adapters/core/combination.h"
 #include "base/error.h"
-#include "cli/core/job.h"
+#include "cli/core/tune_settings.h"
 #include "config/comparison.h"
 #include "config/published_test_support.h"
 #include "config/shipped.h"
@@ -20,11 +19,8 @@ TEST(ShippedComparisons, EveryVariantMakesAnAdapter) {
     const Model& model = name == "prefix-placements" ? *gpt2 : *t5;
     for (const auto& variant : comparison.variants) {
       const RunConfig config = with_settings(variant.settings, load_recipe(comparison.recipe));
-      Rng rng(0);
       try {
-        const MethodChoice method(config.method.name);
-        EXPECT_GT(trainable_elements(*method.create(model, method_options(config), rng)), 0)
-            << name << ": " << variant.name;
+        EXPECT_GT(trainable_elements(*counted_adapter(config, model)), 0) << name << ": " << variant.name;
       } catch (const Error& error) {
         ADD_FAILURE() << name << ": " << variant.name << ": " << error.what();
       }

@@ -1,5 +1,7 @@
 #include "cli/core/tune_settings.h"
 
+#include <set>
+
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/rng.h"
@@ -9,8 +11,30 @@ namespace {
 
 constexpr const char* kInitText = "init_text";
 
+bool begins_from_labels(const nlohmann::json& options, const Method& method) {
+  return options.contains("init") && options.at("init") == "labels" &&
+         std::string(method.options).find("|labels") != std::string::npos;
+}
+
+// The different choices of the examples, as the model reads them; in the order in which they come.
+nlohmann::json labels_of(const std::vector<Example>& examples, const Tokenizer& tokenizer) {
+  std::set<std::string> seen;
+  nlohmann::json labels = nlohmann::json::array();
+  for (const auto& example : examples) {
+    if (example.writes)
+      fail(Category::InvalidArgument, "method.options.init",
+           "labels are a task's choices, and this task has a text to write; choose vocabulary");
+    for (const auto& choice : example.choices) {
+      if (seen.insert(choice).second) labels.push_back(tokenizer.encode(choice, false));
+    }
+  }
+  return labels;
+}
+
 // A method sees token ids and no words.
-nlohmann::json with_token_ids(nlohmann::json options, const Method& method, const Tokenizer& tokenizer) {
+nlohmann::json with_token_ids(nlohmann::json options, const Method& method, const Job& job) {
+  const Tokenizer& tokenizer = *job.tokenizer;
+  if (begins_from_labels(options, method)) options["init_labels"] = labels_of(job.train, tokenizer);
   if (!options.contains(kInitText) || std::string(method.options).find(kInitText) == std::string::npos) return options;
   const nlohmann::json text = options.at(kInitText);
   if (!text.is_string() || text.get<std::string>().empty())
@@ -20,11 +44,11 @@ nlohmann::json with_token_ids(nlohmann::json options, const Method& method, cons
   return options;
 }
 
-nlohmann::json options_of(const RunConfig& config, const MethodChoice& method, const Tokenizer& tokenizer) {
-  nlohmann::json options = method_options(config);
-  if (method.single()) return with_token_ids(options, *method.parts().front(), tokenizer);
+nlohmann::json options_of(const Job& job, const MethodChoice& method) {
+  nlohmann::json options = method_options(job.config);
+  if (method.single()) return with_token_ids(options, *method.parts().front(), job);
   for (const Method* part : method.parts()) {
-    if (options.contains(part->name)) options[part->name] = with_token_ids(options[part->name], *part, tokenizer);
+    if (options.contains(part->name)) options[part->name] = with_token_ids(options[part->name], *part, job);
   }
   return options;
 }
@@ -77,8 +101,7 @@ TrainSettings train_settings(const Job& job) {
 std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method, std::uint64_t seed) {
   const std::string& start = job.config.method.start_from;
   Rng rng(seed, 1);
-  auto adapter = start.empty() ? method.create(*job.model, options_of(job.config, method, *job.tokenizer), rng)
-                               : started_from(job, method);
+  auto adapter = start.empty() ? method.create(*job.model, options_of(job, method), rng) : started_from(job, method);
   // What PEFT's files cannot hold is told now, not when the training is done.
   if (method.has_adapter_file()) adapter->peft_tensors();
   return adapter;
