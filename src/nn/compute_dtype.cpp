@@ -9,10 +9,11 @@
 
 namespace graft {
 
-at::ScalarType compute_dtype(const std::string& name) {
+at::ScalarType compute_dtype(const std::string& name, at::Device device) {
   if (name == "float32") return at::kFloat;
   if (name == "bfloat16") return at::kBFloat16;
-  if (name == "auto") return cpu_features().avx512_bf16 ? at::kBFloat16 : at::kFloat;
+  // What the processor beside a GPU can do says nothing about the GPU.
+  if (name == "auto") return device.is_cuda() || cpu_features().avx512_bf16 ? at::kBFloat16 : at::kFloat;
   fail(Category::InvalidArgument, "dtype", "'{}' is none of auto, float32, bfloat16", name);
 }
 

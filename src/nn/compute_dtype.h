@@ -10,15 +10,15 @@
 
 namespace graft {
 
-/// "float32", "bfloat16", or "auto": bfloat16 where the processor multiplies it natively, else float32. Throws
-/// InvalidArgument for another name.
-at::ScalarType compute_dtype(const std::string& name);
+/// The device that every verb computes on: the GPU where LibTorch sees one, else the CPU.
+at::Device compute_device();
+
+/// "float32", "bfloat16", or "auto": bfloat16 on a GPU, and where the processor multiplies it natively, else float32.
+/// Throws InvalidArgument for another name.
+at::ScalarType compute_dtype(const std::string& name, at::Device device = compute_device());
 
 /// "float32" or "bfloat16"; of another dtype LibTorch's own name.
 std::string dtype_name(at::ScalarType dtype);
-
-/// The device that every verb computes on: the GPU where LibTorch sees one, else the CPU.
-at::Device compute_device();
 
 /// The dtype in which loading loses nothing, for work on the weights themselves: the checkpoint's own where it has just
 /// one (so that it stays mapped), else float32.

@@ -34,7 +34,7 @@ void add_tasks_options(CLI::App& app, JobArguments& a) {
 }
 
 void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights) {
-  app.add_option("--dtype", dtype, "float32 or bfloat16 (default: bfloat16 where this CPU has it)")
+  app.add_option("--dtype", dtype, "float32 or bfloat16 (default: bfloat16 on a GPU and where this CPU has it)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option(
          "--weights", weights,
