@@ -17,7 +17,6 @@ namespace {
 using rows::Bits;
 
 constexpr std::int64_t kAhead = 4096;  // values between what is asked for and what is used
-constexpr std::int64_t kAtATime = 8;   // rows of x whose sums have registers
 
 #if defined(__x86_64__)
 #pragma GCC push_options
@@ -68,20 +67,7 @@ void range(const Bits* x, const Bits* matrix, std::int64_t in, std::int64_t out,
 }
 
 using Range = void (*)(const Bits*, const Bits*, std::int64_t, std::int64_t, Bits*, std::int64_t, std::int64_t);
-constexpr Range kRanges[kAtATime] = {range<1>, range<2>, range<3>, range<4>, range<5>, range<6>, range<7>, range<8>};
-
-// Outputs [begin, end) of `count` rows. Of more rows than have registers an output is computed for all before the next
-// one is, so that its weights come from memory once and from the cache then.
-void outputs(const Bits* x, const Bits* matrix, std::int64_t count, std::int64_t in, std::int64_t out, Bits* y,
-             std::int64_t begin, std::int64_t end) {
-  if (count <= kAtATime) return kRanges[count - 1](x, matrix, in, out, y, begin, end);
-  for (std::int64_t o = begin; o < end; ++o) {
-    for (std::int64_t first = 0; first < count; first += kAtATime) {
-      const std::int64_t rows_here = std::min(kAtATime, count - first);
-      kRanges[rows_here - 1](x + first * in, matrix, in, out, y + first * out, o, o + 1);
-    }
-  }
-}
+constexpr Range kRanges[kFewRows] = {range<1>, range<2>, range<3>, range<4>, range<5>, range<6>, range<7>, range<8>};
 #endif
 
 bool has_kernel(const at::Tensor& x, const at::Tensor& matrix) {
@@ -101,8 +87,9 @@ std::optional<Product> few_rows_product(ProductInput& input, const at::Tensor& m
   product.values = matrix.size(1);
 #if defined(__x86_64__)
   product.compute = [x, matrix, y = product.y](std::int64_t begin, std::int64_t end) {
-    outputs(static_cast<const Bits*>(x.const_data_ptr()), static_cast<const Bits*>(matrix.const_data_ptr()), x.size(0),
-            matrix.size(1), matrix.size(0), static_cast<Bits*>(y.data_ptr()), begin, end);
+    kRanges[x.size(0) - 1](static_cast<const Bits*>(x.const_data_ptr()),
+                           static_cast<const Bits*>(matrix.const_data_ptr()), matrix.size(1), matrix.size(0),
+                           static_cast<Bits*>(y.data_ptr()), begin, end);
   };
 #endif
   return product;

@@ -10,9 +10,8 @@
 
 namespace graft {
 
-/// More rows than this are LibTorch's product. Where that becomes the faster one is to be measured (bench_decode: 16
-/// texts of a bfloat16 file).
-constexpr std::int64_t kFewRows = 16;
+/// More rows than this are faster as LibTorch's product.
+constexpr std::int64_t kFewRows = 8;
 
 /// y [N, out] bfloat16 = x times the matrix transposed; products of pairs and their sums are fp32. A row's result does
 /// not depend on the others, and not on the number of threads. Absent where this machine has no kernel for it, or it is
