@@ -16,7 +16,7 @@ namespace {
 
 using rows::Bits;
 
-constexpr std::int64_t kAhead = 4096;  // values between what is asked for and what is used
+constexpr std::int64_t kAhead = 1024;  // values between what is asked for and what is used
 
 #if defined(__x86_64__)
 #pragma GCC push_options
