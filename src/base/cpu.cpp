@@ -16,15 +16,15 @@ namespace graft {
 namespace {
 
 #if defined(__x86_64__)
-// Whether tiles of 8-bit numbers can be multiplied. Linux keeps their registers only for a process that asked for it
+// Whether tiles can be multiplied. Linux keeps their registers only for a process that asked for it
 // (arch_prctl(2), ARCH_REQ_XCOMP_PERM, of the feature XTILEDATA).
-bool may_use_amx() {
+bool may_use_tiles() {
 #if defined(__linux__)
-  constexpr unsigned kTiles = 1U << 24, kInt8 = 1U << 25;
+  constexpr unsigned kNeeded = 1U << 22 | 1U << 24 | 1U << 25;  // of bfloat16, tiles, of 8-bit numbers
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
-  if ((edx & kTiles) == 0 || (edx & kInt8) == 0) return false;
+  if ((edx & kNeeded) != kNeeded) return false;
   return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;
@@ -49,7 +49,7 @@ CpuFeatures asked() {
   if (hidden("avx512_vnni")) found.avx512_vnni = false;
   if (hidden("avx512_bf16")) found.avx512_bf16 = false;
 #if defined(__x86_64__)
-  found.amx_int8 = found.avx512_vnni && !hidden("amx_int8") && may_use_amx();
+  found.amx = found.avx512_vnni && !hidden("amx") && may_use_tiles();
 #endif
   return found;
 }

@@ -1,6 +1,7 @@
 #include "nn/exact_linear.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/cpu.h"
@@ -46,31 +47,67 @@ bool multiplies_faster_in_fp32(const at::Tensor& x, const at::Tensor& weight) {
          !cpu.avx512_vnni;
 }
 
-std::optional<at::Tensor> widened(const std::optional<at::Tensor>& x) {
-  return x ? std::optional(x->to(at::kFloat)) : std::nullopt;
+// Rows that each thread multiplies by itself, 0: it is left to LibTorch. With AMX, the library gives products of some
+// shapes, which follow no rule of theirs, to one thread alone.
+std::int64_t rows_for_each_thread(const at::Tensor& x, const at::Tensor& weight) {
+  constexpr std::int64_t kLeast = 288;  // below it, what threads lose by sharing nothing is more
+  const std::int64_t threads = at::get_num_threads(), rows = x.size(0);
+  const bool split = x.dim() == 2 && x.is_cpu() && x.scalar_type() == at::kBFloat16 &&
+                     weight.scalar_type() == at::kBFloat16 && cpu_features().amx && threads > 1 &&
+                     rows >= threads * kLeast && !at::in_parallel_region();
+  return split ? (rows + threads - 1) / threads : 0;
 }
 
-// A linear map in fp32 of what is kept in bfloat16, whose sums are fp32 in either case. The widened matrix, which takes
-// less time to make than to multiply with, is not kept for the backward pass.
-class WidenedLinear : public torch::autograd::Function<WidenedLinear> {
+bool is_ours(const at::Tensor& x, const at::Tensor& weight) {
+  return multiplies_faster_in_fp32(x, weight) || rows_for_each_thread(x, weight) > 0;
+}
+
+// x [N, in] · matrix [in, out] plus bias [out], in x's dtype; in fp32 or by threads, as is_ours() found.
+at::Tensor our_product(const at::Tensor& given_x, const at::Tensor& given_matrix,
+                       const std::optional<at::Tensor>& given_bias) {
+  // Other threads would keep what is needed to go backward.
+  const at::Tensor x = given_x.detach(), matrix = given_matrix.detach();
+  const auto bias = given_bias ? std::optional(given_bias->detach()) : std::nullopt;
+  const std::int64_t share = rows_for_each_thread(x, matrix);
+  if (share == 0) {
+    const auto dtype = multiplies_faster_in_fp32(x, matrix) ? at::kFloat : x.scalar_type();
+    const auto added = bias ? std::optional(bias->to(dtype)) : std::nullopt;
+    return at::linear(x.to(dtype), matrix.to(dtype).t(), added).to(x.scalar_type());
+  }
+  const at::Tensor y = at::empty({x.size(0), matrix.size(1)}, x.options());
+  at::parallel_for(0, x.size(0), share, [&](std::int64_t begin, std::int64_t end) {
+    at::Tensor rows = y.narrow(0, begin, end - begin);
+    if (bias) {
+      at::addmm_out(rows, *bias, x.narrow(0, begin, end - begin), matrix);
+    } else {
+      at::mm_out(rows, x.narrow(0, begin, end - begin), matrix);
+    }
+  });
+  return y;
+}
+
+// at::linear() by our_product(). What is made of the matrix for it, which takes less time than to multiply with it, is
+// not kept for the backward pass.
+class OurLinear : public torch::autograd::Function<OurLinear> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias) {
     ctx->saved_data["bias"] = bias.has_value();  // without one, there is no such input to ask about
     ctx->save_for_backward({weight.requires_grad() ? x : at::Tensor(), weight});
-    return at::linear(x.to(at::kFloat), weight.to(at::kFloat), widened(bias)).to(x.scalar_type());
+    return our_product(x, weight.t(), bias);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const at::Tensor above = grads[0].to(at::kFloat), rows = above.reshape({-1, above.size(-1)});
-    const auto dtype = saved[1].scalar_type();
+    const at::Tensor& above = grads[0];
+    const at::Tensor rows = above.reshape({-1, above.size(-1)});
     at::Tensor grad_x, grad_weight, grad_bias;
-    if (ctx->needs_input_grad(0)) grad_x = at::matmul(above, saved[1].to(at::kFloat)).to(dtype);
+    if (ctx->needs_input_grad(0)) grad_x = our_product(above, saved[1], std::nullopt);
     if (ctx->needs_input_grad(1))
-      grad_weight = at::mm(rows.t(), saved[0].to(at::kFloat).reshape({rows.size(0), -1})).to(dtype);
-    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) grad_bias = rows.sum(0).to(dtype);
+      grad_weight = our_product(rows.t(), saved[0].reshape({rows.size(0), -1}), std::nullopt);
+    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2))
+      grad_bias = rows.sum(0, false, at::kFloat).to(rows.scalar_type());
     return {grad_x, grad_weight, grad_bias};
   }
 };
@@ -81,11 +118,12 @@ at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std
                         Activations activations) {
   const bool trained = learns(x) || learns(weight) || (bias && learns(*bias));
   const bool invariant = activations == Activations::BatchInvariant && x.dim() == 2 && !trained;
-  const bool widens = multiplies_faster_in_fp32(x, weight);
-  if (invariant && widens)
-    return linear_by_tiles(x.to(at::kFloat), weight.to(at::kFloat), widened(bias)).to(x.scalar_type());
-  if (widens) return WidenedLinear::apply(x, weight, bias);
-  return invariant ? linear_by_tiles(x, weight, bias) : at::linear(x, weight, bias);
+  if (invariant && multiplies_faster_in_fp32(x, weight)) {
+    const auto added = bias ? std::optional(bias->to(at::kFloat)) : std::nullopt;
+    return linear_by_tiles(x.to(at::kFloat), weight.to(at::kFloat), added).to(x.scalar_type());
+  }
+  if (invariant) return linear_by_tiles(x, weight, bias);
+  return is_ours(x, weight) ? OurLinear::apply(x, weight, bias) : at::linear(x, weight, bias);
 }
 
 at::Tensor by_tiles(const std::vector<at::Tensor>& rows,

@@ -94,5 +94,26 @@ TEST(ByTiles, EachTileIsWholeAndEndsInZeros) {
   EXPECT_TRUE(at::equal(got, x.narrow(1, 0, 2) + y));
 }
 
+// So many rows that each thread may take its own.
+TEST(ExactLinear, ManyRowsHaveTheProductAndGradientsOfFew) {
+  const at::Tensor above = random({1501, 48}, 4).to(at::kBFloat16);
+  std::vector<at::Tensor> wide, narrow;
+  for (const auto& each : {random({1501, 64}, 1), random({48, 64}, 2), random({48}, 3)}) {
+    narrow.push_back(each.to(at::kBFloat16).requires_grad_(true));
+    wide.push_back(each.to(at::kBFloat16).to(at::kFloat).requires_grad_(true));
+  }
+  const at::Tensor got = exact_linear(narrow[0], narrow[1], narrow[2], Activations::Exact),
+                   want = at::linear(wide[0], wide[1], wide[2]);
+  EXPECT_TRUE(at::allclose(got.to(at::kFloat), want, 1e-2, 5e-2));
+  got.backward(above);
+  want.backward(above.to(at::kFloat));
+  for (std::size_t i = 0; i < wide.size(); ++i) {
+    const at::Tensor mine = narrow[i].grad().to(at::kFloat), others = wide[i].grad();
+    EXPECT_LE((mine - others).abs().max().item<double>(), 1e-2 * others.abs().max().item<double>()) << i;
+  }
+  const at::Tensor scaled = exact_linear(narrow[0].detach(), narrow[1].detach(), std::nullopt, Activations::Exact);
+  EXPECT_TRUE(at::allclose(scaled.to(at::kFloat), at::linear(wide[0], wide[1]), 1e-2, 5e-2));
+}
+
 }  // namespace
 }  // namespace graft

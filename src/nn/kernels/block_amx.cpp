@@ -84,40 +84,30 @@ class CodesInTiles : public AmxTile {
     }
   }
 
-  // Two groups are under way at a time: the processor multiplies one while the other's products are scaled.
+  // The processor multiplies a pair of groups while the pair before it is scaled.
   void multiply(const AmxInputs& x, std::int64_t first, float* sums) const override {
     written(codes_.data());
     const std::int64_t columns = groups_ * kAmxGroup, count = end_ - begin_;
     const std::int8_t* codes = x.codes + first * columns + begin_ * kAmxGroup;
     const float* scales = x.scales + first * groups_ + begin_;
     const float* sums_of_x = x.sums + first * groups_ + begin_;
-    Dots dots[2];
+    Dots dots[4];
     __m512 sum[kAmxRows];
 #pragma GCC unroll 16
     for (int n = 0; n < kAmxRows; ++n)
       sum[n] = begin_ == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(sums + n * kTileRows);
-    std::int64_t g = 0;
-    for (; g + 2 <= count; g += 2) {
-      _tile_zero(0);
-      _tile_zero(1);
-      _tile_loadd(4, codes + g * kAmxGroup, static_cast<std::size_t>(columns));
-      _tile_loadd(6, codes_.data() + g * kQuads, kTileBytes);
-      _tile_dpbssd(0, 4, 6);
-      _tile_loadd(5, codes + (g + 1) * kAmxGroup, static_cast<std::size_t>(columns));
-      _tile_loadd(7, codes_.data() + (g + 1) * kQuads, kTileBytes);
-      _tile_dpbssd(1, 5, 7);
-      _tile_stored(0, dots[0].of, kTileBytes);
-      _tile_stored(1, dots[1].of, kTileBytes);
-      add(dots[0], g, scales + g, sums_of_x + g, sum);
-      add(dots[1], g + 1, scales + g + 1, sums_of_x + g + 1, sum);
-    }
-    if (g < count) {
-      _tile_zero(0);
-      _tile_loadd(4, codes + g * kAmxGroup, static_cast<std::size_t>(columns));
-      _tile_loadd(6, codes_.data() + g * kQuads, kTileBytes);
-      _tile_dpbssd(0, 4, 6);
-      _tile_stored(0, dots[0].of, kTileBytes);
-      add(dots[0], g, scales + g, sums_of_x + g, sum);
+    for (std::int64_t g = 0; g < count + 2; g += 2) {
+      Dots* made = dots + (g & 2);
+      const Dots* ready = dots + ((g & 2) ^ 2);
+      if (g + 2 <= count) {
+        pair_of_dots(codes, g, columns, made);
+      } else if (g < count) {
+        one_of_dots(codes, g, columns, made);
+      }
+      if (g >= 2) {
+        add(ready[0], g - 2, scales + g - 2, sums_of_x + g - 2, sum);
+        if (g - 1 < count) add(ready[1], g - 1, scales + g - 1, sums_of_x + g - 1, sum);
+      }
     }
 #pragma GCC unroll 16
     for (int n = 0; n < kAmxRows; ++n) _mm512_storeu_ps(sums + n * kTileRows, sum[n]);
@@ -130,6 +120,29 @@ class CodesInTiles : public AmxTile {
   struct alignas(64) Dots {
     std::int32_t of[kAmxRows * kTileRows];
   };
+
+  [[gnu::always_inline]] inline void pair_of_dots(const std::int8_t* x, std::int64_t g, std::int64_t columns,
+                                                  Dots* to) const {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_loadd(4, x + g * kAmxGroup, static_cast<std::size_t>(columns));
+    _tile_loadd(6, codes_.data() + g * kQuads, kTileBytes);
+    _tile_dpbssd(0, 4, 6);
+    _tile_loadd(5, x + (g + 1) * kAmxGroup, static_cast<std::size_t>(columns));
+    _tile_loadd(7, codes_.data() + (g + 1) * kQuads, kTileBytes);
+    _tile_dpbssd(1, 5, 7);
+    _tile_stored(0, to[0].of, kTileBytes);
+    _tile_stored(1, to[1].of, kTileBytes);
+  }
+
+  [[gnu::always_inline]] inline void one_of_dots(const std::int8_t* x, std::int64_t g, std::int64_t columns,
+                                                 Dots* to) const {
+    _tile_zero(0);
+    _tile_loadd(4, x + g * kAmxGroup, static_cast<std::size_t>(columns));
+    _tile_loadd(6, codes_.data() + g * kQuads, kTileBytes);
+    _tile_dpbssd(0, 4, 6);
+    _tile_stored(0, to[0].of, kTileBytes);
+  }
 
   static void shape(TileShapes& shapes, int tile, std::int64_t rows, std::int64_t row_bytes) {
     shapes.rows[tile] = static_cast<std::uint8_t>(rows);
@@ -183,7 +196,7 @@ std::unique_ptr<AmxTile> tile_of(const BlockCodes& codes, std::int64_t groups) {
 std::unique_ptr<AmxTile> AmxTile::make(const BlockCodes& codes, std::int64_t groups) {
 #if defined(__x86_64__)
   const bool four = codes.bits == 4;
-  if (cpu_features().amx_int8 && codes.group == kAmxGroup) {
+  if (cpu_features().amx && codes.group == kAmxGroup) {
     if (codes.minima) return four ? tile_of<4, true>(codes, groups) : tile_of<8, true>(codes, groups);
     return four ? tile_of<4, false>(codes, groups) : tile_of<8, false>(codes, groups);
   }
@@ -193,7 +206,7 @@ std::unique_ptr<AmxTile> AmxTile::make(const BlockCodes& codes, std::int64_t gro
 
 bool amx_pays(std::int64_t rows, std::int64_t group) {
   constexpr std::int64_t kLeast = 9;  // fewer take as long as sixteen
-  return rows >= kLeast && group == kAmxGroup && cpu_features().amx_int8;
+  return rows >= kLeast && group == kAmxGroup && cpu_features().amx;
 }
 
 }  // namespace graft
