@@ -55,6 +55,8 @@ if(GRAFT_TORCH)
   set_tests_properties(kernels.plain PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=all)
   add_test(NAME kernels.avx2 COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=BlockProduct.*:BlockStore.*)
   set_tests_properties(kernels.avx2 PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=avx512_vnni,avx512_bf16)
+  add_test(NAME kernels.avx512 COMMAND graft_engine_tests --gtest_brief=1 --gtest_filter=BlockProduct.*:BlockStore.*)
+  set_tests_properties(kernels.avx512 PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=amx_int8)
   # The built command, run as a user runs it.
   file(GLOB whole_program_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*.cpp)
   graft_test_binary(graft_e2e_tests SOURCES ${whole_program_tests} LIBRARIES graft_core)

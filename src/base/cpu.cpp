@@ -4,8 +4,33 @@
 #include <fstream>
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
 namespace graft {
 namespace {
+
+#if defined(__x86_64__)
+// Whether tiles of 8-bit numbers can be multiplied. Linux keeps their registers only for a process that asked for it
+// (arch_prctl(2), ARCH_REQ_XCOMP_PERM, of the feature XTILEDATA).
+bool may_use_amx() {
+#if defined(__linux__)
+  constexpr unsigned kTiles = 1U << 24, kInt8 = 1U << 25;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kTiles) == 0 || (edx & kInt8) == 0) return false;
+  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 CpuFeatures asked() {
   CpuFeatures found;
@@ -23,6 +48,9 @@ CpuFeatures asked() {
   if (hidden("avx2")) found.avx2 = false;
   if (hidden("avx512_vnni")) found.avx512_vnni = false;
   if (hidden("avx512_bf16")) found.avx512_bf16 = false;
+#if defined(__x86_64__)
+  found.amx_int8 = found.avx512_vnni && !hidden("amx_int8") && may_use_amx();
+#endif
   return found;
 }
 

@@ -31,6 +31,8 @@ namespace fs = std::filesystem;
 constexpr double kFloat32 = 1e-4;
 // Between the best and the second-best logit, so that rounding cannot swap them.
 constexpr double kLeastMargin = 1e-4;
+// Of what rounding alone makes of the losses of ten steps in three reruns of the reference, this many times as much.
+constexpr double kSpread = 3.0;
 // Rounding in a gradient whose true value is zero.
 constexpr double kUnseenGradient = 1e-6;
 // In bf16 the measure is the reference itself: graft may be this many times as far from the fp32 tensors as the
@@ -281,7 +283,11 @@ TEST_P(GoldenParity, TenOptimiserSteps) {
       loss.backward();
       optimizer->step(lr);
     }
-    EXPECT_LE(relative_gap(at::tensor(losses), subject.golden.at(fmt::format("losses.{}", name))), kFloat32);
+    const std::string key = fmt::format("losses.{}", name);
+    const at::Tensor want = subject.golden.at(key);
+    // What rounding decides (tests/golden/README.md) is no difference to the reference.
+    const double spread = subject.golden.at("spread." + key).item<double>() / want.abs().max().item<double>();
+    EXPECT_LE(relative_gap(at::tensor(losses), want), std::max(kFloat32, kSpread * spread));
     const std::string prefix = adamw ? "step10." : "adafactor10.";
     subject.expect_near(subject.golden.below(prefix), false, kFloat32, "unstable." + prefix);
   }

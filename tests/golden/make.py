@@ -84,9 +84,11 @@ def golden(name, method, bases, out, seed):
 
     for kind, prefix in (("adamw", "step10"), ("adafactor", "adafactor10")):
         losses, after = reference.train(fresh(torch.float32), name, sequences, kind, method)
-        others = [reference.train(other, name, sequences, kind, method)[1]
+        reruns = [reference.train(other, name, sequences, kind, method)
                   for other in (fresh(torch.float64), *(nudged(fresh(torch.float32), turn) for turn in range(NUDGES)))]
+        others = [values for _, values in reruns]
         keys[f"losses.{kind}"] = losses
+        keys[f"spread.losses.{kind}"] = torch.stack([(other - losses).abs().max() for other, _ in reruns]).max()
         for key, value in after.items():
             keys[f"{prefix}.{key}"] = value
             # Where the last digits decide, the gradient is rounding noise that the optimiser normalises to a full step.

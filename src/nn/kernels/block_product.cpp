@@ -116,6 +116,7 @@ Product BlockProduct::with(ProductInput& input) const {
 // Tiles [begin, end) for every row.
 void BlockProduct::fill(const RoundedRows& rounded, TileKernel kernel, at::Tensor y, std::int64_t begin,
                         std::int64_t end) const {
+  if (amx_pays(y.size(0), codes_.group)) return fill_by_sixteens(rounded, y, begin, end);
   const auto* tiles = tiles_.const_data_ptr<std::uint8_t>();
   const std::int64_t count = y.size(0), groups = in_ / codes_.group;
   std::array<TileInput, kTileInputs> inputs;
@@ -128,6 +129,27 @@ void BlockProduct::fill(const RoundedRows& rounded, TileKernel kernel, at::Tenso
       const std::int64_t width = std::min<std::int64_t>(kTileRows, out_ - tile * kTileRows);
       for (std::int64_t n = 0; n < rows_here; ++n)
         rows::write(sums.data() + n * kTileRows, y, (first + n) * out_ + tile * kTileRows, width);
+    }
+  }
+}
+
+void BlockProduct::fill_by_sixteens(const RoundedRows& rounded, at::Tensor y, std::int64_t begin,
+                                    std::int64_t end) const {
+  const auto* tiles = tiles_.const_data_ptr<std::uint8_t>();
+  const std::int64_t groups = in_ / codes_.group;
+  const auto tile = AmxTile::make(codes_, groups);
+  std::array<float, kAmxRows * kTileRows> sums;
+  // A tile that many rows need is loaded whole; for sixteen rows, a few groups at a time.
+  const std::int64_t count = y.size(0), step = count > kAmxRows ? groups : kAmxGroups;
+  for (std::int64_t t = begin; t < end; ++t) {
+    const std::int64_t width = std::min<std::int64_t>(kTileRows, out_ - t * kTileRows);
+    for (std::int64_t first = 0; first < count; first += kAmxRows) {
+      for (std::int64_t g = 0; g < groups; g += step) {
+        if (first == 0) tile->load(tiles + t * groups * group_bytes_, g, std::min(groups, g + step));
+        tile->multiply(rounded.sixteens(), first, sums.data());
+      }
+      for (std::int64_t n = 0; n < std::min<std::int64_t>(kAmxRows, count - first); ++n)
+        rows::write(sums.data() + n * kTileRows, y, (first + n) * out_ + t * kTileRows, width);
     }
   }
 }

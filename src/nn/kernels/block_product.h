@@ -32,6 +32,8 @@ class BlockProduct {
   void lay_out(DType type, const at::Tensor& blocks);
   void fill(const RoundedRows& rounded, TileKernel kernel, at::Tensor y, std::int64_t begin, std::int64_t end) const;
 
+  void fill_by_sixteens(const RoundedRows& rounded, at::Tensor y, std::int64_t begin, std::int64_t end) const;
+
   BlockCodes codes_;
   std::int64_t out_, in_;
   std::int64_t group_bytes_ = 0;  // of sixteen rows

@@ -82,6 +82,25 @@ TEST(BlockProduct, SeveralMatricesAtOnceGiveWhatEachGivesAlone) {
   }
 }
 
+// Of every number of rows and outputs around whole tiles, and of one group and more: tiles give the bits of single
+// rows.
+TEST(BlockProduct, ManyRowsGiveTheBitsOfOne) {
+  for (const auto& of : kBlockTypes) {
+    for (const std::int64_t out : {1, 16, 33}) {
+      for (const std::int64_t blocks : {1, 2, 3, 5}) {
+        const BlockProduct product(of.type, random_blocks(of, out, blocks));
+        const at::Tensor x = random({35, blocks * block_elements(of.type)});
+        for (const std::int64_t count : {8, 9, 15, 16, 17, 31, 32, 33, 35}) {
+          const at::Tensor all = times(product, x.narrow(0, 0, count));
+          for (std::int64_t n = 0; n < count; ++n)
+            ASSERT_TRUE(at::equal(all.narrow(0, n, 1), times(product, x.narrow(0, n, 1))))
+                << name(of.type) << " " << out << " " << blocks << " " << count << " " << n;
+        }
+      }
+    }
+  }
+}
+
 TEST(BlockProduct, WhatIsNotFiniteStaysSo) {
   for (const auto& of : kBlockTypes) {
     const BlockProduct product(of.type, random_blocks(of, 20, 2));

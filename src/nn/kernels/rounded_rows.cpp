@@ -7,11 +7,20 @@
 #include "nn/kernels/any_row.h"
 
 namespace graft {
+namespace {
+
+// Room for so many: tiles take them by sixteens.
+std::size_t with_room(std::int64_t rows, std::int64_t group) {
+  const std::int64_t whole = (rows + kAmxRows - 1) / kAmxRows * kAmxRows;
+  return static_cast<std::size_t>(amx_pays(rows, group) ? whole : rows);
+}
+
+}  // namespace
 
 RoundedRows::RoundedRows(const at::Tensor& x, std::int64_t group, std::int32_t offset)
     : group_(group), offset_(offset), columns_(x.size(1)), groups_(x.size(1) / group) {
   RECORD_USER_SCOPE("graft::round_rows");
-  const auto rows = static_cast<std::size_t>(x.size(0));
+  const std::size_t rows = with_room(x.size(0), group);
   codes_.resize(rows * static_cast<std::size_t>(columns_));
   starts_.resize(rows * static_cast<std::size_t>(groups_));
   scales_.resize(starts_.size());

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "nn/kernels/block_amx.h"
 #include "nn/kernels/block_tile.h"
 
 namespace graft {
@@ -18,6 +19,8 @@ class RoundedRows {
   RoundedRows(const at::Tensor& x, std::int64_t group, std::int32_t offset);
   /// Valid as long as this is.
   TileInput row(std::int64_t n) const;
+  /// Likewise. Where amx_pays().
+  AmxInputs sixteens() const { return {codes_.data(), scales_.data(), sums_.data(), groups_}; }
 
  private:
   void round_row(const float* row, std::int64_t n);
