@@ -4,6 +4,6 @@ FROM debian:12
 WORKDIR /graft
 COPY . .
 ARG GRAFT_COMMIT
-RUN ./setup && rm -rf /var/lib/apt/lists/*
+RUN ./setup && rm -rf /var/lib/apt/lists/* ~/.cache
 ENV PATH=/graft/build/dev/bin:$PATH
 CMD ["graft", "--help"]

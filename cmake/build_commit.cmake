@@ -15,7 +15,7 @@ endfunction()
 
 # Of the code that is not committed; empty where all is.
 function(uncommitted out)
-  set(code src include cmake CMakeLists.txt)
+  set(code src cmake CMakeLists.txt)
   ask_git(difference diff --no-ext-diff --no-color --full-index HEAD -- ${code})
   ask_git(others ls-files --others --exclude-standard -- ${code})
   string(REPLACE "\n" ";" others "${others}")
@@ -30,7 +30,7 @@ endfunction()
 
 # The first digits of a hash of all code.
 function(hash_of_code out)
-  file(GLOB_RECURSE files RELATIVE ${SOURCE} ${SOURCE}/src/* ${SOURCE}/include/* ${SOURCE}/cmake/* ${SOURCE}/CMakeLists.txt)
+  file(GLOB_RECURSE files RELATIVE ${SOURCE} ${SOURCE}/src/* ${SOURCE}/cmake/* ${SOURCE}/CMakeLists.txt)
   list(SORT files)
   set(code "")
   foreach(file IN LISTS files)

@@ -74,7 +74,7 @@ if(GRAFT_SANITIZE)
   set_source_files_properties(${busy} PROPERTIES COMPILE_OPTIONS -O1 SKIP_PRECOMPILE_HEADERS ON)
 endif()
 target_precompile_headers(graft_core PRIVATE ${CMAKE_SOURCE_DIR}/cmake/core_pch.h)
-target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include ${CMAKE_BINARY_DIR}/include)
+target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/include)
 target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}")
 target_compile_definitions(graft_core PRIVATE GRAFT_COMPILED_HOME="${CMAKE_SOURCE_DIR}")
 target_link_libraries(graft_core PUBLIC fmt::fmt nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto

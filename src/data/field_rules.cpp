@@ -256,13 +256,14 @@ std::vector<Row> paired_rows(const Pairs& rule, const std::string& format, std::
       row.fields.erase(field);
     }
     row.fields.erase(rule.by);
+    const std::string where = row.where;  // of a first row it is moved with it
     const auto [at, fresh] = places.emplace(key, made.size());
     if (fresh) made.push_back(std::move(row));
     Row& pair = made[at->second];
     for (const auto& [name, value] : brought) {
       if (pair.fields.emplace(name, value).second) continue;
-      fail(Category::InvalidArgument, fresh ? pair.where : row.where,
-           "is the second row of a pair whose '{}' is '{}'; the first is {}", rule.by, which, pair.where);
+      fail(Category::InvalidArgument, where, "is the second row of a pair whose '{}' is '{}'; the first is {}", rule.by,
+           which, pair.where);
     }
   }
   return made;

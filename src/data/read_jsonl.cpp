@@ -13,11 +13,9 @@ namespace {
 constexpr std::size_t kMaxDepth = 16;
 constexpr std::size_t kMaxNameBytes = std::size_t{1} << 26;  // of all fields of a row
 
-using Json = nlohmann::json;
-
 // Writes the values of one line straight into the row: no tree is built, and nesting is refused while it is read. A
 // null is an absent field: a template that needs it then says so.
-class RowBuilder : public nlohmann::json_sax<Json> {
+class RowBuilder : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit RowBuilder(Row& row) : row_(row) {}
 
@@ -103,7 +101,7 @@ class RowBuilder : public nlohmann::json_sax<Json> {
 Row jsonl_row(std::string_view line, const std::string& where) {
   Row row{{}, where};
   RowBuilder builder(row);
-  Json::sax_parse(line.begin(), line.end(), &builder);
+  nlohmann::json::sax_parse(line.begin(), line.end(), &builder);
   return row;
 }
 

@@ -12,12 +12,10 @@
 namespace graft {
 namespace {
 
-using Json = nlohmann::json;
-
 // A value that knows where in the file it is: "dev.json: entries[3].modifiedtripleset[0]".
 class Place {
  public:
-  Place(const Json& value, const std::string& file, std::string path = "")
+  Place(const nlohmann::json& value, const std::string& file, std::string path = "")
       : value_(value), file_(file), path_(std::move(path)) {}
 
   Place at(const std::string& key) const {
@@ -52,15 +50,15 @@ class Place {
     fail(Category::InvalidArgument, where(), "must be {}, it is {}", wanted, value_.type_name());
   }
 
-  const Json& value_;
+  const nlohmann::json& value_;
   const std::string& file_;
   std::string path_;
 };
 
-Json parse(std::string_view bytes, const std::string& name, bool& garbled) {
+nlohmann::json parse(std::string_view bytes, const std::string& name, bool& garbled) {
   try {
-    return Json::parse(decode_text(bytes, name, garbled));
-  } catch (const Json::parse_error& error) {
+    return nlohmann::json::parse(decode_text(bytes, name, garbled));
+  } catch (const nlohmann::json::parse_error& error) {
     fail(Category::Corruption, name, "is not valid JSON: {}", error.what());
   }
 }
@@ -107,7 +105,7 @@ void mark_garbled(std::vector<Row>& rows) {
 
 std::vector<Row> read_webnlg(std::string_view bytes, const std::string& name) {
   bool garbled = false;
-  const Json file = parse(bytes, name, garbled);
+  const nlohmann::json file = parse(bytes, name, garbled);
   std::vector<Row> rows;
   for (const Place& entry : Place(file, name).at("entries").items()) read_entry(entry.only(), rows);
   if (garbled) mark_garbled(rows);
@@ -116,7 +114,7 @@ std::vector<Row> read_webnlg(std::string_view bytes, const std::string& name) {
 
 std::vector<Row> read_dart(std::string_view bytes, const std::string& name) {
   bool garbled = false;
-  const Json file = parse(bytes, name, garbled);
+  const nlohmann::json file = parse(bytes, name, garbled);
   std::vector<Row> rows;
   for (const Place& example : Place(file, name).items()) {
     const std::string triples = dart_triples(example);

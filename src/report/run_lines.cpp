@@ -21,20 +21,21 @@ std::string line_of(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-double number(const nlohmann::json& value) {
+double number_or_nan(const nlohmann::json& value) {
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
 }
 
 std::map<std::string, double> numbers(const nlohmann::json& line, const char* key) {
   std::map<std::string, double> all;
   if (!line.contains(key)) return all;
-  for (const auto& [name, value] : line.at(key).get_ref<const nlohmann::json::object_t&>()) all[name] = number(value);
+  for (const auto& [name, value] : line.at(key).get_ref<const nlohmann::json::object_t&>())
+    all[name] = number_or_nan(value);
   return all;
 }
 
 std::optional<double> optional_number(const nlohmann::json& line, const char* key) {
   if (!line.contains(key)) return std::nullopt;
-  return number(line.at(key));
+  return number_or_nan(line.at(key));
 }
 
 bool is_whole(std::string_view line) {
@@ -109,7 +110,7 @@ Prediction prediction_of(const nlohmann::json& line) {
   }
   line.at("text").get_to(prediction.text);
   line.at("choices").get_to(prediction.choices);
-  for (const auto& value : line.at("probabilities")) prediction.probabilities.push_back(number(value));
+  for (const auto& value : line.at("probabilities")) prediction.probabilities.push_back(number_or_nan(value));
   line.at("truth").get_to(prediction.truth);
   line.at("prediction").get_to(prediction.prediction);
   return prediction;

@@ -135,9 +135,9 @@ std::size_t longest_common(const Words& first, const Words& second) {
   return Subsequences(first, second).longest();
 }
 
-using Counts = std::unordered_map<Vocabulary::Word, int>;
+using WordCounts = std::unordered_map<Vocabulary::Word, int>;
 
-std::size_t count_words(const std::vector<Words>& lines, Counts& counts) {
+std::size_t count_words(const std::vector<Words>& lines, WordCounts& counts) {
   std::size_t total = 0;
   for (const Words& line : lines) {
     for (const Vocabulary::Word word : line) ++counts[word];
@@ -147,8 +147,8 @@ std::size_t count_words(const std::vector<Words>& lines, Counts& counts) {
 }
 
 RougeScore score_lines(const std::vector<Words>& hypothesis, const std::vector<Words>& reference) {
-  Counts in_hypothesis;
-  Counts in_reference;
+  WordCounts in_hypothesis;
+  WordCounts in_reference;
   const std::size_t hypothesis_words = count_words(hypothesis, in_hypothesis);
   const std::size_t reference_words = count_words(reference, in_reference);
   std::size_t hits = 0;

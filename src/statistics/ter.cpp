@@ -195,7 +195,8 @@ class ShiftSearch {
   int common(int start, int to) const {
     int length = 0;
     while (length < kMaxShiftSize && start + length < length_of(words_) && to + length < length_of(reference_) &&
-           words_[static_cast<std::size_t>(start + length)] == reference_[static_cast<std::size_t>(to + length)])
+           words_[static_cast<std::size_t>(start) + static_cast<std::size_t>(length)] ==
+               reference_[static_cast<std::size_t>(to) + static_cast<std::size_t>(length)])
       ++length;
     return length;
   }

@@ -1,0 +1,139 @@
+// What ./setup asks pip and sudo for, with stand-ins for what it calls.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <regex>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "report/test_folder.h"
+
+namespace graft {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr const char* kPip = R"(echo "$*" >>pip.log
+case "$FAILS/$*" in
+  everywhere/*+cpu) exit 1 ;;
+  its-index/*--extra-index-url*) ;;
+  its-index/*+cpu) exit 1 ;;
+esac
+for wanted; do :; done
+installed=.deps/torch/lib/python3/site-packages/torch-${wanted#torch==}.dist-info
+mkdir -p "$installed"
+touch "$installed/INSTALLER")";
+
+class Setup : public TestFolder {
+ protected:
+  void SetUp() override {
+    fs::copy_file(fs::path(GRAFT_SOURCE_DIR) / "setup", folder() / "setup");
+    stand_in("bin/dpkg-query", "echo 'install ok installed'");
+    stand_in("bin/uname", "echo \"${HOST-Linux x86_64}\"");
+    stand_in(".deps/torch/bin/pip", kPip);
+  }
+
+  void stand_in(const fs::path& name, const std::string& script) const {
+    const fs::path path = folder() / name;
+    fs::create_directories(path.parent_path());
+    write_file(path, "#!/bin/sh\n" + script + "\n");
+    fs::permissions(path, fs::perms::owner_all);
+  }
+
+  // Runs it with `variables` (NAME=value, apart by spaces); what it printed.
+  std::string run(const std::string& variables, int expected_status) const {
+    const std::string command = "cd '" + folder().string() +
+                                "' && env -u GRAFT_PRESET -u CMAKE_PREFIX_PATH PATH=\"$PWD/bin:$PATH\" " + variables +
+                                " ./setup --no-build 2>&1";
+    FILE* const pipe = ::popen(command.c_str(), "r");
+    if (pipe == nullptr) throw std::runtime_error("no shell");
+    std::string printed;
+    for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) printed.push_back(static_cast<char>(c));
+    const int status = ::pclose(pipe);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == expected_status) << printed;
+    return printed;
+  }
+
+  // The arguments of each call of a stand-in that keeps a log.
+  std::vector<std::string> calls(const std::string& log) const {
+    std::istringstream lines(read_file(folder() / log));
+    std::vector<std::string> found;
+    for (std::string line; std::getline(lines, line);) found.push_back(line);
+    return found;
+  }
+
+  std::string wheel(const std::string& build) const {
+    static const std::regex version(R"(torch_version=([0-9.]+))");
+    const std::string script = read_file(folder() / "setup");
+    std::smatch found;
+    if (!std::regex_search(script, found, version)) throw std::runtime_error("setup names no version of torch");
+    return "torch==" + found[1].str() + build;
+  }
+};
+
+TEST_F(Setup, TakesTheCpuBuildFromPipsIndexOnce) {
+  run("", 0);
+  EXPECT_THAT(run("", 0), HasSubstr("LibTorch is in .deps/torch"));
+  EXPECT_THAT(calls("pip.log"), ElementsAre("install -q " + wheel("+cpu")));
+}
+
+TEST_F(Setup, LooksAtPyTorchsIndexBrieflyWherePipsHasNone) {
+  run("FAILS=its-index", 0);
+  EXPECT_THAT(
+      calls("pip.log"),
+      ElementsAre("install -q " + wheel("+cpu"),
+                  "install -q --retries 1 --timeout 10 --extra-index-url https://download.pytorch.org/whl/cpu " +
+                      wheel("+cpu")));
+}
+
+TEST_F(Setup, TakesThePlainBuildWhereNoOtherIsToBeHadAndSaysSo) {
+  EXPECT_THAT(run("FAILS=everywhere", 0), HasSubstr("; taking plain "));
+  ASSERT_EQ(calls("pip.log").size(), 3u);
+  EXPECT_EQ(calls("pip.log").back(), "install -q " + wheel(""));
+  run("FAILS=everywhere", 0);
+  EXPECT_EQ(calls("pip.log").size(), 3u) << "the plain one is as good the second time";
+}
+
+TEST_F(Setup, TakesThePlainBuildAtOnceWhereThatIsTheRightOne) {
+  for (const char* machine : {"HOST='Linux aarch64'", "HOST='Darwin arm64'", "GRAFT_PRESET=cuda"}) {
+    run(machine, 0);
+    EXPECT_THAT(calls("pip.log"), ElementsAre("install -q " + wheel(""))) << machine;
+    fs::remove(folder() / "pip.log");
+    fs::remove_all(folder() / ".deps/torch/lib");
+  }
+}
+
+TEST_F(Setup, SaysThatTheCpuBuildIsInTheWayOfAGpu) {
+  run("", 0);
+  EXPECT_THAT(run("GRAFT_PRESET=cuda", 0), HasSubstr("remove .deps/torch"));
+}
+
+TEST_F(Setup, HalfAWheelIsInstalledAgain) {
+  run("", 0);
+  ASSERT_EQ(
+      fs::remove_all(folder() / ".deps/torch/lib/python3/site-packages" /
+                     ("torch-" + wheel("+cpu").substr(std::string("torch==").size()) + ".dist-info") / "INSTALLER"),
+      1u);
+  run("", 0);
+  EXPECT_EQ(calls("pip.log").size(), 2u);
+}
+
+TEST_F(Setup, AsksNobodyForAPasswordOutOfSight) {
+  stand_in("bin/dpkg-query", "echo 'unknown ok not-installed'");
+  stand_in("bin/id", "echo 1000");
+  stand_in("bin/sudo", "echo \"$*\" >>sudo.log; exit 1");
+  EXPECT_THAT(run("", 1), HasSubstr("apt-get install ccache "));
+  EXPECT_THAT(calls("sudo.log"), ElementsAre("-n true"));
+}
+
+}  // namespace
+}  // namespace graft
