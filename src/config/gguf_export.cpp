@@ -1,8 +1,12 @@
 #include "config/gguf_export.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numbers>
+#include <string_view>
 
 #include "base/error.h"
 #include "config/gguf_names.h"
@@ -11,6 +15,8 @@ namespace graft {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::string_view kWrittenTypes[] = {"llama", "mistral", "qwen2", "qwen3", "gpt2"};
 
 // The writer keeps what JSON says of a sign, and llama.cpp takes counts and ids as unsigned numbers only.
 json unsigned_value(std::int64_t value) {
@@ -90,10 +96,11 @@ json keys_of(const ModelConfig& config) {
 
 json gguf_model_metadata(const ModelConfig& config, const std::string& where) {
   const auto architecture = gguf_architecture(config);
-  if (!architecture)
-    fail(Category::Unsupported, where,
-         "a {} cannot be written as a GGUF file; graft writes those that it reads: llama, mistral, qwen2, qwen3, gpt2",
-         config.model_type);
+  // By name: of a family that is read alone, what its variants need said is not known here.
+  const bool written = std::ranges::find(kWrittenTypes, config.model_type) != std::end(kWrittenTypes);
+  if (!architecture || !written)
+    fail(Category::Unsupported, where, "a {} cannot be written as a GGUF file (known: {})", config.model_type,
+         fmt::join(kWrittenTypes, ", "));
   if (config.architecture == "gpt2") {
     refuse_gpt2_variants(config, where);
   } else {

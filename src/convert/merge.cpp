@@ -1,6 +1,7 @@
 #include "convert/merge.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
