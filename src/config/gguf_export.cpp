@@ -36,8 +36,12 @@ void refuse_gpt2_variants(const ModelConfig& config, const std::string& where) {
 void refuse_llama_variants(const ModelConfig& config, const std::string& where) {
   if (config.activation != "silu") refuse_export(where, "hidden_act '" + config.activation + "'");
   if (config.model_type == "qwen3" && config.attention_bias) refuse_export(where, "attention_bias of a qwen3");
-  if (config.rope.scaling == RopeScaling::Dynamic) refuse_export(where, "rope scaling 'dynamic'");
-  if (config.rope.scaling == RopeScaling::Yarn && !config.rope.truncate)
+  const RopeScaling scaling = config.rope.scaling;
+  if (scaling == RopeScaling::Dynamic) refuse_export(where, "rope scaling 'dynamic'");
+  if (scaling != RopeScaling::None && scaling != RopeScaling::Linear && scaling != RopeScaling::Yarn &&
+      scaling != RopeScaling::Llama3)
+    refuse_export(where, "its rope scaling");
+  if (scaling == RopeScaling::Yarn && !config.rope.truncate)
     refuse_export(where, "rope scaling 'yarn' with truncate false");
   const auto& layers = config.window_layers;
   if (config.sliding_window && std::ranges::find(layers, true) != layers.end() &&

@@ -112,7 +112,7 @@ DType whole_blocks(DType wanted, std::int64_t row) {
 
 bool keeps_precision(const TensorPlan& tensor) {
   return tensor.shape.size() < 2 || !tensor.name.ends_with(".weight") || tensor.name.ends_with("_norm.weight") ||
-         tensor.name == "position_embd.weight";
+         tensor.name == "position_embd.weight" || tensor.name.ends_with("attn_rel_b.weight");
 }
 
 }  // namespace graft

@@ -221,17 +221,6 @@ TEST_P(GgufLoraParity, MergedIntoTheFileEqualsAdapted) {
   EXPECT_EQ(changed, report.changed);
 }
 
-// Rows and columns lie in the folder as Hugging Face has them, whatever the file has.
-TEST_P(GgufLoraParity, MergedIntoAFolderEqualsAdapted) {
-  const auto adapter = stirred(model(), {{"roles", roles()}});
-  save_adapter(place("peft"), *adapter, model(), {});
-  const MergeReport report = merge(gguf(), place("peft"), place("merged"));
-  EXPECT_EQ(report.changed, adapter->parameters().size() / 2);
-  EXPECT_LE(gap(logits(*load_model(place("merged").string()), nullptr), logits(model(), adapter.get())), 1e-5);
-  const auto before = open_checkpoint(source()), after = open_checkpoint(place("merged"));
-  for (const TensorInfo& info : after->tensors()) EXPECT_EQ(info.shape, before->at(info.name).shape) << info.name;
-}
-
 TEST_P(GgufLoraParity, MergedIntoBlocksIsWithinTheTypesErrorAndSaysWhatIsLost) {
   const auto base = load_model(gguf(DType::Q4_0).string());
   const auto adapter = stirred(*base, {{"roles", attention()}});
