@@ -1,10 +1,12 @@
 #include "checkpoint/gguf.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "checkpoint/gguf_parts.h"
 #include "checkpoint/layout.h"
 
 namespace graft {
@@ -99,9 +101,7 @@ class Gguf : public TensorSource {
       fail(Category::Corruption, where_, "claims {} tensors and {} metadata entries, more than its {} bytes can hold",
            tensor_count, value_count, file_.bytes().size());
     }
-    values_begin_ = cursor.position();
     for (std::uint64_t i = 0; i < value_count; ++i) read_entry(cursor);
-    values_end_ = cursor.position();
     for (std::uint64_t i = 0; i < tensor_count; ++i) tensors_.push_back(read_tensor(cursor));
     place_tensors(cursor.position());
   }
@@ -116,12 +116,23 @@ class Gguf : public TensorSource {
   void release(const TensorInfo& info) const override { file_.release(bytes(info)); }
   void prefetch(const TensorInfo& info) const override { file_.prefetch(bytes(info)); }
 
-  GgufMetadata raw_metadata() const {
-    return {metadata_.size(), std::string(file_.text().substr(values_begin_, values_end_ - values_begin_)),
-            alignment()};
+  GgufMetadata raw_metadata(const std::vector<std::string>& left_out) const {
+    GgufMetadata raw{0, "", alignment()};
+    for (const Entry& entry : entries_) {
+      if (entry.key.starts_with(kGgufPartKeys) || std::ranges::find(left_out, entry.key) != left_out.end()) continue;
+      ++raw.count;
+      raw.bytes += file_.text().substr(entry.begin, entry.end - entry.begin);
+    }
+    return raw;
   }
 
  private:
+  // A key and its value, where they lie in the file.
+  struct Entry {
+    std::string key;
+    std::uint64_t begin = 0, end = 0;
+  };
+
   void check_version(Cursor& cursor) const {
     if (cursor.left() < 4 || file_.text().substr(0, 4) != "GGUF")
       fail(Category::Corruption, where_, "is not a GGUF file");
@@ -134,12 +145,14 @@ class Gguf : public TensorSource {
   }
 
   void read_entry(Cursor& cursor) {
+    const std::uint64_t begin = cursor.position();
     const std::string key = cursor.text("metadata key");
     if (key.empty() || !is_utf8(key))
       fail(Category::Corruption, where_, "metadata key '{}' is not valid", printable(key));
     if (metadata_.contains(key)) fail(Category::Corruption, where_, "metadata key '{}' is there twice", printable(key));
     const GgufValue type = read_type(cursor, key);
     metadata_[key] = read_value(cursor, key, type, 0);
+    entries_.push_back({key, begin, cursor.position()});
   }
 
   GgufValue read_type(Cursor& cursor, const std::string& key) const {
@@ -260,17 +273,23 @@ class Gguf : public TensorSource {
   std::string where_;
   std::vector<TensorInfo> tensors_;
   json metadata_ = json::object();
-  std::uint64_t values_begin_ = 0, values_end_ = 0;
+  std::vector<Entry> entries_;
 };
 
 }  // namespace
 
 std::unique_ptr<TensorSource> open_gguf(const std::filesystem::path& path) {
+  auto file = open_gguf_part(path);
+  const std::uint64_t parts = gguf_part_count(*file);
+  return parts > 1 ? open_gguf_parts(path, parts) : std::move(file);
+}
+
+std::unique_ptr<TensorSource> open_gguf_part(const std::filesystem::path& path) {
   return std::make_unique<Gguf>(path);
 }
 
-GgufMetadata gguf_metadata(const std::filesystem::path& path) {
-  return Gguf(path).raw_metadata();
+GgufMetadata gguf_metadata(const std::filesystem::path& path, const std::vector<std::string>& left_out) {
+  return Gguf(path).raw_metadata(left_out);
 }
 
 std::optional<std::uint32_t> ggml_type(DType dtype) {

@@ -6,14 +6,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/source.h"
 
 namespace graft {
 
-/// Opens one GGUF file. metadata() maps every key to its value (integers, numbers, booleans, strings, arrays). Throws
-/// NotFound, Io, Corruption (counts, lengths, offsets that do not fit the file), Unsupported (version, big-endian, a
-/// tensor type that graft does not read).
+/// Opens one GGUF file, or of a model in several (gguf_parts.h) all of them, whichever is named. metadata() maps every
+/// key to its value (integers, numbers, booleans, strings, arrays). Throws NotFound (also for a part that is missing),
+/// Io, Corruption (counts, lengths, offsets that do not fit the file), Unsupported (version, big-endian, a tensor type
+/// that graft does not read).
 std::unique_ptr<TensorSource> open_gguf(const std::filesystem::path& path);
 
 /// A file's metadata as its bytes: what a copy of the file needs to keep every key with its type.
@@ -23,8 +25,8 @@ struct GgufMetadata {
   std::uint64_t alignment = 32;  ///< of tensors
 };
 
-/// Throws as open_gguf.
-GgufMetadata gguf_metadata(const std::filesystem::path& path);
+/// Without the keys of `left_out` and those that say which part of a model the file is. Throws as open_gguf.
+GgufMetadata gguf_metadata(const std::filesystem::path& path, const std::vector<std::string>& left_out = {});
 
 /// GGML's number of a dtype; empty where GGUF has none (unsigned, boolean and 8-bit floats).
 std::optional<std::uint32_t> ggml_type(DType dtype);

@@ -188,6 +188,10 @@ TEST(Gguf, CopiesTheMetadataOfAnotherFileByteForByte) {
   for (const TensorInfo& info : source->tensors()) writer->write(source->bytes(info));
   writer->finish();
   EXPECT_EQ(read_file(folder.path() / "copy.gguf"), whole);
+  write_gguf_copy(folder.path() / "other.gguf", {}, gguf_metadata(base, {"f64"}), {{"f64", 7u}})->finish();
+  auto expected = source->metadata();
+  expected["f64"] = 7;
+  EXPECT_EQ(open_checkpoint(folder.path() / "other.gguf")->metadata(), expected);
 }
 
 TEST(ToFloat, RefusesWhatHoldsNoNumbersAndWrongSizes) {

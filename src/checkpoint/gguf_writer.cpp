@@ -88,17 +88,21 @@ void put_value(std::string& out, const json& value, GgufValue type, const std::s
   for (const json& item : value) put_value(out, item, inner, where, key);
 }
 
+void append(GgufMetadata& metadata, const json& values, const std::string& where) {
+  metadata.count += values.size();
+  for (const auto& [key, value] : values.items()) {
+    put_text(metadata.bytes, key);
+    const GgufValue type = type_of(value, where, key);
+    put(metadata.bytes, static_cast<std::uint32_t>(type));
+    put_value(metadata.bytes, value, type, where, key);
+  }
+}
+
 GgufMetadata encoded(json metadata, const std::string& where) {
   // A file copied from another may have had a different alignment.
   metadata.erase("general.alignment");
   GgufMetadata result;
-  result.count = metadata.size();
-  for (const auto& [key, value] : metadata.items()) {
-    put_text(result.bytes, key);
-    const GgufValue type = type_of(value, where, key);
-    put(result.bytes, static_cast<std::uint32_t>(type));
-    put_value(result.bytes, value, type, where, key);
-  }
+  append(result, metadata, where);
   return result;
 }
 
@@ -192,7 +196,9 @@ std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, 
 }
 
 std::unique_ptr<CheckpointWriter> write_gguf_copy(const std::filesystem::path& path,
-                                                  const std::vector<TensorPlan>& plan, const GgufMetadata& metadata) {
+                                                  const std::vector<TensorPlan>& plan, GgufMetadata metadata,
+                                                  const json& more) {
+  append(metadata, more, path.string());
   return std::make_unique<GgufWriter>(path, plan, metadata);
 }
 

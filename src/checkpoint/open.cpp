@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "checkpoint/gguf.h"
+#include "checkpoint/gguf_parts.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/sharded.h"
 #include "checkpoint/source.h"
@@ -38,6 +39,14 @@ std::unique_ptr<TensorSource> open_file(const fs::path& path) {
   fail(Category::Unsupported, path.string(), "is no checkpoint graft knows (safetensors, PyTorch zip, GGUF)");
 }
 
+bool parts_of_one_model(const std::vector<fs::path>& files) {
+  const auto first = gguf_part_name(files.front());
+  return first && std::ranges::all_of(files, [&](const fs::path& file) {
+           const auto name = gguf_part_name(file);
+           return name && name->stem == first->stem && name->count == first->count;
+         });
+}
+
 std::unique_ptr<TensorSource> open_folder(const fs::path& path) {
   for (const char* name : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
                            "pytorch_model.bin.index.json", "adapter_model.safetensors", "adapter_model.bin"}) {
@@ -49,7 +58,8 @@ std::unique_ptr<TensorSource> open_folder(const fs::path& path) {
     if (entry.path().extension() == ".gguf") found.push_back(entry.path());
   }
   if (error) fail(Category::Io, path.string(), "cannot be listed: {}", error.message());
-  if (found.size() == 1) return open_gguf(found.front());
+  if (found.size() == 1 || (found.size() > 1 && parts_of_one_model(found)))
+    return open_gguf(*std::ranges::min_element(found));
   if (found.size() > 1)
     fail(Category::InvalidArgument, path.string(), "holds {} GGUF files; name one of them", found.size());
   fail(Category::NotFound, path.string(),

@@ -92,7 +92,7 @@ class TensorSource {
 };
 
 /// Opens a checkpoint by content: a .safetensors, .bin/.pt/.pth (PyTorch zip) or .gguf file, or a folder that holds
-/// model.safetensors[.index.json], pytorch_model.bin[.index.json], adapter_model.safetensors/.bin or one .gguf file.
+/// model.safetensors[.index.json], pytorch_model.bin[.index.json], adapter_model.safetensors/.bin or one .gguf model.
 /// Throws NotFound, Corruption (truncated, overlapping, lying header), Unsupported (old or encrypted format), Io.
 std::unique_ptr<TensorSource> open_checkpoint(const std::filesystem::path& path);
 

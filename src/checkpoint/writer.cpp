@@ -1,5 +1,6 @@
 #include "checkpoint/writer.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/error.h"
@@ -116,13 +117,16 @@ class SafetensorsWriter : public CheckpointWriter {
 
 class ShardedWriter : public CheckpointWriter {
  public:
-  ShardedWriter(std::filesystem::path folder, const std::vector<TensorPlan>& plan, std::uint64_t shard_bytes,
+  ShardedWriter(std::filesystem::path folder, const std::vector<TensorPlan>& plan, const Sharding& sharding,
                 const json& metadata)
       : folder_(std::move(folder)), list_(folder_.string(), plan), metadata_(metadata) {
     check_safetensors_types(list_, metadata);
+    check_files(sharding.files);
     std::uint64_t used = 0;
     for (std::size_t i = 0; i < plan.size(); ++i) {
-      if (shards_.empty() || (used > 0 && used + list_.size(i) > shard_bytes)) {
+      const bool next = sharding.files.empty() ? used > 0 && used + list_.size(i) > sharding.most_bytes
+                                               : i > 0 && sharding.files[i] != sharding.files[i - 1];
+      if (shards_.empty() || next) {
         shards_.emplace_back();
         used = 0;
       }
@@ -155,6 +159,12 @@ class ShardedWriter : public CheckpointWriter {
   }
 
  private:
+  void check_files(const std::vector<std::size_t>& files) const {
+    if (files.empty() || (files.size() == list_.plan().size() && std::is_sorted(files.begin(), files.end()))) return;
+    fail(Category::InvalidArgument, list_.where(), "{} files that never fall were to be named, one for each tensor",
+         list_.plan().size());
+  }
+
   std::string shard_name() const {
     if (shards_.size() == 1) return "model.safetensors";
     return fmt::format("model-{:05}-of-{:05}.safetensors", shard_ + 1, shards_.size());
@@ -189,8 +199,8 @@ std::unique_ptr<CheckpointWriter> write_safetensors(const std::filesystem::path&
 
 std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem::path& folder,
                                                            const std::vector<TensorPlan>& plan,
-                                                           std::uint64_t shard_bytes, const json& metadata) {
-  return std::make_unique<ShardedWriter>(folder, plan, shard_bytes, metadata);
+                                                           const Sharding& sharding, const json& metadata) {
+  return std::make_unique<ShardedWriter>(folder, plan, sharding, metadata);
 }
 
 }  // namespace graft

@@ -45,12 +45,20 @@ std::unique_ptr<CheckpointWriter> write_safetensors(const std::filesystem::path&
                                                     const std::vector<TensorPlan>& plan,
                                                     const nlohmann::json& metadata = nlohmann::json::object());
 
+/// How the tensors of a folder are shared out over its files.
+struct Sharding {
+  std::uint64_t most_bytes = 5'000'000'000;  ///< in one file, unless one tensor alone has more: Hugging Face's rule
+  /// The file of each tensor of the plan, as numbers that never fall; empty: by most_bytes.
+  std::vector<std::size_t> files = {};
+};
+
 /// A folder with model.safetensors, or with model-0000i-of-0000n.safetensors and model.safetensors.index.json where the
-/// tensors take more than `shard_bytes`. A tensor is never split; the index comes last, so that an interrupted write is
-/// not taken for a model.
+/// tensors take several files. A tensor is never split, and one file is open at a time; the index comes last, so that
+/// an interrupted write is not taken for a model. Throws as write_safetensors, and InvalidArgument for a sharding that
+/// does not fit the plan.
 std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem::path& folder,
                                                            const std::vector<TensorPlan>& plan,
-                                                           std::uint64_t shard_bytes = 5'000'000'000,
+                                                           const Sharding& sharding = {},
                                                            const nlohmann::json& metadata = nlohmann::json::object());
 
 /// One GGUF file, version 3, alignment 32. `metadata` maps keys to booleans, integers, numbers, strings and arrays of
@@ -58,8 +66,10 @@ std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem
 /// widest type needed. Throws Unsupported for dtypes GGUF lacks, InvalidArgument for a metadata value it cannot hold.
 std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
                                              const nlohmann::json& metadata);
-/// The same with the metadata and the alignment of another file, byte for byte (gguf.h).
+/// The same with the metadata and the alignment of another file, byte for byte (gguf.h), and behind it `more`, whose
+/// keys the other does not have.
 std::unique_ptr<CheckpointWriter> write_gguf_copy(const std::filesystem::path& path,
-                                                  const std::vector<TensorPlan>& plan, const GgufMetadata& metadata);
+                                                  const std::vector<TensorPlan>& plan, GgufMetadata metadata,
+                                                  const nlohmann::json& more = nlohmann::json::object());
 
 }  // namespace graft

@@ -38,7 +38,7 @@ TEST(Writer, ShardsWhereTheModelIsLarge) {
   const Folder folder;
   const std::vector<TensorPlan> plan = {
       {"a", DType::U8, {60}}, {"b", DType::U8, {60}}, {"c", DType::U8, {300}}, {"d", DType::U8, {30}}};
-  const auto writer = write_safetensors_folder(folder.path(), plan, 128);
+  const auto writer = write_safetensors_folder(folder.path(), plan, {128});
   for (const TensorPlan& tensor : plan)
     writer->write(filled(static_cast<std::size_t>(tensor.shape[0]), tensor.name[0]));
   writer->finish();
@@ -47,6 +47,25 @@ TEST(Writer, ShardsWhereTheModelIsLarge) {
   EXPECT_EQ(source->files()[0].filename(), "model-00001-of-00003.safetensors");
   for (const TensorPlan& tensor : plan)
     EXPECT_EQ(source->bytes(source->at(tensor.name)).back(), static_cast<std::byte>(tensor.name[0]));
+}
+
+TEST(Writer, KeepsTheFilesThatAreNamed) {
+  const Folder folder;
+  const std::vector<TensorPlan> plan = {{"a", DType::U8, {60}}, {"b", DType::U8, {60}}, {"c", DType::U8, {60}}};
+  const auto writer = write_safetensors_folder(folder.path(), plan, {1, {0, 0, 4}});
+  for (std::size_t i = 0; i < plan.size(); ++i) writer->write(filled(60, static_cast<int>(i)));
+  writer->finish();
+  const auto source = open_checkpoint(folder.path());
+  ASSERT_EQ(source->files().size(), 2u);
+  EXPECT_EQ(source->at("b").file, 0u);
+  EXPECT_EQ(source->at("c").file, 1u);
+  const auto index = nlohmann::json::parse(read_file(folder.path() / "model.safetensors.index.json"));
+  EXPECT_EQ(index["metadata"]["total_size"], 180);
+  for (const Sharding& bad : {Sharding{1, {0, 0}}, Sharding{1, {0, 1, 0}}}) {
+    expect_error(Category::InvalidArgument, "one for each tensor",
+                 [&] { write_safetensors_folder(folder.path() / "no", plan, bad); });
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder.path() / "no"));
 }
 
 TEST(Writer, OneFileWhereItFits) {

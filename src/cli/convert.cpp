@@ -1,4 +1,5 @@
-// graft convert: any adapter graft reads becomes a PEFT folder, a LoRA also llama.cpp's GGUF file.
+// graft convert: a model or an adapter in another format. A model becomes llama.cpp's GGUF file or a Hugging Face
+// folder; any adapter graft reads becomes a PEFT folder, a LoRA also llama.cpp's GGUF file.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,15 +10,18 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
+#include "convert/export.h"
+#include "convert/merge.h"
 #include "nn/compute_dtype.h"
 
 namespace graft {
 namespace {
 
 struct Arguments {
-  std::string model, adapter, output;
+  std::string model, adapter, output, dtype;
 };
 
 Arguments arguments;
@@ -60,7 +64,9 @@ void write_gguf_file(const LoadedAdapter& loaded, const Model& model) {
                report.folded);
 }
 
-int run() {
+void convert_adapter() {
+  if (!arguments.dtype.empty())
+    fail(Category::InvalidArgument, "dtype", "is for a whole model; an adapter is written as it is, leave --dtype out");
   refuse_output();
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
   const auto model = load_model(arguments.model, {dtype, compute_device()});
@@ -70,22 +76,61 @@ int run() {
   } else {
     write_folder(loaded, *model);
   }
+}
+
+void print_tokenizer(const ExportReport& report) {
+  if (report.no_tokenizer.empty()) {
+    fmt::print("Try: graft generate --model {} --prompt \"…\"\n", arguments.output);
+  } else if (wants_gguf()) {
+    fmt::print("No tokenizer was written: {}. Put the model's tokenizer.json there and convert again.\n",
+               report.no_tokenizer);
+  } else {
+    fmt::print("{}\n", no_tokenizer_text(report.no_tokenizer, arguments.output));
+  }
+}
+
+void convert_model() {
+  const ExportReport report = export_model(arguments.model, arguments.output, arguments.dtype);
+  fmt::print("{}: {} tensors in {}, {}\n", arguments.output, report.tensors, report.types,
+             human_bytes(static_cast<double>(report.bytes)));
+  if (report.error.tensors > 0)
+    fmt::print("  error of the {} rounded tensors against {}: mean {:.3g}%, worst {:.3g}% ({})\n", report.error.tensors,
+               arguments.model, 100 * report.error.mean(), 100 * report.error.worst, report.error.worst_tensor);
+  for (const std::string& note : report.notes) fmt::print("  {}\n", note);
+  print_tokenizer(report);
+}
+
+int run() {
+  if (arguments.adapter.empty()) {
+    convert_model();
+  } else {
+    convert_adapter();
+  }
   return 0;
 }
 
 void declare(CLI::App& app) {
-  app.add_option("--model", arguments.model, "base model: folder or .gguf file")->required();
-  app.add_option("adapter,--adapter", arguments.adapter, kAdapterFiles)->required();
+  app.add_option("--model", arguments.model, "the model, or an adapter's base: folder or .gguf file")->required();
+  app.add_option("adapter,--adapter", arguments.adapter,
+                 std::string("converts it and not the model: ") + kAdapterFiles);
   app.add_option("--output", arguments.output,
-                 "new folder for the adapter in PEFT's layout, or NAME.gguf for a LoRA in llama.cpp's")
+                 "NAME.gguf for llama.cpp's file, else a new folder: a Hugging Face model, or an adapter in PEFT's "
+                 "layout")
       ->required();
+  app.add_option("--dtype,--type", arguments.dtype,
+                 "of a model's matrices: float32, bfloat16 or float16 (f32, bf16, f16); of a GGUF file also q8_0, "
+                 "q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k (default: as they are; in a folder bfloat16 where they are "
+                 "quantised)");
 }
 
 }  // namespace
 
 namespace cli {
 extern const Verb convert;
-const Verb convert{"convert", "write an adapter as a PEFT folder, or a LoRA as llama.cpp's GGUF file",
+const Verb convert{"convert", "write a model as a GGUF file or a folder, an adapter as a PEFT folder or a GGUF file",
+                   "  graft convert --model SmolLM2-135M --dtype q8_0 --output SmolLM2.Q8_0.gguf\n"
+                   "  graft convert --model SmolLM2.Q8_0.gguf --dtype float16 --output SmolLM2-float16\n"
+                   "  graft convert --model big-00001-of-00003.gguf --output big.gguf   (one file of several)\n"
                    "  graft convert --model t0-3b --adapter t03b_ia3_finish.pt --output t-few\n"
                    "  graft generate --model t0-3b --adapter t-few --prompt \"Review: great. Positive or negative?\"\n"
                    "  graft convert runs/bbc/adapter --model SmolLM2.gguf --output bbc.gguf   (then: llama-cli --lora "

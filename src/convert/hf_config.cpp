@@ -47,9 +47,28 @@ void write_window(const ModelConfig& config, nlohmann::json& json) {
   json["max_window_layers"] = 0;  // GGUF knows no layer without
 }
 
-}  // namespace
+void write_special_ids(const ModelConfig& config, nlohmann::json& json) {
+  if (config.bos) json["bos_token_id"] = *config.bos;
+  if (config.pad) json["pad_token_id"] = *config.pad;
+  if (config.eos.size() == 1) json["eos_token_id"] = config.eos.front();
+  if (config.eos.size() > 1) json["eos_token_id"] = config.eos;
+}
 
-nlohmann::json hf_config(const ModelConfig& config, const std::string& where) {
+nlohmann::json gpt2_config(const ModelConfig& config) {
+  return {{"architectures", {"GPT2LMHeadModel"}},
+          {"model_type", "gpt2"},
+          {"vocab_size", config.vocab_size},
+          {"n_embd", config.hidden_size},
+          {"n_inner", config.intermediate_size},
+          {"n_layer", config.layers},
+          {"n_head", config.heads},
+          {"n_positions", config.max_positions},
+          {"layer_norm_epsilon", config.norm_eps},
+          {"activation_function", config.activation},
+          {"tie_word_embeddings", config.tie_embeddings}};
+}
+
+nlohmann::json llama_config(const ModelConfig& config, const std::string& where) {
   const std::string model_type = model_type_of(config);
   nlohmann::json json = {{"architectures", {class_name(model_type, where)}},
                          {"model_type", model_type},
@@ -69,10 +88,14 @@ nlohmann::json hf_config(const ModelConfig& config, const std::string& where) {
                          {"mlp_bias", config.mlp_bias},
                          {"tie_word_embeddings", config.tie_embeddings}};
   write_window(config, json);
-  if (config.bos) json["bos_token_id"] = *config.bos;
-  if (config.pad) json["pad_token_id"] = *config.pad;
-  if (config.eos.size() == 1) json["eos_token_id"] = config.eos.front();
-  if (config.eos.size() > 1) json["eos_token_id"] = config.eos;
+  return json;
+}
+
+}  // namespace
+
+nlohmann::json hf_config(const ModelConfig& config, const std::string& where) {
+  nlohmann::json json = config.model_type == "gpt2" ? gpt2_config(config) : llama_config(config, where);
+  write_special_ids(config, json);
   return json;
 }
 

@@ -1,47 +1,25 @@
 #include "convert/merge.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
-#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "adapters/core/peft.h"
-#include "base/error.h"
 #include "base/file.h"
-#include "convert/hf_config.h"
 #include "convert/merge_gguf.h"
+#include "convert/model_folder.h"
+#include "convert/stored_type.h"
 #include "nn/compute_dtype.h"
-#include "nn/tensor_file.h"
-#include "text/hugging_face_tokenizer.h"
 
 namespace graft {
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
-                                           "tokenizer_config.json",
-                                           "special_tokens_map.json",
-                                           "added_tokens.json",
-                                           "vocab.json",
-                                           "merges.txt",
-                                           "spiece.model",
-                                           "tokenizer.model",
-                                           "chat_template.jinja",
-                                           "generation_config.json"};
-
-at::ScalarType scalar_type(const std::string& name) {
-  if (name == "float32") return at::kFloat;
-  if (name == "bfloat16") return at::kBFloat16;
-  if (name == "float16") return at::kHalf;
-  fail(Category::InvalidArgument, "dtype",
-       "'{}' is not known for a folder (known: float32, bfloat16, float16); block types go into a GGUF file: --output "
-       "NAME.gguf",
-       name);
-}
-
 at::ScalarType scalar_type(DType dtype) {
   switch (dtype) {
-    case DType::F64:
     case DType::F32:
       return at::kFloat;
     case DType::F16:
@@ -51,94 +29,89 @@ at::ScalarType scalar_type(DType dtype) {
   }
 }
 
-nlohmann::json config_of(const ModelFiles& files) {
-  if (files.weights->format() == "gguf") return hf_config(files.config, files.path.string());
-  return files.config.raw;
-}
-
-bool copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
-  bool copied = false;
-  if (!std::filesystem::is_directory(from)) return copied;
-  for (const char* name : kTokenizerFiles) {
-    if (!std::filesystem::exists(from / name)) continue;
-    write_file(to / name, read_file(from / name));
-    copied = true;
+// GPT-2's maps, which a GGUF file has the other way round than a folder.
+std::set<std::string> turned_maps(const Model& model) {
+  std::set<std::string> turned;
+  const bool gpt2 = model.config().architecture == "gpt2";
+  for (const auto& entry : model.roles()) {
+    if (gpt2 && entry.layout == Layout::OutIn) turned.insert(entry.weight);
   }
-  return copied;
+  return turned;
 }
 
-// Returns why there is none.
-std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path& from,
-                            const std::filesystem::path& to) {
-  if (copy_tokenizer(from, to)) return "";
-  if (files.weights->format() != "gguf") return from.string() + " holds none";
-  try {
-    const TokenizerFiles tokenizer = hugging_face_tokenizer(files.weights->files().front());
-    if (tokenizer.sentencepiece.empty()) {
-      write_file(to / "tokenizer.json", tokenizer.tokenizer.dump() + "\n");
-    } else {
-      write_file(to / "tokenizer.model", tokenizer.sentencepiece);
+// A model on its way into a folder, one parameter in memory at a time.
+class FolderMerge {
+ public:
+  FolderMerge(const Model& model, const ModelFiles& files, const Adapter& adapter, const std::string& dtype)
+      : model_(model), adapter_(adapter), turned_(turned_maps(model)) {
+    std::vector<const TensorInfo*> stored;
+    for (const auto& parameter : model.parameters().all()) stored.push_back(&files.weights->at(parameter.name));
+    order_ = file_by_file(stored);
+    for (const std::size_t i : order_) {
+      stored_.push_back(stored[i]);
+      plan_.push_back(planned(i, dtype.empty() ? folder_type(stored[i]->dtype) : folder_type(dtype)));
     }
-    write_file(to / "tokenizer_config.json", tokenizer.config.dump(2) + "\n");
-    return "";
-  } catch (const Error& error) {
-    if (error.category() != Category::Unsupported) throw;
-    return error.what();
   }
-}
 
-MergeReport write(const Model& model, const ModelFiles& files, const std::filesystem::path& path,
-                  const Adapter& adapter, const std::filesystem::path& output, const MergeOptions& options) {
-  AtomicFolder folder(output);
-  nlohmann::json config = config_of(files);
-  MergeReport report;
-  NamedTensors tensors;
-  std::map<at::ScalarType, std::int64_t> elements;
-  const auto& parameters = model.parameters().all();
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const TensorInfo& stored = files.weights->at(parameters[i].name);
-    const at::ScalarType type = options.dtype.empty() ? scalar_type(stored.dtype) : scalar_type(options.dtype);
-    const at::Tensor base = parameters[i].value();
-    const at::Tensor merged = adapter.merged(static_cast<std::int64_t>(i), base);
-    if (merged.defined()) ++report.changed;
-    tensors.emplace_back(parameters[i].name, (merged.defined() ? merged : base).detach().to(type));
-    elements[type] += tensors.back().second.numel();
-    report.bytes += tensors.back().second.nbytes();
+  MergeReport write(const ModelFiles& files, const std::filesystem::path& output) const {
+    ModelFolder folder(files, output, plan_, stored_);
+    MergeReport report;
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      const auto index = static_cast<std::int64_t>(order_[i]);
+      const at::Tensor base = model_.parameters().value(index), merged = adapter_.merged(index, base);
+      if (merged.defined()) ++report.changed;
+      const at::Tensor values = laid_out(plan_[i], (merged.defined() ? merged : base).detach());
+      folder.write({static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()});
+      model_.parameters().residency().release({index});
+    }
+    report.tensors = plan_.size();
+    report.bytes = bytes_of(plan_);
+    report.no_tokenizer = folder.finish();
+    return report;
   }
-  report.tensors = tensors.size();
 
-  const auto most = std::max_element(elements.begin(), elements.end(), [](const auto& a, const auto& b) {
-                      return a.second < b.second;
-                    })->first;
-  config["torch_dtype"] = most == at::kFloat ? "float32" : most == at::kHalf ? "float16" : "bfloat16";
-  config.erase("dtype");
-  write_tensors(folder.path() / "model.safetensors", tensors, {{"format", "pt"}});
-  report.no_tokenizer = write_tokenizer(files, path, folder.path());
-  write_file(folder.path() / "config.json", config.dump(2) + "\n");
-  folder.commit();
-  return report;
-}
+ private:
+  TensorPlan planned(std::size_t index, DType type) const {
+    const Parameter& parameter = model_.parameters().all()[index];
+    TensorPlan tensor{parameter.name, type, parameter.store->shape()};
+    if (turned_.contains(tensor.name)) std::ranges::reverse(tensor.shape);
+    return tensor;
+  }
+
+  at::Tensor laid_out(const TensorPlan& tensor, const at::Tensor& values) const {
+    const at::Tensor turned = turned_.contains(tensor.name) ? values.t() : values;
+    return turned.to(scalar_type(tensor.dtype)).cpu().contiguous();
+  }
+
+  const Model& model_;
+  const Adapter& adapter_;
+  std::set<std::string> turned_;
+  std::vector<std::size_t> order_;  // parameters, as they are written
+  std::vector<const TensorInfo*> stored_;
+  std::vector<TensorPlan> plan_;
+};
 
 }  // namespace
 
 MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
                          const std::filesystem::path& output, const MergeOptions& options) {
-  return write(model, open_model_files(path), path, adapter, output, options);
+  const ModelFiles files = open_model_files(path);
+  return FolderMerge(model, files, adapter, options.dtype).write(files, output);
 }
 
 MergeReport merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
                   const std::filesystem::path& output, const MergeOptions& options) {
   if (output.extension() == ".gguf") return merge_gguf(model_path, adapter_path, output, options);
   refuse_occupied(output);
-  if (!options.dtype.empty()) scalar_type(options.dtype);  // a slip is told before anything is read
+  if (!options.dtype.empty()) folder_type(options.dtype);  // a slip is told before anything is read
   const WeightFormat weights = weight_format(options.weights);
   const ModelFiles files = open_model_files(model_path);
-  config_of(files);
+  folder_config(files);
   // What blocks hold is exact in fp32 alone.
   const at::ScalarType dtype = weights == WeightFormat::Dense ? lossless_dtype(*files.weights) : at::kFloat;
   const auto model = load_model(model_path.string(), {dtype, compute_device(), weights});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
-  MergeReport report = write(*model, files, model_path, *loaded.adapter, output, options);
+  MergeReport report = FolderMerge(*model, files, *loaded.adapter, options.dtype).write(files, output);
   report.method = loaded.method;
   return report;
 }

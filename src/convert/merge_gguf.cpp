@@ -13,19 +13,14 @@
 #include "adapters/core/gguf_lora.h"
 #include "adapters/core/peft.h"
 #include "base/error.h"
-#include "base/suggest.h"
 #include "checkpoint/gguf.h"
 #include "checkpoint/writer.h"
 #include "config/gguf_names.h"
+#include "convert/stored_type.h"
 #include "nn/compute_dtype.h"
 
 namespace graft {
 namespace {
-
-const std::map<std::string, DType> kTypes = {
-    {"float32", DType::F32}, {"float16", DType::F16}, {"bfloat16", DType::BF16}, {"q8_0", DType::Q8_0},
-    {"q4_0", DType::Q4_0},   {"q4_1", DType::Q4_1},   {"q5_0", DType::Q5_0},     {"q5_1", DType::Q5_1},
-    {"q4_k", DType::Q4_K},   {"q5_k", DType::Q5_K},   {"q6_k", DType::Q6_K}};
 
 at::Tensor float_of(const TensorInfo& info, DType type, const std::vector<std::byte>& bytes) {
   at::Tensor values = at::empty(info.shape, at::kFloat);
@@ -200,18 +195,11 @@ ModelOptions options_for(const ModelFiles& files) {
 
 }  // namespace
 
-DType merged_dtype(const std::string& text) {
-  if (const auto found = kTypes.find(text); found != kTypes.end()) return found->second;
-  std::vector<std::string> known;
-  for (const auto& [type, dtype] : kTypes) known.push_back(type);
-  fail(Category::InvalidArgument, "dtype", "'{}' is not known{}", text, did_you_mean(text, known));
-}
-
 MergeReport merge_gguf(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
                        const std::filesystem::path& output, const MergeOptions& options) {
   if (std::filesystem::exists(output))
     fail(Category::InvalidArgument, output.string(), "is there already; choose another name");
-  const auto wanted = options.dtype.empty() ? std::nullopt : std::optional(merged_dtype(options.dtype));
+  const auto wanted = options.dtype.empty() ? std::nullopt : std::optional(stored_type(options.dtype));
   const WeightFormat weights = weight_format(options.weights);
   if (weights == WeightFormat::Q8_0 || weights == WeightFormat::Q4_0)
     fail(Category::Unsupported, "weights",

@@ -2,16 +2,10 @@
 #pragma once
 
 #include <filesystem>
-#include <string>
 
-#include "checkpoint/source.h"
 #include "convert/merge.h"
 
 namespace graft {
-
-/// The stored type of "float32", "float16", "bfloat16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k".
-/// Throws InvalidArgument with the nearest.
-DType merged_dtype(const std::string& name);
 
 /// Writes `output`, a GGUF file: metadata (tokenizer included), order, names and types of `model`'s file, and the bytes
 /// of every tensor that the adapter leaves alone. Changed ones are merged in fp32 and rounded to their own type, or

@@ -8,6 +8,7 @@
 
 #include "adapters/core/peft.h"
 #include "checkpoint/fixture_test.h"
+#include "checkpoint/writer.h"
 #include "convert/merged_weights.h"
 
 namespace graft {
@@ -69,6 +70,35 @@ TEST_F(Merge, MergedEqualsAdapted) {
     }
   }
   EXPECT_GE(cases, 6);
+}
+
+// The tensors of each file of the base together, as whoever reads a few of them expects.
+TEST_F(Merge, KeepsTheFilesOfABaseThatHasSeveral) {
+  const Folder folder;
+  const auto whole = goldens() / "llama/model", base = folder.path() / "base",
+             adapter = goldens() / "llama/ia3/adapter";
+  const auto source = open_checkpoint(whole / "model.safetensors");
+  std::vector<TensorPlan> plan;
+  Sharding sharding;
+  sharding.most_bytes = fs::file_size(whole / "model.safetensors") / 3;
+  for (const TensorInfo& info : source->tensors()) plan.push_back(plan_of(info));
+  const auto writer = write_safetensors_folder(base, plan, sharding);
+  for (const TensorInfo& info : source->tensors()) writer->write(source->bytes(info));
+  writer->finish();
+  fs::copy_file(whole / "config.json", base / "config.json");
+  const MergeReport report = merge(base, adapter, folder.path() / "merged");
+  const auto before = open_checkpoint(base), after = open_checkpoint(folder.path() / "merged");
+  ASSERT_GT(before->files().size(), 1u);
+  EXPECT_EQ(after->files().size(), before->files().size());
+  EXPECT_EQ(after->tensors().size(), report.tensors);
+  for (const TensorInfo& info : after->tensors()) {
+    EXPECT_EQ(after->files()[info.file].filename().string(),
+              before->files()[before->at(info.name).file].filename().string())
+        << info.name;
+  }
+  merge(whole, adapter, folder.path() / "one");
+  EXPECT_TRUE(fs::exists(folder.path() / "one/model.safetensors"));
+  EXPECT_EQ(content_hash(*after), content_hash(*open_checkpoint(folder.path() / "one")));
 }
 
 TEST_F(Merge, RefusesAnOccupiedFolder) {

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,25 @@
 #include "text/pipeline.h"
 
 namespace graft::text {
+
+/// A SentencePiece vocabulary as its file or a GGUF describes it. Types: 1 normal, 2 unknown, 3 control, 4
+/// user-defined, 5 unused, 6 byte.
+struct SentencePieceVocabulary {
+  std::vector<std::string> pieces;
+  std::vector<double> scores;
+  std::vector<int> types;
+  bool bpe = false;
+  bool byte_fallback = false;
+  std::optional<TokenId> unk;
+  SentencePieceNormalization normalization;
+  std::string unk_surface = " \xE2\x81\x87 ";
+};
+
+/// The file that says most of the tokenizer of a folder, or `path` itself where it is a file. Throws NotFound.
+std::filesystem::path tokenizer_file(const std::filesystem::path& path);
+
+/// Any of the files that open_tokenizer reads, with what lies beside it. Throws as open_tokenizer.
+PipelineSpec spec_of_model(const std::filesystem::path& file);
 
 /// Hugging Face's tokenizers format.
 PipelineSpec spec_of_tokenizer_json(const Json& file, const std::string& context);
@@ -30,6 +50,9 @@ bool gguf_ignores_merges(const std::string& name);
 
 /// A raw SentencePiece model, cut as SentencePiece cuts it. `config` may be null.
 PipelineSpec spec_of_sentencepiece(std::string_view model, const Json& config, const std::string& context);
+
+/// The vocabulary of a raw SentencePiece model. Throws Corruption, Unsupported.
+SentencePieceVocabulary sentencepiece_of_model(std::string_view model, const std::string& context);
 
 /// ByT5's byte tokens: a byte is its number and 3, sentinels follow. `config` (tokenizer_config.json, or config.json
 /// where that alone names the class) lists or counts them; 125 where it does neither.
@@ -51,18 +74,7 @@ void set_bpe(PipelineSpec& spec, const std::vector<std::pair<std::string, std::s
 /// Splits "left right". Throws Corruption.
 std::pair<std::string, std::string> split_merge(const std::string& line, const std::string& context);
 
-/// A SentencePiece vocabulary as its file or a GGUF describes it. Types: 1 normal, 2 unknown, 3 control, 4
-/// user-defined, 5 unused, 6 byte.
-struct SentencePieceVocabulary {
-  std::vector<std::string> pieces;
-  std::vector<double> scores;
-  std::vector<int> types;
-  bool bpe = false;
-  bool byte_fallback = false;
-  std::optional<TokenId> unk;
-  SentencePieceNormalization normalization;
-  std::string unk_surface = " \xE2\x81\x87 ";
-};
+/// Makes it the model of a pipeline. Throws Corruption for scores and types that do not fit the pieces.
 void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, const std::string& context);
 
 /// That of a GGUF file whose tokenizer.ggml.model is "llama" (BPE) or "t5" (unigram).

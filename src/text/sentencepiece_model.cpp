@@ -237,6 +237,10 @@ void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, c
   spec.model = std::make_unique<Unigram>(spec.vocabulary, std::move(vocabulary.scores), std::move(options), context);
 }
 
+SentencePieceVocabulary sentencepiece_of_model(std::string_view model, const std::string& context) {
+  return read_model(model, context).vocabulary;
+}
+
 PipelineSpec spec_of_sentencepiece(std::string_view bytes, const Json& config, const std::string& context) {
   ModelFile file = read_model(bytes, context);
   const auto size = static_cast<std::int64_t>(file.vocabulary.pieces.size());

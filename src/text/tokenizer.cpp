@@ -121,24 +121,29 @@ void apply_config(PipelineSpec& spec, const Json& config, const std::string& con
   if (const Json* source = find_field(config, "chat_template", context)) spec.chat_template = chat_template_of(*source);
 }
 
-}  // namespace text
-
-std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path) {
-  namespace fs = std::filesystem;
+fs::path tokenizer_file(const fs::path& path) {
   if (!fs::exists(path)) fail(Category::NotFound, path.string(), "no such file or folder");
-  const fs::path file = fs::is_directory(path) ? text::file_in_folder(path) : path;
+  return fs::is_directory(path) ? file_in_folder(path) : path;
+}
+
+PipelineSpec spec_of_model(const fs::path& file) {
   const fs::path folder = file.parent_path();
   const fs::path config_path = folder / "tokenizer_config.json";
   const fs::path map_path = folder / "special_tokens_map.json";
-  const text::Json config = text::read_json_if_present(config_path);
-  text::PipelineSpec spec = text::spec_of_file(file, config);
+  const Json config = read_json_if_present(config_path);
+  PipelineSpec spec = spec_of_file(file, config);
   // A GGUF file says all of it itself.
-  if (file.extension() != ".gguf") {
-    text::apply_config(spec, text::read_json_if_present(map_path), map_path.string());
-    text::apply_config(spec, config, config_path.string());
-    if (fs::exists(folder / "chat_template.jinja")) spec.chat_template = read_file(folder / "chat_template.jinja");
-  }
-  return std::make_shared<text::Pipeline>(std::move(spec));
+  if (file.extension() == ".gguf") return spec;
+  apply_config(spec, read_json_if_present(map_path), map_path.string());
+  apply_config(spec, config, config_path.string());
+  if (fs::exists(folder / "chat_template.jinja")) spec.chat_template = read_file(folder / "chat_template.jinja");
+  return spec;
+}
+
+}  // namespace text
+
+std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path) {
+  return std::make_shared<text::Pipeline>(text::spec_of_model(text::tokenizer_file(path)));
 }
 
 }  // namespace graft

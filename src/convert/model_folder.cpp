@@ -1,0 +1,115 @@
+#include "convert/model_folder.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "convert/hf_config.h"
+#include "text/hugging_face_tokenizer.h"
+
+namespace graft {
+namespace {
+
+constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
+                                           "tokenizer_config.json",
+                                           "special_tokens_map.json",
+                                           "added_tokens.json",
+                                           "vocab.json",
+                                           "merges.txt",
+                                           "spiece.model",
+                                           "tokenizer.model",
+                                           "chat_template.jinja",
+                                           "generation_config.json"};
+
+bool copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
+  bool copied = false;
+  if (!std::filesystem::is_directory(from)) return copied;
+  for (const char* name : kTokenizerFiles) {
+    if (!std::filesystem::exists(from / name)) continue;
+    write_file(to / name, read_file(from / name));
+    copied = true;
+  }
+  return copied;
+}
+
+// Returns why there is none.
+std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path& to) {
+  if (copy_tokenizer(files.path, to)) return "";
+  if (files.weights->format() != "gguf") return files.path.string() + " holds none";
+  try {
+    const TokenizerFiles tokenizer = hugging_face_tokenizer(files.weights->files().front());
+    if (tokenizer.sentencepiece.empty()) {
+      write_file(to / "tokenizer.json", tokenizer.tokenizer.dump() + "\n");
+    } else {
+      write_file(to / "tokenizer.model", tokenizer.sentencepiece);
+    }
+    write_file(to / "tokenizer_config.json", tokenizer.config.dump(2) + "\n");
+    return "";
+  } catch (const Error& error) {
+    if (error.category() != Category::Unsupported) throw;
+    return error.what();
+  }
+}
+
+std::int64_t elements_of(const TensorPlan& tensor) {
+  return std::accumulate(tensor.shape.begin(), tensor.shape.end(), std::int64_t{1}, std::multiplies<>());
+}
+
+// As config.json calls the type of most values.
+const char* main_type(const std::vector<TensorPlan>& plan) {
+  std::map<DType, std::int64_t> elements;
+  for (const TensorPlan& tensor : plan) elements[tensor.dtype] += elements_of(tensor);
+  const auto most = std::max_element(elements.begin(), elements.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most == elements.end() || most->first == DType::F32) return "float32";
+  return most->first == DType::F16 ? "float16" : "bfloat16";
+}
+
+Sharding sharding_of(const TensorSource& source, const std::vector<const TensorInfo*>& stored) {
+  Sharding sharding;
+  // The parts of a GGUF file are cut for other types.
+  if (source.format() == "gguf" || source.files().size() < 2) return sharding;
+  for (const TensorInfo* info : stored) sharding.files.push_back(info->file);
+  return sharding;
+}
+
+}  // namespace
+
+nlohmann::json folder_config(const ModelFiles& files) {
+  if (files.weights->format() == "gguf") return hf_config(files.config, files.path.string());
+  return files.config.raw;
+}
+
+std::vector<std::size_t> file_by_file(const std::vector<const TensorInfo*>& stored) {
+  std::vector<std::size_t> order(stored.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return stored[a]->file < stored[b]->file; });
+  return order;
+}
+
+ModelFolder::ModelFolder(const ModelFiles& files, const std::filesystem::path& output,
+                         const std::vector<TensorPlan>& plan, const std::vector<const TensorInfo*>& stored)
+    : files_(files), folder_(output), config_(folder_config(files)) {
+  config_["torch_dtype"] = main_type(plan);
+  config_.erase("dtype");
+  writer_ = write_safetensors_folder(folder_.path(), plan, sharding_of(*files.weights, stored), {{"format", "pt"}});
+}
+
+std::string ModelFolder::finish() {
+  writer_->finish();
+  std::string no_tokenizer = write_tokenizer(files_, folder_.path());
+  write_file(folder_.path() / "config.json", config_.dump(2) + "\n");
+  folder_.commit();
+  return no_tokenizer;
+}
+
+std::uint64_t bytes_of(const std::vector<TensorPlan>& plan) {
+  std::uint64_t bytes = 0;
+  for (const TensorPlan& tensor : plan)
+    bytes += static_cast<std::uint64_t>(elements_of(tensor) / block_elements(tensor.dtype) * block_bytes(tensor.dtype));
+  return bytes;
+}
+
+}  // namespace graft
