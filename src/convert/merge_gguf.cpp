@@ -150,7 +150,13 @@ class GgufMerge {
     for (std::size_t i = 0; i < base_->tensors().size(); ++i) {
       const TensorInfo& info = base_->tensors()[i];
       plan.push_back(plan_of(info));
-      if (!wanted || info.shape.size() != 2 || !merged_of(i).defined()) continue;
+      const bool other_type = wanted && info.shape.size() == 2;
+      if ((!other_type && is_writable(info.dtype)) || !merged_of(i).defined()) continue;
+      if (!other_type)
+        fail(Category::Unsupported, info.name,
+             "is stored as {}, which graft reads and does not write; give what the adapter changes another type: "
+             "--dtype q4_k",
+             name(info.dtype));
       if (info.shape.back() % block_elements(*wanted) != 0)
         fail(Category::InvalidArgument, "dtype",
              "rows of {} values ({}) are no whole blocks of {}, which {} has; choose {}", info.shape.back(), info.name,
