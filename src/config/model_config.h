@@ -21,7 +21,7 @@ enum class NormWeight { Rounded, Wide, WidePlusOne };
 /// RMSNorm of queries and keys: none, over each head (Qwen3, Gemma 3), over all heads as one vector (OLMo 2).
 enum class QkNorm { None, Head, AllHeads };
 
-enum class RopeScaling { None, Linear, Dynamic, Yarn, Llama3, Factors };
+enum class RopeScaling { None, Linear, Dynamic, Yarn, Llama3, Factors, LongRope };
 
 /// Rotary position embedding. Values that a kind of scaling does not use keep their defaults.
 struct RopeConfig {
@@ -30,14 +30,16 @@ struct RopeConfig {
   double factor = 1.0;                     ///< how many times longer the context became
   double low_freq_factor = 1.0;            ///< Llama3
   double high_freq_factor = 4.0;           ///< Llama3
-  std::int64_t original_max_position = 0;  ///< Dynamic, Yarn, Llama3: context length before the extension
-  double attention_factor = 1.0;  ///< Yarn: cosine and sine are multiplied by it (inferred where the file has none)
-  double beta_fast = 32.0;        ///< Yarn
-  double beta_slow = 1.0;         ///< Yarn
-  bool truncate = true;           ///< Yarn: correction range rounded to whole dimensions
-  std::vector<float>
-      factors;  ///< Factors (GGUF's rope_freqs.weight, [D/2]): each inverse frequency is divided by its own
-  std::int64_t dimensions = 0;  ///< rotated dimensions of a head: head_dim but for partial rotation
+  std::int64_t original_max_position = 0;  ///< all but Linear and Factors: context length before the extension
+  /// Yarn, LongRope: cosine and sine are multiplied by it (inferred where the file has none).
+  double attention_factor = 1.0;
+  double beta_fast = 32.0;  ///< Yarn
+  double beta_slow = 1.0;   ///< Yarn
+  bool truncate = true;     ///< Yarn: correction range rounded to whole dimensions
+  /// Factors (GGUF's rope_freqs.weight), LongRope, [D/2]: each inverse frequency is divided by its own.
+  std::vector<float> factors;
+  std::vector<float> long_factors;  ///< LongRope: the same in texts beyond original_max_position
+  std::int64_t dimensions = 0;      ///< rotated dimensions of a head: head_dim but for partial rotation
 };
 
 struct ModelConfig {
