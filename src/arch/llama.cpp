@@ -44,7 +44,10 @@ class Llama : public Model {
     embedding_ = loader.take_matrix("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
     for (std::int64_t l = 0; l < config.layers; ++l) layers_.push_back(load_layer(loader, l));
     norm_ = take_norm(loader, "model.norm", config.hidden_size, false);
-    loader.ignore("rotary_emb.inv_freq");  // from GGUF's rope_freqs it is already in the configuration
+    loader.ignore("rotary_emb.inv_freq");
+    // What GGUF has as tensors of the rotation is already in the configuration.
+    for (const char* factors : {"rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight"})
+      loader.ignore(factors);
     if (config.tie_embeddings) {
       loader.ignore("lm_head.weight");
       head_ = embedding_;
