@@ -8,6 +8,7 @@
 #include "config/gguf_families.h"
 #include "config/gguf_names.h"
 #include "config/model_config.h"
+#include "config/text_part.h"
 
 namespace graft {
 namespace {
@@ -133,7 +134,9 @@ std::vector<std::int64_t> unpermute_rows(std::int64_t rows, std::int64_t heads) 
 
 ModelFiles open_model_files(const std::filesystem::path& path) {
   if (std::filesystem::exists(path / "config.json")) {
-    return {path, read_model_config(path), open_checkpoint(path)};
+    ModelFiles files{path, read_model_config(path), open_checkpoint(path)};
+    if (files.config.text_part) files.weights = text_tensors(std::move(files.weights), files.left_out);
+    return files;
   }
   std::unique_ptr<TensorSource> source = open_checkpoint(path);
   if (source->format() != "gguf") {

@@ -170,7 +170,6 @@ TEST(LlamaConfig, RefusesByFieldWhatItDoesNotCompute) {
                with("gemma3_text", "use_bidirectional_attention", true));
   expect_error(Category::InvalidArgument, "'query_pre_attn_scalar'", with("gemma2", "query_pre_attn_scalar", 0));
   expect_error(Category::InvalidArgument, "'final_logit_softcapping'", with("gemma2", "final_logit_softcapping", -1));
-  expect_error(Category::Unsupported, "'gemma3' reads images", with("gemma3", "vocab_size", 100));
 }
 
 }  // namespace

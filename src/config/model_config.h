@@ -91,8 +91,10 @@ struct ModelConfig {
 
   /// Rows of q and k are stored in GGUF's order for llama; unpermute_rows says where each row is.
   bool rope_interleaved = false;
-  std::string dtype;   ///< as the file says ("bfloat16"), empty where it does not
-  nlohmann::json raw;  ///< config.json, or GGUF metadata without the tokenizer's arrays
+  bool text_part = false;  ///< of a checkpoint that reads images too, whose other tensors have no place
+  std::string dtype;       ///< as the file says ("bfloat16"), empty where it does not
+  nlohmann::json raw;      ///< config.json (of the text part: as it would stand alone), or GGUF metadata without the
+                           ///< tokenizer's arrays
 
   bool encoder_decoder() const { return decoder_layers > 0; }
   bool windowed(std::int64_t layer) const {
@@ -125,10 +127,12 @@ struct ModelFiles {
   std::filesystem::path path;
   ModelConfig config;
   std::unique_ptr<TensorSource> weights;
+  std::size_t left_out = 0;  ///< tensors of the checkpoint that belong to a part which reads images
 };
 
 /// Opens a Hugging Face folder or a GGUF file (or a folder that holds just one). GGUF tensors appear under their
-/// Hugging Face names; their bytes stay as stored (see ModelConfig::rope_interleaved and transposed_linears). Throws as
+/// Hugging Face names; their bytes stay as stored (see ModelConfig::rope_interleaved and transposed_linears), but for
+/// Gemma's norms, which are counted from one again. Of a multimodal Gemma 3 the text model alone is there. Throws as
 /// open_checkpoint and read_model_config do.
 ModelFiles open_model_files(const std::filesystem::path& path);
 
