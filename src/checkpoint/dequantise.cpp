@@ -145,6 +145,54 @@ void q6_k(const Byte* block, float* out) {
   }
 }
 
+// Row `row` of 32 values of a K type has its two-bit codes in bytes that it shares with three other rows.
+int two_bits(const Byte* codes, int row, int i) {
+  return (codes[row / 4 * 32 + i] >> (row % 4 * 2)) & 3;
+}
+
+// Sixteen groups of 16, each with four bits of a scale and four of a minimum.
+void q2_k(const Byte* block, float* out) {
+  const float d = half_at(block + 80), dmin = half_at(block + 82);
+  for (int row = 0; row < 8; ++row) {
+    for (int i = 0; i < 32; ++i) {
+      const Byte packed = block[row * 2 + i / 16];
+      const float scale = d * static_cast<float>(packed & 15), minimum = dmin * static_cast<float>(packed >> 4);
+      out[row * 32 + i] = scale * static_cast<float>(two_bits(block + 16, row, i)) - minimum;
+    }
+  }
+}
+
+// Sixteen signed 6-bit scales in 12 bytes: the low four bits of the first eight in the low nibbles of bytes 0..7, those
+// of the others in the high ones, the upper two bits of each in bytes 8..11.
+int q3_k_scale(const Byte* packed, int group) {
+  const int low = (packed[group % 8] >> (group / 8 * 4)) & 15, high = (packed[8 + group % 4] >> (group / 4 * 2)) & 3;
+  return (low | (high << 4)) - 32;
+}
+
+// The third bit of a code is bit `row` of the byte that its place in all rows shares.
+void q3_k(const Byte* block, float* out) {
+  const float d = half_at(block + 108);
+  for (int row = 0; row < 8; ++row) {
+    for (int i = 0; i < 32; ++i) {
+      const float scale = d * static_cast<float>(q3_k_scale(block + 96, row * 2 + i / 16));
+      const int q = (two_bits(block + 32, row, i) | (((block[i] >> row) & 1) << 2)) - 4;
+      out[row * 32 + i] = scale * static_cast<float>(q);
+    }
+  }
+}
+
+// What the codes of IQ4_NL stand for: closer together around 0.
+constexpr std::array<std::int8_t, 16> kIq4Nl = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                1,    13,   25,  38,  53,  69,  89,  113};
+
+void iq4_nl(const Byte* block, float* out) {
+  const float d = half_at(block);
+  for (std::size_t i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(kIq4Nl[block[2 + i] & 15]);
+    out[i + 16] = d * static_cast<float>(kIq4Nl[block[2 + i] >> 4]);
+  }
+}
+
 template <std::int64_t kElements, std::int64_t kBytes, void (*block)(const Byte*, float*)>
 void blocks(const Byte* in, float* out, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) block(in + i * kBytes, out + i * kElements);
@@ -205,6 +253,12 @@ BlockConverters block_converters(DType dtype) {
       return of_blocks<256, 176, q5_k>();
     case DType::Q6_K:
       return of_blocks<256, 210, q6_k>();
+    case DType::Q2_K:
+      return of_blocks<256, 84, q2_k>();
+    case DType::Q3_K:
+      return of_blocks<256, 110, q3_k>();
+    case DType::IQ4_NL:
+      return of_blocks<32, 18, iq4_nl>();
     default:
       fail(Category::Unsupported, "", "a tensor of type {} has no blocks", name(dtype));
   }
@@ -245,6 +299,19 @@ const Byte* data_of(std::span<const std::byte> bytes) {
   return reinterpret_cast<const Byte*>(bytes.data());
 }
 
+void q2_k_scales(const Byte* block, float* scales, float* minima) {
+  const float d = half_at(block + 80), dmin = half_at(block + 82);
+  for (int group = 0; group < 16; ++group) {
+    scales[group] = d * static_cast<float>(block[group] & 15);
+    minima[group] = -(dmin * static_cast<float>(block[group] >> 4));
+  }
+}
+
+void q3_k_scales(const Byte* block, float* scales) {
+  for (int group = 0; group < 16; ++group)
+    scales[group] = half_at(block + 108) * static_cast<float>(q3_k_scale(block + 96, group));
+}
+
 // Eight groups of a block of Q4_K or Q5_K.
 void k_scales(const Byte* block, float* scales, float* minima) {
   const float d = half_at(block), dmin = half_at(block + 2);
@@ -280,6 +347,12 @@ BlockCodes block_codes(DType dtype) {
       return {8, 32, 0, true, false};
     case DType::Q6_K:
       return {8, 16, 32, false, false};
+    case DType::Q2_K:
+      return {8, 16, 0, true, false};
+    case DType::Q3_K:
+      return {8, 16, 4, false, false};
+    case DType::IQ4_NL:
+      return {8, 32, 127, false, true};
     default:
       fail(Category::Unsupported, "", "a tensor of type {} has no blocks", name(dtype));
   }
@@ -298,6 +371,10 @@ void block_scales(DType dtype, std::span<const std::byte> blocks, std::span<floa
     float* minimum = codes.minima ? minima.data() + i * groups : nullptr;
     if (dtype == DType::Q6_K) {
       q6_k_scales(block, scale);
+    } else if (dtype == DType::Q2_K) {
+      q2_k_scales(block, scale, minimum);
+    } else if (dtype == DType::Q3_K) {
+      q3_k_scales(block, scale);
     } else if (groups > 1) {
       k_scales(block, scale, minimum);
     } else {

@@ -25,10 +25,11 @@ struct TypeNumber {
   DType dtype;
 };
 
-constexpr TypeNumber kTypes[] = {{0, DType::F32},   {1, DType::F16},   {2, DType::Q4_0}, {3, DType::Q4_1},
-                                 {6, DType::Q5_0},  {7, DType::Q5_1},  {8, DType::Q8_0}, {12, DType::Q4_K},
-                                 {13, DType::Q5_K}, {14, DType::Q6_K}, {24, DType::I8},  {25, DType::I16},
-                                 {26, DType::I32},  {27, DType::I64},  {28, DType::F64}, {30, DType::BF16}};
+constexpr TypeNumber kTypes[] = {{0, DType::F32},     {1, DType::F16},   {2, DType::Q4_0},  {3, DType::Q4_1},
+                                 {6, DType::Q5_0},    {7, DType::Q5_1},  {8, DType::Q8_0},  {10, DType::Q2_K},
+                                 {11, DType::Q3_K},   {12, DType::Q4_K}, {13, DType::Q5_K}, {14, DType::Q6_K},
+                                 {20, DType::IQ4_NL}, {24, DType::I8},   {25, DType::I16},  {26, DType::I32},
+                                 {27, DType::I64},    {28, DType::F64},  {30, DType::BF16}};
 
 // Reads forward through the file; never past its end.
 class Cursor {
@@ -237,8 +238,8 @@ class Gguf : public TensorSource {
       if (type.number == number) return type.dtype;
     }
     fail(Category::Unsupported, where_,
-         "tensor '{}' has the GGML type {}; graft reads F32 F16 BF16 F64 I8 I16 I32 I64 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K "
-         "Q5_K Q6_K",
+         "tensor '{}' has the GGML type {}; graft reads F32 F16 BF16 F64 I8 I16 I32 I64 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K "
+         "Q3_K Q4_K Q5_K Q6_K IQ4_NL",
          printable(tensor), number);
   }
 

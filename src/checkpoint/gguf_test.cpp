@@ -41,18 +41,8 @@ std::string padded(std::string file, std::size_t data) {
   return file;
 }
 
-// SHA-256 of the fp32 values that the `gguf` Python package 0.19 gives for the random blocks in types.gguf.
-TEST(Gguf, DequantisesAsTheReferenceBitForBit) {
-  const std::vector<std::pair<std::string, std::string>> expected = {
-      {"q8_0", "a7d627869b0b5788e7328c6d8311cb1029e001fdafd69e5eeb88acd35f8821a9"},
-      {"q4_0", "391c637d2273997c490c4fb12a1be7eec67427ee55a24350570d07b6f17eb546"},
-      {"q4_1", "311d88a234ec098d84421897a51755c63e03c5cfeaa143741dae61ec12055ee9"},
-      {"q5_0", "fee5ea67591f924715d8031be299a0fa91346d2d497aa8bfd9e35a02350fcf5e"},
-      {"q5_1", "75dbcfc40881a06519afcb4772d7271c9dd2787b8f10800fbfcf6e2ba82b7390"},
-      {"q4_k", "534df3109775bb48561e4c60fdd152d2f08f302eb804051c0de35898e76e5e53"},
-      {"q5_k", "2ec1efc0f7ddbca7456212cd6d068a4d247a154afcc573f3a60d71c911424fff"},
-      {"q6_k", "aa3aaed2f0fb91290d363d94b04f8e417ebaf09bd3ee2cdc3f8487979d3213a6"}};
-  const auto source = open_checkpoint(testing::seed("gguf_fuzz/types.gguf"));
+void expect_values(const std::string& file, const std::vector<std::pair<std::string, std::string>>& expected) {
+  const auto source = open_checkpoint(testing::seed("gguf_fuzz/" + file));
   for (const auto& [name, hash] : expected) {
     const TensorInfo& info = source->at(name);
     std::vector<float> values(static_cast<std::size_t>(info.elements()));
@@ -61,6 +51,21 @@ TEST(Gguf, DequantisesAsTheReferenceBitForBit) {
     digest.update(std::as_bytes(std::span(values)));
     EXPECT_EQ(digest.finish(), hash) << name;
   }
+}
+
+// SHA-256 of the fp32 values that the `gguf` Python package 0.19 gives for the random blocks in these files.
+TEST(Gguf, DequantisesAsTheReferenceBitForBit) {
+  expect_values("types.gguf", {{"q8_0", "a7d627869b0b5788e7328c6d8311cb1029e001fdafd69e5eeb88acd35f8821a9"},
+                               {"q4_0", "391c637d2273997c490c4fb12a1be7eec67427ee55a24350570d07b6f17eb546"},
+                               {"q4_1", "311d88a234ec098d84421897a51755c63e03c5cfeaa143741dae61ec12055ee9"},
+                               {"q5_0", "fee5ea67591f924715d8031be299a0fa91346d2d497aa8bfd9e35a02350fcf5e"},
+                               {"q5_1", "75dbcfc40881a06519afcb4772d7271c9dd2787b8f10800fbfcf6e2ba82b7390"},
+                               {"q4_k", "534df3109775bb48561e4c60fdd152d2f08f302eb804051c0de35898e76e5e53"},
+                               {"q5_k", "2ec1efc0f7ddbca7456212cd6d068a4d247a154afcc573f3a60d71c911424fff"},
+                               {"q6_k", "aa3aaed2f0fb91290d363d94b04f8e417ebaf09bd3ee2cdc3f8487979d3213a6"}});
+  expect_values("low_bits.gguf", {{"q2_k", "a0e0c46f3aa7d927c0412c52d786abe004899d3c80eaa8d4448749aa4c03b56e"},
+                                  {"q3_k", "d256c4508b4b74a8b616847c0cfba787d7413f45f91354204e62d5ab9081d3fb"},
+                                  {"iq4_nl", "bb7ea1457e79662920fde3d918bec634a3f17308def541f08f4c2884e62db802"}});
 }
 
 TEST(Gguf, ThreadsDoNotChangeTheValues) {

@@ -118,6 +118,8 @@ BlockQuantiser quantiser(DType dtype) {
     case DType::Q6_K:
       return quantise_q6_k;
     default:
+      if (is_quantised(dtype))
+        fail(Category::Unsupported, "", "{} is read and not written; choose another type, such as Q4_K", name(dtype));
       fail(Category::Unsupported, "", "values cannot be quantised to {}, which has no blocks", name(dtype));
   }
 }
@@ -146,6 +148,22 @@ void quantise(DType dtype, std::span<const float> values, std::span<std::byte> b
              size = static_cast<std::size_t>(block_bytes(dtype));
   auto* out = reinterpret_cast<Byte*>(blocks.data());
   for (std::size_t i = 0; i < values.size() / elements; ++i) one(values.data() + i * elements, out + i * size);
+}
+
+bool is_writable(DType dtype) {
+  switch (dtype) {
+    case DType::F64:
+    case DType::F32:
+    case DType::F16:
+    case DType::BF16:
+      return true;
+    case DType::Q2_K:
+    case DType::Q3_K:
+    case DType::IQ4_NL:
+      return false;
+    default:
+      return is_quantised(dtype);
+  }
 }
 
 void from_float(DType dtype, std::span<const float> values, std::span<std::byte> out) {

@@ -260,6 +260,29 @@ TEST(Dequantise, ScalesAndMinimaGiveTheValues) {
   expect_error(Category::Unsupported, "F32", [] { block_codes(DType::F32); });
 }
 
+// Types that are read and not written: random blocks of a file, among them scales of zero.
+TEST(Dequantise, ScalesAndMinimaGiveTheValuesOfFilesToo) {
+  const auto source = open_checkpoint(testing::seed("gguf_fuzz/low_bits.gguf"));
+  for (const TensorInfo& info : source->tensors()) {
+    SCOPED_TRACE(info.name);
+    EXPECT_FALSE(is_writable(info.dtype));
+    const BlockCodes codes = block_codes(info.dtype);
+    const auto group = static_cast<std::size_t>(codes.group), count = static_cast<std::size_t>(info.elements());
+    std::vector<float> values(count), scales(count / group), minima(codes.minima ? scales.size() : 0);
+    dequantise(info.dtype, source->bytes(info), values);
+    block_scales(info.dtype, source->bytes(info), scales, minima);
+    for (std::size_t i = 0; i < count; ++i) {
+      const float scale = scales[i / group], minimum = codes.minima ? minima[i / group] : 0;
+      const float code = scale == 0 ? 0 : std::nearbyint((values[i] - minimum) / scale);
+      ASSERT_EQ(scale * code + minimum, values[i]) << i;
+      const int place = static_cast<int>(code) + codes.offset;
+      ASSERT_TRUE(place >= 0 && place < 1 << codes.bits) << i << ": " << place;
+    }
+    std::vector<std::byte> blocks(static_cast<std::size_t>(info.bytes));
+    expect_error(Category::Unsupported, "is read and not written", [&] { quantise(info.dtype, values, blocks); });
+  }
+}
+
 TEST(Dequantise, RefusesPlainTypes) {
   std::vector<std::byte> bytes(64);
   std::vector<float> values(16);

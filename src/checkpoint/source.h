@@ -37,7 +37,10 @@ enum class DType {
   Q5_1,
   Q4_K,
   Q5_K,
-  Q6_K
+  Q6_K,
+  Q2_K,
+  Q3_K,
+  IQ4_NL
 };
 
 /// Name as printed, e.g. "BF16", "Q4_1".
@@ -122,8 +125,11 @@ void block_scales(DType dtype, std::span<const std::byte> blocks, std::span<floa
 /// fp32 values as GGML blocks, on the calling thread. Blocks of 32 are rounded as GGML's reference quantisation does
 /// (quantize_row_…_ref of ggml-quants.c), byte for byte; those of 256 by least squares (quantise_k.h). Values are whole
 /// blocks, finite and within ±500,000, beyond which a half-precision scale overflows. Throws Unsupported for a type
-/// that has no blocks, InvalidArgument where sizes do not fit.
+/// that is_writable() or is_quantised() is false of, InvalidArgument where sizes do not fit.
 void quantise(DType dtype, std::span<const float> values, std::span<std::byte> blocks);
+
+/// Whether from_float() writes the type: of what to_float() reads all but 8-bit floats, Q2_K, Q3_K and IQ4_NL.
+bool is_writable(DType dtype);
 
 /// fp32 values as bytes of a stored type, the inverse of to_float: F64, F32, F16 and BF16 (to nearest, ties to even;
 /// beyond F16's 65,504 infinity), or blocks through quantise(). Throws Unsupported for another type, InvalidArgument

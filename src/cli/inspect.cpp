@@ -41,7 +41,8 @@ Json part_or_reason(const Part& part) {
 }
 
 Json model_part() {
-  const ModelConfig config = open_model_files(arguments.path).config;
+  const ModelFiles files = open_model_files(arguments.path);
+  const ModelConfig& config = files.config;
   Json part = {{"architecture", config.architecture},
                {"model_type", config.model_type},
                {"vocab_size", config.vocab_size},
@@ -49,6 +50,7 @@ Json model_part() {
                {"intermediate_size", config.intermediate_size},
                {"layers", config.layers}};
   if (config.encoder_decoder()) part["decoder_layers"] = config.decoder_layers;
+  if (files.left_out > 0) part["tensors_left_out"] = files.left_out;
   part.update({{"heads", config.heads},
                {"kv_heads", config.kv_heads},
                {"head_dim", config.head_dim},

@@ -104,16 +104,49 @@ TEST(GgufNames, GoBothWays) {
       {"llama", "output.weight", "lm_head.weight"},
       {"gpt2", "blk.3.ffn_down.weight", "transformer.h.3.mlp.c_proj.weight"},
       {"gpt2", "blk.3.attn_output.weight", "transformer.h.3.attn.c_proj.weight"},
-      {"gpt2", "position_embd.weight", "transformer.wpe.weight"}};
+      {"gpt2", "position_embd.weight", "transformer.wpe.weight"},
+      // As the `gguf` Python package 0.19 maps them.
+      {"gemma2", "blk.3.attn_norm.weight", "model.layers.3.input_layernorm.weight"},
+      {"gemma2", "blk.3.post_attention_norm.weight", "model.layers.3.post_attention_layernorm.weight"},
+      {"gemma2", "blk.3.ffn_norm.weight", "model.layers.3.pre_feedforward_layernorm.weight"},
+      {"gemma3", "blk.3.post_ffw_norm.weight", "model.layers.3.post_feedforward_layernorm.weight"},
+      {"gemma3", "blk.3.attn_q_norm.weight", "model.layers.3.self_attn.q_norm.weight"},
+      {"olmo2", "blk.3.post_attention_norm.weight", "model.layers.3.post_attention_layernorm.weight"},
+      {"olmo2", "blk.3.post_ffw_norm.weight", "model.layers.3.post_feedforward_layernorm.weight"},
+      {"phi3", "blk.3.attn_qkv.weight", "model.layers.3.self_attn.qkv_proj.weight"},
+      {"phi3", "blk.3.ffn_up.weight", "model.layers.3.mlp.gate_up_proj.weight"},
+      {"phi3", "blk.3.ffn_norm.weight", "model.layers.3.post_attention_layernorm.weight"},
+      {"t5", "token_embd.weight", "shared.weight"},
+      {"t5", "enc.output_norm.weight", "encoder.final_layer_norm.weight"},
+      {"t5", "enc.blk.2.attn_rel_b.weight", "encoder.block.2.layer.0.SelfAttention.relative_attention_bias.weight"},
+      {"t5", "enc.blk.2.ffn_gate.weight", "encoder.block.2.layer.1.DenseReluDense.wi_0.weight"},
+      {"t5", "dec.blk.2.attn_o.weight", "decoder.block.2.layer.0.SelfAttention.o.weight"},
+      {"t5", "dec.blk.2.cross_attn_norm.weight", "decoder.block.2.layer.1.layer_norm.weight"},
+      {"t5", "dec.blk.2.cross_attn_q.weight", "decoder.block.2.layer.1.EncDecAttention.q.weight"},
+      {"t5", "dec.blk.2.ffn_norm.weight", "decoder.block.2.layer.2.layer_norm.weight"},
+      {"t5", "dec.blk.2.ffn_up.weight", "decoder.block.2.layer.2.DenseReluDense.wi_1.weight"}};
   for (const auto& [architecture, gguf, hugging_face] : pairs) {
     EXPECT_EQ(hugging_face_name(architecture, gguf), hugging_face);
     EXPECT_EQ(gguf_name(architecture, hugging_face), gguf);
   }
   EXPECT_EQ(gguf_name("llama", "model.layers.0.odd.weight"), "model.layers.0.odd.weight");
+  // T5 without gates has another word for the same tensor.
+  const std::string plain = "decoder.block.2.layer.2.DenseReluDense.wi.weight";
+  EXPECT_EQ(hugging_face_name("t5", "dec.blk.2.ffn_up.weight", false), plain);
+  EXPECT_EQ(gguf_name("t5", plain), "dec.blk.2.ffn_up.weight");
+  EXPECT_TRUE(gguf_adds_one("gemma2", "model.layers.3.input_layernorm.weight"));
+  EXPECT_TRUE(gguf_adds_one("gemma3", "model.layers.3.self_attn.k_norm.weight"));
+  EXPECT_FALSE(gguf_adds_one("gemma3", "model.layers.3.self_attn.k_proj.weight"));
+  EXPECT_FALSE(gguf_adds_one("llama", "model.norm.weight"));
   ModelConfig config;
   config.model_type = "mistral";
   EXPECT_EQ(gguf_architecture(config), "llama");
-  config.model_type = "t5";
+  for (const auto& [model_type, architecture] :
+       {std::pair("gemma3_text", "gemma3"), std::pair("mt5", "t5"), std::pair("phi3", "phi3")}) {
+    config.model_type = model_type;
+    EXPECT_EQ(gguf_architecture(config), architecture);
+  }
+  config.model_type = "bart";
   EXPECT_EQ(gguf_architecture(config), std::nullopt);
 }
 

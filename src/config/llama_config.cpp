@@ -52,26 +52,55 @@ double inferred_attention_factor(const Fields& fields, double factor) {
 }
 
 RopeScaling scaling_of(const Fields& fields, const std::string& kind) {
-  static const std::map<std::string, RopeScaling> known = {{"default", RopeScaling::None},
-                                                           {"linear", RopeScaling::Linear},
-                                                           {"dynamic", RopeScaling::Dynamic},
-                                                           {"yarn", RopeScaling::Yarn},
-                                                           {"llama3", RopeScaling::Llama3}};
+  static const std::map<std::string, RopeScaling> known = {
+      {"default", RopeScaling::None}, {"linear", RopeScaling::Linear}, {"dynamic", RopeScaling::Dynamic},
+      {"yarn", RopeScaling::Yarn},    {"llama3", RopeScaling::Llama3}, {"longrope", RopeScaling::LongRope}};
   if (const auto found = known.find(kind); found != known.end()) return found->second;
   std::vector<std::string> names;
   for (const auto& [name, scaling] : known) names.push_back(name);
   fail(Category::Unsupported, fields.where(), "rope scaling '{}'{}", kind, did_you_mean(kind, names));
 }
 
-void read_rope_scaling(const Fields& fields, const ModelConfig& config, RopeConfig& rope) {
-  const std::string kind = fields.text("rope_type", fields.text("type", "default"));
-  // Early files of Phi-3 call LongRoPE "su" or "yarn".
-  if (config.model_type == "phi3" && kind != "default") {
-    fail(Category::Unsupported, fields.where(),
-         "rope scaling '{}' (LongRoPE) of Phi-3 is not supported; take a model of the 4k context", kind);
+std::vector<float> read_factors(const json& object, const Fields& fields, const char* key) {
+  constexpr const char* kExpected = "a list of positive numbers";
+  if (!object.contains(key) || !object[key].is_array()) fields.refuse(key, kExpected);
+  std::vector<float> factors;
+  for (const json& factor : object[key]) {
+    if (!factor.is_number() || !(factor.get<double>() > 0)) fields.refuse(key, kExpected);
+    factors.push_back(factor.get<float>());
   }
-  rope.scaling = scaling_of(fields, kind);
-  if (rope.scaling == RopeScaling::None) return;
+  return factors;
+}
+
+// The context before the extension stands beside the scaling, or in it; Phi-3's class has 4096 where neither has it.
+void read_longrope(const json& object, const Fields& fields, const Fields& model, const ModelConfig& config,
+                   RopeConfig& rope) {
+  const std::string key = "original_max_position_embeddings";
+  const std::int64_t inside = fields.size({key}, config.model_type == "phi3" ? 4096 : config.max_positions);
+  rope.original_max_position = model.size({key}, inside);
+  if (rope.original_max_position < 2) (model.has(key) ? model : fields).refuse(key, "a whole number from 2");
+  const auto original = static_cast<double>(rope.original_max_position);
+  const double factor = fields.number("factor", static_cast<double>(config.max_positions) / original);
+  if (!(factor > 0)) fields.refuse("factor", "a positive number");
+  const double inferred = factor <= 1 ? 1.0 : std::sqrt(1 + std::log(factor) / std::log(original));
+  rope.attention_factor = fields.number("attention_factor", inferred);
+  rope.factors = read_factors(object, fields, "short_factor");
+  rope.long_factors = read_factors(object, fields, "long_factor");
+}
+
+std::string scaling_name(const Fields& fields, const ModelConfig& config) {
+  const std::string kind = fields.text("rope_type", fields.text("type", "default"));
+  if (config.model_type != "phi3" || kind == "default" || kind == "longrope") return kind;
+  if (kind == "su" || kind == "yarn") return "longrope";  // what early files of Phi-3 call it
+  fail(Category::Unsupported, fields.where(), "rope scaling '{}' of Phi-3, which is scaled by longrope alone", kind);
+}
+
+// `object` is what `fields` shows, `model` the whole configuration.
+void read_rope_scaling(const json& object, const Fields& fields, const Fields& model, const ModelConfig& config,
+                       RopeConfig& rope) {
+  rope.scaling = scaling_of(fields, scaling_name(fields, config));
+  if (rope.scaling == RopeScaling::LongRope) read_longrope(object, fields, model, config, rope);
+  if (rope.scaling == RopeScaling::None || rope.scaling == RopeScaling::LongRope) return;
   const bool llama3 = rope.scaling == RopeScaling::Llama3;
   rope.original_max_position =
       fields.size({"original_max_position_embeddings"}, llama3 ? std::nullopt : std::optional(config.max_positions));
@@ -102,6 +131,13 @@ void set_rotated(const Fields& fields, const ModelConfig& config, double partial
   rope.dimensions = static_cast<std::int64_t>(static_cast<double>(config.head_dim) * partial);
   if (rope.dimensions == 0 || rope.dimensions % 2 != 0)
     fields.refuse("head_dim", "an even number of rotated dimensions");
+  if (rope.scaling != RopeScaling::LongRope) return;
+  const auto pairs = static_cast<std::size_t>(rope.dimensions / 2);
+  if (rope.factors.size() == pairs && rope.long_factors.size() == pairs) return;
+  fail(Category::InvalidArgument, fields.where(),
+       "fields 'short_factor' and 'long_factor' hold {} and {} numbers; one for each of the {} pairs of rotated "
+       "dimensions was expected",
+       rope.factors.size(), rope.long_factors.size(), pairs);
 }
 
 // Transformers up to version 4 writes rope_theta beside rope_scaling, version 5 one object rope_parameters, which for
@@ -117,10 +153,11 @@ RopeConfig read_rope(const json& object, const Fields& fields, const ModelConfig
     const bool by_layers = object[key].contains(layers) && object[key][layers].is_object();
     const bool local = std::string(layers) == "sliding_attention";
     if (local && !by_layers) continue;  // what stands for all layers is meant for those with a full view
-    const Fields inner(by_layers ? object[key][layers] : object[key], fields.where() + ": " + key);
+    const json& scaling = by_layers ? object[key][layers] : object[key];
+    const Fields inner(scaling, fields.where() + ": " + key);
     rope.theta = inner.number("rope_theta", rope.theta);
     partial = inner.number("partial_rotary_factor", partial);
-    read_rope_scaling(inner, config, rope);
+    read_rope_scaling(scaling, inner, fields, config, rope);
   }
   set_rotated(fields, config, partial, rope);
   return rope;
@@ -132,6 +169,8 @@ void read_ropes(const json& object, const Fields& fields, ModelConfig& config) {
   if (config.model_type == "gemma3_text") {
     config.local_rope =
         read_rope(object, fields, config, fields.number("rope_local_base_freq", 10000.0), "sliding_attention");
+    if (config.local_rope->scaling == RopeScaling::LongRope)
+      fail(Category::Unsupported, fields.where(), "rope scaling 'longrope' of layers with a sliding window");
   }
 }
 

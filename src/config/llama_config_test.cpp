@@ -92,6 +92,47 @@ TEST(LlamaConfig, Phi3IsFusedAndMayRotateInPart) {
   EXPECT_EQ(windows(config), std::vector<bool>(4, true));
 }
 
+// As microsoft/Phi-3.5-mini-instruct writes it, and as transformers 5 does.
+TEST(LlamaConfig, LongRopeHasFactorsForShortAndLongTexts) {
+  const std::vector<double> near(6, 1.5), far(6, 4.0);
+  json old = decoder("phi3");
+  old["partial_rotary_factor"] = 0.75;
+  old["max_position_embeddings"] = 1024;
+  old["original_max_position_embeddings"] = 256;
+  json current = old;
+  old["rope_scaling"] = {{"type", "longrope"}, {"short_factor", near}, {"long_factor", far}};
+  current["rope_parameters"] = {{"rope_type", "longrope"},
+                                {"short_factor", near},
+                                {"long_factor", far},
+                                {"rope_theta", 10000.0},
+                                {"partial_rotary_factor", 0.75}};
+  json early = old;
+  early["rope_scaling"]["type"] = "su";
+  for (const json& object : {old, current, early}) {
+    const RopeConfig rope = read(object).rope;
+    EXPECT_EQ(rope.scaling, RopeScaling::LongRope);
+    EXPECT_EQ(rope.original_max_position, 256);
+    EXPECT_DOUBLE_EQ(rope.attention_factor, std::sqrt(1.25)) << "ln 4 over ln 256 is a quarter";
+    EXPECT_EQ(rope.factors, std::vector<float>(6, 1.5F));
+    EXPECT_EQ(rope.long_factors, std::vector<float>(6, 4.0F));
+  }
+  old["rope_scaling"]["attention_factor"] = 1.25;
+  EXPECT_EQ(read(old).rope.attention_factor, 1.25);
+  old.erase("original_max_position_embeddings");
+  EXPECT_EQ(read(old).rope.original_max_position, 4096);
+  old["rope_scaling"]["original_max_position_embeddings"] = 512;
+  EXPECT_EQ(read(old).rope.original_max_position, 512);
+  old["rope_scaling"]["original_max_position_embeddings"] = 1;
+  expect_error(Category::InvalidArgument, "from 2", [&] { read(old); });
+  // Of another family: a text that is not longer than before needs no other attention.
+  json llama = decoder("llama");
+  llama["rope_scaling"] = {{"rope_type", "longrope"},
+                           {"short_factor", std::vector<double>(8, 1.0)},
+                           {"long_factor", std::vector<double>(8, 2.0)}};
+  EXPECT_EQ(read(llama).rope.original_max_position, 2048);
+  EXPECT_EQ(read(llama).rope.attention_factor, 1);
+}
+
 TEST(LlamaConfig, Olmo2NormalisesWhatComesOut) {
   const ModelConfig config = read(decoder("olmo2"));
   EXPECT_EQ(config.norms, NormPlacement::After);
@@ -106,17 +147,29 @@ TEST(LlamaConfig, RefusesByFieldWhatItDoesNotCompute) {
     object[key] = std::move(value);
     return [object] { read(object); };
   };
-  const json longrope = {{"type", "longrope"}, {"short_factor", {1.0}}, {"long_factor", {2.0}}};
-  expect_error(Category::Unsupported, "rope_scaling: rope scaling 'longrope'", with("phi3", "rope_scaling", longrope));
-  expect_error(Category::Unsupported, "'su' (LongRoPE)", with("phi3", "rope_scaling", {{"type", "su"}}));
-  expect_error(Category::Unsupported, "'longrope'", with("llama", "rope_scaling", longrope));
+  json longrope = {{"type", "longrope"}, {"short_factor", {1.0}}, {"long_factor", {2.0}}};
+  expect_error(Category::InvalidArgument, "hold 1 and 1 numbers; one for each of the 8 pairs",
+               with("phi3", "rope_scaling", longrope));
+  longrope["long_factor"] = {2.0, -1.0};
+  expect_error(Category::InvalidArgument, "rope_scaling: field 'long_factor'", with("llama", "rope_scaling", longrope));
+  longrope["long_factor"] = 2.0;
+  expect_error(Category::InvalidArgument, "'long_factor' is 2.0", with("phi3", "rope_scaling", longrope));
+  expect_error(Category::InvalidArgument, "'short_factor' is missing", with("phi3", "rope_scaling", {{"type", "su"}}));
+  expect_error(Category::Unsupported, "'linear' of Phi-3", with("phi3", "rope_scaling", {{"type", "linear"}}));
+  expect_error(Category::Unsupported, "did you mean 'longrope'", with("llama", "rope_scaling", {{"type", "longrop"}}));
+  longrope["long_factor"] = {2.0};
+  expect_error(Category::Unsupported, "layers with a sliding window",
+               with("gemma3_text", "rope_parameters",
+                    {{"sliding_attention",
+                      {{"type", "longrope"},
+                       {"short_factor", std::vector<double>(128, 1.0)},
+                       {"long_factor", std::vector<double>(128, 2.0)}}}}));
   expect_error(Category::Unsupported, "'partial_rotary_factor'", with("llama", "partial_rotary_factor", 0.5));
   expect_error(Category::Unsupported, "'attn_logit_softcapping'", with("gemma3_text", "attn_logit_softcapping", 50));
   expect_error(Category::Unsupported, "'use_bidirectional_attention'",
                with("gemma3_text", "use_bidirectional_attention", true));
   expect_error(Category::InvalidArgument, "'query_pre_attn_scalar'", with("gemma2", "query_pre_attn_scalar", 0));
   expect_error(Category::InvalidArgument, "'final_logit_softcapping'", with("gemma2", "final_logit_softcapping", -1));
-  expect_error(Category::Unsupported, "'gemma3' reads images", with("gemma3", "vocab_size", 100));
 }
 
 }  // namespace

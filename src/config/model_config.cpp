@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/suggest.h"
 #include "config/families.h"
+#include "config/text_part.h"
 
 namespace graft {
 namespace {
@@ -170,8 +171,11 @@ ModelConfig model_config_from_json(const json& object, const std::string& where)
   ModelConfig config;
   config.model_type = fields.text("model_type", "");
   if (config.model_type.empty()) fields.refuse("model_type", "the kind of model");
-  if (config.model_type == "gemma3")
-    fail(Category::Unsupported, where, "model_type 'gemma3' reads images; take a text-only model (gemma3_text)");
+  if (config.model_type == "gemma3") {
+    config = model_config_from_json(text_config_of(object, where), where + ": text_config");
+    config.text_part = true;
+    return config;
+  }
   const std::vector<std::string> known = model_types();
   if (std::find(known.begin(), known.end(), config.model_type) == known.end()) {
     fail(Category::Unsupported, where, "model_type '{}'{}", config.model_type, did_you_mean(config.model_type, known));

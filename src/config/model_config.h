@@ -21,7 +21,7 @@ enum class NormWeight { Rounded, Wide, WidePlusOne };
 /// RMSNorm of queries and keys: none, over each head (Qwen3, Gemma 3), over all heads as one vector (OLMo 2).
 enum class QkNorm { None, Head, AllHeads };
 
-enum class RopeScaling { None, Linear, Dynamic, Yarn, Llama3, Factors };
+enum class RopeScaling { None, Linear, Dynamic, Yarn, Llama3, Factors, LongRope };
 
 /// Rotary position embedding. Values that a kind of scaling does not use keep their defaults.
 struct RopeConfig {
@@ -30,14 +30,16 @@ struct RopeConfig {
   double factor = 1.0;                     ///< how many times longer the context became
   double low_freq_factor = 1.0;            ///< Llama3
   double high_freq_factor = 4.0;           ///< Llama3
-  std::int64_t original_max_position = 0;  ///< Dynamic, Yarn, Llama3: context length before the extension
-  double attention_factor = 1.0;  ///< Yarn: cosine and sine are multiplied by it (inferred where the file has none)
-  double beta_fast = 32.0;        ///< Yarn
-  double beta_slow = 1.0;         ///< Yarn
-  bool truncate = true;           ///< Yarn: correction range rounded to whole dimensions
-  std::vector<float>
-      factors;  ///< Factors (GGUF's rope_freqs.weight, [D/2]): each inverse frequency is divided by its own
-  std::int64_t dimensions = 0;  ///< rotated dimensions of a head: head_dim but for partial rotation
+  std::int64_t original_max_position = 0;  ///< all but Linear and Factors: context length before the extension
+  /// Yarn, LongRope: cosine and sine are multiplied by it (inferred where the file has none).
+  double attention_factor = 1.0;
+  double beta_fast = 32.0;  ///< Yarn
+  double beta_slow = 1.0;   ///< Yarn
+  bool truncate = true;     ///< Yarn: correction range rounded to whole dimensions
+  /// Factors (GGUF's rope_freqs.weight), LongRope, [D/2]: each inverse frequency is divided by its own.
+  std::vector<float> factors;
+  std::vector<float> long_factors;  ///< LongRope: the same in texts beyond original_max_position
+  std::int64_t dimensions = 0;      ///< rotated dimensions of a head: head_dim but for partial rotation
 };
 
 struct ModelConfig {
@@ -89,8 +91,10 @@ struct ModelConfig {
 
   /// Rows of q and k are stored in GGUF's order for llama; unpermute_rows says where each row is.
   bool rope_interleaved = false;
-  std::string dtype;   ///< as the file says ("bfloat16"), empty where it does not
-  nlohmann::json raw;  ///< config.json, or GGUF metadata without the tokenizer's arrays
+  bool text_part = false;  ///< of a checkpoint that reads images too, whose other tensors have no place
+  std::string dtype;       ///< as the file says ("bfloat16"), empty where it does not
+  nlohmann::json raw;      ///< config.json (of the text part: as it would stand alone), or GGUF metadata without the
+                           ///< tokenizer's arrays
 
   bool encoder_decoder() const { return decoder_layers > 0; }
   bool windowed(std::int64_t layer) const {
@@ -123,10 +127,12 @@ struct ModelFiles {
   std::filesystem::path path;
   ModelConfig config;
   std::unique_ptr<TensorSource> weights;
+  std::size_t left_out = 0;  ///< tensors of the checkpoint that belong to a part which reads images
 };
 
 /// Opens a Hugging Face folder or a GGUF file (or a folder that holds just one). GGUF tensors appear under their
-/// Hugging Face names; their bytes stay as stored (see ModelConfig::rope_interleaved and transposed_linears). Throws as
+/// Hugging Face names; their bytes stay as stored (see ModelConfig::rope_interleaved and transposed_linears), but for
+/// Gemma's norms, which are counted from one again. Of a multimodal Gemma 3 the text model alone is there. Throws as
 /// open_checkpoint and read_model_config do.
 ModelFiles open_model_files(const std::filesystem::path& path);
 

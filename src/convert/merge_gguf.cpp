@@ -94,10 +94,10 @@ class GgufMerge {
         files_(files),
         adapter_(adapter),
         path_(files.weights->files().front()),
+        architecture_(gguf_architecture(model.config()).value()),
         base_(open_gguf(path_)) {
-    const std::string architecture = gguf_architecture(model.config()).value();
     for (const auto& entry : model.roles()) {
-      const auto rows = gguf_rows(architecture, model.config(), entry);
+      const auto rows = gguf_rows(architecture_, model.config(), entry);
       if (rows.empty()) continue;
       rows_[entry.weight] = rows;
       if (!entry.bias.empty()) rows_[entry.bias] = rows;
@@ -145,7 +145,13 @@ class GgufMerge {
     for (std::size_t i = 0; i < base_->tensors().size(); ++i) {
       const TensorInfo& info = base_->tensors()[i];
       plan.push_back(plan_of(info));
-      if (!wanted || info.shape.size() != 2 || !merged_of(i).defined()) continue;
+      const bool other_type = wanted && info.shape.size() == 2;
+      if ((!other_type && is_writable(info.dtype)) || !merged_of(i).defined()) continue;
+      if (!other_type)
+        fail(Category::Unsupported, info.name,
+             "is stored as {}, which graft reads and does not write; give what the adapter changes another type: "
+             "--dtype q4_k",
+             name(info.dtype));
       if (info.shape.back() % block_elements(*wanted) != 0)
         fail(Category::InvalidArgument, "dtype",
              "rows of {} values ({}) are no whole blocks of {}, which {} has; choose {}", info.shape.back(), info.name,
@@ -155,7 +161,9 @@ class GgufMerge {
     return plan;
   }
 
-  at::Tensor in_stored_order(std::size_t tensor, const at::Tensor& values) const {
+  // In the order and with the offset of the file.
+  at::Tensor as_stored(std::size_t tensor, const at::Tensor& values) const {
+    if (gguf_adds_one(architecture_, parameter_name(tensor))) return values + 1;
     const auto rows = rows_.find(parameter_name(tensor));
     if (rows == rows_.end()) return values.contiguous();
     return at::empty_like(values).index_copy_(0, at::tensor(rows->second, at::kLong), values);
@@ -164,8 +172,8 @@ class GgufMerge {
   std::vector<std::byte> rounded(std::size_t tensor, DType type, const at::Tensor& merged) {
     const TensorInfo& info = base_->tensors()[tensor];
     const std::int64_t index = model_.parameters().index(parameter_name(tensor));
-    const at::Tensor values = in_stored_order(tensor, merged),
-                     base = in_stored_order(tensor, model_.parameters().value(index).to(at::kFloat));
+    const at::Tensor values = as_stored(tensor, merged),
+                     base = as_stored(tensor, model_.parameters().value(index).to(at::kFloat));
     auto bytes = stored(type, values);
     const at::Tensor written = float_of(info, type, bytes);
     if (!written.isfinite().all().item<bool>())
@@ -179,6 +187,7 @@ class GgufMerge {
   const ModelFiles& files_;
   const Adapter& adapter_;
   std::filesystem::path path_;
+  std::string architecture_;
   std::unique_ptr<TensorSource> base_;  // the file under its own names; files_ has the same tensors in the same order
   std::map<std::string, std::vector<std::int64_t>> rows_;
   Measured measured_;

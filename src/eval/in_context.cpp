@@ -24,10 +24,27 @@ Question question_behind(const Example& example, const PromptLayout& layout,
   return question.tokens.cut > 0 ? with_last(fits) : question;
 }
 
+namespace {
+
+// Tokens of the longest prompt with the longest of its choices.
+std::int64_t longest_of(const std::vector<const ChoiceTokens*>& questions) {
+  std::size_t longest = 0;
+  for (const ChoiceTokens* question : questions) {
+    longest = std::max(longest, question->prompt.size());
+    for (const auto& choice : question->choices)
+      longest = std::max(longest, question->prompt.size() + choice.tokens.size());
+  }
+  return static_cast<std::int64_t>(longest);
+}
+
+}  // namespace
+
 std::vector<std::int64_t> shared_prefix(const std::vector<const ChoiceTokens*>& questions, const ModelConfig& config) {
   if (questions.size() < 2 || config.encoder_decoder()) return {};
   // There a key depends on how long the text behind it is.
   if (config.rope.scaling == RopeScaling::Dynamic) return {};
+  if (config.rope.scaling == RopeScaling::LongRope && 2 * longest_of(questions) > config.rope.original_max_position)
+    return {};  // half of it, so that an adapter's virtual tokens have room too
   const auto& first = questions.front()->prompt;
   std::size_t shared = first.size();
   for (const ChoiceTokens* question : questions) {

@@ -138,6 +138,22 @@ TEST(SharedPrefix, IsNoneWhereItDoesNotPay) {
   EXPECT_TRUE(shared_prefix(pointers(two), encoder).empty());
 }
 
+// LongRoPE turns the keys of a long text by other factors than those of the prefix alone.
+TEST(SharedPrefix, IsNoneWhereLongRopeMayTurnItAnew) {
+  const auto two = questions({"ten is", "tea is"});
+  std::size_t longest = 0;
+  for (const auto& question : two) {
+    for (const auto& choice : question.choices)
+      longest = std::max(longest, question.prompt.size() + choice.tokens.size());
+  }
+  ModelConfig config;
+  config.rope.scaling = RopeScaling::LongRope;
+  config.rope.original_max_position = 2 * static_cast<std::int64_t>(longest) - 1;
+  EXPECT_TRUE(shared_prefix(pointers(two), config).empty());
+  ++config.rope.original_max_position;
+  EXPECT_EQ(shared_prefix(pointers(two), config), shared_prefix(pointers(two), {}));
+}
+
 TEST(QuestionGroups, EachNumberOfDemonstrationsSharesItsOwn) {
   const ModelConfig narrow = with_context(8 * 3 + 6 + 3);
   std::vector<Question> all;

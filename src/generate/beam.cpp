@@ -14,6 +14,7 @@
 #include "generate/read_prefix.h"
 #include "generate/text_stream.h"
 #include "nn/kv_cache.h"
+#include "nn/rope.h"
 
 namespace graft {
 namespace {
@@ -143,8 +144,7 @@ class BeamDecoder {
       if (cancel(running)) break;
       StepInput input;
       for (const Search* search : running) {
-        for (std::size_t b = 0; b < search->caches.size(); ++b)
-          add_token(input, search->beams.texts()[b].back(), search->prompt.slot, search->caches[b]);
+        for (std::size_t b = 0; b < search->caches.size(); ++b) add_next(input, *search, b);
       }
       step(input, running);
     }
@@ -172,12 +172,24 @@ class BeamDecoder {
       };
       while (next < searches_.size() && fits(searches_[next])) {
         const std::int32_t cache = searches_[next].caches.front();
-        const auto read = begin_with_prefix(cache_, cache, options_);
+        const auto read = begin_with_prefix(cache_, cache, model_, searches_[next].prompt, options_);
         add_prompt(input, model_, searches_[next].prompt, cache, read);
         group.push_back(&searches_[next++]);
       }
       if (!cancel(group)) step(input, group);
     }
+  }
+
+  void add_next(StepInput& input, const Search& search, std::size_t beam) {
+    const auto& text = search.beams.texts()[beam];
+    const std::int64_t cached = cache_.length(search.caches[beam]);
+    if (!turns_anew(model_.config().rope, cached, cached + 1)) {
+      add_token(input, text.back(), search.prompt.slot, search.caches[beam]);
+      return;
+    }
+    auto whole = search.first;
+    whole.insert(whole.end(), text.begin(), text.end());
+    read_again(input, cache_, whole, search.prompt, search.caches[beam]);
   }
 
   // One forward pass over every running beam of the group, in order.

@@ -8,6 +8,7 @@
 
 #include "generate/read_prefix.h"
 #include "nn/kernels/any_row.h"
+#include "nn/rope.h"
 
 namespace graft {
 namespace {
@@ -61,10 +62,21 @@ void add_tokens(StepInput& input, const std::vector<std::int64_t>& tokens, std::
   input.decoder.segments.back().cache = cache;
 }
 
-std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const GenerateOptions& options) {
+void read_again(StepInput& input, KvCache& cache, const std::vector<std::int64_t>& text, const Prompt& prompt,
+                std::int32_t sequence) {
+  cache.truncate(sequence, 0);
+  add_tokens(input, text, prompt.slot, sequence);
+  input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(prompt.tokens.size());
+}
+
+std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const Model& model, const Prompt& prompt,
+                               const GenerateOptions& options) {
   if (options.prefix == nullptr) return 0;
+  const auto read = static_cast<std::int64_t>(options.prefix->tokens().size()),
+             more = static_cast<std::int64_t>(prompt.tokens.size()) - read, held = options.prefix->cache().length(0);
+  if (turns_anew(model.config().rope, held, held + more)) return 0;
   cache.begin_with(sequence, options.prefix->cache(), 0);
-  return static_cast<std::int64_t>(options.prefix->tokens().size());
+  return read;
 }
 
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache) {
@@ -72,16 +84,20 @@ void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int
 }
 
 at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options) {
+  return last_logits(model, input, options, std::vector<std::int64_t>(input.decoder.segments.size(), 1));
+}
+
+at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options,
+                       const std::vector<std::int64_t>& counts) {
   std::vector<std::int64_t> rows;
-  for (const auto& segment : input.decoder.segments) rows.push_back(segment.begin + segment.length - 1);
+  for (std::size_t s = 0; s < counts.size(); ++s) {
+    const Segment& segment = input.decoder.segments[s];
+    for (std::int64_t i = counts[s]; i > 0; --i) rows.push_back(segment.begin + segment.length - i);
+  }
   at::Tensor hidden = model.forward(input, options);
   if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
     hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
   return finite_logits(model, hidden, options);
-}
-
-at::Tensor all_logits(const Model& model, const StepInput& input, const ForwardOptions& options) {
-  return finite_logits(model, model.forward(input, options), options);
 }
 
 }  // namespace graft

@@ -27,9 +27,15 @@ std::int64_t positions_left(const Model& model, Stack stack, const std::vector<c
 /// sequence holds.
 void add_prompt(StepInput& input, const Model& model, const Prompt& prompt, std::int32_t cache, std::int64_t read = 0);
 
-/// Makes sequence `sequence` of a cache begin with the prefix of the options, if there is one. Returns how many tokens
-/// of the prompt it so holds.
-std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const GenerateOptions& options);
+/// Adds everything that sequence `sequence` holds and is to hold, prompt first, to be read from the beginning: for a
+/// text whose cached keys no longer hold (turns_anew).
+void read_again(StepInput& input, KvCache& cache, const std::vector<std::int64_t>& text, const Prompt& prompt,
+                std::int32_t sequence);
+
+/// Makes sequence `sequence` of a cache begin with the prefix of the options, if there is one and its keys hold for as
+/// long a prompt. Returns how many tokens of the prompt it so holds.
+std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const Model& model, const Prompt& prompt,
+                               const GenerateOptions& options);
 
 /// Adds more tokens of sequence `cache`: one, or with it those that are proposed to follow.
 void add_tokens(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t slot, std::int32_t cache);
@@ -38,7 +44,8 @@ void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int
 /// Logits [S, V] fp32 on the CPU behind the last token of each decoder segment. Throws Corruption where they are not
 /// finite.
 at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options);
-/// The same, [N, V], behind every token of the decoder.
-at::Tensor all_logits(const Model& model, const StepInput& input, const ForwardOptions& options);
+/// The same behind the last `counts[s]` tokens of each segment s, which follow each other.
+at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options,
+                       const std::vector<std::int64_t>& counts);
 
 }  // namespace graft

@@ -14,6 +14,7 @@
 #include "generate/text_stream.h"
 #include "nn/attention.h"
 #include "nn/kv_cache.h"
+#include "nn/rope.h"
 
 namespace graft {
 namespace {
@@ -194,8 +195,9 @@ class Decoder {
       Group group;
       StepInput input;
       while (next < sequences_.size() && (group.empty() || tokens_of(next) + input.tokens() <= kPrefillTokens)) {
-        const auto read = begin_with_prefix(cache_, sequences_[next].cache(), options_);
-        add_prompt(input, model_, sequences_[next].prompt(), sequences_[next].cache(), read);
+        const Sequence& sequence = sequences_[next];
+        const auto read = begin_with_prefix(cache_, sequence.cache(), model_, sequence.prompt(), options_);
+        add_prompt(input, model_, sequence.prompt(), sequence.cache(), read);
         group.push_back(next++);
       }
       if (interrupted()) {
@@ -222,27 +224,43 @@ class Decoder {
     return options_.speculation.adapts ? std::min(proposed_tokens_, share) : proposed_tokens_;
   }
 
-  void decode(const Group& group) {
-    StepInput input;
-    for (const auto index : group) {
-      Sequence& sequence = sequences_[index];
-      add_tokens(input, sequence.next_tokens(model_, options_, most_proposed(group.size())), sequence.prompt().slot,
-                 sequence.cache());
-    }
-    const at::Tensor logits = all_logits(model_, input, forward_);
-    for (std::size_t i = 0; i < group.size(); ++i) verify(group[i], input.decoder, i, logits);
+  // Of a text whose keys a further token turns anew, none that would do so.
+  std::int64_t most_proposed(std::int64_t cached, std::size_t texts) const {
+    const std::int64_t most = most_proposed(texts), last = model_.config().rope.original_max_position;
+    return turns_anew(model_.config().rope, cached + 1, cached + 1 + most) ? last - cached - 1 : most;
   }
 
-  // Draws from the logits behind each token that was read, as long as that token is the one that was drawn before. What
-  // was read in vain leaves the cache.
-  void verify(std::size_t index, const Forest& read, std::size_t segment, const at::Tensor& logits) {
+  void decode(const Group& group) {
+    StepInput input;
+    std::vector<std::vector<std::int64_t>> fresh;
+    std::vector<std::int64_t> counts;
+    for (const auto index : group) {
+      Sequence& sequence = sequences_[index];
+      const std::int64_t cached = cache_.length(sequence.cache());
+      fresh.push_back(sequence.next_tokens(model_, options_, most_proposed(cached, group.size())));
+      counts.push_back(static_cast<std::int64_t>(fresh.back().size()));
+      if (turns_anew(model_.config().rope, cached, cached + counts.back())) {
+        auto text = sequence.history();
+        text.insert(text.end(), fresh.back().begin() + 1, fresh.back().end());
+        read_again(input, cache_, text, sequence.prompt(), sequence.cache());
+      } else {
+        add_tokens(input, fresh.back(), sequence.prompt().slot, sequence.cache());
+      }
+    }
+    const at::Tensor logits = last_logits(model_, input, forward_, counts);
+    std::int64_t row = 0;
+    for (std::size_t i = 0; i < group.size(); row += counts[i], ++i) verify(group[i], fresh[i], logits, row);
+  }
+
+  // Draws from the logits behind each fresh token that was read, as long as that token is the one that was drawn
+  // before. What was read in vain leaves the cache.
+  void verify(std::size_t index, const std::vector<std::int64_t>& fresh, const at::Tensor& logits, std::int64_t first) {
     Sequence& sequence = sequences_[index];
-    const std::int64_t first = read.segments[segment].begin, length = read.segments[segment].length;
+    const auto length = static_cast<std::int64_t>(fresh.size());
     std::int64_t accepted = 0;
     for (bool follows = true; follows && sequence.running();) {
       push(index, logits, first + accepted);
-      follows = accepted + 1 < length &&
-                sequence.history().back() == read.tokens[static_cast<std::size_t>(first + accepted + 1)];
+      follows = accepted + 1 < length && sequence.history().back() == fresh[static_cast<std::size_t>(accepted + 1)];
       if (follows) ++accepted;
     }
     cache_.truncate(sequence.cache(), cache_.length(sequence.cache()) - length + 1 + accepted);

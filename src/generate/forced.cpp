@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "nn/kv_cache.h"
+#include "nn/rope.h"
 
 namespace graft {
 namespace {
@@ -20,28 +21,50 @@ class Reader {
 
   /// Hidden state [1, C] behind the prompt.
   at::Tensor prefill(const std::vector<std::int64_t>& prompt) {
-    StepInput input;
+    prompt_ = text_ = prompt;
     if (!model_.encoder_decoder()) {
-      input.decoder.add(prompt, -1, slot_);
-      input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(prompt.size());
-    } else {
-      const auto source = input.encoder.add(prompt, -1, slot_);
-      input.decoder.add({decoder_start_of(model_.config())}, -1, slot_, source);
+      const at::Tensor hidden = read_text();
+      prompt_length_ = cache_.length(sequence_);
+      return hidden;
     }
-    return read(input);
+    StepInput input;
+    const auto source = input.encoder.add(prompt, -1, slot_);
+    input.decoder.add({decoder_start_of(model_.config())}, -1, slot_, source);
+    const at::Tensor hidden = read(input);
+    prompt_length_ = cache_.length(sequence_);
+    return hidden;
   }
 
   /// Hidden state [1, C] behind one more token.
   at::Tensor step(std::int64_t token) {
+    text_.push_back(token);
+    const std::int64_t cached = cache_.length(sequence_);
+    if (turns_anew(model_.config().rope, cached, cached + 1)) return read_text();
     StepInput input;
     input.decoder.add({token}, -1, slot_);
     return read(input);
   }
 
-  std::int64_t length() const { return cache_.length(sequence_); }
-  void back_to(std::int64_t length) { cache_.truncate(sequence_, length); }
+  void back_to_prompt() {
+    const bool turned = turns_anew(model_.config().rope, prompt_length_, cache_.length(sequence_));
+    text_ = prompt_;
+    if (turned) {
+      read_text();
+    } else {
+      cache_.truncate(sequence_, prompt_length_);
+    }
+  }
 
  private:
+  // From its beginning.
+  at::Tensor read_text() {
+    cache_.truncate(sequence_, 0);
+    StepInput input;
+    input.decoder.add(text_, -1, slot_);
+    input.decoder.segments.back().prompt_end = static_cast<std::int64_t>(prompt_.size());
+    return read(input);
+  }
+
   // The one segment of the decoder, on the sequence.
   at::Tensor read(StepInput& input) {
     input.decoder.segments.front().cache = sequence_;
@@ -53,6 +76,8 @@ class Reader {
   KvCache cache_;
   std::int32_t sequence_, slot_;
   ForwardOptions forward_;
+  std::vector<std::int64_t> prompt_, text_;
+  std::int64_t prompt_length_ = 0;  // in the cache
 };
 
 }  // namespace
@@ -64,14 +89,13 @@ at::Tensor forced_hidden(const Model& model, const std::vector<std::int64_t>& pr
   const c10::InferenceMode inference;
   Reader reader(model, slots);
   const at::Tensor first = reader.prefill(prompt);
-  const auto prompt_length = reader.length();
   std::vector<at::Tensor> rows;
   for (const auto& tokens : continuations) {
     if (tokens.empty()) fail(Category::InvalidArgument, "continuation", "is empty; give at least one token");
     rows.push_back(first);
     // The last token predicts nothing that is asked for.
     for (std::size_t t = 0; t + 1 < tokens.size(); ++t) rows.push_back(reader.step(tokens[t]));
-    reader.back_to(prompt_length);
+    reader.back_to_prompt();
   }
   return at::cat(rows);
 }

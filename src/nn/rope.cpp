@@ -80,6 +80,10 @@ at::Tensor llama3_frequencies(const RopeConfig& config, const at::Tensor& base) 
   return base / config.factor * (1 - ramp) + base * ramp;
 }
 
+at::Tensor divided(const at::Tensor& base, const std::vector<float>& factors) {
+  return base / at::tensor(factors, at::kFloat).to(at::kDouble);
+}
+
 at::Tensor yarn_frequencies(const RopeConfig& config, const at::Tensor& base, std::int64_t dim) {
   const double original = static_cast<double>(config.original_max_position);
   const auto correction = [&](double rotations) {
@@ -100,6 +104,8 @@ Rope::Rope(const RopeConfig& config, std::int64_t head_dim, std::int64_t max_pos
   if (dim_ % 2 != 0) fail(Category::Corruption, "head_dim", "{} is odd; rotary embeddings need pairs", dim_);
   if (config_.original_max_position == 0) config_.original_max_position = max_positions;
   if (config_.scaling != RopeScaling::Dynamic) frequencies_ = inverse_frequencies(0).unsqueeze(0).to(at::kFloat);
+  if (config_.scaling == RopeScaling::LongRope)
+    long_ = inverse_frequencies(config_.original_max_position + 1).unsqueeze(0).to(at::kFloat);
 }
 
 at::Tensor Rope::inverse_frequencies(std::int64_t length) const {
@@ -119,29 +125,44 @@ at::Tensor Rope::inverse_frequencies(std::int64_t length) const {
     case RopeScaling::Yarn:
       return yarn_frequencies(config_, base, dim_);
     case RopeScaling::Factors:
-      return base / at::tensor(config_.factors, at::kFloat).to(at::kDouble);
+      return divided(base, config_.factors);
+    case RopeScaling::LongRope:
+      return divided(base, length > before ? config_.long_factors : config_.factors);
     default:
       return base;
   }
 }
 
-RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) const {
-  at::Tensor frequencies = frequencies_;  // or [N, D/2] where every sequence has its own
-  if (!frequencies.defined()) {
-    const at::Tensor host = lengths.cpu();
-    std::map<std::int64_t, at::Tensor> by_length;
-    std::vector<at::Tensor> rows;
-    for (std::int64_t i = 0; i < host.size(0); ++i) {
-      const auto length = host[i].item<std::int64_t>();
-      at::Tensor& row = by_length[length];
-      if (!row.defined()) row = inverse_frequencies(length);
-      rows.push_back(row);
-    }
-    frequencies = at::stack(rows);
+// [1, D/2], or [N, D/2] where sequences differ.
+at::Tensor Rope::frequencies(const at::Tensor& lengths) const {
+  if (long_.defined()) {
+    const at::Tensor beyond = lengths.cpu() > config_.original_max_position;
+    return beyond.any().item<bool>() ? at::where(beyond.unsqueeze(1), long_, frequencies_) : frequencies_;
   }
-  const double factor = config_.scaling == RopeScaling::Yarn ? config_.attention_factor : 1.0;
-  const at::Tensor angles = positions.to(at::kFloat).unsqueeze(1) * frequencies.to(positions.device(), at::kFloat);
+  if (frequencies_.defined()) return frequencies_;
+  const at::Tensor host = lengths.cpu();
+  std::map<std::int64_t, at::Tensor> by_length;
+  std::vector<at::Tensor> rows;
+  for (std::int64_t i = 0; i < host.size(0); ++i) {
+    const auto length = host[i].item<std::int64_t>();
+    at::Tensor& row = by_length[length];
+    if (!row.defined()) row = inverse_frequencies(length);
+    rows.push_back(row);
+  }
+  return at::stack(rows);
+}
+
+RopeTable Rope::table(const at::Tensor& positions, const at::Tensor& lengths) const {
+  const bool scaled = config_.scaling == RopeScaling::Yarn || config_.scaling == RopeScaling::LongRope;
+  const double factor = scaled ? config_.attention_factor : 1.0;
+  const at::Tensor angles =
+      positions.to(at::kFloat).unsqueeze(1) * frequencies(lengths).to(positions.device(), at::kFloat);
   return {angles.cos() * factor, angles.sin() * factor};
+}
+
+bool turns_anew(const RopeConfig& config, std::int64_t before, std::int64_t after) {
+  return config.scaling == RopeScaling::LongRope && before > 0 && before <= config.original_max_position &&
+         after > config.original_max_position;
 }
 
 at::Tensor rotate(const at::Tensor& x, const RopeTable& table) {

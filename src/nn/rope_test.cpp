@@ -56,5 +56,33 @@ TEST(Rope, GoesBackwardByTheOppositeAngle) {
   EXPECT_TRUE(at::allclose(rows.grad().view_as(above), by_hand(above, table.cos, -table.sin), 1e-5, 1e-6));
 }
 
+// Each token's frequencies by the length of its own text, the attention factor in both.
+TEST(Rope, LongRopeTurnsShortAndLongTextsByTheirOwnFactors) {
+  RopeConfig config;
+  config.scaling = RopeScaling::LongRope;
+  config.original_max_position = 10;
+  config.attention_factor = 1.5;
+  config.factors = {1.0F, 2.0F};
+  config.long_factors = {4.0F, 8.0F};
+  const at::Tensor positions = at::tensor({3, 9, 9}, at::kLong);
+  const RopeTable table = Rope(config, 4, 100).table(positions, at::tensor({10, 10, 11}, at::kLong));
+  // Base frequencies of four dimensions: 1 and 0.01.
+  const at::Tensor angles = at::tensor({3.0, 3 * 0.005, 9.0, 9 * 0.005, 9.0 / 4, 9 * 0.01 / 8}).view({3, 2});
+  EXPECT_TRUE(at::allclose(table.cos.to(at::kDouble), angles.to(at::kDouble).cos() * 1.5, 1e-5, 1e-6));
+  EXPECT_TRUE(at::allclose(table.sin.to(at::kDouble), angles.to(at::kDouble).sin() * 1.5, 1e-5, 1e-6));
+}
+
+TEST(Rope, OnlyLongRopeTurnsATextAnew) {
+  RopeConfig config;
+  config.original_max_position = 10;
+  EXPECT_FALSE(turns_anew(config, 10, 11));
+  config.scaling = RopeScaling::LongRope;
+  EXPECT_TRUE(turns_anew(config, 10, 11));
+  EXPECT_TRUE(turns_anew(config, 1, 20));
+  EXPECT_FALSE(turns_anew(config, 9, 10));
+  EXPECT_FALSE(turns_anew(config, 11, 12));
+  EXPECT_FALSE(turns_anew(config, 0, 12)) << "nothing was turned before";
+}
+
 }  // namespace
 }  // namespace graft

@@ -160,7 +160,7 @@ TEST_P(GgufLoraParity, RowsLieAsLlamaCppPutsThem) {
       want = value.reshape({heads, 2, value.size(0) / heads / 2, value.size(1)}).transpose(1, 2).reshape(value.sizes());
       EXPECT_FALSE(at::equal(want, value));
     }
-    const TensorInfo& info = file->at(named_as_gguf(module + ".weight") + (b ? ".lora_b" : ".lora_a"));
+    const TensorInfo& info = file->at(named_as_gguf(module + ".weight", architecture) + (b ? ".lora_b" : ".lora_a"));
     ASSERT_EQ(info.shape, want.sizes().vec());
     at::Tensor got = at::empty(info.shape, at::kFloat);
     to_float(info.dtype, file->bytes(info), {got.data_ptr<float>(), static_cast<std::size_t>(got.numel())});
@@ -262,7 +262,26 @@ TEST_P(GgufLoraParity, MergesThatCannotBeAreRefused) {
 
 INSTANTIATE_TEST_SUITE_P(Golden, GgufLoraParity,
                          ::testing::Values(std::pair("llama", "llama"), std::pair("llama-gqa", "llama"),
-                                           std::pair("qwen2", "qwen2"), std::pair("gpt2", "gpt2")));
+                                           std::pair("qwen2", "qwen2"), std::pair("gpt2", "gpt2"),
+                                           std::pair("olmo2", "olmo2")));
+
+// The file's weights of norms are one more than the parameters that the adapter changes.
+TEST(GemmaGguf, NormsAreMergedWithTheirOne) {
+  const fs::path source = goldens() / "gemma2" / "model";
+  if (!fs::exists(source)) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
+  const testing::Folder folder;
+  const fs::path base = folder.path() / "base.gguf", output = folder.path() / "merged.gguf";
+  write_as_gguf(source, base, "gemma2");
+  const auto model = load_model(base.string());
+  const auto adapter = stirred(*model, json::object(), "layernorm");
+  save_adapter(folder.path() / "peft", *adapter, *model, {});
+  const MergeReport report = merge(base, folder.path() / "peft", output);
+  EXPECT_EQ(report.changed, adapter->parameters().size());
+  EXPECT_EQ(report.written->worst_error, 0);
+  const at::Tensor adapted = logits(*model, adapter.get());
+  EXPECT_GT(gap(logits(*model, nullptr), adapted), 1e-3);
+  EXPECT_LE(gap(logits(*load_model(output.string()), nullptr), adapted), 1e-5);
+}
 
 }  // namespace
 }  // namespace graft

@@ -2,7 +2,6 @@
 // compute.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <utility>
@@ -11,54 +10,92 @@
 #include "adapters/core/peft.h"
 #include "arch/core/model.h"
 #include "as_gguf.h"
+#include "base/file.h"
+#include "checkpoint/fixture_test.h"
 
 namespace graft {
 namespace {
 
 namespace fs = std::filesystem;
 
-class GgufParity : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+class GgufParity : public ::testing::TestWithParam<std::pair<const char*, const char*>> {
+ protected:
+  void SetUp() override {
+    const fs::path golden = goldens() / GetParam().first / "model";
+    if (!fs::exists(golden)) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
+    source_ = golden;
+    if (architecture() != "t5") return;
+    // Files of T5 hold no word of this distance, which is 128 in every published model.
+    source_ = folder_.path() / "t5";
+    fs::create_directories(source_);
+    fs::copy_file(golden / "model.safetensors", source_ / "model.safetensors");
+    auto config = nlohmann::json::parse(read_file(golden / "config.json"));
+    config["relative_attention_max_distance"] = 128;
+    write_file(source_ / "config.json", config.dump());
+  }
+
+  std::string architecture() const { return GetParam().second; }
+  const fs::path& source() const { return source_; }
+  fs::path file() const { return folder_.path() / "model.gguf"; }
+
+  // A short text, and one beyond the stretches of rotation of the goldens.
+  static StepInput texts(const Model& model) {
+    const std::vector<std::int64_t> text = {5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1};
+    std::vector<std::int64_t> longer;
+    for (std::int64_t i = 0; i < 56; ++i) longer.push_back(3 + 11 * i % 150);
+    StepInput input;
+    for (const auto& one : {text, longer}) {
+      if (model.encoder_decoder()) {
+        const auto source = input.encoder.add(one);
+        input.decoder.add({0, 17, 5, 9, 23}, -1, -1, source);
+      } else {
+        input.decoder.add(one);
+      }
+    }
+    return input;
+  }
+
+ private:
+  testing::Folder folder_;
+  fs::path source_;
+};
 
 TEST_P(GgufParity, ComputesWhatTheFolderComputes) {
-  const auto& [golden, architecture] = GetParam();
-  const fs::path folder = goldens() / golden / "model";
-  if (!fs::exists(folder)) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
-  const fs::path file = fs::temp_directory_path() / ("graft-" + std::to_string(::getpid()) + ".gguf");
-  write_as_gguf(folder, file, architecture);
-  const auto want = load_model(folder.string()), got = load_model(file.string());
-  fs::remove(file);
-  StepInput input;
-  input.decoder.add({5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1});
+  write_as_gguf(source(), file(), architecture());
+  const auto want = load_model(source().string()), got = load_model(file().string());
+  const StepInput input = texts(*want);
   const at::Tensor expected = want->logits(want->forward(input)), logits = got->logits(got->forward(input));
   EXPECT_LE((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
-  EXPECT_EQ(base_fingerprint(*got), base_fingerprint(*want));
+  // One added and taken off again leaves the last digits of fp32 norms, which published models do not have, elsewhere.
+  if (!architecture().starts_with("gemma")) {
+    EXPECT_EQ(base_fingerprint(*got), base_fingerprint(*want));
+  }
 }
 
 // Rows of q and k are put back in their places as whole rows of blocks.
 TEST_P(GgufParity, PackedComputesWhatTheDequantisedFileComputes) {
-  const auto& [golden, architecture] = GetParam();
-  const fs::path folder = goldens() / golden / "model";
-  if (!fs::exists(folder)) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
-  const fs::path file = fs::temp_directory_path() / ("graft-packed-" + std::to_string(::getpid()) + ".gguf");
-  write_as_gguf(folder, file, architecture, DType::Q8_0);
-  const auto want = load_model(file.string());
-  const auto got = load_model(file.string(), {at::kFloat, at::kCPU, WeightFormat::Packed});
-  const auto again = load_model(file.string(), {at::kFloat, at::kCPU, WeightFormat::Q4_0});
-  fs::remove(file);
+  write_as_gguf(source(), file(), architecture(), DType::Q8_0);
+  const auto want = load_model(file().string());
+  const auto got = load_model(file().string(), {at::kFloat, at::kCPU, WeightFormat::Packed});
+  const auto again = load_model(file().string(), {at::kFloat, at::kCPU, WeightFormat::Q4_0});
   EXPECT_NE(got->parameters().storage().find("Q8_0"), std::string::npos) << got->parameters().storage();
   EXPECT_NE(again->parameters().storage().find("Q4_0"), std::string::npos) << again->parameters().storage();
   EXPECT_EQ(base_fingerprint(*got), base_fingerprint(*want));
   EXPECT_NE(base_fingerprint(*again), base_fingerprint(*want));
-  StepInput input;
-  input.decoder.add({5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1});
+  const StepInput input = texts(*want);
   const at::Tensor expected = want->logits(want->forward(input)), logits = got->logits(got->forward(input));
   EXPECT_LE((logits - expected).abs().max().item<double>(), 1e-6 * expected.abs().max().item<double>());
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, GgufParity,
-                         testing::Values(std::pair("llama", "llama"), std::pair("llama-gqa", "llama"),
-                                         std::pair("mistral", "llama"), std::pair("qwen2", "qwen2"),
-                                         std::pair("qwen3", "qwen3"), std::pair("gpt2", "gpt2")));
+                         ::testing::Values(std::pair("llama", "llama"), std::pair("llama-gqa", "llama"),
+                                           std::pair("llama-linear", "llama"), std::pair("llama-llama3", "llama"),
+                                           std::pair("mistral", "llama"), std::pair("qwen2", "qwen2"),
+                                           std::pair("qwen3", "qwen3"), std::pair("gpt2", "gpt2"),
+                                           std::pair("gemma2", "gemma2"), std::pair("gemma3", "gemma3"),
+                                           std::pair("phi3", "phi3"), std::pair("phi3-longrope", "phi3"),
+                                           std::pair("olmo2", "olmo2"), std::pair("t5", "t5"),
+                                           std::pair("t5-v11", "t5"), std::pair("mt5", "t5")));
 
 }  // namespace
 }  // namespace graft

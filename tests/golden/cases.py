@@ -102,7 +102,16 @@ CASES = {
     # A deep encoder under a shallow decoder.
     "byt5": lambda: t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False, num_layers=4, num_decoder_layers=1,
                        tokenizer_class="ByT5Tokenizer"),
+    # One of the golden sequences is longer than the context before the extension, the others are not.
+    "phi3-longrope": lambda: decoder(Phi3Config, head_dim=None, resid_pdrop=0.0, embd_pdrop=0.0, max_position_embeddings=128,
+                                     original_max_position_embeddings=48,
+                                     rope_parameters=rope("longrope", partial_rotary_factor=0.75, short_factor=[1.0, 1.2, 2.0],
+                                                          long_factor=[1.5, 4.0, 9.0])),
 }
+
+
+# The length of a pass decides the positions' angles.
+BY_LENGTH = ("llama-dynamic", "phi3-longrope")
 
 
 def is_encoder_decoder(name):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from transformers.optimization import Adafactor
 
-from cases import VOCABULARY, decoder_start, is_encoder_decoder
+from cases import BY_LENGTH, VOCABULARY, decoder_start, is_encoder_decoder
 
 # One file of methods/ each: value(noise) (None: the model's own values), adapt(model, name), save(model, folder).
 METHODS = {path.stem: importlib.import_module(f"methods.{path.stem}")
@@ -31,7 +31,7 @@ def batch(name, generator):
             sequences.append({"input_ids": tokens(source), "targets": targets,
                               "decoder_input_ids": F.pad(targets[:-1], (1, 0), value=decoder_start(name))})
         return sequences
-    lengths = (7, 80 if name == "llama-dynamic" else 24, 3)
+    lengths = (7, 80 if name in BY_LENGTH else 24, 3)
     rows = [tokens(length) for length in lengths]
     return [{"input_ids": row, "targets": row[1:]} for row in rows]
 
@@ -105,8 +105,7 @@ def make_optimiser(kind, model, method):
 def train(model, name, sequences, kind, method):
     """Ten steps on the same batch; the loss of each step is taken before its update."""
     optimiser, losses = make_optimiser(kind, model, method), []
-    # There the length of a pass decides the positions' angles.
-    loss_of = (lambda *batch: lm_loss(*batch)[0]) if name == "llama-dynamic" else padded_loss
+    loss_of = (lambda *batch: lm_loss(*batch)[0]) if name in BY_LENGTH else padded_loss
     for _ in range(STEPS):
         optimiser.zero_grad(set_to_none=True)
         loss = loss_of(model, sequences)

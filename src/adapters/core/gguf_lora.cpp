@@ -20,8 +20,8 @@ namespace {
 std::string architecture_of(const Model& model, const std::string& where) {
   if (const auto architecture = gguf_architecture(model.config())) return *architecture;
   fail(Category::Unsupported, where,
-       "GGUF adapters fit Llama, Mistral, Qwen2, Qwen3 and GPT-2 only, the base is a {}; use a PEFT folder",
-       model.config().model_type);
+       "GGUF adapters fit bases of the architectures {} (Mistral is llama), this one is a {}; use a PEFT folder",
+       fmt::join(gguf_architectures(), ", "), model.config().model_type);
 }
 
 // Whole maps by the name of their tensor in a GGUF file of the base.

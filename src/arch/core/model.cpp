@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstdio>
+#include <mutex>
 #include <optional>
 #include <set>
 
@@ -24,6 +26,16 @@ const Architecture& architecture_of(const ModelConfig& config, const std::string
   }
   fail(Category::Unsupported, path, "architecture '{}' is not supported{}", config.architecture,
        did_you_mean(config.architecture, known));
+}
+
+// Once for each model: a verb may open it several times.
+void tell_left_out(const ModelFiles& files) {
+  static std::mutex mutex;
+  static std::set<std::filesystem::path> told;
+  const std::lock_guard lock(mutex);
+  if (files.left_out == 0 || !told.insert(files.path).second) return;
+  std::fprintf(stderr, "graft: note: %s reads images too: its text model is used, the other %zu tensors are left out\n",
+               files.path.string().c_str(), files.left_out);
 }
 
 void check_cache(const Forest& forest, const KvCache* cache) {
@@ -225,6 +237,7 @@ at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options)
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options) {
   ModelFiles files = open_model_files(path);
   const Architecture& architecture = architecture_of(files.config, path);
+  tell_left_out(files);
   ParameterLoader loader(std::shared_ptr<const TensorSource>(std::move(files.weights)), options.dtype, options.device,
                          options.weights);
   try {

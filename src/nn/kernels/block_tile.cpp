@@ -238,6 +238,7 @@ Kernels kernels_of(const BlockCodes& codes) {
   if (are(8, 32, true, true)) return kernels<Codes<8, 32, true, true>>();
   if (are(8, 32, true, false)) return kernels<Codes<8, 32, true, false>>();
   if (are(8, 16, false, false)) return kernels<Codes<8, 16, false, false>>();
+  if (are(8, 16, true, false)) return kernels<Codes<8, 16, true, false>>();
   fail(Category::Internal, "", "no kernel for codes of {} bits in groups of {}", codes.bits, codes.group);
 }
 

@@ -16,9 +16,10 @@ struct BlockType {
   std::vector<std::size_t> scales;  // offsets of the half-precision numbers of a block
 };
 
-inline const std::vector<BlockType> kBlockTypes = {{DType::Q8_0, {0}},    {DType::Q4_0, {0}},    {DType::Q4_1, {0, 2}},
-                                                   {DType::Q5_0, {0}},    {DType::Q5_1, {0, 2}}, {DType::Q4_K, {0, 2}},
-                                                   {DType::Q5_K, {0, 2}}, {DType::Q6_K, {208}}};
+inline const std::vector<BlockType> kBlockTypes = {
+    {DType::Q8_0, {0}},      {DType::Q4_0, {0}},    {DType::Q4_1, {0, 2}}, {DType::Q5_0, {0}},
+    {DType::Q5_1, {0, 2}},   {DType::Q4_K, {0, 2}}, {DType::Q5_K, {0, 2}}, {DType::Q6_K, {208}},
+    {DType::Q2_K, {80, 82}}, {DType::Q3_K, {108}},  {DType::IQ4_NL, {0}}};
 
 // Random codes, scales from 2^-4 to 2^-3.
 inline at::Tensor random_blocks(const BlockType& of, std::int64_t rows, std::int64_t blocks, std::uint64_t seed = 1) {
