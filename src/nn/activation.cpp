@@ -6,7 +6,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <map>
 #include <vector>
@@ -20,7 +19,6 @@ namespace graft {
 namespace {
 
 constexpr std::int64_t kRun = 512, kRunsPerThread = 16;  // an exponential each: less of them are worth a thread
-using Run = std::array<float, kRun>;
 
 // Calls `rows_of(first value, count)` for runs of values of a tensor of `size`.
 template <typename RowsOf>
@@ -119,12 +117,12 @@ at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
   RECORD_USER_SCOPE("graft::silu_gate");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
   at::Tensor y = rows::empty(gate.sizes(), gate.scalar_type());
-  by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
-    Run a, b;
-    rows::read(gate, first, a.data(), count);
-    rows::read(up, first, b.data(), count);
-    rows::silu_gate(a.data(), b.data(), a.data(), count);
-    rows::write(a.data(), y, first, count);
+  rows::by_type(gate, [&]<typename T>(T*) {
+    const auto *a = static_cast<const T*>(gate.const_data_ptr()), *b = static_cast<const T*>(up.const_data_ptr());
+    auto* out = static_cast<T*>(y.data_ptr());
+    by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
+      rows::silu_gate(a + first, b + first, nullptr, out + first, count);
+    });
   });
   return y;
 }
@@ -144,14 +142,14 @@ class SiluGate : public torch::autograd::Function<SiluGate> {
     const at::Tensor grad = grads[0].to(saved[0].scalar_type()).contiguous(), gate = saved[0].contiguous(),
                      up = saved[1].contiguous();
     at::Tensor grad_gate = at::empty(gate.sizes(), gate.options()), grad_up = at::empty(up.sizes(), up.options());
-    by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
-      Run a, b, g;
-      rows::read(gate, first, a.data(), count);
-      rows::read(up, first, b.data(), count);
-      rows::read(grad, first, g.data(), count);
-      rows::silu_gate_backward(g.data(), a.data(), b.data(), count);
-      rows::write(a.data(), grad_gate, first, count);
-      rows::write(b.data(), grad_up, first, count);
+    rows::by_type(gate, [&]<typename T>(T*) {
+      const auto *a = static_cast<const T*>(gate.const_data_ptr()), *b = static_cast<const T*>(up.const_data_ptr()),
+                 *above = static_cast<const T*>(grad.const_data_ptr());
+      auto *of_a = static_cast<T*>(grad_gate.data_ptr()), *of_b = static_cast<T*>(grad_up.data_ptr());
+      by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
+        rows::silu_gate_backward(above + first, a + first, b + first, nullptr,
+                                 rows::GateGradients<T>{of_a + first, of_b + first, nullptr}, count);
+      });
     });
     return {grad_gate, grad_up};
   }

@@ -29,31 +29,23 @@ std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
   return parts;
 }
 
-void round_as(const at::Tensor& like, float* x, std::int64_t count) {
-  if (like.scalar_type() == at::kBFloat16) rows::round_to_bfloat16(x, count);
-}
-
 at::Tensor scaled_product(const at::Tensor& given_gate, const at::Tensor& given_up, const RowScales& by) {
   RECORD_USER_SCOPE("graft::scaled_silu_gate");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous(), scales = by.scales.contiguous();
   at::Tensor y = at::empty(gate.sizes(), gate.options());
   const std::int64_t width = gate.size(1);
   const auto parts = parts_of(by.runs);
-  at::parallel_for(0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> a(static_cast<std::size_t>(width)), b(static_cast<std::size_t>(width));
-    for (std::int64_t part = begin; part < end; ++part) {
-      const auto& [tokens, slot] = parts[static_cast<std::size_t>(part)];
-      for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n) {
-        rows::read(gate, n * width, a.data(), width);
-        rows::read(up, n * width, b.data(), width);
-        rows::silu_gate(a.data(), b.data(), a.data(), width);
-        if (slot >= 0) {
-          round_as(y, a.data(), width);
-          rows::multiply(a.data(), scales.const_data_ptr<float>() + slot * width, width);
-        }
-        rows::write(a.data(), y, n * width, width);
+  rows::by_type(gate, [&]<typename T>(T*) {
+    const auto *a = static_cast<const T*>(gate.const_data_ptr()), *b = static_cast<const T*>(up.const_data_ptr());
+    auto* out = static_cast<T*>(y.data_ptr());
+    at::parallel_for(0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t part = begin; part < end; ++part) {
+        const auto& [tokens, slot] = parts[static_cast<std::size_t>(part)];
+        const float* scale = slot < 0 ? nullptr : scales.const_data_ptr<float>() + slot * width;
+        for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n)
+          rows::silu_gate(a + n * width, b + n * width, scale, out + n * width, width);
       }
-    }
+    });
   });
   return y;
 }
@@ -71,12 +63,10 @@ class Gradients {
         of_gate_(at::empty(gate.sizes(), gate.options())),
         of_up_(at::empty(up.sizes(), up.options())),
         of_parts_(at::zeros({static_cast<std::int64_t>(parts_.size()), width_}, scales_.options())) {
-    at::parallel_for(0, static_cast<std::int64_t>(parts_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      Row row(width_);
-      for (std::int64_t part = begin; part < end; ++part) {
-        const TokenRange tokens = parts_[static_cast<std::size_t>(part)].tokens;
-        for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n) compute(n, part, row);
-      }
+    rows::by_type(gate_, [&]<typename T>(T*) {
+      at::parallel_for(0, static_cast<std::int64_t>(parts_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t part = begin; part < end; ++part) compute<T>(part);
+      });
     });
   }
 
@@ -94,28 +84,18 @@ class Gradients {
   }
 
  private:
-  struct Row {
-    explicit Row(std::int64_t width)
-        : gate(static_cast<std::size_t>(width)), up(gate), product(gate), above(gate), scaled(gate) {}
-    std::vector<float> gate, up, product, above, scaled;
-  };
-
-  void compute(std::int64_t n, std::int64_t part, Row& row) {
-    const std::int64_t slot = parts_[static_cast<std::size_t>(part)].slot;
-    rows::read(gate_, n * width_, row.gate.data(), width_);
-    rows::read(up_, n * width_, row.up.data(), width_);
-    rows::read(grad_, n * width_, row.above.data(), width_);
-    row.scaled = row.above;
-    if (slot >= 0) {
-      rows::multiply(row.scaled.data(), scales_.const_data_ptr<float>() + slot * width_, width_);
-      round_as(gate_, row.scaled.data(), width_);
+  template <typename T>
+  void compute(std::int64_t part) {
+    const auto& [tokens, slot] = parts_[static_cast<std::size_t>(part)];
+    const float* scale = slot < 0 ? nullptr : scales_.const_data_ptr<float>() + slot * width_;
+    float* of_scale = of_parts_.data_ptr<float>() + part * width_;
+    const auto values = [](const at::Tensor& x) { return static_cast<const T*>(x.const_data_ptr()); };
+    for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n) {
+      const std::int64_t at = n * width_;
+      const rows::GateGradients<T> out{static_cast<T*>(of_gate_.data_ptr()) + at,
+                                       static_cast<T*>(of_up_.data_ptr()) + at, of_scale};
+      rows::silu_gate_backward(values(grad_) + at, values(gate_) + at, values(up_) + at, scale, out, width_);
     }
-    rows::silu_gate_backward(row.scaled.data(), row.gate.data(), row.up.data(), row.product.data(), width_);
-    rows::write(row.gate.data(), of_gate_, n * width_, width_);
-    rows::write(row.up.data(), of_up_, n * width_, width_);
-    if (slot < 0) return;
-    round_as(gate_, row.product.data(), width_);
-    rows::add_products(of_parts_.data_ptr<float>() + part * width_, row.product.data(), row.above.data(), width_);
   }
 
   at::Tensor gate_, up_, scales_, grad_;

@@ -15,6 +15,16 @@ inline bool readable(const at::Tensor& x) {
   return x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
 }
 
+/// Calls visit(type) with a pointer whose type is that of a readable tensor's values.
+template <typename Visit>
+void by_type(const at::Tensor& x, const Visit& visit) {
+  if (x.scalar_type() == at::kFloat) {
+    visit(static_cast<float*>(nullptr));
+  } else {
+    visit(static_cast<Bits*>(nullptr));
+  }
+}
+
 /// `count` values of a readable, contiguous tensor from `first` on.
 inline void read(const at::Tensor& x, std::int64_t first, float* to, std::int64_t count) {
   if (x.scalar_type() == at::kFloat) {

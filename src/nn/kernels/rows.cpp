@@ -62,6 +62,56 @@ inline float sigmoid(float x) {
   return 1.0F / (1.0F + exponential(-x));
 }
 
+inline void put(float value, float& to) {
+  to = value;
+}
+inline void put(float value, Bits& to) {
+  to = bits_of(value);
+}
+
+// As a T has it.
+template <typename T>
+inline float rounded(float value) {
+  T narrow;
+  put(value, narrow);
+  return wide(narrow);
+}
+
+// One pass from the stored numbers to the stored numbers: rows are read from far, and what is computed of one number
+// hides the way of the next.
+template <typename T>
+GRAFT_INLINE void silu_gate_of(const T* __restrict gate, const T* __restrict up, const float* __restrict scale,
+                               T* __restrict out, std::int64_t count) {
+  if (scale == nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) put(wide(gate[i]) * sigmoid(wide(gate[i])) * wide(up[i]), out[i]);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i)
+      put(rounded<T>(wide(gate[i]) * sigmoid(wide(gate[i])) * wide(up[i])) * scale[i], out[i]);
+  }
+}
+
+template <typename T>
+GRAFT_INLINE void silu_gate_backward_of(const T* __restrict grad, const T* __restrict gate, const T* __restrict up,
+                                        const float* __restrict scale, GateGradients<T> out, std::int64_t count) {
+  T* __restrict of_gate = out.gate;
+  T* __restrict of_up = out.up;
+  float* __restrict of_scale = out.of_scale;
+  const auto gradients = [&](std::int64_t i, float above) __attribute__((always_inline)) {
+    const float x = wide(gate[i]), of = wide(up[i]), share = sigmoid(x), active = x * share;
+    put(above * of * (share + active * (1.0F - share)), of_gate[i]);
+    put(above * active, of_up[i]);
+    return active * of;
+  };
+  if (scale == nullptr) {
+    for (std::int64_t i = 0; i < count; ++i) gradients(i, wide(grad[i]));
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float product = gradients(i, rounded<T>(wide(grad[i]) * scale[i]));
+      of_scale[i] += rounded<T>(product) * wide(grad[i]);
+    }
+  }
+}
+
 // By reference: how such a vector is returned depends on the machine that is compiled for.
 GRAFT_INLINE void load(const float* x, Lanes& lanes) {
   std::memcpy(&lanes, x, sizeof lanes);
@@ -327,28 +377,20 @@ GRAFT_FOR_EACH_CPU void rotate(float* a, float* b, const float* cos, const float
   }
 }
 
-GRAFT_FOR_EACH_CPU void silu_gate(const float* gate, const float* up, float* out, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) out[i] = gate[i] * sigmoid(gate[i]) * up[i];
+GRAFT_FOR_EACH_CPU void silu_gate(const float* gate, const float* up, const float* scale, float* out,
+                                  std::int64_t count) {
+  silu_gate_of(gate, up, scale, out, count);
 }
-
-GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, float* gate, float* up, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float share = sigmoid(gate[i]), active = gate[i] * share;
-    const float slope = share + active * (1.0F - share);
-    gate[i] = grad[i] * up[i] * slope;
-    up[i] = grad[i] * active;
-  }
+GRAFT_FOR_EACH_CPU void silu_gate(const Bits* gate, const Bits* up, const float* scale, Bits* out, std::int64_t count) {
+  silu_gate_of(gate, up, scale, out, count);
 }
-
-GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, float* gate, float* up, float* product,
-                                           std::int64_t count) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float share = sigmoid(gate[i]), active = gate[i] * share;
-    const float slope = share + active * (1.0F - share), of = up[i];
-    product[i] = active * of;
-    gate[i] = grad[i] * of * slope;
-    up[i] = grad[i] * active;
-  }
+GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, const float* gate, const float* up, const float* scale,
+                                           GateGradients<float> out, std::int64_t count) {
+  silu_gate_backward_of(grad, gate, up, scale, out, count);
+}
+GRAFT_FOR_EACH_CPU void silu_gate_backward(const Bits* grad, const Bits* gate, const Bits* up, const float* scale,
+                                           GateGradients<Bits> out, std::int64_t count) {
+  silu_gate_backward_of(grad, gate, up, scale, out, count);
 }
 
 GRAFT_FOR_EACH_CPU void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes,
