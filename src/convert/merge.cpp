@@ -6,7 +6,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "convert/hf_config.h"
@@ -14,6 +13,7 @@
 #include "nn/compute_dtype.h"
 #include "nn/tensor_file.h"
 #include "text/hugging_face_tokenizer.h"
+#include "text/tokenizer.h"
 
 namespace graft {
 namespace {
@@ -121,6 +121,18 @@ MergeReport write(const Model& model, const ModelFiles& files, const std::filesy
 
 }  // namespace
 
+void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded,
+                                   const std::filesystem::path& adapter) {
+  if (!loaded.manifest.is_object() || !loaded.manifest.contains(kTokenizerKey)) return;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  try {
+    tokenizer = open_tokenizer(model);
+  } catch (const Error&) {
+    return;  // none, or none that graft reads: merging only copies it
+  }
+  refuse_other_tokenizer(loaded.manifest, adapter.string(), *tokenizer);
+}
+
 MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
                          const std::filesystem::path& output, const MergeOptions& options) {
   return write(model, open_model_files(path), path, adapter, output, options);
@@ -138,6 +150,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   const at::ScalarType dtype = weights == WeightFormat::Dense ? lossless_dtype(*files.weights) : at::kFloat;
   const auto model = load_model(model_path.string(), {dtype, compute_device(), weights});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
+  refuse_other_tokenizer_beside(model_path, loaded, adapter_path);
   MergeReport report = write(*model, files, model_path, *loaded.adapter, output, options);
   report.method = loaded.method;
   return report;
