@@ -74,7 +74,7 @@ std::string formula(const std::vector<double>& factors) {
 Manifest manifest_of(const std::vector<LoadedAdapter>& adapters, const std::vector<double>& factors) {
   Manifest manifest;
   manifest.fields["blend"] = formula(factors);
-  for (const char* key : {"task", "weights", "tokenizer_hash"}) {
+  for (const char* key : {"task", "weights", kTokenizerKey}) {
     const auto value = [key](const LoadedAdapter& one) {
       return one.manifest.is_object() ? one.manifest.value(key, std::string()) : std::string();
     };
@@ -221,6 +221,7 @@ int run() {
   std::vector<LoadedAdapter> adapters;
   for (const auto& path : a.adapters) {
     adapters.push_back(load_adapter(path, *model));
+    refuse_other_tokenizer_beside(a.model, adapters.back(), path);
     refuse_unmergeable(*model, path, *adapters.back().adapter);
   }
   const Written written = Blend(*model, adapters, given).write();

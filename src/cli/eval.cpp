@@ -237,11 +237,11 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
 }
 
 // In the order of the choices.
-std::vector<EvalAdapter> open_adapters(const std::vector<AdapterChoice>& choices, const Model& model) {
+std::vector<EvalAdapter> open_adapters(const std::vector<AdapterChoice>& choices, const Base& base) {
   std::vector<EvalAdapter> adapters;
   std::map<std::string, std::string> known;
   for (const auto& choice : choices) {
-    adapters.push_back(open_eval_adapter(choice.path, model));
+    adapters.push_back(open_eval_adapter(choice.path, base));
     const auto [same, fresh] = known.emplace(adapters.back().hash, choice.path);
     if (!fresh)
       fail(Category::InvalidArgument, "--adapter " + choice.path, "is named twice, or a copy of {}; name one of them",
@@ -346,7 +346,7 @@ struct Opened {
         choices(adapter_choices(arguments.adapters, tasks)),
         home(arguments.output),
         base((refuse_other_folder(home, task_names(plan)), open_base(plan.front().config))),
-        adapters(open_adapters(choices, *base.model)),
+        adapters(open_adapters(choices, base)),
         data(open_all(plan, base, choices, adapters)),
         hashes(hashes_of(*base.model, arguments.model)),
         scorers(scorers_of(base, hashes, adapters, score_folder(arguments.scores, home), work)) {}

@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/core/job.h"
 #include "cli/core/options.h"
 #include "cli/core/profiling.h"
 #include "cli/core/verb.h"
@@ -215,6 +216,12 @@ void tell_adapters(const Writers& writers, const LoadedWriters& loaded) {
   }
 }
 
+std::unique_ptr<Model> model_beside(const Tokenizer& tokenizer) {
+  auto model = load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights));
+  check_tokenizer(*model, tokenizer, arguments.model);
+  return model;
+}
+
 // What run() and plan() begin with.
 class Opened {
  public:
@@ -223,9 +230,8 @@ class Opened {
         options(options_of(*tokenizer)),
         writers(arguments.adapters, arguments.with_base),
         requests(conversation ? Requests() : read_requests(*tokenizer, writers)),
-        model(load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights))),
-        loaded(*model, writers) {
-    refuse_other_tokenizer(*model, tokenizer->vocab_size(), arguments.model);
+        model(model_beside(*tokenizer)),
+        loaded(*model, *tokenizer, writers) {
     if (arguments.with_base) loaded.refuse_missing_base("--with-base");
     check(requests, model->config().vocab_size, loaded);
     tell_adapters(writers, loaded);

@@ -194,7 +194,7 @@ Opened open_rows() {
   Opened opened;
   opened.base = open_base(config);
   if (const std::string folder = adapter_folder(); !folder.empty())
-    opened.adapter = load_adapter(folder, *opened.base.model);
+    opened.adapter = load_adapter(folder, *opened.base.model, *opened.base.tokenizer);
   Task task = task_for(config, opened.adapter);
   opened.rows = read_unlabelled(task, arguments.data);
   for (const auto& notice : garbled_notices(opened.rows)) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());

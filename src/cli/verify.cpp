@@ -167,7 +167,7 @@ int run() {
   Job job = open_job(config);
   const std::string folder = adapter_of_tuned(arguments);
   LoadedAdapter loaded;
-  if (!folder.empty()) loaded = load_adapter(folder, *job.model);
+  if (!folder.empty()) loaded = load_adapter(folder, *job.model, *job.tokenizer);
   if (loaded.adapter != nullptr &&
       config_beside(*job.model, loaded.adapter.get()).max_positions != job.texts.max_positions)
     job = open_job(config, {job.model, job.tokenizer, 0}, loaded.adapter.get());

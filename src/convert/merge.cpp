@@ -9,11 +9,14 @@
 #include <vector>
 
 #include "adapters/core/peft.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "convert/merge_gguf.h"
 #include "convert/model_folder.h"
 #include "convert/stored_type.h"
 #include "nn/compute_dtype.h"
+#include "text/hugging_face_tokenizer.h"
+#include "text/tokenizer.h"
 
 namespace graft {
 namespace {
@@ -93,6 +96,18 @@ class FolderMerge {
 
 }  // namespace
 
+void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded,
+                                   const std::filesystem::path& adapter) {
+  if (!loaded.manifest.is_object() || !loaded.manifest.contains(kTokenizerKey)) return;
+  std::shared_ptr<const Tokenizer> tokenizer;
+  try {
+    tokenizer = open_tokenizer(model);
+  } catch (const Error&) {
+    return;  // none, or none that graft reads: merging only copies it
+  }
+  refuse_other_tokenizer(loaded.manifest, adapter.string(), *tokenizer);
+}
+
 MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
                          const std::filesystem::path& output, const MergeOptions& options) {
   const ModelFiles files = open_model_files(path);
@@ -111,6 +126,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   const at::ScalarType dtype = weights == WeightFormat::Dense ? lossless_dtype(*files.weights) : at::kFloat;
   const auto model = load_model(model_path.string(), {dtype, compute_device(), weights});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
+  refuse_other_tokenizer_beside(model_path, loaded, adapter_path);
   MergeReport report = FolderMerge(*model, files, *loaded.adapter, options.dtype).write(files, output);
   report.method = loaded.method;
   return report;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "adapters/core/method.h"
+#include "adapters/core/peft.h"
 
 namespace graft {
 
@@ -38,6 +39,11 @@ struct MergeReport {
   std::optional<WrittenChange> written = {};  ///< of a GGUF file
 };
 
+/// refuse_other_tokenizer() with the tokenizer of the model in `model`, which a merged model takes along. Where there
+/// is none, or none that graft reads, nothing is refused.
+void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded,
+                                   const std::filesystem::path& adapter);
+
 /// Writes `output`/{safetensors, config.json, tokenizer files} of `model`, which was loaded from `path`, with `adapter`
 /// merged: each changed weight is computed in fp32 and rounded once; others are written as `model` holds them. One
 /// tensor at a time is in memory beside the model, in files as ModelFolder cuts them. Throws as merge() does.
@@ -47,9 +53,9 @@ MergeReport write_merged(const Model& model, const std::filesystem::path& path, 
 /// Writes `output`/{safetensors, config.json, tokenizer files} of `model` (a folder, or a GGUF file of the llama family
 /// or a GPT-2) with the adapter merged; a GGUF file's tokenizer is written as tokenizer.json, or as tokenizer.model
 /// where it is SentencePiece's. Each changed weight is computed in fp32 and rounded once, others keep their bits.
-/// Throws InvalidArgument (an output that holds a model already; an adapter of another base), Unsupported (a method
-/// that cannot be merged, a GGUF variant that config.json cannot say), and as load_model and load_adapter do. An
-/// `output` whose name ends in ".gguf" becomes a GGUF file with everything of the base, a GGUF file, but the changed
+/// Throws InvalidArgument (an output that holds a model already; an adapter of another base or tokenizer), Unsupported
+/// (a method that cannot be merged, a GGUF variant that config.json cannot say), and as load_model and load_adapter do.
+/// An `output` whose name ends in ".gguf" becomes a GGUF file with everything of the base, a GGUF file, but the changed
 /// tensors (merge_gguf.h).
 MergeReport merge(const std::filesystem::path& model, const std::filesystem::path& adapter,
                   const std::filesystem::path& output, const MergeOptions& options = {});

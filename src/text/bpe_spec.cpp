@@ -36,8 +36,9 @@ void set_bpe(PipelineSpec& spec, const std::vector<std::pair<std::string, std::s
     ranked.push_back({left_id, right_id, merged, static_cast<std::uint32_t>(rank)});
     hash.update(fmt::format("{} {}\n", left, right));
   }
-  spec.model_hash = hash.finish();
   const bool byte_level = options.byte_level;
+  // Other vocabularies are SentencePiece's: their ids are in the order of the merges, which its own file does not list.
+  if (byte_level) spec.merges_hash = hash.finish();
   auto model = std::make_unique<Bpe>(vocabulary, ranked, std::move(options));
   if (model->cuts_before(kMarker)) spec.pre.steps.push_back(make_marker_split());
   spec.kind = byte_level ? "byte-level BPE" : "BPE (SentencePiece)";

@@ -8,6 +8,30 @@
 #include "text/unicode.h"
 
 namespace graft::text {
+namespace {
+
+// What converters to GGUF put at ids that no token has: "[PAD32000]".
+bool is_filler(std::string_view token) {
+  constexpr std::string_view kHead = "[PAD";
+  if (!token.starts_with(kHead) || !token.ends_with("]") || token.size() == kHead.size() + 1) return false;
+  return token.substr(kHead.size(), token.size() - kHead.size() - 1).find_first_not_of("0123456789") ==
+         std::string_view::npos;
+}
+
+// A token's content as no file's way of writing it can tell: empty for a filler; of added tokens some files write the
+// spaces as SentencePiece's "▁", others as they are.
+std::string token_in_any_file(const std::string& token) {
+  if (is_filler(token)) return "";
+  std::string content;
+  for (std::size_t at = 0; at < token.size();) {
+    const bool marker = token.compare(at, kMarker.size(), kMarker) == 0;
+    content += marker ? ' ' : token[at];
+    at += marker ? kMarker.size() : 1;
+  }
+  return content;
+}
+
+}  // namespace
 
 class Pipeline::Lease {
  public:
@@ -131,13 +155,18 @@ std::string Pipeline::token(TokenId id) const {
 }
 
 std::string Pipeline::content_hash() const {
+  std::vector<bool> whole(spec_.vocabulary.tokens.size());  // taken whole or standing for the unknown: no score decides
+  for (const AddedToken& token : spec_.added) whole[static_cast<std::size_t>(token.id)] = true;
+  if (spec_.unk.has_value() && *spec_.unk < vocab_size()) whole[static_cast<std::size_t>(*spec_.unk)] = true;
   Sha256 hash;
-  const auto add = [&](std::string_view text) { hash.update(fmt::format("{}:{}", text.size(), text)); };
-  for (const std::string& token : spec_.vocabulary.tokens) add(token);
-  add(spec_.model_hash);
-  for (std::size_t id = 0; id < special_.size(); ++id) {
-    if (special_[id]) add(std::to_string(id));
+  for (std::size_t id = 0; id < whole.size(); ++id) {
+    const std::string token = token_in_any_file(spec_.vocabulary.tokens[id]);
+    if (token.empty()) continue;  // unused: a GGUF file has as many ids as the model, others end with the last token
+    hash.update(fmt::format("{} {}:{}", id, token.size(), token));
+    const bool scored = id < spec_.scores.size() && spec_.scores[id].has_value() && !whole[id];
+    if (scored) hash.update(fmt::format(" {:.7g}", *spec_.scores[id]));
   }
+  hash.update("\n" + spec_.merges_hash);
   return hash.finish();
 }
 

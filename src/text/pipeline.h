@@ -22,7 +22,8 @@ struct PipelineSpec {
   std::string kind;
   Vocabulary vocabulary;  ///< of the model; added tokens beyond it are put in by the pipeline
   std::unique_ptr<Model> model;
-  std::string model_hash;  ///< of merges or scores
+  std::string merges_hash;                   ///< of a byte-level BPE: its merges in their order
+  std::vector<std::optional<float>> scores;  ///< of a unigram model: by id, of what a text is cut into
   std::vector<AddedToken> added;
   std::unique_ptr<Normalizer> normalizer;  ///< may be null
   PreTokenization pre;

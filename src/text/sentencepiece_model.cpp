@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "text/loaders.h"
 #include "text/unicode.h"
 #include "text/unigram.h"
@@ -192,17 +191,14 @@ void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, c
     fail(Category::Corruption, context, "{} scores and {} types for {} tokens", vocabulary.scores.size(),
          vocabulary.types.size(), size);
   }
-  Sha256 hash;
   for (std::size_t id = 0; id < size; ++id) {
     const int type = vocabulary.types[id];
     spec.vocabulary.put(vocabulary.pieces[id], static_cast<std::int64_t>(id), size, context);
-    hash.update(fmt::format("{} {:.7g}\n", type, vocabulary.scores[id]));
     if (type == kUnknownType || type == kControlType) {
       spec.added.push_back({.id = static_cast<TokenId>(id), .content = vocabulary.pieces[id], .special = true});
     }
     if (type == kUserDefinedType) vocabulary.normalization.user_defined.push_back(vocabulary.pieces[id]);
   }
-  spec.model_hash = hash.finish();
   spec.unk = vocabulary.unk;
   SentencePieceDecoding decoding;
   decoding.strip_first_space =
@@ -232,6 +228,10 @@ void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, c
   for (const int type : vocabulary.types) {
     options.usable.push_back(type == kNormalType || type == kUserDefinedType);
     options.user_defined.push_back(type == kUserDefinedType);
+  }
+  for (std::size_t id = 0; id < size; ++id) {
+    const bool whole = vocabulary.types[id] == kUserDefinedType;
+    spec.scores.push_back(whole ? std::nullopt : std::optional(static_cast<float>(vocabulary.scores[id])));
   }
   spec.kind = "unigram";
   spec.model = std::make_unique<Unigram>(spec.vocabulary, std::move(vocabulary.scores), std::move(options), context);

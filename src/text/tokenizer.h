@@ -14,6 +14,9 @@ namespace graft {
 
 using TokenId = std::int32_t;
 
+/// What Tokenizer::hash() counts; to be raised where it comes to count something else.
+inline constexpr int kTokenizerHashVersion = 2;
+
 /// Immutable once opened; every member may be called from several threads.
 class Tokenizer {
  public:
@@ -43,7 +46,10 @@ class Tokenizer {
   virtual const std::string& chat_template() const = 0;
   /// "byte-level BPE", "unigram", "BPE (SentencePiece)", "bytes".
   virtual std::string kind() const = 0;
-  /// SHA-256 over the vocabulary, merges and special tokens: the same for a tokenizer.json and the GGUF made from it.
+  /// SHA-256 over what gives a text its ids: every token's content by id, the merges of a byte-level BPE, the scores of
+  /// a unigram model. It is the same for a model's tokenizer.json, its SentencePiece file and the GGUF made of them, so
+  /// it does not count what these write differently: which tokens are special, a space or "▁" in a token, converters'
+  /// fillers of unused ids ("[PAD7]"), and how a text is normalised and cut before the vocabulary sees it.
   virtual std::string hash() const = 0;
 };
 

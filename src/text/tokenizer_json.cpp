@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "text/loaders.h"
 #include "text/unigram.h"
 
@@ -85,7 +84,6 @@ void read_unigram(PipelineSpec& spec, const Json& model, const std::string& cont
   if (spec.pre.byte_level) fail(Category::Unsupported, context, "ByteLevel before a unigram model is not supported");
   const Json& vocabulary = array_field(model, "vocab", context);
   std::vector<double> scores;
-  Sha256 hash;
   for (const Json& entry : vocabulary) {
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number()) {
       fail(Category::Corruption, context, "entry {} of vocab must be [token, score]", scores.size());
@@ -93,7 +91,7 @@ void read_unigram(PipelineSpec& spec, const Json& model, const std::string& cont
     spec.vocabulary.put(entry[0].get<std::string>(), static_cast<std::int64_t>(scores.size()), vocabulary.size(),
                         context);
     scores.push_back(score_as_read(entry[1].get<double>()));
-    hash.update(fmt::format("{:.7g}\n", scores.back()));
+    spec.scores.emplace_back(static_cast<float>(scores.back()));
   }
   UnigramOptions options;
   options.byte_fallback = bool_field(model, "byte_fallback", context, false);
@@ -104,7 +102,6 @@ void read_unigram(PipelineSpec& spec, const Json& model, const std::string& cont
     }
     options.unk = spec.unk = static_cast<TokenId>(unk);
   }
-  spec.model_hash = hash.finish();
   spec.model = std::make_unique<Unigram>(spec.vocabulary, std::move(scores), std::move(options), context);
   spec.kind = "unigram";
 }

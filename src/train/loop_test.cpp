@@ -10,8 +10,10 @@
 #include <filesystem>
 #include <set>
 
+#include "adapters/core/fingerprint.h"
 #include "base/error.h"
 #include "base/error_test_support.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "nn/tensor_file.h"
 #include "train/state.h"
@@ -211,7 +213,11 @@ TEST_F(Train, AStateOfAnEarlierVersionTellsOfItsWeightsAlone) {
   std::filesystem::create_directories(folder_);
   write_tensors(file, {{"step", at::scalar_tensor(0, at::kLong)}}, {{"base", "weights"}});
   EXPECT_NO_THROW(refuse_other_base(file, {"weights", "settings"}));
+  EXPECT_NO_THROW(refuse_other_base(file, {"others", "settings", "weights"}));
   EXPECT_THROW(refuse_other_base(file, {"others", "settings"}), Error);
+  const BaseHashes own = base_hashes(*model_);
+  EXPECT_EQ(own.earlier, sha256(base_fingerprint(*model_, 1)));
+  EXPECT_NE(own.earlier, own.weights);
 }
 
 }  // namespace

@@ -40,13 +40,13 @@ std::string settings_hash(const Model& model) {
 }
 
 BaseHashes base_hashes(const Model& model) {
-  return {base_hash(model), settings_hash(model)};
+  return {base_hash(model), settings_hash(model), sha256(base_fingerprint(model, 1))};
 }
 
 void refuse_other_base(const std::filesystem::path& file, const BaseHashes& base) {
   const auto source = open_checkpoint(file);
   const std::string began = source->metadata().value(kBaseKey, std::string("unknown"));
-  if (began != base.weights) {
+  if (began != base.weights && began != base.earlier) {
     fail(Category::InvalidArgument, file.string(),
          "the run began with another base model: its weights were {:.16}, the model's are {:.16}; give the model it "
          "began with, or choose another --output",

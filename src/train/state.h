@@ -16,8 +16,9 @@ namespace graft {
 
 /// What a base model computes with.
 struct BaseHashes {
-  std::string weights;   ///< base_hash()
-  std::string settings;  ///< settings_hash()
+  std::string weights;       ///< base_hash()
+  std::string settings;      ///< settings_hash()
+  std::string earlier = {};  ///< of the fingerprint's version 1, by which states of an earlier graft tell their base
 };
 
 struct TrainState {
@@ -34,11 +35,12 @@ std::string base_hash(const Model& model);
 /// alone do not say of a computation (the base of rotary positions, caps, scales).
 std::string settings_hash(const Model& model);
 
-/// Both. Every weight is read for it.
+/// All of them.
 BaseHashes base_hashes(const Model& model);
 
 /// Throws InvalidArgument where the state in `file` was trained over other weights than those of `base`, or under other
-/// settings. (Of a file of an earlier version, which does not tell its settings, the weights alone.)
+/// settings. (Of a file of an earlier version, which does not tell its settings, the weights alone; and by that
+/// version's rule.)
 void refuse_other_base(const std::filesystem::path& file, const BaseHashes& base);
 
 /// Steps that a run has behind it, whose state is in `file`; 0 where that is not there. Throws Corruption.

@@ -1,64 +1,14 @@
 #include "adapters/core/manifest.h"
 
-#include <ATen/ATen.h>
-
 #include <algorithm>
-#include <set>
 #include <sstream>
 #include <vector>
 
 #include "base/build.h"
 #include "base/error.h"
-#include "base/hash.h"
 
 namespace graft {
 namespace {
-
-// Rows of a parameter as Hugging Face's files lay it out.
-class Rows {
- public:
-  Rows(const WeightStore& store, bool turned) : store_(store), shape_(store.shape()) {
-    if (!turned) return;
-    std::reverse(shape_.begin(), shape_.end());
-    whole_ = store.dense().t();
-  }
-
-  const std::vector<std::int64_t>& shape() const { return shape_; }
-  at::Tensor part(std::int64_t first, std::int64_t count) const {
-    return (whole_.defined() ? whole_.narrow(0, first, count) : store_.part(first, count)).reshape({-1});
-  }
-
- private:
-  const WeightStore& store_;
-  std::vector<std::int64_t> shape_;
-  at::Tensor whole_;  // only where it is turned
-};
-
-std::string tensor_line(const Parameter& parameter, bool turned) {
-  constexpr std::int64_t kSample = 1 << 14;
-  const Rows values(*parameter.store, turned);
-  const auto& shape = values.shape();
-  const std::int64_t count = std::min(kSample, parameter.store->elements()),
-                     width = parameter.store->elements() / shape[0], rows = (count + width - 1) / width;
-  const at::Tensor head = values.part(0, rows), tail = values.part(shape[0] - rows, rows);
-  Sha256 hash;
-  for (const auto& part : {head.narrow(0, 0, count), tail.narrow(0, tail.size(0) - count, count)}) {
-    // bfloat16 is what every compute dtype rounds to, so an fp32 run and a bf16 run see the same base.
-    const at::Tensor bytes = part.to(at::kCPU, at::kBFloat16).contiguous();
-    hash.update({static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()});
-  }
-  std::string line = parameter.name;
-  for (const auto size : shape) line += fmt::format(" {}", size);
-  return line + " " + hash.finish().substr(0, 16) + "\n";
-}
-
-// Hugging Face keeps the maps of GPT-2's blocks [in, out], GGUF the other way.
-std::set<std::string> turned_maps(const Model& model) {
-  std::set<std::string> turned;
-  if (model.config().architecture != "gpt2" || model.config().transposed_linears) return turned;
-  for (const auto& entry : model.roles()) turned.insert(entry.weight);
-  return turned;
-}
 
 struct Line {
   std::string name, rest;  // of "name shape hash"
@@ -84,9 +34,11 @@ bool same_tensor(const Line& a, const Line& b) {
   return a.rest == b.rest && (a.name == b.name || a.name.ends_with("." + b.name) || b.name.ends_with("." + a.name));
 }
 
-void refuse_other_base(const std::string& here, const std::string& stored, const std::string& adapter,
+void refuse_other_base(const Model& model, const std::string& stored, const std::string& adapter,
                        const std::string& hint) {
-  if (stored.empty() || stored == here) return;
+  if (stored.empty()) return;
+  const std::string here = base_fingerprint(model, version_of_fingerprint(stored, adapter));
+  if (stored == here) return;
   const auto mine = lines_of(here), theirs = lines_of(stored);
   for (std::size_t i = 0; i < mine.size(); ++i) {
     const Line none{"(none)", ""}, &other = i < theirs.size() ? theirs[i] : none;
@@ -109,14 +61,6 @@ std::string quantised_hint(const nlohmann::json& manifest) {
 
 }  // namespace
 
-std::string base_fingerprint(const Model& model) {
-  const auto turned = turned_maps(model);
-  std::string lines;
-  for (const auto& parameter : model.parameters().all())
-    lines += tensor_line(parameter, turned.count(parameter.name) > 0);
-  return lines;
-}
-
 std::string manifest_text(const Manifest& manifest, const Model& model) {
   nlohmann::json fields = manifest.fields;
   fields["base"] = base_fingerprint(model);
@@ -132,8 +76,23 @@ nlohmann::json checked_manifest(const std::string& text, const std::string& file
   for (const auto& [key, value] : manifest.items()) {
     if (!value.is_string()) fail(Category::Corruption, file, "'{}' of the manifest in the header is no text", key);
   }
-  refuse_other_base(base_fingerprint(model), manifest.value("base", std::string()), adapter, quantised_hint(manifest));
+  refuse_other_base(model, manifest.value("base", std::string()), adapter, quantised_hint(manifest));
   return manifest;
+}
+
+std::string tokenizer_mark(const Tokenizer& tokenizer) {
+  return fmt::format("v{}:{}", kTokenizerHashVersion, tokenizer.hash());
+}
+
+void refuse_other_tokenizer(const nlohmann::json& manifest, const std::string& adapter, const Tokenizer& tokenizer) {
+  if (!manifest.is_object()) return;
+  const std::string there = manifest.value(kTokenizerKey, std::string()), here = tokenizer_mark(tokenizer);
+  const bool comparable = there.starts_with(here.substr(0, here.find(':') + 1));
+  if (!comparable || there == here) return;
+  fail(Category::InvalidArgument, adapter,
+       "this adapter was trained with another tokenizer ({:.15}, the model's is {:.15}), so that its ids mean other "
+       "texts; put the tokenizer that it was trained with beside the model, or give the model that it was trained on",
+       there, here);
 }
 
 }  // namespace graft

@@ -145,4 +145,10 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
   return loaded;
 }
 
+LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model, const Tokenizer& tokenizer) {
+  LoadedAdapter loaded = load_adapter(path, model);
+  refuse_other_tokenizer(loaded.manifest, path.string(), tokenizer);
+  return loaded;
+}
+
 }  // namespace graft

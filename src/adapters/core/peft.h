@@ -36,4 +36,7 @@ struct LoadedAdapter {
 /// (made for another base: names the first tensor that differs).
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model);
 
+/// The same for use with texts. Throws InvalidArgument, too, where it was trained with another tokenizer.
+LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model, const Tokenizer& tokenizer);
+
 }  // namespace graft

@@ -253,13 +253,6 @@ std::unique_ptr<Model> outline_model(const ModelConfig& config) {
   return architecture_of(config, "config.json").create(config, loader);
 }
 
-void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::string& path) {
-  if (tokens <= model.config().vocab_size) return;
-  fail(Category::InvalidArgument, path,
-       "the tokenizer has {} tokens, the model {}; they do not belong together, fetch the model's own", tokens,
-       model.config().vocab_size);
-}
-
 void fail_not_finite(const Model& model, const std::string& where) {
   for (const auto& parameter : model.parameters().all()) {
     if (parameter.value().isfinite().all().item<bool>()) continue;

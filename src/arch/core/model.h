@@ -105,9 +105,6 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
 /// can be counted on it and nothing computed. Throws Unsupported for an architecture this build has not.
 std::unique_ptr<Model> outline_model(const ModelConfig& config);
 
-/// Throws InvalidArgument where a tokenizer of `tokens` entries gives ids that the model of `path` does not have.
-void refuse_other_tokenizer(const Model& model, std::int64_t tokens, const std::string& path);
-
 /// For whoever meets a score, loss or logit that is not a number: throws Corruption that names the first parameter with
 /// NaN or infinity, or says that there is none and where else to look.
 [[noreturn]] void fail_not_finite(const Model& model, const std::string& where);

@@ -85,10 +85,10 @@ std::string told_name(const std::string& path, const std::string& method) {
 
 }  // namespace
 
-EvalAdapter open_eval_adapter(const std::string& path, const Model& model) {
+EvalAdapter open_eval_adapter(const std::string& path, const Base& base) {
   EvalAdapter adapter;
   adapter.path = RunFolder::is_run(path) ? adapter_of_run(path).string() : path;
-  adapter.loaded = load_adapter(adapter.path, model);
+  adapter.loaded = load_adapter(adapter.path, *base.model, *base.tokenizer);
   adapter.name = told_name(path, adapter.loaded.method);
   adapter.hash = hash_of(*adapter.loaded.adapter);
   return adapter;

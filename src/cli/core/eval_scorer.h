@@ -27,10 +27,9 @@ struct EvalAdapter {
 };
 
 /// A run folder stands for its adapter. Throws as load_adapter and adapter_of_run.
-EvalAdapter open_eval_adapter(const std::string& path, const Model& model);
+EvalAdapter open_eval_adapter(const std::string& path, const Base& base);
 
-/// SHA-256 of a base model's weights (base_hash(), which reads all of them), and of its settings: config.json, or the
-/// beginning of a GGUF file.
+/// SHA-256 of a base model's weights (base_hash()), and of its settings: config.json, or the beginning of a GGUF file.
 struct ModelHashes {
   std::string weights, settings;
 };

@@ -21,6 +21,7 @@
 #include "base/suggest.h"
 #include "cli/core/mixture.h"
 #include "nn/compute_dtype.h"
+#include "text/own_tokenizer.h"
 
 namespace graft {
 namespace {
@@ -311,6 +312,11 @@ at::ScalarType compute_dtype(const RunConfig& config) {
   return compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
 }
 
+void check_tokenizer(const Model& model, const Tokenizer& tokenizer, const std::string& path) {
+  const std::string odd = refuse_other_tokenizer(model.config(), tokenizer, path);
+  if (!odd.empty()) std::fprintf(stderr, "graft: note: %s\n", odd.c_str());
+}
+
 Base open_base(const RunConfig& config) {
   const auto start = Clock::now();
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
@@ -319,7 +325,7 @@ Base open_base(const RunConfig& config) {
   base.tokenizer = open_tokenizer(config.model.path);
   base.model =
       load_model(config.model.path, {compute_dtype(config), compute_device(), weight_format(config.model.weights)});
-  refuse_other_tokenizer(*base.model, base.tokenizer->vocab_size(), config.model.path);
+  check_tokenizer(*base.model, *base.tokenizer, config.model.path);
   base.load_seconds = seconds_since(start);
   return base;
 }

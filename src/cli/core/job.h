@@ -40,6 +40,9 @@ struct Base {
   double load_seconds = 0;
 };
 
+/// refuse_other_tokenizer() (text/own_tokenizer.h), and a note on standard error where it returns something.
+void check_tokenizer(const Model& model, const Tokenizer& tokenizer, const std::string& path);
+
 /// The model and the tokenizer that a configuration names, in its dtype and weight format. Throws InvalidArgument for
 /// none, and as load_model and open_tokenizer.
 Base open_base(const RunConfig& config);

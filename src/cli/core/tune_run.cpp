@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 
 #include <cstdio>
+#include <map>
 
 #include "adapters/core/peft.h"
 #include "base/build.h"
@@ -54,6 +55,18 @@ std::string held_out_hash(const Job& job) {
 // What runs of choices are told by, and runs that write texts.
 std::string main_metric(const Task& task) {
   return task.generates() ? task.metrics.front() : "accuracy";
+}
+
+// Every number of an evaluation that a run keeps, by its name.
+std::map<std::string, double> kept_numbers(const Job& job, const Evaluation& evaluation) {
+  std::map<std::string, double> numbers;
+  if (!job.task.generates()) numbers["accuracy"] = evaluation.accuracy();
+  for (const auto& metric : job.task.metrics) numbers[metric] = evaluation.metric(metric);
+  if (const auto calibration = calibration_of(evaluation.ranked)) {
+    numbers["expected_calibration_error"] = calibration->error;
+    numbers["brier_score"] = calibration->brier;
+  }
+  return numbers;
 }
 
 }  // namespace
@@ -268,12 +281,13 @@ void TuneRun::save() {
   manifest.fields = {{"recipe", write_run_config(job_.config)},
                      {"weights", job_.config.model.weights},
                      {"data_hash", job_.data_hash},
-                     {"tokenizer_hash", job_.tokenizer->hash()},
+                     {kTokenizerKey, tokenizer_mark(*job_.tokenizer)},
                      {"seed", std::to_string(settings_.seed)}};
   if (!job_.task.text.empty()) manifest.fields["task"] = job_.task.text;
   if (!job_.config.method.start_from.empty()) manifest.fields["start_from"] = job_.config.method.start_from;
-  const std::string metric = main_metric(job_.task);
-  if (after_) manifest.fields[metric] = fmt::format("{:.6f}", after_->metric(metric));
+  if (after_) {
+    for (const auto& [name, value] : kept_numbers(job_, *after_)) manifest.fields[name] = fmt::format("{:.6f}", value);
+  }
   save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
 }
 
@@ -301,13 +315,8 @@ nlohmann::json TuneRun::summary() const {
 }
 
 nlohmann::json TuneRun::summary_of(const Evaluation& evaluation) const {
-  nlohmann::json result = {{"seconds", evaluation.seconds}};
-  if (!job_.task.generates()) result["accuracy"] = evaluation.accuracy();
-  for (const auto& metric : job_.task.metrics) result[metric] = evaluation.metric(metric);
-  if (const auto calibration = calibration_of(evaluation.ranked)) {
-    result["expected_calibration_error"] = calibration->error;
-    result["brier_score"] = calibration->brier;
-  }
+  nlohmann::json result = kept_numbers(job_, evaluation);
+  result["seconds"] = evaluation.seconds;
   for (const auto& [task, accuracy] : accuracy_by_task(job_, evaluation)) result["tasks"][task] = accuracy;
   if (evaluation.by_template.empty()) return result;
   const ReportScore spread = evaluation.spread();

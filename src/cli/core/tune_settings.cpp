@@ -55,7 +55,7 @@ nlohmann::json options_of(const Job& job, const MethodChoice& method) {
 
 std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method) {
   const std::string start = start_of(job.config).string();
-  LoadedAdapter loaded = load_adapter(start, *job.model);
+  LoadedAdapter loaded = load_adapter(start, *job.model, *job.tokenizer);
   if (loaded.method != method.name())
     fail(Category::InvalidArgument, "method.start_from",
          "{} is an adapter of {}, and the run's method is {}; set --method {}", start, loaded.method, method.name(),

@@ -61,9 +61,9 @@ std::vector<std::string> Writers::names() const {
   return all;
 }
 
-LoadedWriters::LoadedWriters(const Model& model, const Writers& writers) {
+LoadedWriters::LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers) {
   for (const auto& named : writers.adapters()) {
-    adapters_.push_back(load_adapter(named.path, model));
+    adapters_.push_back(load_adapter(named.path, model, tokenizer));
     if (writers.adapters().size() > 1 && adapters_.back().adapter->replaces_parameters())
       fail(Category::Unsupported, "--adapter " + named.path,
            "{} replaces the base's own weights, which all texts of a batch share; give it alone",

@@ -46,7 +46,7 @@ class Writers {
 class LoadedWriters {
  public:
   /// Throws as load_adapter, and Unsupported where one of several replaces the base's own weights.
-  LoadedWriters(const Model& model, const Writers& writers);
+  LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers);
   LoadedWriters(const LoadedWriters&) = delete;
 
   /// In the order of Writers::adapters().
