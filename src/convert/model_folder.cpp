@@ -37,7 +37,8 @@ bool copy_tokenizer(const std::filesystem::path& from, const std::filesystem::pa
 // Returns why there is none.
 std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path& to) {
   if (copy_tokenizer(files.path, to)) return "";
-  if (files.weights->format() != "gguf") return files.path.string() + " holds none";
+  if (files.weights->format() != "gguf" || !files.weights->metadata().contains("tokenizer.ggml.model"))
+    return files.path.string() + " holds none";
   try {
     const TokenizerFiles tokenizer = hugging_face_tokenizer(files.weights->files().front());
     if (tokenizer.sentencepiece.empty()) {

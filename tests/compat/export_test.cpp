@@ -138,7 +138,7 @@ TEST_P(ExportParity, BlocksAreAsAskedForWhereTheyFitAndToldWhereNot) {
   EXPECT_EQ(report.error.tensors, rounded);
   EXPECT_GT(report.error.mean(), 1e-4);
   EXPECT_LT(report.error.worst, 0.01);
-  EXPECT_LE(largest_gap(logits_of(place("q8.gguf")), logits_of(source())), 0.05);
+  EXPECT_LE(largest_gap(logits_of(place("q8.gguf")), logits_of(source())), 0.15);
   const bool told = std::ranges::any_of(report.notes, [](const std::string& note) {
     return note.find("no whole blocks of Q8_0 are in F16") != std::string::npos;
   });
