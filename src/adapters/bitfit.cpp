@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <map>
+#include <set>
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
@@ -99,8 +100,18 @@ std::vector<Role> whole_roles(const Model& model) {
   return roles;
 }
 
-std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {
-  const adapters::Options options("bitfit", given, {"roles", "norms"});
+std::vector<RoleEntry> entries_named(const Model& model, const std::set<std::string>& modules) {
+  std::vector<RoleEntry> entries;
+  for (const auto& entry : model.roles()) {
+    if (!entry.fused() && modules.count(entry.module()) > 0) entries.push_back(entry);
+  }
+  if (entries.size() != modules.size())
+    fail(Category::InvalidArgument, "method.options.modules", "names {} modules, of which {} are maps of this model",
+         modules.size(), entries.size());
+  return entries;
+}
+
+std::vector<RoleEntry> entries_of(const Model& model, const adapters::Options& options) {
   std::vector<RoleEntry> entries;
   for (const auto& entry : adapters::entries_with(model.roles(), options.roles("roles", whole_roles(model)))) {
     if (entry.fused())
@@ -108,6 +119,15 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
            name(entry.site), entry.weight);
     entries.push_back(entry);
   }
+  return entries;
+}
+
+std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {
+  const adapters::Options options("bitfit", given, {"roles", "modules", "norms"});
+  if (options.has("roles") && options.has("modules"))
+    fail(Category::InvalidArgument, "method.options.modules", "stands beside roles; leave one of them out");
+  const auto entries =
+      options.has("modules") ? entries_named(model, options.names("modules")) : entries_of(model, options);
   return std::make_unique<BitFit>(model, entries, options.flag("norms", true), given);
 }
 
@@ -141,7 +161,8 @@ namespace adapters {
 extern const Method bitfit;
 const Method bitfit{"bitfit",
                     "BitFit: only biases are trained; maps without one get it (Ben Zaken et al. 2021)",
-                    "roles=[every role]  norms=true (biases of LayerNorms too)",
+                    "roles=[every role]  modules=[their names] (instead of roles)\n"
+                    "norms=true (biases of LayerNorms too)",
                     "BITFIT",
                     create,
                     from_peft,

@@ -5,14 +5,16 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
 #include <utility>
 
+#include "adapters/core/lora_config.h"
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
-#include "adapters/core/target_modules.h"
 #include "base/error.h"
 #include "nn/low_rank.h"
 
@@ -26,6 +28,7 @@ struct LoraSettings {
   bool rslora = false;
   bool dora = false;
   double lr_ratio = 1;  // of B
+  bool tie = false;     // the head, which is tied to the embeddings, has their update too
 };
 
 struct Target {
@@ -51,13 +54,12 @@ struct Target {
   }
 };
 
-// [out, in] fp32, whatever the layout.
-at::Tensor base_weight(const Model& model, const RoleEntry& entry) {
-  const at::Tensor whole = model.parameters().value(model.parameters().index(entry.weight));
-  const bool out_in = entry.layout == Layout::OutIn;
-  const at::Tensor slice = whole.narrow(out_in ? 0 : 1, entry.first, entry.out).to(at::kFloat);
-  return out_in ? slice : slice.t();
-}
+// What PEFT calls the two factors, of maps and of embeddings.
+struct Suffixes {
+  const char *a, *b;
+};
+constexpr std::array<Suffixes, 2> kSuffixes = {
+    {{".lora_A.weight", ".lora_B.weight"}, {".lora_embedding_A", ".lora_embedding_B"}}};
 
 at::Tensor row_norms(const at::Tensor& weight) {
   return at::linalg_vector_norm(weight, 2, at::IntArrayRef{1});
@@ -72,18 +74,27 @@ class Lora : public Adapter {
 
   const std::map<Site, Target>& targets() const { return targets_; }
   double scale(const Target& target) const { return target.scale(settings_.rslora); }
+  bool tied() const { return settings_.tie; }
 
-  bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
+  bool acts_on(const Site& site) const override {
+    return targets_.count(site) > 0 || (settings_.tie && site == kHeadSite);
+  }
 
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
-    const Target& target = targets_.at(site);
+    if (site.role == Role::Embed) return embedded(targets_.at(site), x, y);
+    return settings_.tie && site == kHeadSite ? updated(tied_head(), site, x, y)
+                                              : updated(targets_.at(site), site, x, y);
+  }
+
+  at::Tensor updated(const Target& target, const Site& site, const at::Tensor& x, const at::Tensor& y) const {
     if (!target.magnitude.defined() && !dropping())
       return low_rank_sum(y, x, target.whole_a(), target.whole_b(), scale(target));
     const at::Tensor read = dropped(site, x.to(at::kFloat));
     const at::Tensor update = at::linear(at::linear(read, target.whole_a()), target.whole_b());
     if (!target.magnitude.defined()) return at::add(y, update, scale(target)).to(y.scalar_type());
     const at::Tensor ratio = target.magnitude / summed_norms(target);
-    const at::Tensor base = dropping() ? at::linear(read, base_weight(model_, target.entry)) : without_bias(target, y);
+    const at::Tensor base =
+        dropping() ? at::linear(read, adapters::base_weight(model_, target.entry)) : without_bias(target, y);
     return (y + (ratio - 1) * base + ratio * update * scale(target)).to(y.scalar_type());
   }
 
@@ -109,19 +120,24 @@ class Lora : public Adapter {
       const double own = target.stored_alpha(settings_.rslora);
       if (own != alpha) alphas[target.entry.module()] = own;
     }
-    return {{"peft_type", "LORA"},
-            {"target_modules", adapters::target_names(entries, model_.roles())},
-            {"r", rank},
-            {"lora_alpha", alpha},
-            {"lora_dropout", settings_.dropout},
-            {"use_rslora", settings_.rslora},
-            {"bias", "none"},
-            {"fan_in_fan_out", entries.front().layout == Layout::InOut},
-            {"init_lora_weights", true},
-            {"modules_to_save", nullptr},
-            {"use_dora", settings_.dora},
-            {"rank_pattern", ranks},
-            {"alpha_pattern", alphas}};
+    const bool turned = std::any_of(entries.begin(), entries.end(), [](const RoleEntry& entry) {
+      return entry.site.role != Role::Embed && entry.layout == Layout::InOut;
+    });
+    nlohmann::json config = {{"peft_type", "LORA"},
+                             {"target_modules", adapters::target_names(entries, adapters::maps_and_tables(model_))},
+                             {"r", rank},
+                             {"lora_alpha", alpha},
+                             {"lora_dropout", settings_.dropout},
+                             {"use_rslora", settings_.rslora},
+                             {"bias", "none"},
+                             {"fan_in_fan_out", turned},
+                             {"init_lora_weights", true},
+                             {"modules_to_save", nullptr},
+                             {"use_dora", settings_.dora},
+                             {"rank_pattern", ranks},
+                             {"alpha_pattern", alphas}};
+    if (settings_.tie) config["ensure_weight_tying"] = true;
+    return config;
   }
 
   std::vector<PeftTensor> peft_tensors() const override {
@@ -132,15 +148,21 @@ class Lora : public Adapter {
              "PEFT cannot hold LoRA on a slice of the fused map {}; train the whole map's role (qkv, gate_up) instead",
              target.entry.weight);
       }
-      result.push_back({target.entry.module() + ".lora_A.weight", target.whole_a().detach()});
-      result.push_back({target.entry.module() + ".lora_B.weight", target.whole_b().detach()});
+      result.push_back({target.entry.module() + kSuffixes.at(site.role == Role::Embed).a, target.whole_a().detach()});
+      result.push_back({target.entry.module() + kSuffixes.at(site.role == Role::Embed).b, target.whole_b().detach()});
       if (target.magnitude.defined())
         result.push_back({target.entry.module() + ".lora_magnitude_vector", target.magnitude.detach()});
+    }
+    if (settings_.tie) {
+      const std::string head = find(model_.tables(), kHeadSite)->module();
+      result.push_back({head + kSuffixes.at(false).a, tied_head().a.detach().contiguous()});
+      result.push_back({head + kSuffixes.at(false).b, tied_head().b.detach().contiguous()});
     }
     return result;
   }
 
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override {
+    refuse_half_tables();
     const std::string& parameter = model_.parameters().name(index);
     at::Tensor result;
     for (const auto& [site, target] : targets_) {
@@ -164,10 +186,36 @@ class Lora : public Adapter {
  private:
   bool dropping() const { return training_ && settings_.dropout > 0; }
 
+  // y [n, C] with the update's rows for the tokens ids [n].
+  at::Tensor embedded(const Target& target, const at::Tensor& ids, const at::Tensor& y) const {
+    const at::Tensor inner = target.a.index_select(1, ids).t();
+    return at::add(y, at::linear(inner, target.b), scale(target)).to(y.scalar_type());
+  }
+
+  // The embeddings' update [V, C] is Aᵀ Bᵀ; as one of a map from C to V features it has the factors Bᵀ and Aᵀ.
+  Target tied_head() const {
+    Target turned = targets_.at(embedding_site(Stack::Decoder));
+    const at::Tensor a = turned.a;
+    turned.a = turned.b.t();
+    turned.b = a.t();
+    return turned;
+  }
+
+  // A parameter that is several modules can hold what all of them have alike.
+  void refuse_half_tables() const {
+    for (const auto& table : model_.tables()) {
+      if (settings_.tie || !acts_on(table.site) || !adapters::shares_its_parameter(model_, table)) continue;
+      fail(Category::Unsupported, table.module(),
+           "this model has one table, {}, for this module and others, and an update of one alone fits in no weight; "
+           "keep the adapter",
+           table.weight);
+    }
+  }
+
   // Of the base weight and the update together, taken as constants (Liu et al. 2024, section 4.3).
   at::Tensor summed_norms(const Target& target) const {
     const at::NoGradGuard no_grad;
-    return row_norms(base_weight(model_, target.entry) + target.update() * scale(target));
+    return row_norms(adapters::base_weight(model_, target.entry) + target.update() * scale(target));
   }
 
   at::Tensor without_bias(const Target& target, const at::Tensor& y) const {
@@ -199,6 +247,32 @@ at::Tensor initial_a(std::int64_t rank, std::int64_t in, Rng& rng) {
   return uniform({rank, in}, 1.0 / std::sqrt(static_cast<double>(in)), rng);
 }
 
+// A and B of a map; of embeddings A is zero and B normal, as PEFT has them.
+std::pair<at::Tensor, at::Tensor> initial(const RoleEntry& entry, std::int64_t rank, const Model& model, Rng& rng) {
+  if (entry.site.role == Role::Embed)
+    return {trainable(at::zeros({rank, entry.in}), model), trainable(normal({entry.out, rank}, 1, rng), model)};
+  return {trainable(initial_a(rank, entry.in, rng), model), trainable(at::zeros({entry.out, rank}), model)};
+}
+
+// Whether embeddings among the targets are one parameter with the head, of a decoder-only model, that has no update of
+// its own. PEFT ties embeddings of no other name.
+bool ties(const Model& model, const std::vector<Target>& targets) {
+  const auto targeted = [&](const Site& site) {
+    return std::any_of(targets.begin(), targets.end(), [&](const Target& target) { return target.entry.site == site; });
+  };
+  const RoleEntry& embeddings = model.tables().front();
+  return !model.encoder_decoder() && targeted(embeddings.site) && !targeted(kHeadSite) &&
+         adapters::shares_its_parameter(model, embeddings) &&
+         adapters::means_module("embed_tokens", embeddings.module());
+}
+
+void refuse_no_tie(const Model& model, const std::vector<Target>& targets) {
+  if (ties(model, targets)) return;
+  fail(Category::InvalidArgument, "method.options.tie",
+       "gives the embeddings' update to the head that is tied to them: for decoder-only models whose head is (but "
+       "GPT-2, where PEFT has none), with embed and without head among the roles");
+}
+
 // The largest singular vectors, each side with the roots of their values (Meng et al. 2024, equations 2 and 3).
 void start_at_singular_vectors(Target& target, const at::Tensor& weight, bool rslora) {
   const std::int64_t rank = target.rank();
@@ -213,7 +287,8 @@ void start_at_singular_vectors(Target& target, const at::Tensor& weight, bool rs
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
   const adapters::Options options(
-      "lora", given, {"rank", "alpha", "dropout", "rslora", "dora", "init", "lr_ratio", "roles", "ranks", "alphas"});
+      "lora", given,
+      {"rank", "alpha", "dropout", "rslora", "dora", "init", "lr_ratio", "roles", "ranks", "alphas", "tie"});
   LoraSettings settings;
   settings.rank = options.integer("rank", 8, 1);
   settings.alpha = options.number("alpha", static_cast<double>(2 * settings.rank), 0, 1e9);
@@ -223,7 +298,8 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   settings.lr_ratio = options.number("lr_ratio", 1, 0, 1e6);
   const bool pissa = options.choice("init", {"zero", "pissa"}) == "pissa";
   const auto ranks = options.by_role("ranks"), alphas = options.by_role("alphas");
-  const auto& roles = model.roles();
+  settings.tie = options.flag("tie", false);
+  const RoleMap roles = adapters::maps_and_tables(model);
   const bool has_fused = std::any_of(roles.begin(), roles.end(), [](const auto& entry) { return entry.fused(); });
   const std::vector<Role> usual = has_fused ? std::vector<Role>{Role::Qkv} : std::vector<Role>{Role::Q, Role::V};
   std::vector<Target> targets;
@@ -233,76 +309,25 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     Target target;
     target.entry = entry;
     target.alpha = alphas.count(role) > 0 ? alphas.at(role) : settings.alpha;
-    target.a = trainable(initial_a(rank, entry.in, rng), model);
-    target.b = trainable(at::zeros({entry.out, rank}), model);
+    std::tie(target.a, target.b) = initial(entry, rank, model, rng);
+    if (role == Role::Embed && (pissa || settings.dora))
+      fail(Category::InvalidArgument, "method.options.roles",
+           "dora and init=pissa are for maps; leave embed out, or them");
     if (pissa) {
-      start_at_singular_vectors(target, base_weight(model, entry), settings.rslora);
+      start_at_singular_vectors(target, adapters::base_weight(model, entry), settings.rslora);
       target.a = trainable(target.start_a, model);
       target.b = trainable(target.start_b, model);
     }
-    if (settings.dora) target.magnitude = trainable(row_norms(base_weight(model, entry)), model);
+    if (settings.dora) target.magnitude = trainable(row_norms(adapters::base_weight(model, entry)), model);
     targets.push_back(target);
   }
+  if (settings.tie) refuse_no_tie(model, targets);
   return std::make_unique<Lora>(model, settings, targets);
-}
-
-const std::vector<std::string> kKnownFields = {"r", "lora_alpha", "lora_dropout", "bias", "use_rslora", "use_dora",
-                                               "fan_in_fan_out", "rank_pattern", "alpha_pattern", "layers_to_transform",
-                                               // How training begins, or saves memory.
-                                               "init_lora_weights", "loftq_config", "eva_config", "corda_config",
-                                               "lora_ga_config", "velora_config", "runtime_config",
-                                               // Parts of other fields.
-                                               "layers_pattern", "megatron_core", "qalora_group_size",
-                                               "ensure_weight_tying"};
-
-void refuse_unknown_variants(const nlohmann::json& config) {
-  adapters::refuse_unknown_fields(config, kKnownFields);
-  // These begin from changed base weights, which the adapter's file does not hold.
-  const auto init = config.find("init_lora_weights");
-  for (const char* kind : {"pissa", "olora", "corda", "loftq", "lora_ga"}) {
-    if (init == config.end() || !init->is_string() || !init->get<std::string>().starts_with(kind)) continue;
-    fail(Category::Unsupported, "adapter_config.json: init_lora_weights",
-         "'{}' changes the base weights; save the adapter as plain LoRA (PEFT's "
-         "path_initial_model_for_weight_conversion)",
-         init->get<std::string>());
-  }
-  if (config.value("bias", "none") != "none")
-    fail(Category::Unsupported, "adapter_config.json: bias", "only 'none' is supported");
-}
-
-// A field such as rank_pattern: numbers of modules, by regular expressions for the last parts of their names. The first
-// that PEFT would match with a module holds.
-class NumbersByModule {
- public:
-  NumbersByModule(const nlohmann::json& config, const std::string& key) {
-    if (!config.contains(key) || config.at(key).is_null()) return;
-    const std::string field = "adapter_config.json: " + key;
-    for (const auto& [pattern, value] : config.at(key).items()) {
-      if (!value.is_number()) fail(Category::Corruption, field, "{} is not a number", value.dump());
-      numbers_.emplace_back(adapters::TargetModules("(.*\\.)?(" + pattern + ")", field), value.get<double>());
-    }
-  }
-
-  double of(const std::string& module, double fallback) const {
-    const auto found =
-        std::find_if(numbers_.begin(), numbers_.end(), [&](const auto& number) { return number.first.pick(module); });
-    return found == numbers_.end() ? fallback : found->second;
-  }
-
- private:
-  std::vector<std::pair<adapters::TargetModules, double>> numbers_;
-};
-
-std::int64_t rank_of(const NumbersByModule& ranks, const std::string& module, std::int64_t common) {
-  const double rank = ranks.of(module, static_cast<double>(common));
-  if (!(rank >= 1 && rank <= 1e9))
-    fail(Category::Corruption, "adapter_config.json: r", "gives {} the rank {}; a rank is at least 1", module, rank);
-  return static_cast<std::int64_t>(rank);
 }
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
-  refuse_unknown_variants(config);
+  adapters::refuse_lora_variants(config);
   LoraSettings settings;
   settings.rank = config.value("r", std::int64_t{8});
   settings.alpha = config.value("lora_alpha", 8.0);
@@ -312,17 +337,25 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
          settings.dropout);
   settings.rslora = config.value("use_rslora", false);
   settings.dora = config.value("use_dora", false);
-  const NumbersByModule ranks(config, "rank_pattern"), alphas(config, "alpha_pattern");
+  const adapters::NumbersByModule ranks(config, "rank_pattern"), alphas(config, "alpha_pattern");
+  std::vector<PeftTensor> given = tensors;
+  adapters::drop_base_tables(model, given);
+  adapters::refuse_shared_embeddings(model, given);
   std::map<std::string, at::Tensor> by_name;
-  for (const auto& tensor : tensors) by_name[tensor.name] = tensor.value;
+  for (const auto& tensor : given) by_name[tensor.name] = tensor.value;
+  // A file of one that PEFT did not tie all the same (GPT-2's) has nothing for the head.
+  const std::string tied_head = find(model.tables(), kHeadSite)->module() + kSuffixes.at(false).a;
+  const bool tied = config.value("ensure_weight_tying", false) && by_name.count(tied_head) > 0;
   std::vector<Target> targets;
   std::set<std::string> placed;
-  for (const auto& entry : model.roles()) {
-    if (entry.fused()) continue;
-    const auto a = by_name.find(entry.module() + ".lora_A.weight");
-    const auto b = by_name.find(entry.module() + ".lora_B.weight");
+  const RoleMap entries = adapters::maps_and_tables(model);
+  for (const auto& entry : entries) {
+    const Suffixes& suffixes = kSuffixes.at(entry.site.role == Role::Embed);
+    if (entry.fused() || (entry.site == kHeadSite && tied && ties(model, targets))) continue;
+    const auto a = by_name.find(entry.module() + suffixes.a);
+    const auto b = by_name.find(entry.module() + suffixes.b);
     if (a == by_name.end() || b == by_name.end()) continue;
-    const std::int64_t rank = rank_of(ranks, entry.module(), settings.rank);
+    const std::int64_t rank = adapters::rank_of(ranks, entry.module(), settings.rank);
     if (a->second.sizes() != at::IntArrayRef({rank, entry.in}) ||
         b->second.sizes() != at::IntArrayRef({entry.out, rank})) {
       fail(Category::Corruption, a->first, "shapes do not fit rank {} on a map from {} to {} features", rank, entry.in,
@@ -333,6 +366,9 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     target.alpha = alphas.of(entry.module(), settings.alpha);
     target.a = trainable(a->second, model);
     target.b = trainable(b->second, model);
+    if (settings.dora && entry.site.role == Role::Embed)
+      fail(Category::Unsupported, "adapter_config.json: use_dora", "graft has no DoRA of embeddings ({})",
+           entry.module());
     if (settings.dora) {
       const auto magnitude = by_name.find(entry.module() + ".lora_magnitude_vector");
       if (magnitude == by_name.end() || magnitude->second.numel() != entry.out)
@@ -345,10 +381,18 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     by_name.erase(b);
     placed.insert(entry.module());
   }
+  settings.tie = tied && ties(model, targets);
+  if (settings.tie) placed.insert(adapters::take_tied_head(model, targets.back().a, targets.back().b, by_name));
+  const bool shared = std::any_of(targets.begin(), targets.end(), [&](const Target& target) {
+    return adapters::shares_its_parameter(model, target.entry);
+  });
+  if (tied && shared && !settings.tie)
+    fail(Category::Unsupported, "adapter_config.json: ensure_weight_tying",
+         "graft ties the update of a decoder-only model's embeddings to its head, and no other");
   if (!by_name.empty())
     fail(Category::Corruption, by_name.begin()->first,
          "this tensor has no place in the model; was the adapter made for another architecture?");
-  adapters::refuse_missing(config, model.roles(), placed);
+  adapters::refuse_missing(config, entries, placed);
   return std::make_unique<Lora>(model, settings, targets);
 }
 
@@ -358,7 +402,7 @@ std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& sum
   for (const auto& [adapter, factor] : summands) {
     const auto& lora = dynamic_cast<const Lora&>(*adapter);
     for (const auto& [site, target] : lora.targets()) {
-      if (target.magnitude.defined()) return nullptr;
+      if (target.magnitude.defined() || lora.tied()) return nullptr;
       const at::Tensor a = target.whole_a().detach(), b = target.whole_b().detach() * (factor * lora.scale(target));
       const auto [place, fresh] = sums.try_emplace(site, Target{target.entry, 0, a, b, {}, {}, {}});
       if (fresh) continue;
@@ -387,7 +431,9 @@ const Method lora{
     "lora",
     "LoRA: low-rank updates of linear maps (Hu et al. 2021)",
     "rank=8  alpha=2·rank  dropout=0  rslora=false  dora=false  roles=[q, v] (where they are fused: [qkv])\n"
-    "ranks={q: 16, v: 4}  alphas={v: 8} (of single roles)  init=zero (or pissa)  lr_ratio=1 (of B; LoRA+ takes 16)",
+    "ranks={q: 16, v: 4}  alphas={v: 8} (of single roles)  init=zero (or pissa)  lr_ratio=1 (of B; LoRA+ takes 16)\n"
+    "roles=[…, embed, head]: token embeddings and head too, where they are tied each by itself\n"
+    "tie=false (true: a head that is tied to the embeddings has their update)",
     "LORA",
     create,
     from_peft,

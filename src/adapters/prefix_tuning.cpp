@@ -155,8 +155,8 @@ Prefixes reparametrised(const Model& model, Shape shape, std::int64_t hidden, Rn
   return made;
 }
 
-// Keys and values that the model has for real tokens (section 7.4: better than random where data is scarce).
-at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids, const Shape& shape) {
+// Keys and values that a decoder-only model has for real tokens.
+at::Tensor cached_activations(const Model& model, const std::vector<std::int64_t>& ids, const Shape& shape) {
   const at::NoGradGuard no_grad;
   KvCache cache(model.cache_layers());
   StepInput input;
@@ -174,6 +174,62 @@ at::Tensor activations(const Model& model, const std::vector<std::int64_t>& ids,
   return at::cat(parts, 1);
 }
 
+// Listens to one pass of an encoder–decoder, where what the maps give are the keys and values themselves: positions go
+// into the scores or the embeddings.
+class KeysAndValues : public SiteHooks {
+ public:
+  bool acts_on(const Site& site) const override { return site.role == Role::K || site.role == Role::V; }
+
+  at::Tensor output(const Site& site, const at::Tensor&, const at::Tensor& y) const override {
+    seen_[site] = y.to(at::kFloat);
+    return y;
+  }
+
+  /// [P, width] of the last P tokens that a stack's attentions read. A block that no layer reads is zero; of two layers
+  /// that read the same one it is the first's.
+  at::Tensor prefix(Stack stack, const Shape& shape) const {
+    std::vector<at::Tensor> blocks(static_cast<std::size_t>(shape.layers),
+                                   at::zeros({shape.length, shape.block_width()}));
+    for (std::int64_t l = shape.layers - 1; l >= 0; --l) {
+      const auto last = [&](Role role) {
+        const at::Tensor& rows = seen_.at({stack, l, role});
+        return rows.narrow(0, rows.size(0) - shape.length, shape.length).cpu();
+      };
+      blocks[static_cast<std::size_t>(shape.block_of(l))] = at::cat({last(Role::K), last(Role::V)}, 1);
+    }
+    return at::cat(blocks, 1);
+  }
+
+ private:
+  mutable std::map<Site, at::Tensor> seen_;
+};
+
+// The encoder reads the words, for its own attentions and for the decoder's over it; the decoder reads them as it reads
+// any text, behind its first token.
+std::map<Stack, at::Tensor> read_activations(const Model& model, const std::vector<std::int64_t>& ids,
+                                             const std::map<Stack, Shape>& shapes) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::int64_t> written = {decoder_start_of(model.config())};
+  written.insert(written.end(), ids.begin(), ids.end());
+  KeysAndValues listener;
+  StepInput input;
+  const std::int32_t source = input.encoder.add(ids, -1, 0);
+  input.decoder.add(written, -1, 0, source);
+  ForwardOptions options;
+  options.slots = {&listener};
+  model.forward(input, options);
+  std::map<Stack, at::Tensor> result;
+  for (const auto& [stack, shape] : shapes) result[stack] = listener.prefix(stack, shape);
+  return result;
+}
+
+// Keys and values that the model has for real tokens (section 7.4: better than random where data is scarce).
+std::map<Stack, at::Tensor> activations(const Model& model, const std::vector<std::int64_t>& ids,
+                                        const std::map<Stack, Shape>& shapes) {
+  if (model.encoder_decoder()) return read_activations(model, ids, shapes);
+  return {{Stack::Decoder, cached_activations(model, ids, shapes.at(Stack::Decoder))}};
+}
+
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
   const adapters::Options options("prefix_tuning", given,
                                   {"length", "reparametrise", "hidden", "init_ids", "placement", "layout"});
@@ -182,17 +238,18 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
              peft_layout = options.choice("layout", {"graft", "peft"}) == "peft";
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const bool network = options.flag("reparametrise", ids.empty());
-  if (!ids.empty() && (network || model.encoder_decoder())) {
+  if (!ids.empty() && network)
     fail(Category::Unsupported, "method.options.init_text",
-         "an initialisation from real activations needs reparametrise=false and a decoder-only model");
-  }
+         "the network's output has no beginning of one's own choice; leave reparametrise out, or set it to false");
+  const auto wanted = shapes(model, length, peft_layout);
+  const auto words = ids.empty() ? std::map<Stack, at::Tensor>() : activations(model, ids, wanted);
   std::map<Stack, Prefixes> prefixes;
-  for (const auto& [stack, shape] : shapes(model, length, peft_layout)) {
+  for (const auto& [stack, shape] : wanted) {
     if (network) {
       prefixes[stack] = reparametrised(model, shape, hidden, rng);
       continue;
     }
-    const at::Tensor start = ids.empty() ? normal({length, shape.width()}, 1, rng) : activations(model, ids, shape);
+    const at::Tensor start = ids.empty() ? normal({length, shape.width()}, 1, rng) : words.at(stack);
     prefixes[stack].shape = shape;
     prefixes[stack].direct = trainable(start, model);
   }
@@ -251,7 +308,8 @@ extern const Method prefix_tuning;
 const Method prefix_tuning{"prefix_tuning",
                            "prefix tuning: trained keys and values in every attention (Li and Liang 2021)",
                            "length=10  reparametrise=true (by a network while training)  hidden=512\n"
-                           "init_text=\"words whose activations to begin from\" (reparametrise=false)\n"
+                           "init_text=\"words whose activations to begin from\" (reparametrise=false; an encoder "
+                           "and its decoder both read them)\n"
                            "placement=prefix|infix (between the prompt and the text; decoder-only)\n"
                            "layout=graft|peft (encoder–decoder: the decoder's self-attention alone, as PEFT has it)",
                            "PREFIX_TUNING",

@@ -49,6 +49,8 @@ class Bart : public Model {
     if (loader.has("final_logits_bias")) logits_bias_ = loader.take_fixed("final_logits_bias", {1, config.vocab_size});
     for (const char* copy : {"lm_head.weight", "embed_tokens.weight", ".version"}) loader.ignore(copy);
     parameters_ = loader.finish();
+    note_tables({{Stack::Encoder, "model.encoder.embed_tokens"}, {Stack::Decoder, "model.decoder.embed_tokens"}},
+                embedding_);
   }
 
   const RoleMap& roles() const override { return roles_; }

@@ -35,6 +35,7 @@ class Gpt2 : public Model {
       head_ = loader.take_matrix("lm_head.weight", {config.vocab_size, config.hidden_size});
     }
     parameters_ = loader.finish();
+    note_tables({{Stack::Decoder, std::string(kPrefix) + "wte"}}, head_);
   }
 
   const RoleMap& roles() const override { return roles_; }

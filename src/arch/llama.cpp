@@ -55,6 +55,7 @@ class Llama : public Model {
       head_ = loader.take_matrix("lm_head.weight", {config.vocab_size, config.hidden_size});
     }
     parameters_ = loader.finish();
+    note_tables({{Stack::Decoder, "model.embed_tokens"}}, head_);
   }
 
   const RoleMap& roles() const override { return roles_; }

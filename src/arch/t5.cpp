@@ -51,6 +51,7 @@ class T5 : public Model {
       head_ = loader.take_matrix("lm_head.weight", {config.vocab_size, config.hidden_size});
     }
     parameters_ = loader.finish();
+    note_tables({{Stack::Encoder, "encoder.embed_tokens"}, {Stack::Decoder, "decoder.embed_tokens"}}, head_);
   }
 
   const RoleMap& roles() const override { return roles_; }

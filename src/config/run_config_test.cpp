@@ -99,6 +99,13 @@ TEST(RunConfig, EveryShippedRecipeOpensAndRoundTrips) {
   }
   EXPECT_EQ(load_recipe("lora").method.options.at("rank"), "8");
   EXPECT_EQ(load_recipe("tfew-cpu").train.steps, 60);
+  for (const auto& [recipe, length, steps] :
+       {std::tuple{"prefix-tuning-webnlg", "5", 18'000}, std::tuple{"prefix-tuning-dart", "10", 125'000}}) {
+    const auto config = load_recipe(recipe);
+    EXPECT_EQ(config.method.options.at("length"), length) << recipe;
+    EXPECT_EQ(config.train.steps, steps) << recipe;
+    EXPECT_EQ(config.optimizer.lr, 5e-5) << recipe;
+  }
   EXPECT_THAT(error_of([] { load_recipe("tfew-cpi"); }), HasSubstr("(did you mean 'tfew-cpu'?)"));
 }
 
@@ -148,7 +155,7 @@ TEST(Shipped, AWrongHomeIsNotPassedOver) {
   ::setenv("GRAFT_HOME", "/nonexistent-graft-home", 1);
   EXPECT_THAT(error_of([] { shipped_names("recipes"); }), HasSubstr("correct or unset GRAFT_HOME"));
   ::unsetenv("GRAFT_HOME");
-  EXPECT_EQ(shipped_names("recipes").size(), 8u);
+  EXPECT_EQ(shipped_names("recipes").size(), 10u);
 }
 
 }  // namespace

@@ -193,7 +193,7 @@ at::Tensor smoothing_of(const std::vector<ScoredToken>& scored, const Block& blo
 // Whether each row has one target, and no more is trained than what the hidden states come from.
 bool goes_backward_at_once(const Block& block, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                            const ForwardOptions& options) {
-  return learns(hidden) && rows::readable(hidden) && replacing(options.slots) == nullptr &&
+  return learns(hidden) && rows::readable(hidden) && standing_alone(options.slots) == nullptr &&
          block.rows.size() == block.targets.size() && smoothing_of(scored, block).numel() == 0;
 }
 

@@ -50,22 +50,23 @@ Context::Context(const ParameterTable& parameters, std::vector<const SiteHooks*>
       plan_(std::move(plan)),
       cache_(cache),
       activations_(activations),
-      replacing_(replacing(slots_)) {
+      alone_(standing_alone(slots_)) {
   for (const auto& run : plan_.runs) {
     if (run.slot >= static_cast<std::int32_t>(slots_.size()))
       fail(Category::Internal, "", "segment names adapter slot {} of {}", run.slot, slots_.size());
   }
-  if (replacing_ == nullptr) return;
+  if (alone_ == nullptr) return;
   for (const auto& run : plan_.runs) {
-    if (hooks(run.slot) == replacing_) continue;
+    if (hooks(run.slot) == alone_) continue;
     fail(Category::InvalidArgument, "adapters",
-         "a method that changes the base weights shares no batch with other adapters or the base model; run it alone");
+         "a method that changes the base weights or the head shares no batch with other adapters or the base model; "
+         "run it alone");
   }
 }
 
 // Undefined where the base's own parameter is in use.
 at::Tensor Context::replacement(std::int64_t index) const {
-  return graft::replacement(replacing_, index, parameters_.dtype());
+  return graft::replacement(alone_, index, parameters_.dtype());
 }
 
 at::Tensor Context::parameter(std::int64_t index) const {
@@ -156,7 +157,8 @@ at::Tensor Context::sublayer(const Site& last, const at::Tensor& x, const at::Te
 }
 
 at::Tensor Context::embed(Stack stack, std::int64_t index, double scale) const {
-  const at::Tensor embedded = rows(index, plan_.tokens).to(at::kFloat);
+  const at::Tensor embedded =
+      adapt_output(embedding_site(stack), plan_.tokens, rows(index, plan_.tokens).to(at::kFloat));
   return replaced(plan_.virtual_tokens, scale == 1 ? embedded : embedded * scale,
                   [&](std::int32_t slot) { return hooks(slot)->prompt(stack); });
 }

@@ -34,8 +34,8 @@ struct Norm {
   std::int64_t bias = -1;  ///< -1: none
 };
 
-/// Hooks of the adapters in use, by slot. Throws InvalidArgument where one of the slots replaces parameters and a
-/// segment uses another: the model's head, which knows no segments, would mix them up.
+/// Hooks of the adapters in use, by slot. Throws InvalidArgument where one of the slots replaces parameters or acts on
+/// the head and a segment uses another: the model's head, which knows no segments, would mix them up.
 class Context {
  public:
   Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan,
@@ -62,7 +62,8 @@ class Context {
   at::Tensor adapt_input(const Site& site, const at::Tensor& x) const;
   /// Adapters' sublayer hooks on the output y of the attention or feed-forward that ends at site `last`.
   at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const;
-  /// Rows [N, C] of table `index` for the plan's tokens, times `scale`; then the adapters' prompts in their virtual
+  /// Rows [N, C] of table `index` for the plan's tokens, through every adapter that acts on the stack's embeddings,
+  /// times `scale`; then the adapters' prompts in their virtual
   /// tokens' places. In fp32, and with them the residual stream of pre-norm models, whatever the maps compute in: sixty
   /// sums in bf16 would cost more digits than all maps together.
   at::Tensor embed(Stack stack, std::int64_t index, double scale = 1) const;
@@ -96,7 +97,7 @@ class Context {
   ForestPlan plan_;
   KvCache* cache_;
   Activations activations_;
-  const SiteHooks* replacing_ = nullptr;
+  const SiteHooks* alone_ = nullptr;
 };
 
 /// y [n, out] of a map's site through one adapter that acts on it; x as in SiteHooks::output().

@@ -57,15 +57,18 @@ std::string name(const Site& site) {
   return fmt::format("{}.{}.{}", name(site.stack), site.layer, name(site.role));
 }
 
-const SiteHooks* replacing(const std::vector<const SiteHooks*>& slots) {
-  const auto found = std::find_if(slots.begin(), slots.end(), [](const SiteHooks* hooks) {
-    return hooks != nullptr && hooks->replaces_parameters();
-  });
+bool stands_alone(const SiteHooks& hooks) {
+  return hooks.replaces_parameters() || hooks.acts_on(kHeadSite) || hooks.head_table().defined();
+}
+
+const SiteHooks* standing_alone(const std::vector<const SiteHooks*>& slots) {
+  const auto found = std::find_if(slots.begin(), slots.end(),
+                                  [](const SiteHooks* hooks) { return hooks != nullptr && stands_alone(*hooks); });
   return found == slots.end() ? nullptr : *found;
 }
 
-at::Tensor replacement(const SiteHooks* replacing, std::int64_t index, at::ScalarType dtype) {
-  const at::Tensor replaced = replacing == nullptr ? at::Tensor() : replacing->parameter(index);
+at::Tensor replacement(const SiteHooks* hooks, std::int64_t index, at::ScalarType dtype) {
+  const at::Tensor replaced = hooks == nullptr ? at::Tensor() : hooks->parameter(index);
   return replaced.defined() ? replaced.to(dtype) : replaced;
 }
 

@@ -45,12 +45,24 @@ struct RoleEntry {
   std::int64_t first = 0;          ///< first output of the slice in the stored parameter
   std::int64_t whole = 0;          ///< outputs of the stored parameter; == out unless it is fused
   std::string module_prefix = {};  ///< what the module's name has in front where the checkpoint leaves it out
+  std::string module_name = {};    ///< where it is not called after the weight: tied tables are one weight
   /// Module name, as PEFT targets it: the weight's name without ".weight".
-  std::string module() const { return module_prefix + weight.substr(0, weight.rfind('.')); }
+  std::string module() const {
+    return module_name.empty() ? module_prefix + weight.substr(0, weight.rfind('.')) : module_name;
+  }
   bool fused() const { return whole != out; }
 };
 
 using RoleMap = std::vector<RoleEntry>;
+
+/// The model's head as a site: x [K, C] are hidden states, y [K, V] logits before a cap or a bias. Its rows know no
+/// slots, so that an adapter which acts on it shares no batch with others.
+inline constexpr Site kHeadSite{Stack::Decoder, 0, Role::Head};
+/// The token embeddings of a stack as a site: x [n] are token ids, y [n, C] their rows in fp32, before the family's own
+/// factor.
+constexpr Site embedding_site(Stack stack) {
+  return {stack, 0, Role::Embed};
+}
 
 /// The entry of a site, or nullptr.
 const RoleEntry* find(const RoleMap& roles, const Site& site);
@@ -115,13 +127,18 @@ class SiteHooks {
     (void)index;
     return {};
   }
-  /// True where parameter() replaces any: such an adapter cannot share a batch with others.
+  /// True where parameter() replaces any.
   virtual bool replaces_parameters() const { return false; }
+  /// The table [V, C] fp32 that hidden states are multiplied with in the head, in place of the base's whether that is
+  /// tied to the embeddings or not; or an undefined tensor.
+  virtual at::Tensor head_table() const { return {}; }
 };
 
-/// The first of the adapters (null where a slot is empty) that replaces parameters, or nullptr.
-const SiteHooks* replacing(const std::vector<const SiteHooks*>& slots);
-/// What it has in place of parameter `index`, in `dtype`; undefined where that is nothing, or there is no adapter.
-at::Tensor replacement(const SiteHooks* replacing, std::int64_t index, at::ScalarType dtype);
+/// Whether an adapter can share no batch with others or the base model: it replaces parameters or acts on the head.
+bool stands_alone(const SiteHooks& hooks);
+/// The first of the adapters (null where a slot is empty) that stands alone, or nullptr.
+const SiteHooks* standing_alone(const std::vector<const SiteHooks*>& slots);
+/// What `hooks` has in place of parameter `index`, in `dtype`; undefined where that is nothing, or there is no adapter.
+at::Tensor replacement(const SiteHooks* hooks, std::int64_t index, at::ScalarType dtype);
 
 }  // namespace graft

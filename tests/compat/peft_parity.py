@@ -47,6 +47,15 @@ def variants(name):
     found["prefix_tuning"] = PrefixTuningConfig(**prefix)
     found["prefix_tuning-network"] = PrefixTuningConfig(**prefix, prefix_projection=True, encoder_hidden_size=24)
     found["lora-dora"] = LoraConfig(task_type=task, use_dora=True, rank_pattern={"v_proj": 3}, **conv1d, **lora)
+    tables = ["wte" if name == "gpt2" else "embed_tokens", "lm_head"]
+    inner = {"gpt2": ["c_attn"], "t5": ["q", "v"], "phi3": ["qkv_proj"]}.get(family(name), ["q_proj", "v_proj"])
+    found["lora-tables"] = LoraConfig(task_type=task, target_modules=inner + tables, rank_pattern={"lm_head": 3}, **conv1d)
+    found["lora-saved"] = LoraConfig(task_type=task, target_modules=inner, modules_to_save=tables, **conv1d)
+    for bias in ("all", "lora_only"):
+        found[f"lora-bias-{bias}"] = LoraConfig(task_type=task, target_modules=inner, bias=bias, **conv1d)
+    # One pair of factors for both tables; PEFT ties GPT-2's not.
+    if name in ("gpt2", "qwen2"):
+        found["lora-tied"] = LoraConfig(task_type=task, target_modules=inner + tables[:1], ensure_weight_tying=True, **conv1d)
     if name == "t5-v11":
         found["authors"] = IA3Config(target_modules=["k", "v", "wi_1"], feedforward_modules=[])
     return found
@@ -83,10 +92,14 @@ def read_grafts(model, folder):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         adapted = PeftModel.from_pretrained(model, folder).eval()
-        result = adapted.load_adapter(folder, "again")
-    # What PEFT says of its own adapters too: of RMSNorms, and of the tensor that lies outside all modules.
-    complaints = [str(warning.message) for warning in caught if "Unsupported layer type" not in str(warning.message)]
-    complaints += [f"unexpected key {key}" for key in result.unexpected_keys if key != "prompt_embeddings"]
+        # Of adapters with biases PEFT takes one, and tells of a missing tensor but not of one too many.
+        biased = getattr(adapted.active_peft_config, "bias", "none") != "none"
+        unexpected = [] if biased else adapted.load_adapter(folder, "again").unexpected_keys
+    # What PEFT says of its own adapters too: of RMSNorms, of tied tables, of GPT-2's head, and of the tensor that lies
+    # outside all modules.
+    known = ("Unsupported layer type", "tie_word_embeddings", "fan_in_fan_out")
+    complaints = [str(warning.message) for warning in caught if not any(part in str(warning.message) for part in known)]
+    complaints += [f"unexpected key {key}" for key in unexpected if key != "prompt_embeddings"]
     stored = load_file(folder / "logits.safetensors")
     gap = 0.0
     for i, sequence in enumerate(sequences(stored)):
@@ -98,7 +111,7 @@ def read_grafts(model, folder):
 def write_for_graft(model, config, inputs, folder, seed):
     adapted = get_peft_model(model, config).eval()
     randomise(adapted, torch.Generator().manual_seed(seed))
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(folder, save_embedding_layers=False)
     tensors = {key: value for key, value in inputs.items() if "input_ids" in key}
     for i, sequence in enumerate(sequences(inputs)):
         tensors[f"logits.{i}"] = logits(adapted, sequence).detach().contiguous()

@@ -1,5 +1,6 @@
 // Adapters cross over to PEFT and back: what graft trains PEFT computes alike, what PEFT saves graft computes alike,
-// for (IA)³ and LoRA on every architecture. peft_parity.py is the reference's side.
+// for (IA)³ and LoRA on every architecture, LoRA's tables, trained biases and saved modules too. peft_parity.py is the
+// reference's side.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -12,6 +13,7 @@
 #include <set>
 
 #include "../golden/folder.h"
+#include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
 #include "arch/core/model.h"
 #include "base/file.h"
@@ -79,7 +81,7 @@ at::Tensor logits_of(const Model& model, const Adapter& adapter, const StepInput
 std::unique_ptr<Adapter> trained(const Model& model, const std::string& method, const Json& options,
                                  const StepInput& batch) {
   Rng rng(7);
-  auto adapter = adapters::find(method).create(model, options, rng);
+  auto adapter = MethodChoice(method).create(model, options, rng);
   std::vector<at::Tensor> parameters;
   for (const auto& parameter : adapter->parameters()) parameters.push_back(parameter.value);
   OptimizerSettings settings;
@@ -103,6 +105,15 @@ void write_for_peft(const Model& model, const Adapter& adapter, const Inputs& in
   write_tensors(folder / "logits.safetensors", tensors);
 }
 
+// What PEFT's bias: all means, beside the norms'.
+Json modules_with_bias(const Model& model) {
+  Json modules = Json::array();
+  for (const auto& entry : model.roles()) {
+    if (!entry.fused() && !entry.bias.empty()) modules.push_back(entry.module());
+  }
+  return modules;
+}
+
 /// graft's adapters of a model, by the name of their folder.
 std::map<std::string, std::pair<std::string, Json>> variants(const Model& model) {
   std::set<std::string> roles;
@@ -120,6 +131,10 @@ std::map<std::string, std::pair<std::string, Json>> variants(const Model& model)
       {"lora-all", {"lora", {{"rank", 3}, {"rslora", true}, {"roles", roles}}}},
       {"lora-dora", {"lora", {{"dora", true}, {"roles", "o,down"}, {"ranks", {{"down", 3}}}, {"alphas", {{"o", 5}}}}}},
       {"layernorm", {"layernorm", Json::object()}}};
+  found["lora-tables"] = {"lora", {{"rank", 3}, {"roles", "o,embed,head"}}};
+  found["lora-saved"] = {"lora+tables", {{"lora", {{"roles", "o"}}}}};
+  if (const Json biases = modules_with_bias(model); !biases.empty())
+    found["lora-bias"] = {"lora+bitfit", {{"lora", {{"roles", "o"}}}, {"bitfit", {{"modules", biases}}}}};
   found["prompt_tuning"] = {"prompt_tuning", {{"length", 3}}};
   found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}, {"layout", "peft"}}};
   return found;

@@ -149,9 +149,9 @@ TEST_F(SideBySide, WhatReplacesTheBaseWritesAlone) {
   tune("fish", {"method.options.ratio=0.01"});
   EXPECT_EQ(generate({"--adapter", "fish/adapter", "--prompt", "the"}).code, 0);
   expect_refused(generate({"--adapter", "ia3/adapter", "--adapter", "fish/adapter", "--prompt", "the"}), 5,
-                 {"--adapter fish/adapter: fish replaces the base's own weights", "give it alone"});
+                 {"--adapter fish/adapter: fish changes the base's own weights or its head", "give it alone"});
   expect_refused(generate({"--adapter", "fish/adapter", "--with-base", "--prompt", "the"}), 5,
-                 {"--with-base: fish replaces the base's own weights"});
+                 {"--with-base: fish changes the base's own weights or its head"});
   write_file(folder() / "prompts.jsonl", "{\"prompt\": \"the\", \"adapter\": \"base\"}\n");
   expect_refused(generate({"--adapter", "fish/adapter", "--prompts", "prompts.jsonl"}), 5, {"prompts.jsonl:1: fish"});
 }

@@ -22,7 +22,7 @@ class BatchLaw : public Law {
     Owned owned;
     for_every_method([&](const MethodChoice& method) {
       auto adapter = stirred(method, 20 + owned.adapters.size());
-      if (!adapter->replaces_parameters()) add_slot(owned, std::move(adapter));
+      if (!stands_alone(*adapter)) add_slot(owned, std::move(adapter));
     });
     return owned;
   }
@@ -124,7 +124,7 @@ TEST_P(BatchLaw, AReplacingMethodIsRefusedInAMix) {
   const Owned others = all_that_mix();
   for_every_method([&](const MethodChoice& method) {
     const auto adapter = stirred(method);
-    if (!adapter->replaces_parameters()) return;
+    if (!stands_alone(*adapter)) return;
     ForwardOptions options;
     options.slots = {adapter.get(), others.options.slots.front()};
     for (const std::int32_t other : {-1, 1}) {

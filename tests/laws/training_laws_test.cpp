@@ -52,7 +52,7 @@ class TrainingLaw : public Law {
       const auto number = static_cast<std::int64_t>(all.size());
       const auto options = method.name() == "lora" ? nlohmann::json{{"dropout", 0.3}} : nlohmann::json::object();
       auto adapter = fresh(method, model(), options);
-      if (adapter->replaces_parameters()) return;
+      if (stands_alone(*adapter)) return;
       all.push_back({std::move(adapter), {}, settings(number), {}, {}});
     });
     return all;

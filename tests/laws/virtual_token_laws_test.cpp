@@ -1,6 +1,7 @@
 // Prompts and prefixes of encoder–decoder models, as PEFT has them and as graft does, on every golden model of the
 // kind.
 #include "law_model.h"
+#include "nn/kv_cache.h"
 
 namespace graft::laws {
 namespace {
@@ -37,6 +38,18 @@ class VirtualTokenLaw : public Law {
     EXPECT_EQ(tensors.size(), 1u);
     EXPECT_EQ(tensors.front().first, kPromptEmbeddings);
     return tensors.front().second;
+  }
+
+  /// Puts the text, both stacks, into the first sequence of `cache`.
+  void read_cached(const Text& input, const SiteHooks* adapter, KvCache& cache) const {
+    const at::NoGradGuard no_grad;
+    StepInput step;
+    add(step, input, adapter == nullptr ? -1 : 0);
+    step.decoder.segments.front().cache = cache.add_sequence();
+    ForwardOptions options;
+    if (adapter != nullptr) options.slots = {adapter};
+    options.cache = &cache;
+    model().forward(step, options);
   }
 
   void expect_comes_back(const Adapter& adapter, const fs::path& place) {
@@ -109,6 +122,60 @@ TEST_P(VirtualTokenLaw, APromptBeforeTheDecoderTooIsNoneOfPefts) {
   const auto place = saved(*adapter, "both");
   EXPECT_EQ(config_of(place).at("peft_type"), "GRAFT_PROMPT_TUNING");
   expect_comes_back(*adapter, place);
+}
+
+// Li and Liang 2021, section 7.4, for both stacks: what a cached pass over the same words keeps.
+TEST_P(VirtualTokenLaw, APrefixOfWordsHasTheirKeysAndValues) {
+  const auto words = tokens(kLength);
+  std::vector<std::int64_t> written = {decoder_start_of(model().config())};
+  written.insert(written.end(), words.begin(), words.end());
+  KvCache cache(model().cache_layers());
+  read_cached({words, written}, nullptr, cache);
+  const auto near = [](const at::Tensor& prefix, const at::Tensor& rows) {
+    EXPECT_LE(relative_gap(prefix.detach(), rows), kCoarseRounding);
+  };
+  for (const char* layout : {"graft", "peft"}) {
+    SCOPED_TRACE(layout);
+    const auto adapter =
+        fresh(MethodChoice("prefix_tuning"), model(), {{"length", kLength}, {"init_ids", words}, {"layout", layout}});
+    for (std::int64_t l = 0; l < model().config().decoder_layers; ++l) {
+      SCOPED_TRACE(l);
+      const auto [keys, values] = adapter->prefix(Stack::Decoder, l);
+      const auto [kept_keys, kept_values] = cache.visible(0, l);
+      near(keys, kept_keys.rows.narrow(0, 1, kLength));
+      near(values, kept_values.rows.narrow(0, 1, kLength));
+      if (std::string(layout) == "peft") continue;
+      const auto [cross_keys, cross_values] = adapter->prefix(Stack::Cross, l);
+      near(cross_keys, cache.cross(0, l).first);
+      near(cross_values, cache.cross(0, l).second);
+    }
+  }
+}
+
+// A word behind its own activations reads the same value twice, whatever the weights. BART's position moves with what
+// stands in front.
+TEST_P(VirtualTokenLaw, AnEncoderReadsAWordBehindItselfAsAlone) {
+  if (model().config().architecture == "bart") GTEST_SKIP() << "positions are in the embeddings";
+  const auto word = tokens(1);
+  const auto adapter = fresh(MethodChoice("prefix_tuning"), model(), {{"length", 1}, {"init_ids", word}});
+  KvCache alone(model().cache_layers()), behind(model().cache_layers());
+  read_cached({word, word}, nullptr, alone);
+  read_cached({word, word}, adapter.get(), behind);
+  for (std::int64_t l = 0; l < model().config().decoder_layers; ++l) {
+    SCOPED_TRACE(l);
+    const auto [keys, values] = behind.cross(0, l);
+    ASSERT_EQ(keys.size(0), 2);
+    for (std::int64_t row = 0; row < 2; ++row) {
+      EXPECT_LE(relative_gap(keys.narrow(0, row, 1), alone.cross(0, l).first), kCoarseRounding);
+      EXPECT_LE(relative_gap(values.narrow(0, row, 1), alone.cross(0, l).second), kCoarseRounding);
+    }
+  }
+}
+
+TEST_P(VirtualTokenLaw, AFreshNetworkHasNoWordsToBeginFrom) {
+  expect_error(Category::Unsupported, "leave reparametrise out", [&] {
+    fresh(MethodChoice("prefix_tuning"), model(), {{"init_ids", {1, 2}}, {"reparametrise", true}});
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, VirtualTokenLaw, ::testing::ValuesIn(encoder_decoders()), title);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "adapters/core/companions.h"
 #include "base/error.h"
 #include "nn/context.h"
 #include "nn/row_scale.h"
@@ -64,6 +65,17 @@ void refuse_shared_norms(const Model& model, const Parts& parts) {
            "{} and {} both train {}; leave it to one of them (bitfit has norms=false)", first->name, second->name,
            model.parameters().name(index));
     }
+  }
+}
+
+void refuse_shared_tables(const Model& model, const Parts& parts) {
+  for (const auto& table : model.tables()) {
+    const auto [first, second] = takers(parts, [&table](const Adapter& adapter) {
+      return adapter.acts_on(table.site) || (table.site == kHeadSite && adapter.head_table().defined());
+    });
+    if (second == nullptr) continue;
+    fail(Category::InvalidArgument, "method", "{} and {} both act on {}; leave it to one of them", first->name,
+         second->name, table.module());
   }
 }
 
@@ -139,9 +151,10 @@ std::unique_ptr<Adapter> MethodChoice::create(const Model& model, const nlohmann
   return std::make_unique<Combination>(model, std::move(parts));
 }
 
-Combination::Combination(const Model& model, std::vector<Part> parts) : parts_(std::move(parts)) {
+Combination::Combination(const Model& model, std::vector<Part> parts) : model_(model), parts_(std::move(parts)) {
   refuse_replacing(parts_);
   refuse_shared_norms(model, parts_);
+  refuse_shared_tables(model, parts_);
   refuse_shared_fronts(parts_);
   refuse_slices_before_maps(model, parts_);
 }
@@ -229,6 +242,13 @@ at::Tensor Combination::norm(std::int64_t index) const {
   return {};
 }
 
+at::Tensor Combination::head_table() const {
+  for (const auto& part : parts_) {
+    if (const at::Tensor table = part.adapter->head_table(); table.defined()) return table;
+  }
+  return {};
+}
+
 std::vector<AdapterTensor> Combination::parameters() const {
   std::vector<AdapterTensor> result;
   for (const auto& part : parts_) {
@@ -239,12 +259,14 @@ std::vector<AdapterTensor> Combination::parameters() const {
 }
 
 nlohmann::json Combination::peft_config() const {
+  if (const auto file = adapters::as_lora_file(model_, parts_)) return file->config;
   auto names = nlohmann::json::array();
   for (const auto& part : parts_) names.push_back(part.method->name);
   return {{"peft_type", kCombinationType}, {"parts", names}};
 }
 
 std::vector<PeftTensor> Combination::peft_tensors() const {
+  if (const auto file = adapters::as_lora_file(model_, parts_)) return file->tensors;
   std::vector<PeftTensor> result;
   for (const auto& part : parts_) {
     for (const auto& tensor : part.adapter->peft_tensors())

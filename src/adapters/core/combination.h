@@ -41,8 +41,8 @@ class Combination : public Adapter {
     std::unique_ptr<Adapter> adapter;
   };
 
-  /// Throws InvalidArgument where a part replaces base parameters, two parts train one vector of a norm, put virtual
-  /// tokens in front of one stack, or stand in an order that the model cannot follow.
+  /// Throws InvalidArgument where a part replaces base parameters, two parts train one vector of a norm, act on one
+  /// table, put virtual tokens in front of one stack, or stand in an order that the model cannot follow.
   Combination(const Model& model, std::vector<Part> parts);
 
   const std::vector<Part>& parts() const { return parts_; }
@@ -57,11 +57,14 @@ class Combination : public Adapter {
   at::Tensor prompt(Stack stack) const override;
   std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const override;
   at::Tensor norm(std::int64_t index) const override;
+  at::Tensor head_table() const override;
 
   std::vector<AdapterTensor> parameters() const override;
-  /// {"peft_type": "COMBINATION", "parts": ["lora", "bitfit"]}: each part has a folder of its own beside it.
+  /// PEFT's, where one file of its LoRA holds all (companions.h); else {"peft_type": "COMBINATION", "parts": ["lora",
+  /// "ia3"]}: each part has a folder of its own beside it.
   nlohmann::json peft_config() const override;
-  /// Those of the parts, each with its folder in front. Throws what a part throws whose file cannot hold it.
+  /// That file's, or those of the parts, each with its folder in front. Throws what a part throws whose file cannot
+  /// hold it.
   std::vector<PeftTensor> peft_tensors() const override;
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override;
 
@@ -73,6 +76,7 @@ class Combination : public Adapter {
   const Adapter* with_virtual_tokens(Stack stack) const;
   at::Tensor scale_around(const Site& site, std::size_t first) const;
 
+  const Model& model_;
   std::vector<Part> parts_;
 };
 

@@ -1,7 +1,9 @@
 // Trained parameters at the papers' own sizes: T-Few's comparison on T0-3B (Liu et al. 2022, appendix; settings as in
-// the authors' released configurations, which train LayerNorm beside most methods) and LoRA on GPT-3 175B (Hu et al.
-// 2021, section 7.1).
+// the authors' released configurations, which train LayerNorm beside most methods), the same on T0-11B, and LoRA on
+// GPT-3 175B (Hu et al. 2021, section 7.1).
 #include <gtest/gtest.h>
+
+#include <cstdlib>
 
 #include "adapters/core/method.h"
 #include "config/model_config.h"
@@ -20,8 +22,19 @@ class Counts : public ::testing::Test {
     return trainable_elements(*adapters::find(method).create(*model_, options, rng));
   }
 
+  double share(std::int64_t parameters) const {
+    return static_cast<double>(parameters) / static_cast<double>(model_->parameters().elements());
+  }
+
   std::unique_ptr<Model> model_;
 };
+
+// A figure of a table, cut or rounded at its last digit: 540K is within 1K of 540,672, 6M within 1M of 5.7 million.
+void expect_printed(std::int64_t count, std::int64_t figure, std::int64_t last_digit) {
+  EXPECT_LT(std::abs(count - figure), last_digit) << figure;
+}
+
+constexpr std::int64_t kThousand = 1'000, kMillion = 1'000'000;
 
 struct T0_3B : Counts {
   T0_3B() : Counts(t5_v11(2048, 5120, 32)) {}
@@ -82,9 +95,73 @@ TEST_F(T0_3B, PrefixesOfTwoTokensAre576K) {
   EXPECT_EQ(trained("prefix_tuning", {{"length", 2}, {"reparametrise", false}}), 576 * 1024);
 }
 
+TEST_F(T0_3B, FishMasksAre6MAnd600K) {
+  EXPECT_EQ(trained("fish", {{"ratio", 0.002}}), 5'699'514);
+  EXPECT_EQ(trained("fish", {{"ratio", 0.0002}}), 569'951);
+  EXPECT_NEAR(share(trained("fish", {{"ratio", 0.002}})), 0.002, 1e-9);
+  EXPECT_NEAR(share(trained("fish", {{"ratio", 0.0002}})), 0.0002, 1e-9);
+}
+
+TEST_F(T0_3B, IntrinsicVectorsAreAsLongAsTheyAreCalled) {
+  EXPECT_EQ(trained("said", {{"dimension", 20'000}}), 20'000);
+  EXPECT_EQ(trained("said", {{"dimension", 500'000}}), 500'000);
+}
+
+TEST_F(T0_3B, CountsAreTheTablesFigures) {
+  const std::int64_t norms = trained("layernorm");
+  expect_printed(trained("full"), 3'000 * kMillion, 1'000 * kMillion);
+  expect_printed(trained("ia3"), 540 * kThousand, kThousand);
+  expect_printed(norms, 250 * kThousand, kThousand);
+  expect_printed(trained("bitfit", {{"roles", "q,k,v,o,gate,up"}}) + norms, 1'300 * kThousand, 100 * kThousand);
+  expect_printed(trained("lora", {{"rank", 4}, {"roles", "q,k,v,o,gate,up,down"}}) + norms, 9'100 * kThousand,
+                 100 * kThousand);
+  expect_printed(trained("adapter", {{"placement", "pfeiffer"}}) + norms, 12'900 * kThousand, 100 * kThousand);
+  expect_printed(trained("prompt_tuning", {{"length", 10}, {"decoder", true}}), 41 * kThousand, kThousand);
+  expect_printed(trained("prompt_tuning", {{"length", 100}, {"decoder", true}}), 409 * kThousand, kThousand);
+  expect_printed(trained("fish", {{"ratio", 0.002}}), 6 * kMillion, kMillion);
+  expect_printed(trained("fish", {{"ratio", 0.0002}}), 600 * kThousand, 100 * kThousand);
+}
+
 struct T0_11B : Counts {
   T0_11B() : Counts(t5_v11(4096, 10240, 64)) {}
 };
+
+TEST_F(T0_11B, HasTheModelsParameters) {
+  EXPECT_EQ(model_->parameters().elements(), 11'135'332'352);
+}
+
+// The paper's table is of T0-3B alone. T0-11B has as many layers, all of them twice as wide, so that what is linear in
+// the width is twice as much.
+TEST_F(T0_11B, WhatIsLinearInTheWidthIsTwiceT0_3Bs) {
+  EXPECT_EQ(trained("ia3"), 2 * 540'672);
+  EXPECT_EQ(trained("layernorm"), 2 * 249'856);
+  EXPECT_EQ(trained("bitfit", {{"roles", "q,k,v,o,gate,up"}}) + trained("layernorm"), 2 * 1'331'200);
+  EXPECT_EQ(trained("lora", {{"rank", 4}, {"roles", "q,k,v,o,gate,up,down"}}) + trained("layernorm"), 2 * 9'097'216);
+  EXPECT_EQ(trained("prompt_tuning", {{"length", 10}, {"decoder", true}}), 2 * 40'960);
+  EXPECT_EQ(trained("prompt_tuning", {{"length", 100}, {"decoder", true}}), 2 * 409'600);
+  EXPECT_EQ(trained("prefix_tuning", {{"length", 2}, {"reparametrise", false}}), 2 * 589'824);
+}
+
+// 4096 / 32 = 128 wide, after each of the 48 feed-forwards.
+TEST_F(T0_11B, AdaptersGrowWithTheWidthAndTheBottleneck) {
+  EXPECT_EQ(trained("adapter", {{"placement", "pfeiffer"}}), 48 * (2 * 4096 * 128 + 128 + 4096));
+  const std::int64_t compacter = 2 * (4096 + 128) + 2 * 64 + 128 + 4096;
+  EXPECT_EQ(trained("compacter", {{"shared", false}}), 96 * compacter);
+  EXPECT_EQ(trained("compacter", {{"shared", false}, {"placement", "pfeiffer"}}), 48 * compacter);
+}
+
+TEST_F(T0_11B, MasksAreSharesOfItAndIntrinsicVectorsAreNot) {
+  EXPECT_EQ(trained("full"), 11'135'332'352);
+  EXPECT_EQ(trained("fish", {{"ratio", 0.002}}), 22'270'664);
+  EXPECT_EQ(trained("fish", {{"ratio", 0.0002}}), 2'227'066);
+  EXPECT_EQ(trained("said", {{"dimension", 20'000}}), 20'000);
+  EXPECT_EQ(trained("said", {{"dimension", 500'000}}), 500'000);
+}
+
+// "Up to 10,000 times fewer" than tuning all (section 1).
+TEST_F(T0_11B, Ia3IsATenThousandthOfIt) {
+  EXPECT_NEAR(share(trained("ia3")), 1e-4, 5e-6);
+}
 
 // 4.2 MB on disk is what the paper says of its vectors on T0-11B.
 TEST_F(T0_11B, Ia3TakesA4MegabyteFile) {

@@ -88,9 +88,26 @@ void refuse_other_methods(const nlohmann::json& config, const std::string& where
   if (type != "LORA")
     fail(Category::Unsupported, where,
          "llama.cpp's adapter files hold LoRA, not {}; write it into a model instead: graft merge", type);
+  const bool beside = config.value("bias", std::string("none")) != "none" || !config.at("modules_to_save").is_null();
+  if (beside)
+    fail(Category::Unsupported, where,
+         "llama.cpp's adapter files have no place for biases or whole copies beside LoRA; write it into a model "
+         "instead: "
+         "graft merge");
   if (config.value("use_dora", false))
     fail(Category::Unsupported, where,
          "llama.cpp's adapter files have no place for DoRA's magnitudes; write it into a model instead: graft merge");
+}
+
+void refuse_tables(const Adapter& adapter, const Model& model, const std::string& where) {
+  for (const auto& table : model.tables()) {
+    if (!adapter.acts_on(table.site)) continue;
+    fail(
+        Category::Unsupported, where,
+        "llama.cpp's adapter files are written for maps of layers, and this LoRA acts on {} too; write it into a model "
+        "instead: graft merge",
+        table.module());
+  }
 }
 
 // By which llama.cpp must divide by the rank to give the map's scale.
@@ -149,6 +166,7 @@ GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& 
   refuse_other_methods(config, file.string());
   const std::string architecture = architecture_of(model, file.string());
   const auto pairs = pairs_of(adapter);
+  refuse_tables(adapter, model, file.string());
   GgufLoraReport report;
   std::vector<TensorPlan> plan;
   std::vector<at::Tensor> values;

@@ -108,6 +108,23 @@ std::map<Role, double> Options::by_role(const char* key) const {
   return result;
 }
 
+std::set<std::string> Options::names(const char* key) const {
+  std::set<std::string> result;
+  if (!given_.contains(key)) return result;
+  const auto& value = given_.at(key);
+  if (value.is_string()) {
+    std::istringstream stream(value.get<std::string>());
+    for (std::string part; std::getline(stream, part, ',');) result.insert(part);
+  } else if (value.is_array()) {
+    for (const auto& part : value) {
+      if (!part.is_string()) wrong(key, "a list of names");
+      result.insert(part.get<std::string>());
+    }
+  }
+  if (result.empty()) wrong(key, "a list of names");
+  return result;
+}
+
 std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallback) const {
   if (!given_.contains(key)) return fallback;
   const auto& value = given_.at(key);

@@ -29,6 +29,8 @@ class Options {
   std::vector<std::vector<std::int64_t>> id_lists(const char* key, std::int64_t vocab_size) const;
   /// Numbers of single roles, each at least 1: {q: 16, v: 4}. Empty where the option was not given.
   std::map<Role, double> by_role(const char* key) const;
+  /// Names as a list or as "a,b", none twice; empty where the option was not given.
+  std::set<std::string> names(const char* key) const;
   /// Roles as a list or as "q,v".
   std::vector<Role> roles(const char* key, const std::vector<Role>& fallback) const;
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "adapters/core/combination.h"
+#include "adapters/core/companions.h"
 #include "adapters/core/gguf_lora.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -91,12 +92,25 @@ LoadedAdapter load_combination(const std::filesystem::path& folder, const nlohma
   return loaded;
 }
 
+// Of one part that adapter itself, of several a combination of them.
+void take_parts(LoadedAdapter& loaded, const Model& model, std::vector<Combination::Part> parts) {
+  std::vector<std::string> names;
+  for (const auto& part : parts) names.emplace_back(part.method->name);
+  loaded.method = fmt::format("{}", fmt::join(names, "+"));
+  if (parts.size() == 1) {
+    loaded.adapter = std::move(parts.front().adapter);
+  } else {
+    loaded.adapter = std::make_unique<Combination>(model, std::move(parts));
+  }
+}
+
 }  // namespace
 
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
                   const Manifest& manifest) {
   nlohmann::json config = adapter.peft_config();
-  if (const auto* several = dynamic_cast<const Combination*>(&adapter)) {
+  const auto* several = dynamic_cast<const Combination*>(&adapter);
+  if (several != nullptr && peft_type_of(config) == kCombinationType) {
     for (const auto& part : several->parts()) save_adapter(folder / part.method->name, *part.adapter, model, manifest);
     write_file(folder / "adapter_config.json", config.dump(2) + "\n");
     return;
@@ -135,7 +149,11 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
   if (tensors.empty()) fail(Category::Corruption, file.string(), "holds no tensor");
   loaded.tensors = tensors.size();
   try {
-    loaded.adapter = method.from_peft(model, config, tensors);
+    if (adapters::has_companions(config)) {
+      take_parts(loaded, model, adapters::parts_with_companions(model, config, tensors));
+    } else {
+      loaded.adapter = method.from_peft(model, config, tensors);
+    }
   } catch (const Error& error) {
     throw error.within(path.string());
   } catch (const nlohmann::json::exception& error) {

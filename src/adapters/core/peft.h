@@ -18,8 +18,9 @@ inline constexpr const char* kPromptEmbeddings = "prompt_embeddings";
 /// Task of adapter_config.json with which PEFT puts prompts and prefixes into an encoder–decoder model.
 inline constexpr const char* kSeq2SeqTask = "SEQ_2_SEQ_LM";
 
-/// Writes the folder atomically file by file. Of several methods each has its own folder in it, which by itself is an
-/// adapter too. Throws Unsupported where a file cannot hold the adapter.
+/// Writes the folder atomically file by file. Several methods are one file where PEFT's LoRA has a place for all
+/// (companions.h); else each has its own folder in it, which by itself is an adapter too. Throws Unsupported where a
+/// file cannot hold the adapter.
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
                   const Manifest& manifest);
 

@@ -209,7 +209,8 @@ TEST(PeftFolder, AFieldThatGraftDoesNotKnowIsNamedAndRefused) {
   const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
   const std::vector<std::pair<const char*, Json>> unknown = {{"ia3", {{"modules_to_save", {"lm_head"}}}},
                                                              {"layernorm", {{"modules_to_save", {"lm_head"}}}},
-                                                             {"lora", {{"bias", "all"}}},
+                                                             {"lora", {{"bias", "some"}}},
+                                                             {"lora", {{"modules_to_save", {"score"}}}},
                                                              {"lora", {{"use_qalora", true}}},
                                                              {"lora", {{"alora_invocation_tokens", {1, 2}}}},
                                                              {"lora", {{"target_parameters", {"shared.weight"}}}},

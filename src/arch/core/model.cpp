@@ -164,6 +164,16 @@ std::vector<at::Tensor> own_views(const std::vector<at::Tensor>& inputs) {
   return views;
 }
 
+// Logits [K, V] through an adapter that acts on the head; each row's bits are its own where they have to be.
+at::Tensor on_head(const SiteHooks& hooks, const at::Tensor& hidden, const at::Tensor& logits,
+                   Activations activations) {
+  if (activations != Activations::BatchInvariant || learns(hidden) || learns(logits))
+    return adapted_output(hooks, kHeadSite, hidden, logits);
+  return by_tiles({hidden, logits}, [&](const std::vector<at::Tensor>& tile) {
+    return adapted_output(hooks, kHeadSite, tile[0], tile[1]);
+  });
+}
+
 }  // namespace
 
 std::vector<std::vector<std::int64_t>> Model::layer_weights(Stack stack) const {
@@ -214,14 +224,31 @@ Norm Model::take_norm(ParameterLoader& loader, const std::string& module, std::i
 }
 
 at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) const {
-  const at::Tensor replaced = replacement(replacing(options.slots), index, dtype());
+  const at::Tensor replaced = replacement(standing_alone(options.slots), index, dtype());
   return replaced.defined() ? replaced : parameters_.value(index);
 }
 
 at::Tensor Model::project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const {
-  const at::Tensor replaced = replacement(replacing(options.slots), index, dtype());
-  if (replaced.defined()) return exact_linear(hidden, replaced, std::nullopt, options.activations);
-  return parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt, options.activations);
+  const SiteHooks* alone = standing_alone(options.slots);
+  at::Tensor table = alone == nullptr ? at::Tensor() : alone->head_table();
+  table = table.defined() ? table.to(dtype()) : replacement(alone, index, dtype());
+  const at::Tensor logits =
+      table.defined() ? exact_linear(hidden, table, std::nullopt, options.activations)
+                      : parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt, options.activations);
+  return alone == nullptr || !alone->acts_on(kHeadSite) ? logits : on_head(*alone, hidden, logits, options.activations);
+}
+
+void Model::note_tables(const std::vector<std::pair<Stack, std::string>>& embeddings, std::int64_t head) {
+  const std::int64_t vocabulary = config_.vocab_size, width = config_.hidden_size;
+  for (const auto& [stack, module] : embeddings) {
+    RoleEntry entry{
+        embedding_site(stack), parameters_.name(embedding_), "", Layout::InOut, vocabulary, width, 0, width};
+    entry.module_name = module;
+    tables_.push_back(entry);
+  }
+  RoleEntry entry{kHeadSite, parameters_.name(head), "", Layout::OutIn, width, vocabulary, 0, vocabulary};
+  entry.module_name = "lm_head";
+  tables_.push_back(entry);
 }
 
 at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options) const {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "config/model_config.h"
@@ -45,6 +46,9 @@ class Model {
   virtual at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options = {}) const = 0;
 
   virtual const RoleMap& roles() const = 0;
+  /// Token embeddings of each stack and the head, which roles() leaves out: several modules of one parameter where they
+  /// are tied. Stored [V, C]; in and out are those of the module: from a token to C features, from these to V logits.
+  const RoleMap& tables() const { return tables_; }
   /// Token embeddings [n, C] fp32, as the model reads them.
   at::Tensor embeddings(const std::vector<std::int64_t>& ids) const;
   /// Every normalisation, the last one included.
@@ -78,8 +82,13 @@ class Model {
                         const LayerOfStack& layer) const;
   /// Parameter `index` or its replacement by a method that trains base parameters.
   at::Tensor parameter(std::int64_t index, const ForwardOptions& options) const;
-  /// Logits [K, V] of hidden rows [K, C] through table `index` [V, C] or its replacement.
+  /// Logits [K, V] of hidden rows [K, C] through table `index` [V, C] or what the adapter that stands alone has for it,
+  /// and through that adapter where it acts on the head.
   at::Tensor project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const;
+
+  /// Fills tables(), once parameters_ are there: what PEFT calls the embeddings (parameter embedding_) of each stack,
+  /// and the index of the head's parameter.
+  void note_tables(const std::vector<std::pair<Stack, std::string>>& embeddings, std::int64_t head);
 
   /// Loads `module`.weight and, where the norm has one, `module`.bias, [size] each. `hidden_prefix` is what the
   /// module's name has in front where the checkpoint leaves it out.
@@ -90,6 +99,7 @@ class Model {
   ParameterTable parameters_;
   std::int64_t embedding_ = -1;  // parameter index of the token embeddings
   std::vector<NormEntry> norms_;
+  RoleMap tables_;
 };
 
 struct ModelOptions {

@@ -29,7 +29,7 @@ class Runner {
       if (finished(planned)) continue;
       if (!pass_.empty() && !shares_pass(planned)) train_pass();
       auto run = open(planned);
-      if (run->adapter().replaces_parameters()) {
+      if (stands_alone(run->adapter())) {
         train_alone({&planned, std::move(run)});
       } else {
         pass_.push_back({&planned, std::move(run)});

@@ -64,9 +64,9 @@ std::vector<std::string> Writers::names() const {
 LoadedWriters::LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers) {
   for (const auto& named : writers.adapters()) {
     adapters_.push_back(load_adapter(named.path, model, tokenizer));
-    if (writers.adapters().size() > 1 && adapters_.back().adapter->replaces_parameters())
+    if (writers.adapters().size() > 1 && stands_alone(*adapters_.back().adapter))
       fail(Category::Unsupported, "--adapter " + named.path,
-           "{} replaces the base's own weights, which all texts of a batch share; give it alone",
+           "{} changes the base's own weights or its head, which all texts of a batch share; give it alone",
            adapters_.back().method);
   }
   if (adapters_.size() == 1) frozen_.emplace(model, adapters_.front().adapter.get());
@@ -80,9 +80,9 @@ std::vector<const SiteHooks*> LoadedWriters::slots() const {
 }
 
 void LoadedWriters::refuse_missing_base(const std::string& where) const {
-  if (adapters_.size() != 1 || !adapters_.front().adapter->replaces_parameters()) return;
+  if (adapters_.size() != 1 || !stands_alone(*adapters_.front().adapter)) return;
   fail(Category::Unsupported, where,
-       "{} replaces the base's own weights, so that the base is not there beside it; run without --adapter",
+       "{} changes the base's own weights or its head, so that the base is not there beside it; run without --adapter",
        adapters_.front().method);
 }
 
