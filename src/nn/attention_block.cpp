@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include "nn/kernels/any_row.h"
 
@@ -35,6 +36,33 @@ void add(const at::Tensor& x, std::int64_t first, float* to, std::int64_t count)
   }
 }
 
+// Values as fp32, or as they are.
+void take(const at::Tensor& x, std::int64_t first, float* to, std::int64_t count) {
+  rows::read(x, first, to, count);
+}
+void take(const at::Tensor& x, std::int64_t first, rows::Bits* to, std::int64_t count) {
+  std::memcpy(to, static_cast<const rows::Bits*>(x.const_data_ptr()) + first,
+              static_cast<std::size_t>(count) * sizeof(rows::Bits));
+}
+
+template <typename T>
+void read_queries(const AttentionBlock& block, const at::Tensor& x, T* to) {
+  const std::int64_t width = block.ratio * block.dim, token = x.stride(0),
+                     from = (block.product->queries.begin + block.first) * token + block.group * width;
+  for (std::int64_t t = 0; t < block.count; ++t) take(x, from + t * token, to + t * width, width);
+}
+
+template <typename T>
+void read_keys_of(const AttentionBlock& block, const at::Tensor& x, T* to) {
+  const std::int64_t token = x.stride(0), head = x.stride(1), dim = block.dim;
+  std::int64_t left = block.seen;
+  for (const auto& range : block.product->keys) {
+    const std::int64_t count = std::min(left, range.length), from = range.begin * token + block.group * head;
+    for (std::int64_t t = 0; t < count; ++t, to += dim) take(x, from + t * token, to, dim);
+    left -= count;
+  }
+}
+
 std::int64_t whole_lines(std::int64_t values) {
   constexpr std::int64_t kLine = 16;
   return (values + kLine - 1) / kLine * kLine;
@@ -49,9 +77,11 @@ std::int64_t AttentionProduct::key_count() const {
 }
 
 void AttentionBlock::read(const at::Tensor& x, float* to) const {
-  const std::int64_t width = ratio * dim, token = x.stride(0),
-                     from = (product->queries.begin + first) * token + group * width;
-  for (std::int64_t t = 0; t < count; ++t) rows::read(x, from + t * token, to + t * width, width);
+  read_queries(*this, x, to);
+}
+
+void AttentionBlock::read(const at::Tensor& x, rows::Bits* to) const {
+  read_queries(*this, x, to);
 }
 
 void AttentionBlock::write(const float* from, at::Tensor& x) const {
@@ -93,13 +123,11 @@ std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& produ
 }
 
 void read_keys(const AttentionBlock& block, const at::Tensor& x, float* to) {
-  const std::int64_t token = x.stride(0), head = x.stride(1), dim = block.dim;
-  std::int64_t left = block.seen;
-  for (const auto& range : block.product->keys) {
-    const std::int64_t count = std::min(left, range.length), from = range.begin * token + block.group * head;
-    for (std::int64_t t = 0; t < count; ++t, to += dim) rows::read(x, from + t * token, to, dim);
-    left -= count;
-  }
+  read_keys_of(block, x, to);
+}
+
+void read_keys(const AttentionBlock& block, const at::Tensor& x, rows::Bits* to) {
+  read_keys_of(block, x, to);
 }
 
 LargestBlock largest_of(const std::vector<AttentionBlock>& blocks) {

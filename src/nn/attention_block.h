@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "nn/forest_plan.h"
+#include "nn/kernels/rows.h"
 
 namespace graft {
 
@@ -39,6 +40,7 @@ struct AttentionBlock {
   std::int64_t height() const { return count * ratio; }
   /// [height, D] of x [N, H, D] or [N, H·D], and back.
   void read(const at::Tensor& x, float* to) const;
+  void read(const at::Tensor& x, rows::Bits* to) const;  ///< x is bfloat16
   void write(const float* from, at::Tensor& x) const;
   /// Keys that row `row` sees, at most.
   std::int64_t seen_by(std::int64_t row) const { return product->ordered ? before + first + row / ratio + 1 : seen; }
@@ -52,6 +54,7 @@ std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& produ
 
 /// The keys [seen, D] of a block, of x [M, G, D].
 void read_keys(const AttentionBlock& block, const at::Tensor& x, float* to);
+void read_keys(const AttentionBlock& block, const at::Tensor& x, rows::Bits* to);  ///< x is bfloat16
 
 /// Numbers of values that hold what any of the blocks needs.
 struct LargestBlock {

@@ -4,9 +4,11 @@
 #include <ATen/Parallel.h>
 #include <ATen/record_function.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "nn/attention_tiles.h"
 #include "nn/kernels/rows.h"
 
 namespace graft {
@@ -56,6 +58,14 @@ class ForwardPass {
   std::int64_t group_ = -1;
 };
 
+// `passes`, one a thread, go through the blocks.
+template <typename Pass>
+void go_through(const std::vector<AttentionBlock>& blocks, std::vector<Pass>& passes, at::Tensor& result) {
+  by_free_threads(blocks.size(), [&](std::int64_t thread, std::size_t unit) {
+    passes[static_cast<std::size_t>(thread)].compute(blocks[unit], result);
+  });
+}
+
 }  // namespace
 
 void attention_result(const std::vector<AttentionProduct>& products, at::Tensor& result) {
@@ -63,12 +73,14 @@ void attention_result(const std::vector<AttentionProduct>& products, at::Tensor&
   RECORD_USER_SCOPE("graft::attention");
   const auto blocks = blocks_of(products);
   const LargestBlock most = largest_of(blocks);
+  if (std::all_of(products.begin(), products.end(), TilePass::suits)) {
+    std::vector<TilePass> passes(static_cast<std::size_t>(at::get_num_threads()), TilePass(most));
+    return go_through(blocks, passes, result);
+  }
   const ThreadBuffers buffers({most.queries, most.keys, most.keys, most.scores, most.queries, most.rows});
   std::vector<ForwardPass> passes;
   for (std::int64_t thread = 0; thread < at::get_num_threads(); ++thread) passes.emplace_back(buffers, thread);
-  by_free_threads(blocks.size(), [&](std::int64_t thread, std::size_t unit) {
-    passes[static_cast<std::size_t>(thread)].compute(blocks[unit], result);
-  });
+  go_through(blocks, passes, result);
 }
 
 }  // namespace graft

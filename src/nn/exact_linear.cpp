@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "base/cpu.h"
@@ -76,6 +77,7 @@ at::Tensor our_product(const at::Tensor& given_x, const at::Tensor& given_matrix
   }
   const at::Tensor y = at::empty({x.size(0), matrix.size(1)}, x.options());
   at::parallel_for(0, x.size(0), share, [&](std::int64_t begin, std::int64_t end) {
+    const c10::InferenceMode as_here(y.is_inference());  // each thread has a mode of its own
     at::Tensor rows = y.narrow(0, begin, end - begin);
     if (bias) {
       at::addmm_out(rows, *bias, x.narrow(0, begin, end - begin), matrix);

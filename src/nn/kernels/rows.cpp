@@ -7,110 +7,16 @@
 #include <limits>
 
 #include "base/for_each_cpu.h"
+#include "nn/kernels/row_values.h"
 
 namespace graft::rows {
 namespace {
-
-#define GRAFT_INLINE inline __attribute__((always_inline))
 
 // Partial sums, whose order a compiler may not change by itself. GCC's and clang's vectors become as many registers of
 // the machine's as it takes; arrays would be kept in memory.
 constexpr std::int64_t kLanes = 16;
 using Partials = std::array<float, kLanes>;
 using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-
-inline float wide(float value) {
-  return value;
-}
-inline float wide(Bits value) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
-}
-inline float wide(std::int8_t value) {
-  return static_cast<float>(value);
-}
-
-// As float_to_bfloat(), without a branch.
-inline Bits bits_of(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-  return static_cast<Bits>((bits & 0x7fffffffu) > 0x7f800000u ? 0x7fc0u : rounded);
-}
-
-// To the nearest whole number, for |x| < 2^22.
-inline float nearest(float x) {
-  constexpr float kShift = 12582912.0F;  // 1.5 · 2^23
-  return (x + kShift) - kShift;
-}
-
-// 2^n times a polynomial in the rest (Cephes's coefficients).
-inline float exponential(float x) {
-  const float bounded = std::min(std::max(x, -87.0F), 88.0F);
-  const float n = nearest(bounded * 1.44269504F);
-  const float r = (bounded - n * 0.693359375F) + n * 2.12194440e-4F;
-  float p = 1.9875691500e-4F;
-  p = p * r + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  const float value = p * r * r + r + 1.0F;
-  const float power = std::bit_cast<float>((static_cast<std::int32_t>(n) + 127) << 23);
-  return x < -87.0F ? 0.0F : value * power;
-}
-
-inline float sigmoid(float x) {
-  return 1.0F / (1.0F + exponential(-x));
-}
-
-inline void put(float value, float& to) {
-  to = value;
-}
-inline void put(float value, Bits& to) {
-  to = bits_of(value);
-}
-
-// As a T has it.
-template <typename T>
-inline float rounded(float value) {
-  T narrow;
-  put(value, narrow);
-  return wide(narrow);
-}
-
-// One pass from the stored numbers to the stored numbers: rows are read from far, and what is computed of one number
-// hides the way of the next.
-template <typename T>
-GRAFT_INLINE void silu_gate_of(const T* __restrict gate, const T* __restrict up, const float* __restrict scale,
-                               T* __restrict out, std::int64_t count) {
-  if (scale == nullptr) {
-    for (std::int64_t i = 0; i < count; ++i) put(wide(gate[i]) * sigmoid(wide(gate[i])) * wide(up[i]), out[i]);
-  } else {
-    for (std::int64_t i = 0; i < count; ++i)
-      put(rounded<T>(wide(gate[i]) * sigmoid(wide(gate[i])) * wide(up[i])) * scale[i], out[i]);
-  }
-}
-
-template <typename T>
-GRAFT_INLINE void silu_gate_backward_of(const T* __restrict grad, const T* __restrict gate, const T* __restrict up,
-                                        const float* __restrict scale, GateGradients<T> out, std::int64_t count) {
-  T* __restrict of_gate = out.gate;
-  T* __restrict of_up = out.up;
-  float* __restrict of_scale = out.of_scale;
-  const auto gradients = [&](std::int64_t i, float above) __attribute__((always_inline)) {
-    const float x = wide(gate[i]), of = wide(up[i]), share = sigmoid(x), active = x * share;
-    put(above * of * (share + active * (1.0F - share)), of_gate[i]);
-    put(above * active, of_up[i]);
-    return active * of;
-  };
-  if (scale == nullptr) {
-    for (std::int64_t i = 0; i < count; ++i) gradients(i, wide(grad[i]));
-  } else {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const float product = gradients(i, rounded<T>(wide(grad[i]) * scale[i]));
-      of_scale[i] += rounded<T>(product) * wide(grad[i]);
-    }
-  }
-}
 
 // By reference: how such a vector is returned depends on the machine that is compiled for.
 GRAFT_INLINE void load(const float* x, Lanes& lanes) {
@@ -268,6 +174,20 @@ GRAFT_INLINE float quantise_group(const float* __restrict__ x, std::int64_t widt
   return largest / 127.0F;
 }
 
+GRAFT_INLINE float largest_of(const float* x, std::int64_t count) {
+  Partials lanes;
+  lanes.fill(-std::numeric_limits<float>::infinity());
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (std::int64_t k = 0; k < kLanes; ++k) {
+      float& lane = lanes[static_cast<std::size_t>(k)];
+      lane = x[i + k] > lane ? x[i + k] : lane;
+    }
+  }
+  for (; i < count; ++i) lanes[0] = std::max(lanes[0], x[i]);
+  return *std::max_element(lanes.begin(), lanes.end());
+}
+
 }  // namespace
 
 void widen(const float* from, float* to, std::int64_t count) {
@@ -331,17 +251,7 @@ GRAFT_FOR_EACH_CPU void multiply(float* x, const float* by, std::int64_t count) 
 }
 
 GRAFT_FOR_EACH_CPU float largest(const float* x, std::int64_t count) {
-  Partials lanes;
-  lanes.fill(-std::numeric_limits<float>::infinity());
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    for (std::int64_t k = 0; k < kLanes; ++k) {
-      float& lane = lanes[static_cast<std::size_t>(k)];
-      lane = x[i + k] > lane ? x[i + k] : lane;
-    }
-  }
-  for (; i < count; ++i) lanes[0] = std::max(lanes[0], x[i]);
-  return *std::max_element(lanes.begin(), lanes.end());
+  return largest_of(x, count);
 }
 
 GRAFT_FOR_EACH_CPU bool finite(const float* x, std::int64_t count) {
@@ -365,6 +275,26 @@ GRAFT_FOR_EACH_CPU float exponentials(float* x, float shift, std::int64_t count)
   return sum_of(lanes) + rest;
 }
 
+GRAFT_FOR_EACH_CPU float exponentials(const float* x, float factor, Bits* out, std::int64_t count) {
+  const float shift = largest_of(x, count) * factor;
+  Lanes lanes{};
+  Some values;
+  float rest = 0;
+  for (std::int64_t first = 0; first < count; first += kSome) {
+    const std::int64_t some = std::min(kSome, count - first), whole = some / kLanes * kLanes;
+    for (std::int64_t i = 0; i < some; ++i)
+      values[static_cast<std::size_t>(i)] = exponential(x[first + i] * factor - shift);
+    for (std::int64_t i = 0; i < whole; i += kLanes) {
+      Lanes part;
+      load(values.data() + i, part);
+      lanes += part;
+    }
+    for (std::int64_t i = whole; i < some; ++i) rest += values[static_cast<std::size_t>(i)];
+    give(values, out + first, some);
+  }
+  return sum_of(lanes) + rest;
+}
+
 GRAFT_FOR_EACH_CPU void softmax_backward(const float* p, float* gradient, float mean, float scale, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) gradient[i] = p[i] * (gradient[i] - mean) * scale;
 }
@@ -375,22 +305,6 @@ GRAFT_FOR_EACH_CPU void rotate(float* a, float* b, const float* cos, const float
     a[i] = first;
     b[i] = second;
   }
-}
-
-GRAFT_FOR_EACH_CPU void silu_gate(const float* gate, const float* up, const float* scale, float* out,
-                                  std::int64_t count) {
-  silu_gate_of(gate, up, scale, out, count);
-}
-GRAFT_FOR_EACH_CPU void silu_gate(const Bits* gate, const Bits* up, const float* scale, Bits* out, std::int64_t count) {
-  silu_gate_of(gate, up, scale, out, count);
-}
-GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, const float* gate, const float* up, const float* scale,
-                                           GateGradients<float> out, std::int64_t count) {
-  silu_gate_backward_of(grad, gate, up, scale, out, count);
-}
-GRAFT_FOR_EACH_CPU void silu_gate_backward(const Bits* grad, const Bits* gate, const Bits* up, const float* scale,
-                                           GateGradients<Bits> out, std::int64_t count) {
-  silu_gate_backward_of(grad, gate, up, scale, out, count);
 }
 
 GRAFT_FOR_EACH_CPU void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes,

@@ -1,0 +1,74 @@
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "base/for_each_cpu.h"
+#include "nn/kernels/row_values.h"
+#include "nn/kernels/rows.h"
+
+namespace graft::rows {
+namespace {
+
+template <typename T>
+GRAFT_INLINE void silu_gate_of(const T* gate, const T* up, const float* scale, T* out, std::int64_t all) {
+  Some gates, ups;
+  float *a = gates.data(), *b = ups.data();
+  for (std::int64_t first = 0; first < all; first += kSome) {
+    const std::int64_t count = std::min(kSome, all - first);
+    take(gate + first, gates, count);
+    take(up + first, ups, count);
+    for (std::int64_t i = 0; i < count; ++i) a[i] = a[i] * sigmoid(a[i]) * b[i];
+    if (scale != nullptr) {
+      for (std::int64_t i = 0; i < count; ++i) a[i] = rounded<T>(a[i]) * scale[first + i];
+    }
+    give(gates, out + first, count);
+  }
+}
+
+template <typename T>
+GRAFT_INLINE void silu_gate_backward_of(const T* grad, const T* gate, const T* up, const float* scale,
+                                        GateGradients<T> out, std::int64_t all) {
+  Some gates, ups, grads, products;
+  float *a = gates.data(), *b = ups.data(), *above = grads.data(), *product = products.data();
+  for (std::int64_t first = 0; first < all; first += kSome) {
+    const std::int64_t count = std::min(kSome, all - first);
+    take(gate + first, gates, count);
+    take(up + first, ups, count);
+    take(grad + first, grads, count);
+    if (scale != nullptr) {
+      for (std::int64_t i = 0; i < count; ++i) above[i] = rounded<T>(above[i] * scale[first + i]);
+    }
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float share = sigmoid(a[i]), active = a[i] * share;
+      const float slope = share + active * (1.0F - share), of = b[i];
+      product[i] = active * of;
+      a[i] = above[i] * of * slope;
+      b[i] = above[i] * active;
+    }
+    give(gates, out.gate + first, count);
+    give(ups, out.up + first, count);
+    if (scale == nullptr) continue;
+    take(grad + first, grads, count);
+    for (std::int64_t i = 0; i < count; ++i) out.of_scale[first + i] += rounded<T>(product[i]) * above[i];
+  }
+}
+
+}  // namespace
+
+GRAFT_FOR_EACH_CPU void silu_gate(const float* gate, const float* up, const float* scale, float* out,
+                                  std::int64_t count) {
+  silu_gate_of(gate, up, scale, out, count);
+}
+GRAFT_FOR_EACH_CPU void silu_gate(const Bits* gate, const Bits* up, const float* scale, Bits* out, std::int64_t count) {
+  silu_gate_of(gate, up, scale, out, count);
+}
+GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, const float* gate, const float* up, const float* scale,
+                                           GateGradients<float> out, std::int64_t count) {
+  silu_gate_backward_of(grad, gate, up, scale, out, count);
+}
+GRAFT_FOR_EACH_CPU void silu_gate_backward(const Bits* grad, const Bits* gate, const Bits* up, const float* scale,
+                                           GateGradients<Bits> out, std::int64_t count) {
+  silu_gate_backward_of(grad, gate, up, scale, out, count);
+}
+
+}  // namespace graft::rows
