@@ -52,21 +52,31 @@ void put_scale(const BlockCodes& how, float value, std::uint8_t* at, std::int64_
   }
 }
 
+// Four codes at a time: the lanes of a row in a quad's bytes lie together.
+void put_codes(const BlockCodes& how, const std::uint8_t* codes, std::int64_t r, std::uint8_t* group) {
+  const std::int64_t quads = how.group / 4;
+  const auto four = [codes](std::int64_t quad) {
+    std::uint32_t word;
+    std::memcpy(&word, codes + quad * 4, 4);
+    return word;
+  };
+  const auto put = [&](std::int64_t line, std::uint32_t word) {
+    std::memcpy(group + line * kTileBytes + r * 4, &word, 4);
+  };
+  if (how.bits == 8) {
+    for (std::int64_t quad = 0; quad < quads; ++quad) put(quad, four(quad));
+  } else {
+    for (std::int64_t quad = 0; quad < quads; quad += 2) put(quad / 2, four(quad) | four(quad + 1) << 4);
+  }
+}
+
 // Puts row `r` of a tile into its places (block_tile.h).
 void put_row(const BlockCodes& how, const Row& row, std::int64_t r, std::uint8_t* tile, std::int64_t bytes) {
   const std::int64_t scale_bytes = kTileRows * (how.half_scales ? 2 : 4),
                      code_bytes = kTileRows * how.group * how.bits / 8;
   for (std::size_t g = 0; g < row.scales.size(); ++g) {
     std::uint8_t* group = tile + static_cast<std::int64_t>(g) * bytes;
-    for (std::int64_t k = 0; k < how.group; ++k) {
-      const std::uint8_t code = row.codes[g * static_cast<std::size_t>(how.group) + static_cast<std::size_t>(k)];
-      const std::int64_t quad = k / 4, lane = r * 4 + k % 4;
-      if (how.bits == 8) {
-        group[quad * kTileBytes + lane] = code;
-      } else {
-        group[quad / 2 * kTileBytes + lane] |= static_cast<std::uint8_t>(quad % 2 == 0 ? code : code << 4);
-      }
-    }
+    put_codes(how, row.codes.data() + g * static_cast<std::size_t>(how.group), r, group);
     put_scale(how, row.scales[g], group + code_bytes, r);
     if (how.minima) put_scale(how, row.minima[g], group + code_bytes + scale_bytes, r);
   }
