@@ -3,6 +3,7 @@
 #include <unicode/bytestream.h>
 #include <unicode/normalizer2.h>
 #include <unicode/stringpiece.h>
+#include <unicode/uniset.h>
 
 #include "base/error.h"
 #include "text/precompiled.h"
@@ -11,6 +12,18 @@
 
 namespace graft::text {
 namespace {
+
+// What the reference's tables know: Unicode 9.0. To it a younger character is one that nothing happens to.
+const icu::UnicodeSet& characters_of_unicode_9() {
+  static const icu::UnicodeSet set = [] {
+    UErrorCode status = U_ZERO_ERROR;
+    icu::UnicodeSet made(icu::UnicodeString::fromUTF8("[:Age=9.0:]"), status);
+    if (U_FAILURE(status) != 0) fail(Category::Internal, "normalizer", "ICU has no ages: {}", u_errorName(status));
+    made.freeze();
+    return made;
+  }();
+  return set;
+}
 
 class UnicodeForm : public Normalizer {
  public:
@@ -28,9 +41,15 @@ class UnicodeForm : public Normalizer {
       return;
     }
     UErrorCode status = U_ZERO_ERROR;
+    const icu::StringPiece piece(text.data(), static_cast<std::int32_t>(text.size()));
+    // Normal to all of Unicode is normal to a part of it, and seen faster.
+    if (form_->isNormalizedUTF8(piece, status) != 0) {
+      out.append(text);
+      return;
+    }
     icu::StringByteSink<std::string> sink(&out);
-    form_->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink, nullptr,
-                         status);
+    const icu::FilteredNormalizer2 form(*form_, characters_of_unicode_9());
+    form.normalizeUTF8(0, piece, sink, nullptr, status);
     if (U_FAILURE(status) != 0) fail(Category::Internal, "normalizer", "ICU failed: {}", u_errorName(status));
   }
 
@@ -54,7 +73,7 @@ class StripAccents : public Normalizer {
   void apply(std::string_view text, std::string& out) const override {
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t start = at;
-      if (!is_mark(next_code_point(text, at))) out.append(text.substr(start, at - start));
+      if (!is_mark_of_unicode_9(next_code_point(text, at))) out.append(text.substr(start, at - start));
     }
   }
 };

@@ -230,8 +230,6 @@ class SymbolSplit : public PreTokenizer {
   Trie trie_;
 };
 
-constexpr std::string_view kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 constexpr int kMaxNesting = 16;
 
 class Maker {
@@ -289,7 +287,8 @@ class Maker {
     if (type == "WhitespaceSplit") return std::make_unique<CharacterSplit>(is_white_space, Behavior::Removed);
     if (type == "Whitespace") return std::make_unique<Split>(R"(\w+|[^\w\s]+)", Behavior::Removed, true, context_);
     if (type == "Punctuation") {
-      return std::make_unique<CharacterSplit>(is_punctuation, behavior_field(component, context_, "Isolated"));
+      return std::make_unique<CharacterSplit>(is_punctuation_of_unicode_8,
+                                              behavior_field(component, context_, "Isolated"));
     }
     if (type == "CharDelimiterSplit") {
       const std::string delimiter = string_field(component, "delimiter", context_);

@@ -11,6 +11,10 @@
 
 namespace graft::text {
 
+/// What GPT-2 cuts by, and ByteLevel where it uses its regex.
+inline constexpr std::string_view kGpt2Pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+
 struct Span {
   std::uint32_t begin, end;
 };

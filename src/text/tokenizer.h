@@ -22,9 +22,9 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// Token ids of `text` (UTF-8; invalid bytes are treated as the reference treats U+FFFD). Added tokens written out in
-  /// the text are recognised, as in the reference. `add_special` puts the tokens the model's post-processor asks for
-  /// around it (T5's </s>, Llama 2's <s>).
+  /// Token ids of `text` (UTF-8; each maximal part that is none counts as one U+FFFD, as where Rust and Python replace
+  /// it). Added tokens written out in the text are recognised, as in the reference. `add_special` puts the tokens the
+  /// model's post-processor asks for around it (T5's </s>, Llama 2's <s>).
   virtual std::vector<TokenId> encode(std::string_view text, bool add_special = false) const = 0;
 
   /// Text of the ids. `skip_special` leaves out special tokens. An id beyond the vocabulary has no text, as in

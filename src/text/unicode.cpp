@@ -32,6 +32,13 @@ std::size_t sequence_length(std::string_view text, std::size_t at, std::size_t& 
   return length;
 }
 
+// Whether version `major` of Unicode, or one before it, gave this character out.
+bool is_as_old_as(char32_t point, std::uint8_t major) {
+  UVersionInfo age;
+  u_charAge(static_cast<UChar32>(point), age);
+  return age[0] <= major;
+}
+
 std::size_t ascii_prefix(std::string_view text, std::size_t at) {
   while (at + 8 <= text.size()) {
     std::uint64_t word;
@@ -126,13 +133,22 @@ bool is_numeric(char32_t point) {
   return (U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_N_MASK) != 0;
 }
 
-bool is_mark(char32_t point) {
-  return (U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_M_MASK) != 0;
+// U+1CF2 and U+1CF3 became letters in Unicode 12, U+111C9 was punctuation until it became a mark in 11.
+bool is_mark_of_unicode_9(char32_t point) {
+  if (point == 0x1CF2 || point == 0x1CF3) return true;
+  const bool mark = (U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_M_MASK) != 0;
+  return mark && point != 0x111C9 && is_as_old_as(point, 9);
 }
 
 bool is_punctuation(char32_t point) {
   if (point < 0x80) return is_ascii_punctuation(static_cast<char>(point));
   return (U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_P_MASK) != 0;
+}
+
+// U+166D became a symbol in Unicode 12.
+bool is_punctuation_of_unicode_8(char32_t point) {
+  if (point < 0x80) return is_ascii_punctuation(static_cast<char>(point));
+  return point == 0x166D || point == 0x111C9 || (is_punctuation(point) && is_as_old_as(point, 8));
 }
 
 bool is_word(char32_t point) {

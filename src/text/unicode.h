@@ -55,8 +55,10 @@ bool is_white_space(char32_t point);  ///< property White_Space
 bool is_python_space(char32_t point);
 bool is_letter(char32_t point);       ///< category L
 bool is_numeric(char32_t point);      ///< category N
-bool is_mark(char32_t point);         ///< category M
 bool is_punctuation(char32_t point);  ///< category P or ASCII punctuation
+/// As the reference's tables have them, which are older than ICU's: marks of Unicode 9.0, punctuation of Unicode 8.0.
+bool is_mark_of_unicode_9(char32_t point);
+bool is_punctuation_of_unicode_8(char32_t point);
 bool is_word(char32_t point);         ///< what \w matches: Alphabetic, M, Nd, Pc, Join_Control
 char32_t lower_case(char32_t point);  ///< simple lower-case mapping
 char32_t upper_case(char32_t point);  ///< simple upper-case mapping
