@@ -4,36 +4,11 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/suggest.h"
 #include "text/loaders.h"
 #include "text/unicode.h"
 
 namespace graft::text {
 namespace {
-
-constexpr const char* kLlama3 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2 =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kGpt4o =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kTekken =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-Json byte_level(bool use_regex) {
-  return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", use_regex}};
-}
-
-Json by_pattern(const char* pattern) {
-  const Json split = {
-      {"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-  return {{"type", "Sequence"}, {"pretokenizers", {split, byte_level(false)}}};
-}
-
-Json single_digits() {
-  const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
-  return {{"type", "Sequence"}, {"pretokenizers", {digits, byte_level(true)}}};
-}
 
 const Json* optional_array(const Json& metadata, const char* key, const std::string& context) {
   return find_field(metadata, key, context) == nullptr ? nullptr : &array_field(metadata, key, context);
@@ -122,31 +97,6 @@ SentencePieceVocabulary sentencepiece_of(const Json& metadata, std::vector<std::
 
 }  // namespace
 
-Json gguf_pre_tokenizer(const std::string& name, const std::string& context) {
-  if (name == "gpt-2" || name == "gpt2" || name == "default" || name == "phi-2" || name == "jina-es" || name == "mpt" ||
-      name == "olmo" || name == "jais") {
-    return byte_level(true);
-  }
-  if (name == "smollm" || name == "starcoder" || name == "refact" || name == "command-r" || name == "codeshell")
-    return single_digits();
-  if (name == "llama-bpe" || name == "llama3" || name == "llama-v3" || name == "dbrx" || name == "smaug-bpe")
-    return by_pattern(kLlama3);
-  if (name == "qwen2" || name == "deepseek-r1-qwen" || name == "megrez" || name == "stablelm2")
-    return by_pattern(kQwen2);
-  if (name == "gpt-4o" || name == "llama4") return by_pattern(kGpt4o);
-  if (name == "tekken") return by_pattern(kTekken);
-  const std::vector<std::string> known = {"gpt-2",     "smollm", "starcoder", "refact", "command-r",
-                                          "llama-bpe", "qwen2",  "gpt-4o",    "llama4", "tekken"};
-  fail(Category::Unsupported, context,
-       "the pre-tokenizer '{}' is not known{}; convert the model with its tokenizer.json beside it", name,
-       did_you_mean(name, known));
-}
-
-// Llama 3 takes a piece that is a token as it is; so do the models that share its pattern.
-bool gguf_ignores_merges(const std::string& name) {
-  return name == "llama-bpe" || name == "llama3" || name == "llama-v3" || name == "tekken" || name == "llama4";
-}
-
 PipelineSpec spec_of_vocab_and_merges(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                                       const Json& config) {
   PipelineSpec spec;
@@ -167,7 +117,7 @@ PipelineSpec spec_of_vocab_and_merges(const std::filesystem::path& vocab, const 
   const std::string name = config.is_object() ? string_field(config, "tokenizer_class", context, "") : "";
   const bool qwen = name.starts_with("Qwen2");
   if (qwen) spec.normalizer = make_normalizer({{"type", "NFC"}}, context);
-  spec.pre = make_pre_tokenization(qwen ? by_pattern(kQwen2) : byte_level(true), context);
+  spec.pre = make_pre_tokenization(gguf_pre_tokenizer(qwen ? "qwen2" : "gpt-2", context), context);
   spec.decoder = make_decoder({{"type", "ByteLevel"}}, context);
   BpeOptions options;
   options.byte_level = true;

@@ -93,6 +93,13 @@ Json essential(Json component) {
   if (type != "Sequence" || !component.contains("pretokenizers")) return component;
   Json steps = Json::array();
   for (const Json& step : component["pretokenizers"]) steps.push_back(essential(step));
+  // OLMo 2 and Phi-4 remove what is between the matches of a pattern, which matches everything. So do the patterns of
+  // all names that have but one.
+  if (steps.size() == 2 && steps[0].value("behavior", Json()) == "Removed" &&
+      steps[0].value("invert", Json()) == true) {
+    steps[0]["behavior"] = "Isolated";
+    steps[0]["invert"] = false;
+  }
   return steps.size() == 1 ? steps.front() : Json{{"type", "Sequence"}, {"pretokenizers", steps}};
 }
 
@@ -101,10 +108,11 @@ std::string name_of_pre_tokenizer(const Json& file, const std::string& context) 
   const Json* component = find_field(file, "pre_tokenizer", context);
   const Json wanted = component == nullptr ? Json() : essential(*component);
   const bool whole = bool_field(object_field(file, "model", context), "ignore_merges", context, false);
-  for (const char* name : {"gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "gpt-4o", "tekken"}) {
+  const std::vector<std::string> names = gguf_pre_tokenizer_names();
+  for (const std::string& name : names) {
     if (gguf_ignores_merges(name) == whole && essential(gguf_pre_tokenizer(name, context)) == wanted) return name;
   }
-  refuse_tokenizer(context, "its pre_tokenizer (known: those of gpt-2, smollm, llama-bpe, qwen2, gpt-4o and tekken)");
+  refuse_tokenizer(context, fmt::format("its pre_tokenizer (known: those of {})", fmt::join(names, ", ")));
 }
 
 void refuse_normalizer(const Json& file, const std::string& context) {

@@ -2,10 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "checkpoint/fixture_test.h"
 #include "checkpoint/writer.h"
 #include "text/byte_alphabet.h"
 #include "text/hugging_face_tokenizer.h"
+#include "text/loaders.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -110,8 +113,9 @@ void expect_same_ids(const fs::path& got_file, const fs::path& want_file) {
 TEST(GgufTokenizer, ComesBackAsItWas) {
   std::vector<json> all;
   all.push_back(sentencepiece_metadata());
-  for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "gpt-4o", "tekken"})
-    all.push_back(byte_level_metadata(pre));
+  const std::vector<std::string> names = text::gguf_pre_tokenizer_names();
+  ASSERT_GT(names.size(), 12u);
+  for (const std::string& pre : names) all.push_back(byte_level_metadata(pre));
   for (const json& fields : all) {
     SCOPED_TRACE(fields.at("tokenizer.ggml.pre"));
     const Folder folder;
@@ -154,6 +158,50 @@ TEST(GgufTokenizer, ReadsVocabularyAndMergesWithoutATokenizerJson) {
   EXPECT_EQ(back.at("tokenizer.ggml.pre"), "qwen2");
   EXPECT_EQ(back.at("tokenizer.ggml.merges"), fields.at("tokenizer.ggml.merges"));
   expect_same_ids(gguf_file(folder, back, "back.gguf"), hf);
+}
+
+// llama.cpp's names beside those that a file is written with.
+TEST(GgufTokenizer, SeveralNamesStandForOnePreTokenizer) {
+  const std::map<std::string, std::vector<std::string>> names = {
+      {"gpt-2", {"gpt2", "default", "phi-2", "mpt", "olmo", "jais", "exaone4", "trillion", "mellum"}},
+      {"smollm", {"starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}},
+      {"llama-bpe", {"llama3", "llama-v3", "falcon3", "lfm2"}},
+      {"dbrx", {"smaug-bpe"}},
+      {"qwen2", {"deepseek-r1-qwen", "megrez", "stablelm2"}},
+      {"gpt-4o", {"kanana2", "minimax-m2"}},
+      {"deepseek-v3", {"hunyuan-dense", "joyai-llm"}}};
+  for (const auto& [name, others] : names) {
+    for (const std::string& other : others) {
+      EXPECT_EQ(text::gguf_pre_tokenizer(other, "test"), text::gguf_pre_tokenizer(name, "test")) << other;
+      EXPECT_EQ(text::gguf_ignores_merges(other), text::gguf_ignores_merges(name)) << other;
+    }
+  }
+  EXPECT_TRUE(text::gguf_ignores_merges("llama-bpe"));
+  EXPECT_TRUE(text::gguf_ignores_merges("tekken"));
+  EXPECT_FALSE(text::gguf_ignores_merges("dbrx"));
+  EXPECT_FALSE(text::gguf_ignores_merges("gpt-4o"));
+  expect_error(Category::Unsupported, "(known: gpt-2, smollm, llama-bpe, ",
+               [] { text::gguf_pre_tokenizer("kimi-k2", "x"); });
+  expect_error(Category::Unsupported, "did you mean 'deepseek-llm'",
+               [] { text::gguf_pre_tokenizer("deepseek-lm", "x"); });
+}
+
+// OLMo 2's and Phi-4's spelling of Llama 3's pattern.
+TEST(GgufTokenizer, APatternThatMatchesEverythingMayRemoveTheRest) {
+  const json fields = byte_level_metadata("dbrx");
+  const Folder folder;
+  const fs::path hf = hugging_face_folder(folder, fields), file = hf / "tokenizer.json";
+  json tokenizer = json::parse(read_file(file));
+  json& split = tokenizer["pre_tokenizer"]["pretokenizers"][0];
+  split["behavior"] = "Removed";
+  split["invert"] = true;
+  write_file(file, tokenizer.dump());
+  const json back = gguf_tokenizer(hf, count_of(fields));
+  EXPECT_EQ(back.at("tokenizer.ggml.pre"), "dbrx");
+  expect_same_ids(gguf_file(folder, back, "back.gguf"), hf);
+  split["pattern"]["Regex"] = "\\p{N}{1,3}";
+  write_file(file, tokenizer.dump());
+  expect_error(Category::Unsupported, "pre_tokenizer", [&] { gguf_tokenizer(hf, count_of(fields)); });
 }
 
 TEST(GgufTokenizer, WhatTheFormatCannotSayIsRefused) {

@@ -43,10 +43,13 @@ PipelineSpec spec_of_vocab_and_merges(const std::filesystem::path& vocab, const 
 /// The tokenizer.* metadata of a GGUF file: models "gpt2", "llama" and "t5".
 PipelineSpec spec_of_gguf(const Json& metadata, const std::string& context);
 
-/// The pre-tokenizer that tokenizer.ggml.pre names, as tokenizer.json writes it. Throws Unsupported (nearest name).
+/// The pre-tokenizer that tokenizer.ggml.pre names (llama.cpp's llama-vocab.cpp), as tokenizer.json writes it. Throws
+/// Unsupported (nearest name).
 Json gguf_pre_tokenizer(const std::string& name, const std::string& context);
 /// Whether its models take a piece that is a token whole, whatever the merges say.
 bool gguf_ignores_merges(const std::string& name);
+/// A name for each pre-tokenizer that a GGUF file can be written with.
+std::vector<std::string> gguf_pre_tokenizer_names();
 
 /// A raw SentencePiece model, cut as SentencePiece cuts it. `config` may be null.
 PipelineSpec spec_of_sentencepiece(std::string_view model, const Json& config, const std::string& context);
