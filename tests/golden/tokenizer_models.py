@@ -3,15 +3,19 @@
 python tokenizer_models.py FOLDER  writes one subfolder for each; reference(FOLDER, NAME) gives encode and decode.
 """
 
+import hashlib
 import importlib.util
 import os
 import pathlib
 import sys
 
+import tokenizer_corpus
+import tokenizer_patterns
 import tokenizers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-NAMES = ["smollm2-gguf", "smollm2-json", "gpt2", "unigram-json", "unigram-model", "bpe-json", "bpe-model"]
+NAMES = ["smollm2-gguf", "smollm2-json", "gpt2", "unigram-json", "unigram-model", "bpe-json", "bpe-model", *tokenizer_patterns.FAMILIES]
+PARTS = list(tokenizer_patterns.PARTS)
 
 
 def package(name):
@@ -57,19 +61,29 @@ def train(folder, texts):
                                              split_digits=True, character_coverage=0.9995, allow_whitespace_only_pieces=True, **common)
 
 
+def sources():
+    """A hash of what the files in the folder follow from."""
+    here = pathlib.Path(__file__).resolve().parent
+    texts = [(here / name).read_bytes() for name in ("tokenizer_corpus.py", "tokenizer_models.py", "tokenizer_patterns.py")]
+    return hashlib.sha256(b"".join(texts)).hexdigest()
+
+
 def make(folder):
     from transformers import LlamaTokenizerFast, T5TokenizerFast
 
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "done").exists():
+    done = folder / "done"
+    if done.exists() and done.read_text() == sources():
         return
-    train(folder, articles())
+    texts = articles()
+    tokenizer_patterns.make(folder, tokenizer_corpus.lines(3000, " ".join(texts).split(" "), seed=2))
+    train(folder, texts)
     (folder / "smollm2-json").mkdir(exist_ok=True)
     smollm2().save(str(folder / "smollm2-json" / "tokenizer.json"))
     T5TokenizerFast.from_pretrained(str(folder / "unigram-model")).save_pretrained(folder / "unigram-json")
     LlamaTokenizerFast.from_pretrained(str(folder / "bpe-model")).save_pretrained(folder / "bpe-json")
-    (folder / "done").write_text("")
+    done.write_text(sources())
 
 
 def path_of(folder, name, data):
@@ -80,14 +94,20 @@ def path_of(folder, name, data):
     return os.path.join(folder, name)
 
 
+def gguf_of(folder, name):
+    """The same tokenizer as a GGUF file, where it is made as one too."""
+    return os.path.join(folder, name, "tokenizer.gguf") if name in tokenizer_patterns.FAMILIES else None
+
+
 class Fast:
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer, around=False):
+        """`around`: with what the post-processor puts around a text."""
+        self.tokenizer, self.around = tokenizer, around
         tokenizer.no_padding()
         tokenizer.no_truncation()
 
     def encode(self, text):
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+        return self.tokenizer.encode(text, add_special_tokens=self.around).ids
 
     def plain(self, ids):
         return ids
@@ -139,7 +159,7 @@ def reference(folder, name, data):
         return Slow(os.path.join(folder, name, "spiece.model"), 100)
     if name == "bpe-model":
         return Slow(os.path.join(folder, name, "tokenizer.model"), 0)
-    return Fast(Tokenizer.from_file(os.path.join(folder, name, "tokenizer.json")))
+    return Fast(Tokenizer.from_file(os.path.join(folder, name, "tokenizer.json")), around=name in tokenizer_patterns.FAMILIES)
 
 
 if __name__ == "__main__":
