@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::int64_t kAmxAhead = 6144;  // bytes between what is asked for and what is used
 
+// What GCC 12's own header of intrinsics leaves undefined on purpose (its bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,amx-tile,amx-int8")
 
@@ -184,6 +187,7 @@ class CodesInTiles : public AmxTile {
   std::vector<Sixteen> scales_, minima_;
 };
 #pragma GCC pop_options
+#pragma GCC diagnostic pop
 
 template <int kBits, bool kMinima>
 std::unique_ptr<AmxTile> tile_of(const BlockCodes& codes, std::int64_t groups) {

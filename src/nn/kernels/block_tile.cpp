@@ -70,6 +70,9 @@ void plain(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, st
 }
 
 #if defined(__x86_64__)
+// What GCC 12's own header of intrinsics leaves undefined on purpose (its bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")
 
@@ -136,6 +139,7 @@ void vnni(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std
   if (count == 1) vnni_rows<C, 1>(tile, groups, x, sums);
 }
 #pragma GCC pop_options
+#pragma GCC diagnostic pop
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
