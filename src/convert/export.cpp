@@ -98,13 +98,6 @@ void carry(const TensorSource& source, const std::vector<Passage>& passages, Rou
   }
 }
 
-// The type that most values have.
-DType main_dtype(const std::vector<Passage>& passages) {
-  std::map<DType, std::int64_t> elements;
-  for (const Passage& passage : passages) elements[passage.to.dtype] += passage.from->elements();
-  return std::ranges::max_element(elements, {}, [](const auto& entry) { return entry.second; })->first;
-}
-
 // Returns why there is none.
 std::string add_tokenizer(const ModelFiles& files, json& metadata) {
   try {
@@ -129,7 +122,7 @@ ExportReport folder_to_gguf(const ModelFiles& files, const std::filesystem::path
   report.no_tokenizer = add_tokenizer(files, metadata);
   std::vector<Passage> passages = model_passages(files);
   for (Passage& passage : passages) passage.to.dtype = folder_type(passage.from->dtype);
-  const DType most = wanted.value_or(main_dtype(passages));
+  const DType most = wanted.value_or(main_dtype(plans_of(passages)));
   TypeChoice choice(most, passages);
   for (Passage& passage : passages) {
     if (keeps_precision(passage.to)) {

@@ -60,12 +60,9 @@ std::int64_t elements_of(const TensorPlan& tensor) {
 
 // As config.json calls the type of most values.
 const char* main_type(const std::vector<TensorPlan>& plan) {
-  std::map<DType, std::int64_t> elements;
-  for (const TensorPlan& tensor : plan) elements[tensor.dtype] += elements_of(tensor);
-  const auto most = std::max_element(elements.begin(), elements.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (most == elements.end() || most->first == DType::F32) return "float32";
-  return most->first == DType::F16 ? "float16" : "bfloat16";
+  const DType most = main_dtype(plan);
+  if (most == DType::F32) return "float32";
+  return most == DType::F16 ? "float16" : "bfloat16";
 }
 
 Sharding sharding_of(const TensorSource& source, const std::vector<const TensorInfo*>& stored) {
@@ -104,6 +101,14 @@ std::string ModelFolder::finish() {
   write_file(folder_.path() / "config.json", config_.dump(2) + "\n");
   folder_.commit();
   return no_tokenizer;
+}
+
+DType main_dtype(const std::vector<TensorPlan>& plan) {
+  std::map<DType, std::int64_t> elements;
+  for (const TensorPlan& tensor : plan) elements[tensor.dtype] += elements_of(tensor);
+  const auto most = std::max_element(elements.begin(), elements.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == elements.end() ? DType::F32 : most->first;
 }
 
 std::uint64_t bytes_of(const std::vector<TensorPlan>& plan) {

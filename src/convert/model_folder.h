@@ -42,6 +42,9 @@ class ModelFolder {
   std::unique_ptr<CheckpointWriter> writer_;
 };
 
+/// The type that most values of a plan have; F32 of an empty one.
+DType main_dtype(const std::vector<TensorPlan>& plan);
+
 /// Bytes of the tensors of a plan.
 std::uint64_t bytes_of(const std::vector<TensorPlan>& plan);
 

@@ -72,11 +72,11 @@ void attention_result(const std::vector<AttentionProduct>& products, at::Tensor&
   if (products.empty()) return;
   RECORD_USER_SCOPE("graft::attention");
   const auto blocks = blocks_of(products);
-  const LargestBlock most = largest_of(blocks);
   if (std::all_of(products.begin(), products.end(), TilePass::suits)) {
-    std::vector<TilePass> passes(static_cast<std::size_t>(at::get_num_threads()), TilePass(most));
+    std::vector<TilePass> passes(static_cast<std::size_t>(at::get_num_threads()));
     return go_through(blocks, passes, result);
   }
+  const LargestBlock most = largest_of(blocks);
   const ThreadBuffers buffers({most.queries, most.keys, most.keys, most.scores, most.queries, most.rows});
   std::vector<ForwardPass> passes;
   for (std::int64_t thread = 0; thread < at::get_num_threads(); ++thread) passes.emplace_back(buffers, thread);

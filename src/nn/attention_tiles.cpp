@@ -33,8 +33,6 @@ bool TilePass::suits(const AttentionProduct& product) {
          at::native::cpublas::could_pack(at::kBFloat16);
 }
 
-TilePass::TilePass(const LargestBlock& most) : totals_(static_cast<std::size_t>(most.rows)) {}
-
 // The block before this one may have been of the same group: then it saw more keys.
 void TilePass::hold_keys(const AttentionBlock& block) {
   if (held_ == block.product && group_ == block.group) return;
@@ -85,6 +83,7 @@ void TilePass::compute(const AttentionBlock& block, at::Tensor& result) {
   scores_.resize(static_cast<std::size_t>(rows * seen));
   shares_.resize(scores_.size());
   sums_.resize(queries_.size());
+  totals_.resize(static_cast<std::size_t>(height));
   multiply(rows, seen, dim, queries_.data(), keys_.data(), width_, scores_.data());
   for (std::int64_t row = 0; row < height; ++row)
     totals_[static_cast<std::size_t>(row)] = make_shares(block, row, seen);

@@ -18,7 +18,6 @@ class TilePass {
   /// Whether this machine has such products for q, k and v of this type.
   static bool suits(const AttentionProduct& product);
 
-  explicit TilePass(const LargestBlock& most);
   void compute(const AttentionBlock& block, at::Tensor& result);
 
  private:
