@@ -8,8 +8,8 @@
 
 namespace graft {
 
-/// Hugging Face's config.json for a model of the llama family or a GPT-2 read from GGUF. `where` names the file in
-/// errors. Throws Unsupported for other families, and for long-context factors that config.json has no field for.
+/// Hugging Face's config.json for a model read from GGUF; of mT5 it is a T5's, which computes the same. `where` names
+/// the file in errors. Throws Unsupported for Llama 3's long-context factors, which config.json has no field for.
 nlohmann::json hf_config(const ModelConfig& config, const std::string& where);
 
 }  // namespace graft
