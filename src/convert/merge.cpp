@@ -15,22 +15,12 @@
 #include "convert/model_folder.h"
 #include "convert/stored_type.h"
 #include "nn/compute_dtype.h"
+#include "nn/stored_dtype.h"
 #include "text/hugging_face_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace graft {
 namespace {
-
-at::ScalarType scalar_type(DType dtype) {
-  switch (dtype) {
-    case DType::F32:
-      return at::kFloat;
-    case DType::F16:
-      return at::kHalf;
-    default:
-      return at::kBFloat16;
-  }
-}
 
 // GPT-2's maps, which a GGUF file has the other way round than a folder.
 std::set<std::string> turned_maps(const Model& model) {
@@ -83,7 +73,7 @@ class FolderMerge {
 
   at::Tensor laid_out(const TensorPlan& tensor, const at::Tensor& values) const {
     const at::Tensor turned = turned_.contains(tensor.name) ? values.t() : values;
-    return turned.to(scalar_type(tensor.dtype)).cpu().contiguous();
+    return turned.to(scalar_type(tensor.dtype).value()).cpu().contiguous();
   }
 
   const Model& model_;
