@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <string>
+
 #include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
 #include "arch/core/fingerprint_test_support.h"
@@ -92,6 +95,32 @@ TEST(Manifest, WithoutAMarkOfThisVersionNoTokenizerIsRefused) {
   EXPECT_NO_THROW(refuse_other_tokenizer(Json::object(), "adapter", *other));
   for (const std::string& mark : {std::string(64, '0'), "v1:" + std::string(64, '0'), std::string("v22:0")})
     EXPECT_NO_THROW(refuse_other_tokenizer({{kTokenizerKey, mark}}, "adapter", *other)) << mark;
+}
+
+TEST(Manifest, OfEveryPartTellsItsTokenizer) {
+  namespace fs = std::filesystem;
+  const Folder folder;
+  const auto base = one_layer(folder);
+  const auto own = letters(folder, "a", "b"), other = letters(folder, "b", "a");
+  Rng rng(1);
+  const auto adapter = MethodChoice("ia3+layernorm").create(*base, Json::object(), rng);
+  const auto save = [&](const char* name, const Tokenizer& tokenizer) {
+    Manifest manifest;
+    manifest.fields[kTokenizerKey] = tokenizer_mark(tokenizer);
+    save_adapter(folder.path() / name, *adapter, *base, manifest);
+  };
+  save("own", *own);
+  save("other", *other);
+  EXPECT_EQ(load_adapter(folder.path() / "own", *base, *own).parts.size(), 2u);
+  for (const std::string part : {"ia3", "layernorm"}) {
+    const fs::path mixed = folder.path() / ("mixed-" + part);
+    fs::copy(folder.path() / "own", mixed, fs::copy_options::recursive);
+    fs::copy(folder.path() / "other" / part, mixed / part,
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+    expect_error(Category::InvalidArgument,
+                 (mixed / part).string() + ": this adapter was trained with another tokenizer",
+                 [&] { load_adapter(mixed, *base, *own); });
+  }
 }
 
 }  // namespace
