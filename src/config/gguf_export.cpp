@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include "base/error.h"
 #include "config/gguf_keys.h"
 #include "config/gguf_names.h"
+#include "config/rope_factors.h"
 
 namespace graft {
 namespace {
@@ -127,20 +127,6 @@ void refuse_variants(const ModelConfig& config, const std::string& architecture,
   refuse_windows(config, architecture, where);
   if (architecture == "gemma2" && (config.attention_softcap == 0 || config.logit_softcap == 0))
     refuse_export(where, "attn_logit_softcapping or final_logit_softcapping null");
-}
-
-// One divisor for each frequency.
-std::vector<float> llama3_factors(const RopeConfig& rope) {
-  std::vector<float> factors;
-  const auto dimensions = static_cast<double>(rope.dimensions),
-             original = static_cast<double>(rope.original_max_position);
-  for (std::int64_t i = 0; i < rope.dimensions; i += 2) {
-    const double wavelength = 2 * std::numbers::pi * std::pow(rope.theta, static_cast<double>(i) / dimensions);
-    const double ramp = std::clamp(
-        (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor), 0.0, 1.0);
-    factors.push_back(static_cast<float>(1 / ((1 - ramp) / rope.factor + ramp)));
-  }
-  return factors;
 }
 
 }  // namespace
