@@ -218,5 +218,28 @@ TEST_F(BadData, ARecipeWithAMistake) {
   refused({"--method", "prompt_tuning+prefix_tuning"}, 2, {"both put virtual tokens in front of a text"});
 }
 
+// Told before the base model is asked anything.
+TEST_F(BadData, ARecipeWithoutAnyLoss) {
+  folder_.file("rows.csv", csv());
+  const auto with = [&](const std::vector<std::string>& settings) {
+    std::vector<std::string> arguments = {"--text-column", "text", "--label-column", "label"};
+    for (const auto& setting : settings) arguments.insert(arguments.end(), {"--set", setting});
+    return tune("rows.csv", arguments);
+  };
+  const std::vector<std::string> off = {"objective.lm=false", "objective.unlikelihood=false",
+                                        "objective.length_norm=false"};
+  const std::vector<std::string> weightless = {"objective.lm_weight=0", "objective.unlikelihood_weight=0",
+                                               "objective.length_norm_weight=0"};
+  const std::vector<std::string> mixed = {off[0], weightless[1], off[2]};
+  for (const auto& settings : {off, weightless, mixed}) {
+    const Outcome end = with(settings);
+    expect_refused(end, 2,
+                   {"objective.lm, objective.unlikelihood", "nothing to learn from", "--set objective.lm=true"});
+    EXPECT_EQ(end.err.find("evaluate"), std::string::npos) << end.err;
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  }
+  EXPECT_EQ(with({off[0], off[1]}).code, 0) << "one loss is enough";
+}
+
 }  // namespace
 }  // namespace graft::e2e
