@@ -294,6 +294,36 @@ std::string written(const std::map<std::string, std::string>& options) {
   return fmt::format("{{{}}}", fmt::join(pairs, ", "));
 }
 
+// One spelling of a place. Names that are no paths, as a shipped task's, stay apart in the same way.
+std::string normal_place(const std::string& text) {
+  if (text.empty()) return text;
+  std::error_code ignored;
+  std::filesystem::path whole = std::filesystem::absolute(text, ignored).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();  // "tiny/"
+  return whole.string();
+}
+
+struct WrittenSetting {
+  std::string name, text, compared;
+};
+
+std::vector<WrittenSetting> written_settings(const RunConfig& config) {
+  RunConfig places = config;
+  for (std::string* path : {&places.model.path, &places.method.start_from, &places.task.name, &places.data.path})
+    *path = normal_place(*path);
+  places.task.mixture.clear();
+  for (const auto& [task, data] : config.task.mixture) places.task.mixture[normal_place(task)] = normal_place(data);
+  std::vector<WrittenSetting> settings;
+  visit_fields(config, [&](const auto& value, const char* name, const Rule&, const char*) {
+    settings.push_back({name, written(value), ""});
+  });
+  std::size_t at = 0;
+  visit_fields(places, [&](const auto& value, const char*, const Rule&, const char*) {
+    settings[at++].compared = written(value);
+  });
+  return settings;
+}
+
 }  // namespace
 
 bool RunConfig::operator==(const RunConfig& other) const {
@@ -361,6 +391,15 @@ std::string write_run_config(const RunConfig& config) {
     text += fmt::format("  {}: {}\n", name.substr(dot + 1), written(value));
   });
   return text;
+}
+
+std::optional<SettingDifference> first_difference(const RunConfig& before, const RunConfig& now) {
+  const auto then = written_settings(before), here = written_settings(now);
+  for (std::size_t i = 0; i < then.size(); ++i) {
+    if (then[i].name == "run.output" || then[i].compared == here[i].compared) continue;
+    return SettingDifference{then[i].name, then[i].text, here[i].text};
+  }
+  return std::nullopt;
 }
 
 }  // namespace graft

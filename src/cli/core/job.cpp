@@ -380,6 +380,7 @@ std::filesystem::path kept_start(const RunConfig& config) {
 
 std::filesystem::path start_of(const RunConfig& config) {
   const bool kept = !config.method.start_from.empty() && !config.run.output.empty() &&
+                    RunFolder::has_begun(config.run.output) &&
                     std::filesystem::exists(kept_start(config) / "adapter_config.json");
   return kept ? kept_start(config) : std::filesystem::path(config.method.start_from);
 }
