@@ -42,14 +42,24 @@ struct Recorded {
   std::int64_t other_winners = 0;
 };
 
+// Another task than the run's brings its own columns, and columns are a task of their own.
+void take_task(RunConfig& config) {
+  const Arguments& a = arguments;
+  const bool columns = !a.text_column.empty() || !a.label_column.empty();
+  if (a.task.empty() && !columns) return;
+  config.task.name = a.task;
+  config.data.text_column = a.text_column;
+  config.data.label_column = a.label_column;
+  config.data.prompt_column.clear();
+  config.data.target_column.clear();
+}
+
 RunConfig resolve() {
   const Arguments& a = arguments;
   RunConfig config = config_of_tuned(a);
   if (!a.data.empty() || !a.task.empty()) config.task.mixture.clear();
   if (!a.data.empty()) config.data.path = a.data;
-  if (!a.task.empty()) config.task.name = a.task;
-  if (!a.text_column.empty()) config.data.text_column = a.text_column;
-  if (!a.label_column.empty()) config.data.label_column = a.label_column;
+  take_task(config);
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.seed >= 0) config.data.seed = a.seed;
   config.method.start_from.clear();  // the adapter is there, and leaves what room it leaves

@@ -70,14 +70,10 @@ std::vector<Row> rows_of_files(const Task& task, const std::vector<fs::path>& fi
   return rows;
 }
 
-bool is_pattern(const fs::path& path) {
-  return path.filename().string().find_first_of("*?[") != std::string::npos;
-}
-
 std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::string& split) {
   std::error_code ignored;
   if (!fs::exists(data, ignored)) {
-    if (is_pattern(data) && task.format != "folder") return rows_of_files(task, matching_files(data));
+    if (is_file_pattern(data) && task.format != "folder") return rows_of_files(task, matching_files(data));
     fail(Category::NotFound, data.string(), "no such file or folder");
   }
   if (task.format == "folder") {
@@ -153,9 +149,19 @@ std::vector<Row> read_rows(const Task& task, const fs::path& path) {
   return rows;
 }
 
+bool is_file_pattern(const fs::path& path) {
+  std::error_code ignored;
+  return !fs::exists(path, ignored) && path.filename().string().find_first_of("*?[") != std::string::npos;
+}
+
+std::vector<Row> read_files(const Task& task, const fs::path& data) {
+  return is_file_pattern(data) ? rows_of_files(task, matching_files(data)) : read_rows(task, data);
+}
+
 std::string format_of(const fs::path& data) {
   std::error_code ignored;
-  if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
+  if (!fs::exists(data, ignored) && !is_file_pattern(data))
+    fail(Category::NotFound, data.string(), "no such file or folder");
   if (fs::is_directory(data, ignored)) return "folder";
   const std::string suffix = data.extension().string();
   if (suffix == ".csv") return "csv";

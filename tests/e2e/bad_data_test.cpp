@@ -163,6 +163,39 @@ TEST_F(BadData, DataThatIsSomethingElse) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
+// The names of its subfolders are the labels.
+TEST_F(BadData, AFolderOfTextsByClassNeedsNoColumns) {
+  for (const char* label : {"sport", "tech"})
+    for (const char* name : {"1", "2", "3"})
+      folder_.file(std::string("articles/") + label + "/" + name + ".txt", std::string("of ") + label + name);
+  const Outcome tuned = tune("articles/", {});
+  EXPECT_EQ(tuned.code, 0) << tuned.err;
+  EXPECT_NE(tuned.err.find("task: articles, 4 training examples, 2 held out"), std::string::npos) << tuned.err;
+}
+
+TEST_F(BadData, AFolderOfTablesIsNamedFileByFile) {
+  folder_.file("tables/a.csv", csv());
+  expect_refused(tune("tables"), 3, {"tables: has no subfolders", "name the files, e.g. 'tables/*.csv'"});
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  EXPECT_EQ(tune("tables/*.csv").code, 0);
+}
+
+TEST_F(BadData, ColumnsThatDoNotGoTogether) {
+  folder_.file("rows.csv", csv());
+  folder_.file("task.yaml", task());
+  const auto refused = [&](const std::vector<std::string>& more, const std::vector<std::string>& parts) {
+    expect_refused(tune("rows.csv", more), 2, parts);
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  };
+  refused({"--task", "task.yaml", "--text-column", "nonsense"}, {"--text-column: stands beside the task task.yaml"});
+  refused({"--task", "task.yaml", "--target-column", "text"}, {"--target-column: stands beside the task task.yaml"});
+  refused({"--text-column", "text", "--label-column", "label", "--prompt-column", "text"},
+          {"--prompt-column: stands beside --text-column", "leave one pair out"});
+  refused({"--text-column", "text"}, {"--label-column: is missing", "--text-column 'text'"});
+  refused({"--target-column", "text"}, {"--prompt-column: is missing", "--target-column 'text'"});
+  refused({}, {"--task: name a task"});
+}
+
 TEST_F(BadData, ATaskWithAMistake) {
   folder_.file("rows.csv", csv());
   const auto refused = [&](const std::string& yaml, int code, const std::vector<std::string>& parts) {

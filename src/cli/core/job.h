@@ -78,7 +78,8 @@ struct Job {
 /// The dtype a run of this configuration computes in. Throws InvalidArgument.
 at::ScalarType compute_dtype(const RunConfig& config);
 
-/// The task that a configuration names, or the one of its text and label columns. Throws InvalidArgument for neither.
+/// The task that a configuration names, or the one of its columns, or of a folder of texts by class. Throws
+/// InvalidArgument for none of them, for columns beside a task, columns of both kinds, and one of a pair.
 Task task_of(const RunConfig& config);
 
 /// Indices of the task's templates that a run uses. Throws InvalidArgument for a template the task has not.

@@ -15,7 +15,9 @@ CLI::Range count_from(std::int64_t least) {
 }
 
 void add_column_options(CLI::App& app, std::string& text_column, std::string& label_column) {
-  app.add_option("--text-column", text_column, "without --task: the column that holds the text");
+  app.add_option("--text-column", text_column,
+                 "without --task: the column that holds the text (a folder with a subfolder of .txt files for each "
+                 "class needs none)");
   app.add_option("--label-column", label_column, "without --task: the column that holds the label");
 }
 
