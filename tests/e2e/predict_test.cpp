@@ -170,6 +170,9 @@ TEST_F(Predict, WritesTexts) {
   ASSERT_EQ(told.size(), 2u);
   EXPECT_TRUE(json::parse(told[0]).at("prediction").is_string());
   EXPECT_FALSE(json::parse(told[0]).contains("probabilities"));
+  expect_refused(
+      run({"predict", "--run", "texts", "--data", "asked.csv", "--template", "all", "--output", "all.jsonl"}), 2,
+      {"--template: all takes the mean", "writes texts"});
 }
 
 TEST_F(Predict, RowsWithLabelsOfTheirOwnAreAnsweredByThem) {
@@ -227,6 +230,7 @@ TEST_F(Predict, Slips) {
   expect_refused(with({"a.csv", "--keep", "prediction"}), 2, {"--keep prediction", "already"});
   expect_refused(with({"a.csv", "--keep", "text", "--keep", "text"}), 2, {"--keep text", "already"});
   expect_refused(with({"a.csv", "--raft"}), 2, {"'ID'"});
+  expect_refused(with({"a.csv", "--raft", "--keep", "text"}), 2, {"--keep: stands beside --raft"});
   expect_refused(with({"a.csv", "--template", "9"}), 2, {"data.template", "'9'"});
   write_file(folder() / "other.csv", "body\nx\n");
   expect_refused(run({"predict", "--run", "run", "--data", "other.csv", "--output", "a.csv"}), 2,
