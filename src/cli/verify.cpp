@@ -63,7 +63,8 @@ RunConfig resolve() {
   take_task(config);
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.seed >= 0) config.data.seed = a.seed;
-  config.method.start_from.clear();  // the adapter is there, and leaves what room it leaves
+  if (a.run.empty()) config.data.held_out_share = 0;  // nothing says what trained
+  config.method.start_from.clear();                   // the adapter is there, and leaves what room it leaves
   const bool fewer = config.data.eval_rows == 0 || config.data.eval_rows > a.rows;
   if (fewer) config.data.eval_rows = a.rows;
   return config;

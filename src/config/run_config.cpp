@@ -80,6 +80,8 @@ void visit_fields(Config& c, Visit&& visit) {
         "split of the task that trains");
   visit(c.data.held_out_split, "data.held_out_split", one_of({"", "train", "validation", "test"}),
         "split that is held out; empty: validation, else test");
+  visit(c.data.held_out_share, "data.held_out_share", from_below(0, 1),
+        "of data in one pool with shots 0: share of each class that is held out, at most 200 rows; 0: all rows train");
   visit(c.data.shots, "data.shots", between(0, kMaxCount),
         "training examples of each class (in total where the task has no classes); 0: all rows");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");

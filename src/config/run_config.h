@@ -40,6 +40,7 @@ struct RunConfig {
     std::string target_column;
     std::string train_split = "train";
     std::string held_out_split;
+    double held_out_share = 0.2;
     std::int64_t shots = 0;
     std::int64_t seed = 0;
     std::int64_t eval_rows = 0;

@@ -151,7 +151,7 @@ void read_data(Job& job) {
   const RunConfig& config = job.config;
   FewShot data =
       few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
-                    {config.data.train_split, config.data.held_out_split});
+                    {config.data.train_split, config.data.held_out_split, config.data.held_out_share});
   drop_alike_choices(data, job.task, templates_of(config, job.task), *job.tokenizer);
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   job.data_hash = data_hash(data.train);
@@ -370,7 +370,9 @@ void refuse_unscorable(const Job& job) {
   if (job.held_out.empty()) {
     if (job.config.train.eval_every == 0) return;
     fail(Category::InvalidArgument, "train.eval_every",
-         "there is nothing held out to evaluate on: every row trains; give --shots, or a task with a validation split");
+         "there is nothing held out to evaluate on: every row trains; give --shots, data.held_out_share or a task with "
+         "a "
+         "validation split");
   }
   const auto labelled = [](const Example& example) { return example.label >= 0; };
   if (std::any_of(job.held_out.begin(), job.held_out.end(), labelled)) return;
