@@ -185,7 +185,8 @@ TEST_F(BadFiles, OverlappingTensors) {
   folder_.file("overlap.safetensors", safetensors(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},)"
                                                   R"("b":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}})",
                                                   24));
-  expect_refused(run({"inspect", "overlap.safetensors"}), 4, {"overlap.safetensors: tensors 'a' and 'b' overlap"});
+  expect_refused(run({"inspect", "overlap.safetensors"}), 4,
+                 {"overlap.safetensors: tensors 'a' and 'b' overlap; fetch it again"});
 }
 
 TEST_F(BadFiles, APickleThatCallsTheSystem) {
@@ -220,6 +221,16 @@ TEST_F(BadFiles, AnAdapterOfAnotherBase) {
   expect_refused(run({"merge", "--model", "model", "--adapter", "run/adapter", "--output", "merged"}), 2,
                  {"another base model"});
   EXPECT_FALSE(fs::exists(folder_.path() / "merged"));
+}
+
+TEST_F(BadFiles, AnAdapterThatHoldsNaN) {
+  adapter();
+  const auto file = folder_.path() / "run/adapter/adapter_model.safetensors";
+  std::string bytes = read_file(file);
+  bytes.replace(bytes.size() - 4, 4, std::string("\0\0\xc0\x7f", 4));
+  write_file(file, bytes);
+  expect_refused(generate("model", {"--adapter", "run/adapter"}), 4,
+                 {"adapter_model.safetensors: ", "holds NaN or infinity; fetch the adapter again"});
 }
 
 TEST_F(BadFiles, AnAdapterFolderThatIsNone) {
