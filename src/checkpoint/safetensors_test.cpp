@@ -41,6 +41,14 @@ TEST(Safetensors, ReadsWhatTheReferenceWrote) {
   EXPECT_EQ(source->find("c"), nullptr);
 }
 
+// A header of 640 bytes: its length begins as a pickle does.
+TEST(Safetensors, IsNoPickleWhateverItsLength) {
+  const Folder folder;
+  std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+  header.resize(640, ' ');
+  EXPECT_EQ(open_checkpoint(folder.file("m.bin", with_header(header, "x")))->format(), "safetensors");
+}
+
 TEST(Safetensors, NamesTheNearestTensor) {
   const Folder folder;
   const auto path = folder.file("m.safetensors",
