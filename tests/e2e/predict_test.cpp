@@ -138,6 +138,16 @@ TEST_F(Predict, SaysWhichRowsAreNotUtf8) {
       << end.err;
 }
 
+TEST_F(Predict, APatternNamesItsFiles) {
+  write_file(folder() / "part1.csv", "text\ngoal\n");
+  write_file(folder() / "part2.csv", "text\nchip\n");
+  const Outcome end = run({"predict", "--run", "run", "--data", "part*.csv", "--output", "parts.csv"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(lines("parts.csv").size(), 3u);
+  expect_refused(run({"predict", "--run", "run", "--data", "gone*.csv", "--output", "none.csv"}), 3,
+                 {"has no file 'gone*.csv'"});
+}
+
 TEST_F(Predict, WritesTexts) {
   write_file(folder() / "pairs.csv", "question,answer\na,one\nb,two\nc,three\nd,four\ne,five\nf,six\n");
   ASSERT_EQ(run({"tune",
