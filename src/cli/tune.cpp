@@ -46,7 +46,8 @@ void declare(CLI::App& app) {
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
   app.add_option(
          "--shots", a.shots,
-         "training examples per class (in total where the task has no classes); 0, which is the default: all rows")
+         "training examples per class (in total where the task has no classes), the others are held out; 0, which is "
+         "the default: all rows, but for a fifth (at most 200) where the data is one pool (data.held_out_share)")
       ->check(count_from(0));
   app.add_option("--eval-rows", a.eval_rows, "held-out examples (prompts, where texts are written) to score, 0: all")
       ->check(count_from(0));

@@ -1,8 +1,12 @@
 #include <c10/util/Exception.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <iostream>
 #include <system_error>
 
 #include "base/build.h"
@@ -52,13 +56,31 @@ Error translated() {
   }
 }
 
+// Of a pipe or a socket.
+bool reader_is_gone() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return ::poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+// A reader that has seen enough (`| head`) is no mistake: quiet, with the status of a program that SIGPIPE ends.
+int output_failed() {
+  if (reader_is_gone()) return 128 + SIGPIPE;
+  return report(Error(Category::Io, "cannot be written to; free some space, or send it elsewhere", "standard output"));
+}
+
+// `code`, once all of the output is where it goes.
+int flushed(int code) {
+  std::cout.flush();
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good() ? code : output_failed();
+}
+
 int run(const CLI::App& options, const graft::Verb& verb) {
   try {
     graft::refuse_empty_options(options);
-    const int code = verb.run();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      graft::fail(Category::Io, "standard output", "cannot be written to: is the disk full, or the reader gone?");
-    return code;
+    return flushed(verb.run());
+  } catch (const std::system_error&) {
+    // fmt throws it where it cannot print, and does not say where.
+    return std::ferror(stdout) != 0 ? output_failed() : report(translated());
   } catch (...) {
     return report(translated());
   }
@@ -85,9 +107,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
+    return flushed(app.exit(help));
   } catch (const CLI::CallForVersion& version) {
-    return app.exit(version);
+    return flushed(app.exit(version));
   } catch (const CLI::ParseError& error) {
     return report(Error(Category::InvalidArgument, graft::explain_usage(app, error)));
   }

@@ -1,6 +1,9 @@
 #include "cli/core/options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdlib>
 
 #include "arch/core/model.h"
 #include "checkpoint/source.h"
@@ -9,13 +12,47 @@
 #include "nn/kernels/block_product.h"
 
 namespace graft {
+namespace {
+
+CLI::Validator number_option(const char* range, bool (*inside)(double)) {
+  const auto refuse = [range, inside](const std::string& text) -> std::string {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    const bool number = end != text.c_str() && *end == '\0';
+    return number && inside(value) ? "" : fmt::format("'{}' is no number {}, at most 1e15", text, range);
+  };
+  return CLI::Validator(refuse, range, "number");
+}
+
+}  // namespace
 
 CLI::Range count_from(std::int64_t least) {
   return CLI::Range(least, std::int64_t{1'000'000'000});
 }
 
+CLI::Validator positive_number() {
+  return number_option("above 0", [](double value) { return value > 0 && value <= 1e15; });
+}
+
+CLI::Validator number_from_zero() {
+  return number_option("from 0 on", [](double value) { return value >= 0 && value <= 1e15; });
+}
+
+std::string unescaped(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
+    const bool known = next == 'n' || next == 't' || next == '\\';
+    result += !known ? text[i] : next == 'n' ? '\n' : next == 't' ? '\t' : '\\';
+    i += known;
+  }
+  return result;
+}
+
 void add_column_options(CLI::App& app, std::string& text_column, std::string& label_column) {
-  app.add_option("--text-column", text_column, "without --task: the column that holds the text");
+  app.add_option("--text-column", text_column,
+                 "without --task: the column that holds the text (a folder with a subfolder of .txt files for each "
+                 "class needs none)");
   app.add_option("--label-column", label_column, "without --task: the column that holds the label");
 }
 

@@ -19,6 +19,13 @@ inline constexpr const char* kAdapterFiles =
 /// A whole number from `least` on.
 CLI::Range count_from(std::int64_t least);
 
+/// A number above 0, or from 0 on, and at most 1e15; no NaN, which CLI::Range lets through.
+CLI::Validator positive_number();
+CLI::Validator number_from_zero();
+
+/// What "\n", "\t" and "\\" stand for in a text that was typed in a shell.
+std::string unescaped(const std::string& text);
+
 /// --text-column and --label-column.
 void add_column_options(CLI::App& app, std::string& text_column, std::string& label_column);
 
