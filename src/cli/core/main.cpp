@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
+#include "cli/core/options.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 
@@ -32,6 +33,12 @@ Error out_of_memory() {
                "out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true or a smaller model");
 }
 
+Error out_of_gpu_memory() {
+  return Error(Category::ResourceExhausted,
+               "the GPU is out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true, another "
+               "GPU (--device cuda:1) or the CPU (--device cpu)");
+}
+
 // What another library threw, in our categories.
 Error translated() {
   try {
@@ -43,6 +50,7 @@ Error translated() {
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     if (text.find("can't allocate memory") != std::string::npos) return out_of_memory();
+    if (text.find("CUDA out of memory") != std::string::npos) return out_of_gpu_memory();
     return Error(Category::Internal, text);
   } catch (const std::system_error& error) {  // file systems and streams
     return Error(Category::Io, error.what());
@@ -54,6 +62,7 @@ Error translated() {
 int run(const CLI::App& options, const graft::Verb& verb) {
   try {
     graft::refuse_empty_options(options);
+    graft::choose_device_option();
     const int code = verb.run();
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
       graft::fail(Category::Io, "standard output", "cannot be written to: is the disk full, or the reader gone?");
