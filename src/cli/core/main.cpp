@@ -12,6 +12,7 @@
 #include "cli/core/options.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
+#include "nn/tensor_memory.h"
 
 namespace {
 
@@ -75,6 +76,7 @@ int run(const CLI::App& options, const graft::Verb& verb) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  graft::use_tensor_memory();
   graft::catch_interrupts();
   CLI::App app("graft adapts language models with very little data, on the machine you have.");
   app.set_version_flag("--version", "graft " + graft::build_version());
