@@ -69,7 +69,7 @@ void convert_adapter() {
     fail(Category::InvalidArgument, "dtype", "is for a whole model; an adapter is written as it is, leave --dtype out");
   refuse_output();
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
-  const auto model = load_model(arguments.model, {dtype, compute_device()});
+  const auto model = load_model(arguments.model, {dtype, at::kCPU});  // nothing is computed with it
   const LoadedAdapter loaded = load_adapter(arguments.adapter, *model);
   if (wants_gguf()) {
     write_gguf_file(loaded, *model);

@@ -58,6 +58,7 @@ void declare(CLI::App& app) {
                  "resident memory that the run may take, e.g. 8GiB (default: what the machine has free). Where keeping "
                  "everything takes more, layers are computed again, then logits, then weights are read from the mapped "
                  "file layer by layer, then evaluations take smaller batches; the results are the same");
+  add_device_option(app);
   app.add_flag(
          "--profile{5}", profile_steps,
          "record 5 steps, or --profile=N: a table of what took the time, and profile.json in the run folder, which "

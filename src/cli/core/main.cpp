@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
+#include "cli/core/options.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/tensor_memory.h"
@@ -37,6 +38,12 @@ Error out_of_memory() {
                "out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true or a smaller model");
 }
 
+Error out_of_gpu_memory() {
+  return Error(Category::ResourceExhausted,
+               "the GPU is out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true, another "
+               "GPU (--device cuda:1) or the CPU (--device cpu)");
+}
+
 // What another library threw, in our categories.
 Error translated() {
   try {
@@ -48,6 +55,7 @@ Error translated() {
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     if (text.find("can't allocate memory") != std::string::npos) return out_of_memory();
+    if (text.find("CUDA out of memory") != std::string::npos) return out_of_gpu_memory();
     return Error(Category::Internal, text);
   } catch (const std::system_error& error) {  // file systems and streams
     return Error(Category::Io, error.what());
@@ -77,6 +85,7 @@ int flushed(int code) {
 int run(const CLI::App& options, const graft::Verb& verb) {
   try {
     graft::refuse_empty_options(options);
+    graft::choose_device_option();
     return flushed(verb.run());
   } catch (const std::system_error&) {
     // fmt throws it where it cannot print, and does not say where.

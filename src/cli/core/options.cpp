@@ -8,6 +8,7 @@
 #include "arch/core/model.h"
 #include "checkpoint/source.h"
 #include "cli/core/job.h"
+#include "nn/compute_device.h"
 #include "nn/compute_dtype.h"
 #include "nn/kernels/block_product.h"
 
@@ -23,6 +24,10 @@ CLI::Validator number_option(const char* range, bool (*inside)(double)) {
   };
   return CLI::Validator(refuse, range, "number");
 }
+
+constexpr const char* kAutoDevice = "auto";
+
+std::string device_option = kAutoDevice;  // the one verb that runs was given
 
 }  // namespace
 
@@ -61,6 +66,17 @@ void add_task_options(CLI::App& app, std::string& task, std::string& text_column
   add_column_options(app, text_column, label_column);
 }
 
+void add_device_option(CLI::App& app) {
+  app.add_option("--device", device_option,
+                 "where to compute: cpu; cuda, the first GPU; cuda:N, the one of that number, from 0; auto: the first "
+                 "GPU where LibTorch sees one, else the CPU")
+      ->capture_default_str();
+}
+
+void choose_device_option() {
+  if (device_option != kAutoDevice) choose_device(device_option);
+}
+
 void add_tasks_options(CLI::App& app, JobArguments& a) {
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
   app.add_option("--task", a.tasks,
@@ -68,6 +84,7 @@ void add_tasks_options(CLI::App& app, JobArguments& a) {
   app.add_option("--data", a.data,
                  "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
   add_column_options(app, a.text_column, a.label_column);
+  add_device_option(app);
 }
 
 void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights) {
@@ -80,6 +97,7 @@ void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights
          "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
       ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
+  add_device_option(app);
 }
 
 ModelOptions writing_model(const std::string& model, const std::string& dtype, const std::string& weights) {
@@ -103,6 +121,7 @@ void add_tuned_options(CLI::App& app, TunedArguments& tuned) {
   app.add_option("--weights", tuned.weights,
                  "dense, packed, q8_0 or q4_0: how matrices are kept (default: as in the run, or dense)")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
+  add_device_option(app);
 }
 
 RunConfig config_of_tuned(const TunedArguments& tuned) {

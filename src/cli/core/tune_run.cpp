@@ -305,6 +305,7 @@ nlohmann::json TuneRun::summary() const {
                            {"base_parameters", job_.model->parameters().elements()},
                            {"base_weights", job_.model->parameters().storage()},
                            {"base_bytes", job_.model->parameters().bytes()},
+                           {"device", job_.model->device().str()},
                            {"peak_memory_bytes", peak_memory()}};
   if (before_) {
     result["before"] = summary_of(*before_);
