@@ -91,8 +91,8 @@ if(GRAFT_TORCH)
   list(FILTER engine_batched EXCLUDE REGEX "/src/(arch|adapters)/[^/]+$")
   graft_batches(graft_engine ${engine_batched})
   # -O2 leaves their loops out of vectors; without the precompiled header, as above.
-  set(GRAFT_LOOPS hadamard.cpp kernels/rows.cpp kernels/gate_rows.cpp kernels/block_tile.cpp
-    kernels/block_amx.cpp kernels/bfloat16_product.cpp)
+  set(GRAFT_LOOPS hadamard.cpp kernels/rows.cpp kernels/gate_rows.cpp kernels/softmax_columns.cpp kernels/tile_layout.cpp
+    kernels/block_tile.cpp kernels/block_amx.cpp kernels/bfloat16_product.cpp)
   list(TRANSFORM GRAFT_LOOPS PREPEND ${CMAKE_SOURCE_DIR}/src/nn/)
   set_source_files_properties(${GRAFT_LOOPS}
     PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)

@@ -90,11 +90,16 @@ void AttentionBlock::write(const float* from, at::Tensor& x) const {
   for (std::int64_t t = 0; t < count; ++t) rows::write(from + t * width, x, to + t * token, width);
 }
 
-float AttentionBlock::exponentials(std::int64_t row, float* scores) const {
+void AttentionBlock::add_biases(std::int64_t row, float* scores) const {
   const std::int64_t query = first + row / ratio, head = group * ratio + row % ratio, sees = seen_by(row),
                      all = before + product->queries.length;
   if (product->bias.defined()) add(product->bias, (head * product->queries.length + query) * all, scores, sees);
   if (product->mask.defined()) add(product->mask, query * all, scores, sees);
+}
+
+float AttentionBlock::exponentials(std::int64_t row, float* scores) const {
+  const std::int64_t sees = seen_by(row);
+  add_biases(row, scores);
   const float total = rows::exponentials(scores, rows::largest(scores, sees), sees);
   std::fill(scores + sees, scores + seen, 0.0F);
   return total;

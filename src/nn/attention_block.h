@@ -44,6 +44,8 @@ struct AttentionBlock {
   void write(const float* from, at::Tensor& x) const;
   /// Keys that row `row` sees, at most.
   std::int64_t seen_by(std::int64_t row) const { return product->ordered ? before + first + row / ratio + 1 : seen; }
+  /// Onto scores that `row` sees: bias and mask.
+  void add_biases(std::int64_t row, float* scores) const;
   /// A row of scaled scores [seen] becomes exp(score + bias + mask - largest), 0 behind what it sees; returns the sum.
   float exponentials(std::int64_t row, float* scores) const;
 };

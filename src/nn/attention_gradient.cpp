@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "nn/attention_tiles.h"
 #include "nn/kernels/rows.h"
 
 namespace graft {
@@ -21,7 +22,7 @@ struct BackwardBuffer {
 // and values, so that these sums do not depend on who computes what.
 struct Unit {
   std::size_t begin = 0, end = 0;
-  at::Tensor sums;  // [2, seen, D] fp32, of keys and of values
+  at::Tensor sums;  // [2, room for seen, D] fp32, of keys and of values
 };
 
 // A few of each group: one for each block of a long text would take the memory of as many texts.
@@ -35,7 +36,8 @@ std::vector<Unit> units_of(const std::vector<AttentionBlock>& blocks) {
     const std::size_t step = std::max(kLeastBlocks, (end - begin + kUnits - 1) / kUnits);
     for (std::size_t first = begin; first < end; first += step) {
       const AttentionBlock& block = blocks[first];
-      units.push_back({first, std::min(first + step, end), at::empty({2, block.seen, block.dim}, at::kFloat)});
+      units.push_back(
+          {first, std::min(first + step, end), at::empty({2, tile_room(block.seen), block.dim}, at::kFloat)});
     }
   }
   return units;
@@ -122,10 +124,23 @@ void add_sums(const std::vector<AttentionBlock>& blocks, const std::vector<Unit>
     for (const Unit& unit : units) {
       const AttentionBlock& first = blocks[unit.begin];
       if (first.group < begin || first.group >= end) continue;
-      const float* sums = unit.sums.const_data_ptr<float>();
-      add_keys(first, sums, k);
-      add_keys(first, sums + first.seen * first.dim, v);
+      add_keys(first, unit.sums[0].const_data_ptr<float>(), k);
+      add_keys(first, unit.sums[1].const_data_ptr<float>(), v);
     }
+  });
+}
+
+// `passes`, one a thread, go through the units.
+template <typename Pass>
+void go_through(const std::vector<AttentionBlock>& blocks, const std::vector<Unit>& units, const at::Tensor& above,
+                std::vector<Pass>& passes, at::Tensor& grad_q) {
+  by_free_threads(units.size(), [&](std::int64_t thread, std::size_t place) {
+    Pass& pass = passes[static_cast<std::size_t>(thread)];
+    const Unit& unit = units[place];
+    pass.read(blocks[unit.begin]);
+    auto* sum_k = unit.sums.data_ptr<float>();
+    for (std::size_t b = unit.begin; b < unit.end; ++b)
+      pass.compute(blocks[b], above, b == unit.begin, sum_k, sum_k + unit.sums.stride(0), grad_q);
   });
 }
 
@@ -135,22 +150,21 @@ AttentionGradient attention_gradient(const std::vector<AttentionProduct>& produc
   RECORD_USER_SCOPE("graft::attention_gradient");
   const at::Tensor &q = products.at(0).q, &k = products.at(0).k, &v = products.at(0).v;
   const auto blocks = blocks_of(products);
-  const LargestBlock most = largest_of(blocks);
-  const ThreadBuffers buffers({most.queries, most.queries, most.keys, most.keys, most.scores, most.scores});
-  std::vector<BackwardPass> passes;
-  for (std::int64_t thread = 0; thread < at::get_num_threads(); ++thread) passes.emplace_back(buffers, thread);
   const std::vector<Unit> units = units_of(blocks);
   const at::Tensor above = grad.contiguous();
   at::Tensor grad_q = at::zeros(q.sizes(), q.options());
-  by_free_threads(units.size(), [&](std::int64_t thread, std::size_t place) {
-    BackwardPass& pass = passes[static_cast<std::size_t>(thread)];
-    const Unit& unit = units[place];
-    const AttentionBlock& first = blocks[unit.begin];
-    pass.read(first);
-    auto* sum_k = unit.sums.data_ptr<float>();
-    for (std::size_t b = unit.begin; b < unit.end; ++b)
-      pass.compute(blocks[b], above, b == unit.begin, sum_k, sum_k + first.seen * first.dim, grad_q);
-  });
+  const auto threads = static_cast<std::size_t>(at::get_num_threads());
+  if (tiles_suit(products[0]) && above.scalar_type() == at::kBFloat16) {
+    std::vector<TileBackward> passes(threads);
+    go_through(blocks, units, above, passes, grad_q);
+  } else {
+    const LargestBlock most = largest_of(blocks);
+    const ThreadBuffers buffers({most.queries, most.queries, most.keys, most.keys, most.scores, most.scores});
+    std::vector<BackwardPass> passes;
+    for (std::size_t thread = 0; thread < threads; ++thread)
+      passes.emplace_back(buffers, static_cast<std::int64_t>(thread));
+    go_through(blocks, units, above, passes, grad_q);
+  }
   const auto wide = k.options().dtype(at::kFloat);
   at::Tensor grad_k = at::zeros(k.sizes(), wide), grad_v = at::zeros(v.sizes(), wide);
   add_sums(blocks, units, grad_k, grad_v);

@@ -72,7 +72,7 @@ void attention_result(const std::vector<AttentionProduct>& products, at::Tensor&
   if (products.empty()) return;
   RECORD_USER_SCOPE("graft::attention");
   const auto blocks = blocks_of(products);
-  if (std::all_of(products.begin(), products.end(), TilePass::suits)) {
+  if (std::all_of(products.begin(), products.end(), tiles_suit)) {
     std::vector<TilePass> passes(static_cast<std::size_t>(at::get_num_threads()));
     return go_through(blocks, passes, result);
   }

@@ -8,29 +8,29 @@
 
 #include "base/cpu.h"
 #include "nn/kernels/rows.h"
+#include "nn/kernels/softmax_columns.h"
+#include "nn/kernels/tile_layout.h"
 
 namespace graft {
 namespace {
 
-// Rows and keys are rounded up to so many, so that few shapes of products are compiled.
-constexpr std::int64_t kWhole = 32;
-
-std::int64_t rounded_up(std::int64_t count) {
-  return (count + kWhole - 1) / kWhole * kWhole;
-}
-
-// C [m, n] = A [m, k] · B [k, n], B with two of its rows side by side.
-void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const std::uint16_t* a, const std::uint16_t* b,
-              std::int64_t b_stride, float* c) {
-  at::native::cpublas::brgemm(m, n, k, k, b_stride, n, false, reinterpret_cast<const at::BFloat16*>(a),
+// C [m, n] = A [m, k] · B [k, n], or added to it, B with two of its rows side by side.
+void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const rows::Bits* a, std::int64_t a_stride,
+              const rows::Bits* b, std::int64_t b_stride, float* c, bool adds = false) {
+  at::native::cpublas::brgemm(m, n, k, a_stride, b_stride, n, adds, reinterpret_cast<const at::BFloat16*>(a),
                               reinterpret_cast<const at::BFloat16*>(b), c);
 }
 
 }  // namespace
 
-bool TilePass::suits(const AttentionProduct& product) {
+bool tiles_suit(const AttentionProduct& product) {
   return cpu_features().amx && product.q.scalar_type() == at::kBFloat16 && product.q.size(2) % 2 == 0 &&
          at::native::cpublas::could_pack(at::kBFloat16);
+}
+
+std::int64_t tile_room(std::int64_t count) {
+  constexpr std::int64_t kWhole = 32;
+  return (count + kWhole - 1) / kWhole * kWhole;
 }
 
 // The block before this one may have been of the same group: then it saw more keys.
@@ -38,26 +38,15 @@ void TilePass::hold_keys(const AttentionBlock& block) {
   if (held_ == block.product && group_ == block.group) return;
   held_ = block.product;
   group_ = block.group;
-  width_ = rounded_up(block.seen);
-  const std::int64_t dim = block.dim, pairs = dim / 2;
-  const auto size = static_cast<std::size_t>(width_ * dim);
+  width_ = tile_room(block.seen);
+  const auto size = static_cast<std::size_t>(width_ * block.dim);
   rows_.assign(size, 0);
   keys_.resize(size);
   values_.resize(size);
   read_keys(block, block.product->k, rows_.data());
-  for (std::int64_t key = 0; key < width_; ++key) {
-    for (std::int64_t pair = 0; pair < pairs; ++pair)
-      std::memcpy(keys_.data() + (pair * width_ + key) * 2, rows_.data() + key * dim + pair * 2, 2 * sizeof(Stored));
-  }
+  rows::pair_columns(rows_.data(), width_, block.dim, keys_.data());
   read_keys(block, block.product->v, rows_.data());
-  for (std::int64_t key = 0; key < width_; key += 2) {
-    const Stored *even = rows_.data() + key * dim, *odd = even + dim;
-    Stored* to = values_.data() + key * dim;
-    for (std::int64_t d = 0; d < dim; ++d) {
-      to[2 * d] = even[d];
-      to[2 * d + 1] = odd[d];
-    }
-  }
+  rows::pair_rows(rows_.data(), width_, block.dim, values_.data());
 }
 
 float TilePass::make_shares(const AttentionBlock& block, std::int64_t row, std::int64_t width) {
@@ -76,7 +65,7 @@ float TilePass::make_shares(const AttentionBlock& block, std::int64_t row, std::
 
 void TilePass::compute(const AttentionBlock& block, at::Tensor& result) {
   const AttentionProduct& product = *block.product;
-  const std::int64_t height = block.height(), rows = rounded_up(height), seen = rounded_up(block.seen), dim = block.dim;
+  const std::int64_t height = block.height(), rows = tile_room(height), seen = tile_room(block.seen), dim = block.dim;
   hold_keys(block);
   queries_.assign(static_cast<std::size_t>(rows * dim), 0);
   block.read(product.q, queries_.data());
@@ -84,15 +73,85 @@ void TilePass::compute(const AttentionBlock& block, at::Tensor& result) {
   shares_.resize(scores_.size());
   sums_.resize(queries_.size());
   totals_.resize(static_cast<std::size_t>(height));
-  multiply(rows, seen, dim, queries_.data(), keys_.data(), width_, scores_.data());
+  multiply(rows, seen, dim, queries_.data(), dim, keys_.data(), width_, scores_.data());
   for (std::int64_t row = 0; row < height; ++row)
     totals_[static_cast<std::size_t>(row)] = make_shares(block, row, seen);
   std::fill(shares_.begin() + height * seen, shares_.end(), Stored{0});
-  multiply(rows, dim, seen, shares_.data(), values_.data(), dim, sums_.data());
+  multiply(rows, dim, seen, shares_.data(), seen, values_.data(), dim, sums_.data());
   at::native::cpublas::brgemm_release();  // whatever uses the processor's tiles next lays them out anew
   for (std::int64_t row = 0; row < height; ++row)
     rows::scale(sums_.data() + row * dim, 1.0F / totals_[static_cast<std::size_t>(row)], dim);
   block.write(sums_.data(), result);
+}
+
+void TileBackward::Queries::read(const AttentionBlock& block, const at::Tensor& x, std::int64_t room) {
+  rows.assign(static_cast<std::size_t>(room * block.dim), 0);
+  column_pairs.resize(rows.size());
+  row_pairs.resize(rows.size());
+  block.read(x, rows.data());
+  rows::pair_columns(rows.data(), room, block.dim, column_pairs.data());
+  rows::pair_rows(rows.data(), room, block.dim, row_pairs.data());
+}
+
+void TileBackward::read(const AttentionBlock& first) {
+  width_ = tile_room(first.seen);
+  keys_.assign(static_cast<std::size_t>(width_ * first.dim), 0);
+  values_.assign(keys_.size(), 0);
+  turned_keys_.resize(keys_.size());
+  read_keys(first, first.product->k, keys_.data());
+  read_keys(first, first.product->v, values_.data());
+  rows::turn(keys_.data(), width_, first.dim, turned_keys_.data());
+}
+
+// Scores are scaled, and what is added to them is.
+void TileBackward::add_biases(const AttentionBlock& block, std::int64_t room) {
+  row_.resize(static_cast<std::size_t>(block.seen));
+  for (std::int64_t column = 0; column < block.height(); ++column) {
+    const std::int64_t sees = block.seen_by(column);
+    std::fill(row_.begin(), row_.end(), 0.0F);
+    block.add_biases(column, row_.data());
+    for (std::int64_t key = 0; key < sees; ++key) {
+      float& score = scores_[static_cast<std::size_t>(key * room + column)];
+      score = score * static_cast<float>(block.product->scale) + row_[static_cast<std::size_t>(key)];
+    }
+  }
+}
+
+void TileBackward::through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
+  const AttentionProduct& product = *block.product;
+  const bool biased = product.bias.defined() || product.mask.defined();
+  if (biased) add_biases(block, room);
+  first_.assign(static_cast<std::size_t>(block.seen), 0);
+  if (product.ordered) {
+    for (std::int64_t key = block.before + block.first + 1; key < block.seen; ++key)
+      first_[static_cast<std::size_t>(key)] = (key - block.before - block.first) * block.ratio;
+  }
+  const auto scale = static_cast<float>(product.scale);
+  rows::softmax_columns_backward({scores_.data(), probability_slopes_.data(), block.seen, seen, block.height(), room,
+                                  biased ? 1.0F : scale, scale, first_.data()},
+                                 {shares_.data(), slopes_.data()});
+  rows::pair_rows(slopes_.data(), seen, room, slope_pairs_.data());
+}
+
+void TileBackward::compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
+                           at::Tensor& grad_q) {
+  const std::int64_t room = tile_room(block.height()), seen = tile_room(block.seen), dim = block.dim;
+  const auto size = static_cast<std::size_t>(seen * room);
+  queries_.read(block, block.product->q, room);
+  above_.read(block, grad, room);
+  for (auto* buffer : {&scores_, &probability_slopes_}) buffer->resize(size);
+  for (auto* buffer : {&shares_, &slopes_, &slope_pairs_}) buffer->resize(size);
+  turned_.resize(static_cast<std::size_t>(2 * room * dim));
+  float *turned = turned_.data(), *queries = turned + room * dim;
+  multiply(seen, room, dim, keys_.data(), dim, queries_.column_pairs.data(), room, scores_.data());
+  multiply(seen, room, dim, values_.data(), dim, above_.column_pairs.data(), room, probability_slopes_.data());
+  through_softmax(block, seen, room);
+  multiply(seen, dim, room, shares_.data(), room, above_.row_pairs.data(), dim, sum_v, !begins);
+  multiply(seen, dim, room, slopes_.data(), room, queries_.row_pairs.data(), dim, sum_k, !begins);
+  multiply(dim, room, seen, turned_keys_.data(), width_, slope_pairs_.data(), room, turned);
+  at::native::cpublas::brgemm_release();
+  rows::turn(turned, dim, room, queries);
+  block.write(queries, grad_q);
 }
 
 }  // namespace graft
