@@ -15,6 +15,7 @@
 #include "adapters/core/lora_config.h"
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/peft_targets.h"
 #include "base/error.h"
 #include "nn/low_rank.h"
 
@@ -347,7 +348,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   const std::string tied_head = find(model.tables(), kHeadSite)->module() + kSuffixes.at(false).a;
   const bool tied = config.value("ensure_weight_tying", false) && by_name.count(tied_head) > 0;
   std::vector<Target> targets;
-  std::set<std::string> placed;
+  std::set<std::string> placed, beside;
   const RoleMap entries = adapters::maps_and_tables(model);
   for (const auto& entry : entries) {
     const Suffixes& suffixes = kSuffixes.at(entry.site.role == Role::Embed);
@@ -382,7 +383,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     placed.insert(entry.module());
   }
   settings.tie = tied && ties(model, targets);
-  if (settings.tie) placed.insert(adapters::take_tied_head(model, targets.back().a, targets.back().b, by_name));
+  if (settings.tie) beside.insert(adapters::take_tied_head(model, targets.back().a, targets.back().b, by_name));
   const bool shared = std::any_of(targets.begin(), targets.end(), [&](const Target& target) {
     return adapters::shares_its_parameter(model, target.entry);
   });
@@ -392,7 +393,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   if (!by_name.empty())
     fail(Category::Corruption, by_name.begin()->first,
          "this tensor has no place in the model; was the adapter made for another architecture?");
-  adapters::refuse_missing(config, entries, placed);
+  adapters::refuse_other_targets(config, entries, placed, beside);
   return std::make_unique<Lora>(model, settings, targets);
 }
 

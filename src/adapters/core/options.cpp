@@ -199,20 +199,6 @@ void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::
   }
 }
 
-void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed) {
-  const auto given = [&](const char* key) { return config.contains(key) && !config.at(key).is_null(); };
-  if (!given("target_modules") || given("layers_to_transform")) return;
-  const TargetModules targets(config.at("target_modules"), "adapter_config.json: target_modules"),
-      left_out(config.value("exclude_modules", nlohmann::json()), "adapter_config.json: exclude_modules");
-  for (const auto& entry : roles) {
-    const std::string module = entry.module();
-    if (entry.fused() || placed.count(module) > 0 || !targets.pick(module) || left_out.pick(module)) continue;
-    fail(Category::Corruption, module,
-         "adapter_config.json targets this module, but the adapter's file has no tensor for it; fetch the adapter "
-         "again");
-  }
-}
-
 std::vector<std::string> target_names(const std::vector<RoleEntry>& entries, const RoleMap& roles) {
   std::set<std::string> wanted, names;
   for (const auto& entry : entries) wanted.insert(entry.module());

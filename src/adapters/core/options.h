@@ -59,10 +59,6 @@ std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role
 /// nothing.
 void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known);
 
-/// Throws Corruption where an adapter's `target_modules` pick a whole map of this model that is not among `placed`
-/// (names of modules): its tensors are missing. `config` is adapter_config.json. Throws as TargetModules.
-void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed);
-
 /// The entries' modules as PEFT lists them, without repetition: the last part of each name, or as much more of it as
 /// keeps PEFT off the other modules of `roles`: ["k_proj", "v_proj"], ["c_attn", "mlp.c_proj"].
 std::vector<std::string> target_names(const std::vector<RoleEntry>& entries, const RoleMap& roles);
