@@ -102,6 +102,12 @@ bool ParameterLoader::has(const std::string& name) const {
   return source_ == nullptr || source_->find(name) != nullptr;
 }
 
+bool ParameterLoader::holds(const std::string& name, const std::vector<std::int64_t>& shape) const {
+  if (source_ == nullptr) return false;
+  checked(name, shape);
+  return true;
+}
+
 at::Tensor ParameterLoader::load(const TensorInfo& info) const {
   const auto bytes = source_->bytes(info);
   const auto type = scalar_type(info.dtype);

@@ -74,6 +74,9 @@ class ParameterLoader {
   static ParameterLoader outline(at::ScalarType dtype) { return {nullptr, dtype, at::kMeta}; }
 
   bool has(const std::string& name) const;
+  /// True where the tensor is there in this shape, for whoever makes something by the shape before taking it; false of
+  /// an outline. Throws as take().
+  bool holds(const std::string& name, const std::vector<std::int64_t>& shape) const;
   /// Loads a parameter and returns its index. Throws NotFound (nearest name) and Corruption (tensor, its shape, the
   /// shape the config asks for). `rows`, if not empty, gives for each row the stored row it comes from.
   std::int64_t take(const std::string& name, const std::vector<std::int64_t>& shape,

@@ -147,6 +147,10 @@ TEST_F(BadFiles, AConfigurationThatCannotBe) {
   const Json sound = Json::parse(read_file(model() / "config.json"));
   for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{{"num_hidden_layers", 1LL << 31},
                                                                             {"num_hidden_layers", 1},
+                                                                            {"head_dim", 1LL << 31},
+                                                                            {"head_dim", 1LL << 27},
+                                                                            {"head_dim", 8192},
+                                                                            {"vocab_size", 1LL << 31},
                                                                             {"hidden_size", -16},
                                                                             {"vocab_size", "many"},
                                                                             {"num_attention_heads", 3},

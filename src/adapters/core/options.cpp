@@ -142,9 +142,19 @@ std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallb
   return result;
 }
 
+void refuse_beyond_base(double numbers, const Model& model, const std::string& where) {
+  constexpr double kTimes = 4, kSmall = 1 << 26;
+  const auto base = static_cast<double>(model.parameters().elements());
+  if (numbers <= std::max(kSmall, kTimes * base)) return;
+  fail(Category::InvalidArgument, where,
+       "asks for an adapter of {:.3g} numbers beside a base of {:.3g}; give a smaller one", numbers, base);
+}
+
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback) {
   const std::int64_t length = options.integer("length", fallback, 1);
   refuse_beyond_context(length, model, "method.options.length");
+  refuse_beyond_base(static_cast<double>(length) * static_cast<double>(model.config().hidden_size), model,
+                     "method.options.length");
   return length;
 }
 

@@ -40,8 +40,12 @@ class Options {
   nlohmann::json given_;
 };
 
+/// Throws InvalidArgument, naming `where`, for an adapter of so many numbers that it would be larger than four times
+/// its base and than 2^26: before they are made.
+void refuse_beyond_base(double numbers, const Model& model, const std::string& where);
+
 /// The option "length": virtual tokens, at least 1. Throws InvalidArgument where they leave the model no room for a
-/// text.
+/// text, or where their embeddings refuse_beyond_base().
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback);
 
 /// Throws InvalidArgument, naming `where`, where so many virtual tokens leave the model no room for a text.

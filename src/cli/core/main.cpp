@@ -27,13 +27,9 @@ int report(const Error& error) {
   return graft::exit_code(error.category());
 }
 
-Error out_of_memory() {
-  return Error(Category::ResourceExhausted,
-               "out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true or a smaller model");
-}
-
-// What another library threw, in our categories.
-Error translated() {
+// What another library threw in a verb, in our categories.
+Error translated(const graft::Verb& verb) {
+  const auto out_of_memory = [&] { return Error(Category::ResourceExhausted, graft::out_of_memory_text(verb.name)); };
   try {
     throw;
   } catch (const Error& error) {
@@ -59,7 +55,7 @@ int run(const CLI::App& options, const graft::Verb& verb) {
       graft::fail(Category::Io, "standard output", "cannot be written to: is the disk full, or the reader gone?");
     return code;
   } catch (...) {
-    return report(translated());
+    return report(translated(verb));
   }
 }
 

@@ -105,6 +105,12 @@ std::string command_line(const CLI::App& verb) {
   return line;
 }
 
+std::string out_of_memory_text(const std::string& verb) {
+  if (verb == "tune" || verb == "compare")
+    return "out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true or a smaller model";
+  return "out of memory; use a smaller model, or give it less at a time";
+}
+
 std::string settings_text() {
   std::string text;
   for (const RunField& field : run_fields())
