@@ -221,7 +221,7 @@ int run() {
   std::vector<LoadedAdapter> adapters;
   for (const auto& path : a.adapters) {
     adapters.push_back(load_adapter(path, *model));
-    refuse_other_tokenizer_beside(a.model, adapters.back(), path);
+    refuse_other_tokenizer_beside(a.model, adapters.back());
     refuse_unmergeable(*model, path, *adapters.back().adapter);
   }
   const Written written = Blend(*model, adapters, given).write();

@@ -15,22 +15,12 @@
 #include "convert/model_folder.h"
 #include "convert/stored_type.h"
 #include "nn/compute_dtype.h"
+#include "nn/stored_dtype.h"
 #include "text/hugging_face_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace graft {
 namespace {
-
-at::ScalarType scalar_type(DType dtype) {
-  switch (dtype) {
-    case DType::F32:
-      return at::kFloat;
-    case DType::F16:
-      return at::kHalf;
-    default:
-      return at::kBFloat16;
-  }
-}
 
 // GPT-2's maps, which a GGUF file has the other way round than a folder.
 std::set<std::string> turned_maps(const Model& model) {
@@ -83,7 +73,7 @@ class FolderMerge {
 
   at::Tensor laid_out(const TensorPlan& tensor, const at::Tensor& values) const {
     const at::Tensor turned = turned_.contains(tensor.name) ? values.t() : values;
-    return turned.to(scalar_type(tensor.dtype)).cpu().contiguous();
+    return turned.to(scalar_type(tensor.dtype).value()).cpu().contiguous();
   }
 
   const Model& model_;
@@ -96,16 +86,18 @@ class FolderMerge {
 
 }  // namespace
 
-void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded,
-                                   const std::filesystem::path& adapter) {
-  if (!loaded.manifest.is_object() || !loaded.manifest.contains(kTokenizerKey)) return;
+void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded) {
+  const auto marked = [](const AdapterPart& part) {
+    return part.manifest.is_object() && part.manifest.contains(kTokenizerKey);
+  };
+  if (std::ranges::none_of(loaded.parts, marked)) return;
   std::shared_ptr<const Tokenizer> tokenizer;
   try {
     tokenizer = open_tokenizer(model);
   } catch (const Error&) {
     return;  // none, or none that graft reads: merging only copies it
   }
-  refuse_other_tokenizer(loaded.manifest, adapter.string(), *tokenizer);
+  refuse_other_tokenizer(loaded, *tokenizer);
 }
 
 MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
@@ -126,7 +118,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   const at::ScalarType dtype = weights == WeightFormat::Dense ? lossless_dtype(*files.weights) : at::kFloat;
   const auto model = load_model(model_path.string(), {dtype, compute_device(), weights});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
-  refuse_other_tokenizer_beside(model_path, loaded, adapter_path);
+  refuse_other_tokenizer_beside(model_path, loaded);
   MergeReport report = FolderMerge(*model, files, *loaded.adapter, options.dtype).write(files, output);
   report.method = loaded.method;
   return report;

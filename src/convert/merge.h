@@ -41,8 +41,7 @@ struct MergeReport {
 
 /// refuse_other_tokenizer() with the tokenizer of the model in `model`, which a merged model takes along. Where there
 /// is none, or none that graft reads, nothing is refused.
-void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded,
-                                   const std::filesystem::path& adapter);
+void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded);
 
 /// Writes `output`/{safetensors, config.json, tokenizer files} of `model`, which was loaded from `path`, with `adapter`
 /// merged: each changed weight is computed in fp32 and rounded once; others are written as `model` holds them. One

@@ -222,7 +222,7 @@ MergeReport merge_gguf(const std::filesystem::path& model_path, const std::files
          model_path.string());
   const auto model = load_model(model_path.string(), options_for(files));
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
-  refuse_other_tokenizer_beside(model_path, loaded, adapter_path);
+  refuse_other_tokenizer_beside(model_path, loaded);
   MergeReport report = GgufMerge(*model, files, *loaded.adapter).write(output, wanted);
   report.method = loaded.method;
   return report;

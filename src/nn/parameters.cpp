@@ -10,24 +10,10 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "nn/stored_dtype.h"
 
 namespace graft {
 namespace {
-
-std::optional<at::ScalarType> scalar_type(DType dtype) {
-  switch (dtype) {
-    case DType::F64:
-      return at::kDouble;
-    case DType::F32:
-      return at::kFloat;
-    case DType::F16:
-      return at::kHalf;
-    case DType::BF16:
-      return at::kBFloat16;
-    default:
-      return std::nullopt;
-  }
-}
 
 // The mapped pages are read-only; LibTorch has no such notion, and parameters are never written in place.
 at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const TensorInfo& info, at::IntArrayRef shape,
@@ -111,7 +97,7 @@ bool ParameterLoader::holds(const std::string& name, const std::vector<std::int6
 at::Tensor ParameterLoader::load(const TensorInfo& info) const {
   const auto bytes = source_->bytes(info);
   const auto type = scalar_type(info.dtype);
-  if (type && aligned(bytes.data(), *type)) {
+  if (type && c10::isFloatingType(*type) && aligned(bytes.data(), *type)) {
     const at::Tensor mapped = mapped_tensor(source_, info, info.shape, *type);
     if (*type == dtype_ && device_.is_cpu()) return mapped;
     const at::Tensor moved = mapped.to(device_, dtype_);

@@ -160,6 +160,13 @@ TEST_F(Weights, NaNIsToldWithItsTensor) {
                [&] { load(WeightFormat::Q4_0, {}, "broken.safetensors"); });
 }
 
+TEST_F(Weights, WholeNumbersAreRefused) {
+  write_tensors(folder_.path() / "ids.safetensors", {{"ids", at::arange(4)}});
+  ParameterLoader loader(open_checkpoint(folder_.path() / "ids.safetensors"), at::kFloat, at::kCPU);
+  expect_error(Category::Unsupported, "a tensor of type I64 holds no floating-point values",
+               [&] { loader.take("ids", {4}); });
+}
+
 TEST_F(Weights, BlocksThatCannotBeHadAreRefused) {
   expect_error(Category::InvalidArgument, "choose q8_0 or q4_0", [&] { load(WeightFormat::Packed); });
   ParameterLoader loader(open_checkpoint(folder_.path() / "model.safetensors"), at::kFloat, at::kCPU,

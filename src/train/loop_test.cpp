@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <set>
 
-#include "adapters/core/fingerprint.h"
+#include "arch/core/fingerprint.h"
 #include "base/error.h"
 #include "base/error_test_support.h"
 #include "base/hash.h"

@@ -32,7 +32,7 @@ void restore(const std::filesystem::path& file, const std::map<std::string, at::
 }  // namespace
 
 std::string base_hash(const Model& model) {
-  return sha256(base_fingerprint(model));
+  return sha256(model.fingerprint(kFingerprintVersion));
 }
 
 std::string settings_hash(const Model& model) {
@@ -40,7 +40,7 @@ std::string settings_hash(const Model& model) {
 }
 
 BaseHashes base_hashes(const Model& model) {
-  return {base_hash(model), settings_hash(model), sha256(base_fingerprint(model, 1))};
+  return {base_hash(model), settings_hash(model), sha256(model.fingerprint(1))};
 }
 
 void refuse_other_base(const std::filesystem::path& file, const BaseHashes& base) {

@@ -28,7 +28,7 @@ struct TrainState {
   std::vector<at::Tensor> best;  ///< parameters at the best evaluation, empty before the first
 };
 
-/// SHA-256 of base_fingerprint(): two models of the same shapes are told apart by it.
+/// SHA-256 of Model::fingerprint(): two models of the same shapes are told apart by it.
 std::string base_hash(const Model& model);
 
 /// SHA-256 of a model's config.json as JSON, or of a GGUF file's metadata without the tokenizer's lists: what weights

@@ -85,6 +85,23 @@ TEST_F(OtherTokenizer, IsRefusedWhereverAnAdapterIsUsed) {
   EXPECT_FALSE(fs::exists(folder() / "new.jsonl"));
 }
 
+TEST_F(OtherTokenizer, IsRefusedOfEveryPartOfACombination) {
+  for (const std::string model : {"model", "other"}) {
+    Words words = {"tune",    "--data", "rows.jsonl", "--task", "topics.yaml", "--method",       "ia3+layernorm",
+                   "--steps", "1",      "--shots",    "4",      "--set",       "data.template=0"};
+    words.insert(words.end(), {"--model", model, "--output", "of-" + model});
+    const Outcome tuned = run(words);
+    ASSERT_EQ(tuned.code, 0) << tuned.err;
+  }
+  EXPECT_EQ(generate("model", "of-model/adapter").code, 0);
+  fs::copy(folder() / "of-other/adapter/layernorm", folder() / "of-model/adapter/layernorm",
+           fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  const std::string told = "of-model/adapter/layernorm: this adapter was trained with another tokenizer (v2:";
+  expect_refused(generate("model", "of-model/adapter"), 2, {told});
+  expect_refused(run({"merge", "--model", "model", "--adapter", "of-model/adapter", "--output", "new"}), 2, {told});
+  EXPECT_FALSE(fs::exists(folder() / "new"));
+}
+
 TEST_F(OtherTokenizer, IsNotToldOfAnAdapterOfAnotherProgram) {
   EXPECT_EQ(generate("model", "run/adapter").code, 0);
   drop_manifest(folder() / "run/adapter/adapter_model.safetensors");

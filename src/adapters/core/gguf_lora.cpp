@@ -137,6 +137,7 @@ LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& mod
   LoadedAdapter loaded;
   loaded.method = "lora";
   if (!stored.manifest.empty()) loaded.manifest = checked_manifest(stored.manifest, where, where, model);
+  loaded.parts.push_back({file, loaded.manifest});
   const auto places = entries_by_tensor(model, architecture);
   std::vector<RoleEntry> entries;
   std::vector<PeftTensor> tensors;

@@ -37,7 +37,7 @@ bool same_tensor(const Line& a, const Line& b) {
 void refuse_other_base(const Model& model, const std::string& stored, const std::string& adapter,
                        const std::string& hint) {
   if (stored.empty()) return;
-  const std::string here = base_fingerprint(model, version_of_fingerprint(stored, adapter));
+  const std::string& here = model.fingerprint(version_of_fingerprint(stored, adapter));
   if (stored == here) return;
   const auto mine = lines_of(here), theirs = lines_of(stored);
   for (std::size_t i = 0; i < mine.size(); ++i) {
@@ -63,7 +63,7 @@ std::string quantised_hint(const nlohmann::json& manifest) {
 
 std::string manifest_text(const Manifest& manifest, const Model& model) {
   nlohmann::json fields = manifest.fields;
-  fields["base"] = base_fingerprint(model);
+  fields["base"] = model.fingerprint(kFingerprintVersion);
   fields["graft_version"] = GRAFT_VERSION;
   fields["graft_commit"] = build_commit();
   return fields.dump();

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "adapters/core/fingerprint.h"
+#include "arch/core/fingerprint.h"
 #include "arch/core/model.h"
 #include "text/tokenizer.h"
 

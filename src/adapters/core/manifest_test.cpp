@@ -1,109 +1,30 @@
 #include "adapters/core/manifest.h"
 
-#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <string>
+
+#include "adapters/core/combination.h"
+#include "adapters/core/peft.h"
+#include "arch/core/fingerprint_test_support.h"
 #include "base/error_test_support.h"
+#include "base/rng.h"
 #include "checkpoint/fixture_test.h"
-#include "nn/tensor_file.h"
 
 namespace graft {
 namespace {
 
 using Json = nlohmann::json;
 using testing::expect_error;
+using testing::FingerprintReads;
 using testing::Folder;
-
-constexpr std::int64_t kRows = 4096, kWidth = 64, kTable = kRows * kWidth;  // of the embeddings: more than all count
-
-// A Llama of one layer. One value of the embeddings may be another.
-std::unique_ptr<Model> one_layer(const Folder& folder, std::int64_t changed = -1) {
-  const auto place = folder.path() / ("model" + std::to_string(changed));
-  const Json config = {{"model_type", "llama"},         {"vocab_size", kRows},        {"hidden_size", kWidth},
-                       {"intermediate_size", kWidth},   {"num_hidden_layers", 1},     {"num_attention_heads", 2},
-                       {"max_position_embeddings", 64}, {"tie_word_embeddings", true}};
-  write_file(place / "config.json", config.dump());
-  at::Tensor embeddings = at::arange(kTable, at::kFloat).remainder(251).view({kRows, kWidth}).contiguous();
-  if (changed >= 0) embeddings.view({-1})[changed] += 1;
-  NamedTensors tensors = {{"model.embed_tokens.weight", embeddings}, {"model.norm.weight", at::ones({kWidth})}};
-  const std::string layer = "model.layers.0.";
-  for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
-    tensors.emplace_back(layer + norm + ".weight", at::ones({kWidth}));
-  for (const char* map : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-                          "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"})
-    tensors.emplace_back(layer + map + ".weight", at::eye(kWidth));
-  write_tensors(place / "model.safetensors", tensors);
-  return load_model(place.string());
-}
-
-std::int64_t end_of(const Stretch& stretch) {
-  return stretch.first + stretch.count;
-}
-
-TEST(Fingerprint, ASmallTensorCountsWhole) {
-  for (const std::int64_t elements : {std::int64_t{1}, std::int64_t{5}, std::int64_t{1} << 17}) {
-    const auto stretches = sampled_stretches(elements);
-    ASSERT_EQ(stretches.size(), 1u);
-    EXPECT_EQ(stretches.front().first, 0);
-    EXPECT_EQ(stretches.front().count, elements);
-  }
-}
-
-TEST(Fingerprint, OfALargeTensorStretchesFromEndToEndCount) {
-  for (const std::int64_t elements : {std::int64_t{131073}, std::int64_t{1} << 20, std::int64_t{3'000'000'011}}) {
-    SCOPED_TRACE(elements);
-    const auto stretches = sampled_stretches(elements);
-    EXPECT_EQ(stretches.size(), 66u);
-    EXPECT_EQ(stretches.front().first, 0);
-    EXPECT_EQ(end_of(stretches.back()), elements);
-    std::int64_t values = stretches.front().count;
-    for (std::size_t i = 1; i < stretches.size(); ++i) {
-      const std::int64_t gap = stretches[i].first - end_of(stretches[i - 1]);
-      EXPECT_GE(gap, 0) << i;
-      EXPECT_LE(gap, elements / 63) << i;
-      values += stretches[i].count;
-    }
-    EXPECT_EQ(values, 2 * 4096 + 64 * 1024);
-  }
-}
-
-TEST(Fingerprint, OfTheFirstVersionTheEndsCount) {
-  const auto large = sampled_stretches(1 << 20, 1), small = sampled_stretches(5, 1);
-  ASSERT_EQ(large.size(), 2u);
-  EXPECT_EQ(large[0].count, 1 << 14);
-  EXPECT_EQ(large[1].first, (1 << 20) - (1 << 14));
-  ASSERT_EQ(small.size(), 2u);
-  EXPECT_EQ(small[1].first, 0);
-  EXPECT_EQ(small[1].count, 5);
-}
-
-TEST(Fingerprint, FindsAChangeWhereItLooks) {
-  const Folder folder;
-  const auto base = one_layer(folder);
-  const auto stretches = sampled_stretches(kTable);
-  ASSERT_EQ(stretches.size(), 66u);
-  const std::int64_t inside = stretches[30].first + 5, beside = end_of(stretches[30]) + 5;
-  ASSERT_LT(beside, stretches[31].first);
-  const auto within = one_layer(folder, inside);
-  EXPECT_NE(base_fingerprint(*within), base_fingerprint(*base));
-  EXPECT_EQ(base_fingerprint(*within, 1), base_fingerprint(*base, 1)) << "which the first version did not see";
-  EXPECT_EQ(base_fingerprint(*one_layer(folder, beside)), base_fingerprint(*base)) << "one value between two blocks";
-  EXPECT_NE(base_fingerprint(*one_layer(folder, 0), 1), base_fingerprint(*base, 1));
-}
-
-TEST(Fingerprint, SaysItsVersion) {
-  const Folder folder;
-  const auto base = one_layer(folder);
-  EXPECT_EQ(version_of_fingerprint(base_fingerprint(*base), "file"), 2);
-  EXPECT_EQ(version_of_fingerprint(base_fingerprint(*base, 1), "file"), 1);
-  EXPECT_TRUE(base_fingerprint(*base, 1).starts_with("model.embed_tokens.weight 4096 64 "));
-  expect_error(Category::Unsupported, "file: its file tells the base model by 'fingerprint 3'",
-               [] { version_of_fingerprint("fingerprint 3\nmodel.norm.weight 8 0", "file"); });
-}
+using testing::kTableValues;
+using testing::one_layer;
 
 TEST(Manifest, OfAnEarlierVersionIsHeldToItsRule) {
   const Folder folder;
-  const auto base = one_layer(folder), in_the_middle = one_layer(folder, sampled_stretches(kTable)[30].first),
+  const auto base = one_layer(folder), in_the_middle = one_layer(folder, sampled_stretches(kTableValues)[30].first),
              at_the_beginning = one_layer(folder, 0);
   const auto check = [](const std::string& fingerprint, const Model& model) {
     return checked_manifest(Json{{"base", fingerprint}}.dump(), "file", "adapter", model);
@@ -119,6 +40,31 @@ TEST(Manifest, OfAnEarlierVersionIsHeldToItsRule) {
   expect_error(Category::InvalidArgument, refused, [&] { check(present, *at_the_beginning); });
   expect_error(Category::InvalidArgument, refused, [&] { check(present, *in_the_middle); });
   expect_error(Category::Unsupported, "'fingerprint 3'", [&] { check("fingerprint 3\n", *base); });
+}
+
+// 256 adapters over one base would else read it 256 times.
+TEST(Manifest, OfManyAdaptersReadsTheirBaseOnce) {
+  const Folder folder;
+  const auto place = [&folder](int adapter) { return folder.path() / std::to_string(adapter); };
+  {
+    const auto base = one_layer(folder);
+    Rng rng(1);
+    const auto adapter = MethodChoice("ia3+layernorm").create(*base, Json::object(), rng);
+    const FingerprintReads saving;
+    for (const int i : {0, 1, 2}) save_adapter(place(i), *adapter, *base, {});
+    EXPECT_EQ(saving.count(), 1);
+  }
+  for (int loaded = 0; loaded < 2; ++loaded) {  // what one model keeps, another does not have
+    const auto base = one_layer(folder);
+    const FingerprintReads loading;
+    for (const int i : {0, 1, 2}) EXPECT_EQ(load_adapter(place(i), *base).method, "ia3+layernorm");
+    EXPECT_EQ(loading.count(), 1);
+  }
+  const auto other = one_layer(folder, 0);
+  const FingerprintReads refusing;
+  for (const int i : {0, 1, 2})
+    expect_error(Category::InvalidArgument, "another base model", [&] { load_adapter(place(i), *other); });
+  EXPECT_EQ(refusing.count(), 1);
 }
 
 // Of the two letters, in this order.
@@ -149,6 +95,32 @@ TEST(Manifest, WithoutAMarkOfThisVersionNoTokenizerIsRefused) {
   EXPECT_NO_THROW(refuse_other_tokenizer(Json::object(), "adapter", *other));
   for (const std::string& mark : {std::string(64, '0'), "v1:" + std::string(64, '0'), std::string("v22:0")})
     EXPECT_NO_THROW(refuse_other_tokenizer({{kTokenizerKey, mark}}, "adapter", *other)) << mark;
+}
+
+TEST(Manifest, OfEveryPartTellsItsTokenizer) {
+  namespace fs = std::filesystem;
+  const Folder folder;
+  const auto base = one_layer(folder);
+  const auto own = letters(folder, "a", "b"), other = letters(folder, "b", "a");
+  Rng rng(1);
+  const auto adapter = MethodChoice("ia3+layernorm").create(*base, Json::object(), rng);
+  const auto save = [&](const char* name, const Tokenizer& tokenizer) {
+    Manifest manifest;
+    manifest.fields[kTokenizerKey] = tokenizer_mark(tokenizer);
+    save_adapter(folder.path() / name, *adapter, *base, manifest);
+  };
+  save("own", *own);
+  save("other", *other);
+  EXPECT_EQ(load_adapter(folder.path() / "own", *base, *own).parts.size(), 2u);
+  for (const std::string part : {"ia3", "layernorm"}) {
+    const fs::path mixed = folder.path() / ("mixed-" + part);
+    fs::copy(folder.path() / "own", mixed, fs::copy_options::recursive);
+    fs::copy(folder.path() / "other" / part, mixed / part,
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+    expect_error(Category::InvalidArgument,
+                 (mixed / part).string() + ": this adapter was trained with another tokenizer",
+                 [&] { load_adapter(mixed, *base, *own); });
+  }
 }
 
 }  // namespace

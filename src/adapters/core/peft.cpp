@@ -85,6 +85,7 @@ LoadedAdapter load_combination(const std::filesystem::path& folder, const nlohma
       fail(Category::Corruption, (folder / method->name).string(), "holds an adapter of {}, not of {}", part.method,
            method->name);
     loaded.tensors += part.tensors;
+    loaded.parts.insert(loaded.parts.end(), part.parts.begin(), part.parts.end());
     if (loaded.manifest.is_null()) loaded.manifest = part.manifest;
     adapters.push_back({method, std::move(part.adapter)});
   }
@@ -140,6 +141,7 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
   LoadedAdapter loaded;
   loaded.method = method.name;
   loaded.manifest = read_manifest(file, model);
+  loaded.parts.push_back({path, loaded.manifest});
   std::vector<PeftTensor> tensors;
   for (auto& [name, value] : read_tensors(file)) {
     if (!value.isfinite().all().item<bool>())
@@ -165,8 +167,12 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
 
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model, const Tokenizer& tokenizer) {
   LoadedAdapter loaded = load_adapter(path, model);
-  refuse_other_tokenizer(loaded.manifest, path.string(), tokenizer);
+  refuse_other_tokenizer(loaded, tokenizer);
   return loaded;
+}
+
+void refuse_other_tokenizer(const LoadedAdapter& loaded, const Tokenizer& tokenizer) {
+  for (const AdapterPart& part : loaded.parts) refuse_other_tokenizer(part.manifest, part.path.string(), tokenizer);
 }
 
 }  // namespace graft

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "adapters/core/manifest.h"
 #include "adapters/core/method.h"
@@ -24,11 +25,18 @@ inline constexpr const char* kSeq2SeqTask = "SEQ_2_SEQ_LM";
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, const Model& model,
                   const Manifest& manifest);
 
+/// A file that an adapter is read from, and what it says of itself.
+struct AdapterPart {
+  std::filesystem::path path;  ///< of its folder, or of a file that is an adapter alone
+  nlohmann::json manifest;     ///< null where graft did not write it
+};
+
 struct LoadedAdapter {
   std::unique_ptr<Adapter> adapter;
-  std::string method;       ///< "lora"; "lora+bitfit"
-  std::size_t tensors = 0;  ///< how many landed
-  nlohmann::json manifest;  ///< null for adapters that graft did not write
+  std::string method;              ///< "lora"; "lora+bitfit"
+  std::size_t tensors = 0;         ///< how many landed
+  nlohmann::json manifest;         ///< of the first part that has one; null for adapters that graft did not write
+  std::vector<AdapterPart> parts;  ///< one; of several methods with a folder each, these
 };
 
 /// Reads an adapter for `model`: a PEFT folder, a LoRA of llama.cpp's (.gguf), or a file of T-Few's authors (a .pt of
@@ -39,5 +47,8 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
 
 /// The same for use with texts. Throws InvalidArgument, too, where it was trained with another tokenizer.
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model, const Tokenizer& tokenizer);
+
+/// refuse_other_tokenizer() (manifest.h) of every part: methods that were put together may come from several places.
+void refuse_other_tokenizer(const LoadedAdapter& loaded, const Tokenizer& tokenizer);
 
 }  // namespace graft

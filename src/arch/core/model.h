@@ -6,7 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -56,6 +58,9 @@ class Model {
   /// Parameter indices of the linear maps of every layer of a stack (encoder or decoder), those of its cross-attention
   /// among them. What stands outside of layers (embeddings, head) and the vectors of norms and biases are in none.
   std::vector<std::vector<std::int64_t>> layer_weights(Stack stack) const;
+  /// base_fingerprint() (fingerprint.h) of these weights: read at the first call for this version and kept, however
+  /// many adapters ask. May be called from several threads.
+  const std::string& fingerprint(int version) const;
   /// Depth of the KV cache this model needs.
   virtual std::int64_t cache_layers() const = 0;
 
@@ -100,6 +105,10 @@ class Model {
   std::int64_t embedding_ = -1;  // parameter index of the token embeddings
   std::vector<NormEntry> norms_;
   RoleMap tables_;
+
+ private:
+  mutable std::mutex fingerprints_mutex_;
+  mutable std::map<int, std::string> fingerprints_;  // by version
 };
 
 struct ModelOptions {

@@ -58,7 +58,6 @@ class Runner {
     base_ = {};  // before the next is read: two would not fit
     base_ = open_base(config);
     base_of_ = base_key(config);
-    hashes_.reset();
   }
 
   // Runs that are at their end are held to the model and the data as they are now, as those that go on are.
@@ -66,8 +65,7 @@ class Runner {
     for (const auto& planned : plan_) {
       if (!finished(planned)) continue;
       take_base(planned.config);
-      if (!hashes_) hashes_ = base_hashes(*base_.model);
-      refuse_changed_run(open_job(planned.config, base_), *hashes_);
+      refuse_changed_run(open_job(planned.config, base_), base_hashes(*base_.model));
     }
   }
 
@@ -144,7 +142,6 @@ class Runner {
   MemoryBudget budget_;
   Base base_;
   std::string base_of_;
-  std::optional<BaseHashes> hashes_;  // of base_
   std::vector<Member> pass_;
   std::map<std::string, std::string> failures_;
 };

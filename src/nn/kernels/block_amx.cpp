@@ -52,12 +52,12 @@ inline __m512 sixteen_scales(const std::uint8_t* at, bool half) {
 template <int kBits, bool kMinima>
 class CodesInTiles : public AmxTile {
  public:
-  CodesInTiles(const BlockCodes& codes, std::int64_t groups)
+  CodesInTiles(const BlockCodes& codes, std::int64_t groups, std::int64_t most)
       : groups_(groups),
         offset_(codes.offset),
         half_(codes.half_scales),
-        codes_(static_cast<std::size_t>(groups * kQuads)),
-        scales_(static_cast<std::size_t>(groups)),
+        codes_(static_cast<std::size_t>(most * kQuads)),
+        scales_(static_cast<std::size_t>(most)),
         minima_(kMinima ? scales_.size() : 0) {
     TileShapes shapes;
     for (int sum = 0; sum < 2; ++sum) shape(shapes, sum, kAmxRows, kTileBytes);
@@ -190,19 +190,19 @@ class CodesInTiles : public AmxTile {
 #pragma GCC diagnostic pop
 
 template <int kBits, bool kMinima>
-std::unique_ptr<AmxTile> tile_of(const BlockCodes& codes, std::int64_t groups) {
-  return std::make_unique<CodesInTiles<kBits, kMinima>>(codes, groups);
+std::unique_ptr<AmxTile> tile_of(const BlockCodes& codes, std::int64_t groups, std::int64_t most) {
+  return std::make_unique<CodesInTiles<kBits, kMinima>>(codes, groups, most);
 }
 
 }  // namespace
 #endif
 
-std::unique_ptr<AmxTile> AmxTile::make(const BlockCodes& codes, std::int64_t groups) {
+std::unique_ptr<AmxTile> AmxTile::make(const BlockCodes& codes, std::int64_t groups, std::int64_t most) {
 #if defined(__x86_64__)
   const bool four = codes.bits == 4;
   if (cpu_features().amx && codes.group == kAmxGroup) {
-    if (codes.minima) return four ? tile_of<4, true>(codes, groups) : tile_of<8, true>(codes, groups);
-    return four ? tile_of<4, false>(codes, groups) : tile_of<8, false>(codes, groups);
+    if (codes.minima) return four ? tile_of<4, true>(codes, groups, most) : tile_of<8, true>(codes, groups, most);
+    return four ? tile_of<4, false>(codes, groups, most) : tile_of<8, false>(codes, groups, most);
   }
 #endif
   fail(Category::Internal, "", "no tiles for codes of {} bits in groups of {}", codes.bits, codes.group);

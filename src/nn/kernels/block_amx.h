@@ -26,11 +26,12 @@ struct AmxInputs {
 /// that thread calls nothing else that uses the processor's tiles.
 class AmxTile {
  public:
-  /// Throws Internal where amx_pays() for no number of rows.
-  static std::unique_ptr<AmxTile> make(const BlockCodes& codes, std::int64_t groups);
+  /// For rows of `groups` groups, of which one load() takes at most `most`: room is made for so many. Throws Internal
+  /// where amx_pays() for no number of rows.
+  static std::unique_ptr<AmxTile> make(const BlockCodes& codes, std::int64_t groups, std::int64_t most);
   virtual ~AmxTile() = default;
 
-  /// Takes groups [begin, end) of a tile as block_tile.h lays it out.
+  /// Takes groups [begin, end), at most `most`, of a tile as block_tile.h lays it out.
   virtual void load(const std::uint8_t* tile, std::int64_t begin, std::int64_t end) = 0;
   /// sums [16, 16] of rows [first, first + 16) of x with these groups; begun anew with group 0, else added to.
   virtual void multiply(const AmxInputs& x, std::int64_t first, float* sums) const = 0;

@@ -146,11 +146,11 @@ void BlockProduct::fill(const RoundedRows& rounded, TileKernel kernel, at::Tenso
 void BlockProduct::fill_by_sixteens(const RoundedRows& rounded, at::Tensor y, std::int64_t begin,
                                     std::int64_t end) const {
   const auto* tiles = tiles_.const_data_ptr<std::uint8_t>();
-  const std::int64_t groups = in_ / codes_.group;
-  const auto tile = AmxTile::make(codes_, groups);
-  std::array<float, kAmxRows * kTileRows> sums;
   // A tile that many rows need is loaded whole; for sixteen rows, a few groups at a time.
-  const std::int64_t count = y.size(0), step = count > kAmxRows ? groups : kAmxGroups;
+  const std::int64_t count = y.size(0), groups = in_ / codes_.group,
+                     step = count > kAmxRows ? groups : std::min(groups, kAmxGroups);
+  const auto tile = AmxTile::make(codes_, groups, step);
+  std::array<float, kAmxRows * kTileRows> sums;
   for (std::int64_t t = begin; t < end; ++t) {
     const std::int64_t width = std::min<std::int64_t>(kTileRows, out_ - t * kTileRows);
     for (std::int64_t first = 0; first < count; first += kAmxRows) {

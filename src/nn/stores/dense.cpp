@@ -1,31 +1,22 @@
 #include <ATen/ATen.h>
 
 #include "nn/kernels/bfloat16_product.h"
+#include "nn/stored_dtype.h"
 #include "nn/stores/store.h"
 
 namespace graft {
 namespace {
 
-std::string dtype_name(at::ScalarType type) {
-  switch (type) {
-    case at::kDouble:
-      return name(DType::F64);
-    case at::kFloat:
-      return name(DType::F32);
-    case at::kHalf:
-      return name(DType::F16);
-    case at::kBFloat16:
-      return name(DType::BF16);
-    default:
-      return toString(type);
-  }
+std::string kind_of(at::ScalarType type) {
+  const auto stored = stored_dtype(type);
+  return stored ? name(*stored) : toString(type);
 }
 
 class DenseStore : public WeightStore {
  public:
   explicit DenseStore(const at::Tensor& values) : values_(values) {}
 
-  std::string kind() const override { return dtype_name(values_.scalar_type()); }
+  std::string kind() const override { return kind_of(values_.scalar_type()); }
   std::vector<std::int64_t> shape() const override { return values_.sizes().vec(); }
   std::int64_t bytes() const override { return static_cast<std::int64_t>(values_.nbytes()); }
   bool packed() const override { return false; }

@@ -15,7 +15,8 @@ inline constexpr int kFingerprintVersion = 2;
 /// What an adapter's file keeps of the weights it belongs to: a line per tensor, "name shape sha256-prefix" of some of
 /// its values in bfloat16, so that another base is recognised by its first tensor that differs. Shapes and values are
 /// those of Hugging Face's layout, whatever file the base comes from: GPT-2's maps count as [in, out]. Which values is
-/// the version's rule (sampled_stretches()). Version 2 has a first line that names it; version 1 has none.
+/// the version's rule (sampled_stretches()). Version 2 has a first line that names it; version 1 has none. Each call
+/// reads the weights; Model::fingerprint() keeps what it read.
 std::string base_fingerprint(const Model& model, int version = kFingerprintVersion);
 
 /// The version of a fingerprint. Throws Unsupported for one that a later graft made; `where` names its file.

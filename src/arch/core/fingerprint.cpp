@@ -1,6 +1,7 @@
-#include "adapters/core/fingerprint.h"
+#include "arch/core/fingerprint.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <set>
@@ -81,11 +82,20 @@ std::vector<Stretch> sampled_stretches(std::int64_t elements, int version) {
 }
 
 std::string base_fingerprint(const Model& model, int version) {
+  RECORD_USER_SCOPE("graft::base_fingerprint");
   const auto turned = turned_maps(model);
   std::string lines = version == 1 ? "" : fmt::format("{}{}\n", kFirstLine, version);
   for (const auto& parameter : model.parameters().all())
     lines += tensor_line(parameter, turned.count(parameter.name) > 0, version);
   return lines;
+}
+
+// Locked while it reads: whoever comes meanwhile waits for the one reading.
+const std::string& Model::fingerprint(int version) const {
+  const std::lock_guard lock(fingerprints_mutex_);
+  const auto kept = fingerprints_.find(version);
+  if (kept != fingerprints_.end()) return kept->second;
+  return fingerprints_.emplace(version, base_fingerprint(*this, version)).first->second;
 }
 
 int version_of_fingerprint(const std::string& fingerprint, const std::string& where) {
