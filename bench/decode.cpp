@@ -22,6 +22,7 @@
 #include "generate/decode.h"
 #include "nn/compute_dtype.h"
 #include "nn/kv_cache.h"
+#include "nn/tensor_memory.h"
 
 namespace graft {
 namespace {
@@ -170,6 +171,7 @@ int run(int argc, char** argv) {
 }  // namespace graft
 
 int main(int argc, char** argv) {
+  graft::use_tensor_memory();
   try {
     return graft::run(argc, argv);
   } catch (const graft::Error& error) {

@@ -1,6 +1,7 @@
 // Full fine-tuning: every base parameter is trained, as an fp32 copy of its own.
 #include <ATen/ATen.h>
 
+#include "adapters/core/compute_copy.h"
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
 #include "base/error.h"
@@ -14,9 +15,13 @@ class Full : public Adapter {
     for (const auto& parameter : model.parameters().all()) {
       values_.push_back(parameter.fixed ? at::Tensor() : trainable(parameter.value(), model));
     }
+    copies_.resize(values_.size());
   }
 
-  at::Tensor parameter(std::int64_t index) const override { return values_[static_cast<std::size_t>(index)]; }
+  at::Tensor parameter(std::int64_t index) const override {
+    const auto place = static_cast<std::size_t>(index);
+    return values_[place].defined() ? copies_[place].of(values_[place], model_.dtype()) : at::Tensor();
+  }
   bool replaces_parameters() const override { return true; }
 
   std::vector<AdapterTensor> parameters() const override {
@@ -42,6 +47,7 @@ class Full : public Adapter {
  private:
   const Model& model_;
   std::vector<at::Tensor> values_;
+  mutable std::vector<adapters::ComputeCopy> copies_;  // of the values
 };
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {

@@ -73,6 +73,7 @@ std::int64_t peak_memory() {
 }
 
 void begin_peak() {
+  trim_memory();
   std::ofstream("/proc/self/clear_refs") << "5";  // proc(5): resets the peak resident size
 }
 

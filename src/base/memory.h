@@ -9,7 +9,8 @@ namespace graft {
 /// Largest resident size of this process so far, or since begin_peak().
 std::int64_t peak_memory();
 
-/// From here on peak_memory() tells the peak of what follows, where the system can do that (Linux).
+/// From here on peak_memory() tells the peak of what follows, where the system can do that (Linux). What the allocator
+/// keeps is given back first (trim_memory()).
 void begin_peak();
 
 /// Resident now.

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
-#include <numbers>
 #include <string_view>
 
 #include "base/error.h"
 #include "config/gguf_names.h"
+#include "config/rope_factors.h"
 
 namespace graft {
 namespace {
@@ -120,17 +120,7 @@ json gguf_model_metadata(const ModelConfig& config, const std::string& where) {
 }
 
 std::vector<float> gguf_rope_factors(const RopeConfig& rope) {
-  if (rope.scaling != RopeScaling::Llama3) return {};
-  std::vector<float> factors;
-  const auto dimensions = static_cast<double>(rope.dimensions),
-             original = static_cast<double>(rope.original_max_position);
-  for (std::int64_t i = 0; i < rope.dimensions; i += 2) {
-    const double wavelength = 2 * std::numbers::pi * std::pow(rope.theta, static_cast<double>(i) / dimensions);
-    const double ramp = std::clamp(
-        (original / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor), 0.0, 1.0);
-    factors.push_back(static_cast<float>(1 / ((1 - ramp) / rope.factor + ramp)));
-  }
-  return factors;
+  return rope.scaling == RopeScaling::Llama3 ? llama3_factors(rope) : std::vector<float>();
 }
 
 std::vector<std::string> gguf_notes(const ModelConfig& config) {

@@ -1,9 +1,34 @@
 #include "convert/hf_config.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
+#include "config/rope_factors.h"
 
 namespace graft {
 namespace {
+
+// GGUF's divisors as they are have no field: they are Llama 3's scaling, or LongRoPE's with the same factors for short
+// texts and long ones.
+RopeConfig named_scaling(const ModelConfig& config) {
+  RopeConfig rope = config.rope;
+  if (rope.scaling != RopeScaling::Factors) return rope;
+  if (const auto llama3 = llama3_from_factors(rope)) return *llama3;
+  rope.scaling = RopeScaling::LongRope;
+  rope.long_factors = rope.factors;
+  rope.attention_factor = 1;
+  rope.original_max_position = config.max_positions;
+  return rope;
+}
+
+void refuse_odd_factors(const RopeConfig& rope, const std::string& where) {
+  const auto odd = [](float factor) { return !(factor > 0 && std::isfinite(factor)); };
+  if (std::ranges::none_of(rope.factors, odd) && std::ranges::none_of(rope.long_factors, odd)) return;
+  fail(Category::Unsupported, where,
+       "its rotary scaling has factors that are no positive numbers, which config.json cannot say; use the model's "
+       "Hugging Face folder as base");
+}
 
 nlohmann::json rope_scaling(const RopeConfig& rope, const std::string& where) {
   switch (rope.scaling) {
@@ -18,6 +43,19 @@ nlohmann::json rope_scaling(const RopeConfig& rope, const std::string& where) {
               {"attention_factor", rope.attention_factor},
               {"beta_fast", rope.beta_fast},
               {"beta_slow", rope.beta_slow}};
+    case RopeScaling::Llama3:
+      return {{"rope_type", "llama3"},
+              {"factor", rope.factor},
+              {"low_freq_factor", rope.low_freq_factor},
+              {"high_freq_factor", rope.high_freq_factor},
+              {"original_max_position_embeddings", rope.original_max_position}};
+    case RopeScaling::LongRope:
+      refuse_odd_factors(rope, where);
+      return {{"rope_type", "longrope"},
+              {"short_factor", rope.factors},
+              {"long_factor", rope.long_factors},
+              {"attention_factor", rope.attention_factor},
+              {"original_max_position_embeddings", rope.original_max_position}};
     default:
       fail(Category::Unsupported, where,
            "its rotary scaling has no field in config.json; use the model's Hugging Face folder as base");
@@ -70,6 +108,7 @@ nlohmann::json gpt2_config(const ModelConfig& config) {
 
 nlohmann::json llama_config(const ModelConfig& config, const std::string& where) {
   const std::string model_type = model_type_of(config);
+  const RopeConfig rope = named_scaling(config);
   nlohmann::json json = {{"architectures", {class_name(model_type, where)}},
                          {"model_type", model_type},
                          {"vocab_size", config.vocab_size},
@@ -81,12 +120,14 @@ nlohmann::json llama_config(const ModelConfig& config, const std::string& where)
                          {"head_dim", config.head_dim},
                          {"max_position_embeddings", config.max_positions},
                          {"rms_norm_eps", config.norm_eps},
-                         {"rope_theta", config.rope.theta},
-                         {"rope_scaling", rope_scaling(config.rope, where)},
+                         {"rope_theta", rope.theta},
+                         {"rope_scaling", rope_scaling(rope, where)},
                          {"hidden_act", config.activation},
                          {"attention_bias", config.attention_bias},
                          {"mlp_bias", config.mlp_bias},
                          {"tie_word_embeddings", config.tie_embeddings}};
+  // Where transformers looks for LongRoPE's.
+  if (rope.scaling == RopeScaling::LongRope) json["original_max_position_embeddings"] = rope.original_max_position;
   write_window(config, json);
   return json;
 }

@@ -141,7 +141,8 @@ class SiluGate : public torch::autograd::Function<SiluGate> {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor grad = grads[0].to(saved[0].scalar_type()).contiguous(), gate = saved[0].contiguous(),
                      up = saved[1].contiguous();
-    at::Tensor grad_gate = at::empty(gate.sizes(), gate.options()), grad_up = at::empty(up.sizes(), up.options());
+    at::Tensor grad_gate = rows::empty(gate.sizes(), gate.scalar_type()),
+               grad_up = rows::empty(up.sizes(), up.scalar_type());
     rows::by_type(gate, [&]<typename T>(T*) {
       const auto *a = static_cast<const T*>(gate.const_data_ptr()), *b = static_cast<const T*>(up.const_data_ptr()),
                  *above = static_cast<const T*>(grad.const_data_ptr());

@@ -183,7 +183,7 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
                             const at::Tensor& v, const Calls* given) {
     const auto [calls, options] = *given;
     const at::Tensor queries = by_token(q), keys = by_token(k), values = by_token(v);
-    at::Tensor result = at::zeros({q.size(0), q.size(1) * q.size(2)}, q.options());
+    at::Tensor result = rows::empty({q.size(0), q.size(1) * q.size(2)}, q.scalar_type()).zero_();
     std::vector<at::Tensor> saved = {q, k, v};
     std::vector<AttentionProduct> products;
     for (std::size_t c = 0; c < calls.size(); ++c) {
@@ -282,7 +282,7 @@ at::Tensor read_only(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   for (std::size_t c = 0; c < calls.size(); ++c) (takes_single_queries(calls[c]) ? singles : others).push_back(c);
   const at::Tensor alone = singles.empty() ? at::Tensor() : one_by_one(q, k, v, calls, singles, options);
   if (alone.defined() && alone.size(0) == q.size(0)) return alone;
-  at::Tensor result = at::zeros({q.size(0), q.size(1) * q.size(2)}, q.options());
+  at::Tensor result = rows::empty({q.size(0), q.size(1) * q.size(2)}, q.scalar_type()).zero_();
   std::int64_t first = 0;
   for (const auto c : singles) {
     const auto [begin, length] = calls[c].queries;

@@ -235,8 +235,9 @@ at::Tensor Context::linear_of_gated(const Linear& map, Activation activate, cons
 }
 
 std::vector<at::Tensor> Context::linear(const std::vector<Linear>& maps, const at::Tensor& x) const {
-  const bool together = std::none_of(maps.begin(), maps.end(), [&](const Linear& map) {
-    return replacement(map.weight).defined() || !adapt_input(map.site, x).is_same(x);
+  const bool replaces = alone_ != nullptr && alone_->replaces_parameters();
+  const bool together = !replaces && std::none_of(maps.begin(), maps.end(), [&](const Linear& map) {
+    return !adapt_input(map.site, x).is_same(x);
   });
   std::vector<at::Tensor> results;
   if (!together) {

@@ -5,7 +5,10 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+
 #include "base/cpu.h"
+#include "nn/kernels/any_row.h"
 #include "nn/learns.h"
 
 namespace graft {
@@ -48,44 +51,66 @@ bool multiplies_faster_in_fp32(const at::Tensor& x, const at::Tensor& weight) {
          !cpu.avx512_vnni;
 }
 
-// Rows that each thread multiplies by itself, 0: it is left to LibTorch. With AMX, the library gives products of some
-// shapes, which follow no rule of theirs, to one thread alone.
-std::int64_t rows_for_each_thread(const at::Tensor& x, const at::Tensor& weight) {
-  constexpr std::int64_t kLeast = 288;  // below it, what threads lose by sharing nothing is more
-  const std::int64_t threads = at::get_num_threads(), rows = x.size(0);
-  const bool split = x.dim() == 2 && x.is_cpu() && x.scalar_type() == at::kBFloat16 &&
-                     weight.scalar_type() == at::kBFloat16 && cpu_features().amx && threads > 1 &&
-                     rows >= threads * kLeast && !at::in_parallel_region();
-  return split ? (rows + threads - 1) / threads : 0;
+// Rows that are multiplied at a time, a whole number of them; 0: it is left to LibTorch. With AMX each thread takes
+// some by itself: the library gives products of some shapes, which follow no rule of theirs, to one thread alone.
+std::int64_t rows_at_a_time(const at::Tensor& x, const at::Tensor& weight) {
+  const std::int64_t threads = at::get_num_threads(), count = x.size(0);
+  const bool ours = x.dim() == 2 && x.is_cpu() && x.scalar_type() == at::kBFloat16 &&
+                    weight.scalar_type() == at::kBFloat16 && count >= rows::kManyRows && !at::in_parallel_region() &&
+                    (cpu_features().amx || cpu_features().avx512_bf16);
+  if (!ours) return 0;
+  // With fewer, what threads lose by sharing nothing is more.
+  const bool split = cpu_features().amx && threads > 1 && count >= threads * rows::kManyRows;
+  return rows::whole_rows(split ? (count + threads - 1) / threads : count);
 }
 
 bool is_ours(const at::Tensor& x, const at::Tensor& weight) {
-  return multiplies_faster_in_fp32(x, weight) || rows_for_each_thread(x, weight) > 0;
+  return multiplies_faster_in_fp32(x, weight) || rows_at_a_time(x, weight) > 0;
 }
 
-// x [N, in] · matrix [in, out] plus bias [out], in x's dtype; in fp32 or by threads, as is_ours() found.
+// Rows [first, first + count) of x; `whole`: with what lies behind them, to a whole number.
+at::Tensor taken_rows(const at::Tensor& x, std::int64_t first, std::int64_t count, bool whole) {
+  if (!whole) return x.narrow(0, first, count);
+  return x.as_strided({rows::whole_rows(count), x.size(1)}, x.strides(), x.storage_offset() + first * x.size(1));
+}
+
+// x [N, in] · matrix [in, out] plus bias [out], `step` rows at a time. What is behind the last row of x, if there is
+// room, is multiplied too; its results are behind the last row of what is returned, and nobody's.
+at::Tensor by_whole_rows(const at::Tensor& x, const at::Tensor& matrix, const std::optional<at::Tensor>& bias,
+                         std::int64_t step) {
+  const std::int64_t all = x.size(0), steps = (all + step - 1) / step;
+  const at::Tensor y = rows::empty({all, matrix.size(1)}, x.scalar_type());
+  const bool whole = rows::has_room(x);
+  const auto multiply = [&](std::int64_t begin, std::int64_t end) {
+    const c10::InferenceMode as_here(y.is_inference());  // each thread has a mode of its own
+    for (std::int64_t first = begin * step; first < std::min(end * step, all); first += step) {
+      const std::int64_t count = std::min(step, all - first);
+      at::Tensor made = taken_rows(y, first, count, whole);
+      if (bias) {
+        at::addmm_out(made, *bias, taken_rows(x, first, count, whole), matrix);
+      } else {
+        at::mm_out(made, taken_rows(x, first, count, whole), matrix);
+      }
+    }
+  };
+  if (steps == 1) {
+    multiply(0, 1);  // with all threads
+  } else {
+    at::parallel_for(0, steps, 1, multiply);
+  }
+  return y;
+}
+
+// x [N, in] · matrix [in, out] plus bias [out], in x's dtype; in fp32 or by whole rows, as is_ours() found.
 at::Tensor our_product(const at::Tensor& given_x, const at::Tensor& given_matrix,
                        const std::optional<at::Tensor>& given_bias) {
   // Other threads would keep what is needed to go backward.
   const at::Tensor x = given_x.detach(), matrix = given_matrix.detach();
   const auto bias = given_bias ? std::optional(given_bias->detach()) : std::nullopt;
-  const std::int64_t share = rows_for_each_thread(x, matrix);
-  if (share == 0) {
-    const auto dtype = multiplies_faster_in_fp32(x, matrix) ? at::kFloat : x.scalar_type();
-    const auto added = bias ? std::optional(bias->to(dtype)) : std::nullopt;
-    return at::linear(x.to(dtype), matrix.to(dtype).t(), added).to(x.scalar_type());
-  }
-  const at::Tensor y = at::empty({x.size(0), matrix.size(1)}, x.options());
-  at::parallel_for(0, x.size(0), share, [&](std::int64_t begin, std::int64_t end) {
-    const c10::InferenceMode as_here(y.is_inference());  // each thread has a mode of its own
-    at::Tensor rows = y.narrow(0, begin, end - begin);
-    if (bias) {
-      at::addmm_out(rows, *bias, x.narrow(0, begin, end - begin), matrix);
-    } else {
-      at::mm_out(rows, x.narrow(0, begin, end - begin), matrix);
-    }
-  });
-  return y;
+  if (const std::int64_t step = rows_at_a_time(x, matrix); step > 0) return by_whole_rows(x, matrix, bias, step);
+  const auto dtype = multiplies_faster_in_fp32(x, matrix) ? at::kFloat : x.scalar_type();
+  const auto added = bias ? std::optional(bias->to(dtype)) : std::nullopt;
+  return at::linear(x.to(dtype), matrix.to(dtype).t(), added).to(x.scalar_type());
 }
 
 // at::linear() by our_product(). What is made of the matrix for it, which takes less time than to multiply with it, is

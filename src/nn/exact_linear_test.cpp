@@ -4,8 +4,11 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <optional>
 #include <vector>
+
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
@@ -115,6 +118,33 @@ TEST(ExactLinear, ManyRowsHaveTheProductAndGradientsOfFew) {
   const c10::InferenceMode as_in_generation;
   const at::Tensor bare = exact_linear(narrow[0].detach(), narrow[1].detach(), std::nullopt, Activations::Exact);
   EXPECT_TRUE(at::allclose(bare.to(at::kFloat), at::linear(wide[0].detach(), wide[1].detach()), 1e-2, 5e-2));
+}
+
+// x with room behind its rows, and what is no number there.
+at::Tensor with_room(const at::Tensor& x) {
+  const at::Tensor roomy = rows::empty(x.sizes(), x.scalar_type());
+  roomy.as_strided({rows::whole_rows(x.size(0)), x.size(1)}, roomy.strides())
+      .fill_(std::numeric_limits<double>::quiet_NaN());
+  return roomy.copy_(x);
+}
+
+TEST(ExactLinear, WhatLiesBehindManyRowsIsNobodys) {
+  const at::Tensor weight = random({48, 64}, 2).to(at::kBFloat16);
+  for (const std::int64_t count : {300, 1501}) {  // by all threads together, and by each some
+    const at::Tensor x = random({count, 64}, 1).to(at::kBFloat16), above = random({count, 48}, 3).to(at::kBFloat16),
+                     roomy = with_room(x);
+    ASSERT_TRUE(rows::has_room(roomy) && !rows::has_room(x));
+    for (const auto& bias :
+         {std::optional<at::Tensor>(), std::optional<at::Tensor>(random({48}, 4).to(at::kBFloat16))}) {
+      const at::Tensor mine = roomy.detach().requires_grad_(true), others = x.detach().requires_grad_(true);
+      const at::Tensor got = exact_linear(mine, weight, bias, Activations::Exact),
+                       want = exact_linear(others, weight, bias, Activations::Exact);
+      EXPECT_TRUE(at::allclose(got.to(at::kFloat), want.to(at::kFloat), 1e-2, 1e-2)) << count;
+      got.backward(with_room(above));
+      want.backward(above);
+      EXPECT_TRUE(at::allclose(mine.grad().to(at::kFloat), others.grad().to(at::kFloat), 1e-2, 1e-2)) << count;
+    }
+  }
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ Normalised by_rows(const at::Tensor& given, const at::Tensor& weight, double eps
   const at::Tensor x = given.contiguous(), factors = weight.contiguous();
   const std::int64_t width = x.size(-1);
   auto shape = x.sizes().vec();
-  at::Tensor y = at::empty(shape, x.options().dtype(dtype)), normalised = keeps ? at::empty_like(y) : at::Tensor();
+  at::Tensor y = rows::empty(shape, dtype), normalised = keeps ? at::empty_like(y) : at::Tensor();
   shape.back() = 1;
   at::Tensor scales = at::empty(shape, x.options().dtype(at::kFloat));
   auto* scale = scales.data_ptr<float>();

@@ -7,6 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include "nn/kernels/any_row.h"
+
 namespace graft {
 namespace {
 
@@ -48,6 +50,12 @@ TEST(RmsNorm, GoesBackwardWhateverItKeeps) {
       EXPECT_LE(gap(x.grad(), want_x.grad()), tolerance);
     }
   }
+}
+
+// For the product that reads them.
+TEST(RmsNorm, ManyRowsHaveRoomBehindThem) {
+  const at::Tensor x = random({300, 40}, at::kFloat, 1), weight = random({40}, at::kBFloat16, 2);
+  EXPECT_TRUE(rows::has_room(rms_norm(x, weight, kEps, at::kBFloat16)));
 }
 
 }  // namespace

@@ -253,6 +253,7 @@ ParameterTable ParameterLoader::finish() {
          left.size(), fmt::join(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
          left.size() > shown ? ", …" : "");
   }
+  table_.residency_->loaded();
   return std::move(table_);
 }
 

@@ -142,6 +142,24 @@ TEST_F(Weights, WhatLiesInTheFileAsItIsCanBeGivenBack) {
   EXPECT_EQ(load(WeightFormat::Dense, {}, "model.safetensors", at::kBFloat16).residency().bytes(), 0);
 }
 
+TEST_F(Weights, ASourceOfWhichNothingIsMappedIsLetGo) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    std::weak_ptr<const TensorSource> source;
+    ParameterTable table;
+    {
+      const std::shared_ptr<const TensorSource> opened = open_checkpoint(folder_.path() / "model.safetensors");
+      source = opened;
+      ParameterLoader loader(opened, dtype, at::kCPU);
+      loader.take_matrix("wide", {9001, 64});
+      loader.take("narrow", {3, 31});
+      loader.take("vector", {64});
+      table = loader.finish();
+    }
+    EXPECT_EQ(source.expired(), dtype == at::kBFloat16);
+    EXPECT_TRUE(at::equal(table.value(0), wide_.to(dtype)));
+  }
+}
+
 TEST_F(Weights, TheSameBlocksServeBothDtypes) {
   const ParameterTable rounded = load(WeightFormat::Q8_0, {}, "model.safetensors", at::kBFloat16);
   EXPECT_EQ(rounded.dtype(), at::kBFloat16);

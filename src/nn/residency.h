@@ -24,6 +24,11 @@ class Residency {
 
   /// For whoever loads: parameter `index` is used as `info` lies in the file.
   void add(std::int64_t index, const TensorInfo& info) { mapped_.emplace(index, info); }
+  /// Behind the last add(): a source of which nothing is mapped is let go, and with it what it keeps of its file's
+  /// metadata (of a GGUF file that is every token).
+  void loaded() {
+    if (mapped_.empty()) source_ = nullptr;
+  }
 
   /// Whether layers are streamed from here on; a training step that has begun goes on as it began.
   void stream(bool on) { streams_ = on; }

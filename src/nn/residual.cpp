@@ -44,7 +44,7 @@ class Residual : public torch::autograd::Function<Residual> {
                                                  torch::autograd::variable_list grads) {
     const at::Tensor& grad = grads[0];
     return {ctx->needs_input_grad(0) ? grad : at::Tensor(),
-            ctx->needs_input_grad(1) ? grad.to(at::kBFloat16) : at::Tensor()};
+            ctx->needs_input_grad(1) ? rows::empty(grad.sizes(), at::kBFloat16).copy_(grad) : at::Tensor()};
   }
 };
 

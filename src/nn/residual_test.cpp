@@ -4,6 +4,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "nn/kernels/any_row.h"
+
 namespace graft {
 namespace {
 
@@ -40,6 +42,15 @@ TEST(Residual, GoesBackwardToTheBranchAlone) {
   sum.backward(above);
   EXPECT_EQ(y.grad().scalar_type(), at::kBFloat16);
   EXPECT_TRUE(at::equal(y.grad(), above.to(at::kBFloat16)));
+}
+
+// For the product that the gradient goes on through.
+TEST(Residual, TheGradientOfManyRowsHasRoomBehindThem) {
+  const at::Tensor x = random(300, at::kFloat, 1), y = random(300, at::kBFloat16, 2).requires_grad_(true);
+  bool room = false;
+  y.register_hook([&room](const at::Tensor& grad) { room = rows::has_room(grad); });
+  residual(x, y).backward(random(300, at::kFloat, 3));
+  EXPECT_TRUE(room);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ std::vector<std::int64_t> scale_of_row(const std::vector<SlotRun>& runs) {
 at::Tensor scaled_by_rows(const at::Tensor& given, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
   RECORD_USER_SCOPE("graft::scale_rows");
   const at::Tensor x = given.contiguous();
-  at::Tensor y = at::empty_like(x);
+  at::Tensor y = rows::empty(x.sizes(), x.scalar_type());
   const auto scale_of = scale_of_row(runs);
   const std::int64_t width = x.size(1);
   const float* scale = scales.const_data_ptr<float>();

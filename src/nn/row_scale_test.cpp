@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "nn/kernels/any_row.h"
+
 namespace graft {
 namespace {
 
@@ -54,6 +56,10 @@ TEST(ScaleRows, HasTheGradientsOfTheProduct) {
     EXPECT_TRUE(at::allclose(got_scales, scales.grad(), 1e-5, 1e-5));
     EXPECT_TRUE(at::equal(got_x, x.grad()));
   }
+}
+
+TEST(ScaleRows, ManyRowsHaveRoomBehindThem) {
+  EXPECT_TRUE(rows::has_room(scale_rows(at::randn({300, 8}).to(at::kBFloat16), at::randn({8}))));
 }
 
 TEST(ScaleRows, TakesRowsThatAreNotInOrderInMemory) {

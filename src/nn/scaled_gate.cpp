@@ -32,7 +32,7 @@ std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
 at::Tensor scaled_product(const at::Tensor& given_gate, const at::Tensor& given_up, const RowScales& by) {
   RECORD_USER_SCOPE("graft::scaled_silu_gate");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous(), scales = by.scales.contiguous();
-  at::Tensor y = at::empty(gate.sizes(), gate.options());
+  at::Tensor y = rows::empty(gate.sizes(), gate.scalar_type());
   const std::int64_t width = gate.size(1);
   const auto parts = parts_of(by.runs);
   rows::by_type(gate, [&]<typename T>(T*) {
@@ -60,8 +60,8 @@ class Gradients {
         grad_(grad.to(gate.scalar_type()).contiguous()),
         parts_(parts_of(by.runs)),
         width_(gate.size(1)),
-        of_gate_(at::empty(gate.sizes(), gate.options())),
-        of_up_(at::empty(up.sizes(), up.options())),
+        of_gate_(rows::empty(gate.sizes(), gate.scalar_type())),
+        of_up_(rows::empty(up.sizes(), up.scalar_type())),
         of_parts_(at::zeros({static_cast<std::int64_t>(parts_.size()), width_}, scales_.options())) {
     rows::by_type(gate_, [&]<typename T>(T*) {
       at::parallel_for(0, static_cast<std::int64_t>(parts_.size()), 1, [&](std::int64_t begin, std::int64_t end) {

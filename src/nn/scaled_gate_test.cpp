@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "nn/activation.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
@@ -63,6 +64,23 @@ TEST(ScaledSiluGate, HasTheGradientsOfBoth) {
       }
     }
   }
+}
+
+// For the products before and behind.
+TEST(ScaledSiluGate, ManyRowsAndTheirGradientsHaveRoomBehindThem) {
+  const auto made = [](std::uint64_t seed) {
+    return at::randn({300, 16}, at::detail::createCPUGenerator(seed)).to(at::kBFloat16).requires_grad_(true);
+  };
+  const at::Tensor gate = made(1), up = made(2), scales = at::ones({1, 16});
+  int roomy = 0;
+  for (const at::Tensor& each : {gate, up})
+    each.register_hook([&roomy](const at::Tensor& grad) { roomy += rows::has_room(grad) ? 1 : 0; });
+  const std::vector<SlotRun> runs = {{{0, 300}, 0}};
+  const at::Tensor scaled = scaled_silu_gate(gate, up, {scales, runs}), plain = gated(activation("silu"), gate, up);
+  EXPECT_TRUE(rows::has_room(scaled) && rows::has_room(plain));
+  scaled.backward(at::ones_like(scaled));
+  plain.backward(at::ones_like(plain));
+  EXPECT_EQ(roomy, 4);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <cmath>
 #include <numbers>
@@ -57,6 +58,8 @@ class AdamW : public Optimizer {
     if (values.empty()) return;
     at::_fused_adamw_(values, gradients, means, squares, {}, steps, lr, settings_.beta1, settings_.beta2,
                       settings_.weight_decay, settings_.eps, false, false);
+    // LibTorch does not count what this step changes.
+    for (const auto& value : values) torch::autograd::impl::bump_version(value);
   }
 
   // The fused step goes through memory in one order for all four tensors.

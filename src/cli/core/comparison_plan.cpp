@@ -80,6 +80,7 @@ class ComparisonPlanner {
     kind.data_seconds = job.load_seconds - base_.load_seconds;
     kind.templates = job.held_out.empty() ? 0 : static_cast<double>(job.templates.size());
     const MemoryFit fit = budget_.asked ? fit_memory(job, budget_) : MemoryFit{budget_, {}, {}, {}};
+    trim_memory();
     const std::int64_t before = resident_memory();
     kind.plan = plan_tuning(job, budget_.bytes);
     add_memory(run, job, fit, kind.plan.memory, before);

@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
+#include "nn/tensor_memory.h"
 
 namespace {
 
@@ -62,6 +63,7 @@ int run(const CLI::App& options, const graft::Verb& verb) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  graft::use_tensor_memory();
   graft::catch_interrupts();
   CLI::App app("graft adapts language models with very little data, on the machine you have.");
   app.set_version_flag("--version", "graft " + graft::build_version());

@@ -61,6 +61,7 @@ class Fitting {
         outline_(outline_model(model_.config())),
         adapter_(adapter_to_count(job, *outline_)) {
     residency_.release();
+    trim_memory();
     needs_.resident = resident_memory();
     needs_.mapped = residency_.bytes();
     needs_.streamed = streamed_bytes(model_);

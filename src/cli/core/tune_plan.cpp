@@ -39,6 +39,7 @@ class Planner {
   }
 
   void add_training(TunePlan& plan) {
+    trim_memory();
     const std::int64_t before = resident_memory();
     const Probe one = probe(job_, settings_, {batches_.largest.front()}, 2);
     plan.memory = extrapolated(before, one, plan.largest_tokens);

@@ -42,10 +42,30 @@ inline void write(const float* from, at::Tensor& x, std::int64_t first, std::int
   }
 }
 
-/// Memory on the CPU that is not written yet: at::empty() without the way through LibTorch's dispatcher, on which a
-/// step of decoding spends more than on a layer's norms and rotations.
+/// Where there are many rows, memory goes on behind the last to a whole number of them: LibTorch's library makes a
+/// program for each number of rows that it multiplies, which takes milliseconds and a megabyte, and keeps a thousand.
+constexpr std::int64_t kManyRows = 288, kWholeRows = 32;
+
+inline std::int64_t whole_rows(std::int64_t count) {
+  return (count + kWholeRows - 1) / kWholeRows * kWholeRows;
+}
+
+/// Memory on the CPU that is not written yet, with room behind many rows: at::empty() without the way through
+/// LibTorch's dispatcher, on which a step of decoding spends more than on a layer's norms and rotations.
 inline at::Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype) {
-  return at::detail::empty_cpu(sizes, dtype);
+  if (sizes.empty() || sizes[0] < kManyRows || sizes[0] % kWholeRows == 0) return at::detail::empty_cpu(sizes, dtype);
+  auto whole = sizes.vec();
+  whole[0] = whole_rows(sizes[0]);
+  at::Tensor memory = at::detail::empty_cpu(whole, dtype);
+  memory.unsafeGetTensorImpl()->set_sizes_contiguous(sizes);
+  return memory;
+}
+
+/// Whether x [N, C], which is on the CPU, lies in memory for whole_rows(N).
+inline bool has_room(const at::Tensor& x) {
+  if (!x.is_contiguous()) return false;
+  const std::int64_t end = x.storage_offset() + whole_rows(x.size(0)) * x.size(1);
+  return end * x.element_size() <= static_cast<std::int64_t>(x.storage().nbytes());
 }
 
 /// Rows that one thread takes at least, so that they are worth its while.

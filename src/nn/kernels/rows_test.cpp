@@ -199,6 +199,21 @@ TEST(Gated, EqualsTheTwoOperations) {
   }
 }
 
+TEST(Rows, ManyHaveRoomBehindThemToAWholeNumber) {
+  for (const std::int64_t count : {0, 1, 32, 287, 288, 289, 1001}) {
+    const at::Tensor x = rows::empty({count, 3}, at::kBFloat16);
+    const bool many = count >= rows::kManyRows;
+    EXPECT_EQ(x.size(0), count);
+    EXPECT_EQ(x.numel(), count * 3);
+    EXPECT_TRUE(x.is_contiguous());
+    EXPECT_EQ(static_cast<std::int64_t>(x.storage().nbytes()), (many ? rows::whole_rows(count) : count) * 6) << count;
+    EXPECT_EQ(rows::has_room(x), many || count % 32 == 0) << count;
+  }
+  EXPECT_EQ(rows::whole_rows(289), 320);
+  EXPECT_FALSE(rows::has_room(rows::empty({3, 320}, at::kFloat).t())) << "rows that do not lie together";
+  EXPECT_FALSE(rows::has_room(rows::empty({320, 3}, at::kFloat).narrow(0, 10, 301))) << "not so much behind them";
+}
+
 TEST(Gated, InBfloat16ItIsRoundedOnce) {
   const at::Tensor gate = random({5, 33}, 4).to(at::kBFloat16), up = random({5, 33}).flip(1).to(at::kBFloat16);
   const at::Tensor want = at::silu(gate.to(at::kDouble)) * up.to(at::kDouble);
