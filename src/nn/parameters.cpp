@@ -81,6 +81,8 @@ ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at:
     fail(Category::Unsupported, "model.weights", "{} computes on the CPU only; choose dense for the GPU", name(format));
   table_.dtype_ = dtype;
   table_.device_ = device;
+  table_.format_ = format;
+  if (source_ != nullptr) table_.files_ = source_->files();
   table_.residency_ = std::make_shared<Residency>(source_);
 }
 

@@ -39,17 +39,18 @@ void refuse_other_base(const Model& model, const std::string& stored, const std:
   if (stored.empty()) return;
   const std::string& here = model.fingerprint(version_of_fingerprint(stored, adapter));
   if (stored == here) return;
+  const char* fix = "; give the model that it was trained on, or train an adapter on this one";
   const auto mine = lines_of(here), theirs = lines_of(stored);
   for (std::size_t i = 0; i < mine.size(); ++i) {
     const Line none{"(none)", ""}, &other = i < theirs.size() ? theirs[i] : none;
     if (same_tensor(mine[i], other)) continue;
     fail(Category::InvalidArgument, adapter,
          "this adapter was trained on another base model: the first tensor that differs is '{}{}' here, '{}{}' there{}",
-         mine[i].name, mine[i].rest, other.name, other.rest, hint);
+         mine[i].name, mine[i].rest, other.name, other.rest, hint.empty() ? fix : hint);
   }
   if (theirs.size() == mine.size()) return;
   fail(Category::InvalidArgument, adapter,
-       "this adapter was trained on another base model with more tensors than this one");
+       "this adapter was trained on another base model with more tensors than this one{}", fix);
 }
 
 // A base that a run quantised has other values than its file.
