@@ -62,9 +62,10 @@ std::string quantised_hint(const nlohmann::json& manifest) {
 
 }  // namespace
 
-std::string manifest_text(const Manifest& manifest, const Model& model) {
+std::string manifest_text(const Manifest& manifest, const Model& model, const std::string& tensors_hash) {
   nlohmann::json fields = manifest.fields;
   fields["base"] = model.fingerprint(kFingerprintVersion);
+  fields[kTensorsKey] = tensors_hash;
   fields["graft_version"] = GRAFT_VERSION;
   fields["graft_commit"] = build_commit();
   return fields.dump();
@@ -79,6 +80,17 @@ nlohmann::json checked_manifest(const std::string& text, const std::string& file
   }
   refuse_other_base(model, manifest.value("base", std::string()), adapter, quantised_hint(manifest));
   return manifest;
+}
+
+void refuse_damaged(const nlohmann::json& manifest, const TensorSource& adapter) {
+  const std::string saved = manifest.value(kTensorsKey, std::string());
+  if (saved.empty()) return;
+  const std::string here = content_hash(adapter);
+  if (here == saved) return;
+  fail(Category::Corruption, adapter.files().front().string(),
+       "its tensors are not those that it was saved with (SHA-256 {:.16}, its manifest says {:.16}): the file is "
+       "damaged, or was changed; fetch it again, or save it anew from where it was made",
+       here, saved);
 }
 
 std::string tokenizer_mark(const Tokenizer& tokenizer) {

@@ -78,6 +78,29 @@ TEST(Manifest, OfManyAdaptersReadsTheirBaseOnce) {
   EXPECT_EQ(refusing.count(), 1);
 }
 
+TEST(Manifest, TellsTensorsThatAreNotTheFilesOwn) {
+  const Folder folder;
+  const auto base = one_layer(folder);
+  Rng rng(1);
+  const auto adapter = MethodChoice("lora").create(*base, Json::object(), rng);
+  save_adapter(folder.path() / "own", *adapter, *base, {});
+  const auto file = folder.path() / "own/adapter_model.safetensors";
+  const std::string manifest = open_checkpoint(file)->metadata().at(kManifestKey);
+  EXPECT_EQ(Json::parse(manifest).at(kTensorsKey).get<std::string>(), content_hash(*open_checkpoint(file)));
+  EXPECT_NO_THROW(load_adapter(folder.path() / "own", *base));
+  NamedTensors tensors = read_tensors(file);
+  tensors.front().second.view({-1})[0] += 1;
+  write_tensors(file, tensors, {{kManifestKey, manifest}});
+  expect_error(Category::Corruption, file.string() + ": its tensors are not those that it was saved with",
+               [&] { load_adapter(folder.path() / "own", *base); });
+  Json earlier = Json::parse(manifest);
+  earlier.erase(kTensorsKey);
+  write_tensors(file, tensors, {{kManifestKey, earlier.dump()}});
+  EXPECT_NO_THROW(load_adapter(folder.path() / "own", *base)) << "an earlier graft's does not tell";
+  write_tensors(file, tensors);
+  EXPECT_NO_THROW(load_adapter(folder.path() / "own", *base)) << "nor does another program's";
+}
+
 // Of the two letters, in this order.
 std::shared_ptr<const Tokenizer> letters(const Folder& folder, const std::string& first, const std::string& second) {
   const Json file = {{"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}}},
