@@ -4,8 +4,8 @@
 #   bench/gpu.sh --model MODEL --data RTE [--t0 FOLDER] [--output build/gpu]
 #   bench/gpu.sh --dry-run --model MODEL --data RTE …   the same jobs at small sizes on the CPU, with build/dev
 # MODEL: a safetensors folder of about a billion parameters; RTE: a file of the task rte; FOLDER: a model of T0-11B's shape
-# (bench/make_t0_3b.py --size 11b). CMAKE_PREFIX_PATH names the CUDA LibTorch. graft computes on a GPU wherever its LibTorch
-# sees one; no option is needed.
+# (bench/make_t0_3b.py --size 11b). CMAKE_PREFIX_PATH names the CUDA LibTorch. The command is told the device; the tests
+# and mixed_batch take what its default is.
 set -uo pipefail
 house=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -52,20 +52,20 @@ build_it() (  # a shell of its own: the folder stays
 
 # Nothing that follows is of a GPU where LibTorch does not see it.
 sees_device() {
-  "$graft" --quiet bench --model "$model" --only machine --seconds 2 --json | tee "$output/machine.json" &&
+  "$graft" --quiet bench --device $device --model "$model" --only machine --seconds 2 --json | tee "$output/machine.json" &&
     grep -q "\"device\": \"$device" "$output/machine.json"
 }
 
 tune() {  # tune MODEL RUN STEPS RECIPE
   rm -rf "$2"
   "$graft" --quiet tune --model "$1" --task rte --data "$data" --shots 16 --eval-rows 32 --recipe "$4" --steps "$3" \
-    --set train.precision=bfloat16 --output "$2"
+    --set train.precision=bfloat16 --device $device --output "$2"
 }
 
 bench() {  # bench NAME arguments…
   local name=$1
   shift
-  "$graft" --quiet bench --seconds $seconds --json "$@" | tee "$output/$name.json"
+  "$graft" --quiet bench --device $device --seconds $seconds --json "$@" | tee "$output/$name.json"
 }
 
 figures() {
@@ -90,7 +90,7 @@ PYTHON
 if job build build_it && job device sees_device; then
   job engine_tests "$build/graft_engine_tests" --gtest_brief=1 --gtest_filter="$tests"
   job command_tests "$build/graft_e2e_tests" --gtest_brief=1 --gtest_filter="$tests"  # these compute on the device
-  job tune tune "$model" "$output/run" $tuned tfew-cpu && job verify "$graft" verify --run "$output/run"
+  job tune tune "$model" "$output/run" $tuned tfew-cpu && job verify "$graft" verify --run "$output/run" --device $device
   job bench bench bench --model "$model" --weights dense
   job mixed_batch "$build/bench/bench_mixed_batch" "$model" "${batch[@]}"
   if [ -n "$t0" ]; then

@@ -43,8 +43,7 @@ function(graft_batches target)
 endfunction()
 
 set(GRAFT_CORE_FOLDERS base checkpoint config cost text data statistics report corpus)
-set(GRAFT_ENGINE_FOLDERS nn nn/kernels nn/stores arch arch/core adapters adapters/core convert generate eval objectives objectives/core
-    train)
+set(GRAFT_ENGINE_FOLDERS nn nn/kernels nn/stores arch arch/core adapters adapters/core convert generate eval objectives train)
 set(GRAFT_CLI_FOLDERS cli cli/core)
 
 graft_glob(core_all ${GRAFT_CORE_FOLDERS})

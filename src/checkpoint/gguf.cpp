@@ -99,8 +99,9 @@ class Gguf : public TensorSource {
     const auto value_count = cursor.number<std::uint64_t>("metadata count");
     // The shortest tensor entry takes 24 bytes, the shortest metadata entry 13.
     if (tensor_count > cursor.left() / 24 || value_count > cursor.left() / 13) {
-      fail(Category::Corruption, where_, "claims {} tensors and {} metadata entries, more than its {} bytes can hold",
-           tensor_count, value_count, file_.bytes().size());
+      fail(Category::Corruption, where_,
+           "claims {} tensors and {} metadata entries, more than its {} bytes can hold; fetch it again", tensor_count,
+           value_count, file_.bytes().size());
     }
     for (std::uint64_t i = 0; i < value_count; ++i) read_entry(cursor);
     for (std::uint64_t i = 0; i < tensor_count; ++i) tensors_.push_back(read_tensor(cursor));
@@ -136,7 +137,7 @@ class Gguf : public TensorSource {
 
   void check_version(Cursor& cursor) const {
     if (cursor.left() < 4 || file_.text().substr(0, 4) != "GGUF")
-      fail(Category::Corruption, where_, "is not a GGUF file");
+      fail(Category::Corruption, where_, "is not a GGUF file; fetch it again");
     cursor.number<std::uint32_t>("magic");
     const auto version = cursor.number<std::uint32_t>("version");
     if (version == 2 || version == 3) return;
@@ -149,8 +150,9 @@ class Gguf : public TensorSource {
     const std::uint64_t begin = cursor.position();
     const std::string key = cursor.text("metadata key");
     if (key.empty() || !is_utf8(key))
-      fail(Category::Corruption, where_, "metadata key '{}' is not valid", printable(key));
-    if (metadata_.contains(key)) fail(Category::Corruption, where_, "metadata key '{}' is there twice", printable(key));
+      fail(Category::Corruption, where_, "metadata key '{}' is not valid; fetch it again", printable(key));
+    if (metadata_.contains(key))
+      fail(Category::Corruption, where_, "metadata key '{}' is there twice; fetch it again", printable(key));
     const GgufValue type = read_type(cursor, key);
     metadata_[key] = read_value(cursor, key, type, 0);
     entries_.push_back({key, begin, cursor.position()});
@@ -159,7 +161,8 @@ class Gguf : public TensorSource {
   GgufValue read_type(Cursor& cursor, const std::string& key) const {
     const auto type = cursor.number<std::uint32_t>("metadata type");
     if (type > static_cast<std::uint32_t>(GgufValue::F64)) {
-      fail(Category::Corruption, where_, "metadata '{}' has the unknown value type {}", printable(key), type);
+      fail(Category::Corruption, where_, "metadata '{}' has the unknown value type {}; fetch it again", printable(key),
+           type);
     }
     return static_cast<GgufValue>(type);
   }
@@ -198,12 +201,12 @@ class Gguf : public TensorSource {
 
   json read_array(Cursor& cursor, const std::string& key, int depth) const {
     if (depth >= kDeepestArray)
-      fail(Category::Corruption, where_, "metadata '{}': arrays nested too deeply", printable(key));
+      fail(Category::Corruption, where_, "metadata '{}': arrays nested too deeply; fetch it again", printable(key));
     const GgufValue type = read_type(cursor, key);
     const auto count = cursor.number<std::uint64_t>("metadata array");
     if (count > kLongestArray || count > cursor.left() / smallest_size(type)) {
-      fail(Category::Corruption, where_, "metadata '{}' claims {} entries, more than can be true", printable(key),
-           count);
+      fail(Category::Corruption, where_, "metadata '{}' claims {} entries, more than can be true; fetch it again",
+           printable(key), count);
     }
     json array = json::array();
     auto& items = array.get_ref<json::array_t&>();
@@ -216,10 +219,10 @@ class Gguf : public TensorSource {
     TensorInfo info;
     info.name = cursor.text("tensor name");
     if (info.name.empty() || !is_utf8(info.name))
-      fail(Category::Corruption, where_, "tensor name '{}' is not valid", printable(info.name));
+      fail(Category::Corruption, where_, "tensor name '{}' is not valid; fetch it again", printable(info.name));
     const auto dimensions = cursor.number<std::uint32_t>("tensor dimensions");
     if (dimensions > kMostDimensions) {
-      fail(Category::Corruption, where_, "tensor '{}' claims {} dimensions, at most {} are allowed",
+      fail(Category::Corruption, where_, "tensor '{}' claims {} dimensions, at most {} are allowed; fetch it again",
            printable(info.name), dimensions, kMostDimensions);
     }
     info.shape.resize(dimensions);
@@ -249,11 +252,13 @@ class Gguf : public TensorSource {
     const std::uint64_t begin = (header_end + step - 1) / step * step;
     for (TensorInfo& info : tensors_) {
       if (info.offset % step != 0) {
-        fail(Category::Corruption, where_, "tensor '{}' starts at {}, which is not a multiple of the alignment {}",
+        fail(Category::Corruption, where_,
+             "tensor '{}' starts at {}, which is not a multiple of the alignment {}; fetch it again",
              printable(info.name), info.offset, step);
       }
       if (__builtin_add_overflow(info.offset, begin, &info.offset)) {
-        fail(Category::Corruption, where_, "tensor '{}' claims an impossible offset", printable(info.name));
+        fail(Category::Corruption, where_, "tensor '{}' claims an impossible offset; fetch it again",
+             printable(info.name));
       }
     }
     check_layout(where_, tensors_, begin, file_.bytes().size());
@@ -264,7 +269,7 @@ class Gguf : public TensorSource {
     if (found == metadata_.end()) return kDefaultAlignment;
     if (!found->is_number_unsigned() || !std::has_single_bit(found->get<std::uint64_t>()) ||
         found->get<std::uint64_t>() > 1 << 20) {
-      fail(Category::Corruption, where_, "general.alignment is not a power of two up to 2^20");
+      fail(Category::Corruption, where_, "general.alignment is not a power of two up to 2^20; fetch it again");
     }
     return found->get<std::uint64_t>();
   }

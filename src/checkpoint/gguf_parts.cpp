@@ -26,6 +26,10 @@ std::uint64_t part_key(const TensorSource& file, const std::string& key, std::in
   return static_cast<std::uint64_t>(value);
 }
 
+std::string part_file_name(const GgufPartName& name, std::uint64_t number) {
+  return fmt::format("{}-{:05}-of-{:05}.gguf", name.stem, number, name.count);
+}
+
 class GgufParts : public TensorSource {
  public:
   GgufParts(const std::filesystem::path& any, std::uint64_t count) : where_(any.string()) {
@@ -36,12 +40,11 @@ class GgufParts : public TensorSource {
            "on",
            count, count);
     }
-    for (std::uint64_t number = 1; number <= count; ++number) {
-      const std::string name = fmt::format("{}-{:05}-of-{:05}.gguf", named->stem, number, count);
-      files_.push_back(any.parent_path() / name);
-      if (!std::filesystem::exists(files_.back()))
+    files_ = gguf_part_files(any);
+    for (const std::filesystem::path& file : files_) {
+      if (!std::filesystem::exists(file))
         fail(Category::NotFound, where_, "is part {} of {}, and '{}' is not beside it; fetch it too", named->number,
-             count, name);
+             count, file.filename().string());
     }
     for (std::uint64_t number = 1; number <= count; ++number) add_part(number, count);
     check_tensor_count();
@@ -110,6 +113,20 @@ std::optional<GgufPartName> gguf_part_name(const std::filesystem::path& path) {
   std::smatch found;
   if (!std::regex_match(name, found, pattern)) return std::nullopt;
   return GgufPartName{found[1].str(), std::stoull(found[2].str()), std::stoull(found[3].str())};
+}
+
+std::filesystem::path gguf_first_part(const std::filesystem::path& path) {
+  const auto named = gguf_part_name(path);
+  return named ? path.parent_path() / part_file_name(*named, 1) : path;
+}
+
+std::vector<std::filesystem::path> gguf_part_files(const std::filesystem::path& path) {
+  const auto named = gguf_part_name(path);
+  if (!named) return {path};
+  std::vector<std::filesystem::path> files;
+  for (std::uint64_t number = 1; number <= named->count; ++number)
+    files.push_back(path.parent_path() / part_file_name(*named, number));
+  return files;
 }
 
 std::uint64_t gguf_part_count(const TensorSource& file) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/source.h"
 
@@ -22,6 +23,10 @@ struct GgufPartName {
 };
 /// Empty for another name.
 std::optional<GgufPartName> gguf_part_name(const std::filesystem::path& path);
+
+/// By its name alone, the first file of the model of this one, and all files; `path` itself where it names no part.
+std::filesystem::path gguf_first_part(const std::filesystem::path& path);
+std::vector<std::filesystem::path> gguf_part_files(const std::filesystem::path& path);
 
 /// How many files the model of this one has: its split.count, 1 where there is none. Throws Corruption for a value that
 /// is none.

@@ -38,7 +38,7 @@ GgufValue type_of(const json& value, const std::string& where, const std::string
   if (value.is_string()) return GgufValue::String;
   if (value.is_number_integer()) return integer_type(value);
   if (value.is_number_float()) return GgufValue::F32;
-  if (value.is_array()) return GgufValue::Array;
+  if (value.is_array() || value.is_binary()) return GgufValue::Array;
   fail(Category::InvalidArgument, where, "metadata '{}' holds a value GGUF cannot: {}", printable(key),
        value.type_name());
 }
@@ -81,6 +81,13 @@ void put_value(std::string& out, const json& value, GgufValue type, const std::s
       return;
     default:
       break;
+  }
+  if (value.is_binary()) {
+    const auto& bytes = value.get_binary();
+    put(out, static_cast<std::uint32_t>(GgufValue::U8));
+    put<std::uint64_t>(out, bytes.size());
+    out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return;
   }
   const GgufValue inner = element_type(value, where, key);
   put(out, static_cast<std::uint32_t>(inner));

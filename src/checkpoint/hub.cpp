@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/user_cache.h"
+#include "checkpoint/gguf_parts.h"
 #include "checkpoint/hub_repository.h"
 
 namespace graft {
@@ -54,9 +55,41 @@ std::vector<RemoteFile> needed(const std::vector<RemoteFile>& all) {
   return chosen;
 }
 
+// What the parts of one model have in common; empty for a file that is a whole.
+std::string model_of_part(const std::string& name) {
+  return gguf_part_name(name) ? gguf_first_part(name).string() : "";
+}
+
+// A part is of no use alone: one brings the others along.
+std::vector<RemoteFile> with_other_parts(const std::vector<RemoteFile>& chosen, const std::vector<RemoteFile>& all) {
+  std::set<std::string> names, models;
+  for (const RemoteFile& file : chosen) {
+    names.insert(file.name);
+    if (const std::string model = model_of_part(file.name); !model.empty()) models.insert(model);
+  }
+  std::vector<RemoteFile> whole;
+  for (const RemoteFile& file : all) {
+    if (names.contains(file.name) || models.contains(model_of_part(file.name))) whole.push_back(file);
+  }
+  return whole;
+}
+
+// Which of the blocks that there are nobody but the user knows.
+void refuse_unchosen_gguf(const std::string& repository, const std::vector<RemoteFile>& all) {
+  const auto gguf = [](const RemoteFile& file) { return file.name.ends_with(".gguf"); };
+  const auto weights = [](const RemoteFile& file) {
+    return file.name.ends_with(".safetensors") || file.name.ends_with(".bin");
+  };
+  const auto found = std::find_if(all.begin(), all.end(), gguf);
+  if (found == all.end() || std::any_of(all.begin(), all.end(), weights)) return;
+  fail(Category::NotFound, repository, "has its weights as GGUF files; name the one you want: --file '{}'",
+       found->name);
+}
+
 std::vector<RemoteFile> wanted_of_model(const HubRepository& hub, const std::vector<RemoteFile>& all,
                                         const HubOptions& options) {
-  if (!options.files.empty()) return hub.matching(all);
+  if (!options.files.empty()) return with_other_parts(hub.matching(all), all);
+  refuse_unchosen_gguf(hub.name(), all);
   std::vector<RemoteFile> files = needed(all);
   if (files.empty()) {
     fail(Category::NotFound, hub.name(),
@@ -64,6 +97,25 @@ std::vector<RemoteFile> wanted_of_model(const HubRepository& hub, const std::vec
          "is a data set");
   }
   return files;
+}
+
+// All that was asked for, or its one model.
+fs::path place_of(const HubRepository& hub, const std::vector<std::string>& names) {
+  const std::string model = model_of_part(names.front());
+  const bool one = names.size() == 1 ||
+                   (!model.empty() && std::all_of(names.begin(), names.end(),
+                                                  [&](const auto& name) { return model_of_part(name) == model; }));
+  if (!one) return hub.snapshot();
+  return hub.snapshot() / (model.empty() ? names.front() : model);
+}
+
+void refuse_missing_parts(const fs::path& place, const std::string& repository, bool offline) {
+  for (const fs::path& part : gguf_part_files(place)) {
+    if (fs::exists(part)) continue;
+    fail(Category::NotFound, repository, "'{}' is a part of the model and is not in the {}", part.filename().string(),
+         offline ? "cache; leave --offline and HF_HUB_OFFLINE out once while there is a network"
+                 : "repository; choose another file there");
+  }
 }
 
 }  // namespace
@@ -103,7 +155,10 @@ fs::path pull(const std::string& repository, const HubOptions& options) {
     hub.fetch(files);
     hub.keep_reference();
   }
-  return !options.files.empty() && names.size() == 1 ? hub.snapshot() / names.front() : hub.snapshot();
+  if (options.files.empty()) return hub.snapshot();
+  const fs::path place = place_of(hub, names);
+  refuse_missing_parts(place, repository, options.offline);
+  return place;
 }
 
 }  // namespace graft

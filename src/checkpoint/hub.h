@@ -27,7 +27,8 @@ struct HubOptions {
 HubOptions hub_options_from_environment();
 
 /// Brings `repository` ("org/name") into the cache and returns its snapshot folder, or the path of the file where
-/// options.files gives just one. Takes the configuration, the tokenizer's files and the weights (safetensors where
+/// options.files gives just one. Of a model in several GGUF files one brings the others along, and the first of them is
+/// the path. Takes the configuration, the tokenizer's files and the weights (safetensors where
 /// there are any, else PyTorch's). Files that are already there are not fetched again; an interrupted download goes on
 /// where it stopped, and one that another process is at is waited for. Every weight file is checked against the SHA-256
 /// the hub promises. Throws InvalidArgument (malformed name, no permission), NotFound (repository, revision, file, or

@@ -5,12 +5,14 @@
 #include <atomic>
 #include <filesystem>
 #include <future>
+#include <map>
 #include <mutex>
 #include <thread>
 
 #include "base/hash.h"
 #include "base/progress.h"
 #include "checkpoint/fixture_test.h"
+#include "checkpoint/writer.h"
 
 namespace graft {
 namespace {
@@ -28,11 +30,13 @@ class FakeHub {
         const std::lock_guard lock(mutex_);
         token_ = request.get_header_value("Authorization");
       }
-      const std::string listing = R"({"sha":"c0ffee","siblings":[{"rfilename":"config.json","blobId":"abc","size":2},
-        {"rfilename":"pytorch_model.bin","blobId":"def","size":1},{"rfilename":"README.md","blobId":"123","size":1},
-        {"rfilename":")" + weight_name_ +
-                                  R"(","size":)" + std::to_string(weights_.size()) + R"(,"lfs":{"sha256":")" +
-                                  promised_ + R"("}}]})";
+      const std::string other = other_weights_ ? R"({"rfilename":"pytorch_model.bin","blobId":"def","size":1},)" : "";
+      const std::string listing =
+          R"({"sha":"c0ffee","siblings":[{"rfilename":"config.json","blobId":"abc","size":2},)" + other +
+          R"({"rfilename":"README.md","blobId":"123","size":1},
+        {"rfilename":")" +
+          weight_name_ + R"(","size":)" + std::to_string(weights_.size()) + R"(,"lfs":{"sha256":")" + promised_ +
+          R"("}})" + gguf_siblings() + "]}";
       response.set_content(listing, "application/json");
     });
     server_.Get("/api/models/org/private/revision/main", [](const auto&, auto& response) { response.status = 401; });
@@ -41,6 +45,14 @@ class FakeHub {
     server_.Get("/org/model/resolve/c0ffee/model.safetensors", [this](const auto&, auto& response) {
       response.set_header("X-Linked-Etag", "\"" + promised_ + "\"");
       response.set_redirect("http://localhost:" + std::to_string(port_) + "/cdn?signature=a%2Bb");
+    });
+    server_.Get(R"(/org/model/resolve/c0ffee/(.+\.gguf))", [this](const httplib::Request& request, auto& response) {
+      const auto found = gguf_.find(request.matches[1].str());
+      if (found == gguf_.end()) {
+        response.status = 404;
+      } else {
+        response.set_content(found->second, "application/octet-stream");
+      }
     });
     server_.Get("/cdn", [this](const httplib::Request& request, httplib::Response& response) {
       ++requests_;
@@ -80,6 +92,8 @@ class FakeHub {
   std::string weights_;
   std::string promised_;
   std::string weight_name_ = "model.safetensors";
+  bool other_weights_ = true;                // PyTorch's beside them
+  std::map<std::string, std::string> gguf_;  // further files by name; to be set before anything is asked for
   std::string token_;
   std::string ranges_;
   std::atomic<int> requests_ = 0;
@@ -87,6 +101,13 @@ class FakeHub {
   std::atomic<bool> leaked_ = false;
 
  private:
+  std::string gguf_siblings() const {
+    std::string siblings;
+    for (const auto& [name, content] : gguf_)
+      siblings += R"(,{"rfilename":")" + name + R"(","blobId":")" + sha256(content).substr(0, 40) + R"("})";
+    return siblings;
+  }
+
   httplib::Server server_;
   std::mutex mutex_;  // of token_ and ranges_
   int port_ = 0;
@@ -167,6 +188,67 @@ TEST(Hub, FetchesOnlyTheFilesThatMatch) {
   options.files = {"*.safetensors", "config.jso?"};
   EXPECT_EQ(pull("org/model", options), file.parent_path());
   EXPECT_EQ(hub.requests_, 1);
+}
+
+// A model of three files, with a tensor in each.
+std::map<std::string, std::string> parts_of_model(const Folder& folder, const std::string& stem) {
+  std::map<std::string, std::string> files;
+  for (unsigned number = 0; number < 3; ++number) {
+    const std::string name = fmt::format("{}-{:05}-of-00003.gguf", stem, number + 1);
+    const nlohmann::json keys = {{"split.no", number}, {"split.count", 3u}, {"general.name", stem}};
+    const auto writer = write_gguf(folder.path() / "made.gguf", {{fmt::format("t{}", number), DType::F32, {4}}}, keys);
+    writer->write(std::vector<std::byte>(16));
+    writer->finish();
+    files[name] = read_file(folder.path() / "made.gguf");
+    std::filesystem::remove(folder.path() / "made.gguf");
+  }
+  return files;
+}
+
+TEST(Hub, OnePartOfAModelBringsTheOthersAlong) {
+  const Folder folder;
+  FakeHub hub("w");
+  hub.gguf_ = parts_of_model(folder, "q8/tiny");
+  hub.gguf_.merge(parts_of_model(folder, "q4/tiny"));
+  HubOptions options = hub.options(folder.path());
+  options.files = {"q8/tiny-00002-of-00003.gguf"};
+  const auto snapshot = folder.path() / "models--org--model/snapshots/c0ffee";
+  const auto first = snapshot / "q8/tiny-00001-of-00003.gguf";
+  EXPECT_EQ(pull("org/model", options), first);
+  EXPECT_FALSE(std::filesystem::exists(snapshot / "q4"));
+  const auto model = open_checkpoint(first);
+  EXPECT_EQ(model->tensors().size(), 3u);
+  EXPECT_EQ(model->metadata().at("general.name"), "q8/tiny");
+  options.files = {"q8/*"};
+  EXPECT_EQ(pull("org/model", options), first);
+  options.files = {"*-00001-of-00003.gguf"};
+  EXPECT_EQ(pull("org/model", options), snapshot) << "two models";
+  EXPECT_EQ(open_checkpoint(snapshot / "q4")->tensors().size(), 3u);
+}
+
+TEST(Hub, APartThatIsNowhereIsNamed) {
+  const Folder folder;
+  FakeHub hub("w");
+  hub.gguf_ = parts_of_model(folder, "tiny");
+  HubOptions options = hub.options(folder.path());
+  options.files = {"tiny-00001*"};
+  const auto first = pull("org/model", options);
+  std::filesystem::remove(first.parent_path() / "tiny-00003-of-00003.gguf");
+  options.offline = true;
+  expect_error(Category::NotFound, "'tiny-00003-of-00003.gguf' is a part of the model and is not in the cache",
+               [&] { pull("org/model", options); });
+  options.offline = false;
+  hub.gguf_.erase("tiny-00003-of-00003.gguf");
+  expect_error(Category::NotFound, "'tiny-00003-of-00003.gguf' is a part of the model and is not in the repository",
+               [&] { pull("org/model", options); });
+}
+
+TEST(Hub, WhoAsksForNoneOfTheGgufFilesIsTold) {
+  const Folder folder;
+  FakeHub hub("w");
+  hub.weight_name_ = "tiny.Q4_0.gguf";
+  hub.other_weights_ = false;
+  expect_error(Category::NotFound, "--file 'tiny.Q4_0.gguf'", [&] { pull("org/model", hub.options(folder.path())); });
 }
 
 TEST(Hub, AnswersFromTheCacheOffline) {

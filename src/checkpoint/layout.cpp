@@ -34,7 +34,7 @@ void check_layout(const std::string& where, const std::vector<TensorInfo>& tenso
   std::vector<const TensorInfo*> order;
   for (const TensorInfo& info : tensors) {
     if (!names.insert(info.name).second)
-      fail(Category::Corruption, where, "tensor '{}' is there twice", printable(info.name));
+      fail(Category::Corruption, where, "tensor '{}' is there twice; fetch it again", printable(info.name));
     if (info.offset < begin || info.offset > file_size || info.bytes > file_size - info.offset) {
       fail(Category::Corruption, where,
            "tensor '{}' claims {} at byte {}, but the file has {} bytes: it is truncated or its header is wrong; fetch "
@@ -46,7 +46,7 @@ void check_layout(const std::string& where, const std::vector<TensorInfo>& tenso
   std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->offset < b->offset; });
   for (std::size_t i = 1; i < order.size(); ++i) {
     if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset) {
-      fail(Category::Corruption, where, "tensors '{}' and '{}' overlap", printable(order[i - 1]->name),
+      fail(Category::Corruption, where, "tensors '{}' and '{}' overlap; fetch it again", printable(order[i - 1]->name),
            printable(order[i]->name));
     }
   }

@@ -33,6 +33,7 @@ std::unique_ptr<TensorSource> open_file(const fs::path& path) {
   if (head.starts_with("PK") || head.starts_with("\x80\x02\x8a\x0a")) return open_torch_zip(path);
   // A safetensors header opens with '{' behind its eight length bytes.
   if (extension == ".safetensors" || (head.size() > 8 && head[8] == '{')) return open_safetensors(path);
+  if (is_bare_pickle(head)) return open_torch_zip(path);  // which says what it is
   // Damaged beyond its first bytes: let the reader of its name say how.
   if (extension == ".gguf") return open_gguf(path);
   if (extension == ".bin" || extension == ".pt" || extension == ".pth") return open_torch_zip(path);

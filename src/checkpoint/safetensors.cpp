@@ -25,12 +25,12 @@ class HeaderGuard {
   explicit HeaderGuard(const std::string& where) : where_(where) {}
 
   bool operator()(int depth, json::parse_event_t event, json& parsed) {
-    if (depth > 3) fail(Category::Corruption, where_, "safetensors header is nested too deeply");
+    if (depth > 3) fail(Category::Corruption, where_, "safetensors header is nested too deeply; fetch it again");
     if (event == json::parse_event_t::object_start && depth == 1) fields_.clear();
     if (event == json::parse_event_t::key) {
       auto& seen = depth == 1 ? names_ : fields_;
       if (!seen.insert(parsed.get<std::string>()).second) {
-        fail(Category::Corruption, where_, "safetensors header has the key '{}' twice",
+        fail(Category::Corruption, where_, "safetensors header has the key '{}' twice; fetch it again",
              printable(parsed.get<std::string>()));
       }
     }
@@ -75,7 +75,7 @@ class Safetensors : public TensorSource {
     static_assert(std::endian::native == std::endian::little);
     const auto all = file_.bytes();
     if (all.size() < kLengthBytes)
-      fail(Category::Corruption, where_, "has {} bytes, too few for a safetensors file", all.size());
+      fail(Category::Corruption, where_, "has {} bytes, too few for a safetensors file; fetch it again", all.size());
     std::uint64_t length = 0;
     std::memcpy(&length, all.data(), sizeof length);
     if (length > kLongestHeader) {
@@ -89,32 +89,35 @@ class Safetensors : public TensorSource {
     data_begin_ = kLengthBytes + length;
     try {
       const json header = json::parse(file_.text().substr(kLengthBytes, length), HeaderGuard(where_));
-      if (!header.is_object()) fail(Category::Corruption, where_, "safetensors header is not a JSON object");
+      if (!header.is_object())
+        fail(Category::Corruption, where_, "safetensors header is not a JSON object; fetch it again");
       return header;
     } catch (const json::exception& error) {
-      fail(Category::Corruption, where_, "safetensors header is not valid JSON: {}", printable(error.what()));
+      fail(Category::Corruption, where_, "safetensors header is not valid JSON; fetch it again ({})",
+           printable(error.what()));
     }
   }
 
   void read_metadata(const json& value) {
-    if (!value.is_object()) fail(Category::Corruption, where_, "__metadata__ is not an object");
+    if (!value.is_object()) fail(Category::Corruption, where_, "__metadata__ is not an object; fetch or save it again");
     for (const auto& [key, text] : value.items()) {
       if (!text.is_string())
-        fail(Category::Corruption, where_, "__metadata__ field '{}' is not a string", printable(key));
+        fail(Category::Corruption, where_, "__metadata__ field '{}' is not a string; fetch or save it again",
+             printable(key));
     }
     metadata_ = value;
   }
 
   const json& field(const std::string& tensor, const json& entry, const char* key) const {
     if (!entry.is_object() || !entry.contains(key)) {
-      fail(Category::Corruption, where_, "tensor '{}' has no '{}'", printable(tensor), key);
+      fail(Category::Corruption, where_, "tensor '{}' has no '{}'; fetch it again", printable(tensor), key);
     }
     return entry[key];
   }
 
   std::uint64_t natural(const std::string& tensor, const char* key, const json& value) const {
     if (value.is_number_unsigned() && value.get<std::uint64_t>() < 1ULL << 62) return value.get<std::uint64_t>();
-    fail(Category::Corruption, where_, "tensor '{}': '{}' holds {}, a whole number from 0 was expected",
+    fail(Category::Corruption, where_, "tensor '{}': '{}' holds {}, a whole number from 0 was expected; fetch it again",
          printable(tensor), key, printable(value.dump(-1, ' ', true, json::error_handler_t::replace)));
   }
 
@@ -122,19 +125,22 @@ class Safetensors : public TensorSource {
     TensorInfo info;
     info.name = key;
     const json& dtype = field(key, entry, "dtype");
-    if (!dtype.is_string()) fail(Category::Corruption, where_, "tensor '{}': 'dtype' is not a string", printable(key));
+    if (!dtype.is_string())
+      fail(Category::Corruption, where_, "tensor '{}': 'dtype' is not a string; fetch it again", printable(key));
     info.dtype = safetensors_dtype(where_, key, dtype.get<std::string>());
     const json& shape = field(key, entry, "shape");
-    if (!shape.is_array()) fail(Category::Corruption, where_, "tensor '{}': 'shape' is not a list", printable(key));
+    if (!shape.is_array())
+      fail(Category::Corruption, where_, "tensor '{}': 'shape' is not a list; fetch it again", printable(key));
     for (const json& size : shape) info.shape.push_back(static_cast<std::int64_t>(natural(key, "shape", size)));
     const json& offsets = field(key, entry, "data_offsets");
     if (!offsets.is_array() || offsets.size() != 2) {
-      fail(Category::Corruption, where_, "tensor '{}': 'data_offsets' is not a pair", printable(key));
+      fail(Category::Corruption, where_, "tensor '{}': 'data_offsets' is not a pair; fetch it again", printable(key));
     }
     const std::uint64_t from = natural(key, "data_offsets", offsets[0]), to = natural(key, "data_offsets", offsets[1]);
     info.bytes = checked_bytes(where_, key, info.dtype, info.shape);
     if (to < from || to - from != info.bytes) {
-      fail(Category::Corruption, where_, "tensor '{}': data_offsets [{}, {}] do not fit {} [{}], which needs {} bytes",
+      fail(Category::Corruption, where_,
+           "tensor '{}': data_offsets [{}, {}] do not fit {} [{}], which needs {} bytes; fetch it again",
            printable(key), from, to, name(info.dtype), fmt::join(info.shape, ", "), info.bytes);
     }
     info.offset = data_begin_ + from;
@@ -147,12 +153,13 @@ class Safetensors : public TensorSource {
     for (const TensorInfo& info : tensors_) {
       if (info.bytes == 0) continue;
       if (info.offset != end)
-        fail(Category::Corruption, where_, "{} bytes before tensor '{}' belong to none", info.offset - end,
-             printable(info.name));
+        fail(Category::Corruption, where_, "{} bytes before tensor '{}' belong to none; fetch it again",
+             info.offset - end, printable(info.name));
       end += info.bytes;
     }
     if (end != file_.bytes().size()) {
-      fail(Category::Corruption, where_, "{} bytes behind the last tensor belong to none", file_.bytes().size() - end);
+      fail(Category::Corruption, where_, "{} bytes behind the last tensor belong to none; fetch it again",
+           file_.bytes().size() - end);
     }
   }
 
@@ -171,7 +178,8 @@ DType safetensors_dtype(const std::string& where, const std::string& tensor, con
                       DType::I32, DType::I16, DType::I8, DType::U64, DType::U32, DType::U16, DType::U8, DType::Bool}) {
     if (text == name(dtype)) return dtype;
   }
-  fail(Category::Unsupported, where, "tensor '{}' has the dtype '{}', which graft does not read", printable(tensor),
+  fail(Category::Unsupported, where,
+       "tensor '{}' has the dtype '{}', which graft does not read; save it as F32, F16 or BF16", printable(tensor),
        printable(text));
 }
 

@@ -41,6 +41,14 @@ TEST(Safetensors, ReadsWhatTheReferenceWrote) {
   EXPECT_EQ(source->find("c"), nullptr);
 }
 
+// A header of 640 bytes: its length begins as a pickle does.
+TEST(Safetensors, IsNoPickleWhateverItsLength) {
+  const Folder folder;
+  std::string header = R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})";
+  header.resize(640, ' ');
+  EXPECT_EQ(open_checkpoint(folder.file("m.bin", with_header(header, "x")))->format(), "safetensors");
+}
+
 TEST(Safetensors, NamesTheNearestTensor) {
   const Folder folder;
   const auto path = folder.file("m.safetensors",
@@ -59,13 +67,14 @@ TEST(Safetensors, RefusesBadHeaders) {
        Category::Corruption, "too large"},
       {"overlap",
        R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}})",
-       "123456", Category::Corruption, "'a' and 'b' overlap"},
+       "123456", Category::Corruption, "'a' and 'b' overlap; fetch it again"},
       {"twice",
        R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})",
-       "12", Category::Corruption, "'a' twice"},
+       "12", Category::Corruption, "'a' twice; fetch it again"},
       {"field twice", R"({"a":{"dtype":"U8","dtype":"I8","shape":[2],"data_offsets":[0,2]}})", "12",
        Category::Corruption, "'dtype' twice"},
-      {"gap", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", "12", Category::Corruption, "belong to none"},
+      {"gap", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", "12", Category::Corruption,
+       "belong to none; fetch it again"},
       {"tail", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "12", Category::Corruption,
        "belong to none"},
       {"size", R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,2]}})", "12", Category::Corruption,

@@ -57,7 +57,7 @@ class Sharded : public TensorSource {
     }
     if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object() ||
         index["weight_map"].empty()) {
-      fail(Category::Corruption, where_, "has no 'weight_map' that names the shards");
+      fail(Category::Corruption, where_, "has no 'weight_map' that names the shards; fetch it again");
     }
     std::map<std::string, std::string> places;
     for (const auto& [tensor, file] : index["weight_map"].items()) {
@@ -85,8 +85,8 @@ class Sharded : public TensorSource {
       info.file = files_.size() - 1;
       const auto [other, added] = shard_of_.emplace(info.name, info.file);
       if (!added) {
-        fail(Category::Corruption, where_, "tensor '{}' is in both '{}' and '{}'", printable(info.name),
-             files_[other->second].filename().string(), path.filename().string());
+        fail(Category::Corruption, where_, "tensor '{}' is in both '{}' and '{}'; fetch the index and its shards again",
+             printable(info.name), files_[other->second].filename().string(), path.filename().string());
       }
       tensors_.push_back(std::move(info));
     }
@@ -97,8 +97,9 @@ class Sharded : public TensorSource {
     for (const auto& [tensor, file] : places) {
       const auto found = shard_of_.find(tensor);
       if (found == shard_of_.end() || files_[found->second].filename() != file) {
-        fail(Category::Corruption, where_, "tensor '{}' is not in '{}'; index and shards do not belong together",
-             printable(tensor), file);
+        fail(Category::Corruption, where_,
+             "tensor '{}' is not in '{}'; index and shards do not belong together; fetch both again", printable(tensor),
+             file);
       }
     }
   }

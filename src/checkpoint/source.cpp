@@ -74,7 +74,7 @@ const TensorInfo& TensorSource::at(std::string_view name) const {
   for (const TensorInfo& info : tensors()) known.push_back(info.name);
   const std::string where = files().empty() ? "checkpoint" : files().front().string();
   const std::string near = nearest(name, known);
-  fail(Category::NotFound, where, "holds no tensor '{}'{}", name,
+  fail(Category::NotFound, where, "holds no tensor '{}'{}; fetch the model again, or give its own config.json", name,
        near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near));
 }
 

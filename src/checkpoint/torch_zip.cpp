@@ -82,6 +82,12 @@ class TorchZip : public TensorSource {
       fail(Category::Unsupported, where_,
            "was written by PyTorch before 1.6; load and save it again with a current version");
     }
+    if (is_bare_pickle(text)) {
+      fail(Category::Unsupported, where_,
+           "is a bare pickle, not a zip file of torch.save's, and reading one runs what it says; where you trust it, "
+           "load "
+           "it and save its tensors as safetensors");
+    }
   }
 
   const ZipEntry& find_pickle() {
@@ -215,6 +221,11 @@ class TorchZip : public TensorSource {
 };
 
 }  // namespace
+
+bool is_bare_pickle(std::string_view bytes) {
+  constexpr unsigned char kProtocol = 0x80;  // an opcode that only a stream begins with, and only from protocol 2 on
+  return bytes.size() > 2 && static_cast<unsigned char>(bytes[0]) == kProtocol && bytes[1] >= 2 && bytes[1] <= 5;
+}
 
 std::unique_ptr<TensorSource> open_torch_zip(const std::filesystem::path& path) {
   return std::make_unique<TorchZip>(path);

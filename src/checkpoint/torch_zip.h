@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 
 #include "checkpoint/source.h"
 
@@ -13,5 +14,9 @@ namespace graft {
 /// asked for. The checksum of a storage is verified the first time its bytes are asked for. Throws NotFound, Io,
 /// Corruption, Unsupported (the old format without zip, compressed archives, pickles that name anything but tensors).
 std::unique_ptr<TensorSource> open_torch_zip(const std::filesystem::path& path);
+
+/// True where a file begins as a pickle of protocol 2 to 5 does that is in no zip (`pickle.dump`, torch.save before
+/// 1.6). The length of a safetensors header may begin so too: ask behind that.
+bool is_bare_pickle(std::string_view bytes);
 
 }  // namespace graft

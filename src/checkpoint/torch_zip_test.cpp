@@ -122,6 +122,8 @@ TEST(TorchZip, NamesWhatElseAZipMayBe) {
                                 "\x80\x02\x8a\x0al\xfc\x9c"
                                 "F\xf9 j\xa8P\x19."));
   });
+  for (const char* name : {"p.bin", "p.pt", "p.pkl"})
+    expect_error(Category::Unsupported, "is a bare pickle", [&] { open_checkpoint(folder.file(name, "\x80\x04}.")); });
   const std::string empty = std::string("PK\x05\x06", 4) + std::string(18, '\0');
   expect_error(Category::Corruption, "without data.pkl", [&] { open_checkpoint(folder.file("e.pt", empty)); });
 }

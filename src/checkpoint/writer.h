@@ -63,7 +63,8 @@ std::unique_ptr<CheckpointWriter> write_safetensors_folder(const std::filesystem
 
 /// One GGUF file, version 3, alignment 32. `metadata` maps keys to booleans, integers, numbers, strings and arrays of
 /// one of these: integers become UINT32 where they fit (else INT32, UINT64, INT64), numbers FLOAT32, array elements the
-/// widest type needed. Throws Unsupported for dtypes GGUF lacks, InvalidArgument for a metadata value it cannot hold.
+/// widest type needed; JSON's binary values become arrays of UINT8. Throws Unsupported for dtypes GGUF lacks,
+/// InvalidArgument for a metadata value it cannot hold.
 std::unique_ptr<CheckpointWriter> write_gguf(const std::filesystem::path& path, const std::vector<TensorPlan>& plan,
                                              const nlohmann::json& metadata);
 /// The same with the metadata and the alignment of another file, byte for byte (gguf.h), and behind it `more`, whose

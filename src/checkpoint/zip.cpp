@@ -71,13 +71,14 @@ class Zip {
       directory_ = number<std::uint64_t>(end64 + 48);
     }
     if (directory_ > size || count_ > (size - directory_) / kDirectorySize) {
-      fail(Category::Corruption, where_, "zip directory claims {} entries, more than the file can hold", count_);
+      fail(Category::Corruption, where_, "zip directory claims {} entries, more than the file can hold; fetch it again",
+           count_);
     }
   }
 
   ZipEntry read_entry(std::uint64_t& at) {
     if (number<std::uint32_t>(at) != kDirectorySignature)
-      fail(Category::Corruption, where_, "zip directory is damaged at byte {}", at);
+      fail(Category::Corruption, where_, "zip directory is damaged at byte {}; fetch it again", at);
     const auto flags = number<std::uint16_t>(at + 8), method = number<std::uint16_t>(at + 10);
     const std::uint64_t name_size = number<std::uint16_t>(at + 28), extra_size = number<std::uint16_t>(at + 30),
                         comment_size = number<std::uint16_t>(at + 32);
@@ -118,12 +119,13 @@ class Zip {
 
   void place(ZipEntry& entry, std::uint64_t local) const {
     if (local > bytes_.size() || number<std::uint32_t>(local) != kLocalSignature) {
-      fail(Category::Corruption, where_, "entry '{}' is not where the zip directory says", printable(entry.name));
+      fail(Category::Corruption, where_, "entry '{}' is not where the zip directory says; fetch it again",
+           printable(entry.name));
     }
     entry.offset = local + kLocalSize + number<std::uint16_t>(local + 26) + number<std::uint16_t>(local + 28);
     if (entry.offset > bytes_.size() || entry.bytes > bytes_.size() - entry.offset) {
-      fail(Category::Corruption, where_, "entry '{}' claims {} bytes at {}, but the file has {}", printable(entry.name),
-           entry.bytes, entry.offset, bytes_.size());
+      fail(Category::Corruption, where_, "entry '{}' claims {} bytes at {}, but the file has {}; fetch it again",
+           printable(entry.name), entry.bytes, entry.offset, bytes_.size());
     }
   }
 
@@ -132,14 +134,14 @@ class Zip {
     std::vector<const ZipEntry*> order;
     for (const ZipEntry& entry : all) {
       if (!names.insert(entry.name).second)
-        fail(Category::Corruption, where_, "entry '{}' is there twice", printable(entry.name));
+        fail(Category::Corruption, where_, "entry '{}' is there twice; fetch it again", printable(entry.name));
       if (entry.bytes > 0) order.push_back(&entry);
     }
     std::sort(order.begin(), order.end(), [](auto* a, auto* b) { return a->offset < b->offset; });
     for (std::size_t i = 1; i < order.size(); ++i) {
       if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset) {
-        fail(Category::Corruption, where_, "entries '{}' and '{}' overlap", printable(order[i - 1]->name),
-             printable(order[i]->name));
+        fail(Category::Corruption, where_, "entries '{}' and '{}' overlap; fetch it again",
+             printable(order[i - 1]->name), printable(order[i]->name));
       }
     }
   }

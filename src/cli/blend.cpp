@@ -257,6 +257,7 @@ void declare(CLI::App& app) {
                  "packed, q8_0 or q4_0 for adapters whose runs kept their base so (model.weights)")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
+  add_device_option(app);
   app.add_option("--probes", a.probes, "random texts on which what was written is held to the sum; 0: none")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

@@ -53,7 +53,8 @@ void declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--first-seed", a.first_seed, "the first of them")->check(count_from(0))->capture_default_str();
   app.add_option("--shots", a.sizes,
-                 "training examples per class, 0: all rows; several, 4,8,16,32, make a learning curve (default: the "
+                 "training examples per class, 0: all rows, of one pool but data.held_out_share; several, 4,8,16,32, "
+                 "make a learning curve (default: the "
                  "comparison's, else the recipe's)")
       ->delimiter(',')
       ->check(count_from(0));

@@ -69,7 +69,7 @@ void convert_adapter() {
     fail(Category::InvalidArgument, "dtype", "is for a whole model; an adapter is written as it is, leave --dtype out");
   refuse_output();
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
-  const auto model = load_model(arguments.model, {dtype, compute_device()});
+  const auto model = load_model(arguments.model, {dtype, at::kCPU});  // nothing is computed with it
   const LoadedAdapter loaded = load_adapter(arguments.adapter, *model);
   if (wants_gguf()) {
     write_gguf_file(loaded, *model);
@@ -129,6 +129,7 @@ namespace cli {
 extern const Verb convert;
 const Verb convert{"convert", "write a model as a GGUF file or a folder, an adapter as a PEFT folder or a GGUF file",
                    "  graft convert --model SmolLM2-135M --dtype q8_0 --output SmolLM2.Q8_0.gguf\n"
+                   "  graft convert --model gemma-2-2b-it --output gemma-2-2b-it.gguf   (any family but BART's)\n"
                    "  graft convert --model SmolLM2.Q8_0.gguf --dtype float16 --output SmolLM2-float16\n"
                    "  graft convert --model big-00001-of-00003.gguf --output big.gguf   (one file of several)\n"
                    "  graft convert --model t0-3b --adapter t03b_ia3_finish.pt --output t-few\n"

@@ -47,16 +47,9 @@ state. Activations are left out, and the copies of parameters that fish and said
 The demonstrations' tokens are those of --model's tokenizer, for --icl-model too.
 )";
 
-// CLI::Range lets NaN through.
-std::string refuse_not_positive(const std::string& text) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  return *end == '\0' && value > 0 && value <= 1e15 ? "" : fmt::format("'{}' is no number above 0, at most 1e15", text);
-}
-
 void declare(CLI::App& app) {
   Arguments& a = arguments;
-  const CLI::Validator positive(refuse_not_positive, "above 0", "positive");
+  const CLI::Validator positive = positive_number();
   const CLI::Range count = count_from(1);
   app.add_option("--model", a.model, "config.json, model folder or .gguf file; weights are not read");
   app.add_option("--parameters", a.parameters, "parameters by hand for the paper's rule, e.g. 11e9")->check(positive);

@@ -103,15 +103,16 @@ void declare(CLI::App& app) {
       "--metric", a.metrics,
       "beside accuracy: balanced_accuracy, macro_f1, positive_f1, group_exact_match, answer_f1, answer_exact_match, "
       "choice_entropy, true_probability, as far as the task tells what they need; of texts to write bleu, rougeL, "
-      "exact_match, squad_f1 … "
-      "(docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the task's); without "
-      "one of the former nothing is written; of running text the latter and bits_per_byte");
-  app.add_option("--scorer", a.scorer,
-                 "a command that judges the texts: it reads a JSON line each on standard input and answers with one, "
-                 "{\"score\": NUMBER} or several named numbers, whose means are columns (docs/eval.md)");
+      "exact_match, squad_f1 … (docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the "
+      "task's); without one of the former nothing is written; of running text the latter and bits_per_byte");
+  auto* scorer = app.add_option(
+      "--scorer", a.scorer,
+      "a command that judges the texts: it reads a JSON line each on standard input and answers with one, "
+      "{\"score\": NUMBER} or several named numbers, whose means are columns (docs/eval.md)");
   app.add_option("--scorer-seconds", a.scorer_seconds,
                  "seconds in which it may neither read nor answer before it is ended")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
+      ->needs(scorer)
       ->capture_default_str();
   app.add_option("--slice", a.slices,
                  "a field of the rows: accuracy (and the first metric of texts) for each of its values, in the report "
@@ -134,18 +135,6 @@ void declare(CLI::App& app) {
   app.add_option("--output-format", a.output_format,
                  "lm-eval: the files of lm-evaluation-harness too, in the folder's lm-eval/")
       ->check(CLI::IsMember({"lm-eval"}));
-}
-
-// "\n", "\t" and "\\" as they are typed in a shell.
-std::string unescaped(const std::string& text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
-    const bool known = next == 'n' || next == 't' || next == '\\';
-    result += !known ? text[i] : next == 'n' ? '\n' : next == 't' ? '\t' : '\\';
-    i += known;
-  }
-  return result;
 }
 
 EvalSettings settings_of(const Arguments& a) {
@@ -207,6 +196,16 @@ std::set<std::string> task_names(const std::vector<Planned>& plan) {
   return names;
 }
 
+// Nothing is demonstrated where neither the command nor a task asks for any.
+void refuse_idle_demonstrations(const std::vector<Planned>& plan) {
+  if (std::any_of(plan.begin(), plan.end(), [](const Planned& one) { return one.settings.shots.size() > 1; })) return;
+  for (const char* option : {"--demonstrations", "--demonstrations-file", "--balanced", "--orders"}) {
+    if (options->count(option) > 0)
+      fail(Category::InvalidArgument, option,
+           "is about demonstrations, and there are none; give --shots, or leave it out");
+  }
+}
+
 std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
   std::vector<Planned> plan;
   for (const auto& [name, data] : tasks) {
@@ -227,6 +226,7 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
     take_from_task(task, config, planned.settings);
     plan.push_back(planned);
   }
+  refuse_idle_demonstrations(plan);
   if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)
     fail(Category::InvalidArgument, "--demonstrations-file", "is one file for {} tasks; write {{task}} in it",
          plan.size());

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -203,6 +204,26 @@ void drop_idle_speculation(const Model& model, GenerateOptions& options) {
   options.speculation = {};
 }
 
+// What was asked for and would do nothing.
+void refuse_idle_options() {
+  const SamplingOptions& given = arguments.sampling;
+  const SamplingOptions standard{};
+  const std::pair<const char*, bool> filters[] = {{"--top-k", given.top_k != standard.top_k},
+                                                  {"--top-p", given.top_p != standard.top_p},
+                                                  {"--min-p", given.min_p != standard.min_p}};
+  for (const auto& [option, set] : filters) {
+    if (set && given.greedy())
+      fail(Category::InvalidArgument, option,
+           "filters what is drawn, and at temperature 0 nothing is; give --temperature 1 too, or leave it out");
+  }
+  for (const char* option : {"--length-penalty", "--early-stopping"}) {
+    if (arguments.beam.beams == 1 && command->count(option) > 0)
+      fail(Category::InvalidArgument, option, "is of a search with beams; give --beams 4 too, or leave it out");
+  }
+  if (arguments.samples > 1 && given.greedy())
+    fmt::print(stderr, "graft: note: at temperature 0 all samples of a prompt are the same; --temperature 1 draws\n");
+}
+
 bool asks_for_conversation() {
   return arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
 }
@@ -226,7 +247,7 @@ std::unique_ptr<Model> model_beside(const Tokenizer& tokenizer) {
 class Opened {
  public:
   explicit Opened(bool conversation)
-      : tokenizer(open_tokenizer(arguments.model)),
+      : tokenizer((refuse_idle_options(), open_tokenizer(arguments.model))),
         options(options_of(*tokenizer)),
         writers(arguments.adapters, arguments.with_base),
         requests(conversation ? Requests() : read_requests(*tokenizer, writers)),
@@ -389,7 +410,9 @@ void declare(CLI::App& app) {
   app.add_option("--samples", arguments.samples, "texts for each prompt; their seeds count up from --seed")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_option("--seed", arguments.seed, "of the draws")->check(CLI::NonNegativeNumber)->capture_default_str();
+  app.add_option("--seed", arguments.seed, "of the draws")
+      ->check(CLI::Range(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
   app.add_option("--profile", arguments.profile,
                  "a table of what took the time, and in this file a trace that ui.perfetto.dev opens");
   add_writing_options(app, arguments.dtype, arguments.weights);

@@ -74,6 +74,7 @@ void declare(CLI::App& app) {
          "q8_0 or q4_0 for an adapter whose run quantised its base (model.weights): it is merged into those values")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
+  add_device_option(app);
 }
 
 }  // namespace

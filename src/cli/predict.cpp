@@ -175,6 +175,9 @@ void check_output() {
   const std::string suffix = output.extension().string();
   if (suffix != ".csv" && suffix != ".jsonl")
     fail(Category::InvalidArgument, "--output", "'{}' must end in .csv or .jsonl", arguments.output);
+  if (arguments.raft && !arguments.keep.empty())
+    fail(Category::InvalidArgument, "--keep",
+         "stands beside --raft, whose file has the columns ID and Label alone; leave one out");
   if (arguments.raft && suffix != ".csv") fail(Category::InvalidArgument, "--output", "is a .csv file with --raft");
   if (fs::exists(output)) fail(Category::InvalidArgument, arguments.output, "exists already; name a new file");
 }
@@ -196,6 +199,10 @@ Opened open_rows() {
   if (const std::string folder = adapter_folder(); !folder.empty())
     opened.adapter = load_adapter(folder, *opened.base.model, *opened.base.tokenizer);
   Task task = task_for(config, opened.adapter);
+  if (arguments.prompt_template == "all" && task.generates())
+    fail(Category::InvalidArgument, "--template",
+         "all takes the mean of the choices' probabilities, and the task {} writes texts; name one of its templates",
+         task.name);
   opened.rows = read_unlabelled(task, arguments.data);
   for (const auto& notice : garbled_notices(opened.rows)) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   opened.columns = kept_columns(opened.rows, task);

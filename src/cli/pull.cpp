@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "checkpoint/gguf_parts.h"
 #include "checkpoint/hub.h"
 #include "checkpoint/hub_dataset.h"
 #include "cli/core/verb.h"
@@ -36,8 +37,11 @@ HubOptions options() {
 }
 
 std::uintmax_t size_of(const fs::path& place) {
-  if (!fs::is_directory(place)) return fs::file_size(place);
   std::uintmax_t total = 0;
+  if (!fs::is_directory(place)) {
+    for (const fs::path& part : gguf_part_files(place)) total += fs::file_size(part);
+    return total;
+  }
   for (const auto& entry : fs::recursive_directory_iterator(place)) {
     if (entry.is_regular_file()) total += entry.file_size();
   }
@@ -70,10 +74,11 @@ void declare(CLI::App& app) {
   app.add_option("repository", arguments.repository, "organisation/name")->required();
   app.add_flag("--dataset", arguments.dataset, "a data set, not a model");
   app.add_option("--revision", arguments.revision, "branch, tag or commit")->capture_default_str();
-  app.add_option(
-         "--file", arguments.files,
-         "only files that match, e.g. '*.Q4_0.gguf'; may be given several times (default: what a model needs; of a "
-         "data set .jsonl, .json, .csv, .tsv and .txt files, or where there are none its rows as .jsonl)")
+  app.add_option("--file", arguments.files,
+                 "only files that match, e.g. '*.Q4_0.gguf' (of a model in several GGUF files one brings the others "
+                 "along); may "
+                 "be given several times (default: what a model needs; of a "
+                 "data set .jsonl, .json, .csv, .tsv and .txt files, or where there are none its rows as .jsonl)")
       ->allow_extra_args(false);
   app.add_option("--config", arguments.rows.config, "of a data set: the rows of this configuration, as .jsonl");
   app.add_option("--split", arguments.rows.split, "of a data set: the rows of this split, as .jsonl (default: all)");
@@ -89,6 +94,7 @@ extern const Verb pull;
 const Verb pull{"pull", "fetch a model or a data set from a hub; an interrupted download goes on",
                 "  graft pull HuggingFaceTB/SmolLM2-135M-Instruct\n"
                 "  graft pull some/model-GGUF --file '*.Q4_0.gguf'\n"
+                "  graft pull some/large-GGUF --file 'large-Q4_K_M-00001-of-00003.gguf'   (and the other two)\n"
                 "  graft pull org/model --endpoint https://mirror.example --cache ./models\n"
                 "  graft pull --dataset rajpurkar/squad_v2\n"
                 "  graft pull --dataset cais/mmlu --config anatomy --split test\n"

@@ -12,6 +12,7 @@
 #include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "convert/subspace.h"
 #include "nn/compute_dtype.h"
@@ -113,6 +114,7 @@ void declare(CLI::App& app) {
          "blend)")
       ->check(CLI::IsMember({"a", "update"}))
       ->capture_default_str();
+  add_device_option(app);
   app.add_option("--output", a.output, "the page that is written")->capture_default_str();
   app.add_flag("--json", a.json, "also print every number as one JSON object");
 }

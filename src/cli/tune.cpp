@@ -46,7 +46,8 @@ void declare(CLI::App& app) {
   app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
   app.add_option(
          "--shots", a.shots,
-         "training examples per class (in total where the task has no classes); 0, which is the default: all rows")
+         "training examples per class (in total where the task has no classes), the others are held out; 0, which is "
+         "the default: all rows, but for a fifth (at most 200) where the data is one pool (data.held_out_share)")
       ->check(count_from(0));
   app.add_option("--eval-rows", a.eval_rows, "held-out examples (prompts, where texts are written) to score, 0: all")
       ->check(count_from(0));
@@ -57,6 +58,7 @@ void declare(CLI::App& app) {
                  "resident memory that the run may take, e.g. 8GiB (default: what the machine has free). Where keeping "
                  "everything takes more, layers are computed again, then logits, then weights are read from the mapped "
                  "file layer by layer, then evaluations take smaller batches; the results are the same");
+  add_device_option(app);
   app.add_flag(
          "--profile{5}", profile_steps,
          "record 5 steps, or --profile=N: a table of what took the time, and profile.json in the run folder, which "

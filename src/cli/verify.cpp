@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -42,17 +43,28 @@ struct Recorded {
   std::int64_t other_winners = 0;
 };
 
+// Another task than the run's brings its own columns, and columns are a task of their own.
+void take_task(RunConfig& config) {
+  const Arguments& a = arguments;
+  const bool columns = !a.text_column.empty() || !a.label_column.empty();
+  if (a.task.empty() && !columns) return;
+  config.task.name = a.task;
+  if (!a.task.empty() || !a.text_column.empty()) config.data.text_column = a.text_column;
+  if (!a.task.empty() || !a.label_column.empty()) config.data.label_column = a.label_column;
+  config.data.prompt_column.clear();
+  config.data.target_column.clear();
+}
+
 RunConfig resolve() {
   const Arguments& a = arguments;
   RunConfig config = config_of_tuned(a);
   if (!a.data.empty() || !a.task.empty()) config.task.mixture.clear();
   if (!a.data.empty()) config.data.path = a.data;
-  if (!a.task.empty()) config.task.name = a.task;
-  if (!a.text_column.empty()) config.data.text_column = a.text_column;
-  if (!a.label_column.empty()) config.data.label_column = a.label_column;
+  take_task(config);
   if (a.shots >= 0) config.data.shots = a.shots;
   if (a.seed >= 0) config.data.seed = a.seed;
-  config.method.start_from.clear();  // the adapter is there, and leaves what room it leaves
+  if (a.run.empty()) config.data.held_out_share = 0;  // nothing says what trained
+  config.method.start_from.clear();                   // the adapter is there, and leaves what room it leaves
   const bool fewer = config.data.eval_rows == 0 || config.data.eval_rows > a.rows;
   if (fewer) config.data.eval_rows = a.rows;
   return config;
@@ -61,6 +73,7 @@ RunConfig resolve() {
 // With all rows in training there is nothing held out; the paths can be compared on any examples.
 const std::vector<ChoiceTokens>& examples_of(Job& job) {
   if (!job.held_out.empty()) return job.templates.front().held_out;
+  std::fprintf(stderr, "graft: note: nothing is held out, so training examples are replayed\n");
   const auto rows = static_cast<std::size_t>(arguments.rows);
   if (job.train_tokens.size() > rows) job.train_tokens.resize(rows);
   return job.train_tokens;
@@ -201,16 +214,20 @@ void declare(CLI::App& app) {
   add_tuned_options(app, a);
   add_task_options(app, a.task, a.text_column, a.label_column);
   app.add_option("--data", a.data, "file or folder with the examples");
-  app.add_option("--shots", a.shots, "examples per class that trained, so that they are not replayed");
-  app.add_option("--seed", a.seed, "of the sample");
-  app.add_option("--rows", a.rows, "held-out examples to replay")->check(CLI::Range(1, 1000000))->capture_default_str();
+  app.add_option("--shots", a.shots, "examples per class that trained, so that they are not replayed")
+      ->check(count_from(0));
+  app.add_option("--seed", a.seed, "of the sample")->check(count_from(0));
+  app.add_option("--rows", a.rows, "held-out examples to replay, or training examples where nothing is held out")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
   app.add_option("--dtype", a.dtype,
                  "float32, or bfloat16 (in a run's own dtype its predictions.jsonl is compared too)")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
       ->capture_default_str();
   app.add_option("--tolerance", a.tolerance,
                  fmt::format("largest gap allowed (default: {} in float32, {} in bfloat16)",
-                             verify_tolerance(at::kFloat), verify_tolerance(at::kBFloat16)));
+                             verify_tolerance(at::kFloat), verify_tolerance(at::kBFloat16)))
+      ->check(number_from_zero());
   app.add_flag("--json", a.json, "as one JSON object");
 }
 

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
-#include <string_view>
+#include <utility>
 
 #include "base/error.h"
+#include "config/gguf_keys.h"
 #include "config/gguf_names.h"
 #include "config/rope_factors.h"
 
@@ -16,37 +16,92 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kWrittenTypes[] = {"llama", "mistral", "qwen2", "qwen3", "gpt2"};
+constexpr std::int64_t kT5Context = 512;  // what llama.cpp's converter writes of a model without positions
 
 // The writer keeps what JSON says of a sign, and llama.cpp takes counts and ids as unsigned numbers only.
 json unsigned_value(std::int64_t value) {
   return static_cast<std::uint64_t>(value);
 }
 
+// To the last digit that a metadata float has.
+bool is_usual(double value, double usual) {
+  return std::fabs(value - usual) <= 1e-6 * std::fabs(usual);
+}
+
+class GgufWriting : public GgufExchange {
+ public:
+  GgufWriting(const std::string& architecture, json& metadata) : prefix_(architecture + "."), metadata_(metadata) {}
+
+  void count(const char* key, std::int64_t& value, std::optional<std::int64_t>) override {
+    set(key, unsigned_value(value));
+  }
+  void number(const char* key, double& value, std::optional<double>) override { set(key, value); }
+  void epsilon(const char* key, double& value) override { set(key, value); }
+  void unusual_count(const char* key, std::int64_t& value, std::int64_t usual) override {
+    if (value != usual) set(key, unsigned_value(value));
+  }
+  void unusual_number(const char* key, double& value, double usual) override {
+    if (!is_usual(value, usual)) set(key, value);
+  }
+  void equal_count(const char* key, std::int64_t value) override { set(key, unsigned_value(value)); }
+  void count_or_none(const char* key, std::optional<std::int64_t>& value, bool zero) override {
+    if (value || zero) set(key, unsigned_value(value.value_or(0)));
+  }
+  void id(const char* key, std::optional<std::int64_t>& value) override {
+    if (value) set(key, unsigned_value(*value));
+  }
+  void scaling(const char* key, RopeScaling& value) override {
+    if (value == RopeScaling::Linear) set(key, "linear");
+    if (value == RopeScaling::Yarn) set(key, "yarn");
+  }
+  void rotation_tensors(ModelConfig&) override {}  // gguf_rope_tensors() has them
+
+ private:
+  void set(const char* key, json value) { metadata_[prefix_ + key] = std::move(value); }
+
+  std::string prefix_;
+  json& metadata_;
+};
+
 [[noreturn]] void refuse_export(const std::string& where, const std::string& what) {
   fail(Category::Unsupported, where, "{}: llama.cpp's files have no word for it, so the model stays a folder", what);
 }
 
-void refuse_gpt2_variants(const ModelConfig& config, const std::string& where) {
-  if (config.activation != "gelu_new") refuse_export(where, "activation_function '" + config.activation + "'");
-  if (!config.scale_attention) refuse_export(where, "scale_attn_weights false");
-  if (config.scale_attention_by_layer) refuse_export(where, "scale_attn_by_inverse_layer_idx true");
+std::string activation_field(const std::string& architecture) {
+  if (architecture == "gpt2") return "activation_function";
+  if (architecture == "t5") return "feed_forward_proj";
+  return architecture.starts_with("gemma") ? "hidden_activation" : "hidden_act";
 }
 
-void refuse_llama_variants(const ModelConfig& config, const std::string& where) {
-  if (config.activation != "silu") refuse_export(where, "hidden_act '" + config.activation + "'");
-  if (config.model_type == "qwen3" && config.attention_bias) refuse_export(where, "attention_bias of a qwen3");
-  const RopeScaling scaling = config.rope.scaling;
-  if (scaling == RopeScaling::Dynamic) refuse_export(where, "rope scaling 'dynamic'");
-  if (scaling != RopeScaling::None && scaling != RopeScaling::Linear && scaling != RopeScaling::Yarn &&
-      scaling != RopeScaling::Llama3)
-    refuse_export(where, "its rope scaling");
-  if (scaling == RopeScaling::Yarn && !config.rope.truncate)
+// Where the model is not what every file of its architecture is taken for.
+void refuse_unsaid(const ModelConfig& config, const std::string& architecture, const std::string& where) {
+  ModelConfig said = config;
+  assume_gguf_family(architecture, said);
+  if (config.activation != said.activation)
+    refuse_export(where, fmt::format("{} '{}'", activation_field(architecture), config.activation));
+  if (config.scale_attention != said.scale_attention) refuse_export(where, "scale_attn_weights false");
+  if (config.scale_attention_by_layer != said.scale_attention_by_layer)
+    refuse_export(where, "scale_attn_by_inverse_layer_idx true");
+  if (config.relative_attention_max_distance != said.relative_attention_max_distance)
+    refuse_export(where, fmt::format("relative_attention_max_distance {}, not {}",
+                                     config.relative_attention_max_distance, said.relative_attention_max_distance));
+  if (config.scale_logits != said.scale_logits)
+    refuse_export(where, fmt::format("scale_decoder_outputs {} beside tie_word_embeddings {}", config.scale_logits,
+                                     config.tie_embeddings));
+  const bool has_biases = architecture == "llama" || architecture == "qwen2" || architecture == "gpt2";
+  if (config.attention_bias && !has_biases)
+    refuse_export(where, fmt::format("attention_bias of a {}", config.model_type));
+}
+
+void refuse_scalings(const ModelConfig& config, const std::string& where) {
+  if (config.rope.scaling == RopeScaling::Dynamic) refuse_export(where, "rope scaling 'dynamic'");
+  if (config.rope.scaling == RopeScaling::Factors) refuse_export(where, "its rope scaling");
+  if (config.rope.scaling == RopeScaling::LongRope && !config.fused_maps)
+    refuse_export(where, fmt::format("rope scaling 'longrope' of a {}", config.model_type));
+  if (config.rope.scaling == RopeScaling::Yarn && !config.rope.truncate)
     refuse_export(where, "rope scaling 'yarn' with truncate false");
-  const auto& layers = config.window_layers;
-  if (config.sliding_window && std::ranges::find(layers, true) != layers.end() &&
-      std::ranges::find(layers, false) != layers.end())
-    refuse_export(where, "a sliding window in some layers and not in others");
+  if (config.local_rope && config.local_rope->scaling != RopeScaling::None)
+    refuse_export(where, "rope scaling of layers with a sliding window");
 }
 
 bool has_window(const ModelConfig& config) {
@@ -54,79 +109,84 @@ bool has_window(const ModelConfig& config) {
   return config.sliding_window && (layers.empty() || std::ranges::find(layers, true) != layers.end());
 }
 
-void add_rope(const ModelConfig& config, json& keys) {
-  const RopeConfig& rope = config.rope;
-  keys["rope.freq_base"] = rope.theta;
-  keys["rope.dimension_count"] = unsigned_value(rope.dimensions);
-  if (rope.scaling != RopeScaling::Linear && rope.scaling != RopeScaling::Yarn) return;
-  const bool yarn = rope.scaling == RopeScaling::Yarn;
-  keys["rope.scaling.type"] = yarn ? "yarn" : "linear";
-  keys["rope.scaling.factor"] = rope.factor;
-  keys["rope.scaling.original_context_length"] = unsigned_value(rope.original_max_position);
-  if (!yarn) return;
-  // What llama.cpp multiplies with comes on top of the factor that it infers.
-  const double inferred = rope.factor <= 1 ? 1.0 : 0.1 * std::log(rope.factor) + 1.0;
-  if (std::fabs(rope.attention_factor / inferred - 1) > 1e-6)
-    keys["rope.scaling.attn_factor"] = rope.attention_factor / inferred;
-  keys["rope.scaling.yarn_beta_fast"] = rope.beta_fast;
-  keys["rope.scaling.yarn_beta_slow"] = rope.beta_slow;
-}
-
-void add_llama_keys(const ModelConfig& config, json& keys) {
-  keys["attention.head_count_kv"] = unsigned_value(config.kv_heads);
-  keys["attention.key_length"] = unsigned_value(config.head_dim);
-  keys["attention.value_length"] = unsigned_value(config.head_dim);
-  keys["attention.layer_norm_rms_epsilon"] = config.norm_eps;
-  if (has_window(config)) keys["attention.sliding_window"] = unsigned_value(*config.sliding_window);
-  add_rope(config, keys);
-}
-
-json keys_of(const ModelConfig& config) {
-  json keys = {{"block_count", unsigned_value(config.layers)},
-               {"context_length", unsigned_value(config.max_positions)},
-               {"embedding_length", unsigned_value(config.hidden_size)},
-               {"feed_forward_length", unsigned_value(config.intermediate_size)},
-               {"attention.head_count", unsigned_value(config.heads)},
-               {"vocab_size", unsigned_value(config.vocab_size)}};
-  if (config.architecture == "gpt2") {
-    keys["attention.layer_norm_epsilon"] = config.norm_eps;
-  } else {
-    add_llama_keys(config, keys);
+void refuse_windows(const ModelConfig& config, const std::string& architecture, const std::string& where) {
+  if (architecture.starts_with("gemma")) {
+    if (!gguf_window_period(architecture, config))
+      refuse_export(where, "layer_types in which layers that see everything do not come at equal distances");
+    return;
   }
-  return keys;
+  const auto& layers = config.window_layers;
+  if (has_window(config) && std::ranges::find(layers, false) != layers.end())
+    refuse_export(where, "a sliding window in some layers and not in others");
+}
+
+void refuse_variants(const ModelConfig& config, const std::string& architecture, const std::string& where) {
+  refuse_unsaid(config, architecture, where);
+  if (config.architecture != "llama") return;
+  refuse_scalings(config, where);
+  refuse_windows(config, architecture, where);
+  if (architecture == "gemma2" && (config.attention_softcap == 0 || config.logit_softcap == 0))
+    refuse_export(where, "attn_logit_softcapping or final_logit_softcapping null");
 }
 
 }  // namespace
 
 json gguf_model_metadata(const ModelConfig& config, const std::string& where) {
   const auto architecture = gguf_architecture(config);
-  // By name: of a family that is read alone, what its variants need said is not known here.
-  const bool written = std::ranges::find(kWrittenTypes, config.model_type) != std::end(kWrittenTypes);
-  if (!architecture || !written)
-    fail(Category::Unsupported, where, "a {} cannot be written as a GGUF file (known: {})", config.model_type,
-         fmt::join(kWrittenTypes, ", "));
-  if (config.architecture == "gpt2") {
-    refuse_gpt2_variants(config, where);
-  } else {
-    refuse_llama_variants(config, where);
-  }
+  if (!architecture)
+    fail(Category::Unsupported, where, "a {} cannot be written as a GGUF file (known: mistral, mt5, {})",
+         config.model_type, fmt::join(gguf_architectures(), ", "));
+  refuse_variants(config, *architecture, where);
   json metadata = {{"general.architecture", *architecture}, {"general.type", "model"}};
-  const json keys = keys_of(config);
-  for (const auto& [key, value] : keys.items()) metadata[*architecture + "." + key] = value;
+  ModelConfig written = config;
+  if (*architecture == "t5") written.max_positions = kT5Context;
+  if (!has_window(config) && !architecture->starts_with("gemma")) written.sliding_window.reset();
+  GgufWriting writing(*architecture, metadata);
+  exchange_gguf_sizes(writing, written);
+  exchange_gguf_family(writing, *architecture, written);
+  metadata[*architecture + ".vocab_size"] = unsigned_value(config.vocab_size);
   if (config.bos) metadata["tokenizer.ggml.bos_token_id"] = unsigned_value(*config.bos);
   if (config.pad) metadata["tokenizer.ggml.padding_token_id"] = unsigned_value(*config.pad);
   if (!config.eos.empty()) metadata["tokenizer.ggml.eos_token_id"] = unsigned_value(config.eos.front());
+  add_end_of_turn(config, metadata);
   return metadata;
 }
 
-std::vector<float> gguf_rope_factors(const RopeConfig& rope) {
-  return rope.scaling == RopeScaling::Llama3 ? llama3_factors(rope) : std::vector<float>();
+void add_end_of_turn(const ModelConfig& config, json& metadata) {
+  metadata.erase("tokenizer.ggml.eot_token_id");
+  const auto end = metadata.find("tokenizer.ggml.eos_token_id");
+  for (const std::int64_t id : config.eos) {
+    if (end != metadata.end() && *end == unsigned_value(id)) continue;
+    metadata["tokenizer.ggml.eot_token_id"] = unsigned_value(id);
+    return;
+  }
+}
+
+std::vector<RopeTensor> gguf_rope_tensors(const RopeConfig& rope) {
+  if (rope.scaling == RopeScaling::Llama3) return {{kRopeFactors, llama3_factors(rope)}};
+  if (rope.scaling != RopeScaling::LongRope) return {};
+  return {{kLongRopeFactors, rope.long_factors}, {kShortRopeFactors, rope.factors}};
 }
 
 std::vector<std::string> gguf_notes(const ModelConfig& config) {
-  if (!has_window(config)) return {};
-  return {fmt::format("llama.cpp gives a {} no sliding window: of texts beyond {} tokens it computes something else",
-                      gguf_architecture(config).value_or(config.model_type), *config.sliding_window)};
+  const std::string architecture = gguf_architecture(config).value_or(config.model_type);
+  std::vector<std::string> notes;
+  const bool gemma = architecture.starts_with("gemma");
+  if (has_window(config) && !gemma) {
+    notes.push_back(
+        fmt::format("llama.cpp gives a {} no sliding window: of texts beyond {} tokens it computes something else",
+                    architecture, *config.sliding_window));
+  }
+  if (gemma && config.score_scale && !is_usual(*config.score_scale, gguf_usual_score_scale(architecture, config))) {
+    notes.push_back(fmt::format(
+        "llama.cpp does not read the scale of a {}'s scores, which query_pre_attn_scalar makes an unusual one: it "
+        "computes something else",
+        architecture));
+  }
+  if (config.eos.size() > 2) {
+    notes.push_back(fmt::format("the file has room for two of the {} tokens that end a text", config.eos.size()));
+  }
+  return notes;
 }
 
 }  // namespace graft

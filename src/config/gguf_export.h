@@ -10,15 +10,26 @@
 namespace graft {
 
 /// general.* and ARCHITECTURE.* of a GGUF file of this model, which model_config_from_gguf reads into the same
-/// mathematics; `where` names the model in errors. Throws Unsupported for a family whose GGUF files graft does not read
-/// (names those it does) and for a variant that the format or llama.cpp has no word for (names the field).
+/// mathematics; `where` names the model in errors. The tokenizer's keys are the ids that the configuration names.
+/// Throws Unsupported for a family that has no GGUF files (names those that have) and for a variant that the format or
+/// llama.cpp has no word for (names the field).
 nlohmann::json gguf_model_metadata(const ModelConfig& config, const std::string& where);
 
-/// rope_freqs.weight, [D/2]: what each inverse frequency is divided by. Empty where the scaling needs no such tensor
-/// (all but Llama 3's, and files that have one already).
-std::vector<float> gguf_rope_factors(const RopeConfig& rope);
+/// Sets the token that ends a turn in metadata that name the one that ends a text: the first other end that `config`
+/// has. For after a tokenizer's keys came in.
+void add_end_of_turn(const ModelConfig& config, nlohmann::json& metadata);
 
-/// What differs where llama.cpp runs the file, a line each: a window that it does not apply to this architecture.
+struct RopeTensor {
+  std::string name;
+  std::vector<float> divisors;  ///< [D/2], of the inverse frequencies
+};
+
+/// What a file says of the rotation as tensors, in F32: of Llama 3's scaling rope_freqs.weight, of LongRoPE its factors
+/// for long and for short texts. Empty for the other scalings.
+std::vector<RopeTensor> gguf_rope_tensors(const RopeConfig& rope);
+
+/// What differs where llama.cpp runs the file, a line each: a window or a scale that it does not apply, ends of a
+/// text beyond the second.
 std::vector<std::string> gguf_notes(const ModelConfig& config);
 
 }  // namespace graft

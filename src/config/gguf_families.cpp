@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "config/gguf_keys.h"
 
 namespace graft {
 namespace {
@@ -21,127 +22,72 @@ std::vector<float> read_divisors(const TensorSource& gguf, const TensorInfo& inf
 }
 
 // The factors are tensors, and what else there is to know stands under the keys of other scalings.
-bool read_longrope_tensors(const GgufKeys& keys, const TensorSource& gguf, const std::string& where,
-                           ModelConfig& config) {
-  const TensorInfo *near = gguf.find("rope_factors_short.weight"), *far = gguf.find("rope_factors_long.weight");
+bool read_longrope_tensors(const TensorSource& gguf, const std::string& where, RopeConfig& rope) {
+  const TensorInfo *near = gguf.find(kShortRopeFactors), *far = gguf.find(kLongRopeFactors);
   if (near == nullptr && far == nullptr) return false;
   if (near == nullptr || far == nullptr)
     fail(Category::Corruption, where, "holds {} and not its counterpart for {} texts; fetch it again",
          (near == nullptr ? far : near)->name, near == nullptr ? "short" : "long");
-  RopeConfig& rope = config.rope;
   rope.scaling = RopeScaling::LongRope;
-  rope.original_max_position = keys.size("rope.scaling.original_context_length", config.max_positions);
-  rope.attention_factor = keys.number("rope.scaling.attn_factor", 1.0);
   rope.factors = read_divisors(gguf, *near, rope.dimensions / 2, where);
   rope.long_factors = read_divisors(gguf, *far, rope.dimensions / 2, where);
   return true;
 }
 
-void read_rope_scaling(const GgufKeys& keys, const std::string& where, ModelConfig& config) {
-  RopeConfig& rope = config.rope;
-  const std::string kind = keys.text("rope.scaling.type");
-  if (kind == "linear") rope.scaling = RopeScaling::Linear;
-  if (kind == "yarn") rope.scaling = RopeScaling::Yarn;
-  if (kind != "none" && rope.scaling == RopeScaling::None) {
-    fail(Category::Unsupported, where, "rope.scaling.type '{}'{}", kind,
-         did_you_mean(kind, {"none", "linear", "yarn"}));
+class GgufReading : public GgufExchange {
+ public:
+  GgufReading(const GgufKeys& keys, const TensorSource& gguf, const std::string& where)
+      : keys_(keys), gguf_(gguf), where_(where) {}
+
+  void count(const char* key, std::int64_t& value, std::optional<std::int64_t> usual) override {
+    value = keys_.size(key, usual);
   }
-  if (rope.scaling != RopeScaling::None) {
-    rope.factor = keys.number("rope.scaling.factor");
-    rope.original_max_position = keys.size("rope.scaling.original_context_length", config.max_positions);
+  void number(const char* key, double& value, std::optional<double> usual) override {
+    value = keys_.number(key, usual);
   }
-  if (rope.scaling == RopeScaling::Yarn) {
-    const double inferred = rope.factor <= 1 ? 1.0 : 0.1 * std::log(rope.factor) + 1.0;
-    rope.attention_factor = keys.number("rope.scaling.attn_factor", 1.0) * inferred;
-    rope.beta_fast = keys.number("rope.scaling.yarn_beta_fast", 32.0);
-    rope.beta_slow = keys.number("rope.scaling.yarn_beta_slow", 1.0);
+  void epsilon(const char* key, double& value) override { value = keys_.norm_eps(key); }
+  void unusual_count(const char* key, std::int64_t& value, std::int64_t usual) override {
+    value = keys_.size(key, usual);
   }
-}
-
-void read_rope(const GgufKeys& keys, const TensorSource& gguf, const std::string& where, ModelConfig& config) {
-  RopeConfig& rope = config.rope;
-  rope.theta = keys.number("rope.freq_base", 10000.0);
-  rope.dimensions = keys.size("rope.dimension_count", config.head_dim);
-  const bool in_part = config.model_type == "phi3" && rope.dimensions < config.head_dim && rope.dimensions % 2 == 0;
-  if (rope.dimensions != config.head_dim && !in_part) {
-    fail(Category::Unsupported, where, "rope.dimension_count: rotation of {} of {} dimensions", rope.dimensions,
-         config.head_dim);
+  void unusual_number(const char* key, double& value, double usual) override { value = keys_.number(key, usual); }
+  void equal_count(const char* key, std::int64_t value) override {
+    const std::int64_t other = keys_.size(key, value);
+    if (other != value) fail(Category::Unsupported, where_, "{} is {}, where graft needs {}", key, other, value);
   }
-  if (!read_longrope_tensors(keys, gguf, where, config)) read_rope_scaling(keys, where, config);
-  // Llama 3's scaling reaches GGUF as one divisor per frequency.
-  if (const TensorInfo* factors = gguf.find("rope_freqs.weight")) {
-    rope.scaling = RopeScaling::Factors;
-    rope.factors = read_divisors(gguf, *factors, rope.dimensions / 2, where);
+  void count_or_none(const char* key, std::optional<std::int64_t>& value, bool) override {
+    value.reset();
+    if (keys_.number(key, 0) != 0) value = keys_.size(key);
   }
-}
+  void id(const char* key, std::optional<std::int64_t>& value) override {
+    if (keys_.has(key)) value = keys_.id(key);
+  }
+  void scaling(const char* key, RopeScaling& value) override {
+    const std::string kind = keys_.text(key);
+    if (kind != "none" && kind != "linear" && kind != "yarn")
+      fail(Category::Unsupported, where_, "{} '{}'{}", key, kind, did_you_mean(kind, {"none", "linear", "yarn"}));
+    if (kind == "none" || value != RopeScaling::None) return;
+    value = kind == "linear" ? RopeScaling::Linear : RopeScaling::Yarn;
+  }
+  void rotation_tensors(ModelConfig& config) override {
+    RopeConfig& rope = config.rope;
+    const bool in_part = config.fused_maps && rope.dimensions < config.head_dim && rope.dimensions % 2 == 0;
+    if (rope.dimensions != config.head_dim && !in_part) {
+      fail(Category::Unsupported, where_, "rope.dimension_count: rotation of {} of {} dimensions", rope.dimensions,
+           config.head_dim);
+    }
+    if (read_longrope_tensors(gguf_, where_, rope)) return;
+    // Llama 3's scaling reaches GGUF as one divisor per frequency.
+    if (const TensorInfo* factors = gguf_.find(kRopeFactors)) {
+      rope.scaling = RopeScaling::Factors;
+      rope.factors = read_divisors(gguf_, *factors, rope.dimensions / 2, where_);
+    }
+  }
 
-// What the families of src/arch/llama.cpp share.
-void read_decoder(const GgufKeys& keys, const TensorSource& gguf, const std::string& where, ModelConfig& config) {
-  config.architecture = "llama";
-  config.kv_heads = keys.size("attention.head_count_kv", config.heads);
-  config.norm_eps = keys.norm_eps("attention.layer_norm_rms_epsilon");
-  config.activation = "silu";
-  config.gated = true;
-  config.attention_bias = gguf.find("blk.0.attn_q.bias") != nullptr;
-  config.attention_output_bias = gguf.find("blk.0.attn_output.bias") != nullptr;
-  config.mlp_bias = gguf.find("blk.0.ffn_down.bias") != nullptr;
-  if (config.model_type == "qwen3") config.qk_norm = QkNorm::Head;
-  // Only files of the llama architecture (Mistral among them) are permuted; others keep Hugging Face's order.
-  config.rope_interleaved = config.model_type == "llama";
-  config.fused_maps = config.model_type == "phi3";
-  // 0 is GGUF's way to say that there is none.
-  if (keys.number("attention.sliding_window", 0) != 0) config.sliding_window = keys.size("attention.sliding_window");
-  if (gguf.find("blk.0.ffn_gate_inp.weight") != nullptr)
-    fail(Category::Unsupported, where, "is a mixture of experts, which graft does not run");
-  read_rope(keys, gguf, where, config);
-}
-
-// Every layer but each `period`th sees a window.
-void read_gemma_windows(const GgufKeys& keys, ModelConfig& config) {
-  const bool second = config.model_type == "gemma2";
-  if (second && !config.sliding_window) config.sliding_window = 4096;
-  if (!config.sliding_window) return;
-  const std::int64_t period = keys.size("attention.sliding_window_pattern", second ? 2 : 6);
-  for (std::int64_t l = 0; l < config.layers; ++l) config.window_layers.push_back((l + 1) % period != 0);
-}
-
-void read_gemma(const GgufKeys& keys, ModelConfig& config) {
-  const bool second = config.model_type == "gemma2";
-  config.activation = "gelu_new";
-  config.norms = NormPlacement::Both;
-  config.norm_weight = NormWeight::WidePlusOne;
-  config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
-  // Files hold no word of query_pre_attn_scalar. As in llama.cpp, the largest model of each generation is known by its
-  // layers: there it is the model's size over the heads, in the others a head's size.
-  const bool largest = config.layers == (second ? 46 : 62);
-  const auto scalar = static_cast<double>(largest ? config.hidden_size / config.heads : config.head_dim);
-  config.score_scale = keys.number("attention.scale", 1.0 / std::sqrt(scalar));
-  config.logit_softcap = keys.number("final_logit_softcapping", second ? 30.0 : 0.0);
-  if (second) config.attention_softcap = keys.number("attn_logit_softcapping", 50.0);
-  read_gemma_windows(keys, config);
-  if (second) return;
-  config.model_type = "gemma3_text";
-  config.qk_norm = QkNorm::Head;
-  config.local_rope.emplace();
-  config.local_rope->theta = keys.number("rope.freq_base_swa", 10000.0);
-  config.local_rope->dimensions = config.rope.dimensions;
-}
-
-void read_olmo2(const GgufKeys& keys, const std::string& where, ModelConfig& config) {
-  if (config.sliding_window || keys.has("attention.sliding_window_pattern"))
-    fail(Category::Unsupported, where, "is an OLMo 3 (it has a sliding window), which graft does not run; take OLMo 2");
-  config.norms = NormPlacement::After;
-  config.norm_weight = NormWeight::Wide;
-  config.qk_norm = QkNorm::AllHeads;
-}
-
-void read_gpt2(const GgufKeys& keys, ModelConfig& config) {
-  config.architecture = "gpt2";
-  config.kv_heads = config.heads;
-  config.norm_eps = keys.norm_eps("attention.layer_norm_epsilon");
-  config.activation = "gelu_new";
-  config.attention_bias = config.attention_output_bias = config.mlp_bias = true;
-}
+ private:
+  const GgufKeys& keys_;
+  const TensorSource& gguf_;
+  const std::string& where_;
+};
 
 // Files keep no word of ties. A head that is the embeddings over again, if in a type of its own, is tied to them.
 bool repeats_embeddings(const TensorSource& gguf) {
@@ -167,21 +113,29 @@ bool repeats_embeddings(const TensorSource& gguf) {
   return off <= kMostOff * kMostOff * size;
 }
 
-void read_t5(const GgufKeys& keys, const TensorSource& gguf, ModelConfig& config) {
-  config.architecture = "t5";
-  config.decoder_layers = keys.size("decoder_block_count", config.layers);
+// What its tensors say before the keys are read.
+void look_at_t5(const TensorSource& gguf, ModelConfig& config) {
   config.kv_heads = config.heads;
-  config.max_positions = 0;  // that of the files is llama.cpp's, T5 has none
-  config.norm_eps = keys.norm_eps("attention.layer_norm_rms_epsilon");
-  config.relative_attention_num_buckets = keys.size("attention.relative_buckets_count", 32);
   config.gated = gguf.find("enc.blk.0.ffn_gate.weight") != nullptr;
-  config.activation = config.gated ? "gelu_new" : "relu";
   config.tie_embeddings = repeats_embeddings(gguf);
-  config.scale_logits = config.tie_embeddings;
-  config.scale_attention = false;
+}
+
+// The same of the families of src/arch/llama.cpp.
+void look_at_decoder(const TensorSource& gguf, const std::string& where, ModelConfig& config) {
+  config.attention_bias = gguf.find("blk.0.attn_q.bias") != nullptr;
+  config.attention_output_bias = gguf.find("blk.0.attn_output.bias") != nullptr;
+  config.mlp_bias = gguf.find("blk.0.ffn_down.bias") != nullptr;
+  // Only files of the llama architecture (Mistral among them) are permuted; others keep Hugging Face's order.
+  config.rope_interleaved = config.model_type == "llama";
+  if (gguf.find("blk.0.ffn_gate_inp.weight") != nullptr)
+    fail(Category::Unsupported, where, "is a mixture of experts, which graft does not run");
+}
+
+void finish_t5(ModelConfig& config) {
+  config.max_positions = 0;  // that of the files is llama.cpp's, T5 has none
   if (!config.pad) config.pad = 0;
   if (config.eos.empty()) config.eos = {1};
-  config.decoder_start = keys.has("decoder_start_token_id") ? keys.id("decoder_start_token_id") : config.pad;
+  if (!config.decoder_start) config.decoder_start = config.pad;
 }
 
 }  // namespace
@@ -198,12 +152,24 @@ double GgufKeys::norm_eps(const char* key) const {
   return eps;
 }
 
+void read_gguf_sizes(const GgufKeys& keys, const TensorSource& gguf, const std::string& where, ModelConfig& config) {
+  GgufReading reading(keys, gguf, where);
+  exchange_gguf_sizes(reading, config);
+}
+
 void read_gguf_family(const GgufKeys& keys, const TensorSource& gguf, const std::string& where, ModelConfig& config) {
-  if (config.model_type == "gpt2") return read_gpt2(keys, config);
-  if (config.model_type == "t5") return read_t5(keys, gguf, config);
-  read_decoder(keys, gguf, where, config);
-  if (config.model_type.starts_with("gemma")) return read_gemma(keys, config);
-  if (config.model_type == "olmo2") read_olmo2(keys, where, config);
+  const std::string architecture = config.model_type;
+  const bool t5 = architecture == "t5";
+  if (t5) look_at_t5(gguf, config);
+  if (architecture == "gpt2") config.kv_heads = config.heads;
+  if (!t5 && architecture != "gpt2") look_at_decoder(gguf, where, config);
+  assume_gguf_family(architecture, config);
+  GgufReading reading(keys, gguf, where);
+  exchange_gguf_family(reading, architecture, config);
+  if (t5) finish_t5(config);
+  if (architecture == "gemma3") config.model_type = "gemma3_text";
+  if (architecture == "olmo2" && (config.sliding_window || keys.has("attention.sliding_window_pattern")))
+    fail(Category::Unsupported, where, "is an OLMo 3 (it has a sliding window), which graft does not run; take OLMo 2");
 }
 
 }  // namespace graft

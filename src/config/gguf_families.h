@@ -1,4 +1,4 @@
-// What GGUF metadata says of each family, and what of it llama.cpp knows without being told.
+// What a GGUF file says of each family: the keys of gguf_keys.h, read, and what its tensors say beside them.
 #pragma once
 
 #include <cmath>
@@ -34,6 +34,9 @@ class GgufKeys {
   const Fields& fields_;
   std::string prefix_;
 };
+
+/// The sizes and the context, which all families share.
+void read_gguf_sizes(const GgufKeys& keys, const TensorSource& gguf, const std::string& where, ModelConfig& config);
 
 /// Fills in what depends on the family. `config` has general.architecture as its model_type, one of
 /// gguf_architectures(), which becomes Hugging Face's, and the sizes that all families share; `metadata` is the file's.

@@ -35,6 +35,14 @@ std::int64_t vocabulary(const GgufKeys& keys, const TensorSource& gguf, const st
   return static_cast<std::int64_t>(tokens->size());
 }
 
+// Chat models end a turn with another token than a text.
+std::vector<std::int64_t> ends_of_text(const Fields& fields) {
+  std::vector<std::int64_t> ends = fields.ids("tokenizer.ggml.eos_token_id");
+  const auto turn = fields.id("tokenizer.ggml.eot_token_id");
+  if (turn && std::ranges::find(ends, *turn) == ends.end()) ends.push_back(*turn);
+  return ends;
+}
+
 class Renamed : public TensorSource {
  public:
   Renamed(std::unique_ptr<TensorSource> inner, const ModelConfig& config)
@@ -94,21 +102,16 @@ ModelConfig model_config_from_gguf(const TensorSource& gguf) {
          did_you_mean(config.model_type, known));
   }
   const GgufKeys keys(fields, config.model_type);
-  config.hidden_size = keys.size("embedding_length");
-  config.intermediate_size = keys.size("feed_forward_length");
-  config.layers = keys.size("block_count");
-  config.heads = keys.size("attention.head_count");
-  config.max_positions = keys.size("context_length");
+  read_gguf_sizes(keys, gguf, where, config);
   if (!keys.has("attention.key_length") && config.hidden_size % config.heads != 0) {
     fail(Category::InvalidArgument, where, "embedding_length {} is not a multiple of {} heads", config.hidden_size,
          config.heads);
   }
-  config.head_dim = keys.size("attention.key_length", std::max<std::int64_t>(1, config.hidden_size / config.heads));
   config.vocab_size = vocabulary(keys, gguf, where);
   config.tie_embeddings = gguf.find("output.weight") == nullptr;
   config.bos = fields.id("tokenizer.ggml.bos_token_id");
   config.pad = fields.id("tokenizer.ggml.padding_token_id");
-  config.eos = fields.ids("tokenizer.ggml.eos_token_id");
+  config.eos = ends_of_text(fields);
   config.raw = without_tokenizer_arrays(gguf.metadata());
   read_gguf_family(keys, gguf, where, config);
   if (config.heads % config.kv_heads != 0) {

@@ -80,6 +80,8 @@ void visit_fields(Config& c, Visit&& visit) {
         "split of the task that trains");
   visit(c.data.held_out_split, "data.held_out_split", one_of({"", "train", "validation", "test"}),
         "split that is held out; empty: validation, else test");
+  visit(c.data.held_out_share, "data.held_out_share", from_below(0, 1),
+        "of data in one pool with shots 0: share of each class that is held out, at most 200 rows; 0: all rows train");
   visit(c.data.shots, "data.shots", between(0, kMaxCount),
         "training examples of each class (in total where the task has no classes); 0: all rows");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
@@ -294,6 +296,36 @@ std::string written(const std::map<std::string, std::string>& options) {
   return fmt::format("{{{}}}", fmt::join(pairs, ", "));
 }
 
+// One spelling of a place. Names that are no paths, as a shipped task's, stay apart in the same way.
+std::string normal_place(const std::string& text) {
+  if (text.empty()) return text;
+  std::error_code ignored;
+  std::filesystem::path whole = std::filesystem::absolute(text, ignored).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();  // "tiny/"
+  return whole.string();
+}
+
+struct WrittenSetting {
+  std::string name, text, compared;
+};
+
+std::vector<WrittenSetting> written_settings(const RunConfig& config) {
+  RunConfig places = config;
+  for (std::string* path : {&places.model.path, &places.method.start_from, &places.task.name, &places.data.path})
+    *path = normal_place(*path);
+  places.task.mixture.clear();
+  for (const auto& [task, data] : config.task.mixture) places.task.mixture[normal_place(task)] = normal_place(data);
+  std::vector<WrittenSetting> settings;
+  visit_fields(config, [&](const auto& value, const char* name, const Rule&, const char*) {
+    settings.push_back({name, written(value), ""});
+  });
+  std::size_t at = 0;
+  visit_fields(places, [&](const auto& value, const char*, const Rule&, const char*) {
+    settings[at++].compared = written(value);
+  });
+  return settings;
+}
+
 }  // namespace
 
 bool RunConfig::operator==(const RunConfig& other) const {
@@ -361,6 +393,15 @@ std::string write_run_config(const RunConfig& config) {
     text += fmt::format("  {}: {}\n", name.substr(dot + 1), written(value));
   });
   return text;
+}
+
+std::optional<SettingDifference> first_difference(const RunConfig& before, const RunConfig& now) {
+  const auto then = written_settings(before), here = written_settings(now);
+  for (std::size_t i = 0; i < then.size(); ++i) {
+    if (then[i].name == "run.output" || then[i].compared == here[i].compared) continue;
+    return SettingDifference{then[i].name, then[i].text, here[i].text};
+  }
+  return std::nullopt;
 }
 
 }  // namespace graft

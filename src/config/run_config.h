@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,7 @@ struct RunConfig {
     std::string target_column;
     std::string train_split = "train";
     std::string held_out_split;
+    double held_out_share = 0.2;
     std::int64_t shots = 0;
     std::int64_t seed = 0;
     std::int64_t eval_rows = 0;
@@ -130,5 +132,14 @@ void set_run_field(RunConfig& config, const std::string& assignment);
 
 /// The resolved config.yaml: every setting, in order. parse_run_config of it gives an equal RunConfig.
 std::string write_run_config(const RunConfig& config);
+
+/// A setting that two configurations do not have in common, and what it is in each, as write_run_config has it.
+struct SettingDifference {
+  std::string name, before, now;
+};
+
+/// The first one, in the order of run_fields(). What names a file or a folder is compared as a place, not as text
+/// ("./tiny/" is "tiny"); run.output has no say: where a run's files lie does not change it.
+std::optional<SettingDifference> first_difference(const RunConfig& before, const RunConfig& now);
 
 }  // namespace graft

@@ -72,6 +72,40 @@ TEST(RunConfig, WrittenAndReadAgainIsEqual) {
   EXPECT_FALSE(again == RunConfig());
 }
 
+TEST(RunConfig, TheFirstSettingThatDiffersIsNamedWithBothValues) {
+  RunConfig before;
+  before.optimizer.lr = 0.5;
+  before.train.steps = 7;
+  const auto found = first_difference(before, RunConfig());
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->name, "optimizer.lr");
+  EXPECT_EQ(found->before, "0.5");
+  EXPECT_EQ(found->now, "0.003");
+  EXPECT_FALSE(first_difference(before, before).has_value());
+}
+
+TEST(RunConfig, PlacesDifferWhereTheyAreNotTheSamePlace) {
+  RunConfig before;
+  before.model.path = "tiny";
+  before.data.path = "rows/../mine.csv";
+  before.task.mixture = {{"./rte.yaml", "rte/"}};
+  before.run.output = "runs/one";
+  RunConfig now = before;
+  now.model.path = "./tiny/";
+  now.data.path = "mine.csv";
+  now.task.mixture = {{"rte.yaml", "./rte"}};
+  now.run.output = "runs/two";
+  EXPECT_FALSE(first_difference(before, now).has_value());
+  now.model.path = "tiny2";
+  const auto found = first_difference(before, now);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->name, "model.path");
+  EXPECT_EQ(found->before, "\"tiny\"");
+  EXPECT_EQ(found->now, "\"tiny2\"");
+  now.model.path.clear();
+  EXPECT_TRUE(first_difference(before, now).has_value());
+}
+
 TEST(RunConfig, EveryFieldIsDocumentedWrittenAndSettable) {
   const auto text = write_run_config({});
   for (const auto& field : run_fields()) {

@@ -99,9 +99,10 @@ void carry(const TensorSource& source, const std::vector<Passage>& passages, Rou
 }
 
 // Returns why there is none.
-std::string add_tokenizer(const ModelFiles& files, json& metadata) {
+std::string add_tokenizer(const ModelFiles& files, json& metadata, std::vector<std::string>& notes) {
   try {
-    metadata.update(gguf_tokenizer(files.path, files.config.vocab_size));
+    metadata.update(gguf_tokenizer(files.path, files.config.vocab_size, notes));
+    add_end_of_turn(files.config, metadata);
     return "";
   } catch (const Error& error) {
     if (error.category() != Category::NotFound) throw;
@@ -119,7 +120,7 @@ ExportReport folder_to_gguf(const ModelFiles& files, const std::filesystem::path
   ExportReport report;
   json metadata = gguf_model_metadata(files.config, files.path.string());
   if (const std::string called = name_of_model(files.path); !called.empty()) metadata["general.name"] = called;
-  report.no_tokenizer = add_tokenizer(files, metadata);
+  report.no_tokenizer = add_tokenizer(files, metadata, report.notes);
   std::vector<Passage> passages = model_passages(files);
   for (Passage& passage : passages) passage.to.dtype = folder_type(passage.from->dtype);
   const DType most = wanted.value_or(main_dtype(plans_of(passages)));
@@ -131,15 +132,16 @@ ExportReport folder_to_gguf(const ModelFiles& files, const std::filesystem::path
       choice.choose(passage);
     }
   }
-  report.notes = choice.notes();
-  for (const std::string& note : gguf_notes(files.config)) report.notes.push_back(note);
+  for (const auto& notes : {choice.notes(), gguf_notes(files.config)})
+    report.notes.insert(report.notes.end(), notes.begin(), notes.end());
   metadata.update(type_keys(most));
   std::vector<TensorPlan> plan = plans_of(passages);
-  const std::vector<float> factors = gguf_rope_factors(files.config.rope);
-  if (!factors.empty()) plan.push_back({"rope_freqs.weight", DType::F32, {static_cast<std::int64_t>(factors.size())}});
+  const std::vector<RopeTensor> rotation = gguf_rope_tensors(files.config.rope);
+  for (const RopeTensor& tensor : rotation)
+    plan.push_back({tensor.name, DType::F32, {static_cast<std::int64_t>(tensor.divisors.size())}});
   const auto writer = write_gguf(output, plan, metadata);
   carry(*files.weights, passages, report.error, [&](std::span<const std::byte> bytes) { writer->write(bytes); });
-  if (!factors.empty()) writer->write(std::as_bytes(std::span(factors)));
+  for (const RopeTensor& tensor : rotation) writer->write(std::as_bytes(std::span(tensor.divisors)));
   writer->finish();
   count_types(plan, report);
   return report;

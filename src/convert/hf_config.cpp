@@ -67,6 +67,10 @@ const char* class_name(const std::string& model_type, const std::string& where) 
   if (model_type == "mistral") return "MistralForCausalLM";
   if (model_type == "qwen2") return "Qwen2ForCausalLM";
   if (model_type == "qwen3") return "Qwen3ForCausalLM";
+  if (model_type == "gemma2") return "Gemma2ForCausalLM";
+  if (model_type == "gemma3_text") return "Gemma3ForCausalLM";
+  if (model_type == "phi3") return "Phi3ForCausalLM";
+  if (model_type == "olmo2") return "Olmo2ForCausalLM";
   fail(Category::Unsupported, where,
        "a {} model in GGUF cannot be written as a Hugging Face folder; use the model's Hugging Face folder as base",
        model_type);
@@ -83,6 +87,52 @@ void write_window(const ModelConfig& config, nlohmann::json& json) {
   if (!config.model_type.starts_with("qwen")) return;
   json["use_sliding_window"] = true;
   json["max_window_layers"] = 0;  // GGUF knows no layer without
+}
+
+// The class has null where there is none.
+nlohmann::json softcap_or_null(double cap) {
+  return cap > 0 ? nlohmann::json(cap) : nlohmann::json();
+}
+
+void write_gemma(const ModelConfig& config, nlohmann::json& json) {
+  json.erase("hidden_act");
+  json["hidden_activation"] = "gelu_pytorch_tanh";
+  // A whole number in every published model; the file's scale is its root in single precision.
+  const double scalar = 1.0 / (config.score_scale.value() * config.score_scale.value()), whole = std::round(scalar);
+  if (std::fabs(scalar - whole) < 1e-5 * scalar) {
+    json["query_pre_attn_scalar"] = static_cast<std::int64_t>(whole);
+  } else {
+    json["query_pre_attn_scalar"] = scalar;
+  }
+  json["final_logit_softcapping"] = softcap_or_null(config.logit_softcap);
+  json["attn_logit_softcapping"] = softcap_or_null(config.attention_softcap);
+  json["layer_types"] = nlohmann::json::array();
+  for (std::int64_t l = 0; l < config.layers; ++l)
+    json["layer_types"].push_back(config.windowed(l) ? "sliding_attention" : "full_attention");
+  if (config.local_rope) json["rope_local_base_freq"] = config.local_rope->theta;
+}
+
+void write_phi3(const ModelConfig& config, nlohmann::json& json) {
+  json["partial_rotary_factor"] = static_cast<double>(config.rope.dimensions) / static_cast<double>(config.head_dim);
+}
+
+nlohmann::json t5_config(const ModelConfig& config) {
+  return {{"architectures", {"T5ForConditionalGeneration"}},
+          {"model_type", "t5"},
+          {"is_encoder_decoder", true},
+          {"vocab_size", config.vocab_size},
+          {"d_model", config.hidden_size},
+          {"d_kv", config.head_dim},
+          {"d_ff", config.intermediate_size},
+          {"num_layers", config.layers},
+          {"num_decoder_layers", config.decoder_layers},
+          {"num_heads", config.heads},
+          {"relative_attention_num_buckets", config.relative_attention_num_buckets},
+          {"relative_attention_max_distance", config.relative_attention_max_distance},
+          {"feed_forward_proj", config.gated ? "gated-gelu" : "relu"},
+          {"layer_norm_epsilon", config.norm_eps},
+          {"decoder_start_token_id", decoder_start_of(config)},
+          {"tie_word_embeddings", config.tie_embeddings}};
 }
 
 void write_special_ids(const ModelConfig& config, nlohmann::json& json) {
@@ -129,13 +179,20 @@ nlohmann::json llama_config(const ModelConfig& config, const std::string& where)
   // Where transformers looks for LongRoPE's.
   if (rope.scaling == RopeScaling::LongRope) json["original_max_position_embeddings"] = rope.original_max_position;
   write_window(config, json);
+  if (model_type.starts_with("gemma")) write_gemma(config, json);
+  if (model_type == "phi3") write_phi3(config, json);
   return json;
 }
 
 }  // namespace
 
 nlohmann::json hf_config(const ModelConfig& config, const std::string& where) {
-  nlohmann::json json = config.model_type == "gpt2" ? gpt2_config(config) : llama_config(config, where);
+  nlohmann::json json;
+  if (config.architecture == "gpt2") {
+    json = gpt2_config(config);
+  } else {
+    json = config.architecture == "t5" ? t5_config(config) : llama_config(config, where);
+  }
   write_special_ids(config, json);
   return json;
 }

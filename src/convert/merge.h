@@ -49,9 +49,9 @@ void refuse_other_tokenizer_beside(const std::filesystem::path& model, const Loa
 MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
                          const std::filesystem::path& output, const MergeOptions& options = {});
 
-/// Writes `output`/{safetensors, config.json, tokenizer files} of `model` (a folder, or a GGUF file of the llama family
-/// or a GPT-2) with the adapter merged; a GGUF file's tokenizer is written as tokenizer.json, or as tokenizer.model
-/// where it is SentencePiece's. Each changed weight is computed in fp32 and rounded once, others keep their bits.
+/// Writes `output`/{safetensors, config.json, tokenizer files} of `model` (a folder, or a GGUF file) with the
+/// adapter merged; a GGUF file's tokenizer is written as tokenizer.json, or as tokenizer.model or spiece.model where it
+/// is SentencePiece's. Each changed weight is computed in fp32 and rounded once, others keep their bits.
 /// Throws InvalidArgument (an output that holds a model already; an adapter of another base or tokenizer), Unsupported
 /// (a method that cannot be merged, a GGUF variant that config.json cannot say), and as load_model and load_adapter do.
 /// An `output` whose name ends in ".gguf" becomes a GGUF file with everything of the base, a GGUF file, but the changed

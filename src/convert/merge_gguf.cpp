@@ -206,6 +206,7 @@ ModelOptions options_for(const ModelFiles& files) {
 
 MergeReport merge_gguf(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
                        const std::filesystem::path& output, const MergeOptions& options) {
+  refuse_chosen_gpu("a GGUF file is merged");
   if (std::filesystem::exists(output))
     fail(Category::InvalidArgument, output.string(), "is there already; choose another name");
   const auto wanted = options.dtype.empty() ? std::nullopt : std::optional(stored_type(options.dtype));

@@ -10,6 +10,7 @@
 #include "checkpoint/fixture_test.h"
 #include "checkpoint/writer.h"
 #include "convert/merged_weights.h"
+#include "nn/compute_device.h"
 
 namespace graft {
 namespace {
@@ -119,6 +120,16 @@ TEST_F(Merge, RefusesWhatDoesNotFit) {
                [&] { merge(model, goldens() / "llama/ia3/adapter", output, {"float31"}); });
   expect_error(Category::Corruption, "", [&] { merge(model, goldens() / "gpt2/ia3/adapter", output); });
   EXPECT_FALSE(fs::exists(output / "config.json"));
+}
+
+TEST_F(Merge, OfAGgufFileIsWorkForTheCpu) {
+  const Folder folder;
+  const auto output = folder.path() / "merged.gguf";
+  choose_device("cuda", {true, 1});
+  expect_error(Category::Unsupported, "--device cuda: a GGUF file is merged on the CPU",
+               [&] { merge(goldens() / "llama/model", goldens() / "llama/ia3/adapter", output); });
+  choose_device("auto");
+  EXPECT_FALSE(fs::exists(output));
 }
 
 TEST_F(Merge, CopiesTheTokenizerAndSaysWhereThereIsNone) {

@@ -44,7 +44,7 @@ std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path
     if (tokenizer.sentencepiece.empty()) {
       write_file(to / "tokenizer.json", tokenizer.tokenizer.dump() + "\n");
     } else {
-      write_file(to / "tokenizer.model", tokenizer.sentencepiece);
+      write_file(to / tokenizer.sentencepiece_name, tokenizer.sentencepiece);
     }
     write_file(to / "tokenizer_config.json", tokenizer.config.dump(2) + "\n");
     return "";

@@ -9,6 +9,7 @@
 #include "adapters/core/gguf_lora.h"
 #include "arch/core/model.h"
 #include "base/error.h"
+#include "config/gguf_keys.h"
 #include "config/gguf_names.h"
 
 namespace graft {
@@ -16,10 +17,12 @@ namespace {
 
 constexpr const char* kGpt2Prefix = "transformer.";
 
-// Where the rows of q and k of the architecture llama are in the other layout, by parameter.
+// What is otherwise in the other layout, by parameter: the order of the rows of q and k of the architecture llama, the
+// side of GPT-2's maps, what Gemma's norms are counted from.
 class Rearrangement {
  public:
-  Rearrangement(const Model& model, const std::string& architecture, bool to_gguf) {
+  Rearrangement(const Model& model, const std::string& architecture, bool to_gguf)
+      : architecture_(architecture), to_gguf_(to_gguf) {
     const bool gpt2 = architecture == "gpt2";
     for (const auto& entry : model.roles()) {
       if (gpt2) turned_.insert(entry.weight);
@@ -32,6 +35,8 @@ class Rearrangement {
   }
 
   void apply(const std::string& parameter, Passage& passage) const {
+    // A file's own norms are counted from one again where it is opened.
+    passage.plus_one = to_gguf_ && gguf_adds_one(architecture_, parameter);
     passage.turned = turned_.contains(parameter);
     if (passage.turned) std::ranges::reverse(passage.to.shape);
     if (const auto found = rows_.find(parameter); found != rows_.end()) passage.rows = found->second;
@@ -45,6 +50,8 @@ class Rearrangement {
     return result;
   }
 
+  std::string architecture_;
+  bool to_gguf_;
   std::set<std::string> turned_;  // GPT-2's maps
   std::map<std::string, std::vector<std::int64_t>> rows_;
 };
@@ -66,8 +73,13 @@ void check_shape(const TensorSource& weights, const TensorInfo& info, const std:
 // Buffers that older files have, copies, and what the configuration says already.
 bool is_no_parameter(const std::string& name, const ModelConfig& config) {
   if (name == "lm_head.weight") return config.tie_embeddings;
-  return std::ranges::any_of(std::vector{"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", "rope_freqs.weight"},
-                             [&](const char* suffix) { return name.ends_with(suffix); });
+  const auto ends_with = [&](const char* suffix) { return name.ends_with(suffix); };
+  const std::vector<const char*> anywhere = {"rotary_emb.inv_freq", ".attn.bias",      ".attn.masked_bias",
+                                             kRopeFactors,          kShortRopeFactors, kLongRopeFactors};
+  // Copies of the shared table, and what early files have and no version of T5 reads.
+  const std::vector<const char*> of_t5 = {"embed_tokens.weight", "EncDecAttention.relative_attention_bias.weight"};
+  return std::ranges::any_of(anywhere, ends_with) ||
+         (config.architecture == "t5" && std::ranges::any_of(of_t5, ends_with));
 }
 
 void refuse_left_over(const ModelFiles& files, const std::vector<Passage>& passages) {

@@ -51,6 +51,8 @@ class TensorRows {
     if (!finite)
       fail(Category::Corruption, source_.files()[passage_.from->file].string(),
            "tensor {} holds NaN or infinity; fetch the model again", passage_.from->name);
+    if (!passage_.plus_one) return;
+    for (float& value : values) value += 1;
   }
 
  private:

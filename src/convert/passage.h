@@ -17,8 +17,10 @@ struct Passage {
   std::vector<std::int64_t> rows = {};  ///< row i is row rows[i] of `from`; empty: each keeps its place
   bool turned = false;                  ///< a matrix whose columns become rows; then `rows` is empty
 
+  bool plus_one = false;  ///< one is added to every value
+
   /// True where the bytes stay as they are.
-  bool unchanged() const { return from->dtype == to.dtype && rows.empty() && !turned; }
+  bool unchanged() const { return from->dtype == to.dtype && rows.empty() && !turned && !plus_one; }
 };
 
 /// What rounding to stored types did, over the tensors that were rounded.

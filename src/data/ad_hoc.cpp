@@ -46,9 +46,17 @@ void check_name(const std::string& column, const fs::path& data) {
 std::vector<Row> rows_with(const std::string& format, const fs::path& data, const std::vector<std::string>& columns) {
   Task task;
   task.format = format;
-  auto rows = read_rows(task, data);
+  auto rows = read_files(task, data);
   for (const auto& column : columns) require_field(rows.front(), column, format);
   return rows;
+}
+
+// What the task is called: as the file or the folder is, for a pattern as the folder that holds its files.
+std::string name_for(const fs::path& data) {
+  fs::path whole = fs::absolute(data).lexically_normal();
+  if (!whole.has_filename() || is_file_pattern(data)) whole = whole.parent_path();  // "articles/"
+  const std::string name = whole.stem().string();
+  return name.empty() ? "data" : name;
 }
 
 }  // namespace
@@ -59,7 +67,7 @@ Task ad_hoc_generation_task(const fs::path& data, const std::string& prompt_colu
   rows_with(format, data, {prompt_column, target_column});
   const std::string yaml =
       fmt::format("name: {}\nformat: {}\nsplits: {{pool: .}}\ntemplates:\n  - prompt: {}\n    target: {}\n",
-                  yaml_quoted(data.stem().string()), format, yaml_quoted("{" + prompt_column + "}\n"),
+                  yaml_quoted(name_for(data)), format, yaml_quoted("{" + prompt_column + "}\n"),
                   yaml_quoted("{" + target_column + "}"));
   return parse_task(yaml, "task made for " + data.string());
 }
@@ -73,7 +81,7 @@ Task ad_hoc_task(const fs::path& data, const std::string& text_column, const std
   const std::string yaml = fmt::format(
       "name: {}\nformat: {}\nsplits: {{pool: .}}\nlabel: {}\nlabels: [{}]\ntemplates:\n  - prompt: {}\n"
       "metrics: [accuracy, balanced_accuracy, macro_f1]\n",
-      yaml_quoted(data.stem().string()), format, yaml_quoted(label_column), fmt::join(labels, ", "),
+      yaml_quoted(name_for(data)), format, yaml_quoted(label_column), fmt::join(labels, ", "),
       yaml_quoted("{" + text_column + "}\n\nLabel:"));
   return parse_task(yaml, "task made for " + data.string());
 }

@@ -31,18 +31,33 @@ void read_class(const fs::path& folder, std::vector<Row>& rows) {
   }
 }
 
+bool is_table(const fs::path& path) {
+  const std::string suffix = path.extension().string();
+  return suffix == ".csv" || suffix == ".tsv" || suffix == ".jsonl";
+}
+
+[[noreturn]] void refuse_without_classes(const fs::path& folder, const std::vector<fs::path>& entries) {
+  const auto table = std::find_if(entries.begin(), entries.end(), is_table);
+  if (table != entries.end()) {
+    fail(Category::NotFound, folder.string(),
+         "has no subfolders, and a folder holds one of .txt files for each class; for its tables name the files, e.g. "
+         "'{}'",
+         (folder / ("*" + table->extension().string())).string());
+  }
+  fail(Category::NotFound, folder.string(), "has no subfolders; make one for each class, with .txt files in it");
+}
+
 }  // namespace
 
 std::vector<Row> read_folder(const fs::path& folder) {
   std::error_code ignored;
   if (!fs::is_directory(folder, ignored)) fail(Category::NotFound, folder.string(), "no such folder");
   std::vector<Row> rows;
-  for (const auto& path : sorted_entries(folder)) {
+  const auto entries = sorted_entries(folder);
+  for (const auto& path : entries) {
     if (is_class_folder(path)) read_class(path, rows);
   }
-  if (rows.empty()) {
-    fail(Category::NotFound, folder.string(), "has no subfolders; make one for each class, with .txt files in it");
-  }
+  if (rows.empty()) refuse_without_classes(folder, entries);
   return rows;
 }
 

@@ -139,6 +139,10 @@ TEST(FolderReader, MissingPartsAreNamed) {
   folder.file("tech/a.md", "x");
   EXPECT_THAT(error_of([&] { read_folder(folder.path()); }), HasSubstr("holds no .txt file"));
   EXPECT_THAT(error_of([&] { read_folder(folder.path() / "none"); }), StartsWith("NotFound"));
+  const Folder tables;
+  tables.file("a.csv", "text,label\n");
+  EXPECT_THAT(error_of([&] { read_folder(tables.path()); }),
+              HasSubstr("name the files, e.g. '" + (tables.path() / "*.csv").string() + "'"));
 }
 
 TEST(Lines, AreCutAtTheSeparator) {

@@ -22,6 +22,9 @@ constexpr std::uint64_t kTrainStream = 0;
 constexpr std::uint64_t kHeldOutStream = 1;
 constexpr std::uint64_t kClassStream = 2;
 
+constexpr std::int64_t kMostHeldOut = 200;   // tell a share of right answers within some points
+constexpr std::int64_t kFewestToDivide = 5;  // of fewer rows of a class none can be spared
+
 // A length before each part keeps ("ab", "c") apart from ("a", "bc").
 std::string framed(const std::string& part) {
   return std::to_string(part.size()) + ":" + part;
@@ -163,6 +166,49 @@ std::int64_t set_aside(const std::vector<Row>& rows, const Task& task, const Dem
   return fits ? wanted : source.most;
 }
 
+// How many of each class are held out; rows without classes are one. Of texts to write a row is a prompt with its
+// texts.
+std::map<std::int64_t, std::int64_t> held_out_counts(const std::vector<std::vector<Row>>& groups, const Task& task,
+                                                     double share) {
+  std::map<std::int64_t, std::int64_t> counts;
+  for (const auto& group : groups) ++counts[task.has_classes() ? known_label(task, group.front()) : 0];
+  const double part = std::min(share, static_cast<double>(kMostHeldOut) / static_cast<double>(groups.size()));
+  for (auto& [label, count] : counts) {
+    const auto some = static_cast<std::int64_t>(part * static_cast<double>(count));
+    count = count < kFewestToDivide ? 0 : std::max<std::int64_t>(1, some);
+  }
+  return counts;
+}
+
+std::string told_share(const FewShot& sample, const Task& task, double share) {
+  if (sample.held_out.empty()) {
+    return fmt::format("there are too few rows to hold some out ({} {}), so every row trains",
+                       task.has_classes() ? "every class has fewer than" : "fewer than", kFewestToDivide);
+  }
+  return fmt::format(
+      "{} of {} rows are held out, so that the run can be scored (data.held_out_share={}): --set data.held_out_share=0 "
+      "trains on all, --shots 8 on {}",
+      sample.held_out.size(), sample.held_out.size() + sample.train.size(), share,
+      task.has_classes() ? "8 of each class" : "8 of them");
+}
+
+// Of a sample all of whose rows train.
+void hold_out_share(FewShot& sample, const Task& task, double share, std::uint64_t seed) {
+  if (share <= 0) return;
+  auto groups = prompt_groups(task, sample.train);  // in the order of the sample, which is random
+  auto counts = held_out_counts(groups, task, share);
+  sample.train.clear();
+  for (auto& group : groups) {
+    std::int64_t& left = counts[task.has_classes() ? known_label(task, group.front()) : 0];
+    auto& side = left > 0 ? sample.held_out : sample.train;
+    if (left > 0) --left;
+    side.insert(side.end(), std::make_move_iterator(group.begin()), std::make_move_iterator(group.end()));
+  }
+  Rng(seed, kTrainStream).shuffle(sample.train);  // a prompt's texts stand together
+  if (task.generates()) drop_trained(sample, task);
+  sample.notices.push_back(told_share(sample, task, share));
+}
+
 // Choices that differ from row to row.
 bool has_own_choices(const PromptTemplate& made, const Task& task) {
   return !made.choices_from.empty() ||
@@ -227,7 +273,9 @@ FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::
   std::vector<std::string> notices;
   if (is_one_pool(task, data)) {
     const auto rows = noted(read_split(task, data, "pool"), notices);
-    return behind_notices(notices, sample_few_shot(rows, task, shots_per_class, seed));
+    FewShot sample = behind_notices(notices, sample_few_shot(rows, task, shots_per_class, seed));
+    if (shots_per_class == 0) hold_out_share(sample, task, splits.held_out_share, seed);
+    return sample;
   }
   const std::string held_out = held_out_split(task, splits);
   const auto rows = noted(read_split(task, data, splits.train, true), notices);

@@ -203,5 +203,75 @@ TEST(AlikeChoices, RowsThatNoScoreCanAnswerAreLeftOutAndCounted) {
   EXPECT_THAT(all.notices, IsEmpty());
 }
 
+// Rows of so many texts for each label, as a file of one pool.
+std::string csv_of(const std::map<std::string, int>& counts) {
+  std::string text = "text,label\n";
+  for (const auto& [label, count] : counts)
+    for (int i = 0; i < count; ++i) text += fmt::format("{} {},{}\n", label, i, label);
+  return text;
+}
+
+std::map<std::string, int> labels_in(const std::vector<Row>& rows) {
+  std::map<std::string, int> counts;
+  for (const auto& row : rows) ++counts[row.fields.at("label")];
+  return counts;
+}
+
+TEST(HeldOutShare, IsTakenOfEachClassWhereAllRowsWouldTrain) {
+  using testing::Pair;
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv_of({{"x", 10}, {"y", 21}, {"z", 4}}));
+  const FewShot sample = few_shot_data(task(), file, 0, 3, {"train", "", 0.2});
+  EXPECT_THAT(labels_in(sample.held_out), ElementsAre(Pair("x", 2), Pair("y", 4))) << "four rows of z are too few";
+  EXPECT_THAT(labels_in(sample.train), ElementsAre(Pair("x", 8), Pair("y", 17), Pair("z", 4)));
+  for (const auto& text : distinct(sample.train)) EXPECT_EQ(distinct(sample.held_out).count(text), 0u);
+  EXPECT_THAT(sample.notices, ElementsAre(HasSubstr("6 of 35 rows are held out")));
+  EXPECT_THAT(sample.notices, ElementsAre(HasSubstr("data.held_out_share=0")));
+  const FewShot again = few_shot_data(task(), file, 0, 3, {"train", "", 0.2});
+  EXPECT_EQ(texts(again.train), texts(sample.train));
+  EXPECT_EQ(texts(again.held_out), texts(sample.held_out));
+  EXPECT_NE(distinct(few_shot_data(task(), file, 0, 4, {"train", "", 0.2}).held_out), distinct(sample.held_out));
+}
+
+TEST(HeldOutShare, LeavesASampleAndAShareOfNothingAsTheyAre) {
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv_of({{"x", 10}, {"y", 10}, {"z", 10}}));
+  EXPECT_EQ(few_shot_data(task(), file, 2, 0, {"train", "", 0.2}).train.size(), 6u);
+  const FewShot all = few_shot_data(task(), file, 0, 0, {"train", "", 0});
+  EXPECT_EQ(all.train.size(), 30u);
+  EXPECT_THAT(all.notices, IsEmpty());
+}
+
+TEST(HeldOutShare, IsAtMostTwoHundredRows) {
+  using testing::Pair;
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv_of({{"x", 600}, {"y", 1000}, {"z", 400}}));
+  const FewShot sample = few_shot_data(task(), file, 0, 0, {"train", "", 0.5});
+  EXPECT_THAT(labels_in(sample.held_out), ElementsAre(Pair("x", 60), Pair("y", 100), Pair("z", 40)));
+}
+
+TEST(HeldOutShare, TooFewRowsAllTrain) {
+  const Folder folder;
+  const auto file = folder.file("a.csv", csv_of({{"x", 4}, {"y", 4}, {"z", 2}}));
+  const FewShot sample = few_shot_data(task(), file, 0, 0, {"train", "", 0.2});
+  EXPECT_EQ(sample.train.size(), 10u);
+  EXPECT_THAT(sample.notices, ElementsAre(HasSubstr("too few rows to hold some out")));
+}
+
+TEST(HeldOutShare, OfTextsToWriteWholePromptsAreHeldOut) {
+  const Folder folder;
+  std::string rows = "asked,told\n";
+  for (int prompt = 0; prompt < 10; ++prompt) rows += fmt::format("p{0},one {0}\np{0},two {0}\n", prompt);
+  const auto file = folder.file("a.csv", rows);
+  const Task writes = parse_task(
+      "name: w\nformat: csv\nsplits: {pool: a.csv}\ntemplates:\n  - {prompt: '{asked}', target: '{told}'}\n", "w");
+  const FewShot sample = few_shot_data(writes, file, 0, 0, {"train", "", 0.2});
+  EXPECT_EQ(sample.train.size(), 16u);
+  std::set<std::string> prompts;
+  for (const auto& row : sample.held_out) prompts.insert(row.fields.at("asked"));
+  EXPECT_EQ(sample.held_out.size(), 4u);
+  EXPECT_EQ(prompts.size(), 2u);
+}
+
 }  // namespace
 }  // namespace graft

@@ -32,14 +32,15 @@ std::vector<std::string> file_names(const fs::path& folder) {
 
 // Only the last part of the pattern may be a glob, so that the user's own folder names are never read as one.
 std::vector<fs::path> matching_files(const fs::path& wanted) {
-  const auto names = file_names(wanted.parent_path());
+  const fs::path folder = wanted.has_parent_path() ? wanted.parent_path() : fs::path(".");
+  const auto names = file_names(folder);
   std::vector<fs::path> files;
   for (const auto& name : names) {
     if (::fnmatch(wanted.filename().c_str(), name.c_str(), FNM_PERIOD) == 0)
       files.push_back(wanted.parent_path() / name);
   }
   if (files.empty()) {
-    fail(Category::NotFound, wanted.parent_path().string(), "has no file '{}'{}; give one file to use it as it is",
+    fail(Category::NotFound, folder.string(), "has no file '{}'{}; give one file to use it as it is",
          wanted.filename().string(), did_you_mean(wanted.filename().string(), names));
   }
   return files;
@@ -70,14 +71,10 @@ std::vector<Row> rows_of_files(const Task& task, const std::vector<fs::path>& fi
   return rows;
 }
 
-bool is_pattern(const fs::path& path) {
-  return path.filename().string().find_first_of("*?[") != std::string::npos;
-}
-
 std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::string& split) {
   std::error_code ignored;
   if (!fs::exists(data, ignored)) {
-    if (is_pattern(data) && task.format != "folder") return rows_of_files(task, matching_files(data));
+    if (is_file_pattern(data) && task.format != "folder") return rows_of_files(task, matching_files(data));
     fail(Category::NotFound, data.string(), "no such file or folder");
   }
   if (task.format == "folder") {
@@ -153,9 +150,19 @@ std::vector<Row> read_rows(const Task& task, const fs::path& path) {
   return rows;
 }
 
+bool is_file_pattern(const fs::path& path) {
+  std::error_code ignored;
+  return !fs::exists(path, ignored) && path.filename().string().find_first_of("*?[") != std::string::npos;
+}
+
+std::vector<Row> read_files(const Task& task, const fs::path& data) {
+  return is_file_pattern(data) ? rows_of_files(task, matching_files(data)) : read_rows(task, data);
+}
+
 std::string format_of(const fs::path& data) {
   std::error_code ignored;
-  if (!fs::exists(data, ignored)) fail(Category::NotFound, data.string(), "no such file or folder");
+  if (!fs::exists(data, ignored) && !is_file_pattern(data))
+    fail(Category::NotFound, data.string(), "no such file or folder");
   if (fs::is_directory(data, ignored)) return "folder";
   const std::string suffix = data.extension().string();
   if (suffix == ".csv") return "csv";
@@ -194,7 +201,7 @@ std::vector<Row> read_unlabelled(const Task& task, const fs::path& data) {
   Task asked = task;
   if (format_is_told_by_name(task.format)) asked.format = format_of(data);
   const bool folder = asked.format == "folder";
-  std::vector<Row> rows = folder ? read_texts(data) : read_rows(asked, data);
+  std::vector<Row> rows = folder ? read_texts(data) : read_files(asked, data);
   if (folder) make_fields(task.field_rules, asked.format, rows);
   const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
   for (auto& row : rows) {

@@ -13,7 +13,15 @@ namespace graft {
 /// InvalidArgument for no rows.
 std::vector<Row> read_rows(const Task& task, const std::filesystem::path& path);
 
-/// The format that a file's name tells, or "folder". Throws NotFound, InvalidArgument for another name.
+/// True where `path` is no file or folder, and its last part a glob that names some ("rte/*.jsonl").
+bool is_file_pattern(const std::filesystem::path& path);
+
+/// Those of a file or a folder, or of all files that a pattern names, in the order of their names. Throws as read_rows,
+/// and NotFound where no file is meant.
+std::vector<Row> read_files(const Task& task, const std::filesystem::path& data);
+
+/// The format that the name of a file or a pattern tells, or "folder". Throws NotFound, InvalidArgument for another
+/// name.
 std::string format_of(const std::filesystem::path& data);
 
 /// Throws InvalidArgument if `row` lacks `field`: names the fields it has and the nearest. The complaint is about the

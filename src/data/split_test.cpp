@@ -134,5 +134,26 @@ TEST(AdHocTask, SaysWhatIsWrongWithTheFile) {
               HasSubstr("looks like free text"));
 }
 
+TEST(AdHocTask, APatternNamesAllOfItsFiles) {
+  const Folder folder;
+  folder.file("mine/a.csv", "text,label\none,x\ntwo,y\n");
+  folder.file("mine/b.csv", "text,label\nthree,z\n");
+  const auto pattern = folder.path() / "mine" / "*.csv";
+  const Task task = ad_hoc_task(pattern, "text", "label");
+  EXPECT_EQ(task.name, "mine");
+  EXPECT_THAT(task.labels, ElementsAre("x", "y", "z"));
+  EXPECT_EQ(read_split(task, pattern, "pool").size(), 3u);
+  EXPECT_THAT(error_of([&] { ad_hoc_task(folder.path() / "mine" / "*.tsv", "text", "label"); }),
+              HasSubstr("has no file '*.tsv'"));
+}
+
+TEST(AdHocTask, AFolderIsCalledByItsNameHoweverItIsWritten) {
+  const Folder folder;
+  folder.file("topics/a/1.txt", "one");
+  folder.file("topics/b/1.txt", "two");
+  for (const char* written : {"topics", "topics/", "./topics/."})
+    EXPECT_EQ(ad_hoc_task(folder.path() / written, "text", "label").name, "topics") << written;
+}
+
 }  // namespace
 }  // namespace graft

@@ -10,6 +10,7 @@
 #include "config/shipped.h"
 #include "config/yaml.h"
 #include "data/lm_eval_task.h"
+#include "data/task_yaml.h"
 #include "data/template.h"
 #include "statistics/text_metric.h"
 
@@ -19,10 +20,6 @@ namespace {
 const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder", "text", "lines", "webnlg", "dart"};
 const std::vector<std::string> kSplits = {"train", "validation", "test", "pool"};
 const std::vector<std::string> kNormalisations = {"none", "tokens", "chars", "bytes", "pmi"};
-
-bool contains(const std::vector<std::string>& words, const std::string& word) {
-  return std::find(words.begin(), words.end(), word) != words.end();
-}
 
 void check_known(const std::string& what, const std::string& value, const std::vector<std::string>& known,
                  const std::string& where) {
@@ -37,18 +34,6 @@ bool has_key(const YamlNode& map, const std::string& key) {
 
 void refuse_key(YamlMap& map, const std::string& key, const std::string& why) {
   if (const YamlNode* node = map.find(key)) fail(Category::InvalidArgument, node->where(), "'{}' {}", key, why);
-}
-
-enum class Form { Choices, Text, Running };
-
-// A target in one template makes it a generation task, a document one of running text.
-Form form_of(const YamlNode& templates) {
-  const auto any_has = [&](const char* key) {
-    return std::any_of(templates.items.begin(), templates.items.end(),
-                       [key](const YamlNode& made) { return has_key(made, key); });
-  };
-  if (any_has("document")) return Form::Running;
-  return any_has("target") ? Form::Text : Form::Choices;
 }
 
 void check_relative(const std::filesystem::path& path, const std::string& where) {
@@ -105,95 +90,6 @@ std::map<std::string, WordTable> read_words(const YamlNode& node) {
   yaml_map(node, "words");
   for (std::size_t i = 0; i < node.keys.size(); ++i) words[node.keys[i]] = read_word_table(node.items[i], node.keys[i]);
   return words;
-}
-
-void check_document(const PromptTemplate& made, const std::string& where) {
-  if (!made.prompt.empty() || !made.choices.empty() || !made.choices_from.empty() || !made.choice.empty() ||
-      !made.continuation.empty())
-    fail(Category::InvalidArgument, where, "has a document, which is scored as a whole; leave everything else out");
-  if (TextTemplate(made.document, where + ": document").fields().empty())
-    fail(Category::InvalidArgument, where, "its document holds no field; write document: \"{{text}}\"");
-}
-
-void check_target(const PromptTemplate& made, const std::string& where) {
-  if (!made.choices.empty() || !made.choices_from.empty() || !made.choice.empty() || !made.continuation.empty())
-    fail(Category::InvalidArgument, where, "has a target and choices; keep one of them");
-  if (TextTemplate(made.target, where + ": target").fields().empty()) {
-    fail(Category::InvalidArgument, where,
-         "its target holds no field, so every row would have the same text to write; write target: \"{{field}}\"");
-  }
-}
-
-// All choices of a row would read the same.
-void check_wording(const PromptTemplate& made, const std::string& where) {
-  if (made.choice.empty()) return;
-  if (!contains(TextTemplate(made.choice, where + ": choice").fields(), kChoiceField))
-    fail(Category::InvalidArgument, where, "its 'choice' does not hold {{choice}}, the item of '{}'",
-         made.choices_from);
-}
-
-void check_choices(const PromptTemplate& made, const Task& task, const std::string& where) {
-  const std::size_t count = made.choices.size();
-  if (!made.choices_from.empty() && count > 0) {
-    fail(Category::InvalidArgument, where, "has choices and choices_from; keep one of them");
-  }
-  TextTemplate(made.continuation, where + ": continuation");
-  if (!made.choice.empty() && made.choices_from.empty())
-    fail(Category::InvalidArgument, where, "'choice' words the items of choices_from; name that list, or leave it out");
-  if (!made.choices_from.empty()) return check_wording(made, where);
-  if (count == 0 && task.labels.empty())
-    fail(Category::InvalidArgument, where, "needs choices, as the task lists no labels");
-  if (count == 1) fail(Category::InvalidArgument, where, "needs at least two choices");
-  if (count > 0 && !task.labels.empty() && count != task.labels.size()) {
-    fail(Category::InvalidArgument, where, "has {} choices for {} labels; give one for each label, in the same order",
-         count, task.labels.size());
-  }
-}
-
-PromptTemplate read_template(const YamlNode& node, std::size_t index, const Task& task, Form form) {
-  YamlMap map(node, fmt::format("template {}", index));
-  PromptTemplate made;
-  made.name = map.text("name", std::to_string(index));
-  made.prompt = form == Form::Running ? map.text("prompt", "") : yaml_text(map.at("prompt"), "prompt");
-  made.choices = map.texts("choices");
-  made.choices_from = map.text("choices_from", "");
-  made.choice = map.text("choice", "");
-  made.continuation = map.text("continuation", "");
-  if (form == Form::Text) made.target = yaml_text(map.at("target"), "target");
-  if (form == Form::Running) made.document = yaml_text(map.at("document"), "document");
-  map.finish();
-  const std::string where = fmt::format("{}: template '{}'", node.where(), made.name);
-  if (form == Form::Choices) check_choices(made, task, where);
-  if (form == Form::Text) check_target(made, where);
-  if (form == Form::Running) check_document(made, where);
-  TextTemplate(made.prompt, where + ": prompt");
-  for (const auto& choice : made.choices) TextTemplate(choice, where + ": choice '" + choice + "'");
-  return made;
-}
-
-// Where the right choices are told by their texts, a template says whose.
-void check_answers(const Task& task, const std::string& where) {
-  if (task.answers_from.empty()) return;
-  const std::string& list = task.templates.front().choices_from;
-  const bool same = std::all_of(task.templates.begin(), task.templates.end(),
-                                [&](const PromptTemplate& made) { return made.choices_from == list; });
-  if (list.empty() || !same)
-    fail(Category::InvalidArgument, where,
-         "'answers_from' tells the right items of choices_from, which must name the same list in every template");
-}
-
-void read_templates(const YamlNode& node, Task& task) {
-  if (node.kind != YamlNode::Kind::List || node.items.empty()) {
-    fail(Category::InvalidArgument, node.where(), "'templates' must be a list with at least one template");
-  }
-  std::set<std::string> names;
-  for (std::size_t i = 0; i < node.items.size(); ++i) {
-    task.templates.push_back(read_template(node.items[i], i, task, form_of(node)));
-    if (!names.insert(task.templates.back().name).second) {
-      fail(Category::InvalidArgument, node.items[i].where(), "a second template is named '{}'",
-           task.templates.back().name);
-    }
-  }
 }
 
 void read_labels(YamlMap& map, Task& task) {
@@ -344,23 +240,10 @@ void read_field_rules(YamlMap& map, Task& task) {
   }
 }
 
-std::vector<std::string> fields_of(const Task& task, const std::vector<std::string>& sources) {
-  std::set<std::string> used;
-  for (const auto& source : sources) {
-    for (const auto& field : TextTemplate(source, task.name).fields()) {
-      const auto table = task.words.find(field);
-      used.insert(table == task.words.end() ? field : table->second.field);
-    }
-  }
-  return {used.begin(), used.end()};
-}
-
 }  // namespace
 
-bool Task::has_classes() const {
-  return has_choices() && right_list().empty() && labels_from.empty() &&
-         std::all_of(templates.begin(), templates.end(),
-                     [](const PromptTemplate& made) { return made.choices_from.empty(); });
+bool contains(const std::vector<std::string>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
 }
 
 Task parse_task(std::string_view yaml, const std::string& file) {
@@ -380,13 +263,13 @@ Task parse_task(std::string_view yaml, const std::string& file) {
   task.splits = read_splits(map.at("splits"));
   const YamlNode& templates = map.at("templates");
   switch (form_of(templates)) {
-    case Form::Choices:
+    case TaskForm::Choices:
       read_classification(map, task);
       break;
-    case Form::Text:
+    case TaskForm::Text:
       read_generation(map, task);
       break;
-    case Form::Running:
+    case TaskForm::Running:
       read_running(map, task);
       break;
   }
@@ -413,32 +296,6 @@ Task load_task(const std::string& path_or_name) {
 
 std::vector<std::string> shipped_tasks() {
   return shipped_names("tasks");
-}
-
-std::vector<std::string> used_fields(const Task& task) {
-  std::vector<std::string> sources;
-  if (task.normalisation == "pmi") sources.push_back(task.neutral_prompt);
-  for (const auto& made : task.templates) {
-    sources.insert(sources.end(), {made.prompt, made.target, made.continuation, made.document});
-    sources.insert(sources.end(), made.choices.begin(), made.choices.end());
-  }
-  const auto named = fields_of(task, sources);
-  std::set<std::string> used(named.begin(), named.end());
-  for (const auto& made : task.templates) {
-    if (made.choices_from.empty()) continue;
-    used.insert(made.choices_from + ".0");
-    for (const auto& field : fields_of(task, {made.choice})) {
-      if (field != kChoiceField) used.insert(field);
-    }
-  }
-  used.insert(task.group_by.begin(), task.group_by.end());
-  return {used.begin(), used.end()};
-}
-
-std::vector<std::string> prompt_fields(const Task& task) {
-  std::vector<std::string> sources;
-  for (const auto& made : task.templates) sources.push_back(made.prompt);
-  return fields_of(task, sources);
 }
 
 }  // namespace graft

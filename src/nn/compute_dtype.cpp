@@ -1,7 +1,5 @@
 #include "nn/compute_dtype.h"
 
-#include <ATen/Context.h>
-
 #include <algorithm>
 
 #include "base/cpu.h"
@@ -19,10 +17,6 @@ at::ScalarType compute_dtype(const std::string& name, at::Device device) {
 
 std::string dtype_name(at::ScalarType dtype) {
   return dtype == at::kFloat ? "float32" : dtype == at::kBFloat16 ? "bfloat16" : toString(dtype);
-}
-
-at::Device compute_device() {
-  return at::hasCUDA() ? at::kCUDA : at::kCPU;
 }
 
 at::ScalarType lossless_dtype(const TensorSource& source) {

@@ -1,4 +1,4 @@
-// The dtype a model computes in, and where.
+// The dtype a model computes in.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -7,11 +7,9 @@
 #include <string>
 
 #include "checkpoint/source.h"
+#include "nn/compute_device.h"
 
 namespace graft {
-
-/// The device that every verb computes on: the GPU where LibTorch sees one, else the CPU.
-at::Device compute_device();
 
 /// "float32", "bfloat16", or "auto": bfloat16 on a GPU, and where the processor multiplies it natively, else float32.
 /// Throws InvalidArgument for another name.

@@ -78,7 +78,8 @@ ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at:
                                  WeightFormat format)
     : source_(std::move(source)), dtype_(dtype), device_(device), format_(format) {
   if (format != WeightFormat::Dense && !device.is_cpu())
-    fail(Category::Unsupported, "model.weights", "{} computes on the CPU only; choose dense for the GPU", name(format));
+    fail(Category::Unsupported, "model.weights",
+         "{} computes on the CPU only; choose dense for the GPU, or --device cpu", name(format));
   table_.dtype_ = dtype;
   table_.device_ = device;
   table_.format_ = format;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -87,6 +88,15 @@ RunFolder RunFolder::open(const fs::path& path) {
 bool RunFolder::is_run(const fs::path& path) {
   std::error_code error;
   return fs::is_regular_file(path / kMarker, error);
+}
+
+bool RunFolder::has_begun(const fs::path& path) {
+  std::error_code error;
+  const auto metrics = fs::file_size(path / "metrics.jsonl", error);
+  if (!error && metrics > 0) return true;
+  constexpr const char* kRecords[] = {"predictions.jsonl", "summary.json", "state", "adapter", "model"};
+  return std::any_of(std::begin(kRecords), std::end(kRecords),
+                     [&](const char* record) { return fs::exists(path / record, error); });
 }
 
 RunFolder::~RunFolder() {

@@ -65,6 +65,8 @@ class RunFolder {
   static RunFolder open(const std::filesystem::path& path);
   /// True when the folder was made by create().
   static bool is_run(const std::filesystem::path& path);
+  /// True where a step or an evaluation of the run there is recorded. A start that failed before has nothing to lose.
+  static bool has_begun(const std::filesystem::path& path);
 
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;

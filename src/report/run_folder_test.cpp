@@ -40,6 +40,22 @@ void expect_error(const std::function<void()>& act, Category category, const std
   }
 }
 
+TEST_F(RunFolderTest, HasBegunWithItsFirstStepOrEvaluation) {
+  EXPECT_FALSE(RunFolder::has_begun(run()));
+  {
+    RunFolder made = RunFolder::create(run());
+    made.write_config("task: bbc_news\n");
+    made.write_train({});
+    made.drop_metrics_after(0);  // leaves an empty file
+    EXPECT_FALSE(RunFolder::has_begun(run()));
+    made.append(step(1));
+  }
+  EXPECT_TRUE(RunFolder::has_begun(run()));
+  RunFolder other = RunFolder::create(folder() / "other");
+  other.write_predictions("before", {});
+  EXPECT_TRUE(RunFolder::has_begun(folder() / "other"));
+}
+
 TEST_F(RunFolderTest, WritesAndReadsBackEveryPart) {
   RunFolder made = RunFolder::create(run());
   made.write_config("task: bbc_news\n");

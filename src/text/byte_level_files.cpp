@@ -137,6 +137,10 @@ SentencePieceVocabulary sentencepiece_of_gguf(const Json& metadata, const std::s
 }
 
 PipelineSpec spec_of_gguf(const Json& metadata, const std::string& context) {
+  if (find_field(metadata, "tokenizer.ggml.model", context) == nullptr)
+    fail(Category::NotFound, context,
+         "holds no tokenizer (its metadata has no tokenizer.ggml.model); use a file that has one, or the model's "
+         "folder");
   PipelineSpec spec;
   const std::string model = string_field(metadata, "tokenizer.ggml.model", context);
   std::vector<std::string> tokens = strings_of(metadata, "tokenizer.ggml.tokens", context);

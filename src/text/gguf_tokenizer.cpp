@@ -162,39 +162,52 @@ Json byte_level_keys(const PipelineSpec& spec, std::int64_t vocabulary, const st
 }
 
 void refuse_sentencepiece_variants(const SentencePieceVocabulary& vocabulary, const std::string& context) {
-  if (!vocabulary.bpe) refuse_tokenizer(context, "a unigram tokenizer of such a model");
-  if (!vocabulary.normalization.precompiled_charsmap.empty())
-    refuse_tokenizer(context, "a tokenizer that normalises its texts by a table of its own");
+  if (vocabulary.bpe && !vocabulary.normalization.precompiled_charsmap.empty())
+    refuse_tokenizer(context, "a BPE that normalises its texts by a table of its own");
   if (!vocabulary.normalization.escape_whitespaces) refuse_tokenizer(context, "escape_whitespaces false");
 }
 
-Json sentencepiece_keys(const fs::path& file, std::int64_t vocabulary) {
-  const std::string context = file.string();
-  const PipelineSpec spec = spec_of_model(file);
-  const SentencePieceVocabulary pieces = sentencepiece_of_model(MappedFile(file).text(), context);
+Json bytes_of(const std::string& text) {
+  return Json::binary(std::vector<std::uint8_t>(text.begin(), text.end()));
+}
+
+Json sentencepiece_keys(const SentencePieceVocabulary& pieces, const PipelineSpec& spec, std::int64_t vocabulary,
+                        const std::string& context) {
   refuse_sentencepiece_variants(pieces, context);
   GgufTokens tokens = unused_tokens(vocabulary);
-  for (std::size_t id = 0; id < pieces.pieces.size(); ++id)
-    put_token(tokens, id, pieces.pieces[id], pieces.types[id], pieces.scores[id], context);
+  for (std::size_t id = 0; id < pieces.pieces.size(); ++id) {
+    if (!pieces.pieces[id].empty())
+      put_token(tokens, id, pieces.pieces[id], pieces.types[id], pieces.scores[id], context);
+  }
   put_added(tokens, spec, context);
-  Json keys = common_keys(spec, "llama", tokens, context);
+  Json keys = common_keys(spec, pieces.bpe ? "llama" : "t5", tokens, context);
   keys["tokenizer.ggml.pre"] = "default";
   keys["tokenizer.ggml.scores"] = tokens.scores;
   keys["tokenizer.ggml.add_space_prefix"] = pieces.normalization.add_dummy_prefix;
   keys["tokenizer.ggml.remove_extra_whitespaces"] = pieces.normalization.remove_extra_whitespaces;
+  const std::string& map = pieces.normalization.precompiled_charsmap;
+  if (!map.empty()) keys["tokenizer.ggml.precompiled_charsmap"] = bytes_of(map);
   return keys;
 }
 
-Json keys_of_tokenizer_json(const fs::path& file, std::int64_t vocabulary) {
+Json keys_of_sentencepiece_file(const fs::path& file, std::int64_t vocabulary) {
+  const std::string context = file.string();
+  return sentencepiece_keys(sentencepiece_of_model(MappedFile(file).text(), context), spec_of_model(file), vocabulary,
+                            context);
+}
+
+Json keys_of_tokenizer_json(const fs::path& file, std::int64_t vocabulary, std::vector<std::string>& notes) {
   const std::string context = file.string();
   const PipelineSpec spec = spec_of_model(file);
-  if (spec.kind != "byte-level BPE") {
-    // What was SentencePiece's before it became tokenizer.json often lies beside it, and has the scores.
-    if (fs::exists(file.parent_path() / "tokenizer.model"))
-      return sentencepiece_keys(file.parent_path() / "tokenizer.model", vocabulary);
-    refuse_tokenizer(context, "a tokenizer.json of the kind '" + spec.kind + "' without the tokenizer.model beside it");
+  const bool byte_level = spec.kind == "byte-level BPE";
+  // What was SentencePiece's before it became tokenizer.json often lies beside it.
+  for (const char* original : {"tokenizer.model", "spiece.model"}) {
+    if (!byte_level && fs::exists(file.parent_path() / original))
+      return keys_of_sentencepiece_file(file.parent_path() / original, vocabulary);
   }
   const Json json = parse_json(MappedFile(file).text(), context);
+  if (!byte_level)
+    return sentencepiece_keys(sentencepiece_of_tokenizer_json(json, spec, notes, context), spec, vocabulary, context);
   const Json& model = object_field(json, "model", context);
   refuse_normalizer(json, context);
   refuse_affixes(model, context);
@@ -211,13 +224,14 @@ Json keys_of_vocab_and_merges(const fs::path& file, std::int64_t vocabulary) {
 }  // namespace
 }  // namespace text
 
-nlohmann::json gguf_tokenizer(const std::filesystem::path& folder, std::int64_t vocabulary) {
+nlohmann::json gguf_tokenizer(const std::filesystem::path& folder, std::int64_t vocabulary,
+                              std::vector<std::string>& notes) {
   const std::filesystem::path file = text::tokenizer_file(folder);
   const std::string name = file.filename().string();
-  if (name == "tokenizer.json") return text::keys_of_tokenizer_json(file, vocabulary);
+  if (name == "tokenizer.json") return text::keys_of_tokenizer_json(file, vocabulary, notes);
   if (name == "vocab.json") return text::keys_of_vocab_and_merges(file, vocabulary);
-  if (name.ends_with(".model")) return text::sentencepiece_keys(file, vocabulary);
-  text::refuse_tokenizer(file.string(), "this tokenizer");
+  if (name.ends_with(".model")) return text::keys_of_sentencepiece_file(file, vocabulary);
+  text::refuse_tokenizer(file.string(), "a tokenizer of bytes (ByT5's)");
 }
 
 }  // namespace graft

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <map>
 
 #include "checkpoint/fixture_test.h"
@@ -59,6 +60,14 @@ json byte_level_metadata(const std::string& pre) {
           {"tokenizer.chat_template", "{{ bos_token }}"}};
 }
 
+// Without a line to tell.
+json keys_of(const fs::path& folder, std::int64_t vocabulary) {
+  std::vector<std::string> notes;
+  json keys = gguf_tokenizer(folder, vocabulary, notes);
+  EXPECT_TRUE(notes.empty()) << notes.front();
+  return keys;
+}
+
 json sentencepiece_metadata() {
   Tokens tokens;
   tokens.add("<unk>", kUnknown);
@@ -77,6 +86,46 @@ json sentencepiece_metadata() {
           {"tokenizer.ggml.add_space_prefix", true},  {"tokenizer.ggml.remove_extra_whitespaces", false}};
 }
 
+// T5's kind: unigram, no beginning of a text, sentinels behind the pieces, a table by which texts are normalised.
+json unigram_metadata(const std::string& map) {
+  Tokens tokens;
+  tokens.add("<pad>", kControl);
+  tokens.add("</s>", kControl);
+  tokens.add("<unk>", kUnknown);
+  double score = -1;
+  for (const char* piece : {"▁the", "▁t", "he", "▁a", "t", "h", "e", "▁", "a", "日", "1", "2", ".", "the"})
+    tokens.add(piece, kNormal, score -= 0.75);
+  tokens.add("<tab>", kUserDefined);
+  for (const char* sentinel : {"<extra_id_1>", "<extra_id_0>"}) tokens.add(sentinel, kControl, -1000);
+  json keys = {{"tokenizer.ggml.model", "t5"},
+               {"tokenizer.ggml.pre", "default"},
+               {"tokenizer.ggml.tokens", tokens.contents},
+               {"tokenizer.ggml.token_type", tokens.types},
+               {"tokenizer.ggml.scores", tokens.scores},
+               {"tokenizer.ggml.eos_token_id", 1u},
+               {"tokenizer.ggml.padding_token_id", 0u},
+               {"tokenizer.ggml.unknown_token_id", 2u},
+               {"tokenizer.ggml.add_bos_token", false},
+               {"tokenizer.ggml.add_eos_token", true},
+               {"tokenizer.ggml.add_space_prefix", true},
+               {"tokenizer.ggml.remove_extra_whitespaces", true}};
+  if (!map.empty())
+    keys["tokenizer.ggml.precompiled_charsmap"] = json::binary(std::vector<std::uint8_t>(map.begin(), map.end()));
+  return keys;
+}
+
+// A character map in which b becomes a: a Darts trie of one key, whose leaf is the first string.
+std::string map_of_b_to_a() {
+  constexpr std::size_t kUnits = 0x64;
+  std::vector<std::uint32_t> units(kUnits);
+  constexpr std::uint32_t kB = 0x62, kLeaf = 1u << 8, kNextUnit = 1u << 10;
+  units[kB] = kB | kLeaf | kNextUnit;
+  const auto bytes = static_cast<std::uint32_t>(kUnits * sizeof(std::uint32_t));
+  std::string map(reinterpret_cast<const char*>(&bytes), sizeof bytes);
+  map.append(reinterpret_cast<const char*>(units.data()), bytes);
+  return map + std::string("a\0", 2);
+}
+
 fs::path gguf_file(const Folder& folder, const json& fields, const char* name) {
   write_gguf(folder.path() / name, {}, fields)->finish();
   return folder.path() / name;
@@ -89,7 +138,7 @@ fs::path hugging_face_folder(const Folder& folder, const json& fields) {
   if (files.sentencepiece.empty()) {
     write_file(hf / "tokenizer.json", files.tokenizer.dump());
   } else {
-    write_file(hf / "tokenizer.model", files.sentencepiece);
+    write_file(hf / files.sentencepiece_name, files.sentencepiece);
   }
   write_file(hf / "tokenizer_config.json", files.config.dump());
   return hf;
@@ -113,6 +162,8 @@ void expect_same_ids(const fs::path& got_file, const fs::path& want_file) {
 TEST(GgufTokenizer, ComesBackAsItWas) {
   std::vector<json> all;
   all.push_back(sentencepiece_metadata());
+  all.push_back(unigram_metadata(""));
+  all.push_back(unigram_metadata(map_of_b_to_a()));
   const std::vector<std::string> names = text::gguf_pre_tokenizer_names();
   ASSERT_GT(names.size(), 12u);
   for (const std::string& pre : names) all.push_back(byte_level_metadata(pre));
@@ -120,7 +171,7 @@ TEST(GgufTokenizer, ComesBackAsItWas) {
     SCOPED_TRACE(fields.at("tokenizer.ggml.pre"));
     const Folder folder;
     const fs::path hf = hugging_face_folder(folder, fields);
-    const json back = gguf_tokenizer(hf, count_of(fields));
+    const json back = keys_of(hf, count_of(fields));
     for (const auto& [key, value] : fields.items()) EXPECT_EQ(back.at(key), value) << key;
     const fs::path file = gguf_file(folder, back, "back.gguf");
     expect_same_ids(file, hf);
@@ -128,17 +179,28 @@ TEST(GgufTokenizer, ComesBackAsItWas) {
   }
 }
 
+TEST(GgufTokenizer, KeepsTheTableOfAUnigramModel) {
+  const Folder folder;
+  const fs::path hf = hugging_face_folder(folder, unigram_metadata(map_of_b_to_a()));
+  EXPECT_TRUE(fs::exists(hf / "spiece.model"));
+  const fs::path file = gguf_file(folder, keys_of(hf, count_of(unigram_metadata(""))), "back.gguf");
+  const auto tokenizer = open_tokenizer(file);
+  EXPECT_EQ(tokenizer->encode("b"), tokenizer->encode("a"));
+  EXPECT_NE(tokenizer->encode("c"), tokenizer->encode("a"));
+  EXPECT_EQ(tokenizer->kind(), "unigram");
+}
+
 TEST(GgufTokenizer, FillsUpToTheModelsVocabulary) {
-  for (const json& fields : {byte_level_metadata("gpt-2"), sentencepiece_metadata()}) {
+  for (const json& fields : {byte_level_metadata("gpt-2"), sentencepiece_metadata(), unigram_metadata("")}) {
     const Folder folder;
     const fs::path hf = hugging_face_folder(folder, fields);
     const std::int64_t count = count_of(fields);
-    const json back = gguf_tokenizer(hf, count + 2);
+    const json back = keys_of(hf, count + 2);
     EXPECT_EQ(count_of(back), count + 2);
     EXPECT_EQ(back.at("tokenizer.ggml.tokens").back().get<std::string>(), fmt::format("[PAD{}]", count + 1));
     EXPECT_EQ(back.at("tokenizer.ggml.token_type").back(), kUnused);
     expect_same_ids(gguf_file(folder, back, "back.gguf"), hf);
-    expect_error(Category::InvalidArgument, "do not belong together", [&] { gguf_tokenizer(hf, count - 1); });
+    expect_error(Category::InvalidArgument, "do not belong together", [&] { keys_of(hf, count - 1); });
   }
 }
 
@@ -152,9 +214,9 @@ TEST(GgufTokenizer, ReadsVocabularyAndMergesWithoutATokenizerJson) {
   folder.file("hf/merges.txt", "#version: 0.2\nt h\nth e\nĠ the\n1 2\n");
   const fs::path hf = folder.path() / "hf";
   const std::int64_t count = static_cast<std::int64_t>(vocabulary.size());
-  EXPECT_EQ(gguf_tokenizer(hf, count).at("tokenizer.ggml.pre"), "gpt-2");
+  EXPECT_EQ(keys_of(hf, count).at("tokenizer.ggml.pre"), "gpt-2");
   folder.file("hf/tokenizer_config.json", R"({"tokenizer_class":"Qwen2Tokenizer"})");
-  const json back = gguf_tokenizer(hf, count);
+  const json back = keys_of(hf, count);
   EXPECT_EQ(back.at("tokenizer.ggml.pre"), "qwen2");
   EXPECT_EQ(back.at("tokenizer.ggml.merges"), fields.at("tokenizer.ggml.merges"));
   expect_same_ids(gguf_file(folder, back, "back.gguf"), hf);
@@ -196,12 +258,12 @@ TEST(GgufTokenizer, APatternThatMatchesEverythingMayRemoveTheRest) {
   split["behavior"] = "Removed";
   split["invert"] = true;
   write_file(file, tokenizer.dump());
-  const json back = gguf_tokenizer(hf, count_of(fields));
+  const json back = keys_of(hf, count_of(fields));
   EXPECT_EQ(back.at("tokenizer.ggml.pre"), "dbrx");
   expect_same_ids(gguf_file(folder, back, "back.gguf"), hf);
   split["pattern"]["Regex"] = "\\p{N}{1,3}";
   write_file(file, tokenizer.dump());
-  expect_error(Category::Unsupported, "pre_tokenizer", [&] { gguf_tokenizer(hf, count_of(fields)); });
+  expect_error(Category::Unsupported, "pre_tokenizer", [&] { keys_of(hf, count_of(fields)); });
 }
 
 TEST(GgufTokenizer, WhatTheFormatCannotSayIsRefused) {
@@ -213,14 +275,14 @@ TEST(GgufTokenizer, WhatTheFormatCannotSayIsRefused) {
     json bad = good;
     bad[json::json_pointer(where)] = value;
     write_file(file, bad.dump());
-    expect_error(Category::Unsupported, what, [&] { gguf_tokenizer(hf, count_of(fields)); });
+    expect_error(Category::Unsupported, what, [&] { keys_of(hf, count_of(fields)); });
   };
   refused("/normalizer", {{"type", "Lowercase"}}, "normalizer 'Lowercase'");
   refused("/pre_tokenizer/add_prefix_space", true, "pre_tokenizer");
   refused("/model/ignore_merges", true, "pre_tokenizer");
   write_file(file, good.dump());
   const Folder empty;
-  expect_error(Category::NotFound, "holds no tokenizer", [&] { gguf_tokenizer(empty.path(), 10); });
+  expect_error(Category::NotFound, "holds no tokenizer", [&] { keys_of(empty.path(), 10); });
 }
 
 }  // namespace

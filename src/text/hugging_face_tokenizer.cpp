@@ -139,13 +139,16 @@ void refuse_other_unknown(const SentencePieceVocabulary& vocabulary, const std::
 TokenizerFiles sentencepiece_files(const PipelineSpec& spec, const Json& metadata, const std::string& context) {
   const SentencePieceVocabulary vocabulary = sentencepiece_of_gguf(metadata, context);
   refuse_other_unknown(vocabulary, context);
-  Ordered config = config_json(spec, "LlamaTokenizer");
+  const bool unigram = !vocabulary.bpe;
+  Ordered config = config_json(spec, unigram ? "T5Tokenizer" : "LlamaTokenizer");
+  if (unigram) config["extra_ids"] = 0;  // they are pieces of the file
   config["add_bos_token"] = !spec.prefix.empty();
   config["add_eos_token"] = !spec.suffix.empty();
   config["add_prefix_space"] = vocabulary.normalization.add_dummy_prefix;
   config["legacy"] = true;  // a space before what follows a special token, as llama.cpp puts it
   config["added_tokens_decoder"] = listed_tokens(vocabulary);
-  return {nullptr, config, write_sentencepiece(vocabulary, {spec.bos, spec.eos, spec.pad})};
+  return {nullptr, config, write_sentencepiece(vocabulary, {spec.bos, spec.eos, spec.pad}),
+          unigram ? "spiece.model" : "tokenizer.model"};
 }
 
 }  // namespace
@@ -156,12 +159,9 @@ TokenizerFiles hugging_face_tokenizer(const std::filesystem::path& gguf) {
   const text::Json& metadata = source->metadata();
   const text::PipelineSpec spec = text::spec_of_gguf(metadata, gguf.string());
   const std::string model = text::string_field(metadata, "tokenizer.ggml.model", gguf.string());
-  if (model == "llama") return text::sentencepiece_files(spec, metadata, gguf.string());
-  if (model != "gpt2") {
-    fail(Category::Unsupported, gguf.string(),
-         "its tokenizer ('{}') cannot be written as tokenizer.json; copy the model's own beside the weights", model);
-  }
-  return {text::tokenizer_json(spec, metadata, gguf.string()), text::config_json(spec, "PreTrainedTokenizerFast"), ""};
+  if (model != "gpt2") return text::sentencepiece_files(spec, metadata, gguf.string());
+  return {text::tokenizer_json(spec, metadata, gguf.string()), text::config_json(spec, "PreTrainedTokenizerFast"), "",
+          ""};
 }
 
 }  // namespace graft

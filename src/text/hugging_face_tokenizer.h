@@ -10,7 +10,8 @@ namespace graft {
 struct TokenizerFiles {
   nlohmann::ordered_json tokenizer;  ///< tokenizer.json; null where `sentencepiece` is in its place
   nlohmann::ordered_json config;     ///< tokenizer_config.json
-  std::string sentencepiece;         ///< tokenizer.model, of a SentencePiece BPE; else empty
+  std::string sentencepiece;         ///< SentencePiece's own file; empty of a byte-level BPE
+  std::string sentencepiece_name;    ///< "tokenizer.model", of a unigram model "spiece.model"
 };
 
 /// Reads the tokenizer of a .gguf file into Hugging Face's files, which give the same ids there and here. Throws

@@ -78,7 +78,7 @@ void write_files(const std::filesystem::path& folder, const TokenizerFiles& file
   if (files.sentencepiece.empty()) {
     write_file(folder / "tokenizer.json", files.tokenizer.dump());
   } else {
-    write_file(folder / "tokenizer.model", files.sentencepiece);
+    write_file(folder / files.sentencepiece_name, files.sentencepiece);
   }
   write_file(folder / "tokenizer_config.json", files.config.dump());
 }
@@ -125,10 +125,22 @@ TEST(HuggingFaceTokenizer, OfSentencePieceToo) {
   expect_same_ids(fields);
 }
 
+TEST(HuggingFaceTokenizer, OfAUnigramModelToo) {
+  auto fields = sentencepiece_metadata();
+  fields["tokenizer.ggml.model"] = "t5";
+  expect_same_ids(fields);
+  const Folder folder;
+  const auto files = hugging_face_tokenizer(gguf(folder, fields));
+  EXPECT_EQ(files.sentencepiece_name, "spiece.model");
+  EXPECT_EQ(files.config["tokenizer_class"], "T5Tokenizer");
+  EXPECT_EQ(files.config["extra_ids"], 0) << "they would be appended to the pieces that are there";
+}
+
 TEST(HuggingFaceTokenizer, WritesWhatTheReferenceNeedsOfSentencePiece) {
   const Folder folder;
   const auto files = hugging_face_tokenizer(gguf(folder, sentencepiece_metadata()));
   EXPECT_TRUE(files.tokenizer.is_null());
+  EXPECT_EQ(files.sentencepiece_name, "tokenizer.model");
   EXPECT_EQ(files.config["tokenizer_class"], "LlamaTokenizer");
   EXPECT_EQ(files.config["add_bos_token"], true);
   EXPECT_EQ(files.config["add_eos_token"], false);
@@ -157,9 +169,8 @@ TEST(HuggingFaceTokenizer, RefusesWhatItCannotSay) {
   auto fields = metadata("gpt-2");
   fields["tokenizer.ggml.pre"] = "unheard-of";
   expect_error(Category::Unsupported, "unheard-of", [&] { hugging_face_tokenizer(gguf(folder, fields)); });
-  fields["tokenizer.ggml.model"] = "t5";
-  fields["tokenizer.ggml.scores"] = std::vector<double>(fields["tokenizer.ggml.tokens"].size(), -1.5);
-  expect_error(Category::Unsupported, "tokenizer.json", [&] { hugging_face_tokenizer(gguf(folder, fields)); });
+  fields["tokenizer.ggml.model"] = "bert";
+  expect_error(Category::Unsupported, "'bert'", [&] { hugging_face_tokenizer(gguf(folder, fields)); });
   fields = sentencepiece_metadata();
   fields["tokenizer.ggml.unknown_token_id"] = 3;
   expect_error(Category::Unsupported, "different unknown tokens",

@@ -77,6 +77,15 @@ void set_bpe(PipelineSpec& spec, const std::vector<std::pair<std::string, std::s
 /// Splits "left right". Throws Corruption.
 std::pair<std::string, std::string> split_merge(const std::string& line, const std::string& context);
 
+/// The vocabulary that a tokenizer.json was made of; `spec` is what was read of it and of what lies beside. Scores of a
+/// BPE are the order of its merges. Where it puts fewer spaces before a text than SentencePiece does, `notes` gets a
+/// line. Throws Unsupported for one that SentencePiece's files have no words for (names the part).
+SentencePieceVocabulary sentencepiece_of_tokenizer_json(const Json& file, const PipelineSpec& spec,
+                                                        std::vector<std::string>& notes, const std::string& context);
+
+/// What SentencePiece's BPE joins: of every normal piece each cut into two normal pieces, ranked by the piece's score.
+std::vector<RankedMerge> sentencepiece_merges(const SentencePieceVocabulary& vocabulary, const TokenMap& ids);
+
 /// Makes it the model of a pipeline. Throws Corruption for scores and types that do not fit the pieces.
 void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, const std::string& context);
 

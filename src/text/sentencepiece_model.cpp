@@ -142,8 +142,20 @@ ModelFile read_model(std::string_view bytes, const std::string& context) {
 
 constexpr int kNormalType = 1, kUnknownType = 2, kControlType = 3, kUserDefinedType = 4;
 
+void add_extra_ids(PipelineSpec& spec, std::int64_t count) {
+  const auto size = static_cast<std::int64_t>(spec.vocabulary.tokens.size());
+  if (spec.vocabulary.find("<extra_id_0>").has_value()) return;
+  for (std::int64_t index = 0; index < count; ++index) {
+    spec.added.push_back({.id = static_cast<TokenId>(size + count - 1 - index),
+                          .content = fmt::format("<extra_id_{}>", index),
+                          .special = true});
+  }
+}
+
+}  // namespace
+
 // SentencePiece joins the neighbours whose joint piece has the highest score; every cut of one piece has its one rank.
-std::vector<RankedMerge> merges_of(const SentencePieceVocabulary& vocabulary, const TokenMap& ids) {
+std::vector<RankedMerge> sentencepiece_merges(const SentencePieceVocabulary& vocabulary, const TokenMap& ids) {
   std::vector<std::size_t> order;
   for (std::size_t id = 0; id < vocabulary.pieces.size(); ++id) {
     if (vocabulary.types[id] == kNormalType) order.push_back(id);
@@ -172,18 +184,6 @@ std::vector<RankedMerge> merges_of(const SentencePieceVocabulary& vocabulary, co
   }
   return merges;
 }
-
-void add_extra_ids(PipelineSpec& spec, std::int64_t count) {
-  const auto size = static_cast<std::int64_t>(spec.vocabulary.tokens.size());
-  if (spec.vocabulary.find("<extra_id_0>").has_value()) return;
-  for (std::int64_t index = 0; index < count; ++index) {
-    spec.added.push_back({.id = static_cast<TokenId>(size + count - 1 - index),
-                          .content = fmt::format("<extra_id_{}>", index),
-                          .special = true});
-  }
-}
-
-}  // namespace
 
 void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, const std::string& context) {
   const std::size_t size = vocabulary.pieces.size();
@@ -215,7 +215,8 @@ void set_sentencepiece(PipelineSpec& spec, SentencePieceVocabulary vocabulary, c
     options.unk = vocabulary.unk;
     options.whole = vocabulary.normalization.user_defined;
     if (!options.whole.empty()) spec.pre.steps.push_back(make_symbol_split(options.whole));
-    auto model = std::make_unique<Bpe>(spec.vocabulary, merges_of(vocabulary, spec.vocabulary.ids), std::move(options));
+    auto model = std::make_unique<Bpe>(spec.vocabulary, sentencepiece_merges(vocabulary, spec.vocabulary.ids),
+                                       std::move(options));
     if (model->cuts_before(kMarker)) spec.pre.steps.push_back(make_marker_split());
     spec.kind = "BPE (SentencePiece)";
     spec.model = std::move(model);

@@ -25,11 +25,47 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::expect_error;
 
+// A short text, and one beyond the windows and the stretches of rotation of the goldens; `slot`: an adapter's.
+StepInput texts_for(const Model& model, std::int32_t slot = -1) {
+  const std::vector<std::int64_t> text = {5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1};
+  std::vector<std::int64_t> longer;
+  for (std::int64_t i = 0; i < 56; ++i) longer.push_back(3 + 11 * i % 150);
+  StepInput input;
+  for (const auto& one : {text, longer}) {
+    if (model.encoder_decoder()) {
+      const auto source = input.encoder.add(one, -1, slot);
+      input.decoder.add({0, 17, 5, 9, 23}, -1, slot, source);
+    } else {
+      input.decoder.add(one, -1, slot);
+    }
+  }
+  return input;
+}
+
 at::Tensor logits_of(const fs::path& file) {
   const auto model = load_model(file.string());
-  StepInput input;
-  input.decoder.add({5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1});
-  return model->logits(model->forward(input)).detach();
+  return model->logits(model->forward(texts_for(*model))).detach();
+}
+
+// A golden as published models of its family are: T5's distance is 128, which files hold no word of, and OLMo 2 has no
+// biases. Others are themselves.
+fs::path as_published(const fs::path& golden, const fs::path& made) {
+  auto config = json::parse(read_file(golden / "config.json"));
+  const std::string type = config.at("model_type");
+  if (type != "olmo2" && type != "t5" && type != "mt5") return golden;
+  if (type == "olmo2") {
+    config["attention_bias"] = false;
+  } else {
+    config["relative_attention_max_distance"] = 128;
+  }
+  NamedTensors tensors;
+  for (auto& [name, value] : read_tensors(golden / "model.safetensors")) {
+    if (!name.ends_with(".bias")) tensors.emplace_back(name, value);
+  }
+  fs::create_directories(made);
+  write_file(made / "config.json", config.dump());
+  write_tensors(made / "model.safetensors", tensors);
+  return made;
 }
 
 double largest_gap(const at::Tensor& a, const at::Tensor& b) {
@@ -39,16 +75,56 @@ double largest_gap(const at::Tensor& a, const at::Tensor& b) {
 class ExportParity : public ::testing::TestWithParam<std::pair<const char*, const char*>> {
  protected:
   void SetUp() override {
-    if (!fs::exists(source())) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
+    const fs::path golden = goldens() / GetParam().first / "model";
+    if (!fs::exists(golden)) GTEST_SKIP() << "no goldens in " << goldens() << "; ./check makes them";
+    source_ = as_published(golden, place("published"));
   }
-  fs::path source() const { return goldens() / GetParam().first / "model"; }
+  const fs::path& source() const { return source_; }
   fs::path place(const std::string& name) const { return folder_.path() / name; }
   std::string architecture() const { return GetParam().second; }
+  bool counts_from_one() const { return architecture().starts_with("gemma"); }
   bool has_factors() const { return std::string(GetParam().first) == "llama-llama3"; }
+
+  // A LoRA of a model, away from where it begins, as a PEFT folder; returns its number of maps.
+  std::size_t write_adapter(const fs::path& model_path, const fs::path& folder) const {
+    const auto model = load_model(model_path.string());
+    Rng rng(3);
+    const auto adapter = adapters::find("lora").create(*model, {{"roles", {"o", "down"}}}, rng);
+    const at::NoGradGuard no_grad;
+    const auto generator = at::detail::createCPUGenerator(11);
+    for (const auto& parameter : adapter->parameters())
+      at::Tensor(parameter.value).add_(at::randn(parameter.value.sizes(), generator), 0.1);
+    save_adapter(folder, *adapter, *model, {});
+    return adapter->parameters().size() / 2;
+  }
+
+  // A Gemma's folder is to an adapter of its file another base: norms differ in their last digit.
+  at::Tensor adapted(const fs::path& adapter_path) const {
+    const auto model = load_model((counts_from_one() ? place("model.gguf") : source()).string());
+    const LoadedAdapter loaded = load_adapter(adapter_path, *model);
+    ForwardOptions options;
+    options.slots = {loaded.adapter.get()};
+    return model->logits(model->forward(texts_for(*model, 0), options), options).detach();
+  }
 
  private:
   testing::Folder folder_;
+  fs::path source_;
 };
+
+// Norms that were counted from one, and are again, have lost the last digits that published models do not have.
+void expect_nearly_same_tensors(const TensorSource& got, const TensorSource& want) {
+  ASSERT_EQ(got.tensors().size(), want.tensors().size());
+  for (const TensorInfo& info : want.tensors()) {
+    const TensorInfo& other = got.at(info.name);
+    ASSERT_EQ(other.shape, info.shape) << info.name;
+    std::vector<float> left(static_cast<std::size_t>(info.elements())), right(left.size());
+    to_float(other.dtype, got.bytes(other), left);
+    to_float(info.dtype, want.bytes(info), right);
+    const float most = info.name.ends_with("norm.weight") ? 1e-6F : 0.0F;
+    for (std::size_t i = 0; i < left.size(); ++i) ASSERT_NEAR(left[i], right[i], most) << info.name << " " << i;
+  }
+}
 
 TEST_P(ExportParity, AFileComputesWhatTheFolderComputes) {
   const ExportReport report = export_model(source(), place("model.gguf"), "");
@@ -81,36 +157,37 @@ TEST_P(ExportParity, TensorsLieAsLlamaCppsConverterPutsThem) {
 TEST_P(ExportParity, ComesBackBitForBit) {
   export_model(source(), place("model.gguf"), "");
   export_model(place("model.gguf"), place("back"), "");
-  EXPECT_EQ(content_hash(*open_checkpoint(place("back"))), content_hash(*open_checkpoint(source())));
+  const auto back = open_checkpoint(place("back")), before = open_checkpoint(source());
+  if (counts_from_one()) {
+    expect_nearly_same_tensors(*back, *before);
+  } else {
+    EXPECT_EQ(content_hash(*back), content_hash(*before));
+  }
   EXPECT_LE(largest_gap(logits_of(place("back")), logits_of(source())), 1e-5);
 }
 
 // Rows and columns lie in the folder as Hugging Face has them, whatever the file has.
 TEST_P(ExportParity, AnAdapterOfTheFileIsMergedIntoAFolder) {
   export_model(source(), place("model.gguf"), "");
-  const auto model = load_model(place("model.gguf").string());
-  Rng rng(3);
-  const auto adapter = adapters::find("lora").create(*model, {{"roles", {"o", "down"}}}, rng);
-  {
-    const at::NoGradGuard no_grad;
-    const auto generator = at::detail::createCPUGenerator(11);
-    for (const auto& parameter : adapter->parameters())
-      at::Tensor(parameter.value).add_(at::randn(parameter.value.sizes(), generator), 0.1);
-  }
-  save_adapter(place("peft"), *adapter, *model, {});
+  const std::size_t maps = write_adapter(place("model.gguf"), place("peft"));
   const MergeReport report = merge(place("model.gguf"), place("peft"), place("merged"));
-  EXPECT_EQ(report.changed, adapter->parameters().size() / 2);
-  const auto folder = load_model(source().string());
-  const LoadedAdapter loaded = load_adapter(place("peft"), *folder);
-  StepInput input;
-  input.decoder.add({5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1}, -1, 0);
-  ForwardOptions options;
-  options.slots = {loaded.adapter.get()};
-  const at::Tensor adapted = folder->logits(folder->forward(input, options), options).detach();
-  EXPECT_LE(largest_gap(logits_of(place("merged")), adapted), 1e-5);
-  EXPECT_GT(largest_gap(logits_of(source()), adapted), 1e-3);
+  EXPECT_EQ(report.changed, maps);
+  const at::Tensor wanted = adapted(place("peft"));
+  EXPECT_LE(largest_gap(logits_of(place("merged")), wanted), 1e-5);
+  EXPECT_GT(largest_gap(logits_of(source()), wanted), 1e-3);
   const auto before = open_checkpoint(source()), after = open_checkpoint(place("merged"));
   for (const TensorInfo& info : after->tensors()) EXPECT_EQ(info.shape, before->at(info.name).shape) << info.name;
+}
+
+TEST_P(ExportParity, AnAdapterIsMergedIntoTheFileItself) {
+  export_model(source(), place("model.gguf"), "");
+  const std::size_t maps = write_adapter(place("model.gguf"), place("peft"));
+  const MergeReport report = merge(place("model.gguf"), place("peft"), place("merged.gguf"));
+  EXPECT_EQ(report.changed, maps);
+  EXPECT_LE(largest_gap(logits_of(place("merged.gguf")), adapted(place("peft"))), 1e-5);
+  const auto before = open_checkpoint(place("model.gguf")), after = open_checkpoint(place("merged.gguf"));
+  EXPECT_EQ(after->metadata(), before->metadata());
+  EXPECT_EQ(after->tensors().size(), before->tensors().size());
 }
 
 // Rows of 48 values are no whole blocks, and of 32 none of 256.
@@ -120,8 +197,8 @@ TEST_P(ExportParity, BlocksAreAsAskedForWhereTheyFitAndToldWhereNot) {
   EXPECT_EQ(file->metadata().at("general.file_type"), 7);
   std::size_t rounded = 0, other = 0;
   for (const TensorInfo& info : file->tensors()) {
-    const bool matrix = info.shape.size() == 2 && info.name != "position_embd.weight",
-               whole = matrix && info.shape[1] % 32 == 0;
+    const bool positions = info.name == "position_embd.weight" || info.name.ends_with("attn_rel_b.weight");
+    const bool matrix = info.shape.size() == 2 && !positions, whole = matrix && info.shape[1] % 32 == 0;
     EXPECT_EQ(info.dtype, whole ? DType::Q8_0 : matrix ? DType::F16 : DType::F32) << info.name;
     rounded += matrix;
     other += matrix && !whole;
@@ -129,7 +206,7 @@ TEST_P(ExportParity, BlocksAreAsAskedForWhereTheyFitAndToldWhereNot) {
   EXPECT_EQ(report.error.tensors, rounded);
   EXPECT_GT(report.error.mean(), 1e-4);
   EXPECT_LT(report.error.worst, 0.01);
-  EXPECT_LE(largest_gap(logits_of(place("q8.gguf")), logits_of(source())), 0.15);
+  EXPECT_LE(largest_gap(logits_of(place("q8.gguf")), logits_of(source())), 0.3);
   const bool told = std::ranges::any_of(report.notes, [](const std::string& note) {
     return note.find("no whole blocks of Q8_0 are in F16") != std::string::npos;
   });
@@ -151,7 +228,10 @@ INSTANTIATE_TEST_SUITE_P(Golden, ExportParity,
                                            std::pair("llama-linear", "llama"), std::pair("llama-llama3", "llama"),
                                            std::pair("llama-yarn", "llama"), std::pair("mistral", "llama"),
                                            std::pair("qwen2", "qwen2"), std::pair("qwen3", "qwen3"),
-                                           std::pair("gpt2", "gpt2")));
+                                           std::pair("gpt2", "gpt2"), std::pair("gemma2", "gemma2"),
+                                           std::pair("gemma3", "gemma3"), std::pair("phi3", "phi3"),
+                                           std::pair("phi3-longrope", "phi3"), std::pair("olmo2", "olmo2"),
+                                           std::pair("t5", "t5"), std::pair("t5-v11", "t5"), std::pair("mt5", "t5")));
 
 class Export : public ::testing::Test {
  protected:
@@ -222,7 +302,10 @@ TEST_F(Export, WhatCannotBeIsRefusedAndLeavesNothing) {
   };
   refused(Category::InvalidArgument, "did you mean 'q8_0'", llama(), "no.gguf", "q8_O");
   refused(Category::InvalidArgument, "--output NAME.gguf", llama(), "no", "q8_0");
-  refused(Category::Unsupported, "a t5 cannot be written as a GGUF file", goldens() / "t5/model", "no.gguf", "q8_0");
+  refused(Category::Unsupported, "a bart cannot be written as a GGUF file", goldens() / "bart/model", "no.gguf",
+          "q8_0");
+  refused(Category::Unsupported, "attention_bias of a olmo2", goldens() / "olmo2/model", "no.gguf", "");
+  refused(Category::Unsupported, "a sliding window in some layers", goldens() / "qwen2-window/model", "no.gguf", "");
   refused(Category::NotFound, "no such file", place("absent"), "no.gguf", "");
   export_model(llama(), place("there.gguf"), "");
   expect_error(Category::InvalidArgument, "is there already", [&] { export_model(llama(), place("there.gguf"), ""); });

@@ -1,4 +1,5 @@
 // graft_tokenizer_dump PATH encode|decode|time|threads [REPEATS] < records
+// graft_tokenizer_dump FOLDER gguf FILE: writes the tokenizer as a GGUF file.
 // encode: records ended by NUL in, one line of ids each out. decode: lines of ids in, texts ended by NUL out.
 // time: encodes all records REPEATS times on one thread, threads: on two; prints bytes and the seconds of every run.
 #include <iostream>
@@ -8,6 +9,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "checkpoint/writer.h"
+#include "text/gguf_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -65,6 +68,10 @@ int main(int argc, char** argv) {
     if (mode.starts_with("decode")) decode(*tokenizer, mode == "decode");
     if (mode == "time" || mode == "threads")
       time(*tokenizer, mode == "time" ? 1 : 2, argc > 3 ? std::stoi(argv[3]) : 3);
+    if (mode == "gguf" && argc > 3) {
+      std::vector<std::string> notes;
+      graft::write_gguf(argv[3], {}, graft::gguf_tokenizer(argv[1], tokenizer->vocab_size(), notes))->finish();
+    }
     if (mode == "hash") std::cout << tokenizer->hash() << '\n';
   } catch (const graft::Error& error) {
     std::cerr << error.what() << '\n';

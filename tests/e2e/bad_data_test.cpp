@@ -163,6 +163,39 @@ TEST_F(BadData, DataThatIsSomethingElse) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run"));
 }
 
+// The names of its subfolders are the labels.
+TEST_F(BadData, AFolderOfTextsByClassNeedsNoColumns) {
+  for (const char* label : {"sport", "tech"})
+    for (const char* name : {"1", "2", "3"})
+      folder_.file(std::string("articles/") + label + "/" + name + ".txt", std::string("of ") + label + name);
+  const Outcome tuned = tune("articles/", {});
+  EXPECT_EQ(tuned.code, 0) << tuned.err;
+  EXPECT_NE(tuned.err.find("task: articles, 4 training examples, 2 held out"), std::string::npos) << tuned.err;
+}
+
+TEST_F(BadData, AFolderOfTablesIsNamedFileByFile) {
+  folder_.file("tables/a.csv", csv());
+  expect_refused(tune("tables"), 3, {"tables: has no subfolders", "name the files, e.g. 'tables/*.csv'"});
+  EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  EXPECT_EQ(tune("tables/*.csv").code, 0);
+}
+
+TEST_F(BadData, ColumnsThatDoNotGoTogether) {
+  folder_.file("rows.csv", csv());
+  folder_.file("task.yaml", task());
+  const auto refused = [&](const std::vector<std::string>& more, const std::vector<std::string>& parts) {
+    expect_refused(tune("rows.csv", more), 2, parts);
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  };
+  refused({"--task", "task.yaml", "--text-column", "nonsense"}, {"--text-column: stands beside the task task.yaml"});
+  refused({"--task", "task.yaml", "--target-column", "text"}, {"--target-column: stands beside the task task.yaml"});
+  refused({"--text-column", "text", "--label-column", "label", "--prompt-column", "text"},
+          {"--prompt-column: stands beside --text-column", "leave one pair out"});
+  refused({"--text-column", "text"}, {"--label-column: is missing", "--text-column 'text'"});
+  refused({"--target-column", "text"}, {"--prompt-column: is missing", "--target-column 'text'"});
+  refused({}, {"--task: name a task"});
+}
+
 TEST_F(BadData, ATaskWithAMistake) {
   folder_.file("rows.csv", csv());
   const auto refused = [&](const std::string& yaml, int code, const std::vector<std::string>& parts) {
@@ -216,6 +249,29 @@ TEST_F(BadData, ARecipeWithAMistake) {
   refused({"--method", "lora", "--set", "method.options.roles=qkv"}, 2, {"this architecture has no role 'qkv'"});
   refused({"--method", "ia3", "--set", "method.options.roles=dwn"}, 2, {"'dwn'", "did you mean 'down'?"});
   refused({"--method", "prompt_tuning+prefix_tuning"}, 2, {"both put virtual tokens in front of a text"});
+}
+
+// Told before the base model is asked anything.
+TEST_F(BadData, ARecipeWithoutAnyLoss) {
+  folder_.file("rows.csv", csv());
+  const auto with = [&](const std::vector<std::string>& settings) {
+    std::vector<std::string> arguments = {"--text-column", "text", "--label-column", "label"};
+    for (const auto& setting : settings) arguments.insert(arguments.end(), {"--set", setting});
+    return tune("rows.csv", arguments);
+  };
+  const std::vector<std::string> off = {"objective.lm=false", "objective.unlikelihood=false",
+                                        "objective.length_norm=false"};
+  const std::vector<std::string> weightless = {"objective.lm_weight=0", "objective.unlikelihood_weight=0",
+                                               "objective.length_norm_weight=0"};
+  const std::vector<std::string> mixed = {off[0], weightless[1], off[2]};
+  for (const auto& settings : {off, weightless, mixed}) {
+    const Outcome end = with(settings);
+    expect_refused(end, 2,
+                   {"objective.lm, objective.unlikelihood", "nothing to learn from", "--set objective.lm=true"});
+    EXPECT_EQ(end.err.find("evaluate"), std::string::npos) << end.err;
+    EXPECT_FALSE(fs::exists(folder_.path() / "run"));
+  }
+  EXPECT_EQ(with({off[0], off[1]}).code, 0) << "one loss is enough";
 }
 
 }  // namespace

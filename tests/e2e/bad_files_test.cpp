@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
+#include "checkpoint/writer.h"
 #include "command.h"
 #include "tiny_model.h"
 
@@ -201,7 +202,19 @@ TEST_F(BadFiles, OverlappingTensors) {
   folder_.file("overlap.safetensors", safetensors(R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},)"
                                                   R"("b":{"dtype":"F32","shape":[4],"data_offsets":[8,24]}})",
                                                   24));
-  expect_refused(run({"inspect", "overlap.safetensors"}), 4, {"overlap.safetensors: tensors 'a' and 'b' overlap"});
+  expect_refused(run({"inspect", "overlap.safetensors"}), 4,
+                 {"overlap.safetensors: tensors 'a' and 'b' overlap; fetch it again"});
+}
+
+// The rest of it is shown; what needs a tokenizer says that there is none.
+TEST_F(BadFiles, AGgufFileWithoutATokenizer) {
+  Json metadata;
+  metadata["general.architecture"] = "llama";
+  write_gguf(folder_.path() / "bare.gguf", {}, metadata)->finish();
+  const Outcome shown = run({"inspect", "bare.gguf"});
+  EXPECT_EQ(shown.code, 0) << shown.err;
+  EXPECT_NE(shown.out.find("bare.gguf: holds no tokenizer"), std::string::npos) << shown.out;
+  expect_refused(generate("bare.gguf"), 3, {"bare.gguf: holds no tokenizer", "use a file that has one"});
 }
 
 TEST_F(BadFiles, APickleThatCallsTheSystem) {
@@ -236,6 +249,16 @@ TEST_F(BadFiles, AnAdapterOfAnotherBase) {
   expect_refused(run({"merge", "--model", "model", "--adapter", "run/adapter", "--output", "merged"}), 2,
                  {"another base model"});
   EXPECT_FALSE(fs::exists(folder_.path() / "merged"));
+}
+
+TEST_F(BadFiles, AnAdapterThatHoldsNaN) {
+  adapter();
+  const auto file = folder_.path() / "run/adapter/adapter_model.safetensors";
+  std::string bytes = read_file(file);
+  bytes.replace(bytes.size() - 4, 4, std::string("\0\0\xc0\x7f", 4));
+  write_file(file, bytes);
+  expect_refused(generate("model", {"--adapter", "run/adapter"}), 4,
+                 {"adapter_model.safetensors: ", "holds NaN or infinity; fetch the adapter again"});
 }
 
 TEST_F(BadFiles, AnAdapterFolderThatIsNone) {
@@ -297,10 +320,12 @@ TEST_F(BadFiles, FilesThatAreNoModels) {
   folder_.file("notes.txt", "nothing");
   folder_.file("empty.safetensors", "");
   folder_.file("random.bin", std::string("\x01\x93\x00\xff\x7f\x22", 6));
+  folder_.file("pickle.bin", "\x80\x04}.");
   folder_.file("nothing/readme.md", "");
   expect_refused(run({"inspect", "notes.txt"}), 5, {"notes.txt: is no checkpoint graft knows"});
   expect_refused(run({"inspect", "empty.safetensors"}), 4, {"empty.safetensors: ", "too few"});
   expect_refused(run({"inspect", "random.bin"}), 4, {"random.bin: "});
+  expect_refused(run({"inspect", "pickle.bin"}), 5, {"pickle.bin: is a bare pickle", "safetensors"});
   expect_refused(run({"inspect", "nothing"}), 3, {"nothing: holds no checkpoint"});
   expect_refused(run({"inspect", "absent"}), 3, {"absent: no such file or folder"});
   expect_refused(run({"inspect", "/dev/zero"}), 6, {"/dev/zero: is neither a file nor a folder"});

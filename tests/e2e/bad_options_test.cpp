@@ -62,6 +62,48 @@ TEST_F(BadOptions, NumbersOfGenerate) {
     SCOPED_TRACE(option + " " + value);
     expect_refused(run({"generate", "--model", "model", "--prompt", "the", option, value}), 2, {option.substr(2)});
   }
+  const Outcome seed = generate({"--prompt", "the", "--seed", "-1"});
+  EXPECT_LT(seed.err.size(), 200u) << seed.err;
+}
+
+TEST_F(BadOptions, WhatWouldDoNothing) {
+  for (const auto& [option, value] :
+       std::vector<std::pair<std::string, std::string>>{{"--top-k", "5"}, {"--top-p", "0.9"}, {"--min-p", "0.1"}})
+    expect_refused(generate({"--prompt", "the", option, value}), 2, {option + ": ", "--temperature 1"});
+  EXPECT_EQ(generate({"--prompt", "the", "--top-k", "0", "--top-p", "1"}).code, 0) << "which filter nothing";
+  EXPECT_EQ(generate({"--prompt", "the", "--top-k", "5", "--temperature", "1"}).code, 0);
+  expect_refused(generate({"--prompt", "the", "--length-penalty", "2"}), 2, {"--length-penalty: ", "--beams"});
+  expect_refused(generate({"--prompt", "the", "--beams", "1", "--early-stopping", "true"}), 2, {"--early-stopping: "});
+  EXPECT_EQ(generate({"--prompt", "the", "--beams", "2", "--length-penalty", "2"}).code, 0);
+  const Outcome same = generate({"--prompt", "the", "--samples", "2"});
+  EXPECT_EQ(same.code, 0) << same.err;
+  EXPECT_NE(same.err.find("graft: note: at temperature 0 all samples"), std::string::npos) << same.err;
+  const Outcome drawn = generate({"--prompt", "the", "--samples", "2", "--temperature", "1"});
+  EXPECT_EQ(drawn.err.find("all samples"), std::string::npos) << drawn.err;
+}
+
+TEST_F(BadOptions, NumbersOfVerify) {
+  for (const auto& [option, value] : std::vector<std::pair<std::string, std::string>>{
+           {"--tolerance", "nan"}, {"--tolerance", "-1"}, {"--tolerance", "inf"}, {"--shots", "-2"}, {"--seed", "-1"}})
+    expect_refused(run({"verify", "--run", "run", option, value}), 2, {option, value, "see graft verify --help"});
+}
+
+TEST_F(BadOptions, DemonstrationsThatNobodyAskedFor) {
+  folder_.file("rows.csv", "text,label\none,a\ntwo,b\nthree,a\nfour,b\n");
+  const std::vector<std::string> eval = {"eval", "--model",       "model", "--data",         "rows.csv", "--output",
+                                         "out",  "--text-column", "text",  "--label-column", "label"};
+  for (const auto& more : std::vector<std::vector<std::string>>{
+           {"--demonstrations", "fixed"}, {"--demonstrations-file", "rows.csv"}, {"--balanced"}, {"--orders", "2"}}) {
+    auto arguments = eval;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    expect_refused(run(arguments), 2, {more[0] + ": is about demonstrations", "--shots"});
+  }
+  auto arguments = eval;
+  arguments.insert(arguments.end(), {"--scorer-seconds", "5"});
+  expect_refused(run(arguments), 2, {"--scorer-seconds requires --scorer"});
+  arguments = eval;
+  arguments.insert(arguments.end(), {"--scorer", "cat", "--scorer-seconds", "nan"});
+  expect_refused(run(arguments), 2, {"--scorer-seconds", "'nan' is no number above 0"});
 }
 
 TEST_F(BadOptions, AHugeNumberOfTokensEndsWithTheContext) {

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
+
 #include "base/file.h"
 #include "command.h"
 #include "tiny_model.h"
@@ -107,6 +109,23 @@ TEST_F(BadPlace, AFullDiskDuringARunCanBeGoneOnFrom) {
 TEST_F(BadPlace, StandardOutputIsFull) {
   const Outcome full = graft(folder_.path(), {"inspect", "model", "--tensors"}, {.file_bytes = 200});
   EXPECT_EQ(full.code, 6) << full.err;
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"list"}, std::vector<std::string>{"--help"},
+                                                std::vector<std::string>{"tune", "--help"}})
+    expect_refused(graft(folder_.path(), words, {.file_bytes = 200}), 6,
+                   {"standard output: cannot be written to; free some space"});
+}
+
+// A named pipe whose only reader closes it before the program begins.
+TEST_F(BadPlace, AReaderThatIsGoneEndsItQuietly) {
+  for (const char* words : {"list", "--help"}) {
+    const std::string script = "cd '" + folder_.path().string() +
+                               "' && rm -f pipe && mkfifo pipe && exec 3<>pipe && exec " +
+                               "4>pipe && exec 3>&- && { '" + std::string(GRAFT_BINARY_DIR) + "/bin/graft' " + words +
+                               " >&4 2>err; echo $? >status; }";
+    ASSERT_EQ(std::system(script.c_str()), 0);
+    EXPECT_EQ(read_file(folder_.path() / "status"), "141\n");
+    EXPECT_EQ(read_file(folder_.path() / "err"), "");
+  }
 }
 
 }  // namespace

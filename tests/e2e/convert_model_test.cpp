@@ -79,9 +79,9 @@ TEST_F(ConvertModel, WhatCannotBeIsOneLine) {
   expect_refused(convert("model", "m", {}, full), 7, {"free some space"});
   const fs::path file = folder() / "model/config.json";
   auto config = nlohmann::json::parse(read_file(file));
-  config["model_type"] = "olmo2";
+  config["hidden_act"] = "gelu";
   write_file(file, config.dump());
-  expect_refused(convert("model", "m.gguf"), 5, {"olmo2", "mistral"});
+  expect_refused(convert("model", "m.gguf"), 5, {"hidden_act 'gelu'", "the model stays a folder"});
   for (const char* made : {"m", "m.gguf"}) EXPECT_FALSE(fs::exists(folder() / made)) << made;
   EXPECT_TRUE(leftovers(folder()).empty());
 }

@@ -138,6 +138,16 @@ TEST_F(Predict, SaysWhichRowsAreNotUtf8) {
       << end.err;
 }
 
+TEST_F(Predict, APatternNamesItsFiles) {
+  write_file(folder() / "part1.csv", "text\ngoal\n");
+  write_file(folder() / "part2.csv", "text\nchip\n");
+  const Outcome end = run({"predict", "--run", "run", "--data", "part*.csv", "--output", "parts.csv"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(lines("parts.csv").size(), 3u);
+  expect_refused(run({"predict", "--run", "run", "--data", "gone*.csv", "--output", "none.csv"}), 3,
+                 {"has no file 'gone*.csv'"});
+}
+
 TEST_F(Predict, WritesTexts) {
   write_file(folder() / "pairs.csv", "question,answer\na,one\nb,two\nc,three\nd,four\ne,five\nf,six\n");
   ASSERT_EQ(run({"tune",
@@ -170,6 +180,9 @@ TEST_F(Predict, WritesTexts) {
   ASSERT_EQ(told.size(), 2u);
   EXPECT_TRUE(json::parse(told[0]).at("prediction").is_string());
   EXPECT_FALSE(json::parse(told[0]).contains("probabilities"));
+  expect_refused(
+      run({"predict", "--run", "texts", "--data", "asked.csv", "--template", "all", "--output", "all.jsonl"}), 2,
+      {"--template: all takes the mean", "writes texts"});
 }
 
 TEST_F(Predict, RowsWithLabelsOfTheirOwnAreAnsweredByThem) {
@@ -227,6 +240,7 @@ TEST_F(Predict, Slips) {
   expect_refused(with({"a.csv", "--keep", "prediction"}), 2, {"--keep prediction", "already"});
   expect_refused(with({"a.csv", "--keep", "text", "--keep", "text"}), 2, {"--keep text", "already"});
   expect_refused(with({"a.csv", "--raft"}), 2, {"'ID'"});
+  expect_refused(with({"a.csv", "--raft", "--keep", "text"}), 2, {"--keep: stands beside --raft"});
   expect_refused(with({"a.csv", "--template", "9"}), 2, {"data.template", "'9'"});
   write_file(folder() / "other.csv", "body\nx\n");
   expect_refused(run({"predict", "--run", "run", "--data", "other.csv", "--output", "a.csv"}), 2,

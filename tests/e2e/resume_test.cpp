@@ -179,7 +179,29 @@ TEST_F(Resume, OtherSettingsAndASecondProcessAreRefused) {
   first.wait();
   auto other = arguments;
   other.insert(other.end(), {"--set", "optimizer.lr=0.5"});
-  expect_refused(graft(stopped(), other), 2, {"run: holds a run with other settings", "choose another --output"});
+  expect_refused(
+      graft(stopped(), other), 2,
+      {"run: holds a run with other settings: optimizer.lr is ", " there and 0.5 here", "choose another --output"});
+  other = arguments;
+  *(std::find(other.begin(), other.end(), "--model") + 1) = "./../model/";
+  *(std::find(other.begin(), other.end(), "--data") + 1) = "../model/../rows.jsonl";
+  const Outcome same = graft(stopped(), other);
+  EXPECT_EQ(same.code, 0) << same.err;
+}
+
+// Before a step or an evaluation there is no run that could be lost.
+TEST_F(Resume, AfterAStartThatFailedTheCorrectedCommandTakesTheFolder) {
+  auto corrected = tune("lora", 10);
+  run_whole(corrected);
+  auto wrong = corrected;
+  wrong.insert(wrong.end(), {"--set", "optimizer.lr=0.5"});
+  write_model(model(), Weights::WithNaN);
+  expect_refused(graft(stopped(), wrong), 4, {"evaluate before: "});
+  EXPECT_TRUE(fs::exists(stopped() / "run/config.yaml"));
+  write_model(model());
+  finish(corrected);
+  expect_equal_runs();
+  expect_refused(graft(stopped(), wrong), 2, {"optimizer.lr is ", " there and 0.5 here"});
 }
 
 TEST_F(Resume, TheBaseModelAnswersOnce) {

@@ -61,6 +61,13 @@ class Tune : public ::testing::Test {
             "data.template=" + templates};
   }
 
+  static std::vector<std::string> all_rows(const std::string& output) {
+    auto all = arguments(output, "topics.yaml");
+    const auto shots = std::find(all.begin(), all.end(), "--shots");
+    all.erase(shots, shots + 2);
+    return all;
+  }
+
   Outcome run(const std::vector<std::string>& given) const {
     const Outcome end = graft(folder_.path(), given);
     EXPECT_EQ(end.code, 0) << end.err;
@@ -310,14 +317,24 @@ TEST_F(Tune, AWarmUpThatDoesNotEndIsTold) {
   EXPECT_EQ(run(arguments("short", "topics.yaml")).err.find("warm-up"), std::string::npos);
 }
 
+TEST_F(Tune, WithoutShotsAFifthIsHeldOutAndScored) {
+  const Outcome end = run(all_rows("all-rows"));
+  EXPECT_NE(end.err.find("graft: note: 8 of 40 rows are held out"), std::string::npos) << end.err;
+  EXPECT_NE(end.err.find("32 training examples, 8 held out"), std::string::npos) << end.err;
+  EXPECT_NE(end.out.find("on 8 held-out examples"), std::string::npos) << end.out;
+  const Outcome replayed = run({"verify", "--run", "all-rows"});
+  EXPECT_EQ(replayed.err.find("training examples are replayed"), std::string::npos) << replayed.err;
+}
+
 TEST_F(Tune, WithNothingHeldOutItSaysSo) {
-  auto all = arguments("all-rows", "topics.yaml");
-  all.insert(all.end(), {"--shots", "0"});
-  all.erase(std::find(all.begin(), all.end(), "--shots"), std::find(all.begin(), all.end(), "--shots") + 2);
+  const std::vector<std::string> none = {"--set", "data.held_out_share=0"};
+  auto all = all_rows("all-rows");
+  all.insert(all.end(), none.begin(), none.end());
   const Outcome end = run(all);
   EXPECT_NE(end.err.find("graft: note: every row trains, nothing is held out"), std::string::npos) << end.err;
-  auto evaluated = all;
-  *(std::find(evaluated.begin(), evaluated.end(), "--output") + 1) = "evaluated";
+  EXPECT_NE(run({"verify", "--run", "all-rows"}).err.find("training examples are replayed"), std::string::npos);
+  auto evaluated = all_rows("evaluated");
+  evaluated.insert(evaluated.end(), none.begin(), none.end());
   evaluated.insert(evaluated.end(), {"--set", "train.eval_every=2"});
   expect_refused(graft(folder(), evaluated), 2, {"train.eval_every: there is nothing held out"});
   EXPECT_FALSE(fs::exists(folder() / "evaluated"));

@@ -147,10 +147,11 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
   std::vector<PeftTensor> tensors;
   for (auto& [name, value] : read_tensors(file)) {
     if (!value.isfinite().all().item<bool>())
-      fail(Category::Corruption, file.string(), "tensor {} holds NaN or infinity", name);
+      fail(Category::Corruption, file.string(),
+           "tensor {} holds NaN or infinity; fetch the adapter again, or tune it anew", name);
     tensors.push_back({folder ? without_prefix(name) : from_tfew_name(name, file), value});
   }
-  if (tensors.empty()) fail(Category::Corruption, file.string(), "holds no tensor");
+  if (tensors.empty()) fail(Category::Corruption, file.string(), "holds no tensor; fetch or save the adapter again");
   loaded.tensors = tensors.size();
   try {
     if (adapters::has_companions(config)) {

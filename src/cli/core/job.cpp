@@ -3,10 +3,8 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <map>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -18,7 +16,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
-#include "base/suggest.h"
 #include "cli/core/mixture.h"
 #include "nn/compute_dtype.h"
 #include "text/own_tokenizer.h"
@@ -34,20 +31,6 @@ std::vector<Example> render_all(const Job& job, const std::vector<Row>& rows, st
 
 ChoiceTokens tokenize_for(const Job& job, const Example& example) {
   return tokenize(example, *job.tokenizer, job.texts, job.config.data.max_prompt_tokens);
-}
-
-// By name or by number from 0.
-std::size_t template_index(const std::string& wanted, const Task& task) {
-  std::vector<std::string> names = {"all"};
-  for (std::size_t t = 0; t < task.templates.size(); ++t) {
-    if (task.templates[t].name == wanted) return t;
-    names.push_back(task.templates[t].name);
-  }
-  std::size_t index = task.templates.size();
-  const auto [end, error] = std::from_chars(wanted.data(), wanted.data() + wanted.size(), index);
-  if (error == std::errc() && end == wanted.data() + wanted.size() && index < task.templates.size()) return index;
-  fail(Category::InvalidArgument, "data.template", "'{}' is none of the {} templates of task {}{}", wanted,
-       task.templates.size(), task.name, did_you_mean(wanted, names));
 }
 
 // A held-out row in every template of the run.
@@ -168,7 +151,7 @@ void read_data(Job& job) {
   const RunConfig& config = job.config;
   FewShot data =
       few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
-                    {config.data.train_split, config.data.held_out_split});
+                    {config.data.train_split, config.data.held_out_split, config.data.held_out_share});
   drop_alike_choices(data, job.task, templates_of(config, job.task), *job.tokenizer);
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   job.data_hash = data_hash(data.train);
@@ -281,24 +264,6 @@ RunConfig run_config_of(const JobArguments& a, RunConfig config) {
   return config;
 }
 
-Task task_of(const RunConfig& config) {
-  if (!config.task.name.empty()) return load_task(config.task.name);
-  if (!config.data.prompt_column.empty() && !config.data.target_column.empty())
-    return ad_hoc_generation_task(config.data.path, config.data.prompt_column, config.data.target_column);
-  if (config.data.text_column.empty() || config.data.label_column.empty()) {
-    fail(Category::InvalidArgument, "--task",
-         "name a task (graft list shows them), or the columns of your data (the verb's --help has their options)");
-  }
-  return ad_hoc_task(config.data.path, config.data.text_column, config.data.label_column);
-}
-
-std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task) {
-  if (config.data.prompt_template != "all") return {template_index(config.data.prompt_template, task)};
-  std::vector<std::size_t> all(task.templates.size());
-  std::iota(all.begin(), all.end(), std::size_t{0});
-  return all;
-}
-
 nlohmann::json method_options(const RunConfig& config) {
   nlohmann::json options = nlohmann::json::object();
   for (const auto& [key, text] : config.method.options) {
@@ -380,6 +345,7 @@ std::filesystem::path kept_start(const RunConfig& config) {
 
 std::filesystem::path start_of(const RunConfig& config) {
   const bool kept = !config.method.start_from.empty() && !config.run.output.empty() &&
+                    RunFolder::has_begun(config.run.output) &&
                     std::filesystem::exists(kept_start(config) / "adapter_config.json");
   return kept ? kept_start(config) : std::filesystem::path(config.method.start_from);
 }
@@ -398,32 +364,15 @@ std::filesystem::path adapter_of_run(const std::filesystem::path& run) {
        "holds no adapter: the run did not end (start graft tune again, it goes on), or its method writes none");
 }
 
-std::string objective_of(const RunConfig& config, const Task& task) {
-  if (config.objective.name == "auto") return task.generates() ? "lm" : "tfew";
-  if (config.objective.name == "tfew" && task.generates()) {
-    fail(Category::InvalidArgument, "objective.name",
-         "tfew compares choices, and the task {} has a text to write; set lm, or auto", task.name);
-  }
-  return config.objective.name;
-}
-
-std::string best_metric_of(const RunConfig& config, const Task& task) {
-  const std::string& wanted = config.train.best_metric;
-  if (wanted == "auto") return task.generates() ? "loss" : "accuracy";
-  if (task.generates() && wanted != "loss" && wanted != "last") {
-    fail(Category::InvalidArgument, "train.best_metric",
-         "{} compares choices, and the task {} has a text to write; set loss or last", wanted, task.name);
-  }
-  return wanted;
-}
-
 void refuse_unscorable(const Job& job) {
   objective_of(job.config, job.task);
   best_metric_of(job.config, job.task);
   if (job.held_out.empty()) {
     if (job.config.train.eval_every == 0) return;
     fail(Category::InvalidArgument, "train.eval_every",
-         "there is nothing held out to evaluate on: every row trains; give --shots, or a task with a validation split");
+         "there is nothing held out to evaluate on: every row trains; give --shots, data.held_out_share or a task with "
+         "a "
+         "validation split");
   }
   const auto labelled = [](const Example& example) { return example.label >= 0; };
   if (std::any_of(job.held_out.begin(), job.held_out.end(), labelled)) return;

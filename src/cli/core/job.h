@@ -78,7 +78,8 @@ struct Job {
 /// The dtype a run of this configuration computes in. Throws InvalidArgument.
 at::ScalarType compute_dtype(const RunConfig& config);
 
-/// The task that a configuration names, or the one of its text and label columns. Throws InvalidArgument for neither.
+/// The task that a configuration names, or the one of its columns, or of a folder of texts by class. Throws
+/// InvalidArgument for none of them, for columns beside a task, columns of both kinds, and one of a pair.
 Task task_of(const RunConfig& config);
 
 /// Indices of the task's templates that a run uses. Throws InvalidArgument for a template the task has not.
@@ -88,8 +89,8 @@ std::vector<std::size_t> templates_of(const RunConfig& config, const Task& task)
 /// Throws InvalidArgument where a name is a value and a group.
 nlohmann::json method_options(const RunConfig& config);
 
-/// What an adapter is begun from: the run's own copy of method.start_from, so that a run goes on when that is gone, or
-/// method.start_from itself. Empty where the configuration names none.
+/// What an adapter is begun from: the own copy of method.start_from of a run that has begun, so that it goes on when
+/// that is gone, or method.start_from itself. Empty where the configuration names none.
 std::filesystem::path start_of(const RunConfig& config);
 /// Where a run keeps that copy.
 std::filesystem::path kept_start(const RunConfig& config);

@@ -1,14 +1,19 @@
 #include <c10/util/Exception.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <iostream>
 #include <system_error>
 
 #include "base/build.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
+#include "cli/core/options.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 #include "nn/tensor_memory.h"
@@ -30,16 +35,19 @@ int report(const Error& error) {
 
 // What another library threw in a verb, in our categories.
 Error translated(const graft::Verb& verb) {
-  const auto out_of_memory = [&] { return Error(Category::ResourceExhausted, graft::out_of_memory_text(verb.name)); };
+  const auto out_of_memory = [&](bool gpu) {
+    return Error(Category::ResourceExhausted, graft::out_of_memory_text(verb.name, gpu));
+  };
   try {
     throw;
   } catch (const Error& error) {
     return error;
   } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return out_of_memory(false);
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
-    if (text.find("can't allocate memory") != std::string::npos) return out_of_memory();
+    if (text.find("can't allocate memory") != std::string::npos) return out_of_memory(false);
+    if (text.find("CUDA out of memory") != std::string::npos) return out_of_memory(true);
     return Error(Category::Internal, text);
   } catch (const std::system_error& error) {  // file systems and streams
     return Error(Category::Io, error.what());
@@ -48,13 +56,32 @@ Error translated(const graft::Verb& verb) {
   }
 }
 
+// Of a pipe or a socket.
+bool reader_is_gone() {
+  pollfd out{STDOUT_FILENO, POLLOUT, 0};
+  return ::poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+// A reader that has seen enough (`| head`) is no mistake: quiet, with the status of a program that SIGPIPE ends.
+int output_failed() {
+  if (reader_is_gone()) return 128 + SIGPIPE;
+  return report(Error(Category::Io, "cannot be written to; free some space, or send it elsewhere", "standard output"));
+}
+
+// `code`, once all of the output is where it goes.
+int flushed(int code) {
+  std::cout.flush();
+  return std::fflush(stdout) == 0 && std::ferror(stdout) == 0 && std::cout.good() ? code : output_failed();
+}
+
 int run(const CLI::App& options, const graft::Verb& verb) {
   try {
     graft::refuse_empty_options(options);
-    const int code = verb.run();
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
-      graft::fail(Category::Io, "standard output", "cannot be written to: is the disk full, or the reader gone?");
-    return code;
+    graft::choose_device_option();
+    return flushed(verb.run());
+  } catch (const std::system_error&) {
+    // fmt throws it where it cannot print, and does not say where.
+    return std::ferror(stdout) != 0 ? output_failed() : report(translated(verb));
   } catch (...) {
     return report(translated(verb));
   }
@@ -81,9 +108,9 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
+    return flushed(app.exit(help));
   } catch (const CLI::CallForVersion& version) {
-    return app.exit(version);
+    return flushed(app.exit(version));
   } catch (const CLI::ParseError& error) {
     return report(Error(Category::InvalidArgument, graft::explain_usage(app, error)));
   }

@@ -1,27 +1,80 @@
 #include "cli/core/options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdlib>
 
 #include "arch/core/model.h"
 #include "checkpoint/source.h"
 #include "cli/core/job.h"
+#include "nn/compute_device.h"
 #include "nn/compute_dtype.h"
 #include "nn/kernels/block_product.h"
 
 namespace graft {
+namespace {
+
+CLI::Validator number_option(const char* range, bool (*inside)(double)) {
+  const auto refuse = [range, inside](const std::string& text) -> std::string {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    const bool number = end != text.c_str() && *end == '\0';
+    return number && inside(value) ? "" : fmt::format("'{}' is no number {}, at most 1e15", text, range);
+  };
+  return CLI::Validator(refuse, range, "number");
+}
+
+constexpr const char* kAutoDevice = "auto";
+
+std::string device_option = kAutoDevice;  // the one verb that runs was given
+
+}  // namespace
 
 CLI::Range count_from(std::int64_t least) {
   return CLI::Range(least, std::int64_t{1'000'000'000});
 }
 
+CLI::Validator positive_number() {
+  return number_option("above 0", [](double value) { return value > 0 && value <= 1e15; });
+}
+
+CLI::Validator number_from_zero() {
+  return number_option("from 0 on", [](double value) { return value >= 0 && value <= 1e15; });
+}
+
+std::string unescaped(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char next = text[i] == '\\' && i + 1 < text.size() ? text[i + 1] : '\0';
+    const bool known = next == 'n' || next == 't' || next == '\\';
+    result += !known ? text[i] : next == 'n' ? '\n' : next == 't' ? '\t' : '\\';
+    i += known;
+  }
+  return result;
+}
+
 void add_column_options(CLI::App& app, std::string& text_column, std::string& label_column) {
-  app.add_option("--text-column", text_column, "without --task: the column that holds the text");
+  app.add_option("--text-column", text_column,
+                 "without --task: the column that holds the text (a folder with a subfolder of .txt files for each "
+                 "class needs none)");
   app.add_option("--label-column", label_column, "without --task: the column that holds the label");
 }
 
 void add_task_options(CLI::App& app, std::string& task, std::string& text_column, std::string& label_column) {
   app.add_option("--task", task, "a shipped task or a task YAML (graft list shows them)");
   add_column_options(app, text_column, label_column);
+}
+
+void add_device_option(CLI::App& app) {
+  app.add_option("--device", device_option,
+                 "where to compute: cpu; cuda, the first GPU; cuda:N, the one of that number, from 0; auto: the first "
+                 "GPU where LibTorch sees one, else the CPU")
+      ->capture_default_str();
+}
+
+void choose_device_option() {
+  if (device_option != kAutoDevice) choose_device(device_option);
 }
 
 void add_tasks_options(CLI::App& app, JobArguments& a) {
@@ -31,6 +84,7 @@ void add_tasks_options(CLI::App& app, JobArguments& a) {
   app.add_option("--data", a.data,
                  "file or folder with the examples, or a pattern of files ('rte/*.jsonl'); {task} stands for the task");
   add_column_options(app, a.text_column, a.label_column);
+  add_device_option(app);
 }
 
 void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights) {
@@ -43,6 +97,7 @@ void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights
          "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
       ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
       ->capture_default_str();
+  add_device_option(app);
 }
 
 ModelOptions writing_model(const std::string& model, const std::string& dtype, const std::string& weights) {
@@ -66,6 +121,7 @@ void add_tuned_options(CLI::App& app, TunedArguments& tuned) {
   app.add_option("--weights", tuned.weights,
                  "dense, packed, q8_0 or q4_0: how matrices are kept (default: as in the run, or dense)")
       ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
+  add_device_option(app);
 }
 
 RunConfig config_of_tuned(const TunedArguments& tuned) {

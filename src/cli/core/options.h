@@ -19,16 +19,29 @@ inline constexpr const char* kAdapterFiles =
 /// A whole number from `least` on.
 CLI::Range count_from(std::int64_t least);
 
+/// A number above 0, or from 0 on, and at most 1e15; no NaN, which CLI::Range lets through.
+CLI::Validator positive_number();
+CLI::Validator number_from_zero();
+
+/// What "\n", "\t" and "\\" stand for in a text that was typed in a shell.
+std::string unescaped(const std::string& text);
+
 /// --text-column and --label-column.
 void add_column_options(CLI::App& app, std::string& text_column, std::string& label_column);
 
 /// --task, --text-column and --label-column.
 void add_task_options(CLI::App& app, std::string& task, std::string& text_column, std::string& label_column);
 
-/// --model, --task, --data and the columns, of a verb on one model and several tasks.
+/// --device, of every verb that computes; those on tasks, on a tuned model and that write have it from below.
+void add_device_option(CLI::App& app);
+
+/// Computes on what --device said, where it was given. Throws as choose_device.
+void choose_device_option();
+
+/// --model, --task, --data, the columns and --device, of a verb on one model and several tasks.
 void add_tasks_options(CLI::App& app, JobArguments& arguments);
 
-/// --dtype and --weights of a model that writes texts.
+/// --dtype, --weights and --device of a model that writes texts.
 void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights);
 
 /// How the model at `model` is loaded to write, from what these options say. Blocks that a GGUF file has are computed
@@ -40,7 +53,7 @@ struct TunedArguments {
   std::string run, model, adapter, weights;
 };
 
-/// --run, --model, --adapter and --weights.
+/// --run, --model, --adapter, --weights and --device.
 void add_tuned_options(CLI::App& app, TunedArguments& tuned);
 
 /// The run's configuration, or where none is named the standard one, with the model and the weights of the arguments.

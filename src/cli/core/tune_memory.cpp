@@ -275,7 +275,8 @@ MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage) {
   MemoryFit fit{budget, stage, {}, {}};
   if (!job.model->device().is_cpu()) {
     if (budget.asked)
-      fail(Category::InvalidArgument, "--memory", "is of runs on the CPU, and this one is on a GPU; leave it out");
+      fail(Category::InvalidArgument, "--memory",
+           "is of runs on the CPU, and this one is on a GPU; leave it out, or choose --device cpu");
     return fit;
   }
   Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)),

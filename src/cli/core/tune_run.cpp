@@ -74,10 +74,12 @@ std::map<std::string, double> kept_numbers(const Job& job, const Evaluation& eva
 void refuse_other_run(const RunConfig& config) {
   const std::filesystem::path path = config.run.output, file = path / "config.yaml";
   if (!RunFolder::is_run(path)) return refuse_occupied(path);
-  if (std::filesystem::exists(file) && read_file(file) != write_run_config(config)) {
-    fail(Category::InvalidArgument, path.string(),
-         "holds a run with other settings (see its config.yaml); choose another --output");
-  }
+  if (!std::filesystem::exists(file) || !RunFolder::has_begun(path)) return;
+  const auto other = first_difference(parse_run_config(read_file(file), file.string()), config);
+  if (!other) return;
+  fail(Category::InvalidArgument, path.string(),
+       "holds a run with other settings: {} is {} there and {} here; choose another --output, or give what the run has",
+       other->name, other->before, other->now);
 }
 
 void refuse_changed_run(const Job& job, const BaseHashes& base) {
@@ -99,8 +101,7 @@ std::int64_t steps_left(const RunConfig& config) {
 
 RunStage stage_of(const RunConfig& config) {
   if (steps_left(config) == 0) return RunStage::Trained;
-  return std::filesystem::exists(std::filesystem::path(config.run.output) / "config.yaml") ? RunStage::Begun
-                                                                                           : RunStage::Fresh;
+  return RunFolder::has_begun(config.run.output) ? RunStage::Begun : RunStage::Fresh;
 }
 
 std::filesystem::path TuneRun::state_file() const {
@@ -114,6 +115,8 @@ TuneRun::TuneRun(Job job)
       adapter_(new_adapter(job_, method_, settings_.seed)),
       // Last, so that a slip in anything above leaves no folder behind.
       folder_((refuse_unscorable(job_), open_folder(job_.config))) {
+  // A start that failed may have kept another beginning.
+  if (!RunFolder::has_begun(folder_.path())) std::filesystem::remove_all(kept_start(job_.config));
   if (!job_.config.method.start_from.empty() && !std::filesystem::exists(kept_start(job_.config)))
     save_adapter(kept_start(job_.config), *adapter_, *job_.model, {});
 }
@@ -302,6 +305,7 @@ nlohmann::json TuneRun::summary() const {
                            {"base_parameters", job_.model->parameters().elements()},
                            {"base_weights", job_.model->parameters().storage()},
                            {"base_bytes", job_.model->parameters().bytes()},
+                           {"device", job_.model->device().str()},
                            {"peak_memory_bytes", peak_memory()}};
   if (before_) {
     result["before"] = summary_of(*before_);

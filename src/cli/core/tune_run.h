@@ -22,7 +22,8 @@
 
 namespace graft {
 
-/// Throws InvalidArgument where the run folder of `config` holds a run of other settings, or something else.
+/// Throws InvalidArgument where the run folder of `config` holds a run of other settings (the first that differs, with
+/// both values), or something else. A start that failed before a step or an evaluation is no run.
 void refuse_other_run(const RunConfig& config);
 
 /// Throws InvalidArgument where the run in the folder of `job` is of another base model than `base`, trained on other

@@ -53,6 +53,16 @@ nlohmann::json options_of(const Job& job, const MethodChoice& method) {
   return options;
 }
 
+// A sum of no losses is no number that depends on the adapter.
+void refuse_no_loss(const TrainSettings& settings) {
+  const TfewSettings& loss = settings.loss;
+  const bool some = loss.lm_weight != 0 || loss.unlikelihood_weight != 0 || loss.length_norm_weight != 0;
+  if (settings.lm || some) return;
+  fail(Category::InvalidArgument, "objective.lm, objective.unlikelihood, objective.length_norm",
+       "every loss is off or weighs 0, so there is nothing to learn from; turn one on, e.g. --set objective.lm=true "
+       "--set objective.lm_weight=1");
+}
+
 std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method) {
   const std::string start = start_of(job.config).string();
   LoadedAdapter loaded = load_adapter(start, *job.model, *job.tokenizer);
@@ -72,6 +82,7 @@ TrainSettings train_settings(const RunConfig& config, const Task& task) {
   settings.loss.unlikelihood_weight = objective.unlikelihood ? objective.unlikelihood_weight : 0;
   settings.loss.length_norm_weight = objective.length_norm ? objective.length_norm_weight : 0;
   if (objective_of(config, task) == "lm") settings.lm = LmSettings{objective.label_smoothing};
+  refuse_no_loss(settings);
   settings.loss.authors_unlikelihood = objective.unlikelihood_variant == "authors";
   settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1,
                         config.optimizer.beta2, config.optimizer.eps};

@@ -10,7 +10,8 @@
 
 namespace graft {
 
-/// For one template, with everything kept in memory.
+/// For one template, with everything kept in memory. Throws InvalidArgument where every loss is off or weighs 0, and as
+/// objective_of and best_metric_of.
 TrainSettings train_settings(const RunConfig& config, const Task& task);
 /// Of a job, with its templates and its memory.
 TrainSettings train_settings(const Job& job);

@@ -30,7 +30,8 @@ void put_in_eight_bits(const at::Tensor& given, std::int64_t first, std::int64_t
                        std::int64_t row) {
   RECORD_USER_SCOPE("graft::in_eight_bits");
   if (!rows::readable(given))
-    fail(Category::Unsupported, "kv-cache", "keys and values in 8 bits need float32 or bfloat16 on the CPU");
+    fail(Category::Unsupported, "kv-cache",
+         "keys and values in 8 bits need float32 or bfloat16 on the CPU; choose dense, or --device cpu");
   const at::Tensor x = given.stride(2) == 1 ? given : given.contiguous();
   const std::int64_t heads = x.size(1), dim = x.size(2);
   auto* codes = to.rows.data_ptr<std::int8_t>();
