@@ -84,6 +84,15 @@ class Compacter : public adapters::Bottleneck {
   std::map<Site, std::pair<HypercomplexMap, HypercomplexMap>> maps_;
 };
 
+// n divides the width and the bottleneck here.
+void refuse_large(const Model& model, const adapters::BottleneckSettings& settings, Shape shape, bool shared) {
+  const auto maps = 2 * static_cast<double>(settings.sublayers.size()), n = static_cast<double>(shape.n);
+  adapters::refuse_beyond_base((shared ? 1 : maps) * n * n * n, model, "method.options.n");
+  adapters::refuse_beyond_base(
+      maps * static_cast<double>(shape.rank) * static_cast<double>(settings.features + settings.bottleneck), model,
+      "method.options.rank");
+}
+
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
   auto names = adapters::BottleneckSettings::names();
   names.insert(names.end(), {"n", "rank", "shared"});
@@ -96,7 +105,9 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     if (size % shape.n != 0)
       fail(Category::InvalidArgument, "method.options.n", "{} ({}) must be a multiple of n ({})", what, size, shape.n);
   }
-  return std::make_unique<Compacter>(model, settings, shape, options.flag("shared", true), given, rng);
+  const bool shared = options.flag("shared", true);
+  refuse_large(model, settings, shape, shared);
+  return std::make_unique<Compacter>(model, settings, shape, shared, given, rng);
 }
 
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,

@@ -6,6 +6,7 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
+#include "adapters/core/peft_targets.h"
 #include "adapters/core/target_modules.h"
 #include "base/error.h"
 
@@ -141,6 +142,7 @@ const RoleEntry* whole_entry(const RoleMap& roles, const std::string& module) {
 std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& config,
                                    const std::vector<PeftTensor>& tensors) {
   adapters::refuse_unknown_fields(config, {"feedforward_modules", "fan_in_fan_out", "init_ia3_weights"});
+  adapters::refuse_stray_feedforward(config);
   const adapters::TargetModules feedforward(config.value("feedforward_modules", nlohmann::json()),
                                             "adapter_config.json: feedforward_modules");
   std::vector<Target> targets;
@@ -161,7 +163,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
     targets.push_back({*entry, input, trainable(tensor.value.reshape({-1}), model)});
     placed.insert(entry->module());
   }
-  adapters::refuse_missing(config, model.roles(), placed);
+  adapters::refuse_other_targets(config, model.roles(), placed);
   return std::make_unique<Ia3>(model, targets);
 }
 

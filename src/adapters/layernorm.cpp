@@ -5,7 +5,7 @@
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
-#include "adapters/core/target_modules.h"
+#include "adapters/core/peft_targets.h"
 #include "base/error.h"
 
 namespace graft {
@@ -78,13 +78,19 @@ std::int64_t place_of(const Model& model, const std::string& tensor) {
   return -1;
 }
 
-void refuse_half_norms(const Model& model, const nlohmann::json& config,
-                       const std::map<std::int64_t, at::Tensor>& vectors) {
-  const adapters::TargetModules targets(config.value("target_modules", nlohmann::json()),
-                                        "adapter_config.json: target_modules");
+// PEFT's own lists name norms that only some models of a family have.
+void refuse_other_norms(const Model& model, const nlohmann::json& config,
+                        const std::map<std::int64_t, at::Tensor>& vectors) {
+  const adapters::PeftTargets targets(config);
+  if (!targets.stated()) return;
   for (const auto& entry : model.norms()) {
     for (const auto index : {entry.weight, entry.bias}) {
-      if (index < 0 || vectors.count(index) > 0 || !targets.pick(entry.module)) continue;
+      const bool there = vectors.count(index) > 0;
+      if (index < 0 || targets.pick(entry.module, /*map=*/false) == there) continue;
+      if (there)
+        fail(Category::Corruption, entry.module,
+             "the adapter's file has a tensor for this norm, but adapter_config.json does not target it "
+             "(target_modules, exclude_modules); name it there, or fetch the adapter again");
       fail(Category::Corruption, entry.module,
            "adapter_config.json targets this norm, but the adapter's file lacks its {}; fetch the adapter again",
            index == entry.bias ? "bias" : "weight");
@@ -106,7 +112,7 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
       fail(Category::Corruption, tensor.name, "has {} values, the model needs {}", tensor.value.numel(), base.numel());
     vectors[index] = trainable(tensor.value, model);
   }
-  refuse_half_norms(model, config, vectors);
+  refuse_other_norms(model, config, vectors);
   return std::make_unique<LayerNormTuning>(model, std::move(vectors));
 }
 

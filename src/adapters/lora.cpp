@@ -72,13 +72,16 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   const bool has_fused = std::any_of(roles.begin(), roles.end(), [](const auto& entry) { return entry.fused(); });
   const std::vector<Role> usual = has_fused ? std::vector<Role>{Role::Qkv} : std::vector<Role>{Role::Q, Role::V};
   std::vector<LoraTarget> targets;
+  double numbers = 0;
   for (const auto& entry : adapters::entries_with(roles, options.roles("roles", usual))) {
     const Role role = entry.site.role;
-    const std::int64_t rank = ranks.count(role) > 0 ? static_cast<std::int64_t>(ranks.at(role)) : settings.rank;
+    const double rank = ranks.count(role) > 0 ? ranks.at(role) : static_cast<double>(settings.rank);
+    adapters::refuse_beyond_base(numbers += rank * static_cast<double>(entry.in + entry.out), model,
+                                 "method.options.rank");
     LoraTarget target;
     target.entry = entry;
     target.alpha = alphas.count(role) > 0 ? alphas.at(role) : settings.alpha;
-    std::tie(target.a, target.b) = initial(entry, rank, model, rng);
+    std::tie(target.a, target.b) = initial(entry, static_cast<std::int64_t>(rank), model, rng);
     if (role == Role::Embed && (pissa || settings.dora))
       fail(Category::InvalidArgument, "method.options.roles",
            "dora and init=pissa are for maps; leave embed out, or them");

@@ -230,6 +230,18 @@ std::map<Stack, at::Tensor> activations(const Model& model, const std::vector<st
   return {{Stack::Decoder, cached_activations(model, ids, shapes.at(Stack::Decoder))}};
 }
 
+// `hidden` features of the network, 0: there is none.
+void refuse_large(const Model& model, const std::map<Stack, Shape>& shapes, std::int64_t hidden) {
+  double widths = 0, length = 0;
+  for (const auto& [stack, shape] : shapes) {
+    widths += static_cast<double>(shape.width());
+    length = static_cast<double>(shape.length);
+  }
+  adapters::refuse_beyond_base(length * widths, model, "method.options.length");
+  const double read = static_cast<double>(model.config().hidden_size) * static_cast<double>(shapes.size());
+  adapters::refuse_beyond_base(static_cast<double>(hidden) * (widths + read), model, "method.options.hidden");
+}
+
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng& rng) {
   const adapters::Options options("prefix_tuning", given,
                                   {"length", "reparametrise", "hidden", "init_ids", "placement", "layout"});
@@ -242,6 +254,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     fail(Category::Unsupported, "method.options.init_text",
          "the network's output has no beginning of one's own choice; leave reparametrise out, or set it to false");
   const auto wanted = shapes(model, length, peft_layout);
+  refuse_large(model, wanted, network ? hidden : 0);
   const auto words = ids.empty() ? std::map<Stack, at::Tensor>() : activations(model, ids, wanted);
   std::map<Stack, Prefixes> prefixes;
   for (const auto& [stack, shape] : wanted) {

@@ -116,6 +116,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   const adapters::Options options("said", given, {"dimension", "projection_seed"});
   adapters::refuse_packed("said", model);
   const std::int64_t dimension = options.integer("dimension", 20'000, 2);
+  adapters::refuse_beyond_base(static_cast<double>(dimension), model, "method.options.dimension");
   // 32 bits, which every JSON reader keeps.
   const auto drawn = static_cast<std::int64_t>(rng() >> 32);
   return std::make_unique<Said>(model, dimension,

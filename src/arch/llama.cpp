@@ -170,8 +170,8 @@ class Llama : public Model {
   // `rotary_heads` > 0: rows that a GGUF file keeps in interleaved pairs are put back.
   Linear map(ParameterLoader& loader, Site site, const std::string& module, std::int64_t in, std::int64_t out,
              bool bias, std::int64_t rotary_heads = 0) {
-    const auto rows =
-        config_.rope_interleaved && rotary_heads > 0 ? unpermute_rows(out, rotary_heads) : std::vector<std::int64_t>();
+    const bool turned = config_.rope_interleaved && rotary_heads > 0 && loader.holds(module + ".weight", {out, in});
+    const auto rows = turned ? unpermute_rows(out, rotary_heads) : std::vector<std::int64_t>();
     Linear linear{site, loader.take_matrix(module + ".weight", {out, in}, rows), -1, Layout::OutIn};
     if (bias) linear.bias = loader.take(module + ".bias", {out}, rows);
     roles_.push_back({site, module + ".weight", bias ? module + ".bias" : "", Layout::OutIn, in, out, 0, out});

@@ -78,18 +78,27 @@ const TensorInfo& TensorSource::at(std::string_view name) const {
        near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near));
 }
 
+void ContentHash::add(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape,
+                      std::span<const std::byte> bytes) {
+  Sha256 hash;
+  hash.update(bytes);
+  // JSON escapes the name, so that no name can imitate the fields behind it.
+  lines_.push_back(fmt::format("{} {} [{}] {}", nlohmann::json(name).dump(), graft::name(dtype), fmt::join(shape, ","),
+                               hash.finish()));
+}
+
+std::string ContentHash::finish() {
+  std::sort(lines_.begin(), lines_.end());
+  return sha256(fmt::format("{}\n", fmt::join(lines_, "\n")));
+}
+
 std::string content_hash(const TensorSource& source) {
-  std::vector<std::string> lines;
+  ContentHash hash;
   for (const TensorInfo& info : source.tensors()) {
-    Sha256 hash;
-    hash.update(source.bytes(info));
+    hash.add(info.name, info.dtype, info.shape, source.bytes(info));
     source.release(info);
-    // JSON escapes the name, so that no name can imitate the fields behind it.
-    lines.push_back(fmt::format("{} {} [{}] {}", nlohmann::json(info.name).dump(), name(info.dtype),
-                                fmt::join(info.shape, ","), hash.finish()));
   }
-  std::sort(lines.begin(), lines.end());
-  return sha256(fmt::format("{}\n", fmt::join(lines, "\n")));
+  return hash.finish();
 }
 
 }  // namespace graft

@@ -139,4 +139,15 @@ void from_float(DType dtype, std::span<const float> values, std::span<std::byte>
 /// SHA-256 over the sorted list of (name, dtype, shape, SHA-256 of the bytes): the same for any sharding or order.
 std::string content_hash(const TensorSource& source);
 
+/// content_hash() of a file that is yet to be written.
+class ContentHash {
+ public:
+  void add(const std::string& name, DType dtype, const std::vector<std::int64_t>& shape,
+           std::span<const std::byte> bytes);
+  std::string finish();
+
+ private:
+  std::vector<std::string> lines_;
+};
+
 }  // namespace graft

@@ -17,7 +17,8 @@ class Fields {
 
   bool has(const std::string& key) const;
   /// The first of `keys` that is there, else `fallback`; without fallback, throws InvalidArgument that the field is
-  /// missing.
+  /// missing. A size is at most 2^31, and less where it is one of layers, heads, widths or tokens, whose largest stands
+  /// in the error: a model is laid out by these before a tensor's shape can contradict them.
   std::int64_t size(const std::vector<std::string>& keys, std::optional<std::int64_t> fallback = std::nullopt) const;
   double number(const std::string& key, std::optional<double> fallback = std::nullopt) const;
   bool flag(const std::string& key, bool fallback) const;
@@ -27,7 +28,7 @@ class Fields {
   std::vector<std::int64_t> ids(const std::string& key) const;
 
   const std::string& where() const { return where_; }
-  [[noreturn]] void refuse(const std::string& key, const char* expected) const;
+  [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;
 
  private:
   const nlohmann::json* get(const std::string& key) const;

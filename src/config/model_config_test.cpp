@@ -353,5 +353,29 @@ TEST(ModelFiles, NamesTheMissingKeyOfAGguf) {
                [&] { open_model_files(write_model(folder, {}, metadata)); });
 }
 
+// What is laid out by them comes before the tensors that could contradict them.
+TEST(ModelConfig, ASizeThatNoModelHasIsNamedWithTheLargest) {
+  for (const auto& [key, largest] : {std::pair{"num_hidden_layers", 4096},
+                                     {"head_dim", 8192},
+                                     {"num_attention_heads", 4096},
+                                     {"hidden_size", 1 << 20},
+                                     {"vocab_size", 1 << 24}}) {
+    json object = llama();
+    object[key] = largest + 1;
+    expect_error(
+        Category::InvalidArgument,
+        fmt::format("c: field '{}' is {}; a whole number from 1 to {} was expected", key, largest + 1, largest),
+        [&] { model_config_from_json(object, "c"); });
+  }
+  json object = llama();
+  object["num_hidden_layers"] = 4096;
+  object["head_dim"] = 8192;
+  object["max_position_embeddings"] = std::int64_t{1} << 31;
+  const ModelConfig config = model_config_from_json(object, "c");
+  EXPECT_EQ(config.layers, 4096);
+  EXPECT_EQ(config.head_dim, 8192);
+  EXPECT_EQ(config.max_positions, std::int64_t{1} << 31);
+}
+
 }  // namespace
 }  // namespace graft

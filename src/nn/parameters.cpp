@@ -82,11 +82,19 @@ ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at:
          "{} computes on the CPU only; choose dense for the GPU, or --device cpu", name(format));
   table_.dtype_ = dtype;
   table_.device_ = device;
+  table_.format_ = format;
+  if (source_ != nullptr) table_.files_ = source_->files();
   table_.residency_ = std::make_shared<Residency>(source_);
 }
 
 bool ParameterLoader::has(const std::string& name) const {
   return source_ == nullptr || source_->find(name) != nullptr;
+}
+
+bool ParameterLoader::holds(const std::string& name, const std::vector<std::int64_t>& shape) const {
+  if (source_ == nullptr) return false;
+  checked(name, shape);
+  return true;
 }
 
 at::Tensor ParameterLoader::load(const TensorInfo& info) const {

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -53,6 +54,9 @@ class ParameterTable {
   at::Device device() const { return device_; }
   /// What of it lies in mapped files.
   Residency& residency() const { return *residency_; }
+  /// The checkpoint it was read from, and how matrices were to be kept. No file of an outline.
+  const std::vector<std::filesystem::path>& files() const { return files_; }
+  WeightFormat format() const { return format_; }
 
  private:
   friend class ParameterLoader;
@@ -61,6 +65,8 @@ class ParameterTable {
   std::unordered_map<std::string, std::int64_t> index_;
   at::ScalarType dtype_ = at::kFloat;
   at::Device device_ = at::kCPU;
+  std::vector<std::filesystem::path> files_;
+  WeightFormat format_ = WeightFormat::Dense;
 };
 
 /// Takes tensors out of a checkpoint one by one and tells at the end what was not taken. A tensor that is already in
@@ -74,6 +80,9 @@ class ParameterLoader {
   static ParameterLoader outline(at::ScalarType dtype) { return {nullptr, dtype, at::kMeta}; }
 
   bool has(const std::string& name) const;
+  /// True where the tensor is there in this shape, for whoever makes something by the shape before taking it; false of
+  /// an outline. Throws as take().
+  bool holds(const std::string& name, const std::vector<std::int64_t>& shape) const;
   /// Loads a parameter and returns its index. Throws NotFound (nearest name) and Corruption (tensor, its shape, the
   /// shape the config asks for). `rows`, if not empty, gives for each row the stored row it comes from.
   std::int64_t take(const std::string& name, const std::vector<std::int64_t>& shape,

@@ -77,6 +77,16 @@ TEST_F(Weights, DenseOnesStayAsTheyAre) {
   EXPECT_EQ(table.bytes(), 4 * table.elements());
 }
 
+TEST_F(Weights, AShapeCanBeHeldToTheFileBeforeItIsTaken) {
+  const ParameterLoader loader(open_checkpoint(folder_.path() / "model.safetensors"), at::kFloat, at::kCPU);
+  EXPECT_TRUE(loader.holds("narrow", {3, 31}));
+  expect_error(Category::Corruption, "tensor narrow has shape [3, 31], the config asks for [3, 1099511627776]", [&] {
+    loader.holds("narrow", {3, std::int64_t{1} << 40});
+  });
+  expect_error(Category::NotFound, "narow", [&] { loader.holds("narow", {3, 31}); });
+  EXPECT_FALSE(ParameterLoader::outline(at::kFloat).holds("narrow", {3, 31}));
+}
+
 TEST_F(Weights, MatricesOfWholeBlocksAreQuantisedAndNothingElse) {
   for (const auto& [format, type, step] :
        {std::tuple(WeightFormat::Q8_0, DType::Q8_0, 1.0 / 127), std::tuple(WeightFormat::Q4_0, DType::Q4_0, 1.0 / 8)}) {

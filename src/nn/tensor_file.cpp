@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/error.h"
 #include "checkpoint/source.h"
@@ -16,6 +17,14 @@ namespace {
 DType type_to_write(const std::filesystem::path& path, const std::string& name, const at::Tensor& tensor) {
   if (const auto type = stored_dtype(tensor.scalar_type())) return *type;
   fail(Category::Unsupported, path.string(), "tensor {} has a type that safetensors files do not hold", name);
+}
+
+at::Tensor as_stored(const at::Tensor& tensor) {
+  return tensor.detach().cpu().contiguous();
+}
+
+std::span<const std::byte> bytes_of(const at::Tensor& stored) {
+  return {static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()};
 }
 
 at::ScalarType type_to_read(const std::filesystem::path& path, const TensorInfo& info) {
@@ -32,10 +41,19 @@ void write_tensors(const std::filesystem::path& path, const NamedTensors& tensor
     plan.push_back({name, type_to_write(path, name, tensor), tensor.sizes().vec()});
   const auto writer = write_safetensors(path, plan, metadata);
   for (const auto& [name, tensor] : tensors) {
-    const at::Tensor stored = tensor.detach().cpu().contiguous();
-    writer->write({static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()});
+    const at::Tensor stored = as_stored(tensor);
+    writer->write(bytes_of(stored));
   }
   writer->finish();
+}
+
+std::string content_hash(const NamedTensors& tensors) {
+  ContentHash hash;
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor stored = as_stored(tensor);
+    hash.add(name, type_to_write("", name, tensor), tensor.sizes().vec(), bytes_of(stored));
+  }
+  return hash.finish();
 }
 
 NamedTensors read_tensors(const std::filesystem::path& path) {

@@ -18,6 +18,9 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 void write_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                    const std::map<std::string, std::string>& metadata = {});
 
+/// content_hash() of the file that write_tensors() makes of them. Throws Unsupported as that does.
+std::string content_hash(const NamedTensors& tensors);
+
 /// Reads every tensor of a checkpoint into memory (CPU), in its own dtype. Throws as open_checkpoint, and Unsupported
 /// for quantised tensors.
 NamedTensors read_tensors(const std::filesystem::path& path);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -40,13 +41,16 @@ std::string settings_hash(const Model& model) {
 }
 
 BaseHashes base_hashes(const Model& model) {
-  return {base_hash(model), settings_hash(model), sha256(model.fingerprint(1))};
+  BaseHashes hashes{base_hash(model), settings_hash(model)};
+  for (int version = 1; version < kFingerprintVersion; ++version)
+    hashes.earlier.push_back(sha256(model.fingerprint(version)));
+  return hashes;
 }
 
 void refuse_other_base(const std::filesystem::path& file, const BaseHashes& base) {
   const auto source = open_checkpoint(file);
   const std::string began = source->metadata().value(kBaseKey, std::string("unknown"));
-  if (began != base.weights && began != base.earlier) {
+  if (began != base.weights && std::ranges::find(base.earlier, began) == base.earlier.end()) {
     fail(Category::InvalidArgument, file.string(),
          "the run began with another base model: its weights were {:.16}, the model's are {:.16}; give the model it "
          "began with, or choose another --output",

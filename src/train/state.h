@@ -16,9 +16,9 @@ namespace graft {
 
 /// What a base model computes with.
 struct BaseHashes {
-  std::string weights;       ///< base_hash()
-  std::string settings;      ///< settings_hash()
-  std::string earlier = {};  ///< of the fingerprint's version 1, by which states of an earlier graft tell their base
+  std::string weights;                    ///< base_hash()
+  std::string settings;                   ///< settings_hash()
+  std::vector<std::string> earlier = {};  ///< of the fingerprint's earlier versions, which states of those graft's hold
 };
 
 struct TrainState {

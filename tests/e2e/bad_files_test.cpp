@@ -144,10 +144,26 @@ TEST_F(BadFiles, FlippedBitsOfAnAdapter) {
   expect_flips_survived(adapter() / "adapter_config.json", use);
 }
 
+// One that leaves the file whole and every number finite.
+TEST_F(BadFiles, AFlippedBitOfAnAdaptersNumbersIsTold) {
+  const auto file = adapter() / "adapter_model.safetensors";
+  ASSERT_EQ(generate("model", {"--adapter", "run/adapter"}).code, 0);
+  std::string bytes = read_file(file);
+  const std::size_t lowest = bytes.size() - sizeof(float);  // of the last number
+  bytes[lowest] = static_cast<char>(bytes[lowest] ^ 1);
+  write_file(file, bytes);
+  expect_refused(generate("model", {"--adapter", "run/adapter"}), 4,
+                 {"adapter_model.safetensors: its tensors are not those that it was saved with", "fetch it again"});
+}
+
 TEST_F(BadFiles, AConfigurationThatCannotBe) {
   const Json sound = Json::parse(read_file(model() / "config.json"));
   for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{{"num_hidden_layers", 1LL << 31},
                                                                             {"num_hidden_layers", 1},
+                                                                            {"head_dim", 1LL << 31},
+                                                                            {"head_dim", 1LL << 27},
+                                                                            {"head_dim", 8192},
+                                                                            {"vocab_size", 1LL << 31},
                                                                             {"hidden_size", -16},
                                                                             {"vocab_size", "many"},
                                                                             {"num_attention_heads", 3},

@@ -68,6 +68,18 @@ TEST_F(GgufAdapter, GoesFromPeftToGgufAndBackUnchanged) {
   }
 }
 
+TEST_F(GgufAdapter, AFlippedBitOfItsNumbersIsTold) {
+  tune("model");
+  ASSERT_EQ(convert("model", "run/adapter", "lora.gguf").code, 0);
+  const std::uint64_t first = open_checkpoint(folder() / "lora.gguf")->tensors().front().offset;
+  std::string bytes = read_file(folder() / "lora.gguf");
+  bytes[first] = static_cast<char>(bytes[first] ^ 1);
+  write_file(folder() / "lora.gguf", bytes);
+  expect_refused(convert("model", "lora.gguf", "back"), 4,
+                 {"lora.gguf: its tensors are not those that it was saved with", "fetch it again"});
+  EXPECT_FALSE(fs::exists(folder() / "back"));
+}
+
 TEST_F(GgufAdapter, AMergedFileIsAModelThatVerifies) {
   tune("model.gguf", {"optimizer.lr=0.1"});
   const Outcome merged = run({"merge", "--model", "model.gguf", "--adapter", "run/adapter", "--output", "merged.gguf"});

@@ -32,6 +32,9 @@ BottleneckSettings::BottleneckSettings(const Options& options, const Model& mode
   features = model.config().hidden_size;
   const std::int64_t reduction = options.integer("reduction", 32, 1);
   bottleneck = options.integer("bottleneck", std::max<std::int64_t>(8, features / reduction), 1);
+  refuse_beyond_base(
+      2.0 * static_cast<double>(bottleneck) * static_cast<double>(features) * static_cast<double>(sublayers.size()),
+      model, "method.options.bottleneck");
   activate = activation(options.choice("activation", {"relu", "gelu", "gelu_new", "silu"}));
 }
 

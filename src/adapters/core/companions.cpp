@@ -9,6 +9,7 @@
 #include "adapters/core/own_format.h"
 #include "adapters/core/target_modules.h"
 #include "base/error.h"
+#include "text/regex.h"
 
 namespace graft::adapters {
 namespace {
@@ -120,6 +121,19 @@ class Split {
  private:
   std::vector<PeftTensor> rest_;
 };
+
+// exclude_modules with what is saved whole, which has no update beside it whatever the targets say.
+nlohmann::json left_out_with(const nlohmann::json& config, const std::vector<std::string>& saved) {
+  const nlohmann::json given = config.value("exclude_modules", nlohmann::json());
+  if (given.is_string() && !given.get<std::string>().empty()) {
+    std::string pattern = "(?:" + given.get<std::string>() + ")";
+    for (const auto& entry : saved) pattern += "|(?:.*\\.)?" + text::quoted_pattern(entry);
+    return pattern;
+  }
+  nlohmann::json entries = given.is_array() ? given : nlohmann::json::array();
+  for (const auto& entry : saved) entries.push_back(entry);
+  return entries;
+}
 
 Taken take_tables(const Model& model, const std::vector<std::string>& saved, Split& split) {
   Taken tables;
@@ -233,6 +247,7 @@ std::vector<Combination::Part> parts_with_companions(const Model& model, const n
   nlohmann::json lora = config;
   lora["bias"] = "none";
   lora["modules_to_save"] = nullptr;
+  lora["exclude_modules"] = left_out_with(config, saved);
   std::vector<Combination::Part> parts;
   parts.push_back(part_of("lora", model, lora, split.rest()));
   if (!biases.taken.tensors.empty()) {

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "adapters/core/method.h"
+#include "base/error_test_support.h"
 #include "config/model_config.h"
 #include "config/published_test_support.h"
 
@@ -120,6 +121,26 @@ TEST_F(T0_3B, CountsAreTheTablesFigures) {
   expect_printed(trained("prompt_tuning", {{"length", 100}, {"decoder", true}}), 409 * kThousand, kThousand);
   expect_printed(trained("fish", {{"ratio", 0.002}}), 6 * kMillion, kMillion);
   expect_printed(trained("fish", {{"ratio", 0.0002}}), 600 * kThousand, 100 * kThousand);
+}
+
+// Before they are made: no machine could hold them.
+TEST_F(T0_3B, AnAdapterFarLargerThanItsBaseIsRefused) {
+  constexpr std::int64_t kHuge = std::int64_t{1} << 40;
+  const std::vector<std::pair<const char*, nlohmann::json>> wrong = {
+      {"lora", {{"rank", kHuge}}},
+      {"lora", {{"ranks", {{"q", 1e300}}}}},
+      {"adapter", {{"bottleneck", kHuge}}},
+      {"compacter", {{"rank", kHuge}}},
+      {"compacter", {{"n", 2048}, {"bottleneck", 2048}, {"shared", false}}},
+      {"prompt_tuning", {{"length", kHuge}}},
+      {"prefix_tuning", {{"length", kHuge}}},
+      {"prefix_tuning", {{"hidden", kHuge}}},
+      {"said", {{"dimension", kHuge}}}};
+  for (const auto& [method, options] : wrong) {
+    const std::string refused = error_of([&, name = method, given = options] { trained(name, given); });
+    EXPECT_TRUE(refused.starts_with("InvalidArgument method.options.")) << method << ": " << refused;
+    EXPECT_NE(refused.find("beside a base of 2.85e+09; give a smaller one"), std::string::npos) << refused;
+  }
 }
 
 struct T0_11B : Counts {

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <map>
+#include <span>
 
 #include "adapters/core/options.h"
 #include "base/error.h"
@@ -40,6 +41,10 @@ at::Tensor values_of(const TensorSource& source, const TensorInfo& info, const s
   if (!values.isfinite().all().item<bool>())
     fail(Category::Corruption, where, "tensor {} holds NaN or infinity", printable(info.name));
   return values;
+}
+
+std::span<const std::byte> bytes_of_values(const at::Tensor& values) {
+  return {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()};
 }
 
 at::Tensor row_index(const std::vector<std::int64_t>& rows) {
@@ -136,7 +141,10 @@ LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& mod
          printable(stored.architecture), architecture);
   LoadedAdapter loaded;
   loaded.method = "lora";
-  if (!stored.manifest.empty()) loaded.manifest = checked_manifest(stored.manifest, where, where, model);
+  if (!stored.manifest.empty()) {
+    loaded.manifest = checked_manifest(stored.manifest, where, where, model);
+    refuse_damaged(loaded.manifest, *source);
+  }
   loaded.parts.push_back({file, loaded.manifest});
   const auto places = entries_by_tensor(model, architecture);
   std::vector<RoleEntry> entries;
@@ -189,10 +197,12 @@ GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& 
     values.insert(values.end(), {pair->second.a.contiguous(), b.contiguous()});
   }
   report.tensors = plan.size();
-  const GgufAdapter header{architecture, report.alpha, manifest_text(manifest, model), {}};
+  ContentHash content;
+  for (std::size_t t = 0; t < plan.size(); ++t)
+    content.add(plan[t].name, plan[t].dtype, plan[t].shape, bytes_of_values(values[t]));
+  const GgufAdapter header{architecture, report.alpha, manifest_text(manifest, model, content.finish()), {}};
   const auto writer = write_gguf(file, plan, metadata_of(header));
-  for (const auto& value : values)
-    writer->write({static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes()});
+  for (const auto& value : values) writer->write(bytes_of_values(value));
   writer->finish();
   return report;
 }

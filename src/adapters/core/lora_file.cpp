@@ -8,6 +8,7 @@
 #include "adapters/core/lora_adapter.h"
 #include "adapters/core/lora_config.h"
 #include "adapters/core/options.h"
+#include "adapters/core/peft_targets.h"
 #include "base/error.h"
 
 namespace graft::adapters {
@@ -97,7 +98,7 @@ std::unique_ptr<Adapter> lora_from_peft(const Model& model, const nlohmann::json
   const std::string tied_head = graft::find(model.tables(), kHeadSite)->module() + kSuffixes.at(false).a;
   const bool tied = config.value("ensure_weight_tying", false) && by_name.count(tied_head) > 0;
   std::vector<LoraTarget> targets;
-  std::set<std::string> placed;
+  std::set<std::string> placed, beside;
   const RoleMap entries = maps_and_tables(model);
   for (const auto& entry : entries) {
     const Suffixes& suffixes = kSuffixes.at(entry.site.role == Role::Embed);
@@ -132,7 +133,7 @@ std::unique_ptr<Adapter> lora_from_peft(const Model& model, const nlohmann::json
     placed.insert(entry.module());
   }
   settings.tie = tied && ties_head(model, targets);
-  if (settings.tie) placed.insert(take_tied_head(model, targets.back().a, targets.back().b, by_name));
+  if (settings.tie) beside.insert(take_tied_head(model, targets.back().a, targets.back().b, by_name));
   const bool shared = std::any_of(targets.begin(), targets.end(),
                                   [&](const LoraTarget& target) { return shares_its_parameter(model, target.entry); });
   if (tied && shared && !settings.tie)
@@ -141,7 +142,7 @@ std::unique_ptr<Adapter> lora_from_peft(const Model& model, const nlohmann::json
   if (!by_name.empty())
     fail(Category::Corruption, by_name.begin()->first,
          "this tensor has no place in the model; was the adapter made for another architecture?");
-  refuse_missing(config, entries, placed);
+  refuse_other_targets(config, entries, placed, beside);
   return std::make_unique<Lora>(model, settings, targets);
 }
 

@@ -39,17 +39,18 @@ void refuse_other_base(const Model& model, const std::string& stored, const std:
   if (stored.empty()) return;
   const std::string& here = model.fingerprint(version_of_fingerprint(stored, adapter));
   if (stored == here) return;
+  const char* fix = "; give the model that it was trained on, or train an adapter on this one";
   const auto mine = lines_of(here), theirs = lines_of(stored);
   for (std::size_t i = 0; i < mine.size(); ++i) {
     const Line none{"(none)", ""}, &other = i < theirs.size() ? theirs[i] : none;
     if (same_tensor(mine[i], other)) continue;
     fail(Category::InvalidArgument, adapter,
          "this adapter was trained on another base model: the first tensor that differs is '{}{}' here, '{}{}' there{}",
-         mine[i].name, mine[i].rest, other.name, other.rest, hint);
+         mine[i].name, mine[i].rest, other.name, other.rest, hint.empty() ? fix : hint);
   }
   if (theirs.size() == mine.size()) return;
   fail(Category::InvalidArgument, adapter,
-       "this adapter was trained on another base model with more tensors than this one");
+       "this adapter was trained on another base model with more tensors than this one{}", fix);
 }
 
 // A base that a run quantised has other values than its file.
@@ -61,9 +62,10 @@ std::string quantised_hint(const nlohmann::json& manifest) {
 
 }  // namespace
 
-std::string manifest_text(const Manifest& manifest, const Model& model) {
+std::string manifest_text(const Manifest& manifest, const Model& model, const std::string& tensors_hash) {
   nlohmann::json fields = manifest.fields;
   fields["base"] = model.fingerprint(kFingerprintVersion);
+  fields[kTensorsKey] = tensors_hash;
   fields["graft_version"] = GRAFT_VERSION;
   fields["graft_commit"] = build_commit();
   return fields.dump();
@@ -78,6 +80,17 @@ nlohmann::json checked_manifest(const std::string& text, const std::string& file
   }
   refuse_other_base(model, manifest.value("base", std::string()), adapter, quantised_hint(manifest));
   return manifest;
+}
+
+void refuse_damaged(const nlohmann::json& manifest, const TensorSource& adapter) {
+  const std::string saved = manifest.value(kTensorsKey, std::string());
+  if (saved.empty()) return;
+  const std::string here = content_hash(adapter);
+  if (here == saved) return;
+  fail(Category::Corruption, adapter.files().front().string(),
+       "its tensors are not those that it was saved with (SHA-256 {:.16}, its manifest says {:.16}): the file is "
+       "damaged, or was changed; fetch it again, or save it anew from where it was made",
+       here, saved);
 }
 
 std::string tokenizer_mark(const Tokenizer& tokenizer) {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
@@ -24,22 +25,32 @@ using testing::one_layer;
 
 TEST(Manifest, OfAnEarlierVersionIsHeldToItsRule) {
   const Folder folder;
-  const auto base = one_layer(folder), in_the_middle = one_layer(folder, sampled_stretches(kTableValues)[30].first),
-             at_the_beginning = one_layer(folder, 0);
+  const auto blocks = hashed_stretches(kTableValues, 2);
+  const auto base = one_layer(folder), at_the_beginning = one_layer(folder, 0),
+             in_a_block = one_layer(folder, blocks[30].first),
+             between_blocks = one_layer(folder, blocks[30].first + blocks[30].count);
   const auto check = [](const std::string& fingerprint, const Model& model) {
     return checked_manifest(Json{{"base", fingerprint}}.dump(), "file", "adapter", model);
   };
-  const std::string earlier = base_fingerprint(*base, 1), present = base_fingerprint(*base);
-  EXPECT_NO_THROW(check(earlier, *base));
-  EXPECT_NO_THROW(check(earlier, *in_the_middle));
-  EXPECT_NO_THROW(check(present, *base));
-  const char* refused =
-      "adapter: this adapter was trained on another base model: the first tensor that differs is "
-      "'model.embed_tokens.weight";
-  expect_error(Category::InvalidArgument, refused, [&] { check(earlier, *at_the_beginning); });
-  expect_error(Category::InvalidArgument, refused, [&] { check(present, *at_the_beginning); });
-  expect_error(Category::InvalidArgument, refused, [&] { check(present, *in_the_middle); });
-  expect_error(Category::Unsupported, "'fingerprint 3'", [&] { check("fingerprint 3\n", *base); });
+  const std::vector<const Model*> changed = {at_the_beginning.get(), in_a_block.get(), between_blocks.get()};
+  for (const int version : {1, 2, 3}) {
+    SCOPED_TRACE(version);
+    const std::string kept = base_fingerprint(*base, version);
+    EXPECT_NO_THROW(check(kept, *base));
+    for (int seen = 0; seen < 3; ++seen) {
+      const std::string told = error_of([&] { check(kept, *changed[static_cast<std::size_t>(seen)]); });
+      if (seen >= version) {
+        EXPECT_EQ(told, "nothing") << seen;
+        continue;
+      }
+      EXPECT_TRUE(
+          told.starts_with("InvalidArgument adapter: this adapter was trained on another base model: the first "
+                           "tensor that differs is 'model.embed_tokens.weight"))
+          << told;
+      EXPECT_TRUE(told.ends_with("; give the model that it was trained on, or train an adapter on this one")) << told;
+    }
+  }
+  expect_error(Category::Unsupported, "'fingerprint 4'", [&] { check("fingerprint 4\n", *base); });
 }
 
 // 256 adapters over one base would else read it 256 times.
@@ -65,6 +76,29 @@ TEST(Manifest, OfManyAdaptersReadsTheirBaseOnce) {
   for (const int i : {0, 1, 2})
     expect_error(Category::InvalidArgument, "another base model", [&] { load_adapter(place(i), *other); });
   EXPECT_EQ(refusing.count(), 1);
+}
+
+TEST(Manifest, TellsTensorsThatAreNotTheFilesOwn) {
+  const Folder folder;
+  const auto base = one_layer(folder);
+  Rng rng(1);
+  const auto adapter = MethodChoice("lora").create(*base, Json::object(), rng);
+  save_adapter(folder.path() / "own", *adapter, *base, {});
+  const auto file = folder.path() / "own/adapter_model.safetensors";
+  const std::string manifest = open_checkpoint(file)->metadata().at(kManifestKey);
+  EXPECT_EQ(Json::parse(manifest).at(kTensorsKey).get<std::string>(), content_hash(*open_checkpoint(file)));
+  EXPECT_NO_THROW(load_adapter(folder.path() / "own", *base));
+  NamedTensors tensors = read_tensors(file);
+  tensors.front().second.view({-1})[0] += 1;
+  write_tensors(file, tensors, {{kManifestKey, manifest}});
+  expect_error(Category::Corruption, file.string() + ": its tensors are not those that it was saved with",
+               [&] { load_adapter(folder.path() / "own", *base); });
+  Json earlier = Json::parse(manifest);
+  earlier.erase(kTensorsKey);
+  write_tensors(file, tensors, {{kManifestKey, earlier.dump()}});
+  EXPECT_NO_THROW(load_adapter(folder.path() / "own", *base)) << "an earlier graft's does not tell";
+  write_tensors(file, tensors);
+  EXPECT_NO_THROW(load_adapter(folder.path() / "own", *base)) << "nor does another program's";
 }
 
 // Of the two letters, in this order.

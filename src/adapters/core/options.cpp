@@ -142,9 +142,19 @@ std::vector<Role> Options::roles(const char* key, const std::vector<Role>& fallb
   return result;
 }
 
+void refuse_beyond_base(double numbers, const Model& model, const std::string& where) {
+  constexpr double kTimes = 4, kSmall = 1 << 26;
+  const auto base = static_cast<double>(model.parameters().elements());
+  if (numbers <= std::max(kSmall, kTimes * base)) return;
+  fail(Category::InvalidArgument, where,
+       "asks for an adapter of {:.3g} numbers beside a base of {:.3g}; give a smaller one", numbers, base);
+}
+
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback) {
   const std::int64_t length = options.integer("length", fallback, 1);
   refuse_beyond_context(length, model, "method.options.length");
+  refuse_beyond_base(static_cast<double>(length) * static_cast<double>(model.config().hidden_size), model,
+                     "method.options.length");
   return length;
 }
 
@@ -196,20 +206,6 @@ void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::
     fail(Category::Unsupported, fmt::format("adapter_config.json: {}", key),
          "is {}; graft has not what this field asks for, and does not read the adapter without it",
          value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace).substr(0, 80));
-  }
-}
-
-void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed) {
-  const auto given = [&](const char* key) { return config.contains(key) && !config.at(key).is_null(); };
-  if (!given("target_modules") || given("layers_to_transform")) return;
-  const TargetModules targets(config.at("target_modules"), "adapter_config.json: target_modules"),
-      left_out(config.value("exclude_modules", nlohmann::json()), "adapter_config.json: exclude_modules");
-  for (const auto& entry : roles) {
-    const std::string module = entry.module();
-    if (entry.fused() || placed.count(module) > 0 || !targets.pick(module) || left_out.pick(module)) continue;
-    fail(Category::Corruption, module,
-         "adapter_config.json targets this module, but the adapter's file has no tensor for it; fetch the adapter "
-         "again");
   }
 }
 

@@ -40,8 +40,12 @@ class Options {
   nlohmann::json given_;
 };
 
+/// Throws InvalidArgument, naming `where`, for an adapter of so many numbers that it would be larger than four times
+/// its base and than 2^26: before they are made.
+void refuse_beyond_base(double numbers, const Model& model, const std::string& where);
+
 /// The option "length": virtual tokens, at least 1. Throws InvalidArgument where they leave the model no room for a
-/// text.
+/// text, or where their embeddings refuse_beyond_base().
 std::int64_t virtual_length(const Options& options, const Model& model, std::int64_t fallback);
 
 /// Throws InvalidArgument, naming `where`, where so many virtual tokens leave the model no room for a text.
@@ -58,10 +62,6 @@ std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role
 /// says nothing of what is computed: an unknown field is never passed over. Null, false, 0 and empty values set
 /// nothing.
 void refuse_unknown_fields(const nlohmann::json& config, const std::vector<std::string>& known);
-
-/// Throws Corruption where an adapter's `target_modules` pick a whole map of this model that is not among `placed`
-/// (names of modules): its tensors are missing. `config` is adapter_config.json. Throws as TargetModules.
-void refuse_missing(const nlohmann::json& config, const RoleMap& roles, const std::set<std::string>& placed);
 
 /// The entries' modules as PEFT lists them, without repetition: the last part of each name, or as much more of it as
 /// keeps PEFT off the other modules of `roles`: ["k_proj", "v_proj"], ["c_attn", "mlp.c_proj"].

@@ -20,10 +20,23 @@ std::vector<PeftTensor> own_tensors(const Adapter& adapter) {
   return tensors;
 }
 
+namespace {
+
+// Its numbers come from the file; what it is made with is a file's too, where something is wrong with it.
+std::unique_ptr<Adapter> made_again(const Method& method, const Model& model, const nlohmann::json& options) {
+  Rng rng(0);
+  try {
+    return method.create(model, options, rng);
+  } catch (const Error& error) {
+    throw error.within("adapter_config.json");
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<Adapter> from_own(const Method& method, const Model& model, const nlohmann::json& config,
                                   const std::vector<PeftTensor>& tensors) {
-  Rng rng(0);
-  auto adapter = method.create(model, config.value("options", nlohmann::json::object()), rng);
+  auto adapter = made_again(method, model, config.value("options", nlohmann::json::object()));
   std::map<std::string, at::Tensor> places;
   for (const auto& parameter : adapter->parameters()) places[parameter.name] = parameter.value;
   const at::NoGradGuard no_grad;

@@ -65,8 +65,10 @@ std::string without_prefix(const std::string& name) {
 nlohmann::json read_manifest(const std::filesystem::path& file, const Model& model) {
   const auto source = open_checkpoint(file);
   if (!source->metadata().contains(kManifestKey)) return nullptr;
-  return checked_manifest(source->metadata().at(kManifestKey).get<std::string>(), file.string(),
-                          file.parent_path().string(), model);
+  auto manifest = checked_manifest(source->metadata().at(kManifestKey).get<std::string>(), file.string(),
+                                   file.parent_path().string(), model);
+  refuse_damaged(manifest, *source);
+  return manifest;
 }
 
 LoadedAdapter load_combination(const std::filesystem::path& folder, const nlohmann::json& config, const Model& model) {
@@ -126,7 +128,7 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
   for (const auto& tensor : adapter.peft_tensors())
     tensors.emplace_back(tensor.name == kPromptEmbeddings ? tensor.name : kPrefix + tensor.name, tensor.value);
   write_tensors(folder / "adapter_model.safetensors", tensors,
-                {{"format", "pt"}, {kManifestKey, manifest_text(manifest, model)}});
+                {{"format", "pt"}, {kManifestKey, manifest_text(manifest, model, content_hash(tensors))}});
   write_file(folder / "adapter_config.json", config.dump(2) + "\n");
 }
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "adapters/core/combination.h"
 #include "base/file.h"
 #include "checkpoint/fixture_test.h"
 #include "nn/tensor_file.h"
@@ -172,7 +173,8 @@ TEST(PeftFolder, PatternsOfModulesAreReadAndTheirSlipsTold) {
     return load_adapter(folder.path(), *model).method;
   };
   EXPECT_EQ(load_with("target_modules", R"(.*Attention\.(q|v))"), "lora");
-  EXPECT_EQ(load_with("target_modules", "q|v"), "lora");  // no whole name
+  testing::expect_error(Category::Corruption, "the pattern 'q|v' matches no module",  // no whole name
+                        [&] { load_with("target_modules", "q|v"); });
   testing::expect_error(Category::Corruption, "has no tensor for it",
                         [&] { load_with("target_modules", R"(.*Attention\.(q|v|o))"); });
   for (const char* field : {"target_modules", "exclude_modules"})
@@ -185,6 +187,80 @@ TEST(PeftFolder, PatternsOfModulesAreReadAndTheirSlipsTold) {
     });
   }
   testing::expect_error(Category::Corruption, "fit rank 4", [&] { load_with("rank_pattern", {{"block.1.*v", 4}}); });
+}
+
+// PEFT would pass over what is not targeted, and raises where nothing is.
+TEST(PeftFolder, WhatItsTargetsDoNotMeanIsRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  for (const char* name : {"ia3", "lora"}) {
+    SCOPED_TRACE(name);
+    const auto place = folder.path() / name;
+    Rng rng(0);
+    save_adapter(place, *adapters::find(name).create(*model, {}, rng), *model, {});
+    const Json sound = Json::parse(read_file(place / "adapter_config.json"));
+    const auto load_with = [&](const Json& fields) {
+      Json config = sound;
+      if (config.contains("feedforward_modules")) config["feedforward_modules"] = ".*wo";  // outlives other targets
+      config.update(fields);
+      write_file(place / "adapter_config.json", config.dump());
+      return load_adapter(place, *model).method;
+    };
+    const Json nothing = {{"target_modules", {"nope1", "nope2"}}};
+    testing::expect_error(Category::Corruption,
+                          "target_modules: 'nope1' is no module of this model (known: ", [&] { load_with(nothing); });
+    Json more = sound.at("target_modules");
+    more.push_back("wi_7");
+    testing::expect_error(Category::Corruption, "'wi_7' is no module of this model (did you mean 'wi_0'?)", [&] {
+      load_with({{"target_modules", more}});
+    });
+    testing::expect_error(Category::Corruption, "adapter_config.json does not target it", [&] {
+      load_with({{"target_modules", {"v"}}});
+    });
+    testing::expect_error(Category::Corruption, "adapter_config.json does not target it", [&] {
+      load_with({{"exclude_modules", {"v"}}});
+    });
+    EXPECT_EQ(load_with({{"target_modules", nullptr}}), name) << "says nothing";
+  }
+  Json stray = Json::parse(read_file(folder.path() / "ia3/adapter_config.json"));
+  stray.update({{"target_modules", {"k", "v", "wo"}}, {"feedforward_modules", {"wo", "wi_0"}}});
+  write_file(folder.path() / "ia3/adapter_config.json", stray.dump());
+  testing::expect_error(Category::Corruption, "feedforward_modules: \"wi_0\" is not among target_modules",
+                        [&] { load_adapter(folder.path() / "ia3", *model); });
+}
+
+TEST(PeftFolder, ANormThatIsNotTargetedIsRefused) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  Rng rng(0);
+  save_adapter(folder.path(), *adapters::find("layernorm").create(*model, {}, rng), *model, {});
+  Json config = Json::parse(read_file(folder.path() / "adapter_config.json"));
+  const auto load_with = [&](const Json& targets) {
+    config["target_modules"] = targets;
+    write_file(folder.path() / "adapter_config.json", config.dump());
+    return load_adapter(folder.path(), *model).method;
+  };
+  // As PEFT's own lists do, it may name norms that only other models of a family have.
+  EXPECT_EQ(load_with({"layer_norm", "final_layer_norm", "q_norm"}), "layernorm");
+  testing::expect_error(Category::Corruption, "final_layer_norm: the adapter's file has a tensor for this norm",
+                        [&] { load_with({"layer_norm"}); });
+}
+
+// What is saved whole has no update beside it, whatever the targets say.
+TEST(PeftFolder, ATargetThatIsSavedWholeIsLeftOut) {
+  const testing::Folder folder;
+  const auto model = load_hollow(hollow_t5(folder.path() / "model", kTiny));
+  Rng rng(0);
+  save_adapter(folder.path(), *MethodChoice("lora+tables").create(*model, {{"tables", {{"roles", "head"}}}}, rng),
+               *model, {});
+  Json config = Json::parse(read_file(folder.path() / "adapter_config.json"));
+  EXPECT_EQ(config.at("modules_to_save"), Json{"lm_head"});
+  config["target_modules"].push_back("lm_head");
+  for (const Json& excluded : {Json(), Json{"wi_0"}, Json(".*wi_0")}) {
+    config["exclude_modules"] = excluded;
+    write_file(folder.path() / "adapter_config.json", config.dump());
+    EXPECT_EQ(load_adapter(folder.path(), *model).method, "lora+tables") << excluded;
+  }
 }
 
 // PEFT's way with a prefix in an encoder–decoder model (tests/golden/README.md), which no golden model shows for an

@@ -1,11 +1,14 @@
 #include "arch/core/fingerprint.h"
 
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "arch/core/fingerprint_test_support.h"
+#include "base/hash.h"
 #include "checkpoint/fixture_test.h"
 
 namespace graft {
@@ -23,7 +26,7 @@ std::int64_t end_of(const Stretch& stretch) {
 
 TEST(Fingerprint, ASmallTensorCountsWhole) {
   for (const std::int64_t elements : {std::int64_t{1}, std::int64_t{5}, std::int64_t{1} << 17}) {
-    const auto stretches = sampled_stretches(elements);
+    const auto stretches = hashed_stretches(elements, 2);
     ASSERT_EQ(stretches.size(), 1u);
     EXPECT_EQ(stretches.front().first, 0);
     EXPECT_EQ(stretches.front().count, elements);
@@ -33,7 +36,7 @@ TEST(Fingerprint, ASmallTensorCountsWhole) {
 TEST(Fingerprint, OfALargeTensorStretchesFromEndToEndCount) {
   for (const std::int64_t elements : {std::int64_t{131073}, std::int64_t{1} << 20, std::int64_t{3'000'000'011}}) {
     SCOPED_TRACE(elements);
-    const auto stretches = sampled_stretches(elements);
+    const auto stretches = hashed_stretches(elements, 2);
     EXPECT_EQ(stretches.size(), 66u);
     EXPECT_EQ(stretches.front().first, 0);
     EXPECT_EQ(end_of(stretches.back()), elements);
@@ -49,7 +52,7 @@ TEST(Fingerprint, OfALargeTensorStretchesFromEndToEndCount) {
 }
 
 TEST(Fingerprint, OfTheFirstVersionTheEndsCount) {
-  const auto large = sampled_stretches(1 << 20, 1), small = sampled_stretches(5, 1);
+  const auto large = hashed_stretches(1 << 20, 1), small = hashed_stretches(5, 1);
   ASSERT_EQ(large.size(), 2u);
   EXPECT_EQ(large[0].count, 1 << 14);
   EXPECT_EQ(large[1].first, (1 << 20) - (1 << 14));
@@ -58,28 +61,71 @@ TEST(Fingerprint, OfTheFirstVersionTheEndsCount) {
   EXPECT_EQ(small[1].count, 5);
 }
 
-TEST(Fingerprint, FindsAChangeWhereItLooks) {
+TEST(Fingerprint, OfTheThirdVersionEverythingCounts) {
+  for (const std::int64_t elements :
+       {std::int64_t{1}, std::int64_t{1} << 20, (std::int64_t{1} << 20) + 1, std::int64_t{3'000'000'011}}) {
+    SCOPED_TRACE(elements);
+    std::int64_t end = 0;
+    for (const Stretch& block : hashed_stretches(elements, 3)) {
+      EXPECT_EQ(block.first, end);
+      EXPECT_GE(block.count, 1);
+      EXPECT_LE(block.count, 1 << 20);
+      end = end_of(block);
+    }
+    EXPECT_EQ(end, elements);
+  }
+}
+
+TEST(Fingerprint, FindsAChangeWhereItsVersionLooks) {
   const Folder folder;
   const auto base = one_layer(folder);
-  const auto stretches = sampled_stretches(kTableValues);
+  const auto stretches = hashed_stretches(kTableValues, 2);
   ASSERT_EQ(stretches.size(), 66u);
   const std::int64_t inside = stretches[30].first + 5, beside = end_of(stretches[30]) + 5;
   ASSERT_LT(beside, stretches[31].first);
-  const auto within = one_layer(folder, inside);
+  const auto within = one_layer(folder, inside), between = one_layer(folder, beside);
   EXPECT_NE(base_fingerprint(*within), base_fingerprint(*base));
+  EXPECT_NE(base_fingerprint(*within, 2), base_fingerprint(*base, 2));
   EXPECT_EQ(base_fingerprint(*within, 1), base_fingerprint(*base, 1)) << "which the first version did not see";
-  EXPECT_EQ(base_fingerprint(*one_layer(folder, beside)), base_fingerprint(*base)) << "one value between two blocks";
+  EXPECT_NE(base_fingerprint(*between), base_fingerprint(*base)) << "one value between two blocks of the second";
+  EXPECT_EQ(base_fingerprint(*between, 2), base_fingerprint(*base, 2));
   EXPECT_NE(base_fingerprint(*one_layer(folder, 0), 1), base_fingerprint(*base, 1));
+}
+
+// However many threads share the blocks out.
+TEST(Fingerprint, IsTheSameOnAnyNumberOfThreads) {
+  const Folder folder;
+  const auto base = one_layer(folder);
+  const std::string want = base_fingerprint(*base);
+  const int threads = at::get_num_threads();
+  for (const int few : {1, 3}) {
+    at::set_num_threads(few);
+    EXPECT_EQ(base_fingerprint(*base), want) << few;
+  }
+  at::set_num_threads(threads);
+}
+
+// By hand, of the table whose values fit a quarter of a block.
+TEST(Fingerprint, HashesTheHashesOfBlocksOfBfloat16) {
+  const Folder folder;
+  const auto base = one_layer(folder);
+  const at::Tensor table = base->parameters().value(base->parameters().index("model.embed_tokens.weight"));
+  const at::Tensor stored = table.to(at::kBFloat16).contiguous();
+  const std::string block =
+      sha256(std::string_view(static_cast<const char*>(stored.const_data_ptr()), stored.nbytes()));
+  EXPECT_TRUE(base_fingerprint(*base).starts_with("fingerprint 3\nmodel.embed_tokens.weight 4096 64 " +
+                                                  sha256(block).substr(0, 16) + "\n"))
+      << base_fingerprint(*base);
 }
 
 TEST(Fingerprint, SaysItsVersion) {
   const Folder folder;
   const auto base = one_layer(folder);
-  EXPECT_EQ(version_of_fingerprint(base_fingerprint(*base), "file"), 2);
-  EXPECT_EQ(version_of_fingerprint(base_fingerprint(*base, 1), "file"), 1);
+  for (const int version : {1, 2, 3})
+    EXPECT_EQ(version_of_fingerprint(base_fingerprint(*base, version), "file"), version);
   EXPECT_TRUE(base_fingerprint(*base, 1).starts_with("model.embed_tokens.weight 4096 64 "));
-  expect_error(Category::Unsupported, "file: its file tells the base model by 'fingerprint 3'",
-               [] { version_of_fingerprint("fingerprint 3\nmodel.norm.weight 8 0", "file"); });
+  expect_error(Category::Unsupported, "file: its file tells the base model by 'fingerprint 4'",
+               [] { version_of_fingerprint("fingerprint 4\nmodel.norm.weight 8 0", "file"); });
 }
 
 TEST(Fingerprint, IsKeptByItsModelVersionByVersion) {

@@ -59,7 +59,8 @@ class Model {
   /// among them. What stands outside of layers (embeddings, head) and the vectors of norms and biases are in none.
   std::vector<std::vector<std::int64_t>> layer_weights(Stack stack) const;
   /// base_fingerprint() (fingerprint.h) of these weights: read at the first call for this version and kept, however
-  /// many adapters ask. May be called from several threads.
+  /// many adapters ask; of a large model's whole weights in the user's cache too (fingerprint_cache.h). May be called
+  /// from several threads.
   const std::string& fingerprint(int version) const;
   /// Depth of the KV cache this model needs.
   virtual std::int64_t cache_layers() const = 0;
@@ -107,7 +108,7 @@ class Model {
   RoleMap tables_;
 
  private:
-  mutable std::mutex fingerprints_mutex_;
+  mutable std::recursive_mutex fingerprints_mutex_;
   mutable std::map<int, std::string> fingerprints_;  // by version
 };
 

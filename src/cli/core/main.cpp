@@ -33,29 +33,21 @@ int report(const Error& error) {
   return graft::exit_code(error.category());
 }
 
-Error out_of_memory() {
-  return Error(Category::ResourceExhausted,
-               "out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true or a smaller model");
-}
-
-Error out_of_gpu_memory() {
-  return Error(Category::ResourceExhausted,
-               "the GPU is out of memory; use a smaller train.batch_size, --set train.checkpoint_layers=true, another "
-               "GPU (--device cuda:1) or the CPU (--device cpu)");
-}
-
-// What another library threw, in our categories.
-Error translated() {
+// What another library threw in a verb, in our categories.
+Error translated(const graft::Verb& verb) {
+  const auto out_of_memory = [&](bool gpu) {
+    return Error(Category::ResourceExhausted, graft::out_of_memory_text(verb.name, gpu));
+  };
   try {
     throw;
   } catch (const Error& error) {
     return error;
   } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return out_of_memory(false);
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
-    if (text.find("can't allocate memory") != std::string::npos) return out_of_memory();
-    if (text.find("CUDA out of memory") != std::string::npos) return out_of_gpu_memory();
+    if (text.find("can't allocate memory") != std::string::npos) return out_of_memory(false);
+    if (text.find("CUDA out of memory") != std::string::npos) return out_of_memory(true);
     return Error(Category::Internal, text);
   } catch (const std::system_error& error) {  // file systems and streams
     return Error(Category::Io, error.what());
@@ -89,9 +81,9 @@ int run(const CLI::App& options, const graft::Verb& verb) {
     return flushed(verb.run());
   } catch (const std::system_error&) {
     // fmt throws it where it cannot print, and does not say where.
-    return std::ferror(stdout) != 0 ? output_failed() : report(translated());
+    return std::ferror(stdout) != 0 ? output_failed() : report(translated(verb));
   } catch (...) {
-    return report(translated());
+    return report(translated(verb));
   }
 }
 

@@ -105,6 +105,14 @@ std::string command_line(const CLI::App& verb) {
   return line;
 }
 
+std::string out_of_memory_text(const std::string& verb, bool gpu) {
+  const bool trains = verb == "tune" || verb == "compare";
+  return fmt::format(
+      "{}out of memory; use {}{}", gpu ? "the GPU is " : "",
+      trains ? "a smaller train.batch_size, --set train.checkpoint_layers=true, " : "less of the input at a time, ",
+      gpu ? "another GPU (--device cuda:1) or the CPU (--device cpu)" : "or a smaller model");
+}
+
 std::string settings_text() {
   std::string text;
   for (const RunField& field : run_fields())

@@ -23,6 +23,9 @@ std::string shell_word(const std::string& text);
 /// What the user typed for a verb, to be typed again.
 std::string command_line(const CLI::App& verb);
 
+/// That memory ran out in this verb, a GPU's own or the machine's, and what takes less of it there.
+std::string out_of_memory_text(const std::string& verb, bool gpu);
+
 /// Every setting of a run with its range and default, a line each.
 std::string settings_text();
 
