@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <utility>
 
 #include "base/error.h"
@@ -52,6 +53,20 @@ std::string lines_of(const std::vector<TrainingExample>& examples) {
   std::string text;
   for (const TrainingExample& example : examples) text += to_line(example);
   return text;
+}
+
+// train.jsonl's examples without where they were read: the same file may be named in more than one way. Null where a
+// line is none.
+nlohmann::json without_places(const std::string& lines) {
+  nlohmann::json examples = nlohmann::json::array();
+  std::istringstream text(lines);
+  for (std::string line; std::getline(text, line);) {
+    auto example = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!example.is_object()) return nullptr;
+    example.erase("where");
+    examples.push_back(std::move(example));
+  }
+  return examples;
 }
 
 // Null for a missing file.
@@ -126,7 +141,9 @@ void RunFolder::write_train(const std::vector<TrainingExample>& examples) {
 
 bool RunFolder::has_train(const std::vector<TrainingExample>& examples) const {
   std::error_code error;
-  return fs::exists(train_file(), error) && read_file(train_file()) == lines_of(examples);
+  if (!fs::exists(train_file(), error)) return false;
+  const std::string kept = read_file(train_file()), given = lines_of(examples);
+  return kept == given || without_places(kept) == without_places(given);
 }
 
 void RunFolder::write_summary(const nlohmann::json& summary) {

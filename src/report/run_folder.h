@@ -88,7 +88,7 @@ class RunFolder {
   void write_config(const std::string& yaml);
   /// Replaces train.jsonl.
   void write_train(const std::vector<TrainingExample>& examples);
-  /// True where train.jsonl holds these examples.
+  /// True where train.jsonl holds these examples, wherever they were read.
   bool has_train(const std::vector<TrainingExample>& examples) const;
   void write_summary(const nlohmann::json& summary);
   void write_report(const std::string& html);

@@ -33,6 +33,18 @@ TEST(Optimizer, AParameterLearnsAtItsRatioOfTheRate) {
   }
 }
 
+// What is made of a parameter for a pass is made again where LibTorch counts a change.
+TEST(Optimizer, AStepIsCountedAsAChange) {
+  for (const char* name : {"adamw", "adafactor"}) {
+    const at::Tensor parameter = with_gradient({1, 2});
+    const auto before = parameter._version();
+    OptimizerSettings settings;
+    settings.name = name;
+    make_optimizer(settings, {parameter}, {1})->step(1e-3);
+    EXPECT_GT(parameter._version(), before) << name;
+  }
+}
+
 TEST(ClipGradients, ScalesAllTogetherToTheLimit) {
   const std::vector<at::Tensor> parameters = {with_gradient({3, 0}), with_gradient({}), with_gradient({4})};
   EXPECT_DOUBLE_EQ(clip_gradients(parameters, 1), 5);

@@ -257,6 +257,10 @@ TEST_F(BadFiles, AnAdapterThatHoldsNaN) {
   std::string bytes = read_file(file);
   bytes.replace(bytes.size() - 4, 4, std::string("\0\0\xc0\x7f", 4));
   write_file(file, bytes);
+  expect_refused(generate("model", {"--adapter", "run/adapter"}), 4, {"are not those that it was saved with"});
+  // As one of PEFT's, which does not say what it was saved with.
+  bytes.replace(bytes.find("tensors_hash"), 12, "another_word");
+  write_file(file, bytes);
   expect_refused(generate("model", {"--adapter", "run/adapter"}), 4,
                  {"adapter_model.safetensors: ", "holds NaN or infinity; fetch the adapter again"});
 }

@@ -263,7 +263,8 @@ TEST_F(Eval, Slips) {
   expect_refused(run(eval({"--template", "colom"})), 2, {"data.template", "'colom'", "did you mean 'colon'?"});
   expect_refused(run(eval({"--adapter", "nowhere"})), 3, {"nowhere"});
   expect_refused(run(eval({"--candidates", "2", "--demonstrations-file", "rows.jsonl"})), 2, {"--candidates"});
-  expect_refused(run(eval({"--demonstrations-file", "rows.jsonl"})), 2, {"no row is left to ask"});
+  expect_refused(run(eval({"--demonstrations-file", "rows.jsonl"})), 2, {"--demonstrations-file: ", "give --shots"});
+  expect_refused(run(eval({"--shots", "1", "--demonstrations-file", "rows.jsonl"})), 2, {"no row is left to ask"});
   expect_refused(run({"eval", "--model", "model", "--task", "shrot", "--data", "rows.jsonl", "--output", "out"}), 3,
                  {"shrot", "tasks"});
   expect_refused(run({"eval", "--model", "model", "--task", "short.yaml", "--output", "out"}), 2, {"has no data"});
