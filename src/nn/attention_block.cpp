@@ -158,7 +158,7 @@ ThreadBuffers::ThreadBuffers(const std::vector<std::int64_t>& sizes) {
 void by_free_threads(std::size_t units, const std::function<void(std::int64_t thread, std::size_t unit)>& work) {
   std::atomic<std::size_t> next{0};
   at::parallel_for(0, at::get_num_threads(), 1, [&](std::int64_t thread, std::int64_t) {
-    const at::DisableRecordFunctionGuard unrecorded;  // the profile tells of attention as a whole
+    const at::DisableRecordFunctionGuard unrecorded;  // the profile tells of all of it as a whole
     for (std::size_t unit = next++; unit < units; unit = next++) work(thread, unit);
   });
 }

@@ -41,6 +41,30 @@ at::Tensor replaced(const std::vector<SlotRun>& runs, const at::Tensor& x, const
   return at::cat(parts);
 }
 
+// What some slots have, each once, and for each run the place of its slot's, or -1.
+template <typename Value>
+struct OfSlots {
+  std::vector<Value> values;
+  std::vector<SlotRun> runs;
+};
+
+// take(slot, values) puts behind the others what a slot has, if it has anything; absent where that is false of one.
+template <typename Value, typename Take>
+std::optional<OfSlots<Value>> of_slots(const std::vector<SlotRun>& runs, const Take& take) {
+  OfSlots<Value> result;
+  std::map<std::int32_t, std::int32_t> places;
+  for (const auto& run : runs) {
+    const auto [place, fresh] = places.try_emplace(run.slot, -1);
+    if (fresh) {
+      const std::size_t next = result.values.size();
+      if (!take(run.slot, result.values)) return std::nullopt;
+      if (result.values.size() > next) place->second = static_cast<std::int32_t>(next);
+    }
+    result.runs.push_back({run.tokens, place->second});
+  }
+  return result;
+}
+
 }  // namespace
 
 Context::Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan, KvCache* cache,
@@ -89,23 +113,13 @@ bool Context::acts_on(const Site& site) const {
 // The tensor scale_of(slot) gives, undefined for none, for each slot; absent where one of them does something else.
 template <typename ScaleOf>
 std::optional<RowScales> Context::row_scales(const ScaleOf& scale_of) const {
-  std::vector<at::Tensor> scales;
-  RowScales result;
-  std::map<std::int32_t, std::int32_t> place;  // of a slot in `scales`
-  for (const auto& run : plan_.runs) {
-    const auto [found, added] = place.try_emplace(run.slot, -1);
-    if (added) {
-      const std::optional<at::Tensor> scale = scale_of(run.slot);
-      if (!scale) return std::nullopt;
-      if (scale->defined()) {
-        found->second = static_cast<std::int32_t>(scales.size());
-        scales.push_back(*scale);
-      }
-    }
-    result.runs.push_back({run.tokens, found->second});
-  }
-  if (!scales.empty()) result.scales = at::stack(scales);
-  return result;
+  const auto found = of_slots<at::Tensor>(plan_.runs, [&](std::int32_t slot, std::vector<at::Tensor>& scales) {
+    const std::optional<at::Tensor> scale = scale_of(slot);
+    if (scale && scale->defined()) scales.push_back(*scale);
+    return scale.has_value();
+  });
+  if (!found) return std::nullopt;
+  return RowScales{found->values.empty() ? at::Tensor() : at::stack(found->values), found->runs};
 }
 
 RowScales Context::input_scales(const Site& site) const {
@@ -126,16 +140,47 @@ at::Tensor Context::adapt_input(const Site& site, const at::Tensor& x) const {
   return acts_on(site) ? scale_rows(x, input_scales(site)) : x;
 }
 
+// Whether products of rows x and y are to have the same bits beside any other rows.
+bool Context::by_invariant_tiles(const at::Tensor& x, const at::Tensor& y) const {
+  return activations_ == Activations::BatchInvariant && !learns(x) && !learns(y);
+}
+
 // hook(x, y) of rows x and y [n, …], whose own products are batch-invariant where the base's are.
 template <typename Hook>
 at::Tensor Context::hooked(const at::Tensor& x, const at::Tensor& y, const Hook& hook) const {
-  if (activations_ != Activations::BatchInvariant || learns(x) || learns(y)) return hook(x, y);
+  if (!by_invariant_tiles(x, y)) return hook(x, y);
   return by_tiles({x, y}, [&](const std::vector<at::Tensor>& tile) { return hook(tile[0], tile[1]); });
+}
+
+// Of the slots that scale no output; absent where one of them does something else.
+std::optional<LowRankRuns> Context::low_rank_updates(const Site& site) const {
+  const auto found = of_slots<LowRankUpdate>(plan_.runs, [&](std::int32_t slot, std::vector<LowRankUpdate>& updates) {
+    const SiteHooks* here = hooks(slot);
+    if (here == nullptr || !here->acts_on(site) || here->output_scale(site)) return true;
+    const auto update = here->low_rank(site);
+    if (update) updates.push_back(*update);
+    return update.has_value();
+  });
+  return found ? std::optional(LowRankRuns{found->values, found->runs}) : std::nullopt;
+}
+
+// y of all runs where each slot has its rows scaled or adds an update of low rank to them: two passes, each of which
+// leaves the others' rows as they are.
+std::optional<at::Tensor> Context::updated_at_once(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
+  if (plan_.runs.size() < 2 || by_invariant_tiles(x, y)) return std::nullopt;
+  const auto updates = low_rank_updates(site);
+  if (!updates) return std::nullopt;
+  const auto scales = row_scales([&](std::int32_t slot) -> std::optional<at::Tensor> {
+    const SiteHooks* here = hooks(slot);
+    return here != nullptr && here->acts_on(site) ? here->output_scale(site).value_or(at::Tensor()) : at::Tensor();
+  });
+  return low_rank_sums(scale_rows(y, *scales), x, *updates);
 }
 
 at::Tensor Context::adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
   if (!acts_on(site)) return y;
   if (const auto scales = output_scales(site)) return scale_rows(y, *scales);
+  if (const auto updated = updated_at_once(site, x, y)) return *updated;
   return by_run(plan_.runs, y, [&](std::int32_t slot, const at::Tensor& rows, TokenRange range) {
     const SiteHooks* here = hooks(slot);
     if (here == nullptr || !here->acts_on(site)) return rows;

@@ -12,6 +12,7 @@
 #include "config/model_config.h"
 #include "nn/activation.h"
 #include "nn/forest_plan.h"
+#include "nn/low_rank.h"
 #include "nn/parameters.h"
 #include "nn/row_scale.h"
 #include "nn/sites.h"
@@ -88,6 +89,9 @@ class Context {
   std::optional<RowScales> row_scales(const ScaleOf& scale_of) const;
   RowScales input_scales(const Site& site) const;
   std::optional<RowScales> output_scales(const Site& site) const;
+  bool by_invariant_tiles(const at::Tensor& x, const at::Tensor& y) const;
+  std::optional<LowRankRuns> low_rank_updates(const Site& site) const;
+  std::optional<at::Tensor> updated_at_once(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
   const SiteHooks* hooks(std::int32_t slot) const {
     return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)];
   }

@@ -74,6 +74,13 @@ struct NormEntry {
   std::int64_t bias = -1;    ///< -1: none (RMSNorm)
 };
 
+/// What an adapter adds to the output of a map: scale · (x aᵀ) bᵀ.
+struct LowRankUpdate {
+  at::Tensor a;  ///< [R, in] fp32
+  at::Tensor b;  ///< [out, R] fp32
+  double scale = 1;
+};
+
 /// What an adapter may do inside a forward pass. Implementations are const and may be called from one thread at a time.
 class SiteHooks {
  public:
@@ -84,6 +91,9 @@ class SiteHooks {
   /// What the rows y [n, out] after it are multiplied with, [out] fp32, or an undefined tensor; absent where output()
   /// says what happens. Rows of any number of slots are scaled at once.
   virtual std::optional<at::Tensor> output_scale(const Site&) const { return std::nullopt; }
+  /// What output() adds to y, where it does no more than that; absent where it does something else, and where
+  /// output_scale() says what happens. Rows of any number of slots get their updates at once.
+  virtual std::optional<LowRankUpdate> low_rank(const Site&) const { return std::nullopt; }
   /// y [n, out] after it, where output_scale() is absent; x is what the map was given before input_scale().
   virtual at::Tensor output(const Site&, const at::Tensor& x, const at::Tensor& y) const {
     (void)x;

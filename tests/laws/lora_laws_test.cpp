@@ -67,6 +67,82 @@ TEST_P(LoraLaw, AModelWithoutWeightsHasAsManyParameters) {
   }
 }
 
+// Where it does more than to add an update, or something else acts too, nobody may take that for all of it.
+TEST_P(LoraLaw, TellsOfAnUpdateThatIsAllThereIs) {
+  const auto maps = [&](const Adapter& adapter, bool told) {
+    return std::count_if(model().roles().begin(), model().roles().end(), [&](const RoleEntry& entry) {
+      return adapter.acts_on(entry.site) && (!told || adapter.low_rank(entry.site).has_value());
+    });
+  };
+  const auto plain = fresh(MethodChoice("lora"), model());
+  const auto acting = maps(*plain, false);
+  EXPECT_GT(acting, 0);
+  EXPECT_EQ(maps(*plain, true), acting);
+  EXPECT_EQ(maps(*fresh(MethodChoice("lora+layernorm"), model()), true), acting);
+  EXPECT_EQ(maps(*fresh(MethodChoice("lora+ia3"), model(), {{"lora", {{"roles", "k"}}}}), true), 0);
+  EXPECT_EQ(maps(*fresh(MethodChoice("ia3"), model()), true), 0);
+  EXPECT_EQ(maps(*fresh(MethodChoice("lora"), model(), {{"dora", true}}), true), 0);
+  const auto dropping = fresh(MethodChoice("lora"), model(), {{"dropout", 0.5}});
+  EXPECT_EQ(maps(*dropping, true), acting);
+  dropping->set_training(true);
+  EXPECT_EQ(maps(*dropping, true), 0);
+  const auto embeddings = fresh(MethodChoice("lora"), model(), {{"roles", "embed"}});
+  int tables = 0;
+  for (const auto& table : model().tables()) {
+    if (!embeddings->acts_on(table.site)) continue;
+    ++tables;
+    EXPECT_FALSE(embeddings->low_rank(table.site).has_value()) << table.module();
+  }
+  EXPECT_GT(tables, 0);
+}
+
+// What adds updates of low rank, what only scales and the base go through a map together, in both directions.
+TEST_P(LoraLaw, ManyShareABatchWithIa3AndTheBase) {
+  std::vector<std::unique_ptr<Adapter>> adapters;
+  adapters.push_back(stirred(MethodChoice("lora"), 31));
+  adapters.push_back(stirred(MethodChoice("lora"), 32, {{"rank", 3}, {"alpha", 5}}));
+  adapters.push_back(stirred(MethodChoice("ia3"), 33));
+  adapters.push_back(stirred(MethodChoice("lora+layernorm"), 34, {{"lora", {{"rank", 2}, {"roles", "o,k"}}}}));
+  adapters.push_back(stirred(MethodChoice("lora"), 35, {{"init", "pissa"}, {"rank", 2}}));
+  ForwardOptions options;
+  for (const auto& adapter : adapters) options.slots.push_back(adapter.get());
+  StepInput mixed;
+  std::vector<Text> texts;
+  std::vector<Segment> places;
+  const std::vector<std::int32_t> slots = {0, 1, -1, 2, 0, 3, -1, 4, 1};
+  for (const auto slot : slots) {
+    texts.push_back(text(3 + static_cast<std::int64_t>(texts.size())));
+    places.push_back(add(mixed, texts.back(), slot));
+  }
+  const auto taken = [&] {
+    std::vector<at::Tensor> gradients;
+    for (const auto& adapter : adapters) {
+      for (const auto& parameter : adapter->parameters()) {
+        at::Tensor value = parameter.value;
+        gradients.push_back(value.grad());
+        value.mutable_grad() = at::Tensor();
+      }
+    }
+    return gradients;
+  };
+  const at::Tensor all = logits(model(), mixed, options);
+  all.square().sum().backward();
+  const auto together = taken();
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const SiteHooks* adapter = slots[i] < 0 ? nullptr : options.slots[static_cast<std::size_t>(slots[i])];
+    const at::Tensor alone = logits(model(), texts[i], adapter);
+    EXPECT_LE(relative_gap(rows(all, places[i]), alone), kCoarseRounding) << "text " << i;
+    if (adapter != nullptr) alone.square().sum().backward();
+  }
+  const auto apart = taken();
+  double largest = 0;
+  for (const auto& gradient : apart) largest = std::max(largest, gradient.abs().max().item<double>());
+  for (std::size_t i = 0; i < apart.size(); ++i)
+    EXPECT_LE((together[i] - apart[i]).abs().max().item<double>(), kCoarseRounding * largest) << "tensor " << i;
+  const at::NoGradGuard no_grad;
+  EXPECT_LE(relative_gap(logits(model(), mixed, options), all.detach()), kCoarseRounding);
+}
+
 // Hayou et al. 2024: B alone learns faster.
 TEST_P(LoraLaw, TheRatioOfLearningRatesIsOfBAlone) {
   const auto adapter = fresh(MethodChoice("lora+ia3"), model(), {{"lora", {{"lr_ratio", 16}}}});

@@ -189,6 +189,16 @@ std::optional<at::Tensor> Combination::output_scale(const Site& site) const {
   return product;
 }
 
+std::optional<LowRankUpdate> Combination::low_rank(const Site& site) const {
+  const Adapter* only = nullptr;
+  for (const auto& part : parts_) {
+    if (!part.adapter->acts_on(site)) continue;
+    if (only != nullptr) return std::nullopt;
+    only = part.adapter.get();
+  }
+  return only == nullptr ? std::nullopt : only->low_rank(site);
+}
+
 at::Tensor Combination::output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
   at::Tensor result = y;
   for (std::size_t part = 0; part < parts_.size(); ++part) {

@@ -50,6 +50,8 @@ class Combination : public Adapter {
   bool acts_on(const Site& site) const override;
   at::Tensor input_scale(const Site& site) const override;
   std::optional<at::Tensor> output_scale(const Site& site) const override;
+  /// That of a part which acts there alone.
+  std::optional<LowRankUpdate> low_rank(const Site& site) const override;
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override;
   at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const override;
   std::int64_t virtual_tokens(Stack stack) const override;

@@ -23,14 +23,23 @@ bool Lora::acts_on(const Site& site) const {
   return targets_.count(site) > 0 || (settings_.tie && site == kHeadSite);
 }
 
+std::optional<LowRankUpdate> Lora::plain_update(const LoraTarget& target) const {
+  if (target.magnitude.defined() || dropping()) return std::nullopt;
+  return LowRankUpdate{target.whole_a(), target.whole_b(), scale(target)};
+}
+
+std::optional<LowRankUpdate> Lora::low_rank(const Site& site) const {
+  if (site.role == Role::Embed) return std::nullopt;
+  return settings_.tie && site == kHeadSite ? plain_update(tied_head()) : plain_update(targets_.at(site));
+}
+
 at::Tensor Lora::output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
   if (site.role == Role::Embed) return embedded(targets_.at(site), x, y);
   return settings_.tie && site == kHeadSite ? updated(tied_head(), site, x, y) : updated(targets_.at(site), site, x, y);
 }
 
 at::Tensor Lora::updated(const LoraTarget& target, const Site& site, const at::Tensor& x, const at::Tensor& y) const {
-  if (!target.magnitude.defined() && !dropping())
-    return low_rank_sum(y, x, target.whole_a(), target.whole_b(), scale(target));
+  if (const auto plain = plain_update(target)) return low_rank_sum(y, x, *plain);
   const at::Tensor read = dropped(site, x.to(at::kFloat));
   const at::Tensor update = at::linear(at::linear(read, target.whole_a()), target.whole_b());
   if (!target.magnitude.defined()) return at::add(y, update, scale(target)).to(y.scalar_type());

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "adapters/core/method.h"
@@ -62,6 +63,8 @@ class Lora : public Adapter {
   bool tied() const { return settings_.tie; }
 
   bool acts_on(const Site& site) const override;
+  /// Of a map's site, where neither dropout nor DoRA is at work.
+  std::optional<LowRankUpdate> low_rank(const Site& site) const override;
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override;
   std::vector<AdapterTensor> parameters() const override;
   /// PEFT's files (lora_file.cpp). Throws Unsupported for a slice of a fused map, which they have no place for.
@@ -74,6 +77,7 @@ class Lora : public Adapter {
 
  private:
   bool dropping() const { return training_ && settings_.dropout > 0; }
+  std::optional<LowRankUpdate> plain_update(const LoraTarget& target) const;
   at::Tensor updated(const LoraTarget& target, const Site& site, const at::Tensor& x, const at::Tensor& y) const;
   at::Tensor embedded(const LoraTarget& target, const at::Tensor& ids, const at::Tensor& y) const;
   LoraTarget tied_head() const;

@@ -1,0 +1,140 @@
+// Which of an adapter's words a map's output is made by: what several adapters do that can be done at once is.
+#include "nn/context.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+namespace graft {
+namespace {
+
+constexpr Site kAdapted{Stack::Decoder, 0, Role::Q}, kOther{Stack::Decoder, 0, Role::K};
+constexpr std::int64_t kFeatures = 6;
+
+at::Tensor numbers(at::IntArrayRef shape, std::uint64_t seed) {
+  return at::randn(shape, at::detail::createCPUGenerator(seed));
+}
+
+class Acting : public SiteHooks {
+ public:
+  bool acts_on(const Site& site) const override { return site == kAdapted; }
+};
+
+// Counts how often it is asked for the output itself.
+class Adding : public Acting {
+ public:
+  explicit Adding(std::int64_t rank)
+      : update_{numbers({rank, kFeatures}, 1), numbers({kFeatures, rank}, static_cast<std::uint64_t>(rank)), 0.5} {}
+
+  std::optional<LowRankUpdate> low_rank(const Site&) const override { return update_; }
+  at::Tensor output(const Site&, const at::Tensor& x, const at::Tensor& y) const override {
+    ++asked;
+    return low_rank_sum(y, x, update_);
+  }
+
+  mutable int asked = 0;
+
+ private:
+  LowRankUpdate update_;
+};
+
+class Scaling : public Acting {
+ public:
+  std::optional<at::Tensor> output_scale(const Site&) const override { return numbers({kFeatures}, 9); }
+};
+
+class Doubling : public Acting {
+ public:
+  at::Tensor output(const Site&, const at::Tensor&, const at::Tensor& y) const override { return y * 2; }
+};
+
+class ContextOfManySlots : public ::testing::Test {
+ protected:
+  /// Slot s has the rows [3 s, 3 s + 3) of x and y, the base what is behind them.
+  at::Tensor adapted(const std::vector<const SiteHooks*>& slots, Activations activations = Activations::Exact,
+                     const Site& site = kAdapted) {
+    ForestPlan plan;
+    for (std::size_t slot = 0; slot < slots.size(); ++slot)
+      plan.runs.push_back({{static_cast<std::int64_t>(3 * slot), 3}, static_cast<std::int32_t>(slot)});
+    const auto taken = static_cast<std::int64_t>(3 * slots.size());
+    plan.runs.push_back({{taken, x_.size(0) - taken}, -1});
+    return Context(none_, slots, plan, nullptr, activations).adapt_output(site, x_, y_);
+  }
+
+  void expect_each_alone(const at::Tensor& all, const std::vector<const SiteHooks*>& slots) const {
+    for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+      const auto rows = [&](const at::Tensor& of) { return of.narrow(0, static_cast<std::int64_t>(3 * slot), 3); };
+      const at::Tensor want = adapted_output(*slots[slot], kAdapted, rows(x_), rows(y_));
+      EXPECT_TRUE(at::allclose(rows(all), want, 1e-5, 1e-5)) << "slot " << slot;
+      EXPECT_FALSE(at::allclose(rows(all), rows(y_), 1e-2, 1e-2)) << "slot " << slot;
+    }
+    const auto behind = [&](const at::Tensor& of) { return of.slice(0, static_cast<std::int64_t>(3 * slots.size())); };
+    EXPECT_TRUE(at::equal(behind(all), behind(y_)));
+  }
+
+  ParameterTable none_;
+  Adding small_{1}, large_{4};
+  Scaling scaling_;
+  Doubling doubling_;
+  at::Tensor x_ = numbers({14, kFeatures}, 7), y_ = numbers({14, kFeatures}, 8);
+};
+
+TEST_F(ContextOfManySlots, UpdatesOfLowRankAreAddedAtOnce) {
+  const std::vector<const SiteHooks*> slots = {&small_, &large_, &small_};
+  const at::Tensor all = adapted(slots);
+  EXPECT_EQ(small_.asked + large_.asked, 0);
+  expect_each_alone(all, slots);
+}
+
+TEST_F(ContextOfManySlots, AlsoBesideRowsThatAreScaled) {
+  const std::vector<const SiteHooks*> slots = {&scaling_, &small_, &scaling_, &large_};
+  const at::Tensor all = adapted(slots);
+  EXPECT_EQ(small_.asked + large_.asked, 0);
+  expect_each_alone(all, slots);
+}
+
+TEST_F(ContextOfManySlots, NotBesideAnAdapterThatDoesSomethingElse) {
+  const std::vector<const SiteHooks*> slots = {&small_, &doubling_, &scaling_, &large_};
+  const at::Tensor all = adapted(slots);
+  EXPECT_EQ(small_.asked, 1);
+  EXPECT_EQ(large_.asked, 1);
+  expect_each_alone(all, slots);
+}
+
+// Their products would have other bits beside other rows.
+TEST_F(ContextOfManySlots, NorWhereBitsAreARowsOwn) {
+  const std::vector<const SiteHooks*> slots = {&small_, &large_};
+  const at::Tensor all = adapted(slots, Activations::BatchInvariant);
+  EXPECT_EQ(small_.asked, 1);
+  EXPECT_EQ(large_.asked, 1);
+  expect_each_alone(all, slots);
+}
+
+TEST_F(ContextOfManySlots, NothingIsDoneWhereNoneActs) {
+  EXPECT_TRUE(adapted({&small_, &scaling_}, Activations::Exact, kOther).is_same(y_));
+}
+
+TEST_F(ContextOfManySlots, GradientsGoThroughBoth) {
+  y_.requires_grad_(true);
+  x_.requires_grad_(true);
+  const at::Tensor above = numbers({14, kFeatures}, 10);
+  const std::vector<const SiteHooks*> slots = {&scaling_, &small_, &large_};
+  adapted(slots).backward(above);
+  const at::Tensor of_x = x_.grad().clone(), of_y = y_.grad().clone();
+  x_.mutable_grad() = at::Tensor();
+  y_.mutable_grad() = at::Tensor();
+  std::vector<at::Tensor> parts;
+  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+    const auto first = static_cast<std::int64_t>(3 * slot);
+    parts.push_back(adapted_output(*slots[slot], kAdapted, x_.narrow(0, first, 3), y_.narrow(0, first, 3)));
+  }
+  parts.push_back(y_.slice(0, 9));
+  at::cat(parts).backward(above);
+  EXPECT_TRUE(at::allclose(of_x, x_.grad(), 1e-5, 1e-5));
+  EXPECT_TRUE(at::allclose(of_y, y_.grad(), 1e-5, 1e-5));
+}
+
+}  // namespace
+}  // namespace graft
