@@ -6,6 +6,9 @@ find_package(GTest REQUIRED)
 # Tests run side by side, so each computes on one thread: two of two threads on two cores wait for each other most of the
 # time (370 s and not 214). threads.2 and threads.3, below, compute on more.
 set(GRAFT_ONE_THREAD OMP_NUM_THREADS=1)
+# What each test program says of its tests; tests/hygiene/skipped lists the skipped ones. Tests that are run again below
+# in another way say nothing there.
+set(GRAFT_RESULTS ${CMAKE_BINARY_DIR}/results)
 function(graft_test_binary name)
   cmake_parse_arguments(arg "" "SHARDS" "SOURCES;LIBRARIES" ${ARGN})
   if(NOT arg_SOURCES)
@@ -17,12 +20,14 @@ function(graft_test_binary name)
   target_compile_options(${name} PRIVATE -O0)
   target_compile_definitions(${name} PRIVATE GRAFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" GRAFT_BINARY_DIR="${CMAKE_BINARY_DIR}")
   if(NOT arg_SHARDS)
-    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES TIMEOUT 600 ENVIRONMENT ${GRAFT_ONE_THREAD})
+    gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST XML_OUTPUT_DIR ${GRAFT_RESULTS}/${name}
+      PROPERTIES TIMEOUT 600 ENVIRONMENT ${GRAFT_ONE_THREAD})
     return()
   endif()
   math(EXPR last "${arg_SHARDS} - 1")
   foreach(shard RANGE ${last})
-    add_test(NAME ${name}.${shard} COMMAND ${name} --gtest_brief=1)
+    add_test(NAME ${name}.${shard}
+      COMMAND ${name} --gtest_brief=1 --gtest_output=xml:${GRAFT_RESULTS}/${name}.${shard}.xml)
     set_tests_properties(${name}.${shard} PROPERTIES TIMEOUT 1200
       ENVIRONMENT "${GRAFT_ONE_THREAD};GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${shard}")
   endforeach()
