@@ -43,6 +43,22 @@ target_link_libraries(graft_tokenizer_dump PRIVATE graft_core)
 add_executable(graft_metrics_dump ${CMAKE_SOURCE_DIR}/tests/compat/metrics_dump.cpp)
 target_link_libraries(graft_metrics_dump PRIVATE graft_core)
 
+if(NOT GRAFT_TORCH)
+  # The kernels that need nothing of LibTorch: what the sanitizers see of its loops over pointers. Their other tests hold
+  # them to LibTorch's operations.
+  set(plain_kernels rows.cpp gate_rows.cpp block_tile.cpp block_amx.cpp)
+  list(TRANSFORM plain_kernels PREPEND ${CMAKE_SOURCE_DIR}/src/nn/kernels/)
+  add_library(graft_plain_kernels STATIC ${plain_kernels})
+  target_link_libraries(graft_plain_kernels PUBLIC graft_core)
+  file(GLOB plain_kernel_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/nn/kernels/*_plain_test.cpp)
+  graft_test_binary(graft_kernel_tests SOURCES ${plain_kernel_tests} LIBRARIES graft_plain_kernels)
+  # The paths that this machine has better ones than.
+  foreach(masked all avx512_vnni amx)
+    add_test(NAME plain_kernels.without_${masked} COMMAND graft_kernel_tests --gtest_brief=1)
+    set_tests_properties(plain_kernels.without_${masked} PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=${masked})
+  endforeach()
+endif()
+
 if(GRAFT_TORCH)
   file(GLOB law_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/laws/*_test.cpp ${CMAKE_SOURCE_DIR}/tests/compat/*_test.cpp)
   # What verbs share is tested here; the verbs themselves are run as a user runs them, below.

@@ -16,11 +16,17 @@ namespace {
 
 constexpr std::int64_t kAmxAhead = 6144;  // bytes between what is asked for and what is used
 
+#if defined(__clang__)
+#pragma clang attribute push(                                                                        \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,amx-tile,amx-int8"))), \
+    apply_to = function)
+#else
 // What GCC 12's own header of intrinsics leaves undefined on purpose (its bug 105593).
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,amx-tile,amx-int8")
+#endif
 
 // What ldtilecfg reads.
 struct alignas(64) TileShapes {
@@ -186,8 +192,12 @@ class CodesInTiles : public AmxTile {
   std::vector<Line> codes_;
   std::vector<Sixteen> scales_, minima_;
 };
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
 #pragma GCC diagnostic pop
+#endif
 
 template <int kBits, bool kMinima>
 std::unique_ptr<AmxTile> tile_of(const BlockCodes& codes, std::int64_t groups, std::int64_t most) {

@@ -70,11 +70,16 @@ void plain(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, st
 }
 
 #if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c"))), \
+                             apply_to = function)
+#else
 // What GCC 12's own header of intrinsics leaves undefined on purpose (its bug 105593).
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")
+#endif
 
 template <typename C>
 inline __m512 scales_of(const std::uint8_t* at) {
@@ -138,11 +143,19 @@ void vnni(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std
   for (; count >= 2; count -= 2, x += 2, sums += 2 * kTileRows) vnni_rows<C, 2>(tile, groups, x, sums);
   if (count == 1) vnni_rows<C, 1>(tile, groups, x, sums);
 }
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
 #pragma GCC diagnostic pop
+#endif
 
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,f16c")
+#endif
 
 inline __m256i four_bytes(const std::int8_t* codes) {
   std::int32_t word;
@@ -214,7 +227,11 @@ void avx2(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std
     for (int half = 0; half < 2; ++half) _mm256_storeu_ps(sums + half * 8, sum[half]);
   }
 }
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 #endif
 
 struct Kernels {
