@@ -114,6 +114,11 @@ CASES = {
 BY_LENGTH = ("llama-dynamic", "phi3-longrope")
 
 
+def windowed(name):
+    """Whether a layer sees a window only."""
+    return getattr(CASES[name](), "sliding_window", None) is not None
+
+
 def is_encoder_decoder(name):
     return family(name) in ("t5", "bart")
 

@@ -19,6 +19,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 # Batches on which nothing amplifies rounding (the default's do: ReLUs that flip, key biases).
 BATCH_SEEDS = {"t5": 10201, "mt5": 21, "byt5": 11, "gpt2/bitfit": 10300, "gpt2/fish": 10301, "qwen2-window/fish": 10300}
 NUDGES = 2  # reruns with other last digits, which show what they decide
+# By how much of a tensor's largest value a number may move in reruns and be compared: a third of what is allowed to graft.
+STABLE = 3e-5
+# What reruns may decide, of a golden's numbers after ten steps and of its losses. Beyond, another seed is needed.
+LARGEST_SHARE = 0.1
+LARGEST_SPREAD = 3e-5
 
 
 def fingerprint():
@@ -28,10 +33,21 @@ def fingerprint():
     return digest.hexdigest()
 
 
+def save(tensors, path, metadata):
+    """save_file for tensors that are all finite: one that is not would make comparisons with it pass or fail at random."""
+    import torch
+    from safetensors.torch import save_file
+
+    for key, value in tensors.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{path}: {key} has {int((~torch.isfinite(value)).sum())} values that are NaN or infinite: mend "
+                             "what computes it, or choose another seed in BATCH_SEEDS")
+    save_file(tensors, path, metadata=metadata)
+
+
 def golden(name, method, bases, out, seed):
     """One golden.safetensors and, for an adapter, its PEFT folder. `bases` are the model in each dtype."""
     import torch
-    from safetensors.torch import save_file
 
     import reference
     import tfew
@@ -83,28 +99,52 @@ def golden(name, method, bases, out, seed):
                  for key, value in precise.items() if key in unseen})
 
     for kind, prefix in (("adamw", "step10"), ("adafactor", "adafactor10")):
-        losses, after = reference.train(fresh(torch.float32), name, sequences, kind, method)
-        reruns = [reference.train(other, name, sequences, kind, method)
-                  for other in (fresh(torch.float64), *(nudged(fresh(torch.float32), turn) for turn in range(NUDGES)))]
-        others = [values for _, values in reruns]
+        losses, after = reference.train(fresh(torch.float32), name, sequences, kind)
+        reruns = [reference.train(fresh(torch.float64), name, sequences, kind, wide=True),
+                  *(reference.train(nudged(fresh(torch.float32), turn), name, sequences, kind) for turn in range(NUDGES))]
+        spread = torch.stack([(other - losses).abs().max() for other, _ in reruns]).max().item() / losses.abs().max().item()
         keys[f"losses.{kind}"] = losses
-        keys[f"spread.losses.{kind}"] = torch.stack([(other - losses).abs().max() for other, _ in reruns]).max()
-        for key, value in after.items():
-            keys[f"{prefix}.{key}"] = value
-            # Where the last digits decide, the gradient is rounding noise that the optimiser normalises to a full step.
-            unstable = torch.full(value.shape, key in unseen)
-            for other in others:
-                unstable |= (value - other[key]).abs() > 1e-5 * value.abs().max()
-            if unstable.any():
-                keys[f"unstable.{prefix}.{key}"] = unstable.to(torch.uint8)
+        keys.update({f"{prefix}.{key}": value for key, value in after.items()})
+        masks = unstable(after, [values for _, values in reruns], unseen)
+        keys.update({f"unstable.{prefix}.{key}": value for key, value in masks.items()})
+        share = masked_share(masks, precise, 1e-9 * largest)
+        if not (spread <= LARGEST_SPREAD and share <= LARGEST_SHARE):
+            raise ValueError(f"{name}/{method}: after ten steps of {kind} rounding moves losses by {spread:.1e} (at most "
+                             f"{LARGEST_SPREAD}) and decides {share:.1%} of the numbers (at most {LARGEST_SHARE:.0%}): choose "
+                             "another seed in BATCH_SEEDS")
+        losses, after = reference.train(fresh(torch.bfloat16), name, sequences, kind)
+        keys[f"bf16.losses.{kind}"] = losses
+        keys.update({f"bf16.{prefix}.{key}": value for key, value in after.items()})
 
     tensors = {key: (value.detach().float() if value.is_floating_point() else value).contiguous().clone()
                for key, value in keys.items()}
     out.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, out / "golden.safetensors", metadata={"case": name, "method": method})
+    save(tensors, out / "golden.safetensors", metadata={"case": name, "method": method})
     noisy = [(key, int(value.sum())) for key, value in keys.items() if key.startswith("unstable.")]
     return (f"loss {keys['loss'].item():.4f} margin {margin:.4f} unstable {sum(count for _, count in noisy)} elements "
             f"in {len(noisy)} tensors")
+
+
+def unstable(values, others, unseen):
+    """Masks of what the reruns have otherwise: there the gradient is rounding noise that the optimiser normalises to a step."""
+    import torch
+
+    masks = {}
+    for key, value in values.items():
+        mask = torch.full(value.shape, key in unseen)
+        for other in others:
+            mask |= ~((value - other[key]).abs() <= STABLE * value.abs().max())
+        if mask.any():
+            masks[key] = mask.to(torch.uint8)
+    return masks
+
+
+def masked_share(masks, gradients, least):
+    """Of all numbers but those of tensors that have some whose true gradient is 0: fp64 makes next to nothing of it, not
+    nothing, and Adafactor divides a whole vector by a mean that this noise is in."""
+    counted = [key for key, gradient in gradients.items() if not ((gradient != 0) & (gradient.abs() <= least)).any()]
+    masked = sum(int((masks[key] == 1).sum()) for key in counted if key in masks)
+    return masked / max(sum(gradients[key].numel() for key in counted), 1)
 
 
 def nudged(model, turn):
@@ -151,10 +191,9 @@ def reader_copies(model_folder, out):
 
 
 def case(number, name, out):
-    """Everything of one model, in a process of its own: one line a method."""
+    """Everything of one model, in a process of its own: one line a method, and what is wrong with any."""
     import torch
     import transformers
-    from safetensors.torch import save_file
 
     import beams
     import reference
@@ -166,9 +205,14 @@ def case(number, name, out):
     write_model(name, out / name / "model", seed=100 + number)
     bases = {dtype: load_model(name, out / name / "model", dtype) for dtype in (torch.float32, torch.bfloat16, torch.float64)}
     searched = beams.golden(copy.deepcopy(bases[torch.float32]), name, torch.Generator().manual_seed(7000 + number))
-    save_file(searched, out / name / "beams.safetensors")
-    return [f"{name:14} {method:5} {golden(name, method, bases, out / name / method, seed=1000 * (number + 1))}"
-            for method in reference.METHODS if reference.suits(method, name)]
+    save(searched, out / name / "beams.safetensors", {"case": name})
+    lines, problems = [], []
+    for method in filter(lambda one: reference.suits(one, name), reference.METHODS):
+        try:
+            lines.append(f"{name:14} {method:5} {golden(name, method, bases, out / name / method, seed=1000 * (number + 1))}")
+        except ValueError as problem:
+            problems.append(str(problem))
+    return lines, problems
 
 
 def main():
@@ -179,12 +223,15 @@ def main():
         return
     from cases import CASES
 
-    began = time.time()
+    began, problems = time.time(), []
     shutil.rmtree(out, ignore_errors=True)
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=spawn) as workers:
-        for lines in workers.map(case, range(len(CASES)), CASES, [out] * len(CASES)):
+        for lines, wrong in workers.map(case, range(len(CASES)), CASES, [out] * len(CASES)):
             print("\n".join(lines), flush=True)
+            problems += wrong
+    if problems:
+        sys.exit("make.py: no goldens: " + "\n".join(problems))
     reader_copies(out / "llama-gqa" / "model", out / "readers")
     stamp.write_text(fingerprint())
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())

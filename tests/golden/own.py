@@ -6,6 +6,7 @@ import re
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.func import functional_call
 
 from cases import family
 
@@ -46,10 +47,33 @@ def register(model, path, value):
         if not hasattr(module, parent):
             module.add_module(parent, nn.Module())
         module = getattr(module, parent)
-    dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
+    dtype = torch.promote_types(next(model.parameters(), value).dtype, torch.float32)
     parameter = nn.Parameter(value.detach().to(dtype).clone())
     module.register_parameter(last, parameter)
     return parameter
+
+
+class Masters(nn.Module):
+    """A model whose trained parameters are fp32, cast to the model's own dtype for each pass: mixed precision as usual."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.held = [model]  # not a submodule: its parameters are not this module's
+        self.dtypes = {}
+        for name, parameter in list(model.named_parameters()):
+            if parameter.requires_grad:
+                self.dtypes[name] = parameter.dtype
+                register(self, name, parameter)
+
+    def forward(self, **kwargs):
+        cast = {name: self.get_parameter(name).to(dtype) for name, dtype in self.dtypes.items()}
+        return functional_call(self.held[0], cast, (), kwargs)
+
+
+def with_masters(model):
+    """The model; where it would train parameters in bf16, whose rounding swallows small steps, as Masters."""
+    narrow = any(parameter.requires_grad and parameter.dtype == torch.bfloat16 for parameter in model.parameters())
+    return Masters(model) if narrow else model
 
 
 class Named(nn.Module):

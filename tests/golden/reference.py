@@ -7,12 +7,16 @@ import torch
 import torch.nn.functional as F
 from transformers.optimization import Adafactor
 
-from cases import BY_LENGTH, VOCABULARY, decoder_start, is_encoder_decoder
+import own
+from cases import BY_LENGTH, VOCABULARY, decoder_start, is_encoder_decoder, windowed
 
 # One file of methods/ each: value(noise) (None: the model's own values), adapt(model, name), save(model, folder).
 METHODS = {path.stem: importlib.import_module(f"methods.{path.stem}")
            for path in sorted((pathlib.Path(__file__).parent / "methods").glob("*.py"))}
 STEPS = 10
+# Small, so that what rounding makes of ten steps stays below what is compared: at ten times as much a ReLU flips, and with it
+# most of a tensor is another.
+LEARNING_RATE = 3e-4
 
 
 def suits(method, name):
@@ -38,7 +42,7 @@ def batch(name, generator):
 
 def adapt(model, name, method, seed):
     """The model with a non-trivial adapter: its parameters are away from where training would begin."""
-    model = METHODS[method].adapt(model, name).eval()
+    model = own.with_masters(METHODS[method].adapt(model, name).eval())
     value, generator = METHODS[method].value, torch.Generator().manual_seed(seed)
     if value is None:
         return model
@@ -93,19 +97,24 @@ def gradients(model, loss):
             for (key, value), gradient in zip(parameters.items(), found)}
 
 
-def make_optimiser(kind, model, method):
+def make_optimiser(kind, model):
     parameters = list(trainable(model).values())
     if kind == "adamw":
-        return torch.optim.AdamW(parameters, lr=1e-3 if method == "full" else 3e-3, betas=(0.9, 0.999), eps=1e-8,
-                                 weight_decay=0.01)
-    return Adafactor(parameters, lr=3e-3, eps=(1e-30, 1e-3), clip_threshold=1.0, decay_rate=-0.8, beta1=None,
+        return torch.optim.AdamW(parameters, lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
+    return Adafactor(parameters, lr=LEARNING_RATE, eps=(1e-30, 1e-3), clip_threshold=1.0, decay_rate=-0.8, beta1=None,
                      weight_decay=0.0, scale_parameter=False, relative_step=False, warmup_init=False)
 
 
-def train(model, name, sequences, kind, method):
+def apart(name, wide):
+    """Whether sequences may not be padded. In fp64 (`wide`) a row of padding that is outside of every window is NaN: the
+    mask's lowest number is minus infinity to the softmax, which the reference takes in fp32."""
+    return name in BY_LENGTH or (windowed(name) and wide)
+
+
+def train(model, name, sequences, kind, wide=False):
     """Ten steps on the same batch; the loss of each step is taken before its update."""
-    optimiser, losses = make_optimiser(kind, model, method), []
-    loss_of = (lambda *batch: lm_loss(*batch)[0]) if name in BY_LENGTH else padded_loss
+    optimiser, losses = make_optimiser(kind, model), []
+    loss_of = (lambda *batch: lm_loss(*batch)[0]) if apart(name, wide) else padded_loss
     for _ in range(STEPS):
         optimiser.zero_grad(set_to_none=True)
         loss = loss_of(model, sequences)
