@@ -5,11 +5,13 @@
 For each prompt: the largest gap between graft's logits and the reference's (float32, relative to the reference's largest
 logit and absolute), and whether every greedy token is the one the reference picks after the same tokens, which is when the
 reference's own greedy text is the same. `--generate N` also lets the reference write N of the texts with its own cache.
-Exit status 1 where a gap exceeds --tolerance or a token differs.
+Exit status 1 where a gap exceeds --tolerance or a token differs. A test (generate_parity_test.cpp) compares a few prompts and
+tokens in every run; docs/benchmarks.md has the figures of all.
 """
 import argparse
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -18,15 +20,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-PROMPTS = [
-    "The capital of France is", "Once upon a time, in a small village by the sea,", "def fibonacci(n):\n    ",
-    "Water boils at a temperature of", "The three most important rules of writing are", "In 1969, the first people",
-    "Dear Sir or Madam,\n\nI am writing to", "The difference between a virus and a bacterium is that", "2, 4, 8, 16,",
-    "Wie heißt die Hauptstadt von Österreich? Sie heißt", "<html>\n<head>\n<title>", "Photosynthesis is the process by which",
-    "The stock market fell sharply on Monday after", "Recipe for pancakes:\n1.", "Q: Who wrote Hamlet?\nA:",
-    "naïve café – “quotes” … 日本語のテキスト", "SELECT name, age FROM users WHERE", "The meaning of life, according to philosophers,",
-    "To be, or not to be, that is", "<|im_start|>user\nWhat is gravity?<|im_end|>\n<|im_start|>assistant\n",
-]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "golden"))
+from real import PROMPTS  # noqa: E402
 
 
 def graft_output(arguments, ids, folder):

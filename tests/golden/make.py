@@ -15,6 +15,8 @@ import shutil
 import sys
 import time
 
+import real
+
 HERE = pathlib.Path(__file__).resolve().parent
 # Batches on which nothing amplifies rounding (the default's do: ReLUs that flip, key biases).
 BATCH_SEEDS = {"t5": 10201, "mt5": 21, "byt5": 11, "gpt2/bitfit": 10300, "gpt2/fish": 10301, "qwen2-window/fish": 10300}
@@ -30,6 +32,7 @@ def fingerprint():
     digest = hashlib.sha256()
     for path in sorted([*HERE.glob("*.py"), *HERE.glob("methods/*.py"), HERE / "requirements.txt"]):
         digest.update(path.read_bytes())
+    digest.update(str(real.gguf()).encode())
     return digest.hexdigest()
 
 
@@ -215,6 +218,17 @@ def case(number, name, out):
     return lines, problems
 
 
+def real_model(out):
+    """A line on what was made of a real model; it is not there on every machine."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    return real.write(out / "smollm2", save)
+
+
 def main():
     out = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE / "data"
     stamp = out / "stamp"
@@ -227,9 +241,11 @@ def main():
     shutil.rmtree(out, ignore_errors=True)
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=spawn) as workers:
+        real_line = workers.submit(real_model, out)
         for lines, wrong in workers.map(case, range(len(CASES)), CASES, [out] * len(CASES)):
             print("\n".join(lines), flush=True)
             problems += wrong
+        print(real_line.result(), flush=True)
     if problems:
         sys.exit("make.py: no goldens: " + "\n".join(problems))
     reader_copies(out / "llama-gqa" / "model", out / "readers")
