@@ -103,24 +103,21 @@ void TileBackward::read(const AttentionBlock& first) {
   rows::turn(keys_.data(), width_, first.dim, turned_keys_.data());
 }
 
-// Scores are scaled, and what is added to them is.
-void TileBackward::add_biases(const AttentionBlock& block, std::int64_t room) {
-  row_.resize(static_cast<std::size_t>(block.seen));
-  for (std::int64_t column = 0; column < block.height(); ++column) {
-    const std::int64_t sees = block.seen_by(column);
-    std::fill(row_.begin(), row_.end(), 0.0F);
-    block.add_biases(column, row_.data());
-    for (std::int64_t key = 0; key < sees; ++key) {
-      float& score = scores_[static_cast<std::size_t>(key * room + column)];
-      score = score * static_cast<float>(block.product->scale) + row_[static_cast<std::size_t>(key)];
-    }
-  }
+// Scores are scaled, and what is added to them is: a query's biases lie together, its scores do not.
+void TileBackward::add_biases(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
+  const auto size = static_cast<std::int64_t>(scores_.size());
+  biases_.assign(2 * scores_.size(), 0.0F);
+  float *by_query = biases_.data(), *by_key = by_query + size;
+  for (std::int64_t row = 0; row < block.height(); ++row) block.add_biases(row, by_query + row * seen);
+  rows::turn(by_query, room, seen, by_key);
+  rows::scale(scores_.data(), static_cast<float>(block.product->scale), size);
+  rows::add_scaled(scores_.data(), 1.0F, by_key, size);
 }
 
 void TileBackward::through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
   const AttentionProduct& product = *block.product;
   const bool biased = product.bias.defined() || product.mask.defined();
-  if (biased) add_biases(block, room);
+  if (biased) add_biases(block, seen, room);
   first_.assign(static_cast<std::size_t>(block.seen), 0);
   if (product.ordered) {
     for (std::int64_t key = block.before + block.first + 1; key < block.seen; ++key)

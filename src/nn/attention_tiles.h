@@ -51,12 +51,12 @@ class TileBackward {
     std::vector<Stored> rows, column_pairs, row_pairs;
     void read(const AttentionBlock& block, const at::Tensor& x, std::int64_t room);
   };
-  void add_biases(const AttentionBlock& block, std::int64_t room);
+  void add_biases(const AttentionBlock& block, std::int64_t seen, std::int64_t room);
   void through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room);
 
   std::vector<Stored> keys_, values_, turned_keys_, shares_, slopes_, slope_pairs_;
   Queries queries_, above_;
-  std::vector<float> scores_, probability_slopes_, turned_, row_;
+  std::vector<float> scores_, probability_slopes_, turned_, biases_;
   std::vector<std::int64_t> first_;
   std::int64_t width_ = 0;  // keys that are held, with those that round it up
 };
