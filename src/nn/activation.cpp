@@ -113,32 +113,40 @@ at::Tensor gelu_new_gradient(const at::Tensor& grad, const at::Tensor& x) {
   return at::gelu_backward(grad, x, "tanh");
 }
 
-at::Tensor silu_gate(const at::Tensor& given_gate, const at::Tensor& given_up) {
-  RECORD_USER_SCOPE("graft::silu_gate");
+// By a name of its own, too.
+at::Tensor gelu_new(const at::Tensor& x) {
+  return applied<gelu_new_of, gelu_new_gradient>(x);
+}
+
+at::Tensor gated_at_once(rows::Gate kind, const at::Tensor& given_gate, const at::Tensor& given_up) {
+  RECORD_USER_SCOPE("graft::gated");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
   at::Tensor y = rows::empty(gate.sizes(), gate.scalar_type());
   rows::by_type(gate, [&]<typename T>(T*) {
     const auto *a = static_cast<const T*>(gate.const_data_ptr()), *b = static_cast<const T*>(up.const_data_ptr());
     auto* out = static_cast<T*>(y.data_ptr());
     by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
-      rows::silu_gate(a + first, b + first, nullptr, out + first, count);
+      rows::gated(kind, a + first, b + first, nullptr, out + first, count);
     });
   });
   return y;
 }
 
-// Keeps gate and up alone; plain autograd would keep silu(gate) too.
-class SiluGate : public torch::autograd::Function<SiluGate> {
+// Keeps gate and up alone; plain autograd would keep activation(gate) too.
+class GatedAtOnce : public torch::autograd::Function<GatedAtOnce> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up) {
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up,
+                            rows::Gate kind) {
     ctx->save_for_backward({gate, up});
-    return silu_gate(gate, up);
+    ctx->saved_data["kind"] = static_cast<std::int64_t>(kind);
+    return gated_at_once(kind, gate, up);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
-    RECORD_USER_SCOPE("graft::silu_gate_backward");
+    RECORD_USER_SCOPE("graft::gated_backward");
     const auto saved = ctx->get_saved_variables();
+    const auto kind = static_cast<rows::Gate>(ctx->saved_data["kind"].toInt());
     const at::Tensor grad = grads[0].to(saved[0].scalar_type()).contiguous(), gate = saved[0].contiguous(),
                      up = saved[1].contiguous();
     at::Tensor grad_gate = rows::empty(gate.sizes(), gate.scalar_type()),
@@ -148,11 +156,11 @@ class SiluGate : public torch::autograd::Function<SiluGate> {
                  *above = static_cast<const T*>(grad.const_data_ptr());
       auto *of_a = static_cast<T*>(grad_gate.data_ptr()), *of_b = static_cast<T*>(grad_up.data_ptr());
       by_runs(gate.numel(), [&](std::int64_t first, std::int64_t count) {
-        rows::silu_gate_backward(above + first, a + first, b + first, nullptr,
-                                 rows::GateGradients<T>{of_a + first, of_b + first, nullptr}, count);
+        rows::gated_backward(kind, above + first, a + first, b + first, nullptr,
+                             rows::GateGradients<T>{of_a + first, of_b + first, nullptr}, count);
       });
     });
-    return {grad_gate, grad_up};
+    return {grad_gate, grad_up, at::Tensor()};
   }
 };
 
@@ -162,21 +170,24 @@ Activation activation(const std::string& name) {
   static const std::map<std::string, Activation> known = {{"silu", silu},
                                                           {"relu", [](const at::Tensor& x) { return at::relu(x); }},
                                                           {"gelu", applied<gelu_of, gelu_gradient>},
-                                                          {"gelu_new", applied<gelu_new_of, gelu_new_gradient>}};
+                                                          {"gelu_new", gelu_new}};
   if (const auto found = known.find(name); found != known.end()) return found->second;
   std::vector<std::string> names;
   for (const auto& [each, function] : known) names.push_back(each);
   fail(Category::Unsupported, "activation", "'{}' is not supported{}", name, did_you_mean(name, names));
 }
 
-bool gated_in_one_pass(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
-  return activate == silu && rows::readable(gate) && up.scalar_type() == gate.scalar_type() &&
-         gate.sizes() == up.sizes() && up.is_cpu();
+std::optional<rows::Gate> one_pass_gate(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
+  const bool readable =
+      rows::readable(gate) && up.scalar_type() == gate.scalar_type() && gate.sizes() == up.sizes() && up.is_cpu();
+  if (!readable || (activate != silu && activate != gelu_new)) return std::nullopt;
+  return activate == silu ? rows::Gate::Silu : rows::Gate::GeluTanh;
 }
 
 at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& up) {
-  if (!gated_in_one_pass(activate, gate, up)) return activate(gate) * up;
-  return learns(gate) || learns(up) ? SiluGate::apply(gate, up) : silu_gate(gate, up);
+  const auto kind = one_pass_gate(activate, gate, up);
+  if (!kind) return activate(gate) * up;
+  return learns(gate) || learns(up) ? GatedAtOnce::apply(gate, up, *kind) : gated_at_once(*kind, gate, up);
 }
 
 at::Tensor soft_cap(const at::Tensor& x, double cap) {

@@ -3,7 +3,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
+
+#include "nn/kernels/rows.h"
 
 namespace graft {
 
@@ -14,10 +17,11 @@ using Activation = at::Tensor (*)(const at::Tensor& x);
 /// the nearest name.
 Activation activation(const std::string& name);
 
-/// activate(gate) ⊙ up, [N, F] each (GLU variants, Shazeer 2020). SiLU's is one pass over both, rounded once.
+/// activate(gate) ⊙ up, [N, F] each (GLU variants, Shazeer 2020). Those of one_pass_gate() are one pass over both,
+/// rounded once.
 at::Tensor gated(Activation activate, const at::Tensor& gate, const at::Tensor& up);
-/// Whether gated() is that one pass: of SiLU, on the CPU, in fp32 or bfloat16.
-bool gated_in_one_pass(Activation activate, const at::Tensor& gate, const at::Tensor& up);
+/// Which gate gated() computes in one pass: SiLU and GELU's tanh form, on the CPU, in fp32 or bfloat16.
+std::optional<rows::Gate> one_pass_gate(Activation activate, const at::Tensor& gate, const at::Tensor& up);
 
 /// cap · tanh(x / cap), in x's dtype.
 at::Tensor soft_cap(const at::Tensor& x, double cap);

@@ -270,11 +270,13 @@ at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
 
 at::Tensor Context::linear_of_gated(const Linear& map, Activation activate, const at::Tensor& gate,
                                     const at::Tensor& up) const {
-  if (acts_on(map.site) && gated_in_one_pass(activate, gate, up)) {
+  const auto kind = acts_on(map.site) ? one_pass_gate(activate, gate, up) : std::nullopt;
+  if (kind) {
     const RowScales before = input_scales(map.site);
     // What does more than scale the map's output may read the product that is not scaled.
     const auto behind = output_scales(map.site);
-    if (before.scales.defined() && behind) return scale_rows(product(map, scaled_silu_gate(gate, up, before)), *behind);
+    if (before.scales.defined() && behind)
+      return scale_rows(product(map, scaled_gate(*kind, gate, up, before)), *behind);
   }
   return linear(map, gated(activate, gate, up));
 }

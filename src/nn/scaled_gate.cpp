@@ -29,8 +29,9 @@ std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
   return parts;
 }
 
-at::Tensor scaled_product(const at::Tensor& given_gate, const at::Tensor& given_up, const RowScales& by) {
-  RECORD_USER_SCOPE("graft::scaled_silu_gate");
+at::Tensor scaled_product(rows::Gate kind, const at::Tensor& given_gate, const at::Tensor& given_up,
+                          const RowScales& by) {
+  RECORD_USER_SCOPE("graft::scaled_gate");
   const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous(), scales = by.scales.contiguous();
   at::Tensor y = rows::empty(gate.sizes(), gate.scalar_type());
   const std::int64_t width = gate.size(1);
@@ -43,7 +44,7 @@ at::Tensor scaled_product(const at::Tensor& given_gate, const at::Tensor& given_
         const auto& [tokens, slot] = parts[static_cast<std::size_t>(part)];
         const float* scale = slot < 0 ? nullptr : scales.const_data_ptr<float>() + slot * width;
         for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n)
-          rows::silu_gate(a + n * width, b + n * width, scale, out + n * width, width);
+          rows::gated(kind, a + n * width, b + n * width, scale, out + n * width, width);
       }
     });
   });
@@ -53,8 +54,9 @@ at::Tensor scaled_product(const at::Tensor& given_gate, const at::Tensor& given_
 // The gradients of gate, up and scales, row by row.
 class Gradients {
  public:
-  Gradients(const at::Tensor& gate, const at::Tensor& up, const RowScales& by, const at::Tensor& grad)
-      : gate_(gate.contiguous()),
+  Gradients(rows::Gate kind, const at::Tensor& gate, const at::Tensor& up, const RowScales& by, const at::Tensor& grad)
+      : kind_(kind),
+        gate_(gate.contiguous()),
         up_(up.contiguous()),
         scales_(by.scales.contiguous()),
         grad_(grad.to(gate.scalar_type()).contiguous()),
@@ -94,40 +96,43 @@ class Gradients {
       const std::int64_t at = n * width_;
       const rows::GateGradients<T> out{static_cast<T*>(of_gate_.data_ptr()) + at,
                                        static_cast<T*>(of_up_.data_ptr()) + at, of_scale};
-      rows::silu_gate_backward(values(grad_) + at, values(gate_) + at, values(up_) + at, scale, out, width_);
+      rows::gated_backward(kind_, values(grad_) + at, values(gate_) + at, values(up_) + at, scale, out, width_);
     }
   }
 
+  rows::Gate kind_;
   at::Tensor gate_, up_, scales_, grad_;
   std::vector<SlotRun> parts_;
   std::int64_t width_;
   at::Tensor of_gate_, of_up_, of_parts_;
 };
 
-class ScaledSiluGate : public torch::autograd::Function<ScaledSiluGate> {
+class ScaledGate : public torch::autograd::Function<ScaledGate> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up,
-                            const at::Tensor& scales, const std::vector<SlotRun>& runs) {
+                            const at::Tensor& scales, const std::vector<SlotRun>& runs, rows::Gate kind) {
     ctx->save_for_backward({gate, up, scales});
     ctx->saved_data["runs"] = as_numbers(runs);
-    return scaled_product(gate, up, {scales, runs});
+    ctx->saved_data["kind"] = static_cast<std::int64_t>(kind);
+    return scaled_product(kind, gate, up, {scales, runs});
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
-    RECORD_USER_SCOPE("graft::scaled_silu_gate_backward");
+    RECORD_USER_SCOPE("graft::scaled_gate_backward");
     const auto saved = ctx->get_saved_variables();
     const RowScales by{saved[2], as_runs(ctx->saved_data["runs"].toIntVector())};
-    const Gradients gradients(saved[0], saved[1], by, grads[0]);
-    return {gradients.gate(), gradients.up(), gradients.scales(), at::Tensor()};
+    const Gradients gradients(static_cast<rows::Gate>(ctx->saved_data["kind"].toInt()), saved[0], saved[1], by,
+                              grads[0]);
+    return {gradients.gate(), gradients.up(), gradients.scales(), at::Tensor(), at::Tensor()};
   }
 };
 
 }  // namespace
 
-at::Tensor scaled_silu_gate(const at::Tensor& gate, const at::Tensor& up, const RowScales& by) {
-  return learns(gate) || learns(up) || learns(by.scales) ? ScaledSiluGate::apply(gate, up, by.scales, by.runs)
-                                                         : scaled_product(gate, up, by);
+at::Tensor scaled_gate(rows::Gate kind, const at::Tensor& gate, const at::Tensor& up, const RowScales& by) {
+  return learns(gate) || learns(up) || learns(by.scales) ? ScaledGate::apply(gate, up, by.scales, by.runs, kind)
+                                                         : scaled_product(kind, gate, up, by);
 }
 
 }  // namespace graft

@@ -1,4 +1,4 @@
-// Gating and scaling, one after the other, is what scaled_silu_gate() does at once.
+// Gating and scaling, one after the other, is what scaled_gate() does at once.
 #include "nn/scaled_gate.h"
 
 #include <ATen/ATen.h>
@@ -29,45 +29,64 @@ struct Inputs {
   at::Tensor gate, up, scales, above;
 };
 
+struct Kind {
+  rows::Gate gate;
+  const char* activation;
+};
+constexpr Kind kKinds[] = {{rows::Gate::Silu, "silu"}, {rows::Gate::GeluTanh, "gelu_new"}};
+
 at::Tensor wide(const at::Tensor& x) {
   return x.to(at::kFloat);
 }
 
-TEST(ScaledSiluGate, IsTheScaledProduct) {
-  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const double tolerance = dtype == at::kFloat ? 1e-6 : 1e-2;
-    for (const std::int64_t width : {1, 7, 40, 513}) {
-      const Inputs in(width, dtype);
-      const at::Tensor got = scaled_silu_gate(in.gate, in.up, {in.scales, kRuns}),
-                       want = scale_rows(gated(activation("silu"), in.gate, in.up), in.scales, kRuns);
-      EXPECT_EQ(got.scalar_type(), dtype);
-      EXPECT_TRUE(at::allclose(wide(got), wide(want), tolerance, tolerance)) << width << " " << dtype;
+void expect_scaled_product(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
+  const double tolerance = dtype == at::kFloat ? 1e-6 : 1e-2;
+  const Inputs in(width, dtype);
+  const at::Tensor got = scaled_gate(kind.gate, in.gate, in.up, {in.scales, kRuns}),
+                   want = scale_rows(gated(activation(kind.activation), in.gate, in.up), in.scales, kRuns);
+  EXPECT_EQ(got.scalar_type(), dtype);
+  EXPECT_TRUE(at::allclose(wide(got), wide(want), tolerance, tolerance)) << kind.activation << width << dtype;
+}
+
+TEST(ScaledGate, IsTheScaledProduct) {
+  for (const auto& kind : kKinds) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      for (const std::int64_t width : {1, 7, 40, 513}) expect_scaled_product(kind, width, dtype);
     }
   }
 }
 
-TEST(ScaledSiluGate, HasTheGradientsOfBoth) {
-  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
-    for (const std::int64_t width : {1, 7, 40, 513}) {
-      const Inputs mine(width, dtype), theirs(width, dtype);
-      scaled_silu_gate(mine.gate, mine.up, {mine.scales, kRuns}).backward(mine.above);
-      (dtype == at::kFloat ? scale_rows(at::silu(theirs.gate) * theirs.up, theirs.scales, kRuns)
-                           : scale_rows(gated(activation("silu"), theirs.gate, theirs.up), theirs.scales, kRuns))
-          .backward(theirs.above);
-      for (const auto& [got, want] :
-           {std::pair{mine.gate, theirs.gate}, {mine.up, theirs.up}, {mine.scales, theirs.scales}}) {
-        EXPECT_EQ(got.grad().scalar_type(), got.scalar_type());
-        EXPECT_LE((wide(got.grad()) - wide(want.grad())).abs().max().item<double>(),
-                  tolerance * wide(want.grad()).abs().max().item<double>())
-            << width << " " << dtype;
-      }
+// Of LibTorch's own operations, in fp32.
+at::Tensor plainly_gated(const Kind& kind, const at::Tensor& gate, const at::Tensor& up) {
+  return (kind.gate == rows::Gate::Silu ? at::silu(gate) : at::gelu(gate, "tanh")) * up;
+}
+
+void expect_gradients_of_both(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
+  const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
+  const Inputs mine(width, dtype), theirs(width, dtype);
+  scaled_gate(kind.gate, mine.gate, mine.up, {mine.scales, kRuns}).backward(mine.above);
+  const at::Tensor product = dtype == at::kFloat ? plainly_gated(kind, theirs.gate, theirs.up)
+                                                 : gated(activation(kind.activation), theirs.gate, theirs.up);
+  scale_rows(product, theirs.scales, kRuns).backward(theirs.above);
+  for (const auto& [got, want] :
+       {std::pair{mine.gate, theirs.gate}, {mine.up, theirs.up}, {mine.scales, theirs.scales}}) {
+    EXPECT_EQ(got.grad().scalar_type(), got.scalar_type());
+    EXPECT_LE((wide(got.grad()) - wide(want.grad())).abs().max().item<double>(),
+              tolerance * wide(want.grad()).abs().max().item<double>())
+        << kind.activation << width << dtype;
+  }
+}
+
+TEST(ScaledGate, HasTheGradientsOfBoth) {
+  for (const auto& kind : kKinds) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      for (const std::int64_t width : {1, 7, 40, 513}) expect_gradients_of_both(kind, width, dtype);
     }
   }
 }
 
 // For the products before and behind.
-TEST(ScaledSiluGate, ManyRowsAndTheirGradientsHaveRoomBehindThem) {
+TEST(ScaledGate, ManyRowsAndTheirGradientsHaveRoomBehindThem) {
   const auto made = [](std::uint64_t seed) {
     return at::randn({300, 16}, at::detail::createCPUGenerator(seed)).to(at::kBFloat16).requires_grad_(true);
   };
@@ -76,7 +95,8 @@ TEST(ScaledSiluGate, ManyRowsAndTheirGradientsHaveRoomBehindThem) {
   for (const at::Tensor& each : {gate, up})
     each.register_hook([&roomy](const at::Tensor& grad) { roomy += rows::has_room(grad) ? 1 : 0; });
   const std::vector<SlotRun> runs = {{{0, 300}, 0}};
-  const at::Tensor scaled = scaled_silu_gate(gate, up, {scales, runs}), plain = gated(activation("silu"), gate, up);
+  const at::Tensor scaled = scaled_gate(rows::Gate::Silu, gate, up, {scales, runs}),
+                   plain = gated(activation("silu"), gate, up);
   EXPECT_TRUE(rows::has_room(scaled) && rows::has_room(plain));
   scaled.backward(at::ones_like(scaled));
   plain.backward(at::ones_like(plain));

@@ -9,15 +9,26 @@
 namespace graft::rows {
 namespace {
 
-template <typename T>
-GRAFT_INLINE void silu_gate_of(const T* gate, const T* up, const float* scale, T* out, std::int64_t all) {
+constexpr float kGeluSlope = 1.59576912F, kGeluCube = 0.044715F;  // 2 √(2/π)
+
+template <Gate kKind>
+GRAFT_INLINE float inner(float x) {
+  return kKind == Gate::Silu ? x : kGeluSlope * (x + kGeluCube * x * x * x);
+}
+template <Gate kKind>
+GRAFT_INLINE float inner_slope(float x) {
+  return kKind == Gate::Silu ? 1.0F : kGeluSlope * (1.0F + 3.0F * kGeluCube * x * x);
+}
+
+template <Gate kKind, typename T>
+GRAFT_INLINE void gated_of(const T* gate, const T* up, const float* scale, T* out, std::int64_t all) {
   Some gates, ups;
   float *a = gates.data(), *b = ups.data();
   for (std::int64_t first = 0; first < all; first += kSome) {
     const std::int64_t count = std::min(kSome, all - first);
     take(gate + first, gates, count);
     take(up + first, ups, count);
-    for (std::int64_t i = 0; i < count; ++i) a[i] = a[i] * sigmoid(a[i]) * b[i];
+    for (std::int64_t i = 0; i < count; ++i) a[i] = a[i] * sigmoid(inner<kKind>(a[i])) * b[i];
     if (scale != nullptr) {
       for (std::int64_t i = 0; i < count; ++i) a[i] = rounded<T>(a[i]) * scale[first + i];
     }
@@ -25,9 +36,9 @@ GRAFT_INLINE void silu_gate_of(const T* gate, const T* up, const float* scale, T
   }
 }
 
-template <typename T>
-GRAFT_INLINE void silu_gate_backward_of(const T* grad, const T* gate, const T* up, const float* scale,
-                                        GateGradients<T> out, std::int64_t all) {
+template <Gate kKind, typename T>
+GRAFT_INLINE void gated_backward_of(const T* grad, const T* gate, const T* up, const float* scale, GateGradients<T> out,
+                                    std::int64_t all) {
   Some gates, ups, grads, products;
   float *a = gates.data(), *b = ups.data(), *above = grads.data(), *product = products.data();
   for (std::int64_t first = 0; first < all; first += kSome) {
@@ -39,8 +50,8 @@ GRAFT_INLINE void silu_gate_backward_of(const T* grad, const T* gate, const T* u
       for (std::int64_t i = 0; i < count; ++i) above[i] = rounded<T>(above[i] * scale[first + i]);
     }
     for (std::int64_t i = 0; i < count; ++i) {
-      const float share = sigmoid(a[i]), active = a[i] * share;
-      const float slope = share + active * (1.0F - share), of = b[i];
+      const float share = sigmoid(inner<kKind>(a[i])), active = a[i] * share;
+      const float slope = share + active * (1.0F - share) * inner_slope<kKind>(a[i]), of = b[i];
       product[i] = active * of;
       a[i] = above[i] * of * slope;
       b[i] = above[i] * active;
@@ -55,20 +66,37 @@ GRAFT_INLINE void silu_gate_backward_of(const T* grad, const T* gate, const T* u
 
 }  // namespace
 
-GRAFT_FOR_EACH_CPU void silu_gate(const float* gate, const float* up, const float* scale, float* out,
-                                  std::int64_t count) {
-  silu_gate_of(gate, up, scale, out, count);
+GRAFT_FOR_EACH_CPU void gated(Gate kind, const float* gate, const float* up, const float* scale, float* out,
+                              std::int64_t count) {
+  if (kind == Gate::Silu) {
+    gated_of<Gate::Silu>(gate, up, scale, out, count);
+  } else {
+    gated_of<Gate::GeluTanh>(gate, up, scale, out, count);
+  }
 }
-GRAFT_FOR_EACH_CPU void silu_gate(const Bits* gate, const Bits* up, const float* scale, Bits* out, std::int64_t count) {
-  silu_gate_of(gate, up, scale, out, count);
+GRAFT_FOR_EACH_CPU void gated(Gate kind, const Bits* gate, const Bits* up, const float* scale, Bits* out,
+                              std::int64_t count) {
+  if (kind == Gate::Silu) {
+    gated_of<Gate::Silu>(gate, up, scale, out, count);
+  } else {
+    gated_of<Gate::GeluTanh>(gate, up, scale, out, count);
+  }
 }
-GRAFT_FOR_EACH_CPU void silu_gate_backward(const float* grad, const float* gate, const float* up, const float* scale,
-                                           GateGradients<float> out, std::int64_t count) {
-  silu_gate_backward_of(grad, gate, up, scale, out, count);
+GRAFT_FOR_EACH_CPU void gated_backward(Gate kind, const float* grad, const float* gate, const float* up,
+                                       const float* scale, GateGradients<float> out, std::int64_t count) {
+  if (kind == Gate::Silu) {
+    gated_backward_of<Gate::Silu>(grad, gate, up, scale, out, count);
+  } else {
+    gated_backward_of<Gate::GeluTanh>(grad, gate, up, scale, out, count);
+  }
 }
-GRAFT_FOR_EACH_CPU void silu_gate_backward(const Bits* grad, const Bits* gate, const Bits* up, const float* scale,
-                                           GateGradients<Bits> out, std::int64_t count) {
-  silu_gate_backward_of(grad, gate, up, scale, out, count);
+GRAFT_FOR_EACH_CPU void gated_backward(Gate kind, const Bits* grad, const Bits* gate, const Bits* up,
+                                       const float* scale, GateGradients<Bits> out, std::int64_t count) {
+  if (kind == Gate::Silu) {
+    gated_backward_of<Gate::Silu>(grad, gate, up, scale, out, count);
+  } else {
+    gated_backward_of<Gate::GeluTanh>(grad, gate, up, scale, out, count);
+  }
 }
 
 }  // namespace graft::rows

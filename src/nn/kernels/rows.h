@@ -62,22 +62,25 @@ float exponentials(const float* x, float factor, Bits* out, std::int64_t count);
 void softmax_backward(const float* p, float* gradient, float mean, float scale, std::int64_t count);
 /// a becomes a·cos - b·sin, b becomes b·cos + a·sin.
 void rotate(float* a, float* b, const float* cos, const float* sin, std::int64_t count);
-/// out = silu(gate) ⊙ up, with silu(x) = x / (1 + exp(-x)). With `scale` [count], which may be null, the result, as its
-/// type has it, is multiplied by that.
-void silu_gate(const float* gate, const float* up, const float* scale, float* out, std::int64_t count);
-void silu_gate(const Bits* gate, const Bits* up, const float* scale, Bits* out, std::int64_t count);
-/// The gradients of gate and up from that of silu_gate()'s result, in memory of their own; with `scale`, that of the
-/// scale is added to `of_scale` [count].
+/// What a gate goes through, x · sigmoid(u): SiLU with u = x, GELU in its tanh form with u = 2 √(2/π) (x + 0.044715
+/// x³).
+enum class Gate : std::uint8_t { Silu, GeluTanh };
+/// out = activation(gate) ⊙ up. With `scale` [count], which may be null, the result, as its type has it, is multiplied
+/// by that.
+void gated(Gate kind, const float* gate, const float* up, const float* scale, float* out, std::int64_t count);
+void gated(Gate kind, const Bits* gate, const Bits* up, const float* scale, Bits* out, std::int64_t count);
+/// The gradients of gate and up from that of gated()'s result, in memory of their own; with `scale`, that of the scale
+/// is added to `of_scale` [count].
 template <typename T>
 struct GateGradients {
   T* gate;
   T* up;
   float* of_scale;
 };
-void silu_gate_backward(const float* grad, const float* gate, const float* up, const float* scale,
-                        GateGradients<float> out, std::int64_t count);
-void silu_gate_backward(const Bits* grad, const Bits* gate, const Bits* up, const float* scale, GateGradients<Bits> out,
-                        std::int64_t count);
+void gated_backward(Gate kind, const float* grad, const float* gate, const float* up, const float* scale,
+                    GateGradients<float> out, std::int64_t count);
+void gated_backward(Gate kind, const Bits* grad, const Bits* gate, const Bits* up, const float* scale,
+                    GateGradients<Bits> out, std::int64_t count);
 /// Groups of `width` values in 8 bits: value = scale of its group · code, with a largest magnitude of 127; `sums` are
 /// those of the codes. A group that is not finite has zeros and NaN for its scale.
 void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes, float* scales,

@@ -198,9 +198,19 @@ TEST(PlainRows, Rotations) {
   }
 }
 
+// SiLU or GELU's tanh form, and its slope.
+double plain_activation(rows::Gate kind, double x) {
+  return kind == rows::Gate::Silu ? silu(x)
+                                  : 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+double plain_slope(rows::Gate kind, double x) {
+  constexpr double kStep = 1e-5;
+  return (plain_activation(kind, x + kStep) - plain_activation(kind, x - kStep)) / (2 * kStep);
+}
+
 // With `error` relative to values of a few units.
 template <typename T>
-void expect_plain_gates(std::int64_t count, bool scaled, double error) {
+void expect_plain_gates(rows::Gate kind, std::int64_t count, bool scaled, double error) {
   std::vector<T> gate, up, grad;
   store(plain_values(count, 13, 8), gate);
   store(plain_values(count, 14), up);
@@ -209,17 +219,18 @@ void expect_plain_gates(std::int64_t count, bool scaled, double error) {
   const float* by = scaled ? scale.data() : nullptr;
   std::vector<T> y(gate.size()), of_gate(gate.size()), of_up(gate.size());
   Floats of_scale(scaled ? gate.size() : 0, 1.0F);
-  rows::silu_gate(gate.data(), up.data(), by, y.data(), count);
-  rows::silu_gate_backward(grad.data(), gate.data(), up.data(), by, {of_gate.data(), of_up.data(), of_scale.data()},
-                           count);
+  rows::gated(kind, gate.data(), up.data(), by, y.data(), count);
+  rows::gated_backward(kind, grad.data(), gate.data(), up.data(), by, {of_gate.data(), of_up.data(), of_scale.data()},
+                       count);
   for (std::size_t i = 0; i < gate.size(); ++i) {
-    const double g = plain(gate[i]), u = plain(up[i]), share = 1 / (1 + std::exp(-g)), factor = scaled ? scale[i] : 1;
+    const double g = plain(gate[i]), u = plain(up[i]), active = plain_activation(kind, g),
+                 factor = scaled ? scale[i] : 1;
     const double above = plain(grad[i]) * factor;
-    EXPECT_NEAR(plain(y[i]), silu(g) * u * factor, error) << count;
-    EXPECT_NEAR(plain(of_gate[i]), above * u * (share + silu(g) * (1 - share)), error) << count;
-    EXPECT_NEAR(plain(of_up[i]), above * silu(g), error) << count;
+    EXPECT_NEAR(plain(y[i]), active * u * factor, error) << count;
+    EXPECT_NEAR(plain(of_gate[i]), above * u * plain_slope(kind, g), error) << count;
+    EXPECT_NEAR(plain(of_up[i]), above * active, error) << count;
     if (scaled) {
-      EXPECT_NEAR(of_scale[i], 1 + silu(g) * u * plain(grad[i]), error) << count;
+      EXPECT_NEAR(of_scale[i], 1 + active * u * plain(grad[i]), error) << count;
     }
   }
 }
@@ -227,8 +238,10 @@ void expect_plain_gates(std::int64_t count, bool scaled, double error) {
 TEST(PlainRows, GatesAndTheirGradients) {
   for (const auto count : plain_lengths()) {
     for (const bool scaled : {false, true}) {
-      expect_plain_gates<float>(count, scaled, 1e-5);
-      expect_plain_gates<Bits>(count, scaled, 0.05);
+      for (const auto kind : {rows::Gate::Silu, rows::Gate::GeluTanh}) {
+        expect_plain_gates<float>(kind, count, scaled, 2e-5);
+        expect_plain_gates<Bits>(kind, count, scaled, 0.05);
+      }
     }
   }
 }
