@@ -106,8 +106,9 @@ void TileBackward::read(const AttentionBlock& first) {
 // Scores are scaled, and what is added to them is: a query's biases lie together, its scores do not.
 void TileBackward::add_biases(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
   const auto size = static_cast<std::int64_t>(scores_.size());
-  biases_.assign(2 * scores_.size(), 0.0F);
+  biases_.resize(2 * scores_.size());
   float *by_query = biases_.data(), *by_key = by_query + size;
+  std::fill_n(by_query, size, 0.0F);
   for (std::int64_t row = 0; row < block.height(); ++row) block.add_biases(row, by_query + row * seen);
   rows::turn(by_query, room, seen, by_key);
   rows::scale(scores_.data(), static_cast<float>(block.product->scale), size);

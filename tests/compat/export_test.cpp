@@ -17,6 +17,7 @@
 #include "base/rng.h"
 #include "checkpoint/fixture_test.h"
 #include "convert/merge.h"
+#include "parity_texts.h"
 
 namespace graft {
 namespace {
@@ -25,26 +26,9 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::expect_error;
 
-// A short text, and one beyond the windows and the stretches of rotation of the goldens; `slot`: an adapter's.
-StepInput texts_for(const Model& model, std::int32_t slot = -1) {
-  const std::vector<std::int64_t> text = {5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1};
-  std::vector<std::int64_t> longer;
-  for (std::int64_t i = 0; i < 56; ++i) longer.push_back(3 + 11 * i % 150);
-  StepInput input;
-  for (const auto& one : {text, longer}) {
-    if (model.encoder_decoder()) {
-      const auto source = input.encoder.add(one, -1, slot);
-      input.decoder.add({0, 17, 5, 9, 23}, -1, slot, source);
-    } else {
-      input.decoder.add(one, -1, slot);
-    }
-  }
-  return input;
-}
-
 at::Tensor logits_of(const fs::path& file) {
   const auto model = load_model(file.string());
-  return model->logits(model->forward(texts_for(*model))).detach();
+  return model->logits(model->forward(parity_texts(*model))).detach();
 }
 
 // A golden as published models of its family are: T5's distance is 128, which files hold no word of, and OLMo 2 has no
@@ -104,7 +88,7 @@ class ExportParity : public ::testing::TestWithParam<std::pair<const char*, cons
     const LoadedAdapter loaded = load_adapter(adapter_path, *model);
     ForwardOptions options;
     options.slots = {loaded.adapter.get()};
-    return model->logits(model->forward(texts_for(*model, 0), options), options).detach();
+    return model->logits(model->forward(parity_texts(*model, 0), options), options).detach();
   }
 
  private:

@@ -12,6 +12,7 @@
 #include "as_gguf.h"
 #include "base/file.h"
 #include "checkpoint/fixture_test.h"
+#include "parity_texts.h"
 
 namespace graft {
 namespace {
@@ -38,23 +39,6 @@ class GgufParity : public ::testing::TestWithParam<std::pair<const char*, const 
   const fs::path& source() const { return source_; }
   fs::path file() const { return folder_.path() / "model.gguf"; }
 
-  // A short text, and one beyond the stretches of rotation of the goldens.
-  static StepInput texts(const Model& model) {
-    const std::vector<std::int64_t> text = {5, 17, 99, 3, 42, 150, 7, 7, 61, 20, 88, 1};
-    std::vector<std::int64_t> longer;
-    for (std::int64_t i = 0; i < 56; ++i) longer.push_back(3 + 11 * i % 150);
-    StepInput input;
-    for (const auto& one : {text, longer}) {
-      if (model.encoder_decoder()) {
-        const auto source = input.encoder.add(one);
-        input.decoder.add({0, 17, 5, 9, 23}, -1, -1, source);
-      } else {
-        input.decoder.add(one);
-      }
-    }
-    return input;
-  }
-
  private:
   testing::Folder folder_;
   fs::path source_;
@@ -63,7 +47,7 @@ class GgufParity : public ::testing::TestWithParam<std::pair<const char*, const 
 TEST_P(GgufParity, ComputesWhatTheFolderComputes) {
   write_as_gguf(source(), file(), architecture());
   const auto want = load_model(source().string()), got = load_model(file().string());
-  const StepInput input = texts(*want);
+  const StepInput input = parity_texts(*want);
   const at::Tensor expected = want->logits(want->forward(input)), logits = got->logits(got->forward(input));
   EXPECT_LE((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
   // One added and taken off again leaves the last digits of fp32 norms, which published models do not have, elsewhere.
@@ -82,7 +66,7 @@ TEST_P(GgufParity, PackedComputesWhatTheDequantisedFileComputes) {
   EXPECT_NE(again->parameters().storage().find("Q4_0"), std::string::npos) << again->parameters().storage();
   EXPECT_EQ(base_fingerprint(*got), base_fingerprint(*want));
   EXPECT_NE(base_fingerprint(*again), base_fingerprint(*want));
-  const StepInput input = texts(*want);
+  const StepInput input = parity_texts(*want);
   const at::Tensor expected = want->logits(want->forward(input)), logits = got->logits(got->forward(input));
   EXPECT_LE((logits - expected).abs().max().item<double>(), 1e-6 * expected.abs().max().item<double>());
 }

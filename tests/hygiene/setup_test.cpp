@@ -2,18 +2,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/wait.h>
-
-#include <cstdio>
 #include <filesystem>
 #include <regex>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
 #include "report/test_folder.h"
+#include "shell.h"
 
 namespace graft {
 namespace {
@@ -53,14 +50,8 @@ class Setup : public TestFolder {
   std::string run(const std::string& variables, int expected_status) const {
     const std::string command = "cd '" + folder().string() +
                                 "' && env -u GRAFT_PRESET -u CMAKE_PREFIX_PATH PATH=\"$PWD/bin:$PATH\" " + variables +
-                                " ./setup --no-build 2>&1";
-    FILE* const pipe = ::popen(command.c_str(), "r");
-    if (pipe == nullptr) throw std::runtime_error("no shell");
-    std::string printed;
-    for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) printed.push_back(static_cast<char>(c));
-    const int status = ::pclose(pipe);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == expected_status) << printed;
-    return printed;
+                                " ./setup --no-build";
+    return printed_by(command, expected_status);
   }
 
   // The arguments of each call of a stand-in that keeps a log.

@@ -2,15 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/wait.h>
-
-#include <cstdio>
 #include <filesystem>
-#include <stdexcept>
 #include <string>
 
 #include "base/file.h"
 #include "report/test_folder.h"
+#include "shell.h"
 
 namespace graft {
 namespace {
@@ -33,14 +30,8 @@ class Skipped : public TestFolder {
 
   std::string run(const std::string& option, int expected_status) const {
     const std::string script = (fs::path(GRAFT_SOURCE_DIR) / "tests/hygiene/skipped").string();
-    const std::string command = "'" + script + "' '" + (folder() / "results").string() + "' " + option + " 2>&1";
-    FILE* const pipe = ::popen(command.c_str(), "r");
-    if (pipe == nullptr) throw std::runtime_error("no shell");
-    std::string printed;
-    for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) printed.push_back(static_cast<char>(c));
-    const int status = ::pclose(pipe);
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == expected_status) << printed;
-    return printed;
+    const std::string command = "'" + script + "' '" + (folder() / "results").string() + "' " + option;
+    return printed_by(command, expected_status);
   }
 };
 

@@ -64,39 +64,42 @@ GRAFT_INLINE void gated_backward_of(const T* grad, const T* gate, const T* up, c
   }
 }
 
+template <typename T>
+GRAFT_INLINE void gated_by(Gate kind, const T* gate, const T* up, const float* scale, T* out, std::int64_t count) {
+  if (kind == Gate::Silu) {
+    gated_of<Gate::Silu>(gate, up, scale, out, count);
+  } else {
+    gated_of<Gate::GeluTanh>(gate, up, scale, out, count);
+  }
+}
+
+template <typename T>
+GRAFT_INLINE void gated_backward_by(Gate kind, const T* grad, const T* gate, const T* up, const float* scale,
+                                    GateGradients<T> out, std::int64_t count) {
+  if (kind == Gate::Silu) {
+    gated_backward_of<Gate::Silu>(grad, gate, up, scale, out, count);
+  } else {
+    gated_backward_of<Gate::GeluTanh>(grad, gate, up, scale, out, count);
+  }
+}
+
 }  // namespace
 
 GRAFT_FOR_EACH_CPU void gated(Gate kind, const float* gate, const float* up, const float* scale, float* out,
                               std::int64_t count) {
-  if (kind == Gate::Silu) {
-    gated_of<Gate::Silu>(gate, up, scale, out, count);
-  } else {
-    gated_of<Gate::GeluTanh>(gate, up, scale, out, count);
-  }
+  gated_by(kind, gate, up, scale, out, count);
 }
 GRAFT_FOR_EACH_CPU void gated(Gate kind, const Bits* gate, const Bits* up, const float* scale, Bits* out,
                               std::int64_t count) {
-  if (kind == Gate::Silu) {
-    gated_of<Gate::Silu>(gate, up, scale, out, count);
-  } else {
-    gated_of<Gate::GeluTanh>(gate, up, scale, out, count);
-  }
+  gated_by(kind, gate, up, scale, out, count);
 }
 GRAFT_FOR_EACH_CPU void gated_backward(Gate kind, const float* grad, const float* gate, const float* up,
                                        const float* scale, GateGradients<float> out, std::int64_t count) {
-  if (kind == Gate::Silu) {
-    gated_backward_of<Gate::Silu>(grad, gate, up, scale, out, count);
-  } else {
-    gated_backward_of<Gate::GeluTanh>(grad, gate, up, scale, out, count);
-  }
+  gated_backward_by(kind, grad, gate, up, scale, out, count);
 }
 GRAFT_FOR_EACH_CPU void gated_backward(Gate kind, const Bits* grad, const Bits* gate, const Bits* up,
                                        const float* scale, GateGradients<Bits> out, std::int64_t count) {
-  if (kind == Gate::Silu) {
-    gated_backward_of<Gate::Silu>(grad, gate, up, scale, out, count);
-  } else {
-    gated_backward_of<Gate::GeluTanh>(grad, gate, up, scale, out, count);
-  }
+  gated_backward_by(kind, grad, gate, up, scale, out, count);
 }
 
 }  // namespace graft::rows
