@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "checkpoint/block_fit.h"
 #include "checkpoint/half.h"
 #include "checkpoint/quantise_k.h"
 #include "checkpoint/source.h"
@@ -15,11 +16,6 @@ namespace {
 using Byte = std::uint8_t;
 
 constexpr int kBlock = 32;
-
-void put_half(Byte* at, float value) {
-  const std::uint16_t half = float_to_half(value);
-  std::memcpy(at, &half, sizeof half);
-}
 
 float inverse(float scale) {
   return scale == 0 ? 0 : 1 / scale;
@@ -36,7 +32,7 @@ float extreme_of(const float* values) {
 
 void q8_0(const float* values, Byte* block) {
   const float scale = std::fabs(extreme_of(values)) / 127;
-  put_half(block, scale);
+  stored_half(block, scale);
   for (int i = 0; i < kBlock; ++i)
     block[2 + i] = static_cast<Byte>(static_cast<std::int8_t>(std::round(values[i] * inverse(scale))));
 }
@@ -47,19 +43,20 @@ void put_nibbles(const Code& code, Byte* out) {
   for (int i = 0; i < kBlock / 2; ++i) out[i] = static_cast<Byte>((code(i) & 15) | ((code(i + kBlock / 2) & 15) << 4));
 }
 
-// The fifth bit of value i is bit i of a little-endian word.
+// The fifth bit of value i is bit i of a little-endian word, behind which the nibbles are.
 template <typename Code>
-void put_fifth_bits(const Code& code, Byte* out) {
+void put_five_bits(const Code& code, Byte* out) {
   std::uint32_t high = 0;
   for (int i = 0; i < kBlock; ++i) high |= static_cast<std::uint32_t>(code(i) >> 4) << i;
   std::memcpy(out, &high, sizeof high);
+  put_nibbles(code, out + sizeof high);
 }
 
 // The scale has the sign of the extreme value, which becomes the lowest code: −half.
 template <int kHalf>
 auto symmetric(const float* values, Byte* block) {
   const float scale = extreme_of(values) / -kHalf;
-  put_half(block, scale);
+  stored_half(block, scale);
   return [values, id = inverse(scale)](int i) {
     return std::min(2 * kHalf - 1, static_cast<int>(values[i] * id + (static_cast<float>(kHalf) + 0.5F)));
   };
@@ -70,11 +67,25 @@ template <int kMost>
 auto affine(const float* values, Byte* block) {
   const auto [least, most] = std::minmax_element(values, values + kBlock);
   const float minimum = *least, scale = (*most - minimum) / kMost;
-  put_half(block, scale);
-  put_half(block + 2, minimum);
+  stored_half(block, scale);
+  stored_half(block + 2, minimum);
   return [values, minimum, id = inverse(scale)](int i) {
     return std::min(kMost, static_cast<int>((values[i] - minimum) * id + 0.5F));
   };
+}
+
+// By least squares. Codes are the nearest under the scale and the minimum that the halves hold.
+template <int kHalf>
+auto fitted_symmetric(const float* values, Byte* block) {
+  const float scale = stored_half(block, best_scale<kBlock>(values, kHalf));
+  return [values, id = inverse(scale)](int i) { return nearest_code(values[i] * id, -kHalf, kHalf - 1) + kHalf; };
+}
+
+template <int kMost>
+auto fitted_affine(const float* values, Byte* block) {
+  const Affine best = best_affine<kBlock, Minima::Any>(values, kMost);
+  const float scale = stored_half(block, best.scale), minimum = stored_half(block + 2, -best.minimum);
+  return [values, minimum, id = inverse(scale)](int i) { return nearest_code((values[i] - minimum) * id, 0, kMost); };
 }
 
 void q4_0(const float* values, Byte* block) {
@@ -86,15 +97,23 @@ void q4_1(const float* values, Byte* block) {
 }
 
 void q5_0(const float* values, Byte* block) {
-  const auto code = symmetric<16>(values, block);
-  put_fifth_bits(code, block + 2);
-  put_nibbles(code, block + 6);
+  put_five_bits(symmetric<16>(values, block), block + 2);
 }
 
 void q5_1(const float* values, Byte* block) {
-  const auto code = affine<31>(values, block);
-  put_fifth_bits(code, block + 4);
-  put_nibbles(code, block + 8);
+  put_five_bits(affine<31>(values, block), block + 4);
+}
+
+void fitted_q4_1(const float* values, Byte* block) {
+  put_nibbles(fitted_affine<15>(values, block), block + 4);
+}
+
+void fitted_q5_0(const float* values, Byte* block) {
+  put_five_bits(fitted_symmetric<16>(values, block), block + 2);
+}
+
+void fitted_q5_1(const float* values, Byte* block) {
+  put_five_bits(fitted_affine<31>(values, block), block + 4);
 }
 
 using BlockQuantiser = void (*)(const float* values, Byte* block);
@@ -124,11 +143,32 @@ BlockQuantiser quantiser(DType dtype) {
   }
 }
 
+BlockQuantiser closest_quantiser(DType dtype) {
+  switch (dtype) {
+    case DType::Q4_1:
+      return fitted_q4_1;
+    case DType::Q5_0:
+      return fitted_q5_0;
+    case DType::Q5_1:
+      return fitted_q5_1;
+    default:
+      return quantiser(dtype);
+  }
+}
+
 void check_size(DType dtype, std::size_t values, std::size_t bytes) {
   const auto elements = static_cast<std::size_t>(block_elements(dtype)),
              size = static_cast<std::size_t>(block_bytes(dtype));
   if (values % elements != 0 || values / elements * size != bytes)
     fail(Category::InvalidArgument, "", "{} values do not fill {} bytes of {}", values, bytes, name(dtype));
+}
+
+void each_block(BlockQuantiser one, DType dtype, std::span<const float> values, std::span<std::byte> blocks) {
+  check_size(dtype, values.size(), blocks.size());
+  const auto elements = static_cast<std::size_t>(block_elements(dtype)),
+             size = static_cast<std::size_t>(block_bytes(dtype));
+  auto* out = reinterpret_cast<Byte*>(blocks.data());
+  for (std::size_t i = 0; i < values.size() / elements; ++i) one(values.data() + i * elements, out + i * size);
 }
 
 template <typename Stored, typename Convert>
@@ -142,12 +182,11 @@ void convert(std::span<const float> values, std::span<std::byte> out, const Conv
 }  // namespace
 
 void quantise(DType dtype, std::span<const float> values, std::span<std::byte> blocks) {
-  const BlockQuantiser one = quantiser(dtype);
-  check_size(dtype, values.size(), blocks.size());
-  const auto elements = static_cast<std::size_t>(block_elements(dtype)),
-             size = static_cast<std::size_t>(block_bytes(dtype));
-  auto* out = reinterpret_cast<Byte*>(blocks.data());
-  for (std::size_t i = 0; i < values.size() / elements; ++i) one(values.data() + i * elements, out + i * size);
+  each_block(quantiser(dtype), dtype, values, blocks);
+}
+
+void quantise_closely(DType dtype, std::span<const float> values, std::span<std::byte> blocks) {
+  each_block(closest_quantiser(dtype), dtype, values, blocks);
 }
 
 bool is_writable(DType dtype) {

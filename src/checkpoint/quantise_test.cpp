@@ -153,6 +153,66 @@ TEST(Quantise, NoSingleValueIsFarAway) {
   }
 }
 
+double squared_error(const float* got, const float* want, std::size_t count) {
+  double sum = 0;
+  for (std::size_t i = 0; i < count; ++i) sum += (got[i] - want[i]) * static_cast<double>(got[i] - want[i]);
+  return sum;
+}
+
+std::vector<float> closely(DType dtype, const std::vector<float>& values) {
+  std::vector<std::byte> blocks(values.size() / static_cast<std::size_t>(block_elements(dtype)) *
+                                static_cast<std::size_t>(block_bytes(dtype)));
+  quantise_closely(dtype, values, blocks);
+  return back(dtype, blocks);
+}
+
+// Of weights, of such with heavy tails, and of such far from zero. Beside the error of the whole, no block may lose by
+// more than what a half's rounding of the fitted scale may cost.
+TEST(Quantise, CloselyLeavesLessErrorThanTheReference) {
+  const auto weights = like_weights(32 * 512);
+  auto tailed = weights, moved = weights;
+  for (float& value : tailed) value *= 2500 * value * value;
+  for (float& value : moved) value += 0.1F;
+  for (const auto* values : {&weights, &tailed, &moved}) {
+    for (const auto& [dtype, most] :
+         {std::pair(DType::Q4_1, 0.9), std::pair(DType::Q5_1, 0.9), std::pair(DType::Q5_0, 0.97)}) {
+      const auto plain = back(dtype, quantised(dtype, *values)), close = closely(dtype, *values);
+      EXPECT_LT(squared_error(close.data(), values->data(), values->size()),
+                most * squared_error(plain.data(), values->data(), values->size()))
+          << name(dtype);
+      for (std::size_t i = 0; i < values->size(); i += 32)
+        ASSERT_LE(squared_error(&close[i], &(*values)[i], 32), 1.01 * squared_error(&plain[i], &(*values)[i], 32))
+            << name(dtype) << " " << i;
+    }
+  }
+}
+
+// From nothing over subnormal halves on; constants; and what the blocks hold already.
+TEST(Quantise, CloselyTakesZerosConstantsAndWhatBlocksHold) {
+  for (const DType dtype : {DType::Q4_1, DType::Q5_0, DType::Q5_1}) {
+    SCOPED_TRACE(name(dtype));
+    EXPECT_EQ(closely(dtype, std::vector<float>(32, 0.0F)), std::vector<float>(32, 0.0F));
+    for (const float constant : {3.0F, -3.0F})
+      EXPECT_EQ(closely(dtype, std::vector<float>(32, constant)), std::vector<float>(32, constant));
+    for (const float value : closely(dtype, std::vector<float>(32, 1e-42F))) EXPECT_NEAR(value, 0, 1e-6);
+    for (const float value : closely(dtype, many_sizes())) ASSERT_TRUE(std::isfinite(value));
+    const auto held = back(dtype, quantised(dtype, like_weights(32 * 64)));
+    EXPECT_LE(relative_error(closely(dtype, held), held), 1e-3);
+  }
+}
+
+// Adapters were trained over bases in these, and K types are fitted already.
+TEST(Quantise, CloselyLeavesOtherTypesAsTheyAre) {
+  const auto values = like_weights(256 * 4);
+  for (const DType dtype : {DType::Q8_0, DType::Q4_0, DType::Q4_K, DType::Q5_K, DType::Q6_K})
+    EXPECT_EQ(closely(dtype, values), back(dtype, quantised(dtype, values))) << name(dtype);
+  std::vector<std::byte> blocks(64);
+  expect_error(Category::Unsupported, "is read and not written",
+               [&] { quantise_closely(DType::Q2_K, std::vector<float>(256), blocks); });
+  expect_error(Category::InvalidArgument, "64 bytes",
+               [&] { quantise_closely(DType::Q4_1, std::vector<float>(32), blocks); });
+}
+
 TEST(Quantise, BlocksOf256TakeZerosConstantsAndTinyValues) {
   for (const DType dtype : {DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
     EXPECT_EQ(back(dtype, quantised(dtype, std::vector<float>(256, 0.0F))), std::vector<float>(256, 0.0F));
