@@ -7,10 +7,12 @@ benchmark was interrupted.
 
   bench/quantised_base.py --model .deps/peers/smollm2 --data bbcnews/data --seeds 3 --output quantised.json
   bench/quantised_base.py --model .deps/peers/smollm2 --task e2e --data e2e/ --seeds 3 --output quantised.json
+  bench/quantised_base.py --model .deps/peers/smollm2 --task e2e --data e2e/ --seeds 1 --weights q4_1 q4_k q5_k q6_k
 
 The held-out loss is the mean of -log p of the right choice among the choices, or of -log p of a right text's tokens. A GGUF
 file has lost already what its own blocks lose: q4_0 of a Q4_1 file is quantised twice, and --weights packed takes the file's
-blocks as they are. A folder of bfloat16 weights shows what the blocks alone do.
+blocks as they are. A folder of bfloat16 weights shows what the blocks alone do. Of q4_k, q5_k and q6_k the matrices whose rows
+are no multiple of 256 are in Q5_0, Q5_1 and Q8_0 (most of a SmolLM2-135M, whose rows have 576 values): graft says how many.
 """
 
 import math
@@ -22,6 +24,7 @@ import typing
 
 import both_sides
 
+WEIGHTS = ["packed", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"]
 LAST, MOST = 10, 1.02  # steps whose losses are averaged; the highest ratio to bfloat16
 
 
@@ -44,7 +47,8 @@ def arguments():
     parser = both_sides.parser(__doc__, "the task's data", steps=50, peer=False)
     parser.add_argument("--task", choices=list(JOBS), default="bbc_news")
     parser.add_argument("--method", default="ia3", help="any that leaves the base frozen")
-    parser.add_argument("--weights", nargs="+", choices=["q4_0", "q8_0", "packed"], default=["q4_0"])
+    parser.add_argument("--weights", nargs="+", choices=WEIGHTS, default=["q4_0"],
+                        help="kinds of blocks, one after the other (default: q4_0)")
     parser.add_argument("--rows", type=int, help="held-out examples")
     parser.add_argument("--set", action="append", default=[], help="for graft tune, of all runs")
     options = parser.parse_args()

@@ -96,7 +96,7 @@ std::optional<RunConfig> config_of_data() {
 TuningExamples tuning_examples(const std::optional<RunConfig>& config, const std::shared_ptr<Model>& model) {
   if (!config) return random_examples(*model);
   const Base base{model, open_tokenizer(arguments.model), 0};
-  check_tokenizer(*model, *base.tokenizer, arguments.model);
+  check_base(*model, *base.tokenizer, arguments.model);
   return examples_of(open_job(*config, base));
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/core/job.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "convert/adapter_sum.h"
@@ -218,6 +219,7 @@ int run() {
   const bool exact = format != WeightFormat::Dense || a.probes > 0;
   const auto dtype = exact ? at::kFloat : lossless_dtype(*open_model_files(a.model).weights);
   const auto model = load_model(a.model, {dtype, compute_device(), format});
+  tell_fallen_back(*model);
   std::vector<LoadedAdapter> adapters;
   for (const auto& path : a.adapters) {
     adapters.push_back(load_adapter(path, *model));
@@ -254,8 +256,8 @@ void declare(CLI::App& app) {
       "--dtype", a.merge.dtype,
       "with --as model: float32, bfloat16 or float16 (default: as the base, bfloat16 where it is quantised)");
   app.add_option("--weights", a.merge.weights,
-                 "packed, q8_0 or q4_0 for adapters whose runs kept their base so (model.weights)")
-      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
+                 "as the adapters' runs kept their base (model.weights): packed, or blocks of a type")
+      ->check(weights_name())
       ->capture_default_str();
   add_device_option(app);
   app.add_option("--probes", a.probes, "random texts on which what was written is held to the sum; 0: none")

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "checkpoint/weight_format.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "convert/export.h"
@@ -118,9 +119,8 @@ void declare(CLI::App& app) {
                  "layout")
       ->required();
   app.add_option("--dtype,--type", arguments.dtype,
-                 "of a model's matrices: float32, bfloat16 or float16 (f32, bf16, f16); of a GGUF file also q8_0, "
-                 "q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k (default: as they are; in a folder bfloat16 where they are "
-                 "quantised)");
+                 "of a model's matrices: float32, bfloat16 or float16 (f32, bf16, f16); of a GGUF file also " +
+                     block_names("or") + " (default: as they are; in a folder bfloat16 where they are quantised)");
 }
 
 }  // namespace

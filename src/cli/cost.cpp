@@ -159,7 +159,7 @@ Tokens count_data(const RunConfig& config, const CostModel& model, const Adapter
   const Task task = task_of(config);
   const fs::path path = config.model.path;
   const auto tokenizer = open_tokenizer(is_json(path) ? path.parent_path() / "." : path);
-  check_tokenizer(*model.outline, *tokenizer, config.model.path);
+  check_base(*model.outline, *tokenizer, config.model.path);
   FewShot data = few_shot_data(task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
                                {config.data.train_split, config.data.held_out_split});
   drop_alike_choices(data, task, templates_of(config, task), *tokenizer);

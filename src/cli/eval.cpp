@@ -123,8 +123,8 @@ void declare(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: float32)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_option("--weights", a.weights, "dense, packed, q8_0 or q4_0: how matrices are kept (default: dense)")
-      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
+  app.add_option("--weights", a.weights, "how matrices are kept; block types quantise while loading (default: dense)")
+      ->check(weights_name());
   app.add_option("--set", a.sets,
                  "a setting of graft tune that has a say here, e.g. data.held_out_split=test, generation.beams=5, "
                  "generation.max_new_tokens=60");

@@ -239,7 +239,7 @@ void tell_adapters(const Writers& writers, const LoadedWriters& loaded) {
 
 std::unique_ptr<Model> model_beside(const Tokenizer& tokenizer) {
   auto model = load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights));
-  check_tokenizer(*model, tokenizer, arguments.model);
+  check_base(*model, tokenizer, arguments.model);
   return model;
 }
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "base/progress.h"
+#include "checkpoint/weight_format.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
 
@@ -68,11 +69,12 @@ void declare(CLI::App& app) {
   app.add_option(
       "--dtype", arguments.options.dtype,
       "float32, bfloat16 or float16 (default: as the base; in a folder bfloat16 where it is quantised); of a "
-      "GGUF file's changed matrices also q8_0, q4_0, q4_1, q5_0, q5_1, q4_k, q5_k, q6_k");
+      "GGUF file's changed matrices also " +
+          block_names("or"));
   app.add_option(
          "--weights", arguments.options.weights,
-         "q8_0 or q4_0 for an adapter whose run quantised its base (model.weights): it is merged into those values")
-      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}))
+         "the block type to which the adapter's run quantised its base (model.weights): it is merged into those values")
+      ->check(weights_name())
       ->capture_default_str();
   add_device_option(app);
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
+#include "checkpoint/weight_format.h"
 #include "config/shipped.h"
 #include "config/yaml.h"
 
@@ -59,9 +60,10 @@ template <typename Config, typename Visit>
 void visit_fields(Config& c, Visit&& visit) {
   visit(c.model.path, "model.path", any(), "model folder, .safetensors or .gguf file");
   visit(c.model.dtype, "model.dtype", one_of({"auto", "float32", "bfloat16"}), "type of the base weights in memory");
-  visit(c.model.weights, "model.weights", one_of({"dense", "packed", "q8_0", "q4_0"}),
-        "how the base's matrices are kept: dense; packed, frozen in the blocks of a GGUF file; q8_0 or q4_0, quantised "
-        "while loading: less memory");
+  visit(c.model.weights, "model.weights", one_of(weight_names()),
+        "how the base's matrices are kept: dense; packed, frozen in the blocks of a GGUF file; or in blocks of this "
+        "type, "
+        "quantised while loading: less memory");
   visit(c.method.name, "method.name", any(),
         "how the model is adapted, one of `graft list` or several: [lora, bitfit], lora+bitfit");
   visit(c.method.options, "method.options", any(),

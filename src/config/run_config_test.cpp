@@ -47,6 +47,7 @@ TEST(RunConfig, WrongTypeOrRangeSaysWhatWasExpected) {
   EXPECT_THAT(parse_error("optimizer: {lr: inf}\n"), HasSubstr("must be a number in (0, 10]"));
   EXPECT_THAT(parse_error("optimizer: {beta1: 1}\n"), HasSubstr("[0, 1)"));
   EXPECT_THAT(parse_error("optimizer: {name: adamW}\n"), HasSubstr("one of adafactor, adamw (did you mean 'adamw'?)"));
+  EXPECT_THAT(parse_error("model: {weights: q4k}\n"), HasSubstr("q5_k, q6_k (did you mean 'q4_k'?), it is 'q4k'"));
   EXPECT_THAT(parse_error("objective: {lm: yes}\n"), HasSubstr("true or false"));
   EXPECT_THAT(parse_error("optimizer: 3\n"), HasSubstr("is a group of settings"));
   EXPECT_THAT(parse_error("model: {path: [a]}\n"), HasSubstr("must be text, it is a list"));

@@ -211,7 +211,7 @@ MergeReport merge_gguf(const std::filesystem::path& model_path, const std::files
     fail(Category::InvalidArgument, output.string(), "is there already; choose another name");
   const auto wanted = options.dtype.empty() ? std::nullopt : std::optional(stored_type(options.dtype));
   const WeightFormat weights = weight_format(options.weights);
-  if (weights == WeightFormat::Q8_0 || weights == WeightFormat::Q4_0)
+  if (loading_type(weights))
     fail(Category::Unsupported, "weights",
          "an adapter over a base that was quantised to {} while loading belongs to those values, not to the file's; "
          "write a folder: --output without .gguf",

@@ -9,6 +9,7 @@
 #include "adapters/core/gguf_lora.h"
 #include "arch/core/model.h"
 #include "base/error.h"
+#include "checkpoint/weight_format.h"
 #include "config/gguf_keys.h"
 #include "config/gguf_names.h"
 
@@ -113,13 +114,7 @@ std::vector<Passage> model_passages(const ModelFiles& files) {
 }
 
 DType whole_blocks(DType wanted, std::int64_t row) {
-  const auto fits = [row](DType type) { return row % block_elements(type) == 0; };
-  if (fits(wanted)) return wanted;
-  DType next = DType::F16;
-  if (wanted == DType::Q4_K) next = DType::Q5_0;
-  if (wanted == DType::Q5_K) next = DType::Q5_1;
-  if (wanted == DType::Q6_K) next = DType::Q8_0;
-  return fits(next) ? next : DType::F16;
+  return fitting_blocks(wanted, row).value_or(DType::F16);
 }
 
 bool keeps_precision(const TensorPlan& tensor) {

@@ -15,8 +15,7 @@ namespace graft {
 std::vector<Passage> model_passages(const ModelFiles& files);
 
 /// The type that llama.cpp's converter and its llama-quantize give to a matrix of a GGUF file whose rows have `row`
-/// values: `wanted`, or where they are no whole blocks of it the next type that they are whole blocks of, in the end
-/// F16.
+/// values: the fitting_blocks() of `wanted`, or F16.
 DType whole_blocks(DType wanted, std::int64_t row);
 
 /// Whether it keeps its precision whatever is wanted: vectors, norms and positions, which llama.cpp computes in fp32.

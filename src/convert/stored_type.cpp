@@ -7,14 +7,17 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "checkpoint/weight_format.h"
 
 namespace graft {
 namespace {
 
-const std::map<std::string, DType> kTypeNames = {
-    {"float32", DType::F32}, {"float16", DType::F16}, {"bfloat16", DType::BF16}, {"q8_0", DType::Q8_0},
-    {"q4_0", DType::Q4_0},   {"q4_1", DType::Q4_1},   {"q5_0", DType::Q5_0},     {"q5_1", DType::Q5_1},
-    {"q4_k", DType::Q4_K},   {"q5_k", DType::Q5_K},   {"q6_k", DType::Q6_K}};
+std::map<std::string, DType> names_of_types() {
+  std::map<std::string, DType> names = {{"float32", DType::F32}, {"float16", DType::F16}, {"bfloat16", DType::BF16}};
+  for (const DType type : block_types()) names.emplace(block_name(type), type);
+  return names;
+}
+
 const std::map<std::string, DType> kShortTypeNames = {{"f32", DType::F32}, {"f16", DType::F16}, {"bf16", DType::BF16}};
 
 }  // namespace
@@ -22,11 +25,12 @@ const std::map<std::string, DType> kShortTypeNames = {{"f32", DType::F32}, {"f16
 DType stored_type(const std::string& text) {
   std::string lower = text;
   std::ranges::transform(lower, lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  for (const auto* names : {&kTypeNames, &kShortTypeNames}) {
+  const std::map<std::string, DType> type_names = names_of_types();
+  for (const auto* names : {&type_names, &kShortTypeNames}) {
     if (const auto found = names->find(lower); found != names->end()) return found->second;
   }
   std::vector<std::string> known;
-  for (const auto& entry : kTypeNames) known.push_back(entry.first);
+  for (const auto& entry : type_names) known.push_back(entry.first);
   fail(Category::InvalidArgument, "dtype", "'{}' is not known{}", text, did_you_mean(lower, known));
 }
 

@@ -7,9 +7,8 @@
 
 namespace graft {
 
-/// The type of "float32", "float16", "bfloat16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k", in
-/// letters of either case; "f32", "f16" and "bf16", as llama.cpp has them, too. Throws InvalidArgument with the
-/// nearest.
+/// The type of "float32", "float16", "bfloat16" or of a block_name() ("q4_k"), in letters of either case; "f32", "f16"
+/// and "bf16", as llama.cpp has them, too. Throws InvalidArgument with the nearest.
 DType stored_type(const std::string& name);
 
 /// The same for a Hugging Face folder, which has no blocks. Throws InvalidArgument.

@@ -23,10 +23,8 @@ at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const Tenso
       data, shape, [source](void*) {}, at::TensorOptions().dtype(type));
 }
 
-const char* name(WeightFormat format) {
-  constexpr const char* kNames[] = {"dense", "packed", "q8_0", "q4_0"};
-  return kNames[static_cast<std::size_t>(format)];
-}
+constexpr const char* kDense = "dense";
+constexpr float kLargestHalf = 65504;  // what a block's minimum can hold
 
 bool aligned(const std::byte* data, at::ScalarType type) {
   return reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(type) == 0;
@@ -67,11 +65,17 @@ std::string ParameterTable::storage() const {
   return text;
 }
 
-WeightFormat weight_format(const std::string& text) {
-  for (const auto format : {WeightFormat::Dense, WeightFormat::Packed, WeightFormat::Q8_0, WeightFormat::Q4_0}) {
-    if (text == name(format)) return format;
+std::string ParameterTable::fallen_back() const {
+  if (fallen_back_.empty()) return "";
+  const DType wanted = loading_type(format_).value();
+  std::int64_t count = 0;
+  std::vector<std::string> parts;
+  for (const auto& [type, matrices] : fallen_back_) {
+    count += matrices;
+    parts.push_back(fmt::format("{} {}{}", matrices, type == kDense ? "" : "in ", type));
   }
-  fail(Category::InvalidArgument, "model.weights", "'{}' is none of dense, packed, q8_0, q4_0", text);
+  return fmt::format("rows of {} of {} matrices are no whole blocks of {} ({} values): {}", count, matrices_,
+                     graft::name(wanted), block_elements(wanted), fmt::join(parts, ", "));
 }
 
 ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device,
@@ -134,8 +138,13 @@ at::Tensor ParameterLoader::converted(const TensorInfo& info) const {
 
 std::optional<DType> ParameterLoader::blocks_of(const TensorInfo& info) const {
   if (format_ == WeightFormat::Packed) return is_quantised(info.dtype) ? std::optional(info.dtype) : std::nullopt;
-  const DType wanted = format_ == WeightFormat::Q8_0 ? DType::Q8_0 : DType::Q4_0;
-  return info.shape.back() % block_elements(wanted) == 0 ? std::optional(wanted) : std::nullopt;
+  return fitting_blocks(loading_type(format_).value(), info.shape.back());
+}
+
+void ParameterLoader::note_blocks(const std::optional<DType>& type) {
+  const auto wanted = loading_type(format_);
+  ++table_.matrices_;
+  if (wanted && type != wanted) ++table_.fallen_back_[type ? graft::name(*type) : kDense];
 }
 
 // A few rows at a time, so that no more than they are ever in memory as fp32.
@@ -152,11 +161,14 @@ at::Tensor ParameterLoader::quantised(const TensorInfo& info, DType type) const 
       const auto count = static_cast<std::size_t>(std::min(step, rows - first)), from = static_cast<std::size_t>(first);
       std::vector<float> values(count * static_cast<std::size_t>(columns));
       to_float(info.dtype, stored.subspan(from * stored_row, count * stored_row), values);
-      if (!std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); }))
-        fail(Category::Corruption, source_->files()[info.file].string(),
-             "tensor {} holds NaN or infinity, which cannot be quantised; fetch the model again", info.name);
+      if (!std::all_of(values.begin(), values.end(), [](float value) { return std::fabs(value) <= kLargestHalf; }))
+        fail(
+            Category::Corruption, source_->files()[info.file].string(),
+            "tensor {} holds NaN, infinity or numbers beyond 65,504, which cannot be quantised; fetch the model again, "
+            "or choose dense",
+            info.name);
       const auto row = static_cast<std::size_t>(row_bytes);
-      quantise(type, values, {out + from * row, count * row});
+      quantise_closely(type, values, {out + from * row, count * row});
     }
   });
   source_->release(info);
@@ -185,6 +197,7 @@ std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::ve
   if (format_ == WeightFormat::Dense) return take(name, shape, rows);
   const TensorInfo& info = checked(name, shape);
   const auto type = blocks_of(info);
+  note_blocks(type);
   if (!type) return take(name, shape, rows);
   const std::int64_t row_bytes = info.shape[1] / block_elements(*type) * block_bytes(*type);
   const at::Tensor bytes =
@@ -235,8 +248,8 @@ void ParameterLoader::refuse_without_blocks() const {
   if (format_ == WeightFormat::Dense || table_.packed()) return;
   if (format_ == WeightFormat::Packed)
     fail(Category::InvalidArgument, "model.weights",
-         "{} has no quantised tensor to keep packed; choose q8_0 or q4_0 to quantise while loading, or dense",
-         source_->files().front().string());
+         "{} has no quantised tensor to keep packed; choose {} to quantise while loading, or dense",
+         source_->files().front().string(), block_names("or"));
   fail(Category::InvalidArgument, "model.weights",
        "no matrix of {} has rows of whole blocks of 32 values; choose dense", source_->files().front().string());
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,18 +14,11 @@
 #include <vector>
 
 #include "checkpoint/source.h"
+#include "checkpoint/weight_format.h"
 #include "nn/residency.h"
 #include "nn/stores/store.h"
 
 namespace graft {
-
-/// How the matrices of linear maps, embeddings and the head are kept (the setting model.weights). Dense: in the compute
-/// dtype. Packed: in the GGML blocks in which the file has them. Q8_0, Q4_0: in these, quantised while loading where
-/// the file has others. A matrix whose rows are no whole blocks stays dense, as everything else does.
-enum class WeightFormat { Dense, Packed, Q8_0, Q4_0 };
-
-/// "dense", "packed", "q8_0" or "q4_0". Throws InvalidArgument for another name.
-WeightFormat weight_format(const std::string& name);
 
 struct Parameter {
   std::string name;
@@ -50,6 +44,9 @@ class ParameterTable {
   bool packed() const;
   /// How many bytes of what: "Q4_1 72.6 MB, BF16 0.1 MB".
   std::string storage() const;
+  /// Matrices that are not in the blocks that format() asks for, since their rows are no whole blocks of them: "rows of
+  /// 181 of 211 matrices are no whole blocks of Q4_K (256 values): 180 in Q5_0, 1 dense". Empty where all are.
+  std::string fallen_back() const;
   at::ScalarType dtype() const { return dtype_; }
   at::Device device() const { return device_; }
   /// What of it lies in mapped files.
@@ -67,6 +64,8 @@ class ParameterTable {
   at::Device device_ = at::kCPU;
   std::vector<std::filesystem::path> files_;
   WeightFormat format_ = WeightFormat::Dense;
+  std::map<std::string, std::int64_t> fallen_back_;  // how many are in which type, or "dense"
+  std::int64_t matrices_ = 0;
 };
 
 /// Takes tensors out of a checkpoint one by one and tells at the end what was not taken. A tensor that is already in
@@ -88,7 +87,7 @@ class ParameterLoader {
   std::int64_t take(const std::string& name, const std::vector<std::int64_t>& shape,
                     const std::vector<std::int64_t>& rows = {});
   /// The same for the matrix of a linear map, an embedding or the head, which the wanted format may keep in blocks.
-  /// Also throws Corruption for NaN and infinity in a matrix to be quantised.
+  /// Also throws Corruption for NaN, infinity and numbers beyond a half in a matrix to be quantised.
   std::int64_t take_matrix(const std::string& name, const std::vector<std::int64_t>& shape,
                            const std::vector<std::int64_t>& rows = {});
   /// The same for a constant, which no method trains.
@@ -104,6 +103,7 @@ class ParameterLoader {
   at::Tensor stored(const std::string& name, const std::vector<std::int64_t>& shape) const;
   at::Tensor load(const TensorInfo& info) const;
   std::optional<DType> blocks_of(const TensorInfo& info) const;
+  void note_blocks(const std::optional<DType>& type);
   at::Tensor quantised(const TensorInfo& info, DType type) const;
   at::Tensor converted(const TensorInfo& info) const;
   at::Tensor ordered(const at::Tensor& values, const std::string& name, const std::vector<std::int64_t>& rows) const;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -106,6 +107,50 @@ TEST_F(Weights, MatricesOfWholeBlocksAreQuantisedAndNothingElse) {
   }
 }
 
+at::Tensor rounded(DType type, const at::Tensor& values) {
+  const auto count = static_cast<std::size_t>(values.numel());
+  std::vector<std::byte> blocks(count / static_cast<std::size_t>(block_elements(type)) *
+                                static_cast<std::size_t>(block_bytes(type)));
+  quantise_closely(type, std::span<const float>(values.const_data_ptr<float>(), count), blocks);
+  at::Tensor result = at::empty_like(values);
+  to_float(type, blocks, {result.data_ptr<float>(), count});
+  return result;
+}
+
+// Rows of 64 values hold no block of 256, those of 31 none at all.
+TEST_F(Weights, WhatDoesNotFitItsBlocksFallsBackAndIsTold) {
+  const std::map<DType, std::string> told = {
+      {DType::Q4_K, "rows of 2 of 2 matrices are no whole blocks of Q4_K (256 values): 1 in Q5_0, 1 dense"},
+      {DType::Q5_K, "rows of 2 of 2 matrices are no whole blocks of Q5_K (256 values): 1 in Q5_1, 1 dense"},
+      {DType::Q6_K, "rows of 2 of 2 matrices are no whole blocks of Q6_K (256 values): 1 in Q8_0, 1 dense"},
+      {DType::Q4_1, "rows of 1 of 2 matrices are no whole blocks of Q4_1 (32 values): 1 dense"}};
+  for (const DType type : block_types()) {
+    SCOPED_TRACE(name(type));
+    const ParameterTable table = load(weight_format(block_name(type)));
+    const DType kept = fitting_blocks(type, 64).value();
+    EXPECT_EQ(table.store(0).kind(), name(kept));
+    EXPECT_TRUE(at::equal(table.value(0), rounded(kept, wide_)));
+    EXPECT_EQ(table.store(1).kind(), "F32");
+    if (told.contains(type)) EXPECT_EQ(table.fallen_back(), told.at(type));
+  }
+  EXPECT_EQ(load(WeightFormat::Dense).fallen_back(), "");
+}
+
+TEST_F(Weights, RowsOf512TakeEveryType) {
+  const at::Tensor deep = at::randn({9, 512}, at::detail::createCPUGenerator(2));
+  write_tensors(folder_.path() / "deep.safetensors", {{"deep", deep}});
+  for (const DType type : block_types()) {
+    SCOPED_TRACE(name(type));
+    ParameterLoader loader(open_checkpoint(folder_.path() / "deep.safetensors"), at::kFloat, at::kCPU,
+                           weight_format(block_name(type)));
+    loader.take_matrix("deep", {9, 512});
+    const ParameterTable table = loader.finish();
+    EXPECT_EQ(table.store(0).kind(), name(type));
+    EXPECT_TRUE(at::equal(table.value(0), rounded(type, deep)));
+    EXPECT_EQ(table.fallen_back(), "");
+  }
+}
+
 TEST_F(Weights, RowsChangePlacesAsWholeRowsOfBlocks) {
   std::vector<std::int64_t> reversed(9001);
   for (std::size_t row = 0; row < reversed.size(); ++row) reversed[row] = 9000 - static_cast<std::int64_t>(row);
@@ -176,6 +221,9 @@ TEST_F(Weights, NaNIsToldWithItsTensor) {
   write("broken.safetensors", broken);
   expect_error(Category::Corruption, "tensor wide holds NaN",
                [&] { load(WeightFormat::Q4_0, {}, "broken.safetensors"); });
+  broken[8000][3] = -65536;  // the minimum of its block is a half
+  write("broken.safetensors", broken);
+  expect_error(Category::Corruption, "beyond 65,504", [&] { load(WeightFormat::Q4_1, {}, "broken.safetensors"); });
 }
 
 TEST_F(Weights, WholeNumbersAreRefused) {
@@ -186,14 +234,14 @@ TEST_F(Weights, WholeNumbersAreRefused) {
 }
 
 TEST_F(Weights, BlocksThatCannotBeHadAreRefused) {
-  expect_error(Category::InvalidArgument, "choose q8_0 or q4_0", [&] { load(WeightFormat::Packed); });
+  expect_error(Category::InvalidArgument, "choose " + block_names("or") + " to quantise",
+               [&] { load(WeightFormat::Packed); });
   ParameterLoader loader(open_checkpoint(folder_.path() / "model.safetensors"), at::kFloat, at::kCPU,
                          WeightFormat::Q8_0);
   loader.take_matrix("narrow", {3, 31});
   expect_error(Category::InvalidArgument, "choose dense", [&] { loader.finish(); });
   expect_error(Category::Unsupported, "on the CPU only",
                [] { ParameterLoader(nullptr, at::kFloat, at::Device(at::kCUDA), WeightFormat::Q4_0); });
-  expect_error(Category::InvalidArgument, "q5_0", [] { weight_format("q5_0"); });
 }
 
 }  // namespace

@@ -256,6 +256,7 @@ TEST_P(GgufLoraParity, MergesThatCannotBeAreRefused) {
   expect_error(Category::InvalidArgument, "Hugging Face folder", [&] { into(source(), "new.gguf"); });
   expect_error(Category::InvalidArgument, "q4_", [&] { into(gguf(), "new.gguf", {"q4_2"}); });
   expect_error(Category::Unsupported, "write a folder", [&] { into(gguf(), "new.gguf", {"", "q8_0"}); });
+  expect_error(Category::Unsupported, "write a folder", [&] { into(gguf(), "new.gguf", {"", "q6_k"}); });
   expect_error(Category::InvalidArgument, "no whole blocks of 256", [&] { into(gguf(), "new.gguf", {"q4_k"}); });
   EXPECT_FALSE(fs::exists(place("new.gguf")));
 }

@@ -36,6 +36,7 @@ TEST_F(BadOptions, Slips) {
   expect_refused(run({"list", "everything", "else"}), 2, {"see graft list --help"});
   expect_refused(run({"generate", "--model"}), 2, {"--model", "see graft generate --help"});
   expect_refused(run({"inspect", "model", "--jsn"}), 2, {"unknown option '--jsn' (did you mean '--json'?)"});
+  expect_refused(generate({"--weights", "q4k"}), 2, {"--weights: 'q4k' is not known (did you mean 'q4_k'?)"});
   const std::vector<std::string> tune = {"tune", "--model", "model", "--data", "x.csv", "--output", "run"};
   for (const auto& [option, value] :
        std::vector<std::pair<std::string, std::string>>{{"--steps", "0"},

@@ -189,22 +189,29 @@ TEST_F(Tune, OverPackedWeightsIsTuningOverTheirValues) {
   }
 }
 
+// The tiny model's rows are no whole blocks of 256, so that q4_k takes Q5_0.
 TEST_F(Tune, ABaseQuantisedWhileLoadingIsAnotherBase) {
-  auto given = arguments("run", "topics.yaml");
-  given.insert(given.end(), {"--set", "model.weights=q8_0"});
-  run(given);
-  run({"verify", "--run", "run", "--rows", "6"});
-  std::vector<std::string> generate = {"generate", "--model",          "model", "--adapter", "run/adapter", "--prompt",
-                                       "word",     "--max-new-tokens", "3",     "--dtype",   "float32"};
-  expect_refused(graft(folder(), generate), 2, {"another base model", "give --weights q8_0"});
-  expect_refused(graft(folder(), {"merge", "--model", "model", "--adapter", "run/adapter", "--output", "merged"}), 2,
-                 {"give --weights q8_0"});
-  generate.insert(generate.end(), {"--weights", "q8_0"});
-  const Outcome direct = run(generate);
-  run({"merge", "--model", "model", "--adapter", "run/adapter", "--output", "merged", "--weights", "q8_0"});
-  const std::vector<std::string> of_merged = {"generate",         "--model", "merged",  "--prompt", "word",
-                                              "--max-new-tokens", "3",       "--dtype", "float32"};
-  EXPECT_EQ(run(of_merged).out, direct.out);
+  for (const std::string weights : {"q8_0", "q4_k"}) {
+    SCOPED_TRACE(weights);
+    const std::string hint = "give --weights " + weights, adapter = weights + "/adapter", merged = weights + "-merged";
+    auto given = arguments(weights, "topics.yaml");
+    given.insert(given.end(), {"--set", "model.weights=" + weights});
+    const Outcome trained = run(given);
+    EXPECT_EQ(trained.err.find("no whole blocks of Q4_K (256 values)") != std::string::npos, weights == "q4_k");
+    EXPECT_EQ(summary(weights).at("base_weights").get<std::string>().find("Q5_0") != std::string::npos,
+              weights == "q4_k");
+    run({"verify", "--run", weights, "--rows", "6"});
+    std::vector<std::string> generate = {"generate", "--model",          "model", "--adapter", adapter,  "--prompt",
+                                         "word",     "--max-new-tokens", "3",     "--dtype",   "float32"};
+    expect_refused(graft(folder(), generate), 2, {"another base model", hint});
+    expect_refused(graft(folder(), {"merge", "--model", "model", "--adapter", adapter, "--output", merged}), 2, {hint});
+    generate.insert(generate.end(), {"--weights", weights});
+    const Outcome direct = run(generate);
+    run({"merge", "--model", "model", "--adapter", adapter, "--output", merged, "--weights", weights});
+    const std::vector<std::string> of_merged = {"generate",         "--model", merged,    "--prompt", "word",
+                                                "--max-new-tokens", "3",       "--dtype", "float32"};
+    EXPECT_EQ(run(of_merged).out, direct.out);
+  }
 }
 
 TEST_F(Tune, BlocksThatCannotBeTrainedOrHadAreRefused) {
@@ -213,7 +220,7 @@ TEST_F(Tune, BlocksThatCannotBeTrainedOrHadAreRefused) {
   expect_refused(graft(folder(), full), 2, {"model.weights", "full changes the base's own weights", "choose dense"});
   auto packed = arguments("packed", "topics.yaml");
   packed.insert(packed.end(), {"--set", "model.weights=packed"});
-  expect_refused(graft(folder(), packed), 2, {"model.weights", "no quantised tensor", "q8_0 or q4_0"});
+  expect_refused(graft(folder(), packed), 2, {"model.weights", "no quantised tensor", "q5_k or q6_k"});
 }
 
 TEST_F(Tune, AListThatCannotBeWrittenIsANote) {

@@ -1,6 +1,7 @@
 // A model whose matrices are kept in blocks is the dense model of the same values, for every method, on every golden
 // model.
 #include <set>
+#include <utility>
 
 #include "adapters/core/peft.h"
 #include "convert/merged_weights.h"
@@ -38,6 +39,17 @@ class PackedLaw : public Law {
     }
   }
 
+  static std::pair<double, double> losses_around_a_step(const Model& of, const Text& input) {
+    const auto adapter = stirred(MethodChoice("lora"), of);
+    const auto slopes = gradients(of, input, *adapter, /*checkpoint_layers=*/false);
+    const at::NoGradGuard no_grad;
+    adapter->set_training(false);
+    const double before = loss(of, input, *adapter).item<double>();
+    for (const auto& parameter : adapter->parameters())
+      at::Tensor(parameter.value).sub_(slopes.at(parameter.name), 0.01);
+    return {before, loss(of, input, *adapter).item<double>()};
+  }
+
  private:
   std::unique_ptr<Model> packed_, twin_;
 };
@@ -56,10 +68,11 @@ TEST_P(PackedLaw, ItIsTheDenseModelOfItsValues) {
 }
 
 TEST_P(PackedLaw, InBfloat16ItGivesTheSameBits) {
-  for (const auto format : {WeightFormat::Q8_0, WeightFormat::Q4_0}) {
+  for (const DType type : block_types()) {
     const ModelOptions dense{at::kBFloat16, at::kCPU};
+    const std::string name = block_name(type);
+    const WeightFormat format = weight_format(name);
     const auto here = load_model(model_folder().string(), {at::kBFloat16, at::kCPU, format});
-    const auto name = format == WeightFormat::Q8_0 ? "q8_0" : "q4_0";
     const auto there =
         written(name, tensors_of(*load_model(model_folder().string(), {at::kFloat, at::kCPU, format})), dense);
     const Text input = text(12);
@@ -77,6 +90,21 @@ TEST_P(PackedLaw, EveryMethodBesideTheWeightsTrainsAsOverTheDenseModel) {
   });
 }
 
+TEST_P(PackedLaw, AStepOverEveryBlockTypeIsThatOverTheDenseModel) {
+  const Text input = text(12);
+  for (const DType type : block_types()) {
+    const std::string format = block_name(type);
+    SCOPED_TRACE(format);
+    const auto here = load_model(model_folder().string(), {at::kFloat, at::kCPU, weight_format(format)});
+    const auto there = written("dense-" + format, tensors_of(*here));
+    EXPECT_TRUE(here->parameters().packed());
+    const auto got = losses_around_a_step(*here, input), want = losses_around_a_step(*there, input);
+    EXPECT_NEAR(got.first, want.first, kRounding * want.first);
+    EXPECT_NEAR(got.second, want.second, kRounding * want.first);
+    EXPECT_NE(got.first, got.second) << "the step changed nothing";
+  }
+}
+
 TEST_P(PackedLaw, SoDoVariantsThatReadTheWeights) {
   const MethodChoice lora("lora");
   expect_same(lora, {{"dora", true}});
@@ -89,7 +117,11 @@ TEST_P(PackedLaw, AnAdapterGoesFromOneToTheOther) {
   save_adapter(folder() / "adapter", *adapter, packed(), {{{"weights", "q8_0"}}});
   const auto loaded = load_adapter(folder() / "adapter", twin());
   EXPECT_LE(relative_gap(logits(twin(), input, loaded.adapter.get()), logits(packed(), input, adapter.get())), kSame);
-  expect_error(Category::InvalidArgument, "--weights q8_0", [&] { load_adapter(folder() / "adapter", model()); });
+  for (const DType type : block_types()) {
+    const std::string format = block_name(type);
+    save_adapter(folder() / format, *adapter, packed(), {{{"weights", format}}});
+    expect_error(Category::InvalidArgument, "--weights " + format, [&] { load_adapter(folder() / format, model()); });
+  }
 }
 
 TEST_P(PackedLaw, MergedWeightsStandInTheirPlace) {

@@ -6,6 +6,7 @@
 
 #include "base/build.h"
 #include "base/error.h"
+#include "checkpoint/weight_format.h"
 
 namespace graft {
 namespace {
@@ -56,7 +57,8 @@ void refuse_other_base(const Model& model, const std::string& stored, const std:
 // A base that a run quantised has other values than its file.
 std::string quantised_hint(const nlohmann::json& manifest) {
   const std::string weights = manifest.value("weights", std::string());
-  if (weights != "q8_0" && weights != "q4_0") return "";
+  const auto known = weight_names();
+  if (std::ranges::find(known, weights) == known.end() || !loading_type(weight_format(weights))) return "";
   return fmt::format("; its run had model.weights={0}: give --weights {0}", weights);
 }
 

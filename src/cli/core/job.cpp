@@ -277,9 +277,15 @@ at::ScalarType compute_dtype(const RunConfig& config) {
   return compute_dtype(config.model.dtype == "auto" ? config.train.precision : config.model.dtype);
 }
 
-void check_tokenizer(const Model& model, const Tokenizer& tokenizer, const std::string& path) {
+void tell_fallen_back(const Model& model) {
+  const std::string text = model.parameters().fallen_back();
+  if (!text.empty()) std::fprintf(stderr, "graft: note: %s\n", text.c_str());
+}
+
+void check_base(const Model& model, const Tokenizer& tokenizer, const std::string& path) {
   const std::string odd = refuse_other_tokenizer(model.config(), tokenizer, path);
   if (!odd.empty()) std::fprintf(stderr, "graft: note: %s\n", odd.c_str());
+  tell_fallen_back(model);
 }
 
 Base open_base(const RunConfig& config) {
@@ -290,7 +296,7 @@ Base open_base(const RunConfig& config) {
   base.tokenizer = open_tokenizer(config.model.path);
   base.model =
       load_model(config.model.path, {compute_dtype(config), compute_device(), weight_format(config.model.weights)});
-  check_tokenizer(*base.model, *base.tokenizer, config.model.path);
+  check_base(*base.model, *base.tokenizer, config.model.path);
   base.load_seconds = seconds_since(start);
   return base;
 }

@@ -40,8 +40,12 @@ struct Base {
   double load_seconds = 0;
 };
 
-/// refuse_other_tokenizer() (text/own_tokenizer.h), and a note on standard error where it returns something.
-void check_tokenizer(const Model& model, const Tokenizer& tokenizer, const std::string& path);
+/// A note on standard error of matrices that are in other blocks than was asked for (ParameterTable::fallen_back).
+void tell_fallen_back(const Model& model);
+
+/// refuse_other_tokenizer() (text/own_tokenizer.h), with a note on standard error where it returns something, and
+/// tell_fallen_back().
+void check_base(const Model& model, const Tokenizer& tokenizer, const std::string& path);
 
 /// The model and the tokenizer that a configuration names, in its dtype and weight format. Throws InvalidArgument for
 /// none, and as load_model and open_tokenizer.

@@ -1,12 +1,15 @@
 #include "cli/core/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdlib>
 
 #include "arch/core/model.h"
+#include "base/suggest.h"
 #include "checkpoint/source.h"
+#include "checkpoint/weight_format.h"
 #include "cli/core/job.h"
 #include "nn/compute_device.h"
 #include "nn/compute_dtype.h"
@@ -41,6 +44,16 @@ CLI::Validator positive_number() {
 
 CLI::Validator number_from_zero() {
   return number_option("from 0 on", [](double value) { return value >= 0 && value <= 1e15; });
+}
+
+CLI::Validator weights_name(const std::vector<std::string>& others) {
+  std::vector<std::string> names = others;
+  for (const std::string& name : weight_names()) names.push_back(name);
+  const auto refuse = [names](const std::string& text) -> std::string {
+    const bool known = std::find(names.begin(), names.end(), text) != names.end();
+    return known ? "" : fmt::format("'{}' is not known{}", text, did_you_mean(text, names));
+  };
+  return CLI::Validator(refuse, fmt::format("{{{}}}", fmt::join(names, ",")), "weights");
 }
 
 std::string unescaped(const std::string& text) {
@@ -92,10 +105,10 @@ void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option(
          "--weights", weights,
-         "how matrices are kept: dense; packed, as a GGUF file has them; q8_0 or q4_0, quantised while loading; "
+         "how matrices are kept: dense; packed, as a GGUF file has them; in blocks of a type, quantised while loading; "
          "auto: packed in bfloat16 where the file has blocks and the CPU AVX-512 VNNI, else dense. Blocks then take "
          "inputs of 8 bits, as llama.cpp's do; in float32 they are exact")
-      ->check(CLI::IsMember({"auto", "dense", "packed", "q8_0", "q4_0"}))
+      ->check(weights_name({"auto"}))
       ->capture_default_str();
   add_device_option(app);
 }
@@ -119,8 +132,9 @@ void add_tuned_options(CLI::App& app, TunedArguments& tuned) {
   app.add_option("--adapter", tuned.adapter,
                  "PEFT adapter folder or llama.cpp's LoRA (.gguf) (default: the run's; without --run: none)");
   app.add_option("--weights", tuned.weights,
-                 "dense, packed, q8_0 or q4_0: how matrices are kept (default: as in the run, or dense)")
-      ->check(CLI::IsMember({"dense", "packed", "q8_0", "q4_0"}));
+                 "how matrices are kept: dense; packed, as a GGUF file has them; or in blocks of a type, quantised "
+                 "while loading (default: as in the run, or dense)")
+      ->check(weights_name());
   add_device_option(app);
 }
 

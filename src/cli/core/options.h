@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "config/run_config.h"
 
@@ -40,6 +41,9 @@ void choose_device_option();
 
 /// --model, --task, --data, the columns and --device, of a verb on one model and several tasks.
 void add_tasks_options(CLI::App& app, JobArguments& arguments);
+
+/// What --weights takes: weight_names(), behind `others`. A slip is told with the nearest.
+CLI::Validator weights_name(const std::vector<std::string>& others = {});
 
 /// --dtype, --weights and --device of a model that writes texts.
 void add_writing_options(CLI::App& app, std::string& dtype, std::string& weights);
