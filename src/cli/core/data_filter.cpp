@@ -59,7 +59,7 @@ void declare_filter(CLI::App& app) {
   app.add_option("--alpha", a.alpha, "the larger, the fewer documents of low scores are kept")
       ->check(CLI::Range(0.01, 1000.0))
       ->capture_default_str();
-  app.add_option("--seed", a.seed, "of that chance")->check(count_from(0));
+  app.add_option("--seed", a.seed, "of that chance")->check(count_from(0))->capture_default_str();
   app.add_option("--dropped", a.dropped, "new .jsonl file that lists what is dropped, and why");
 }
 
@@ -143,7 +143,9 @@ void declare_classifier(CLI::App& app) {
   app.add_option("--held-out", a.settings.held_out, "share of either kind to check the classifier on")
       ->check(CLI::Range(0.0, 0.9))
       ->capture_default_str();
-  app.add_option("--seed", a.settings.seed, "of the order and of what is held out")->check(count_from(0));
+  app.add_option("--seed", a.settings.seed, "of the order and of what is held out")
+      ->check(count_from(0))
+      ->capture_default_str();
   add_document_options(app, a.documents);
 }
 
