@@ -1,4 +1,6 @@
 // What LoRA's variants must do beyond LoRA itself, on every golden model.
+#include <set>
+
 #include "law_model.h"
 
 namespace graft::laws {
@@ -12,6 +14,23 @@ class LoraLaw : public Law {
     std::map<std::string, at::Tensor> found;
     for (const auto& tensor : adapter.parameters()) found[tensor.name] = tensor.value;
     return found;
+  }
+
+  bool has_fused() const {
+    const auto& roles = model().roles();
+    return std::any_of(roles.begin(), roles.end(), [](const RoleEntry& entry) { return entry.fused(); });
+  }
+
+  // Whether the update of a fused map in PEFT's file has values in the rows of those slices alone that are adapted.
+  void expect_rows_of_slices(const Adapter& adapter, bool whole) const {
+    std::map<std::string, at::Tensor> stored;
+    for (const auto& tensor : adapter.peft_tensors()) stored[tensor.name] = tensor.value;
+    for (const auto& entry : model().roles()) {
+      const auto b = stored.find(entry.module() + ".lora_B.weight");
+      if (b == stored.end() || !entry.fused()) continue;
+      const at::Tensor rows = b->second.narrow(0, entry.first, entry.out);
+      EXPECT_EQ(rows.abs().max().item<double>() > 0, whole || adapter.acts_on(entry.site)) << name(entry.site);
+    }
   }
 
   // [out, in] of a whole map.
@@ -48,6 +67,43 @@ TEST_P(LoraLaw, PissaIsSavedAsPlainLora) {
     EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3);
     EXPECT_LE(relative_gap(logits(model(), input, load_adapter(folder() / "pissa", model()).adapter.get()), want),
               kCoarseRounding);
+  }
+}
+
+// PEFT knows whole maps: what acts on slices of one is one update of it there, of their ranks together.
+TEST_P(LoraLaw, IsSavedAsOneUpdateOfEachModule) {
+  std::vector<Json> cases = {
+      Json{{"rank", 3}, {"roles", "q,v"}},
+      Json{{"rank", 3}, {"roles", "q,v"}, {"ranks", {{"v", 2}}}, {"alphas", {{"v", 5}}}},
+      Json{{"rank", 3}, {"roles", "q,v"}, {"ranks", {{"v", 2}}}, {"alphas", {{"q", 5}}}, {"rslora", true}},
+      Json{{"rank", 2}, {"roles", "k,v"}, {"init", "pissa"}}};
+  if (has_fused()) cases.push_back(Json{{"rank", 2}, {"roles", "q,qkv"}, {"alphas", {{"q", 3}}}});
+  const Text input = text(12);
+  for (const Json& options : cases) {
+    SCOPED_TRACE(options.dump());
+    const auto adapter = stirred(MethodChoice("lora"), 11, options);
+    save_adapter(folder() / "lora", *adapter, model(), {});
+    std::set<std::string> modules;
+    for (const auto& entry : model().roles()) {
+      if (adapter->acts_on(entry.site)) modules.insert(entry.module());
+    }
+    expect_rows_of_slices(*adapter, options.at("roles") == "q,qkv");
+    const LoadedAdapter loaded = load_adapter(folder() / "lora", model());
+    EXPECT_EQ(loaded.tensors, 2 * modules.size());
+    const at::Tensor want = logits(model(), input, adapter.get());
+    EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3);
+    EXPECT_LE(relative_gap(logits(model(), input, loaded.adapter.get()), want), kCoarseRounding);
+  }
+}
+
+TEST_P(LoraLaw, DoraOfASliceHasNoFile) {
+  const auto adapter = stirred(MethodChoice("lora"), 11, {{"dora", true}, {"roles", "q"}});
+  const auto save = [&] { save_adapter(folder() / "lora", *adapter, model(), {}); };
+  if (has_fused()) {
+    expect_error(Category::Unsupported, "DoRA on a slice of the fused map", save);
+    EXPECT_FALSE(fs::exists(folder() / "lora"));
+  } else {
+    EXPECT_NO_THROW(save());
   }
 }
 
