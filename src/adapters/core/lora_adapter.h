@@ -63,6 +63,8 @@ class Lora : public Adapter {
   /// Of a map's site, where neither dropout nor DoRA is at work.
   std::optional<LowRankUpdate> low_rank(const Site& site) const override;
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override;
+  /// Of a map with DoRA, which scales the base's part as well.
+  bool needs_base_output(const Site& site) const override;
   std::vector<AdapterTensor> parameters() const override;
   /// PEFT's files (lora_file.cpp), which know whole maps: updates of slices of one are written as one update of it, of
   /// their ranks together, with rows of zeros where there is none. Throws Unsupported for DoRA of a slice.
