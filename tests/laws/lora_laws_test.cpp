@@ -113,6 +113,15 @@ TEST_P(LoraLaw, PissaOfMoreThanThereIsIsRefused) {
   });
 }
 
+// A factor that leaves every update at nothing, and numbers of a role that is not trained.
+TEST_P(LoraLaw, OptionsWithoutEffectAreRefused) {
+  for (const Json& options : {Json{{"alpha", 0}}, Json{{"lr_ratio", 0}}, Json{{"roles", "q"}, {"ranks", {{"v", 2}}}},
+                              Json{{"roles", "q"}, {"alphas", {{"v", 2}}}}}) {
+    SCOPED_TRACE(options.dump());
+    expect_error(Category::InvalidArgument, "method.options.", [&] { fresh(MethodChoice("lora"), model(), options); });
+  }
+}
+
 // Also those that begin from the base's values.
 TEST_P(LoraLaw, AModelWithoutWeightsHasAsManyParameters) {
   const auto outline = outline_model(model().config());
