@@ -1,6 +1,7 @@
 // What LoRA's variants must do beyond LoRA itself, on every golden model.
 #include <set>
 
+#include "convert/subspace.h"
 #include "law_model.h"
 
 namespace graft::laws {
@@ -206,6 +207,30 @@ TEST_P(LoraLaw, ManyShareABatchWithIa3AndTheBase) {
     EXPECT_LE((together[i] - apart[i]).abs().max().item<double>(), kCoarseRounding * largest) << "tensor " << i;
   const at::NoGradGuard no_grad;
   EXPECT_LE(relative_gap(logits(model(), mixed, options), all.detach()), kCoarseRounding);
+}
+
+// Of several methods LoRA is meant, of all maps and tables that it acts on.
+TEST_P(LoraLaw, ItsSubspacesAreThoseOfAllItActsOn) {
+  const Json options = {{"rank", 3}, {"roles", "o,embed,head"}};
+  const auto alone = stirred(MethodChoice("lora"), 11, options);
+  const auto beside = stirred(MethodChoice("lora+bitfit"), 23, {{"lora", options}, {"bitfit", {{"roles", "down"}}}});
+  std::set<std::string> sites;
+  for (const auto& [tensor, value] : tensors(*alone)) sites.insert(tensor.substr(0, tensor.rfind('.')));
+  for (const bool update : {false, true}) {
+    const auto found = similarity_of(model(), *alone, *beside, update),
+               same = similarity_of(model(), *alone, *alone, update);
+    ASSERT_EQ(found.size(), sites.size());
+    ASSERT_EQ(same.size(), sites.size());
+    EXPECT_EQ(found.back().role, Role::Head);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(sites.count(found[i].site), 1u) << found[i].site;
+      EXPECT_EQ(found[i].grid.sizes(), at::IntArrayRef({3, 3}));
+      EXPECT_LT(found[i].grid[-1][-1].item<double>(), 0.9) << found[i].site;
+      EXPECT_NEAR(same[i].grid[-1][-1].item<double>(), 1, 1e-5) << same[i].site;
+    }
+  }
+  expect_error(Category::InvalidArgument, "no LoRA adapter",
+               [&] { similarity_of(model(), *alone, *stirred(MethodChoice("ia3"))); });
 }
 
 // Hayou et al. 2024: B alone learns faster.
