@@ -144,7 +144,7 @@ std::map<std::string, std::pair<std::string, Json>> variants(const Model& model)
     found["lora-slices-rs"] = {"lora", {{"rank", 2}, {"roles", "k,v"}, {"ranks", {{"v", 3}}}, {"rslora", true}}};
   }
   found["prompt_tuning"] = {"prompt_tuning", {{"length", 3}}};
-  found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}, {"layout", "peft"}}};
+  found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}, {"layout", model.encoder_decoder() ? "peft" : "graft"}}};
   return found;
 }
 

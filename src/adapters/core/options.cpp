@@ -212,6 +212,12 @@ bool infix_placement(const Options& options, const Model& model) {
   return infix;
 }
 
+void refuse_without_encoder(const Model& model, const char* key, const char* what) {
+  if (model.encoder_decoder()) return;
+  fail(Category::InvalidArgument, fmt::format("method.options.{}", key),
+       "{}, and this model has no encoder; leave it out", what);
+}
+
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted) {
   std::vector<RoleEntry> entries;
   for (const Role role : wanted) {

@@ -63,6 +63,9 @@ void refuse_beyond_context(std::int64_t virtual_tokens, const Model& model, cons
 /// follows it. Throws Unsupported for an infix in a model with an encoder.
 bool infix_placement(const Options& options, const Model& model);
 
+/// For an option that asks for something of an encoder–decoder, `what`. Throws InvalidArgument where the model is none.
+void refuse_without_encoder(const Model& model, const char* key, const char* what);
+
 /// Entries with one of the roles, in the model's order. Throws InvalidArgument where a role hits nothing in this model.
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted);
 

@@ -3,7 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include "adapters/core/method.h"
+#include "base/rng.h"
 #include "checkpoint/fixture_test.h"
+#include "config/model_config.h"
+#include "config/published_test_support.h"
 
 namespace graft::adapters {
 namespace {
@@ -52,6 +56,29 @@ TEST(Options, APositiveNumberIsNotZero) {
     expect_error(Category::InvalidArgument, "above 0 and at most 10", [&] {
       options_of({{"alpha", wrong}}).positive("alpha", 3, 10);
     });
+}
+
+TEST(Options, WhatIsOfAnEncoderDecoderIsRefusedElsewhere) {
+  const auto gpt2 = outline_model(model_config_from_json(gpt(64, 2, 4, 128), "config.json")),
+             t5 = outline_model(model_config_from_json(t5_v11(64, 128, 4), "config.json"));
+  Rng rng(0);
+  const std::vector<std::pair<const char*, json>> cases = {{"prompt_tuning", {{"decoder", true}}},
+                                                           {"prefix_tuning", {{"layout", "peft"}}},
+                                                           {"adapter", {{"cross", true}}},
+                                                           {"compacter", {{"cross", true}}}};
+  for (const auto& [method, options] : cases) {
+    SCOPED_TRACE(method);
+    const Method& found = find(method);
+    const json given = options;
+    expect_error(Category::InvalidArgument, "this model has no encoder", [&] { found.create(*gpt2, given, rng); });
+    EXPECT_NE(trainable_elements(*found.create(*t5, given, rng)),
+              trainable_elements(*found.create(*t5, json::object(), rng)));
+  }
+  for (const char* placement : {"pfeiffer", "parallel"}) {
+    const json given = {{"cross", true}, {"placement", placement}};
+    expect_error(Category::InvalidArgument, "goes with placement=houlsby",
+                 [&] { find("adapter").create(*t5, given, rng); });
+  }
 }
 
 }  // namespace
