@@ -130,7 +130,8 @@ int run_filter() {
 
 void declare_classifier(CLI::App& app) {
   ClassifierArguments& a = classifier_arguments;
-  app.add_option("--good", a.good, "files of text as it should be: .txt, .jsonl, .csv or .tsv, folders of them")
+  app.add_option("--good", a.good,
+                 "files of text as it should be: .txt, .jsonl, .csv, .tsv or .parquet, folders of them")
       ->required();
   app.add_option("--bad", a.bad, "files of text as it comes")->required();
   app.add_option("--output", a.output, "new file for the classifier (.json)")->required();
