@@ -31,11 +31,11 @@ def parser(description, data, steps, needed=True, peer=True):
     result.add_argument("--data", required=needed, help=data)
     if peer:
         result.add_argument("--peer-model", default=HOUSE / ".deps/peers/smollm2", help="the same model as a safetensors folder")
-        result.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python")
-    result.add_argument("--graft", default=HOUSE / "build/dev/bin/graft")
-    result.add_argument("--seeds", type=int, default=1)
+        result.add_argument("--peer-python", default=HOUSE / ".deps/peers/bin/python", help="that bench/setup_peers made")
+    result.add_argument("--graft", default=HOUSE / "build/dev/bin/graft", help="the command that is measured")
+    result.add_argument("--seeds", type=int, default=1, help="how many runs, each of a seed of its own")
     result.add_argument("--first-seed", type=int, default=0)
-    result.add_argument("--steps", type=int, default=steps)
+    result.add_argument("--steps", type=int, default=steps, help=f"of each run (default: {steps})")
     result.add_argument("--output", type=pathlib.Path, help="keep all figures in this JSON file; what it holds is not run again")
     return result
 

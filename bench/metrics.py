@@ -43,13 +43,13 @@ def nist(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--dump", required=True)
-    parser.add_argument("--data", default=os.environ.get("GRAFT_DATA", "../shared/data"))
-    parser.add_argument("--cases", type=int, default=4693)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dump", required=True, help="graft_metrics_dump of a build")
+    parser.add_argument("--data", default=os.environ.get("GRAFT_DATA", "../shared/data"), help="folder with e2e/test.txt")
+    parser.add_argument("--cases", type=int, default=4693, help="texts that are scored (default: 4693)")
     parser.add_argument("--ter-cases", type=int, default=200, help="of these, for TER, whose reference takes a third of a second for each")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--e2e")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each side has its turn")
+    parser.add_argument("--e2e", help="a copy of github.com/tuetschek/e2e-metrics, for NIST")
     args = parser.parse_args()
     cases = metrics_corpus.plain_cases(args.data, args.cases, 0)
     references = {"bleu": sacrebleu(BLEU(force=True)), "chrf": sacrebleu(CHRF()), "chrf++": sacrebleu(CHRF(word_order=2)),

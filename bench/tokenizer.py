@@ -30,11 +30,11 @@ def seconds_of(function, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--dump", required=True)
-    parser.add_argument("--work", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dump", required=True, help="graft_tokenizer_dump of a build")
+    parser.add_argument("--work", required=True, help="folder for the reference tokenizers, which are made once")
+    parser.add_argument("--data", required=True, help="folder with gpt2-tokenizer")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each side has its turn")
     args = parser.parse_args()
     tokenizer_models.make(args.work)
     articles = tokenizer_models.articles()

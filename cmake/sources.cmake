@@ -76,7 +76,32 @@ target_precompile_headers(graft_core PRIVATE ${CMAKE_SOURCE_DIR}/cmake/core_pch.
 target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/include)
 target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}")
 target_compile_definitions(graft_core PRIVATE GRAFT_COMPILED_HOME="${CMAKE_SOURCE_DIR}")
-target_link_libraries(graft_core PUBLIC fmt::fmt nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
+# graft_parquet: opened with the first Parquet file and not before, as Arrow takes longer to load than all else.
+set(GRAFT_PARQUET_MODULE "")
+if(GRAFT_ARROW)
+  graft_glob(parquet_sources parquet_module)
+  add_library(graft_parquet MODULE ${parquet_sources})
+  target_include_directories(graft_parquet PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_include_directories(graft_parquet SYSTEM PRIVATE ${GRAFT_ARROW}/include)
+  target_link_libraries(graft_parquet PRIVATE ${GRAFT_ARROW_LIBRARIES})
+  set_target_properties(graft_parquet PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden BUILD_RPATH ${GRAFT_ARROW}
+    LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
+  if(GRAFT_SANITIZE)
+    # Not watched, as Arrow is not: its types are in two libraries, which UBSan takes for different ones.
+    target_compile_options(graft_parquet PRIVATE -fno-sanitize=all)
+    target_link_options(graft_parquet PRIVATE -fno-sanitize=all)
+  endif()
+  set(GRAFT_PARQUET_MODULE ${CMAKE_BINARY_DIR}/lib/graft_parquet.so)
+endif()
+target_compile_definitions(graft_core PRIVATE GRAFT_PARQUET_MODULE="${GRAFT_PARQUET_MODULE}")
+# For a program that opens it.
+function(graft_opens_parquet target)
+  if(TARGET graft_parquet)
+    add_dependencies(${target} graft_parquet)
+  endif()
+endfunction()
+
+target_link_libraries(graft_core PUBLIC ${CMAKE_DL_LIBS} fmt::fmt nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
   ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SQLITE PkgConfig::HTTPLIB Threads::Threads)
 
 if(GRAFT_TORCH)
@@ -121,6 +146,7 @@ if(GRAFT_TORCH)
   set_source_files_properties(${GRAFT_REGISTRY_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   add_executable(graft ${cli_sources} ${GRAFT_REGISTRY_SOURCES})
   target_link_libraries(graft PRIVATE graft_cli)
+  graft_opens_parquet(graft)
   # Verbs put parts together; at -O2 most of their time to compile goes into CLI11's own functions.
   target_compile_options(graft PRIVATE -O1)
   target_precompile_headers(graft PRIVATE ${CMAKE_SOURCE_DIR}/cmake/cli_pch.h)

@@ -16,6 +16,7 @@ function(graft_test_binary name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LIBRARIES} GTest::gtest GTest::gmock GTest::gtest_main)
+  graft_opens_parquet(${name})
   # What is tested is optimised; tests themselves take two thirds of the time to compile when they are not.
   target_compile_options(${name} PRIVATE -O0)
   target_compile_definitions(${name} PRIVATE GRAFT_SOURCE_DIR="${CMAKE_SOURCE_DIR}" GRAFT_BINARY_DIR="${CMAKE_BINARY_DIR}")

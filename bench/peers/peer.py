@@ -9,7 +9,7 @@ def parser(description):
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--model", required=True, help="safetensors folder")
     result.add_argument("--run", required=True, type=pathlib.Path, help="graft's run folder")
-    result.add_argument("--threads", type=int, default=0)
+    result.add_argument("--threads", type=int, default=0, help="0: as many as PyTorch takes")
     return result
 
 

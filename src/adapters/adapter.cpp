@@ -59,12 +59,13 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
 
 namespace adapters {
 extern const Method adapter;
-const Method adapter{"adapter",
-                     "Adapter: a bottleneck after or beside the sublayers (Houlsby et al. 2019)",
-                     "placement=houlsby|pfeiffer|parallel  cross=false (encoder–decoder: after cross-attention too)\n"
-                     "bottleneck=max(8, width/reduction)  reduction=32  activation=relu",
-                     "ADAPTER",
-                     create,
-                     from_peft};
+const Method adapter{
+    "adapter",
+    "Adapter: a bottleneck after or beside the sublayers (Houlsby et al. 2019)",
+    "placement=houlsby|pfeiffer|parallel  cross=false (encoder–decoder, houlsby: after cross-attention too)\n"
+    "bottleneck=max(8, width/reduction)  reduction=32  activation=relu",
+    "ADAPTER",
+    create,
+    from_peft};
 }  // namespace adapters
 }  // namespace graft

@@ -122,8 +122,8 @@ extern const Method compacter;
 const Method compacter{
     "compacter",
     "Compacter: an Adapter of Kronecker products; placement=pfeiffer: Compacter++ (Mahabadi et al. 2021)",
-    "placement=houlsby|pfeiffer|parallel  cross=false  bottleneck=max(8, width/reduction)  reduction=32  "
-    "activation=relu\n"
+    "placement=houlsby|pfeiffer|parallel  cross=false (encoder–decoder, houlsby: after cross-attention too)\n"
+    "bottleneck=max(8, width/reduction)  reduction=32  activation=relu\n"
     "n=4 (products in a sum)  rank=1  shared=true (one A for all maps)",
     "COMPACTER",
     create,

@@ -22,6 +22,8 @@ using adapters::Lora;
 using adapters::LoraSettings;
 using adapters::LoraTarget;
 
+constexpr double kMostAlpha = 1e9;
+
 // A: uniform as nn.Linear's default (Kaiming with a = √5: bound 1/√in); B: zero, so that training starts at the base
 // model.
 at::Tensor initial_a(std::int64_t rank, std::int64_t in, Rng& rng) {
@@ -60,28 +62,30 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
       {"rank", "alpha", "dropout", "rslora", "dora", "init", "lr_ratio", "roles", "ranks", "alphas", "tie"});
   LoraSettings settings;
   settings.rank = options.integer("rank", 8, 1);
-  settings.alpha = options.number("alpha", static_cast<double>(2 * settings.rank), 0, 1e9);
+  settings.alpha = options.positive("alpha", static_cast<double>(2 * settings.rank), kMostAlpha);
   settings.dropout = options.number("dropout", 0, 0, 0.99);
   settings.rslora = options.flag("rslora", false);
   settings.dora = options.flag("dora", false);
-  settings.lr_ratio = options.number("lr_ratio", 1, 0, 1e6);
+  settings.lr_ratio = options.positive("lr_ratio", 1, 1e6);
   const bool pissa = options.choice("init", {"zero", "pissa"}) == "pissa";
-  const auto ranks = options.by_role("ranks"), alphas = options.by_role("alphas");
   settings.tie = options.flag("tie", false);
-  const RoleMap roles = adapters::maps_and_tables(model);
-  const bool has_fused = std::any_of(roles.begin(), roles.end(), [](const auto& entry) { return entry.fused(); });
-  const std::vector<Role> usual = has_fused ? std::vector<Role>{Role::Qkv} : std::vector<Role>{Role::Q, Role::V};
+  const RoleMap entries = adapters::maps_and_tables(model);
+  const bool has_fused = std::any_of(entries.begin(), entries.end(), [](const auto& entry) { return entry.fused(); });
+  const auto roles =
+      options.roles("roles", has_fused ? std::vector<Role>{Role::Qkv} : std::vector<Role>{Role::Q, Role::V});
+  const auto ranks = options.integers_by_role("ranks", 1, roles);
+  const auto alphas = options.positives_by_role("alphas", kMostAlpha, roles);
   std::vector<LoraTarget> targets;
   double numbers = 0;
-  for (const auto& entry : adapters::entries_with(roles, options.roles("roles", usual))) {
+  for (const auto& entry : adapters::entries_with(entries, roles)) {
     const Role role = entry.site.role;
-    const double rank = ranks.count(role) > 0 ? ranks.at(role) : static_cast<double>(settings.rank);
-    adapters::refuse_beyond_base(numbers += rank * static_cast<double>(entry.in + entry.out), model,
-                                 "method.options.rank");
+    const std::int64_t rank = ranks.count(role) > 0 ? ranks.at(role) : settings.rank;
+    adapters::refuse_beyond_base(numbers += static_cast<double>(rank) * static_cast<double>(entry.in + entry.out),
+                                 model, "method.options.rank");
     LoraTarget target;
     target.entry = entry;
     target.alpha = alphas.count(role) > 0 ? alphas.at(role) : settings.alpha;
-    std::tie(target.a, target.b) = initial(entry, static_cast<std::int64_t>(rank), model, rng);
+    std::tie(target.a, target.b) = initial(entry, rank, model, rng);
     if (role == Role::Embed && (pissa || settings.dora))
       fail(Category::InvalidArgument, "method.options.roles",
            "dora and init=pissa are for maps; leave embed out, or them");

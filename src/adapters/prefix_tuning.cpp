@@ -248,6 +248,8 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
   const std::int64_t length = adapters::virtual_length(options, model, 10), hidden = options.integer("hidden", 512, 1);
   const bool infix = adapters::infix_placement(options, model),
              peft_layout = options.choice("layout", {"graft", "peft"}) == "peft";
+  if (peft_layout)
+    adapters::refuse_without_encoder(model, "layout", "peft is of the decoder's prefixes alone, as PEFT has them");
   const auto ids = options.ids("init_ids", model.config().vocab_size, length);
   const bool network = options.flag("reparametrise", ids.empty());
   if (!ids.empty() && network)
@@ -320,7 +322,8 @@ namespace adapters {
 extern const Method prefix_tuning;
 const Method prefix_tuning{"prefix_tuning",
                            "prefix tuning: trained keys and values in every attention (Li and Liang 2021)",
-                           "length=10  reparametrise=true (by a network while training)  hidden=512\n"
+                           "length=10  reparametrise=true (by a network while training)  hidden=512 (of the network; "
+                           "not read where reparametrise=false, which a recipe that sets it may be given)\n"
                            "init_text=\"words whose activations to begin from\" (reparametrise=false; an encoder "
                            "and its decoder both read them)\n"
                            "placement=prefix|infix (between the prompt and the text; decoder-only)\n"

@@ -127,8 +127,10 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     return model.embeddings(chosen);
   };
   std::map<Stack, at::Tensor> prompts;
+  const bool both = options.flag("decoder", false);
+  if (both) adapters::refuse_without_encoder(model, "decoder", "asks for a second prompt beside the encoder's");
   if (model.encoder_decoder()) prompts[Stack::Encoder] = trainable(prompt(), model);
-  if (!model.encoder_decoder() || options.flag("decoder", false)) prompts[Stack::Decoder] = trainable(prompt(), model);
+  if (!model.encoder_decoder() || both) prompts[Stack::Decoder] = trainable(prompt(), model);
   return std::make_unique<PromptTuning>(model, std::move(prompts), length, infix);
 }
 

@@ -35,6 +35,7 @@ class Tables : public Adapter {
     return at::embedding(copies_.at(site).table, ids).to(y.scalar_type());
   }
 
+  // In fp32: of one cast that all blocks of logits read (ComputeCopy), their gradients would be added up as narrow.
   at::Tensor head_table() const override {
     const auto found = copies_.find(kHeadSite);
     return found == copies_.end() ? at::Tensor() : found->second.table;

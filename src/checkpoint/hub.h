@@ -16,6 +16,7 @@ struct HubOptions {
   std::vector<std::string> files;  ///< only the repository's files that match one of these patterns (*, ?, [a-z]), e.g.
                                    ///< "*.Q4_0.gguf"; empty: what a model needs, or what graft reads of a data set
   bool offline = false;            ///< answer from the cache, touch no network
+  bool parquet = false;            ///< of data sets: .parquet files are among those that graft reads
   /// Of data sets: the server that is asked for rows, without a slash at the end; empty: huggingface.co's, where that
   /// is the endpoint. The token goes there too.
   std::string rows_server = {};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <regex>
 #include <set>
 
 #include "base/error.h"
@@ -25,13 +26,14 @@ bool is_about_data(const fs::path& name) {
          std::any_of(name.begin(), name.end(), [](const fs::path& part) { return part.string().starts_with('.'); });
 }
 
-bool is_readable_data(const fs::path& name) {
-  static const std::set<std::string> endings = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt"};
-  return endings.contains(name.extension().string()) && !is_about_data(name);
-}
-
 bool is_parquet(const std::string& name) {
   return name.ends_with(".parquet");
+}
+
+bool is_readable_data(const fs::path& name, const HubOptions& options) {
+  static const std::set<std::string> endings = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt"};
+  const bool readable = endings.contains(name.extension().string()) || (options.parquet && is_parquet(name.string()));
+  return readable && !is_about_data(name);
 }
 
 // Where one file was asked for it is the place; else the deepest folder that holds all.
@@ -63,6 +65,14 @@ std::vector<std::string> configs_of(const std::vector<DatasetSplit>& splits) {
   return names;
 }
 
+// By where it lies: "anatomy/test-00000-of-00001.parquet", "data/train.parquet".
+DatasetSplit split_of_file(const std::string& name) {
+  static const std::regex part("-[0-9]+-of-[0-9]+(-[0-9a-f]+)?$");
+  const fs::path path(name);
+  const std::string folder = path.has_parent_path() ? path.begin()->string() : "data";
+  return {folder == "data" ? "default" : folder, std::regex_replace(path.stem().string(), part, "")};
+}
+
 std::string chosen_config(const std::string& repository, const std::vector<std::string>& known,
                           const std::string& asked) {
   if (!asked.empty()) {
@@ -91,6 +101,23 @@ std::vector<DatasetSplit> chosen_splits(const std::string& repository, const std
   if (chosen.empty())
     fail(Category::NotFound, repository, "has no split '{}'{}", choice.split, did_you_mean(choice.split, names));
   return chosen;
+}
+
+// Of `names` the files that are taken; none where rows are to be asked of the server.
+std::vector<std::string> taken_files(const std::string& repository, std::vector<std::string> names,
+                                     const HubOptions& options, RowsChoice choice) {
+  std::erase_if(names, [&](const std::string& name) { return !is_readable_data(name, options); });
+  const bool all_parquet = std::all_of(names.begin(), names.end(), is_parquet);
+  if (names.empty() || (!choice.is_made() && !all_parquet)) return names;
+  std::erase_if(names, [](const std::string& name) { return !is_parquet(name); });
+  std::vector<DatasetSplit> splits;
+  for (const auto& name : names) splits.push_back(split_of_file(name));
+  if (choice.config.empty() && !names.empty()) choice.config = chosen_config(repository, configs_of(splits), "");
+  std::erase_if(names, [&](const std::string& name) {
+    const DatasetSplit own = split_of_file(name);
+    return own.config != choice.config || (!choice.split.empty() && own.split != choice.split);
+  });
+  return names;
 }
 
 fs::path rows_folder(const HubRepository& hub) {
@@ -137,19 +164,22 @@ fs::path rows_from_cache(const HubRepository& hub, const RowsChoice& choice) {
 
 PulledDataset from_cache(const HubRepository& hub, const HubOptions& options, const RowsChoice& choice) {
   const bool named = !options.files.empty();
-  std::vector<std::string> names = hub.cached();
-  if (!named) std::erase_if(names, [](const std::string& name) { return !is_readable_data(name); });
-  if (!choice.is_made() && !names.empty()) return {place_of_data(hub.snapshot(), names, named), {}};
+  const auto names = named ? hub.cached() : taken_files(hub.name(), hub.cached(), options, choice);
+  if (!names.empty()) return {place_of_data(hub.snapshot(), names, named || !choice.split.empty()), {}};
   if (named) hub.fail_uncached();
   return {rows_from_cache(hub, choice), {}};
 }
 
-PulledDataset files_from_network(HubRepository& hub, const HubOptions& options, const std::vector<RemoteFile>& files) {
+std::vector<std::string> names_of_files(const std::vector<RemoteFile>& files) {
   std::vector<std::string> names;
   for (const RemoteFile& file : files) names.push_back(file.name);
+  return names;
+}
+
+PulledDataset files_from_network(HubRepository& hub, const std::vector<RemoteFile>& files, bool named) {
   hub.fetch(files);
   hub.keep_reference();
-  return {place_of_data(hub.snapshot(), names, !options.files.empty()), {}};
+  return {place_of_data(hub.snapshot(), names_of_files(files), named), {}};
 }
 
 }  // namespace
@@ -162,16 +192,19 @@ PulledDataset pull_dataset(const std::string& repository, const HubOptions& opti
   HubRepository hub(HubRepository::Kind::Dataset, repository, options);
   if (options.offline) return from_cache(hub, options, choice);
   const std::vector<RemoteFile> all = hub.list();
-  if (!options.files.empty()) return files_from_network(hub, options, hub.matching(all));
-  std::vector<RemoteFile> readable;
-  std::copy_if(all.begin(), all.end(), std::back_inserter(readable),
-               [](const RemoteFile& file) { return is_readable_data(file.name); });
-  if (choice.is_made() || readable.empty()) return rows_from_network(hub, options, choice);
-  PulledDataset pulled = files_from_network(hub, options, readable);
+  if (!options.files.empty()) return files_from_network(hub, hub.matching(all), true);
+  const auto names = taken_files(repository, names_of_files(all), options, choice);
+  if (names.empty()) return rows_from_network(hub, options, choice);
+  std::vector<RemoteFile> taken;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(taken),
+               [&](const RemoteFile& file) { return std::find(names.begin(), names.end(), file.name) != names.end(); });
+  PulledDataset pulled = files_from_network(hub, taken, !choice.split.empty());
   const auto parquet = std::count_if(all.begin(), all.end(), [](const auto& file) { return is_parquet(file.name); });
-  if (parquet > 0) {
-    pulled.notices.push_back(fmt::format(
-        "left out are {} Parquet files, which graft does not read; --config or --split fetches their rows", parquet));
+  if (parquet > 0 && !options.parquet) {
+    pulled.notices.push_back(
+        fmt::format("left out are {} Parquet files, which this build of graft does not read; --config or --split "
+                    "fetches their rows",
+                    parquet));
   }
   return pulled;
 }

@@ -9,8 +9,7 @@
 
 namespace graft {
 
-/// Which rows are asked of the rows server. Where neither is named, files are fetched wherever there are some that
-/// graft reads.
+/// Which rows are wanted. Where neither is named, files are fetched wherever there are some that graft reads.
 struct RowsChoice {
   std::string config;  ///< empty: the only one, else the one called "default"
   std::string split;   ///< empty: all of the configuration
@@ -25,7 +24,9 @@ struct PulledDataset {
 
 /// Brings the data set `repository` ("org/name") into the cache. Its files are fetched as pull() fetches those of
 /// models, by the same rules: those that options.files names, else those that graft reads (.jsonl, .ndjson, .json,
-/// .csv, .tsv, .txt). Where it has none of them (Parquet alone), or `rows` is made, its rows are fetched from the rows
+/// .csv, .tsv, .txt, with options.parquet .parquet). Where `rows` is made, those of its Parquet files that lie as the
+/// hub's own tools put them: CONFIG/SPLIT.parquet or CONFIG/SPLIT-00000-of-00002.parquet, the configuration "default"
+/// at the root or in "data". Where there are none of all these, rows are fetched from the rows
 /// server (RowsServer) as JSON Lines into datasets--org--name/rows/COMMIT/CONFIG/SPLIT.jsonl. Throws as pull() and
 /// RowsServer, InvalidArgument for `rows` together with options.files, for several configurations of which none is
 /// chosen, and where no rows server is known for the endpoint.

@@ -194,6 +194,57 @@ TEST(HubDataset, FetchesRowsWhereAllIsParquet) {
   EXPECT_EQ(hub.offsets_, "0+100;100+100;200+100;0+100;") << "rows that are there were fetched again";
 }
 
+TEST(HubDataset, FetchesParquetWhereGraftReadsIt) {
+  const Folder folder;
+  FakeDatasetHub hub(Files{{"README.md", "# data"},
+                           {"data/train-00000-of-00002.parquet", "PAR1a"},
+                           {"data/train-00001-of-00002.parquet", "PAR1b"},
+                           {"data/test-00000-of-00001-0a1b2c3d.parquet", "PAR1c"}});
+  HubOptions options = hub.options(folder.path());
+  options.parquet = true;
+  const fs::path data = folder.path() / "datasets--org--data/snapshots/c0ffee/data";
+  const RowsChoice test = {.config = "", .split = "test"};
+  EXPECT_EQ(pull_dataset("org/data", options, test).place, data / "test-00000-of-00001-0a1b2c3d.parquet");
+  EXPECT_FALSE(fs::exists(data / "train-00000-of-00002.parquet"));
+  EXPECT_EQ(pull_dataset("org/data", options, {.config = "default", .split = "train"}).place, data);
+  const PulledDataset pulled = pull_dataset("org/data", options);
+  EXPECT_EQ(pulled.place, data);
+  EXPECT_TRUE(pulled.notices.empty());
+  EXPECT_EQ(read_file(data / "train-00001-of-00002.parquet"), "PAR1b");
+  EXPECT_EQ(hub.offsets_, "") << "rows were asked for";
+  options.offline = true;
+  EXPECT_EQ(pull_dataset("org/data", options).place, data);
+  EXPECT_EQ(pull_dataset("org/data", options, test).place, data / "test-00000-of-00001-0a1b2c3d.parquet");
+}
+
+TEST(HubDataset, ParquetOfOneConfigurationIsChosenByItsFolder) {
+  const Folder folder;
+  FakeDatasetHub hub(Files{{"anatomy/test-00000-of-00001.parquet", "PAR1a"},
+                           {"botany/test-00000-of-00001.parquet", "PAR1b"},
+                           {"botany/train-00000-of-00001.parquet", "PAR1c"}});
+  HubOptions options = hub.options(folder.path());
+  options.parquet = true;
+  const fs::path snapshot = folder.path() / "datasets--org--data/snapshots/c0ffee";
+  expect_error(Category::InvalidArgument, "--config: anatomy, botany", [&] { pull_dataset("org/data", options); });
+  EXPECT_EQ(pull_dataset("org/data", options, {.config = "botany", .split = ""}).place, snapshot / "botany");
+  EXPECT_EQ(read_file(snapshot / "botany/train-00000-of-00001.parquet"), "PAR1c");
+  EXPECT_FALSE(fs::exists(snapshot / "anatomy"));
+  // What lies in another way is the rows server's to find.
+  hub.configs_ = {"zoology"};
+  EXPECT_EQ(pull_dataset("org/data", options, {.config = "zoology", .split = "test"}).place,
+            folder.path() / "datasets--org--data/rows/c0ffee/zoology/test.jsonl");
+}
+
+TEST(HubDataset, OtherFilesThatGraftReadsComeWithParquet) {
+  const Folder folder;
+  FakeDatasetHub hub(Files{{"data/train.parquet", "PAR1"}, {"data/test.jsonl", "{}"}});
+  HubOptions options = hub.options(folder.path());
+  options.parquet = true;
+  const PulledDataset pulled = pull_dataset("org/data", options);
+  EXPECT_TRUE(pulled.notices.empty());
+  EXPECT_TRUE(fs::exists(pulled.place / "train.parquet") && fs::exists(pulled.place / "test.jsonl"));
+}
+
 TEST(HubDataset, RowsGoOnWhereTheyStopped) {
   const Folder folder;
   FakeDatasetHub hub(Files{{"train.parquet", "PAR1"}});

@@ -58,8 +58,9 @@ void declare(CLI::App& app) {
                  "comparison's, else the recipe's)")
       ->delimiter(',')
       ->check(count_from(0));
-  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all")->check(count_from(0));
-  app.add_option("--steps", a.steps, "training steps of every variant")->check(count_from(1));
+  app.add_option("--eval-rows", a.eval_rows, "held-out examples to score, 0: all (default: the recipe's)")
+      ->check(count_from(0));
+  app.add_option("--steps", a.steps, "training steps of every variant (default: the recipe's)")->check(count_from(1));
   auto* together =
       app.add_option("--together", a.together,
                      "runs that train in the same passes over the model (default: the seeds of one variant)")

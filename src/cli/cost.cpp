@@ -59,7 +59,8 @@ void declare(CLI::App& app) {
                  "its parameters by hand; without --icl-model: of a decoder-only model")
       ->check(positive);
   app.add_option("--method", a.method, "one that graft list shows (default: the recipe's)");
-  app.add_option("--recipe", a.recipe, "tfew, tfew-cpu, lora, or a YAML file")->capture_default_str();
+  app.add_option("--recipe", a.recipe, "one that graft tune takes: tfew, tfew-cpu, lora …, or a YAML file")
+      ->capture_default_str();
   app.add_option("--steps", a.steps, "training steps (default: the recipe's)")->check(count);
   app.add_option("--batch-size", a.batch_size, "examples a step (default: the recipe's)")->check(count);
   app.add_option("--set", a.sets, "any setting of graft tune, e.g. --set method.options.rank=4");
@@ -70,7 +71,7 @@ void declare(CLI::App& app) {
   app.add_option("--choices", a.choices, "choices of an example, with --tokens")->capture_default_str()->check(count);
   app.add_option("--data", a.data, "file or folder with examples, to count tokens instead of --tokens");
   add_task_options(app, a.task, a.text_column, a.label_column);
-  app.add_option("--seed", a.seed, "of the sample of --data")->check(count_from(0));
+  app.add_option("--seed", a.seed, "of the sample of --data (default: the recipe's)")->check(count_from(0));
   app.add_option("--shots", a.shots,
                  "demonstrations in context: with --tokens in all; with --data examples per class, as graft tune draws "
                  "them")

@@ -67,7 +67,7 @@ void declare_demonstrations(CLI::App& app) {
   app.add_option("--orders", a.orders, "orders of the same demonstrations, each a run: how much accuracy hangs on them")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  app.add_option("--seed", a.seed, "of the questions' sample, and the first draw's")->check(count_from(0));
+  app.add_option("--seed", a.seed, "of the questions' sample, and the first draw's (default: 0)")->check(count_from(0));
   app.add_option(
       "--demonstrations-file", a.demonstrations_file,
       "rows to demonstrate, in their order; {task} stands for the task (default: the split that trains, or a "
@@ -90,7 +90,7 @@ void declare(CLI::App& app) {
                      ", or a run folder; once for each, a row each; rte=ADAPTER is for that task alone, {task} stands "
                      "for the task");
   declare_demonstrations(app);
-  app.add_option("--eval-rows", a.eval_rows, "questions, 0: all held-out rows")->check(count_from(0));
+  app.add_option("--eval-rows", a.eval_rows, "questions; 0, the default: all held-out rows")->check(count_from(0));
   app.add_option("--normalisation", a.normalisation,
                  "how choices are compared: none, tokens, chars, bytes or pmi (default: the task's)");
   app.add_option("--calibrate", a.calibrate,

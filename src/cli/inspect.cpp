@@ -117,7 +117,7 @@ Json gguf_adapter_part() {
   for (const auto& lora : adapter.loras) {
     const std::string map = lora.tensor.substr(0, lora.tensor.rfind('.'));
     targets.insert(map.substr(map.rfind('.') + 1));
-    ranks.insert(lora.a->shape[0]);
+    ranks.insert(lora.rank());
   }
   return {{"method", "lora"},
           {"architecture", adapter.architecture},

@@ -9,6 +9,7 @@
 #include "cli/core/verb.h"
 #include "config/comparison.h"
 #include "config/shipped.h"
+#include "data/parquet.h"
 #include "data/task.h"
 
 namespace graft {
@@ -26,7 +27,10 @@ constexpr Format kFormats[] = {
     {"gguf", "read: F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL"},
     {"pytorch", "read: .bin, .pt and .pth zip files, weights only, nothing in them is executed"},
     {"peft", "adapter folders, read and written"},
+    {"rows", "read: .jsonl, .csv, .tsv and .txt files and folders of these"},
 };
+
+constexpr Format kParquet = {"parquet", "read: rows of .parquet files, several for large data sets"};
 
 bool as_json = false;
 
@@ -54,6 +58,7 @@ Json catalogue() {
   for (const auto& name : shipped_names("comparisons"))
     all["comparisons"].push_back({{"name", name}, {"summary", load_comparison(name).description}});
   for (const auto& format : kFormats) all["formats"].push_back({{"name", format.name}, {"summary", format.summary}});
+  if (reads_parquet()) all["formats"].push_back({{"name", kParquet.name}, {"summary", kParquet.summary}});
   return all;
 }
 

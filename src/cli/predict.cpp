@@ -37,10 +37,10 @@ void declare(CLI::App& app) {
   Arguments& a = arguments;
   add_tuned_options(app, a);
   app.add_option("--task", a.task, "a shipped task or a task YAML (default: the one the adapter was tuned on)");
-  app.add_option(
-         "--data", a.data,
-         "rows to answer: a .csv, .tsv or .jsonl file with the fields that the task's prompt names, or a folder of "
-         ".txt files; they need no label")
+  app.add_option("--data", a.data,
+                 "rows to answer: a .csv, .tsv, .jsonl or .parquet file with the fields that the task's prompt names, "
+                 "or a folder of "
+                 ".txt files; they need no label")
       ->required();
   app.add_option("--output", a.output, "new .csv or .jsonl file")->required();
   app.add_option("--keep", a.keep, "a column of the rows to copy in front of the answers, once for each");

@@ -10,6 +10,7 @@
 #include "checkpoint/hub.h"
 #include "checkpoint/hub_dataset.h"
 #include "cli/core/verb.h"
+#include "data/parquet.h"
 
 namespace graft {
 namespace {
@@ -30,6 +31,7 @@ HubOptions options() {
   options.revision = arguments.revision;
   options.files = arguments.files;
   options.offline = options.offline || arguments.offline;
+  options.parquet = reads_parquet();
   if (!arguments.cache.empty()) options.cache = arguments.cache;
   if (!arguments.endpoint.empty()) options.endpoint = arguments.endpoint;
   while (options.endpoint.ends_with('/')) options.endpoint.pop_back();
@@ -78,10 +80,12 @@ void declare(CLI::App& app) {
                  "only files that match, e.g. '*.Q4_0.gguf' (of a model in several GGUF files one brings the others "
                  "along); may "
                  "be given several times (default: what a model needs; of a "
-                 "data set .jsonl, .json, .csv, .tsv and .txt files, or where there are none its rows as .jsonl)")
+                 "data set .jsonl, .json, .csv, .tsv, .txt and .parquet files, or where there are none its rows as "
+                 ".jsonl)")
       ->allow_extra_args(false);
-  app.add_option("--config", arguments.rows.config, "of a data set: the rows of this configuration, as .jsonl");
-  app.add_option("--split", arguments.rows.split, "of a data set: the rows of this split, as .jsonl (default: all)");
+  app.add_option("--config", arguments.rows.config,
+                 "of a data set: this configuration, its Parquet files or its rows as .jsonl");
+  app.add_option("--split", arguments.rows.split, "of a data set: this split, likewise (default: all)");
   app.add_option("--cache", arguments.cache, "where to keep it (default: HF_HUB_CACHE, else HF_HOME/hub)");
   app.add_option("--endpoint", arguments.endpoint, "the hub (default: HF_ENDPOINT, else https://huggingface.co)");
   app.add_flag("--offline", arguments.offline, "answer from the cache, touch no network (HF_HUB_OFFLINE=1)");

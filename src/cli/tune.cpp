@@ -49,10 +49,11 @@ void declare(CLI::App& app) {
          "training examples per class (in total where the task has no classes), the others are held out; 0, which is "
          "the default: all rows, but for a fifth (at most 200) where the data is one pool (data.held_out_share)")
       ->check(count_from(0));
-  app.add_option("--eval-rows", a.eval_rows, "held-out examples (prompts, where texts are written) to score, 0: all")
+  app.add_option("--eval-rows", a.eval_rows,
+                 "held-out examples (prompts, where texts are written) to score, 0: all (default: the recipe's)")
       ->check(count_from(0));
-  app.add_option("--seed", a.seed, "of the sample and of training")->check(count_from(0));
-  app.add_option("--steps", a.steps, "training steps")->check(count_from(1));
+  app.add_option("--seed", a.seed, "of the sample and of training (default: the recipe's)")->check(count_from(0));
+  app.add_option("--steps", a.steps, "training steps (default: the recipe's)")->check(count_from(1));
   app.add_option("--set", a.sets, "any setting below, e.g. --set optimizer.lr=1e-3");
   app.add_option("--memory", memory,
                  "resident memory that the run may take, e.g. 8GiB (default: what the machine has free). Where keeping "

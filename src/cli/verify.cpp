@@ -213,11 +213,13 @@ void declare(CLI::App& app) {
   Arguments& a = arguments;
   add_tuned_options(app, a);
   add_task_options(app, a.task, a.text_column, a.label_column);
-  app.add_option("--data", a.data, "file or folder with the examples");
-  app.add_option("--shots", a.shots, "examples per class that trained, so that they are not replayed")
+  app.add_option("--data", a.data, "file or folder with the examples (default: the run's)");
+  app.add_option("--shots", a.shots,
+                 "examples per class that trained, so that they are not replayed (default: the run's)")
       ->check(count_from(0));
-  app.add_option("--seed", a.seed, "of the sample")->check(count_from(0));
-  app.add_option("--rows", a.rows, "held-out examples to replay, or training examples where nothing is held out")
+  app.add_option("--seed", a.seed, "of the sample (default: the run's)")->check(count_from(0));
+  app.add_option("--eval-rows,--rows", a.rows,
+                 "held-out examples to replay, or training examples where nothing is held out")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   app.add_option("--dtype", a.dtype,
@@ -237,7 +239,7 @@ namespace cli {
 extern const Verb verify;
 const Verb verify{"verify", "replay held-out examples through training, evaluation, generation and merged weights",
                   "  graft verify --run runs/bbc\n"
-                  "  graft verify --run runs/bbc --rows 100 --dtype bfloat16 --json\n"
+                  "  graft verify --run runs/bbc --eval-rows 100 --dtype bfloat16 --json\n"
                   "  graft verify --model ./smollm2 --adapter runs/bbc/adapter --task bbc_news --data articles/\n"
                   "Exit code 0: all paths agree; 1: a path differs by more than the tolerance.\n",
                   declare, run};

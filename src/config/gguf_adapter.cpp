@@ -47,9 +47,11 @@ void check_pair(const GgufLora& lora, const std::string& where) {
   }
   const auto& a = lora.a->shape;
   const auto& b = lora.b->shape;
-  if (a.size() != 2 || b.size() != 2 || a[0] != b[1] || a[0] < 1 || a[1] < 1 || b[0] < 1) {
-    fail(Category::Corruption, where, "'{}': {} [{}] and {} [{}] are no [rank, in] and [out, rank]",
-         printable(lora.tensor), kLoraA, fmt::join(a, ", "), kLoraB, fmt::join(b, ", "));
+  const std::size_t rank = lora.of_embeddings() ? 1 : 0;
+  if (a.size() != 2 || b.size() != 2 || a[rank] != b[1] || a[0] < 1 || a[1] < 1 || b[0] < 1) {
+    fail(Category::Corruption, where, "'{}': {} [{}] and {} [{}] are no {} and [out, rank]", printable(lora.tensor),
+         kLoraA, fmt::join(a, ", "), kLoraB, fmt::join(b, ", "),
+         lora.of_embeddings() ? "[tokens, rank]" : "[rank, in]");
   }
 }
 

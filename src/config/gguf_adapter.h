@@ -2,6 +2,7 @@
 // one (docs/formats/gguf.md). What is said here needs no model; adapters/core/gguf_lora.h puts it into one.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -16,8 +17,14 @@ inline constexpr const char* kLoraB = ".lora_b";
 /// The update alpha / R · b a of one tensor of the base.
 struct GgufLora {
   std::string tensor;             ///< of the base: "blk.0.attn_q.weight"
-  const TensorInfo* a = nullptr;  ///< [R, in]; of the source that was read
+  const TensorInfo* a = nullptr;  ///< [R, in], of the token embeddings [in, R]; of the source that was read
   const TensorInfo* b = nullptr;  ///< [out, R], its rows in the order of the base's file
+
+  /// Llama.cpp looks the rows of a up there, by token, as it does the table's own.
+  bool of_embeddings() const { return tensor == "token_embd.weight"; }
+  /// Of a pair that was checked.
+  std::int64_t rank() const { return b->shape[1]; }
+  std::int64_t in() const { return a->shape[of_embeddings() ? 0 : 1]; }
 };
 
 struct GgufAdapter {

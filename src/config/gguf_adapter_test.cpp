@@ -53,6 +53,23 @@ TEST(GgufAdapter, FindsThePairsWhateverTheirOrder) {
   EXPECT_EQ(metadata_of(adapter), Parts().metadata);
 }
 
+// Its a is looked up by token.
+TEST(GgufAdapter, ReadsTheEmbeddingsPairAsItLies) {
+  const Folder folder;
+  const std::vector<TensorPlan> pair = {{"token_embd.weight.lora_a", DType::F32, {9, 2}},
+                                        {"token_embd.weight.lora_b", DType::F32, {4, 2}}};
+  const auto source = written(folder, {Parts().metadata, pair});
+  const GgufAdapter adapter = read_gguf_adapter(*source);
+  EXPECT_TRUE(adapter.loras.front().of_embeddings());
+  EXPECT_EQ(adapter.loras.front().rank(), 2);
+  EXPECT_EQ(adapter.loras.front().in(), 9);
+  const auto other = written(folder, {});
+  const GgufAdapter maps = read_gguf_adapter(*other);
+  EXPECT_FALSE(maps.loras.front().of_embeddings());
+  EXPECT_EQ(maps.loras.front().rank(), 2);
+  EXPECT_EQ(maps.loras.front().in(), 6);
+}
+
 TEST(GgufAdapter, RefusesOtherKindsAndHalves) {
   using Change = std::function<void(Parts&)>;
   const std::vector<std::tuple<Category, const char*, Change>> cases = {
@@ -79,6 +96,11 @@ TEST(GgufAdapter, RefusesOtherKindsAndHalves) {
          p.tensors[1].shape = {4, 3};
        }},
       {Category::Corruption, "no [rank, in]", [](Parts& p) { p.tensors[0].shape = {12}; }},
+      {Category::Corruption, "no [tokens, rank]",
+       [](Parts& p) {
+         p.tensors[0].name = "token_embd.weight.lora_a";
+         p.tensors[1].name = "token_embd.weight.lora_b";
+       }},
       {Category::Corruption, "holds no tensor", [](Parts& p) { p.tensors.clear(); }}};
   for (const auto& [category, says, change] : cases) {
     SCOPED_TRACE(says);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "adapters/core/lora_config.h"
 #include "adapters/core/options.h"
 #include "base/error.h"
 
@@ -43,13 +44,19 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> largest_singular(const at::Tensor
   return {u.narrow(1, 0, rank), values.narrow(0, 0, rank), v.narrow(0, 0, rank)};
 }
 
-// The whole map that a parameter is the weight of; throws where there is none.
-const RoleEntry& map_of(const Model& model, const std::string& parameter) {
-  for (const auto& entry : model.roles()) {
-    if (entry.weight == parameter && !entry.fused()) return entry;
+// The whole map or the table that a parameter is the weight of; throws where there is none, or several.
+RoleEntry map_of(const Model& model, const std::string& parameter) {
+  for (const auto& entry : adapters::maps_and_tables(model)) {
+    if (entry.weight != parameter || entry.fused()) continue;
+    if (adapters::shares_its_parameter(model, entry))
+      fail(Category::Unsupported, parameter,
+           "the sum changes it for {} and for other modules that it is one table of, and LoRA reaches one alone; write "
+           "a whole model (--as model)",
+           entry.module());
+    return entry;
   }
   fail(Category::Unsupported, parameter,
-       "the sum changes it, and LoRA reaches the weights of linear maps only; write a whole model (--as model)");
+       "the sum changes it, and LoRA reaches linear maps, embeddings and head only; write a whole model (--as model)");
 }
 
 class LowRank {
@@ -64,18 +71,20 @@ class LowRank {
     const at::Tensor a = roots.unsqueeze(1) * v, b = u * roots;
     measure(entry, change, at::matmul(b, a));
     if (rank != rank_) ranks_[entry.module()] = rank;
-    tensors_.push_back({entry.module() + ".lora_A.weight", a});
-    tensors_.push_back({entry.module() + ".lora_B.weight", b});
+    const bool embeddings = entry.site.role == Role::Embed;
+    tensors_.push_back({entry.module() + (embeddings ? ".lora_embedding_A" : ".lora_A.weight"), a});
+    tensors_.push_back({entry.module() + (embeddings ? ".lora_embedding_B" : ".lora_B.weight"), b});
     entries_.push_back(entry);
   }
 
   std::unique_ptr<Adapter> adapter() const {
-    const nlohmann::json config = {{"peft_type", "LORA"},
-                                   {"target_modules", adapters::target_names(entries_, model_.roles())},
-                                   {"r", rank_},
-                                   {"lora_alpha", rank_},
-                                   {"rank_pattern", ranks_},
-                                   {"alpha_pattern", ranks_}};
+    const nlohmann::json config = {
+        {"peft_type", "LORA"},
+        {"target_modules", adapters::target_names(entries_, adapters::maps_and_tables(model_))},
+        {"r", rank_},
+        {"lora_alpha", rank_},
+        {"rank_pattern", ranks_},
+        {"alpha_pattern", ranks_}};
     return adapters::find_peft("LORA").from_peft(model_, config, tensors_);
   }
 

@@ -39,9 +39,9 @@ struct LowRankReport {
   std::string worst_map;  ///< its module
 };
 
-/// The sum as LoRA: for each changed map the best update of rank `rank` (a truncated singular value decomposition), of
-/// scale 1. Throws InvalidArgument (rank below 1), Unsupported where the sum changes what LoRA does not reach (a bias,
-/// a norm, an embedding), names it.
+/// The sum as LoRA: for each changed map, embeddings and head among them, the best update of rank `rank` (a truncated
+/// singular value decomposition), of scale 1. Throws InvalidArgument (rank below 1), Unsupported where the sum changes
+/// what LoRA does not reach (a bias, a norm, a table that is embeddings and head), names it.
 std::unique_ptr<Adapter> low_rank_sum(const Model& model, const AdapterSum& sum, std::int64_t rank,
                                       LowRankReport& report);
 

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <map>
 
+#include "adapters/core/combination.h"
+#include "adapters/core/lora_adapter.h"
+#include "adapters/core/lora_config.h"
 #include "base/error.h"
 
 namespace graft {
@@ -20,17 +23,26 @@ at::Tensor of_update(const at::Tensor& a, const at::Tensor& b) {
   return at::matmul(std::get<1>(at::linalg_qr(b.to(at::kDouble))), a.to(at::kDouble));
 }
 
-// [R, in] of each map, by the site's name.
-std::map<std::string, at::Tensor> matrices_of(const Adapter& adapter, bool update, const char* which) {
-  std::map<std::string, at::Tensor> by_name, found;
-  for (const auto& tensor : adapter.parameters()) by_name[tensor.name] = tensor.value.detach();
-  for (const auto& [tensor, a] : by_name) {
-    const std::string site = tensor.substr(0, tensor.size() - std::min<std::size_t>(2, tensor.size()));
-    const auto b = by_name.find(site + ".b");
-    if (tensor.ends_with(".a") && b != by_name.end()) found[site] = update ? of_update(a, b->second) : a;
+// An adapter that is LoRA, or the part of it that is; nullptr where none is.
+const adapters::Lora* lora_of(const Adapter& adapter) {
+  if (const auto* several = dynamic_cast<const Combination*>(&adapter)) {
+    for (const auto& part : several->parts()) {
+      if (const auto* lora = lora_of(*part.adapter)) return lora;
+    }
   }
-  if (found.empty() || adapter.peft_config().value("peft_type", std::string()) != "LORA")
+  return dynamic_cast<const adapters::Lora*>(&adapter);
+}
+
+// [R, in] of each map and table.
+std::map<Site, at::Tensor> matrices_of(const Adapter& adapter, bool update, const char* which) {
+  const adapters::Lora* lora = lora_of(adapter);
+  if (lora == nullptr)
     fail(Category::InvalidArgument, which, "is no LoRA adapter; graft blend --as lora makes one of (IA)³");
+  std::map<Site, at::Tensor> found;
+  for (const auto& [site, target] : lora->targets()) {
+    const at::Tensor a = target.a.detach();
+    found[site] = update ? of_update(a, target.b.detach()) : a;
+  }
   return found;
 }
 
@@ -47,11 +59,11 @@ at::Tensor subspace_similarity(const at::Tensor& a, const at::Tensor& b) {
 std::vector<MapSimilarity> similarity_of(const Model& model, const Adapter& a, const Adapter& b, bool update) {
   const auto first = matrices_of(a, update, "the first adapter"), second = matrices_of(b, update, "the second adapter");
   std::vector<MapSimilarity> result;
-  for (const auto& entry : model.roles()) {
-    const auto mine = first.find(name(entry.site)), other = second.find(name(entry.site));
+  for (const auto& entry : adapters::maps_and_tables(model)) {
+    const auto mine = first.find(entry.site), other = second.find(entry.site);
     if (mine == first.end() || other == second.end()) continue;
     result.push_back(
-        {mine->first, entry.site.role, entry.in, subspace_similarity(mine->second, other->second).to(at::kCPU)});
+        {name(entry.site), entry.site.role, entry.in, subspace_similarity(mine->second, other->second).to(at::kCPU)});
   }
   if (result.empty()) fail(Category::InvalidArgument, "the adapters", "update no map in common");
   return result;

@@ -16,7 +16,7 @@ namespace graft {
 /// smaller space lies in the larger one; random spaces have max(i, j) / in on average. Both matrices fp32 or fp64.
 at::Tensor subspace_similarity(const at::Tensor& a, const at::Tensor& b);
 
-/// Of one map that both adapters change.
+/// Of one map that both adapters change, or table: token embeddings map from as many features as there are tokens.
 struct MapSimilarity {
   std::string site;  ///< "decoder.3.q"
   Role role = Role::Q;
@@ -24,8 +24,9 @@ struct MapSimilarity {
   at::Tensor grid;      ///< subspace_similarity()
 };
 
-/// Of the matrices A, or with `update` of the whole updates B·A, whatever their factors are. In the model's order.
-/// Throws InvalidArgument where an adapter is no LoRA, or they share no map.
+/// Of the matrices A, or with `update` of the whole updates B·A, whatever their factors are. In the model's order,
+/// embeddings and head last. Of several methods together LoRA is meant. Throws InvalidArgument where an adapter has no
+/// LoRA, or they share no map.
 std::vector<MapSimilarity> similarity_of(const Model& model, const Adapter& a, const Adapter& b, bool update = false);
 
 }  // namespace graft

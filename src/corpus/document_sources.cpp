@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/parquet.h"
 #include "data/split.h"
 #include "data/text_lines.h"
 #include "data/unicode.h"
@@ -212,11 +213,36 @@ class Table : public DocumentReader::Source {
   bool any_ = false;
 };
 
+class ParquetRows : public DocumentReader::Source {
+ public:
+  ParquetRows(const fs::path& path, const DocumentSettings& settings)
+      : name_(path.string()), field_(settings.field), rows_(path) {}
+
+  bool next(Piece& piece) override {
+    RowLine line;
+    if (!rows_.next(line)) {
+      if (rows_.row() == 0) fail(Category::InvalidArgument, name_, "has no rows; leave it out");
+      return false;
+    }
+    Row row = jsonl_row(line.text, line.where);
+    text_ = taken(row, field_, "parquet");
+    piece = {text_, {0, rows_.row()}, true, true};
+    return true;
+  }
+  std::uint64_t position() const override { return rows_.position(); }
+
+ private:
+  std::string name_, field_;
+  ParquetReader rows_;
+  std::string text_;
+};
+
 }  // namespace
 
 std::unique_ptr<DocumentReader::Source> open_source(const fs::path& file, const std::string& format,
                                                     const DocumentSettings& settings) {
   if (format == "jsonl") return std::make_unique<JsonLines>(file, settings);
+  if (format == "parquet") return std::make_unique<ParquetRows>(file, settings);
   if (format == "csv") return std::make_unique<Table>(file, settings, TableReader::Format::Csv);
   if (format == "tsv") return std::make_unique<Table>(file, settings, TableReader::Format::Tsv);
   if (settings.paragraphs) return std::make_unique<Paragraphs>(file, settings);

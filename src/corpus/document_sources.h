@@ -16,7 +16,7 @@ class DocumentReader::Source {
   virtual std::uint64_t position() const = 0;
 };
 
-/// Throws as the constructors of FileStream and TableReader do.
+/// Throws as the constructors of FileStream, TableReader and ParquetReader do.
 std::unique_ptr<DocumentReader::Source> open_source(const std::filesystem::path& file, const std::string& format,
                                                     const DocumentSettings& settings);
 

@@ -24,7 +24,7 @@ constexpr std::uint64_t kMegabyte = 1'000'000;
 std::string format_by_name(const fs::path& file) {
   static const std::map<std::string, std::string> formats = {
       {".txt", "txt"}, {".jsonl", "jsonl"}, {".ndjson", "jsonl"}, {".json", "jsonl"},
-      {".csv", "csv"}, {".tsv", "tsv"},     {".tab", "tsv"}};
+      {".csv", "csv"}, {".tsv", "tsv"},     {".tab", "tsv"},      {".parquet", "parquet"}};
   const auto found = formats.find(file.extension().string());
   return found == formats.end() ? "" : found->second;
 }
@@ -51,13 +51,13 @@ std::vector<fs::path> files_below(const fs::path& folder) {
     if (!format_by_name(last).empty()) files.push_back(last);
   }
   if (error) fail(Category::Io, last.string(), "cannot be read as a folder: {}", error.message());
-  if (files.empty()) fail(Category::NotFound, folder.string(), "holds no .txt, .jsonl, .csv or .tsv file");
+  if (files.empty()) fail(Category::NotFound, folder.string(), "holds no .txt, .jsonl, .csv, .tsv or .parquet file");
   std::sort(files.begin(), files.end());
   return files;
 }
 
 void check_format(const std::string& format) {
-  const std::vector<std::string> known = {"txt", "jsonl", "csv", "tsv"};
+  const std::vector<std::string> known = {"txt", "jsonl", "csv", "tsv", "parquet"};
   if (format.empty() || std::find(known.begin(), known.end(), format) != known.end()) return;
   fail(Category::InvalidArgument, "--format", "unknown '{}'{}", format, did_you_mean(format, known));
 }
@@ -91,7 +91,7 @@ DocumentReader::DocumentReader(const std::vector<std::string>& paths, DocumentSe
     if (formats_.back().empty()) {
       if (is_compressed(file)) refuse_compressed(file);
       const std::string ending = file.extension().string();
-      fail(Category::InvalidArgument, file.string(), "{}; say --format txt, jsonl, csv or tsv",
+      fail(Category::InvalidArgument, file.string(), "{}; say --format txt, jsonl, csv, tsv or parquet",
            ending.empty() ? "has no ending that tells its format" : "cannot tell the format from '" + ending + "'");
     }
     std::error_code ignored;

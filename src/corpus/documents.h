@@ -13,8 +13,8 @@
 namespace graft {
 
 struct DocumentSettings {
-  std::string field = "text";         ///< of .jsonl, .csv and .tsv: where the text is; "a.b" is b of a
-  std::string format;                 ///< txt, jsonl, csv or tsv; empty: as a file's name says
+  std::string field = "text";         ///< of .jsonl, .csv, .tsv and .parquet: where the text is; "a.b" is b of a
+  std::string format;                 ///< txt, jsonl, csv, tsv or parquet; empty: as a file's name says
   bool paragraphs = false;            ///< a .txt file has a document between blank lines, and is not one itself
   std::size_t chunk_bytes = 1 << 20;  ///< that are read at a time, at least
 };
@@ -22,7 +22,7 @@ struct DocumentSettings {
 /// Where a document is.
 struct Place {
   std::uint32_t file = 0;  ///< DocumentReader::files()
-  std::int64_t line = 0;   ///< from 1; 0: the document is the whole file
+  std::int64_t line = 0;   ///< from 1, of .parquet the row; 0: the document is the whole file
 };
 
 /// A part of a document that ends between two words. A .txt file that is one document comes in several, everything else
@@ -39,8 +39,8 @@ struct Document {
   Place place;
 };
 
-/// Reads .txt, .jsonl, .csv and .tsv. Memory is bounded by `chunk_bytes` and by the longest document, of a .txt file
-/// that is one document by its longest word. Not thread-safe.
+/// Reads .txt, .jsonl, .csv, .tsv and .parquet. Memory is bounded by `chunk_bytes` and by the longest document, of a
+/// .txt file that is one document by its longest word. Not thread-safe.
 class DocumentReader {
  public:
   /// `paths` are files, folders (all their files of these formats, in the order of their names) or "-", which is

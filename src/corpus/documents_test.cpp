@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "corpus/corpus_test_support.h"
+#include "data/parquet_test_support.h"
 
 namespace graft {
 namespace {
@@ -34,6 +35,24 @@ TEST_F(Documents, EveryFormatGivesTheSameTexts) {
   paragraphs.paragraphs = true;
   EXPECT_THAT(read({file("a.txt", "\n\nOne, two\r\n \n\nthree")}, paragraphs), texts);
   EXPECT_THAT(read({file("b.txt", "One, two"), file("c.txt", "three")}), texts);
+}
+
+TEST_F(Documents, RowsOfParquetFilesAreDocuments) {
+  if (!reads_parquet()) GTEST_SKIP() << kNoParquet;
+  const auto texts = read(
+      {parquet_file("train-00000-of-00002.parquet").string(), parquet_file("train-00001-of-00002.parquet").string()});
+  ASSERT_EQ(texts.size(), 600u);
+  EXPECT_EQ(texts[599], "review 599: good");
+  DocumentReader reader({parquet_file("train-00000-of-00002.parquet").string()});
+  Document document;
+  for (int row = 0; row < 3; ++row) ASSERT_TRUE(reader.next(document));
+  EXPECT_EQ(reader.where(document.place), parquet_file("train-00000-of-00002.parquet").string() + ":3");
+  EXPECT_THAT(refused({parquet_file("empty.parquet").string()}), HasSubstr("has no rows"));
+  DocumentSettings settings;
+  settings.field = "body";
+  EXPECT_THAT(refused({parquet_file("latin1.parquet").string()}, settings), HasSubstr("has no field 'body'"));
+  settings.field = "answers.text.0";
+  EXPECT_THAT(refused({parquet_file("types.parquet").string()}, settings), HasSubstr("types.parquet:2: has no field"));
 }
 
 TEST_F(Documents, AFieldMayBeInsideAnother) {
@@ -102,7 +121,8 @@ TEST_F(Documents, AFolderIsItsFilesByName) {
   file("in/notes.md", "none");
   EXPECT_THAT(read({(folder_.path() / "in").string()}), ElementsAre("first", "second", "third"));
   file("none/notes.md", "none");
-  EXPECT_THAT(refused({(folder_.path() / "none").string()}), HasSubstr("holds no .txt, .jsonl, .csv or .tsv file"));
+  EXPECT_THAT(refused({(folder_.path() / "none").string()}),
+              HasSubstr("holds no .txt, .jsonl, .csv, .tsv or .parquet file"));
 }
 
 TEST_F(Documents, CompressedFilesAreNotPassedOver) {

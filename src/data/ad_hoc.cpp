@@ -3,10 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <set>
 
 #include "base/error.h"
 #include "config/yaml.h"
+#include "data/parquet.h"
 #include "data/split.h"
 #include "data/task.h"
 #include "data/unicode.h"
@@ -32,6 +34,29 @@ std::set<std::string> distinct_labels(const std::vector<Row>& rows, const std::s
          "'{}' holds {} distinct values in {} rows, it looks like free text; name the label column", column,
          labels.size(), rows.size());
   }
+  return labels;
+}
+
+bool is_all_digits(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
+// What a Parquet file calls the classes whose numbers it holds. None where these are not the numbers of all classes (a
+// class without rows cannot be learnt, and -1 is none), or where a name would itself be read as such a number.
+std::vector<std::string> noted_labels(const fs::path& data, const std::string& column,
+                                      const std::set<std::string>& numbers) {
+  auto names = ParquetReader(named_files(data).front()).class_names(column);
+  bool all = names.size() == numbers.size() && std::none_of(names.begin(), names.end(), is_all_digits);
+  for (std::size_t i = 0; i < names.size(); ++i) all = all && numbers.contains(std::to_string(i));
+  if (!all) names.clear();
+  return names;
+}
+
+std::vector<std::string> labels_of(const std::vector<Row>& rows, const std::string& column, const std::string& format,
+                                   const fs::path& data) {
+  const auto found = distinct_labels(rows, column, data);
+  auto labels = format == "parquet" ? noted_labels(data, column, found) : std::vector<std::string>();
+  if (labels.empty()) labels.assign(found.begin(), found.end());
   return labels;
 }
 
@@ -77,7 +102,7 @@ Task ad_hoc_task(const fs::path& data, const std::string& text_column, const std
   const auto rows = rows_with(format, data, {text_column, label_column});
   check_name(text_column, data);
   std::vector<std::string> labels;
-  for (const auto& label : distinct_labels(rows, label_column, data)) labels.push_back(yaml_quoted(label));
+  for (const auto& label : labels_of(rows, label_column, format, data)) labels.push_back(yaml_quoted(label));
   const std::string yaml = fmt::format(
       "name: {}\nformat: {}\nsplits: {{pool: .}}\nlabel: {}\nlabels: [{}]\ntemplates:\n  - prompt: {}\n"
       "metrics: [accuracy, balanced_accuracy, macro_f1]\n",

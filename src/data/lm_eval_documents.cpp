@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
+#include "data/parquet.h"
 #include "data/reader.h"
 #include "data/split.h"
 #include "data/text_lines.h"
@@ -74,13 +75,19 @@ struct LmEvalDocument {
 std::vector<LmEvalDocument> documents_of(const std::filesystem::path& path) {
   const std::string format = format_of(path), name = path.string();
   if (format == "folder")
-    fail(Category::InvalidArgument, name, "is a folder; documents are read from .jsonl, .csv and .tsv files");
-  const MappedFile file(path);
+    fail(Category::InvalidArgument, name, "is a folder; documents are read from .jsonl, .csv, .tsv and .parquet files");
   std::vector<LmEvalDocument> documents;
+  const auto add = [&](const RowLine& line) {
+    documents.push_back({parsed(line.text, line.where), line.where, line.garbled});
+  };
+  if (format == "parquet") {
+    ParquetReader reader(path);
+    for (RowLine line; reader.next(line);) add(line);
+    return documents;
+  }
+  const MappedFile file(path);
   if (format == "jsonl") {
-    each_row(file.text(), name, [&](const RowLine& line) {
-      documents.push_back({parsed(line.text, line.where), line.where, line.garbled});
-    });
+    each_row(file.text(), name, add);
     return documents;
   }
   for (const auto& row : format == "csv" ? read_csv(file.text(), name) : read_tsv(file.text(), name)) {

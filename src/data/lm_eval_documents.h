@@ -51,7 +51,7 @@ class LmEvalDocuments {
  public:
   explicit LmEvalDocuments(LmEvalTemplates templates) : templates_(std::move(templates)) {}
 
-  /// The rows of a .jsonl, .csv or .tsv file, one a document. Throws as the readers and templates do, and
+  /// The rows of a .jsonl, .csv, .tsv or .parquet file, one a document. Throws as the readers and templates do, and
   /// InvalidArgument for choices that are no list of texts or a target that is none of them.
   std::vector<Row> rows(const std::filesystem::path& file) const;
 

@@ -33,7 +33,7 @@ void read_class(const fs::path& folder, std::vector<Row>& rows) {
 
 bool is_table(const fs::path& path) {
   const std::string suffix = path.extension().string();
-  return suffix == ".csv" || suffix == ".tsv" || suffix == ".jsonl";
+  return suffix == ".csv" || suffix == ".tsv" || suffix == ".jsonl" || suffix == ".parquet";
 }
 
 [[noreturn]] void refuse_without_classes(const fs::path& folder, const std::vector<fs::path>& entries) {

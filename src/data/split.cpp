@@ -10,6 +10,7 @@
 #include "base/suggest.h"
 #include "data/field_rules.h"
 #include "data/lm_eval_documents.h"
+#include "data/parquet.h"
 #include "data/reader.h"
 #include "data/text_lines.h"
 #include "data/unicode.h"
@@ -30,20 +31,42 @@ std::vector<std::string> file_names(const fs::path& folder) {
   return names;
 }
 
+fs::path folder_of(const fs::path& wanted) {
+  return wanted.has_parent_path() ? wanted.parent_path() : fs::path(".");
+}
+
 // Only the last part of the pattern may be a glob, so that the user's own folder names are never read as one.
-std::vector<fs::path> matching_files(const fs::path& wanted) {
-  const fs::path folder = wanted.has_parent_path() ? wanted.parent_path() : fs::path(".");
-  const auto names = file_names(folder);
+std::vector<fs::path> files_like(const fs::path& wanted) {
   std::vector<fs::path> files;
-  for (const auto& name : names) {
+  for (const auto& name : file_names(folder_of(wanted))) {
     if (::fnmatch(wanted.filename().c_str(), name.c_str(), FNM_PERIOD) == 0)
       files.push_back(wanted.parent_path() / name);
   }
+  return files;
+}
+
+std::vector<fs::path> matching_files(const fs::path& wanted) {
+  const auto files = files_like(wanted);
   if (files.empty()) {
+    const fs::path folder = folder_of(wanted);
     fail(Category::NotFound, folder.string(), "has no file '{}'{}; give one file to use it as it is",
-         wanted.filename().string(), did_you_mean(wanted.filename().string(), names));
+         wanted.filename().string(), did_you_mean(wanted.filename().string(), file_names(folder)));
   }
   return files;
+}
+
+bool has_rows_of_any_kind(const std::string& format) {
+  return format == "jsonl" || format == "csv" || format == "tsv" || format == "parquet";
+}
+
+// Hubs have the files that a task names as Parquet, too, large ones in parts: train-00000-of-00002.parquet.
+std::vector<fs::path> files_of_split(const Task& task, const fs::path& wanted) {
+  if (!has_rows_of_any_kind(task.format) || !files_like(wanted).empty()) return matching_files(wanted);
+  for (const char* ending : {".parquet", "-[0-9]*-of-[0-9]*.parquet"}) {
+    auto files = files_like(wanted.parent_path() / (wanted.stem().string() + ending));
+    if (!files.empty()) return files;
+  }
+  return matching_files(wanted);
 }
 
 const std::string& pattern_of(const Task& task, const std::string& split) {
@@ -82,7 +105,7 @@ std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::stri
     return read_rows(task, folder.lexically_normal());
   }
   if (!fs::is_directory(data, ignored)) return read_rows(task, data);
-  return rows_of_files(task, matching_files(data / pattern_of(task, split)));
+  return rows_of_files(task, files_of_split(task, data / pattern_of(task, split)));
 }
 
 bool format_is_told_by_name(const std::string& format) {
@@ -125,6 +148,7 @@ void check_references(const Task& task, const std::vector<Row>& rows) {
 std::vector<Row> rows_in(const Task& task, const fs::path& path) {
   if (task.documents != nullptr) return task.documents->rows(path);
   const std::string& format = task.format;
+  if (format == "parquet" || (has_rows_of_any_kind(format) && is_parquet(path))) return read_parquet(path);
   if (format == "folder") return read_folder(path);
   if (format == "text") {
     Row whole;
@@ -155,8 +179,12 @@ bool is_file_pattern(const fs::path& path) {
   return !fs::exists(path, ignored) && path.filename().string().find_first_of("*?[") != std::string::npos;
 }
 
+std::vector<fs::path> named_files(const fs::path& data) {
+  return is_file_pattern(data) ? matching_files(data) : std::vector<fs::path>{data};
+}
+
 std::vector<Row> read_files(const Task& task, const fs::path& data) {
-  return is_file_pattern(data) ? rows_of_files(task, matching_files(data)) : read_rows(task, data);
+  return rows_of_files(task, named_files(data));
 }
 
 std::string format_of(const fs::path& data) {
@@ -168,8 +196,9 @@ std::string format_of(const fs::path& data) {
   if (suffix == ".csv") return "csv";
   if (suffix == ".tsv" || suffix == ".tab") return "tsv";
   if (suffix == ".jsonl" || suffix == ".ndjson" || suffix == ".json") return "jsonl";
+  if (is_parquet(data)) return "parquet";
   fail(Category::InvalidArgument, data.string(),
-       "cannot tell the format from '{}'; name it .csv, .tsv or .jsonl, or write a task YAML", suffix);
+       "cannot tell the format from '{}'; name it .csv, .tsv, .jsonl or .parquet, or write a task YAML", suffix);
 }
 
 void require_field(const Row& row, const std::string& field, const std::string& format) {

@@ -9,12 +9,16 @@
 
 namespace graft {
 
-/// Rows of one file (or of one folder of class folders) in the task's format. Throws as the readers do, and
-/// InvalidArgument for no rows.
+/// Rows of one file (or of one folder of class folders) in the task's format; of a .parquet file those that it has,
+/// whichever of jsonl, csv, tsv and parquet the task says. Throws as the readers do, and InvalidArgument for no rows.
 std::vector<Row> read_rows(const Task& task, const std::filesystem::path& path);
 
 /// True where `path` is no file or folder, and its last part a glob that names some ("rte/*.jsonl").
 bool is_file_pattern(const std::filesystem::path& path);
+
+/// The files that a file, a folder or a pattern means: itself, or all that it names, in the order of their names.
+/// Throws NotFound where no file is meant.
+std::vector<std::filesystem::path> named_files(const std::filesystem::path& data);
 
 /// Those of a file or a folder, or of all files that a pattern names, in the order of their names. Throws as read_rows,
 /// and NotFound where no file is meant.

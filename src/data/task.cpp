@@ -17,7 +17,8 @@
 namespace graft {
 namespace {
 
-const std::vector<std::string> kFormats = {"jsonl", "csv", "tsv", "folder", "text", "lines", "webnlg", "dart"};
+const std::vector<std::string> kFormats = {"jsonl", "csv",   "tsv",    "parquet", "folder",
+                                           "text",  "lines", "webnlg", "dart"};
 const std::vector<std::string> kSplits = {"train", "validation", "test", "pool"};
 const std::vector<std::string> kNormalisations = {"none", "tokens", "chars", "bytes", "pmi"};
 

@@ -96,8 +96,8 @@ struct Task {
   /// "train", "validation", "test" → path relative to the data folder, whose last part may be a glob. Data that is one
   /// pool has the single entry "pool".
   std::map<std::string, std::string> splits;
-  /// jsonl, csv, tsv, folder (one .txt file per row, one subfolder per class), text (one file per row), lines, webnlg,
-  /// dart.
+  /// jsonl, csv, tsv, parquet, folder (one .txt file per row, one subfolder per class), text (one file per row), lines,
+  /// webnlg, dart.
   std::string format;
   std::string separator;                           ///< lines: what stands between the fields of a line
   std::vector<std::string> fields;                 ///< lines: their names, in order
@@ -165,6 +165,7 @@ std::vector<std::string> shipped_tasks();
 
 /// The task of `graft tune --data mine.csv --text-column a --label-column b`: labels are the distinct values found.
 /// `data` may be a pattern of files (is_file_pattern()), or a folder of texts by class with the columns text and label.
+/// Of a Parquet file that names its numbered classes, all of which have rows, they are those names.
 /// Throws NotFound, InvalidArgument (unknown column, fewer than two labels, labels that look like free text).
 Task ad_hoc_task(const std::filesystem::path& data, const std::string& text_column, const std::string& label_column);
 
@@ -181,9 +182,9 @@ Task ad_hoc_generation_task(const std::filesystem::path& data, const std::string
 std::vector<Row> read_split(const Task& task, const std::filesystem::path& data, const std::string& split,
                             bool trains = false);
 
-/// Rows to answer: a .csv, .tsv or .jsonl file (or a pattern of such) by its name, whatever format the task's own files
-/// have (that of `lines`, `webnlg` and `dart` stays), or a folder of .txt files, each a row with the field `text`. What
-/// they say of a label or a text to write is left out. Throws as read_split.
+/// Rows to answer: a .csv, .tsv, .jsonl or .parquet file (or a pattern of such) by its name, whatever format the task's
+/// own files have (that of `lines`, `webnlg` and `dart` stays), or a folder of .txt files, each a row with the field
+/// `text`. What they say of a label or a text to write is left out. Throws as read_split.
 std::vector<Row> read_unlabelled(const Task& task, const std::filesystem::path& data);
 
 /// Applies template `index` to a row; fields named in max_tokens are cut with `tokenizer`. Throws InvalidArgument that

@@ -370,12 +370,15 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
   for (Block& block : blocks)
     block.at_once = likeliest == nullptr && goes_backward_at_once(block, scored, hidden, options);
   const bool recomputed = logit_bytes(blocks, model) > options.kept_logit_bytes;
+  // A block that is computed again goes backward by itself, through all that its logits were made of.
+  ForwardOptions together = options;
+  together.head = recomputed ? nullptr : std::make_shared<at::Tensor>();
   const auto device = hidden.device();
   std::vector<at::Tensor> parts, best;
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {
     const at::Tensor smoothing = smoothing_of(scored, block).to(device);
-    const LayerFunction score = score_of(model, block, smoothing, options, likeliest == nullptr ? nullptr : &best);
+    const LayerFunction score = score_of(model, block, smoothing, together, likeliest == nullptr ? nullptr : &best);
     const at::Tensor rows = hidden.index_select(0, at::tensor(block.rows, at::kLong).to(device));
     parts.push_back(recomputed && !block.at_once ? checkpointed(score, {rows}) : score({rows}));
     order.insert(order.end(), block.order.begin(), block.order.end());

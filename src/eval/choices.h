@@ -99,7 +99,9 @@ void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples
 ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config, std::int32_t slot,
                  double smoothing = 0);
 
-/// Rows of [V] logits that score_tokens() computes at a time.
+/// Rows of [V] logits that score_tokens() computes at a time: whole tiles of a batch-invariant head
+/// (nn/exact_linear.cpp), enough that reading the head is little beside multiplying with it, and so few that the fp32
+/// logits of a block stay small beside a model: 156 MB with a vocabulary of 152,000.
 inline constexpr std::int64_t kLogitRows = 256;
 
 /// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits

@@ -7,7 +7,6 @@
 #include <span>
 
 #include "base/error.h"
-#include "checkpoint/source.h"
 #include "checkpoint/writer.h"
 #include "nn/stored_dtype.h"
 
@@ -27,9 +26,10 @@ std::span<const std::byte> bytes_of(const at::Tensor& stored) {
   return {static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()};
 }
 
-at::ScalarType type_to_read(const std::filesystem::path& path, const TensorInfo& info) {
+at::ScalarType type_to_read(const TensorSource& source, const TensorInfo& info) {
   if (const auto type = scalar_type(info.dtype)) return *type;
-  fail(Category::Unsupported, path.string(), "tensor {} is stored as {}", info.name, name(info.dtype));
+  fail(Category::Unsupported, source.files()[info.file].string(), "tensor {} is stored as {}", info.name,
+       name(info.dtype));
 }
 
 }  // namespace
@@ -56,16 +56,19 @@ std::string content_hash(const NamedTensors& tensors) {
   return hash.finish();
 }
 
-NamedTensors read_tensors(const std::filesystem::path& path) {
-  const auto source = open_checkpoint(path);
+NamedTensors read_tensors(const TensorSource& source) {
   NamedTensors tensors;
-  for (const auto& info : source->tensors()) {
-    at::Tensor tensor = at::empty(info.shape, type_to_read(path, info));
-    const auto bytes = source->bytes(info);
+  for (const auto& info : source.tensors()) {
+    at::Tensor tensor = at::empty(info.shape, type_to_read(source, info));
+    const auto bytes = source.bytes(info);
     if (!bytes.empty()) std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
     tensors.emplace_back(info.name, tensor);
   }
   return tensors;
+}
+
+NamedTensors read_tensors(const std::filesystem::path& path) {
+  return read_tensors(*open_checkpoint(path));
 }
 
 }  // namespace graft

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/source.h"
+
 namespace graft {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
@@ -21,8 +23,11 @@ void write_tensors(const std::filesystem::path& path, const NamedTensors& tensor
 /// content_hash() of the file that write_tensors() makes of them. Throws Unsupported as that does.
 std::string content_hash(const NamedTensors& tensors);
 
-/// Reads every tensor of a checkpoint into memory (CPU), in its own dtype. Throws as open_checkpoint, and Unsupported
-/// for quantised tensors.
+/// Reads every tensor of an open checkpoint into memory (CPU), in its own dtype: the copies outlive the source. Throws
+/// Unsupported for quantised tensors.
+NamedTensors read_tensors(const TensorSource& source);
+
+/// The same of a checkpoint that is opened for it. Throws as open_checkpoint, too.
 NamedTensors read_tensors(const std::filesystem::path& path);
 
 }  // namespace graft

@@ -1,6 +1,10 @@
 #include "text/chat_template.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <ctime>
+#include <iterator>
 
 #include "text/jinja_eval.h"
 
@@ -10,11 +14,11 @@ namespace {
 using namespace text::jinja;
 
 Value raise(const Arguments& arguments) {
-  template_error("the template refuses: " + arguments.at(0, "message").str());
+  template_error(fmt::format("the template refuses: {}", str(arguments.at(0, "message"), arguments.arena)));
 }
 
 Value make_dict(const Arguments& arguments) {
-  return Value::dict(arguments.named);
+  return arguments.arena.dict(arguments.named);
 }
 
 Value make_range(const Arguments& arguments) {
@@ -22,24 +26,24 @@ Value make_range(const Arguments& arguments) {
   const std::int64_t begin = count > 1 ? arguments.positional[0].integer("range") : 0;
   const std::int64_t end = arguments.at(count > 1 ? 1 : 0, "stop").integer("range");
   const std::int64_t step = count > 2 ? arguments.positional[2].integer("range") : 1;
-  constexpr std::size_t kLongest = 100'000;
   if (step == 0) template_error("a range of step 0");
-  List items;
+  ListBuilder items(arguments.arena);
   for (std::int64_t value = begin; step > 0 ? value < end : value > end;) {
-    if (items.size() >= kLongest) template_error("a range of more than 100,000 values");
-    items.emplace_back(value);
+    items.add(value);
     if (__builtin_add_overflow(value, step, &value)) break;
   }
-  return Value::list(std::move(items));
+  return items.keep();
 }
 
 Value now(const Arguments& arguments) {
   const std::time_t time = std::time(nullptr);
   std::tm parts{};
   ::localtime_r(&time, &parts);
+  const std::string format(arguments.at(0, "format").text("strftime_now"));
   char text[256];
-  return std::string(text,
-                     std::strftime(text, sizeof text, arguments.at(0, "format").text("strftime_now").c_str(), &parts));
+  TextBuilder out(arguments.arena);
+  out += std::string_view(text, std::strftime(text, sizeof text, format.c_str(), &parts));
+  return out.keep();
 }
 
 }  // namespace
@@ -47,19 +51,18 @@ Value now(const Arguments& arguments) {
 std::string apply_chat_template(std::string_view source, const nlohmann::ordered_json& messages,
                                 const nlohmann::ordered_json& extra, bool add_generation_prompt) {
   const Block block = parse_template(source);
-  Entries variables = {{"raise_exception", Value::function(raise)},
-                       {"strftime_now", Value::function(now)},
-                       {"namespace", Value::function(make_dict)},
-                       {"dict", Value::function(make_dict)},
-                       {"range", Value::function(make_range)},
+  Arena arena;
+  Entries variables = {{"raise_exception", arena.function(raise)},
+                       {"strftime_now", arena.function(now)},
+                       {"namespace", arena.function(make_dict)},
+                       {"dict", arena.function(make_dict)},
+                       {"range", arena.function(make_range)},
                        {"tools", nullptr},
                        {"documents", nullptr}};
-  if (extra.is_object()) {
-    for (const auto& [name, value] : extra.items()) variables.emplace_back(name, Value::of_json(value));
-  }
-  variables.emplace_back("messages", Value::of_json(messages));
+  if (extra.is_object()) std::ranges::copy(*arena.of_json(extra).dict(), std::back_inserter(variables));
+  variables.emplace_back("messages", arena.of_json(messages));
   variables.emplace_back("add_generation_prompt", add_generation_prompt);
-  return render(block, std::move(variables));
+  return render(block, variables, arena);
 }
 
 std::string apply_chat_template(std::string_view source, const std::vector<ChatMessage>& messages,

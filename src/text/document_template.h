@@ -19,7 +19,7 @@ class DocumentTemplate {
   DocumentTemplate(std::string_view source, std::string context);
 
   /// The text for a document, which must be an object. Throws InvalidArgument (a field that is not there, a value of
-  /// the wrong type), ResourceExhausted (too many steps, too long an output).
+  /// the wrong type), ResourceExhausted (more work or more bytes than one rendering may have: text/jinja_arena.h).
   std::string render(const nlohmann::ordered_json& document) const;
 
  private:

@@ -2,27 +2,34 @@
 
 #include <cmath>
 
-#include "base/error.h"
 #include "text/jinja_eval.h"
 
 namespace graft::text::jinja {
 namespace {
 
-Value repeated(const Value& value, std::int64_t count) {
-  if (count < 0) count = 0;
+Value repeated(const Value& value, std::int64_t count, Arena& arena) {
+  if (!value.truth()) return value;
   if (const auto* text = value.string()) {
-    if (static_cast<double>(text->size()) * static_cast<double>(count) > static_cast<double>(kMaxOutput))
-      return limited(std::string(kMaxOutput + 1, ' '));
-    std::string out;
-    for (std::int64_t index = 0; index < count && !text->empty(); ++index) out += *text;
-    return out;
+    TextBuilder out(arena);
+    for (; count > 0; --count) out += *text;
+    return out.keep();
   }
-  if (static_cast<double>(value.list()->size()) * static_cast<double>(count) > 1e6)
-    template_error("a list of more than a million values");
-  List out;
-  for (std::int64_t index = 0; index < count && !value.list()->empty(); ++index)
-    out.insert(out.end(), value.list()->begin(), value.list()->end());
-  return Value::list(std::move(out));
+  ListBuilder out(arena);
+  for (; count > 0; --count) out.add(*value.list());
+  return out.keep();
+}
+
+Value together(const Value& left, const Value& right, Arena& arena) {
+  if (left.string() != nullptr) {
+    TextBuilder out(arena);
+    out += *left.string();
+    out += *right.string();
+    return out.keep();
+  }
+  ListBuilder out(arena);
+  out.add(*left.list());
+  out.add(*right.list());
+  return out.keep();
 }
 
 Value of_reals(const std::string& name, const Value& left, const Value& right, bool real) {
@@ -58,31 +65,20 @@ Value of_integers(const std::string& name, std::int64_t a, std::int64_t b) {
 
 }  // namespace
 
-[[noreturn]] void missing(const Value& value, const char* why) {
+void missing(const Value& value, std::string_view why) {
   template_error(fmt::format("'{}' is undefined, {}", value.get<Undefined>()->name, why));
 }
 
-Value limited(std::string text) {
-  if (text.size() > kMaxOutput)
-    fail(Category::ResourceExhausted, "chat template", "a string of more than {} bytes", kMaxOutput);
-  return text;
-}
-
-Value arithmetic(const std::string& name, const Value& left, const Value& right) {
-  if (name == "+" && left.string() != nullptr && right.string() != nullptr)
-    return limited(*left.string() + *right.string());
-  if (name == "+" && left.list() != nullptr && right.list() != nullptr) {
-    List items = *left.list();
-    if (items.size() + right.list()->size() > 1'000'000) template_error("a list of more than a million values");
-    items.insert(items.end(), right.list()->begin(), right.list()->end());
-    return Value::list(std::move(items));
-  }
+Value arithmetic(const std::string& name, const Value& left, const Value& right, Arena& arena) {
+  const bool texts = left.string() != nullptr && right.string() != nullptr;
+  const bool lists = left.list() != nullptr && right.list() != nullptr;
+  if (name == "+" && (texts || lists)) return together(left, right, arena);
   const auto repeats = [](const Value& value) { return value.string() != nullptr || value.list() != nullptr; };
-  if (name == "*" && repeats(left)) return repeated(left, right.integer("'*'"));
-  if (name == "*" && repeats(right)) return repeated(right, left.integer("'*'"));
+  if (name == "*" && repeats(left)) return repeated(left, right.integer("'*'"), arena);
+  if (name == "*" && repeats(right)) return repeated(right, left.integer("'*'"), arena);
   if (!left.number() || !right.number()) {
-    if (left.undefined()) missing(left, fmt::format("'{}' needs it", name).c_str());
-    if (right.undefined()) missing(right, fmt::format("'{}' needs it", name).c_str());
+    if (left.undefined()) missing(left, fmt::format("'{}' needs it", name));
+    if (right.undefined()) missing(right, fmt::format("'{}' needs it", name));
     template_error(fmt::format("{} {} {} is not possible", left.type(), name, right.type()));
   }
   const bool real = left.get<double>() != nullptr || right.get<double>() != nullptr;

@@ -17,7 +17,8 @@ using ExpressionPtr = std::unique_ptr<Expression>;
 
 struct Expression {
   enum class Kind {
-    Literal,
+    Literal,     ///< literal
+    String,      ///< text
     Name,        ///< text
     List,        ///< children
     Dict,        ///< children: key, value, key, value
@@ -33,8 +34,9 @@ struct Expression {
   };
   Kind kind;
   int line = 0;
+  int height = 1;  ///< of the tree below, itself counted
   std::string text;
-  Value literal;
+  Value literal;  ///< no string: these are Kind::String
   std::vector<ExpressionPtr> children;
   std::vector<std::pair<std::string, ExpressionPtr>> arguments;  ///< name "" for positional ones
   bool negated = false;

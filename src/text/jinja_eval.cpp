@@ -2,29 +2,30 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
+#include "text/jinja_sequences.h"
 
 namespace graft::text::jinja {
 namespace {
 
-// Far above what a real conversation needs, far below what hurts.
-constexpr std::size_t kMaxSteps = 2'000'000;
-constexpr int kMaxCalls = 64;
+// Statements and expressions within each other, over all macros that are open: what the stack has room for.
+constexpr int kMaxWithin = 1600;
 
-using Scope = std::map<std::string, Value>;
+using Scope = std::map<std::string_view, Value>;
 enum class Flow { Normal, Break, Continue };
 
 class Evaluator {
  public:
-  Evaluator(Entries variables, Printed printed) : printed_(printed) {
+  Evaluator(const Entries& variables, Arena& arena, Printed printed) : arena_(arena), printed_(printed) {
     scopes_.emplace_back();
-    for (auto& [name, value] : variables) scopes_[0][name] = std::move(value);
+    for (const auto& [name, value] : variables) scopes_[0][name] = value;
   }
 
-  Flow run(const Block& block, std::string& out) {
+  Flow run(const Block& block, TextBuilder& out) {
     for (const Statement& statement : block) {
       const Flow flow = run(statement, out);
       if (flow != Flow::Normal) return flow;
@@ -33,30 +34,33 @@ class Evaluator {
   }
 
  private:
-  void step() {
-    if (++steps_ > kMaxSteps)
-      fail(Category::ResourceExhausted, "chat template", "stopped after {} steps; does a loop multiply itself?",
-           kMaxSteps);
-  }
+  // One level deeper, for as long as it lives.
+  class Within {
+   public:
+    explicit Within(int& depth) : depth_(depth) {
+      if (++depth_ > kMaxWithin)
+        fail(Category::ResourceExhausted, "chat template",
+             "stopped {} statements and expressions deep; does a macro call itself?", kMaxWithin);
+    }
+    ~Within() { --depth_; }
+    Within(const Within&) = delete;
 
-  void put(std::string_view text, std::string& out) {
-    written_ += text.size();
-    if (written_ > kMaxOutput)
-      fail(Category::ResourceExhausted, "chat template", "stopped after {} bytes of output", kMaxOutput);
-    out.append(text);
-  }
+   private:
+    int& depth_;
+  };
 
-  void print(const Value& value, std::string& out) {
+  void print(const Value& value, TextBuilder& out) {
     if (printed_ == Printed::Defined && value.undefined()) missing(value, "the text needs it");
-    put(value.str(), out);
+    write_str(value, out);
   }
 
-  Flow run(const Statement& statement, std::string& out) {
+  Flow run(const Statement& statement, TextBuilder& out) {
     using Kind = Statement::Kind;
-    step();
+    const Within within(depth_);
+    arena_.step();
     switch (statement.kind) {
       case Kind::Text:
-        put(statement.text, out);
+        out += statement.text;
         return Flow::Normal;
       case Kind::Print:
         print(evaluate(*statement.value), out);
@@ -78,7 +82,7 @@ class Evaluator {
         run_call(statement, out);
         return Flow::Normal;
       case Kind::FilterBlock:
-        put(filter(*statement.value, rendered(statement.body)).str(), out);
+        write_str(filter(*statement.value, rendered(statement.body)), out);
         return Flow::Normal;
       case Kind::Plain:
         return run(statement.body, out);
@@ -91,143 +95,131 @@ class Evaluator {
   }
 
   Value rendered(const Block& block) {
-    std::string text;
+    TextBuilder text(arena_);
     scopes_.emplace_back();
     run(block, text);
     scopes_.pop_back();
-    return text;
+    return text.keep();
   }
 
-  void set(const Statement& statement, Value value) {
+  void set(const Statement& statement, const Value& value) {
     if (!statement.text.empty()) {
       const Value space = lookup(statement.names[0]);
       if (space.dict() == nullptr) template_error(fmt::format("'{}' is no namespace", statement.names[0]));
-      return put_entry(*space.shared_dict(), statement.text, std::move(value));
+      return put_entry(space, statement.text, value);
     }
-    assign(statement.names, std::move(value));
+    assign(statement.names, value);
   }
 
-  static void put_entry(Entries& entries, const std::string& key, Value value) {
-    const auto found = std::ranges::find_if(entries, [&](const auto& entry) { return entry.first == key; });
-    if (found == entries.end()) {
-      entries.emplace_back(key, std::move(value));
-    } else {
-      found->second = std::move(value);
-    }
-  }
-
-  void assign(const std::vector<std::string>& names, Value value) {
-    if (names.size() == 1) {
-      scopes_.back()[names[0]] = std::move(value);
+  void put_entry(const Value& dict, std::string_view key, const Value& value) {
+    if (Value* found = find(dict, key, arena_)) {
+      *found = value;
       return;
     }
-    const List items = items_of(value);
-    if (items.size() != names.size()) template_error(fmt::format("{} values for {} names", items.size(), names.size()));
-    for (std::size_t index = 0; index < names.size(); ++index) scopes_.back()[names[index]] = items[index];
+    arena_.take(sizeof(Entries::value_type));
+    dict.mutable_dict()->emplace_back(key, value);
   }
 
-  Flow run_for(const Statement& statement, std::string& out) {
+  void assign(const std::vector<std::string>& names, const Value& value) {
+    if (names.size() == 1) {
+      put_name(names[0], value);
+      return;
+    }
+    const List& items = items_of(value, arena_);
+    if (items.size() != names.size()) template_error(fmt::format("{} values for {} names", items.size(), names.size()));
+    for (std::size_t index = 0; index < names.size(); ++index) put_name(names[index], items[index]);
+  }
+
+  void put_name(std::string_view name, const Value& value) {
+    arena_.step(1 + name.size() / 64);
+    scopes_.back()[name] = value;
+  }
+
+  Flow run_for(const Statement& statement, TextBuilder& out) {
     const Value iterable = evaluate(*statement.value);
     if (iterable.undefined()) missing(iterable, "a loop goes over it");
-    List items = items_of(iterable);
     scopes_.emplace_back();
-    if (statement.condition != nullptr) {
-      List kept;
-      for (Value& item : items) {
-        assign(statement.names, item);
-        if (evaluate(*statement.condition).truth()) kept.push_back(std::move(item));
-      }
-      items = std::move(kept);
-    }
-    for (std::size_t index = 0; index < items.size(); ++index) {
-      step();
+    const List& items = chosen(statement, items_of(iterable, arena_));
+    Loop& loop = arena_.loop(items);
+    for (; loop.index < items.size(); ++loop.index) {
+      arena_.step();
       scopes_.back().clear();
-      scopes_.back()["loop"] = loop(items, index);
-      assign(statement.names, items[index]);
+      scopes_.back()["loop"] = &loop;
+      assign(statement.names, items[loop.index]);
       if (run(statement.body, out) == Flow::Break) break;
     }
     scopes_.pop_back();
     return items.empty() ? run(statement.otherwise, out) : Flow::Normal;
   }
 
-  static Value loop(const List& items, std::size_t index) {
-    const auto count = static_cast<std::int64_t>(items.size());
-    const auto at = static_cast<std::int64_t>(index);
-    Entries entries = {{"index", at + 1},        {"index0", at},
-                       {"revindex", count - at}, {"revindex0", count - at - 1},
-                       {"first", at == 0},       {"last", at + 1 == count},
-                       {"length", count}};
-    if (index > 0) entries.emplace_back("previtem", items[index - 1]);
-    if (index + 1 < items.size()) entries.emplace_back("nextitem", items[index + 1]);
-    entries.emplace_back("cycle", Value::function([index](const Arguments& arguments) {
-                           if (arguments.positional.empty()) template_error("cycle needs values");
-                           return arguments.positional[index % arguments.positional.size()];
-                         }));
-    return Value::dict(std::move(entries));
+  // Those that the loop's own condition lets pass.
+  const List& chosen(const Statement& loop, const List& items) {
+    if (loop.condition == nullptr) return items;
+    ListBuilder kept(arena_);
+    for (const Value& item : items) {
+      assign(loop.names, item);
+      if (evaluate(*loop.condition).truth()) kept.add(item);
+    }
+    return *kept.keep().list();
   }
 
   Value macro(const Statement& statement) {
-    return Value::function([this, &statement](const Arguments& arguments) { return call_macro(statement, arguments); });
+    return arena_.function([this, &statement](const Arguments& arguments) { return call_macro(statement, arguments); });
   }
 
   Value call_macro(const Statement& statement, const Arguments& arguments) {
-    if (++calls_ > kMaxCalls)
-      fail(Category::ResourceExhausted, "chat template", "macros call each other more than {} deep", kMaxCalls);
+    const Within within(depth_);
     Scope scope;
     for (std::size_t index = 0; index < statement.names.size(); ++index) {
-      Value value = arguments.at(index, statement.names[index].c_str());
+      Value value = arguments.at(index, statement.names[index]);
       if (value.undefined() && statement.defaults[index] != nullptr) value = evaluate(*statement.defaults[index]);
-      scope[statement.names[index]] = std::move(value);
+      scope[statement.names[index]] = value;
     }
     const Value caller = arguments.at(arguments.positional.size(), "caller");
     if (!caller.undefined()) scope["caller"] = caller;
     // A macro sees the template's own variables, not those of its caller.
-    std::vector<Scope> outer(std::make_move_iterator(scopes_.begin() + 1), std::make_move_iterator(scopes_.end()));
-    scopes_.resize(1);
+    const std::size_t outer = std::exchange(innermost_macro_, scopes_.size());
     scopes_.push_back(std::move(scope));
-    std::string text;
+    TextBuilder text(arena_);
     run(statement.body, text);
-    scopes_.resize(1);
-    std::ranges::move(outer, std::back_inserter(scopes_));
-    --calls_;
-    return text;
+    scopes_.pop_back();
+    innermost_macro_ = outer;
+    return text.keep();
   }
 
-  void run_call(const Statement& statement, std::string& out) {
+  void run_call(const Statement& statement, TextBuilder& out) {
     const Value function = evaluate(*statement.value->children[0]);
     Arguments arguments = evaluate_arguments(*statement.value);
     arguments.named.emplace_back("caller", macro(statement));
-    put(call(function, arguments, "call").str(), out);
+    write_str(call(function, arguments, "call"), out);
   }
 
-  Value lookup(const std::string& name) const {
-    for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
-      const auto found = scope->find(name);
-      if (found != scope->end()) return found->second;
+  Value lookup(std::string_view name) {
+    arena_.step(name.size() / 64 + (scopes_.size() - innermost_macro_) / 8);
+    for (std::size_t at = scopes_.size(); at-- > innermost_macro_;) {
+      const auto found = scopes_[at].find(name);
+      if (found != scopes_[at].end()) return found->second;
     }
-    return Undefined{name};
+    const auto found = scopes_[0].find(name);
+    return found == scopes_[0].end() ? Value(Undefined{name}) : found->second;
   }
 
   Value evaluate(const Expression& expression) {
     using Kind = Expression::Kind;
-    step();
+    const Within within(depth_);
+    arena_.step(1 + expression.text.size() / 64);  // a name is compared
     const auto child = [&](std::size_t index) { return evaluate(*expression.children[index]); };
     switch (expression.kind) {
       case Kind::Literal:
         return expression.literal;
+      case Kind::String:
+        return std::string_view(expression.text);
       case Kind::Name:
         return lookup(expression.text);
-      case Kind::List: {
-        List items;
-        for (const ExpressionPtr& item : expression.children) items.push_back(evaluate(*item));
-        return Value::list(std::move(items));
-      }
-      case Kind::Dict: {
-        Entries entries;
-        for (std::size_t index = 0; index < expression.children.size(); index += 2)
-          put_entry(entries, child(index).str(), child(index + 1));
-        return Value::dict(std::move(entries));
-      }
+      case Kind::List:
+        return list(expression);
+      case Kind::Dict:
+        return dict(expression);
       case Kind::Attribute:
         return attribute(child(0), expression.text);
       case Kind::Index:
@@ -244,12 +236,26 @@ class Evaluator {
         return unary(expression.text, child(0));
       case Kind::Binary:
         return binary(expression);
-      case Kind::Conditional: {
+      case Kind::Conditional:
         if (child(1).truth()) return child(0);
         return expression.children[2] == nullptr ? Value(Undefined{"the else of an inline if"}) : child(2);
-      }
     }
     return {};
+  }
+
+  Value list(const Expression& expression) {
+    ListBuilder items(arena_);
+    for (const ExpressionPtr& item : expression.children) items.add(evaluate(*item));
+    return items.keep();
+  }
+
+  Value dict(const Expression& expression) {
+    const Value made = arena_.dict({});
+    for (std::size_t index = 0; index < expression.children.size(); index += 2) {
+      const std::string_view key = str(evaluate(*expression.children[index]), arena_);
+      put_entry(made, key, evaluate(*expression.children[index + 1]));
+    }
+    return made;
   }
 
   Value filter(const Expression& expression, const Value& value) {
@@ -257,7 +263,7 @@ class Evaluator {
   }
 
   Arguments evaluate_arguments(const Expression& call) {
-    Arguments arguments;
+    Arguments arguments{arena_};
     for (const auto& [name, value] : call.arguments) {
       if (name.empty()) {
         arguments.positional.push_back(evaluate(*value));
@@ -274,63 +280,53 @@ class Evaluator {
     return (*function.function())(arguments);
   }
 
-  static Value attribute(const Value& value, const std::string& name) {
-    if (value.undefined()) missing(value, fmt::format("'.{}' was asked of it", name).c_str());
-    Value method = method_of(value, name);
+  Value attribute(const Value& value, std::string_view name) {
+    if (value.undefined()) missing(value, fmt::format("'.{}' was asked of it", name));
+    if (value.loop() != nullptr) return of_loop(*value.loop(), name);
+    const Value method = method_of(value, name, arena_);
     if (!method.undefined()) return method;
-    if (const Value* found = value.find(name)) return *found;
+    if (const Value* found = find(value, name, arena_)) return *found;
     return Undefined{name};
   }
 
-  static Value index(const Value& value, const Value& key) {
-    if (value.undefined()) missing(value, "an index was asked of it");
-    if (const auto* name = key.string()) {
-      if (const Value* found = value.find(*name)) return *found;
-      Value method = method_of(value, *name);
-      return method.undefined() ? Value(Undefined{*name}) : method;
-    }
-    if (value.list() == nullptr && value.string() == nullptr) return Undefined{"an index"};
-    const List items = items_of(value);
-    std::int64_t at = key.integer("an index");
-    if (at < 0) at += static_cast<std::int64_t>(items.size());
-    if (at < 0 || at >= static_cast<std::int64_t>(items.size())) return Undefined{"an index behind the end"};
-    return items[static_cast<std::size_t>(at)];
+  Value of_loop(const Loop& loop, std::string_view name) {
+    const auto count = static_cast<std::int64_t>(loop.items.size());
+    const auto at = static_cast<std::int64_t>(loop.index);
+    if (name == "index") return at + 1;
+    if (name == "index0") return at;
+    if (name == "revindex") return count - at;
+    if (name == "revindex0") return count - at - 1;
+    if (name == "first") return at == 0;
+    if (name == "last") return at + 1 == count;
+    if (name == "length") return count;
+    if (name == "previtem" && at > 0) return loop.items[loop.index - 1];
+    if (name == "nextitem" && at + 1 < count) return loop.items[loop.index + 1];
+    if (name != "cycle") return Undefined{name};
+    return arena_.function([at = loop.index](const Arguments& arguments) {
+      if (arguments.positional.empty()) template_error("cycle needs values");
+      return arguments.positional[at % arguments.positional.size()];
+    });
   }
 
-  // Python's slices.
+  Value index(const Value& value, const Value& key) {
+    if (value.undefined()) missing(value, "an index was asked of it");
+    if (const auto* name = key.string()) {
+      if (const Value* found = find(value, *name, arena_)) return *found;
+      return attribute(value, *name);
+    }
+    if (value.list() == nullptr && value.string() == nullptr) return Undefined{"an index"};
+    return item_at(value, key.integer("an index"), arena_);
+  }
+
   Value slice(const Expression& expression) {
     const Value value = evaluate(*expression.children[0]);
-    if (value.list() == nullptr && value.string() == nullptr)
-      template_error(fmt::format("{} cannot be sliced", value.type()));
-    const List items = items_of(value);
-    const auto size = static_cast<std::int64_t>(items.size());
-    std::optional<std::int64_t> parts[3];
-    for (std::size_t part = 0; part < 3; ++part) {
-      const ExpressionPtr& given = expression.children[part + 1];
-      if (given == nullptr) continue;
-      const Value bound = evaluate(*given);
-      if (!bound.none()) parts[part] = bound.integer("a slice");
-    }
-    const std::int64_t stride = parts[2].value_or(1);
-    if (stride == 0) template_error("a slice of step 0");
-    const std::int64_t low = stride > 0 ? 0 : -1;
-    const std::int64_t high = stride > 0 ? size : size - 1;
-    const auto bound = [&](std::optional<std::int64_t> given, std::int64_t otherwise) {
-      if (!given.has_value()) return otherwise;
-      return std::clamp(*given < 0 ? std::max<std::int64_t>(*given, -size - 1) + size : *given, low, high);
+    const auto part = [&](std::size_t child) -> std::optional<std::int64_t> {
+      if (expression.children[child] == nullptr) return std::nullopt;
+      const Value bound = evaluate(*expression.children[child]);
+      if (bound.none()) return std::nullopt;
+      return bound.integer("a slice");
     };
-    const std::int64_t begin = bound(parts[0], stride > 0 ? 0 : size - 1);
-    const std::int64_t end = bound(parts[1], stride > 0 ? size : -1);
-    List taken;
-    for (std::int64_t at = begin; stride > 0 ? at < end : at > end;) {
-      taken.push_back(items[static_cast<std::size_t>(at)]);
-      if (std::abs(stride) > size) break;
-      at += stride;
-    }
-    if (value.list() != nullptr) return Value::list(std::move(taken));
-    std::string text;
-    for (const Value& character : taken) text += *character.string();
-    return text;
+    return sliced(value, {part(1), part(2), part(3)}, arena_);
   }
 
   static Value unary(const std::string& sign, const Value& value) {
@@ -346,32 +342,38 @@ class Evaluator {
     if (name == "and") return left.truth() ? evaluate(*expression.children[1]) : left;
     if (name == "or") return left.truth() ? left : evaluate(*expression.children[1]);
     const Value right = evaluate(*expression.children[1]);
-    if (name == "==") return equal(left, right);
-    if (name == "!=") return !equal(left, right);
-    if (name == "<") return compare(left, right) < 0;
-    if (name == "<=") return compare(left, right) <= 0;
-    if (name == ">") return compare(left, right) > 0;
-    if (name == ">=") return compare(left, right) >= 0;
-    if (name == "in") return contains(right, left);
-    if (name == "not in") return !contains(right, left);
-    if (name == "~") return limited(left.str() + right.str());
-    return arithmetic(name, left, right);
+    if (name == "==") return equal(left, right, arena_);
+    if (name == "!=") return !equal(left, right, arena_);
+    if (name == "<") return compare(left, right, arena_) < 0;
+    if (name == "<=") return compare(left, right, arena_) <= 0;
+    if (name == ">") return compare(left, right, arena_) > 0;
+    if (name == ">=") return compare(left, right, arena_) >= 0;
+    if (name == "in") return contains(right, left, arena_);
+    if (name == "not in") return !contains(right, left, arena_);
+    if (name == "~") return concatenated(left, right);
+    return arithmetic(name, left, right, arena_);
   }
 
+  Value concatenated(const Value& left, const Value& right) {
+    TextBuilder out(arena_);
+    write_str(left, out);
+    write_str(right, out);
+    return out.keep();
+  }
+
+  Arena& arena_;
   Printed printed_;
   std::vector<Scope> scopes_;
-  std::size_t steps_ = 0;
-  std::size_t written_ = 0;
-  int calls_ = 0;
+  int depth_ = 0;
+  std::size_t innermost_macro_ = 1;  ///< the scope it begins with; those from 1 to there are out of sight
 };
 
 }  // namespace
 
-std::string render(const Block& block, Entries variables, Printed printed) {
-  std::string out;
-  Evaluator evaluator(std::move(variables), printed);
-  evaluator.run(block, out);
-  return out;
+std::string render(const Block& block, const Entries& variables, Arena& arena, Printed printed) {
+  TextBuilder out(arena);
+  Evaluator(variables, arena, printed).run(block, out);
+  return out.take();
 }
 
 }  // namespace graft::text::jinja

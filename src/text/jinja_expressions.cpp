@@ -8,7 +8,7 @@ ExpressionPtr ExpressionParser::expression_or_list() {
   ExpressionPtr first = expression();
   if (!is_operator(",")) return first;
   ExpressionPtr list = node(Kind::List, "", std::move(first));
-  while (accept(",")) list->children.push_back(expression());
+  while (accept(",")) add_child(*list, expression());
   return list;
 }
 
@@ -23,16 +23,13 @@ ExpressionPtr ExpressionParser::expression() {
   return value;
 }
 
-// A long chain "a + b + c" makes a tree that is deep to the left; the evaluator walks it, so its length counts as
-// depth.
 template <typename Next>
 ExpressionPtr ExpressionParser::chain(Next&& next, std::initializer_list<std::string_view> operators, bool names) {
   ExpressionPtr left = next();
-  for (int length = 0;; ++length) {
+  for (;;) {
     const auto found = std::ranges::find_if(
         operators, [&](std::string_view text) { return names ? is_name(text) : is_operator(text); });
     if (found == operators.end()) return left;
-    if (length > kMaxDepth) error("a chain of operators is too long");
     ++at_;
     ExpressionPtr right = next();
     left = node(Kind::Binary, std::string(*found), std::move(left), std::move(right));
@@ -54,7 +51,7 @@ ExpressionPtr ExpressionParser::negation() {
 
 ExpressionPtr ExpressionParser::comparison() {
   ExpressionPtr left = sum();
-  for (int length = 0; length < kMaxDepth; ++length) {
+  for (;;) {
     std::string found;
     for (const char* text : {"==", "!=", "<=", ">=", "<", ">"}) {
       if (is_operator(text)) found = text;
@@ -66,7 +63,6 @@ ExpressionPtr ExpressionParser::comparison() {
     ExpressionPtr right = sum();
     left = node(Kind::Binary, found, std::move(left), std::move(right));
   }
-  error("a chain of comparisons is too long");
 }
 
 // Jinja binds ~ between sums and comparisons, * and / tighter than both.
@@ -107,7 +103,7 @@ ExpressionPtr ExpressionParser::primary() {
     case TokenKind::String: {
       std::string text = token.text;
       while (peek().kind == TokenKind::String) text += take().text;
-      return literal(std::move(text));
+      return node(Kind::String, std::move(text));
     }
     case TokenKind::Name:
       if (token.text == "true" || token.text == "True") return literal(true);
@@ -130,7 +126,7 @@ ExpressionPtr ExpressionParser::parenthesis() {
   ExpressionPtr value = expression();
   if (is_operator(",")) {
     ExpressionPtr tuple = node(Kind::List, "", std::move(value));
-    while (accept(",") && !is_operator(")")) tuple->children.push_back(expression());
+    while (accept(",") && !is_operator(")")) add_child(*tuple, expression());
     value = std::move(tuple);
   }
   expect(")");
@@ -140,7 +136,7 @@ ExpressionPtr ExpressionParser::parenthesis() {
 ExpressionPtr ExpressionParser::list(std::string_view end) {
   ExpressionPtr made_one = node(Kind::List, "");
   while (!accept(end)) {
-    made_one->children.push_back(expression());
+    add_child(*made_one, expression());
     if (!is_operator(end)) expect(",");
   }
   return made_one;
@@ -149,16 +145,16 @@ ExpressionPtr ExpressionParser::list(std::string_view end) {
 ExpressionPtr ExpressionParser::dict() {
   ExpressionPtr made_one = node(Kind::Dict, "");
   while (!accept("}")) {
-    made_one->children.push_back(expression());
+    add_child(*made_one, expression());
     expect(":");
-    made_one->children.push_back(expression());
+    add_child(*made_one, expression());
     if (!is_operator("}")) expect(",");
   }
   return made_one;
 }
 
 ExpressionPtr ExpressionParser::postfix(ExpressionPtr value) {
-  for (int length = 0; length < kMaxDepth; ++length) {
+  for (;;) {
     if (accept(".")) {
       const bool index = peek().kind == TokenKind::Integer;
       value = index
@@ -173,7 +169,6 @@ ExpressionPtr ExpressionParser::postfix(ExpressionPtr value) {
       return value;
     }
   }
-  error("a chain of attributes is too long");
 }
 
 ExpressionPtr ExpressionParser::subscript(ExpressionPtr value) {
@@ -202,7 +197,7 @@ void ExpressionParser::arguments(Expression& call) {
     const bool named = peek().kind == TokenKind::Name && is_operator("=", 1);
     const std::string key = named ? name() : "";
     if (named) ++at_;
-    call.arguments.emplace_back(key, expression());
+    add_argument(call, key, expression());
     if (!is_operator(")")) expect(",");
   }
 }
@@ -214,7 +209,7 @@ ExpressionPtr ExpressionParser::filter_behind(ExpressionPtr value) {
 }
 
 ExpressionPtr ExpressionParser::filters(ExpressionPtr value) {
-  for (int length = 0; length < kMaxDepth; ++length) {
+  for (;;) {
     if (accept("|")) {
       value = filter_behind(std::move(value));
     } else if (accept_name("is")) {
@@ -226,7 +221,6 @@ ExpressionPtr ExpressionParser::filters(ExpressionPtr value) {
       return value;
     }
   }
-  error("a chain of filters is too long");
 }
 
 // A test may take its one argument without parentheses.
@@ -238,7 +232,7 @@ void ExpressionParser::test_arguments(Expression& test) {
   const bool keyword = word && std::ranges::find(kKeywords, token.text) != std::end(kKeywords);
   if ((word && !keyword) || token.kind == TokenKind::String || token.kind == TokenKind::Integer ||
       token.kind == TokenKind::Real || is_operator("[") || is_operator("{")) {
-    test.arguments.emplace_back("", postfix(primary()));
+    add_argument(test, "", postfix(primary()));
   }
 }
 

@@ -16,7 +16,10 @@
 
 namespace graft::text::jinja {
 
-inline constexpr int kMaxDepth = 200;
+inline constexpr int kMaxNesting = 200;  ///< of the parser in itself
+/// Of the tree of an expression, which the evaluator and the destructor walk: a long chain "a + b + c" is deep to the
+/// left, and chains may begin with each other.
+inline constexpr int kMaxHeight = 400;
 
 /// The tokens of one template with a place in them. Throws InvalidArgument with the line (template_error).
 class TokenReader {
@@ -27,7 +30,7 @@ class TokenReader {
   class Deeper {
    public:
     explicit Deeper(TokenReader& reader) : reader_(reader) {
-      if (++reader_.depth_ > kMaxDepth) reader_.error("nested too deep");
+      if (++reader_.depth_ > kMaxNesting) reader_.error("nested too deep");
     }
     ~Deeper() { --reader_.depth_; }
     Deeper(const Deeper&) = delete;
@@ -92,12 +95,20 @@ class ExpressionParser : protected TokenReader {
     made_one->kind = kind;
     made_one->line = peek().line;
     made_one->text = std::move(text);
-    (made_one->children.push_back(std::move(children)), ...);
+    (add_child(*made_one, std::move(children)), ...);
     return made_one;
   }
-  ExpressionPtr literal(Value value) const {
+  void add_child(Expression& parent, ExpressionPtr child) const {
+    grow(parent, child);
+    parent.children.push_back(std::move(child));
+  }
+  void add_argument(Expression& parent, std::string name, ExpressionPtr value) const {
+    grow(parent, value);
+    parent.arguments.emplace_back(std::move(name), std::move(value));
+  }
+  ExpressionPtr literal(const Value& value) const {
     ExpressionPtr made_one = node(Kind::Literal, "");
-    made_one->literal = std::move(value);
+    made_one->literal = value;
     return made_one;
   }
 
@@ -107,6 +118,11 @@ class ExpressionParser : protected TokenReader {
   ExpressionPtr filter_behind(ExpressionPtr value);
 
  private:
+  void grow(Expression& parent, const ExpressionPtr& child) const {
+    if (child == nullptr) return;
+    parent.height = std::max(parent.height, child->height + 1);
+    if (parent.height > kMaxHeight) error("an expression is nested too deep, or a chain of it too long");
+  }
   template <typename Next>
   ExpressionPtr chain(Next&& next, std::initializer_list<std::string_view> operators, bool names);
   ExpressionPtr conjunction();

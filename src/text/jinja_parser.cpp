@@ -175,7 +175,7 @@ class Parser : ExpressionParser {
 
   Statement filter_statement() {
     Statement made_one = made(Statement::Kind::FilterBlock);
-    made_one.value = filter_behind(literal(Value(std::string())));
+    made_one.value = filter_behind(node(Kind::String, ""));
     close();
     made_one.body = statements({"endfilter"});
     end_tag();

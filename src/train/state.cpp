@@ -30,6 +30,31 @@ void restore(const std::filesystem::path& file, const std::map<std::string, at::
   into.copy_(found->second);
 }
 
+void refuse_state_of_other_base(const TensorSource& state, const BaseHashes& base) {
+  const std::string file = state.files().front().string();
+  const std::string began = state.metadata().value(kBaseKey, std::string("unknown"));
+  if (began != base.weights && std::ranges::find(base.earlier, began) == base.earlier.end()) {
+    fail(Category::InvalidArgument, file,
+         "the run began with another base model: its weights were {:.16}, the model's are {:.16}; give the model it "
+         "began with, or choose another --output",
+         began, base.weights);
+  }
+  const std::string settings = state.metadata().value(kSettingsKey, base.settings);
+  if (settings == base.settings) return;
+  fail(Category::InvalidArgument, file,
+       "the run began under other settings of the base model: its config.json (or a GGUF file's metadata) was {:.16}, "
+       "the model's is {:.16}; give it back as it was, or choose another --output",
+       settings, base.settings);
+}
+
+std::map<std::string, at::Tensor> read_state(const std::filesystem::path& file, const BaseHashes& base) {
+  const auto source = open_checkpoint(file);
+  refuse_state_of_other_base(*source, base);
+  std::map<std::string, at::Tensor> stored;
+  for (const auto& [name, value] : read_tensors(*source)) stored[name] = value;
+  return stored;
+}
+
 }  // namespace
 
 std::string base_hash(const Model& model) {
@@ -48,20 +73,7 @@ BaseHashes base_hashes(const Model& model) {
 }
 
 void refuse_other_base(const std::filesystem::path& file, const BaseHashes& base) {
-  const auto source = open_checkpoint(file);
-  const std::string began = source->metadata().value(kBaseKey, std::string("unknown"));
-  if (began != base.weights && std::ranges::find(base.earlier, began) == base.earlier.end()) {
-    fail(Category::InvalidArgument, file.string(),
-         "the run began with another base model: its weights were {:.16}, the model's are {:.16}; give the model it "
-         "began with, or choose another --output",
-         began, base.weights);
-  }
-  const std::string settings = source->metadata().value(kSettingsKey, base.settings);
-  if (settings == base.settings) return;
-  fail(Category::InvalidArgument, file.string(),
-       "the run began under other settings of the base model: its config.json (or a GGUF file's metadata) was {:.16}, "
-       "the model's is {:.16}; give it back as it was, or choose another --output",
-       settings, base.settings);
+  refuse_state_of_other_base(*open_checkpoint(file), base);
 }
 
 std::int64_t steps_done(const std::filesystem::path& file) {
@@ -88,10 +100,8 @@ void save_state(const std::filesystem::path& file, const Adapter& adapter, const
 }
 
 void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state) {
-  refuse_other_base(file, state.base);
+  const auto stored = read_state(file, state.base);
   const at::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor> stored;
-  for (auto& [name, value] : read_tensors(file)) stored[name] = value;
   at::Tensor step = at::zeros({}, at::kLong), best_score = at::zeros({}, at::kDouble);
   restore(file, stored, kStep, step);
   restore(file, stored, "best_score", best_score);

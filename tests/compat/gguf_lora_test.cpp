@@ -74,6 +74,21 @@ class GgufLoraParity : public ::testing::TestWithParam<std::pair<const char*, co
     return file;
   }
 
+  // As another program might write it.
+  void write_head_lora(const fs::path& file) const {
+    const ModelConfig& config = model().config();
+    const std::vector<TensorPlan> plan = {{"output.weight.lora_a", DType::F32, {1, config.hidden_size}},
+                                          {"output.weight.lora_b", DType::F32, {config.vocab_size, 1}}};
+    const auto writer = write_gguf(file, plan,
+                                   {{"general.type", "adapter"},
+                                    {"general.architecture", GetParam().second},
+                                    {"adapter.type", "lora"},
+                                    {"adapter.lora.alpha", 4.0}});
+    for (const auto size : {config.hidden_size, config.vocab_size})
+      writer->write(std::vector<std::byte>(static_cast<std::size_t>(size) * sizeof(float)));
+    writer->finish();
+  }
+
  private:
   testing::Folder folder_;
   std::unique_ptr<Model> model_;
@@ -187,6 +202,41 @@ TEST_P(GgufLoraParity, OtherScalesAreFoldedAndComputeTheSame) {
     const LoadedAdapter loaded = load_adapter(place("lora.gguf"), model());
     EXPECT_LE(gap(logits(model(), loaded.adapter.get()), logits(model(), adapter.get())), 1e-5);
     if (!folded) expect_same_tensors(*loaded.adapter, *adapter);
+  }
+}
+
+// Of one map in GPT-2, which llama.cpp's file has one pair for.
+TEST_P(GgufLoraParity, UpdatesOfQueriesAndValuesCrossOver) {
+  const auto adapter = stirred(model(), {{"rank", 4}, {"roles", {"q", "v"}}, {"ranks", {{"v", 2}}}});
+  const GgufLoraReport report = save_gguf_lora(place("lora.gguf"), *adapter, model(), {});
+  EXPECT_EQ(report.tensors, static_cast<std::size_t>((gpt2() ? 2 : 4) * model().config().layers));
+  const LoadedAdapter loaded = load_adapter(place("lora.gguf"), model());
+  EXPECT_LE(gap(logits(model(), loaded.adapter.get()), logits(model(), adapter.get())), 1e-5);
+}
+
+// Llama.cpp looks up the rows of the embeddings' a; where head and embeddings are one tensor it has one name for both.
+TEST_P(GgufLoraParity, TablesCrossOverWhereTheyAreTwo) {
+  const auto adapter = stirred(model(), {{"rank", 4}, {"roles", {"o", "embed", "head"}}, {"ranks", {{"embed", 3}}}});
+  const auto save = [&] { return save_gguf_lora(place("lora.gguf"), *adapter, model(), {}); };
+  if (model().tables().front().weight == model().tables().back().weight) {
+    expect_error(Category::Unsupported, "one table", save);
+    EXPECT_FALSE(fs::exists(place("lora.gguf")));
+    write_head_lora(place("head.gguf"));
+    expect_error(Category::Unsupported, "one table for its embeddings and its head",
+                 [&] { load_adapter(place("head.gguf"), model()); });
+    return;
+  }
+  EXPECT_EQ(save().folded, 0u);
+  const auto file = open_checkpoint(place("lora.gguf"));
+  const ModelConfig& config = model().config();
+  EXPECT_EQ(file->at("token_embd.weight.lora_a").shape, (std::vector<std::int64_t>{config.vocab_size, 3}));
+  EXPECT_EQ(file->at("token_embd.weight.lora_b").shape, (std::vector<std::int64_t>{config.hidden_size, 3}));
+  EXPECT_EQ(file->at("output.weight.lora_a").shape, (std::vector<std::int64_t>{4, config.hidden_size}));
+  const auto over_gguf = load_model(gguf().string());
+  for (const Model* base : {&model(), static_cast<const Model*>(over_gguf.get())}) {
+    const LoadedAdapter loaded = load_adapter(place("lora.gguf"), *base);
+    expect_same_tensors(*loaded.adapter, *adapter);
+    EXPECT_LE(gap(logits(*base, loaded.adapter.get()), logits(model(), adapter.get())), 1e-5);
   }
 }
 

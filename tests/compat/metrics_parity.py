@@ -207,15 +207,15 @@ def compare_stems(args):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--dump", required=True)
-    parser.add_argument("--data", default=os.environ.get("GRAFT_DATA", "../shared/data"))
-    parser.add_argument("--cases", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--e2e")
-    parser.add_argument("--cider")
-    parser.add_argument("--show", type=int, default=3)
-    parser.add_argument("--tolerance", type=float, default=1e-6)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dump", required=True, help="graft_metrics_dump of a build")
+    parser.add_argument("--data", default=os.environ.get("GRAFT_DATA", "../shared/data"), help="folder with e2e/test.txt")
+    parser.add_argument("--cases", type=int, default=1000, help="texts that are compared")
+    parser.add_argument("--seed", type=int, default=0, help="of the texts")
+    parser.add_argument("--e2e", help="a copy of github.com/tuetschek/e2e-metrics")
+    parser.add_argument("--cider", help="a copy of github.com/vrama91/cider")
+    parser.add_argument("--show", type=int, default=3, help="differences that are printed of each metric")
+    parser.add_argument("--tolerance", type=float, default=1e-6, help="how far apart two values may be")
     args = parser.parse_args()
     good = [compare_stems(args)]
     raw = [b"caf\xc3 \xff\xfe bar", b"\xed\xa0\x80 x \xf0\x9f\x99"]

@@ -8,6 +8,7 @@ own default targets among the variants; t5-v11/authors also gets adapter.pt, the
 authors gave theirs. Exit status 1 where a gap exceeds the tolerance or PEFT complains.
 """
 
+import argparse
 import pathlib
 import sys
 import warnings
@@ -125,7 +126,11 @@ def write_authors_names(folder):
 
 
 def main():
-    goldens, scratch = map(pathlib.Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("goldens", type=pathlib.Path, help="folder that tests/golden/make.py wrote")
+    parser.add_argument("scratch", type=pathlib.Path, help="folder with graft's adapters, which gets PEFT's")
+    options = parser.parse_args()
+    goldens, scratch = options.goldens, options.scratch
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     failed = False

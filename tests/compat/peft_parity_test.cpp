@@ -117,8 +117,10 @@ Json modules_with_bias(const Model& model) {
 /// graft's adapters of a model, by the name of their folder.
 std::map<std::string, std::pair<std::string, Json>> variants(const Model& model) {
   std::set<std::string> roles;
+  bool fused = false;
   for (const auto& entry : model.roles()) {
     if (!entry.fused()) roles.insert(name(entry.site.role));
+    fused = fused || entry.fused();
   }
   // Up's output instead of down's input is what T-Few's authors scale. Attention's output map shares the last part of
   // its name with the feed-forward's in GPT-2, so either alone must be told from the other.
@@ -135,8 +137,14 @@ std::map<std::string, std::pair<std::string, Json>> variants(const Model& model)
   found["lora-saved"] = {"lora+tables", {{"lora", {{"roles", "o"}}}}};
   if (const Json biases = modules_with_bias(model); !biases.empty())
     found["lora-bias"] = {"lora+bitfit", {{"lora", {{"roles", "o"}}}, {"bitfit", {{"modules", biases}}}}};
+  // Slices of a map, which PEFT has one update of.
+  if (fused) {
+    found["lora-slices"] = {
+        "lora", {{"rank", 3}, {"roles", "q,v,up"}, {"ranks", {{"v", 2}}}, {"alphas", {{"v", 5}, {"up", 4}}}}};
+    found["lora-slices-rs"] = {"lora", {{"rank", 2}, {"roles", "k,v"}, {"ranks", {{"v", 3}}}, {"rslora", true}}};
+  }
   found["prompt_tuning"] = {"prompt_tuning", {{"length", 3}}};
-  found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}, {"layout", "peft"}}};
+  found["prefix_tuning"] = {"prefix_tuning", {{"length", 3}, {"layout", model.encoder_decoder() ? "peft" : "graft"}}};
   return found;
 }
 

@@ -423,8 +423,9 @@ SECTIONS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path(__file__).with_name("statistics.json"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path(__file__).with_name("statistics.json"),
+                        help="file (default: beside this one)")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", module="sklearn")  # of classes that a resample lacks
     versions = {name: importlib.metadata.version(name) for name in LIBRARIES}

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "command.h"
+#include "data/parquet_test_support.h"
 
 namespace graft::e2e {
 namespace {
@@ -52,6 +54,23 @@ class Data : public ::testing::Test {
 
   Folder folder_;
 };
+
+// Arrow, which reads Parquet, takes longer to load than a short command runs: the loader tells when it is loaded.
+TEST_F(Data, ParquetIsReadAndOtherwiseCostsNothing) {
+  if (!reads_parquet()) GTEST_SKIP() << kNoParquet;
+  ::setenv("LD_DEBUG", "files", 1);
+  const Outcome without = run({"stats", "corpus.jsonl"});
+  const Outcome with = run({"stats", parquet_file("train-00000-of-00002.parquet").string(), "--json"});
+  ::unsetenv("LD_DEBUG");
+  ASSERT_EQ(without.code, 0) << without.err;
+  EXPECT_EQ(without.err.find("libarrow"), std::string::npos);
+  ASSERT_EQ(with.code, 0) << with.err;
+  EXPECT_NE(with.err.find("libarrow"), std::string::npos);
+  EXPECT_EQ(json::parse(with.out).at("documents").at("all").at("documents"), 300);
+  const std::string whole = read_file(parquet_file("types.parquet"));
+  folder_.file("cut.parquet", whole.substr(0, whole.size() / 2));
+  expect_refused(run({"stats", "cut.parquet"}), 4, {"cut.parquet: cannot be read as Parquet", "fetch it again"});
+}
 
 TEST_F(Data, ContaminationNamesExamplesAndPlaces) {
   folder_.file("sentence.txt", "Once more: " + kSentence + ".");

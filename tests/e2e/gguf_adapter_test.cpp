@@ -135,7 +135,9 @@ TEST_F(GgufAdapter, FilesThatDoNotFitAreRefused) {
   write_lora(file, "llama", "blk.7.attn_q.weight", 32);
   expect_refused(used(), 4, {"blk.7.attn_q.weight.lora_a", "no place"});
   write_lora(file, "llama", "token_embd.weight", 32);
-  expect_refused(used(), 4, {"token_embd.weight.lora_a", "no place"});
+  expect_refused(used(), 4, {"token_embd.weight", "no [tokens, rank]"});
+  write_lora(file, "llama", "output.weight", 32);
+  expect_refused(used(), 4, {"output.weight", "from 32 to 32"});
   write_lora(file, "llama", "blk.1.attn_q.weight", 64);
   expect_refused(used(), 4, {"blk.1.attn_q.weight", "from 64 to 32"});
   const std::string whole = read_file(file);

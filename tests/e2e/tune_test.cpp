@@ -148,7 +148,7 @@ TEST_F(Tune, VerifyComparesWithWhatWasRecordedInTheSameDtype) {
     run(given);
     for (const std::string dtype : {"float32", "bfloat16"}) {
       const json report =
-          json::parse(run({"verify", "--run", own, "--rows", "6", "--dtype", dtype, "--json"}).out).at("recorded");
+          json::parse(run({"verify", "--run", own, "--eval-rows", "6", "--dtype", dtype, "--json"}).out).at("recorded");
       EXPECT_EQ(report.contains("probability_gap"), own == dtype) << own << " " << dtype << report;
       if (own != dtype) {
         EXPECT_NE(report.at("skipped").dump().find("--dtype " + own), std::string::npos) << report;

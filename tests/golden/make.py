@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Writes the goldens: tiny random models and what the pinned reference computes with them. README.md lists every key.
 
-Usage: make.py [OUT]     (default: data beside this file; nothing is done when OUT is up to date)
+    ./setup --goldens && .deps/torch/bin/python tests/golden/make.py
+
+Nothing is done when the folder is up to date; what else it holds is removed when it is not.
 """
 
+import argparse
 import concurrent.futures
 import copy
 import hashlib
@@ -230,7 +233,9 @@ def real_model(out):
 
 
 def main():
-    out = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE / "data"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", type=pathlib.Path, default=HERE / "data", help="folder (default: data beside this file)")
+    out = parser.parse_args().out.resolve()
     stamp = out / "stamp"
     if stamp.exists() and stamp.read_text() == fingerprint():
         print(f"goldens in {out} are up to date")

@@ -1,10 +1,11 @@
 """Chat templates in the style of real models × conversations, as transformers' own environment renders them.
 
-python tokenizer_chat.py OUT.json  writes a list of {template, messages, extra, add_generation_prompt, expected or error}.
+    .deps/torch/bin/python tests/golden/tokenizer_chat.py OUT.json
 """
 
+import argparse
 import json
-import sys
+import pathlib
 
 from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
 
@@ -187,7 +188,10 @@ CONVERSATIONS = [
 
 
 def main():
-    cases = []
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=pathlib.Path,
+                        help="file for a list of {template, messages, extra, add_generation_prompt, expected or error}")
+    out, cases = parser.parse_args().out, []
     for template in [CHATML, LLAMA3, QWEN, MISTRAL, GEMMA, ZEPHYR, MIXED]:
         for messages in CONVERSATIONS:
             for tools in [None, TOOLS]:
@@ -199,7 +203,7 @@ def main():
                     except Exception as error:
                         case["error"] = str(error)
                     cases.append(case)
-    with open(sys.argv[1], "w", encoding="utf-8") as file:
+    with out.open("w", encoding="utf-8") as file:
         json.dump(cases, file, ensure_ascii=False)
 
 

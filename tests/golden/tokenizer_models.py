@@ -1,13 +1,15 @@
 """The reference tokenizers of the parity proof, made in a folder.
 
-python tokenizer_models.py FOLDER  writes one subfolder for each; reference(FOLDER, NAME) gives encode and decode.
+    .deps/torch/bin/python tests/golden/tokenizer_models.py FOLDER
+
+reference(FOLDER, NAME, DATA) gives encode and decode.
 """
 
+import argparse
 import hashlib
 import importlib.util
 import os
 import pathlib
-import sys
 
 import tokenizer_corpus
 import tokenizer_patterns
@@ -163,5 +165,7 @@ def reference(folder, name, data):
 
 
 if __name__ == "__main__":
-    make(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="gets a subfolder for each tokenizer")
+    make(parser.parse_args().folder)
     print("tokenizers", tokenizers.__version__)

@@ -87,14 +87,14 @@ def compare(name, texts, args):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--dump", required=True)
-    parser.add_argument("--work", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--lines", type=int, default=100000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--show", type=int, default=3)
-    parser.add_argument("--only", nargs="*", default=tokenizer_models.NAMES + tokenizer_models.PARTS)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dump", required=True, help="graft_tokenizer_dump of a build")
+    parser.add_argument("--work", required=True, help="folder for the reference tokenizers, which are made once")
+    parser.add_argument("--data", required=True, help="folder with gpt2-tokenizer")
+    parser.add_argument("--lines", type=int, default=100000, help="texts that are compared")
+    parser.add_argument("--seed", type=int, default=0, help="of the texts")
+    parser.add_argument("--show", type=int, default=3, help="differences that are printed of each tokenizer")
+    parser.add_argument("--only", nargs="*", default=tokenizer_models.NAMES + tokenizer_models.PARTS, help="these tokenizers")
     args = parser.parse_args()
     tokenizer_models.make(args.work)
     words = " ".join(tokenizer_models.articles()).split(" ")

@@ -105,6 +105,16 @@ TEST(Hygiene, DocumentsNamePathsVerbsAndOptionsThatAreThere) {
   EXPECT_GT(commands, 100u);
 }
 
+// Whether a paragraph follows the title, which tells a reader whom the rest is for.
+bool begins_with_prose(const std::string& document) {
+  static const std::regex beginning(R"(# [^\n]+\n\n?([A-Za-z]|`[^`]))");
+  return std::regex_search(document, beginning, std::regex_constants::match_continuous);
+}
+
+TEST(Hygiene, DocumentsBeginWithWhatTheyAreFor) {
+  for (const auto& document : documents()) EXPECT_TRUE(begins_with_prose(content(document))) << document;
+}
+
 TEST(Hygiene, TheReaderOfDocumentsCatchesAnOffender) {
   EXPECT_EQ(
       paths_in("`src/nn/rope.cpp`, tests/laws. (docs/a.md) tasks/*.yaml src/arch/NAME.cpp my/src/b docs/formats/"),
@@ -116,6 +126,11 @@ TEST(Hygiene, TheReaderOfDocumentsCatchesAnOffender) {
   EXPECT_EQ(unknown_in("tune --modle n --device cpu --profile --quiet --help"), Words{"--modle"});
   EXPECT_EQ(unknown_in("plan tune --memory 8GiB --candidates 3"), Words{"--candidates"});
   EXPECT_EQ(unknown_in("plan eval --candidates 3"), Words{});
+  EXPECT_TRUE(begins_with_prose("# A\nFor whoever asks.\n"));
+  EXPECT_TRUE(begins_with_prose("# A\n\n`graft` does it.\n"));
+  EXPECT_FALSE(begins_with_prose("# A\n## B\nFor whoever asks.\n"));
+  EXPECT_FALSE(begins_with_prose("# A\n```\ngraft tune\n```\n"));
+  EXPECT_FALSE(begins_with_prose("# A\n\n| a | b |\n"));
 }
 
 }  // namespace

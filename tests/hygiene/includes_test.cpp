@@ -20,10 +20,11 @@ const fs::path kRoot = GRAFT_SOURCE_DIR;
 constexpr std::size_t kLongestFile = 450;
 
 // A file may include from folders of a lower rank and from its own folder. docs/design.md names the order.
-const std::map<std::string, int> kRanks = {
-    {"base", 0},     {"checkpoint", 1}, {"config", 2},  {"text", 3},     {"nn", 4},     {"arch", 5},
-    {"adapters", 6}, {"data", 7},       {"convert", 7}, {"generate", 8}, {"eval", 9},   {"objectives", 10},
-    {"train", 11},   {"statistics", 4}, {"report", 1},  {"cost", 3},     {"corpus", 8}, {"cli", 100}};
+const std::map<std::string, int> kRanks = {{"base", 0},    {"checkpoint", 1}, {"config", 2},        {"text", 3},
+                                           {"nn", 4},      {"arch", 5},       {"adapters", 6},      {"data", 7},
+                                           {"convert", 7}, {"generate", 8},   {"eval", 9},          {"objectives", 10},
+                                           {"train", 11},  {"statistics", 4}, {"report", 1},        {"cost", 3},
+                                           {"corpus", 8},  {"cli", 100},      {"parquet_module", 8}};
 
 // Folders that stand on a few others only, whatever their rank.
 const std::map<std::string, std::set<std::string>> kNarrow = {

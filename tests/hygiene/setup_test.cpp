@@ -19,7 +19,16 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr const char* kPip = R"(echo "$*" >>pip.log
+constexpr const char* kPip = R"(case "$*" in
+  *pyarrow==*)
+    echo "$*" >>arrow.log
+    if [ "$FAILS" = arrow ]; then exit 1; fi
+    for wanted; do :; done
+    mkdir -p ".deps/torch/lib/python3/site-packages/pyarrow-${wanted#pyarrow==}.dist-info"
+    touch ".deps/torch/lib/python3/site-packages/pyarrow-${wanted#pyarrow==}.dist-info/INSTALLER"
+    exit ;;
+esac
+echo "$*" >>pip.log
 case "$FAILS/$*" in
   everywhere/*+cpu) exit 1 ;;
   its-index/*--extra-index-url*) ;;
@@ -106,6 +115,15 @@ TEST_F(Setup, TakesThePlainBuildAtOnceWhereThatIsTheRightOne) {
 TEST_F(Setup, SaysThatTheCpuBuildIsInTheWayOfAGpu) {
   run("", 0);
   EXPECT_THAT(run("GRAFT_PRESET=cuda", 0), HasSubstr("remove .deps/torch"));
+}
+
+TEST_F(Setup, TakesArrowOnceAndGoesOnWithoutIt) {
+  EXPECT_THAT(run("FAILS=arrow", 0), HasSubstr("graft will not read Parquet files"));
+  run("", 0);
+  EXPECT_THAT(run("", 0), HasSubstr("Arrow is in .deps/torch"));
+  const auto asked = calls("arrow.log");
+  ASSERT_EQ(asked.size(), 2u);
+  EXPECT_THAT(asked[1], HasSubstr("install -q --no-deps pyarrow=="));
 }
 
 TEST_F(Setup, HalfAWheelIsInstalledAgain) {

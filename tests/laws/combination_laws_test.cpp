@@ -84,6 +84,26 @@ TEST_P(CombinationLaw, MethodsThatDoNotGoTogetherAreRefused) {
   }
 }
 
+// It scales the base's part of an output, which it could not tell from what other methods made of it.
+TEST_P(CombinationLaw, DoraComesFirst) {
+  const auto options = [](const char* other, const Json& of_other) {
+    return Json{{"lora", {{"dora", true}, {"roles", "o,down"}}}, {other, of_other}};
+  };
+  const Json ia3 = {{"roles", "o,down"}}, bitfit = {{"norms", false}};
+  const Text input = text(12);
+  for (const auto& [other, of_other] : {std::pair("ia3", ia3), std::pair("bitfit", bitfit)}) {
+    SCOPED_TRACE(other);
+    const std::string last = other + std::string("+lora"), first = std::string("lora+") + other;
+    const Json of_both = options(other, of_other);
+    expect_error(Category::InvalidArgument, "lora with dora", [&] { fresh(MethodChoice(last), model(), of_both); });
+    const auto adapter = stirred(MethodChoice(first), 11, of_both);
+    if (!mergeable(*adapter)) continue;
+    EXPECT_LE(relative_gap(logits(*merged(*adapter), input), logits(model(), input, adapter.get())), 1e-4);
+  }
+  // Elsewhere they do not meet.
+  EXPECT_NO_THROW(fresh(MethodChoice("ia3+lora"), model(), options("ia3", {{"roles", "k"}})));
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, CombinationLaw, ::testing::ValuesIn(models()), title);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CombinationLaw);
 

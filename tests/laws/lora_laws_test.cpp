@@ -1,4 +1,7 @@
 // What LoRA's variants must do beyond LoRA itself, on every golden model.
+#include <set>
+
+#include "convert/subspace.h"
 #include "law_model.h"
 
 namespace graft::laws {
@@ -12,6 +15,23 @@ class LoraLaw : public Law {
     std::map<std::string, at::Tensor> found;
     for (const auto& tensor : adapter.parameters()) found[tensor.name] = tensor.value;
     return found;
+  }
+
+  bool has_fused() const {
+    const auto& roles = model().roles();
+    return std::any_of(roles.begin(), roles.end(), [](const RoleEntry& entry) { return entry.fused(); });
+  }
+
+  // Whether the update of a fused map in PEFT's file has values in the rows of those slices alone that are adapted.
+  void expect_rows_of_slices(const Adapter& adapter, bool whole) const {
+    std::map<std::string, at::Tensor> stored;
+    for (const auto& tensor : adapter.peft_tensors()) stored[tensor.name] = tensor.value;
+    for (const auto& entry : model().roles()) {
+      const auto b = stored.find(entry.module() + ".lora_B.weight");
+      if (b == stored.end() || !entry.fused()) continue;
+      const at::Tensor rows = b->second.narrow(0, entry.first, entry.out);
+      EXPECT_EQ(rows.abs().max().item<double>() > 0, whole || adapter.acts_on(entry.site)) << name(entry.site);
+    }
   }
 
   // [out, in] of a whole map.
@@ -51,10 +71,56 @@ TEST_P(LoraLaw, PissaIsSavedAsPlainLora) {
   }
 }
 
+// PEFT knows whole maps: what acts on slices of one is one update of it there, of their ranks together.
+TEST_P(LoraLaw, IsSavedAsOneUpdateOfEachModule) {
+  std::vector<Json> cases = {
+      Json{{"rank", 3}, {"roles", "q,v"}},
+      Json{{"rank", 3}, {"roles", "q,v"}, {"ranks", {{"v", 2}}}, {"alphas", {{"v", 5}}}},
+      Json{{"rank", 3}, {"roles", "q,v"}, {"ranks", {{"v", 2}}}, {"alphas", {{"q", 5}}}, {"rslora", true}},
+      Json{{"rank", 2}, {"roles", "k,v"}, {"init", "pissa"}}};
+  if (has_fused()) cases.push_back(Json{{"rank", 2}, {"roles", "q,qkv"}, {"alphas", {{"q", 3}}}});
+  const Text input = text(12);
+  for (const Json& options : cases) {
+    SCOPED_TRACE(options.dump());
+    const auto adapter = stirred(MethodChoice("lora"), 11, options);
+    save_adapter(folder() / "lora", *adapter, model(), {});
+    std::set<std::string> modules;
+    for (const auto& entry : model().roles()) {
+      if (adapter->acts_on(entry.site)) modules.insert(entry.module());
+    }
+    expect_rows_of_slices(*adapter, options.at("roles") == "q,qkv");
+    const LoadedAdapter loaded = load_adapter(folder() / "lora", model());
+    EXPECT_EQ(loaded.tensors, 2 * modules.size());
+    const at::Tensor want = logits(model(), input, adapter.get());
+    EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3);
+    EXPECT_LE(relative_gap(logits(model(), input, loaded.adapter.get()), want), kCoarseRounding);
+  }
+}
+
+TEST_P(LoraLaw, DoraOfASliceHasNoFile) {
+  const auto adapter = stirred(MethodChoice("lora"), 11, {{"dora", true}, {"roles", "q"}});
+  const auto save = [&] { save_adapter(folder() / "lora", *adapter, model(), {}); };
+  if (has_fused()) {
+    expect_error(Category::Unsupported, "DoRA on a slice of the fused map", save);
+    EXPECT_FALSE(fs::exists(folder() / "lora"));
+  } else {
+    EXPECT_NO_THROW(save());
+  }
+}
+
 TEST_P(LoraLaw, PissaOfMoreThanThereIsIsRefused) {
   expect_error(Category::InvalidArgument, "singular vectors", [&] {
     fresh(MethodChoice("lora"), model(), {{"init", "pissa"}, {"rank", 100000}});
   });
+}
+
+// A factor that leaves every update at nothing, and numbers of a role that is not trained.
+TEST_P(LoraLaw, OptionsWithoutEffectAreRefused) {
+  for (const Json& options : {Json{{"alpha", 0}}, Json{{"lr_ratio", 0}}, Json{{"roles", "q"}, {"ranks", {{"v", 2}}}},
+                              Json{{"roles", "q"}, {"alphas", {{"v", 2}}}}}) {
+    SCOPED_TRACE(options.dump());
+    expect_error(Category::InvalidArgument, "method.options.", [&] { fresh(MethodChoice("lora"), model(), options); });
+  }
 }
 
 // Also those that begin from the base's values.
@@ -141,6 +207,30 @@ TEST_P(LoraLaw, ManyShareABatchWithIa3AndTheBase) {
     EXPECT_LE((together[i] - apart[i]).abs().max().item<double>(), kCoarseRounding * largest) << "tensor " << i;
   const at::NoGradGuard no_grad;
   EXPECT_LE(relative_gap(logits(model(), mixed, options), all.detach()), kCoarseRounding);
+}
+
+// Of several methods LoRA is meant, of all maps and tables that it acts on.
+TEST_P(LoraLaw, ItsSubspacesAreThoseOfAllItActsOn) {
+  const Json options = {{"rank", 3}, {"roles", "o,embed,head"}};
+  const auto alone = stirred(MethodChoice("lora"), 11, options);
+  const auto beside = stirred(MethodChoice("lora+bitfit"), 23, {{"lora", options}, {"bitfit", {{"roles", "down"}}}});
+  std::set<std::string> sites;
+  for (const auto& [tensor, value] : tensors(*alone)) sites.insert(tensor.substr(0, tensor.rfind('.')));
+  for (const bool update : {false, true}) {
+    const auto found = similarity_of(model(), *alone, *beside, update),
+               same = similarity_of(model(), *alone, *alone, update);
+    ASSERT_EQ(found.size(), sites.size());
+    ASSERT_EQ(same.size(), sites.size());
+    EXPECT_EQ(found.back().role, Role::Head);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      EXPECT_EQ(sites.count(found[i].site), 1u) << found[i].site;
+      EXPECT_EQ(found[i].grid.sizes(), at::IntArrayRef({3, 3}));
+      EXPECT_LT(found[i].grid[-1][-1].item<double>(), 0.9) << found[i].site;
+      EXPECT_NEAR(same[i].grid[-1][-1].item<double>(), 1, 1e-5) << same[i].site;
+    }
+  }
+  expect_error(Category::InvalidArgument, "no LoRA adapter",
+               [&] { similarity_of(model(), *alone, *stirred(MethodChoice("ia3"))); });
 }
 
 // Hayou et al. 2024: B alone learns faster.

@@ -3,6 +3,7 @@
 #include <functional>
 #include <set>
 
+#include "adapters/core/lora_config.h"
 #include "convert/adapter_sum.h"
 #include "convert/merged_weights.h"
 #include "law_model.h"
@@ -76,6 +77,29 @@ TEST_P(SumLaw, LoraOfAllRanksLosesNothing) {
   EXPECT_LE(report.lost, 1e-3);
   const Text input = text(12);
   EXPECT_LE(relative_gap(logits(model(), input, sum.get()), in_weights(input, pair.summands())), 1e-3);
+}
+
+// Where embeddings and head are one table, an update of one of them is in no weight, and one of both in no plain LoRA.
+TEST_P(SumLaw, LoraOfTablesLosesNothingWhereTheyAreTwo) {
+  const auto& tables = model().tables();
+  const Pair pair(*this, MethodChoice("lora"), {{"rank", 2}, {"roles", "o,embed,head"}});
+  LowRankReport report;
+  if (adapters::shares_its_parameter(model(), tables.front())) {
+    const auto refused = [&](const char* says, const Pair& of) {
+      expect_error(Category::Unsupported, says, [&] { low_rank_sum(model(), AdapterSum(of.summands()), 4, report); });
+    };
+    refused("keep the adapter", pair);
+    const bool ties = !model().encoder_decoder() && tables.front().module().ends_with("embed_tokens");
+    if (ties) refused("--as model", Pair(*this, MethodChoice("lora"), {{"roles", "embed"}, {"tie", true}}));
+    return;
+  }
+  const auto sum = low_rank_sum(model(), AdapterSum(pair.summands()), 4, report);
+  EXPECT_LE(report.lost, 1e-3);
+  EXPECT_TRUE(sum->acts_on(kHeadSite) && sum->acts_on(embedding_site(Stack::Decoder)));
+  const Text input = text(12);
+  const at::Tensor want = in_weights(input, pair.summands());
+  EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3);
+  EXPECT_LE(relative_gap(logits(model(), input, sum.get()), want), 1e-3);
 }
 
 // The loss that is told is that of the best approximation (Eckart and Young): the root of the squares left out.

@@ -18,6 +18,16 @@ std::vector<Site> sublayers_of(const Model& model, bool attention, bool cross) {
   return sites;
 }
 
+// Only where a bottleneck stands after each attention there is one more.
+bool after_cross(const Options& options, const Model& model, const std::string& placement) {
+  if (!options.flag("cross", false)) return false;
+  refuse_without_encoder(model, "cross", "puts a bottleneck after the attention over an encoder");
+  if (placement != "houlsby")
+    fail(Category::InvalidArgument, "method.options.cross",
+         "goes with placement=houlsby: {} has no bottleneck after any attention; leave it out", placement);
+  return true;
+}
+
 }  // namespace
 
 const std::vector<std::string>& BottleneckSettings::names() {
@@ -28,7 +38,7 @@ const std::vector<std::string>& BottleneckSettings::names() {
 BottleneckSettings::BottleneckSettings(const Options& options, const Model& model) {
   const std::string placement = options.choice("placement", {"houlsby", "pfeiffer", "parallel"});
   parallel = placement == "parallel";
-  sublayers = sublayers_of(model, placement == "houlsby", options.flag("cross", false));
+  sublayers = sublayers_of(model, placement == "houlsby", after_cross(options, model, placement));
   features = model.config().hidden_size;
   const std::int64_t reduction = options.integer("reduction", 32, 1);
   bottleneck = options.integer("bottleneck", std::max<std::int64_t>(8, features / reduction), 1);

@@ -117,6 +117,29 @@ void refuse_slices_before_maps(const Model& model, const Parts& parts) {
   }
 }
 
+// Whether the adapter acts on a map, or on the whole one that it is a slice of.
+bool acts_around(const Model& model, const Adapter& adapter, const RoleEntry& map) {
+  return std::any_of(model.roles().begin(), model.roles().end(), [&](const RoleEntry& entry) {
+    const bool around = entry.site == map.site || (!entry.fused() && entry.weight == map.weight);
+    return around && adapter.acts_on(entry.site);
+  });
+}
+
+void refuse_changed_base_output(const Model& model, const Parts& parts) {
+  for (const auto& map : model.roles()) {
+    for (auto part = parts.begin(); part != parts.end(); ++part) {
+      if (!part->adapter->needs_base_output(map.site)) continue;
+      const auto before = std::find_if(parts.begin(), part, [&](const Combination::Part& earlier) {
+        return acts_around(model, *earlier.adapter, map);
+      });
+      if (before == part) continue;
+      fail(Category::InvalidArgument, "method",
+           "{} and {} both act on {}, and {} with dora, which scales the base's own output there, has to come first",
+           before->method->name, part->method->name, map.module(), part->method->name);
+    }
+  }
+}
+
 }  // namespace
 
 MethodChoice::MethodChoice(const std::string& names) {
@@ -157,6 +180,7 @@ Combination::Combination(const Model& model, std::vector<Part> parts) : model_(m
   refuse_shared_tables(model, parts_);
   refuse_shared_fronts(parts_);
   refuse_slices_before_maps(model, parts_);
+  refuse_changed_base_output(model, parts_);
 }
 
 bool Combination::acts_on(const Site& site) const {

@@ -42,7 +42,7 @@ class Combination : public Adapter {
   };
 
   /// Throws InvalidArgument where a part replaces base parameters, two parts train one vector of a norm, act on one
-  /// table, put virtual tokens in front of one stack, or stand in an order that the model cannot follow.
+  /// table, put virtual tokens in front of one stack, or stand in an order that the model or DoRA cannot follow.
   Combination(const Model& model, std::vector<Part> parts);
 
   const std::vector<Part>& parts() const { return parts_; }

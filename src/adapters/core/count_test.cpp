@@ -128,7 +128,7 @@ TEST_F(T0_3B, AnAdapterFarLargerThanItsBaseIsRefused) {
   constexpr std::int64_t kHuge = std::int64_t{1} << 40;
   const std::vector<std::pair<const char*, nlohmann::json>> wrong = {
       {"lora", {{"rank", kHuge}}},
-      {"lora", {{"ranks", {{"q", 1e300}}}}},
+      {"lora", {{"ranks", {{"q", kHuge}}}}},
       {"adapter", {{"bottleneck", kHuge}}},
       {"compacter", {{"rank", kHuge}}},
       {"compacter", {{"n", 2048}, {"bottleneck", 2048}, {"shared", false}}},

@@ -7,6 +7,7 @@
 #include <map>
 #include <span>
 
+#include "adapters/core/lora_config.h"
 #include "adapters/core/options.h"
 #include "base/error.h"
 #include "checkpoint/gguf.h"
@@ -18,6 +19,10 @@
 namespace graft {
 namespace {
 
+// What PEFT calls the halves of a pair, of maps and of embeddings.
+constexpr const char *kPeftA = ".lora_A.weight", *kPeftB = ".lora_B.weight", *kPeftEmbeddingA = ".lora_embedding_A",
+                     *kPeftEmbeddingB = ".lora_embedding_B";
+
 std::string architecture_of(const Model& model, const std::string& where) {
   if (const auto architecture = gguf_architecture(model.config())) return *architecture;
   fail(Category::Unsupported, where,
@@ -25,16 +30,24 @@ std::string architecture_of(const Model& model, const std::string& where) {
        fmt::join(gguf_architectures(), ", "), model.config().model_type);
 }
 
-// Whole maps by the name of their tensor in a GGUF file of the base.
+// Whole maps, and tables that are tensors of their own, by the name of their tensor in a GGUF file of the base.
 std::map<std::string, RoleEntry> entries_by_tensor(const Model& model, const std::string& architecture) {
   std::map<std::string, RoleEntry> entries;
   for (const auto& entry : model.roles()) {
     if (!entry.fused()) entries.emplace(gguf_name(architecture, entry.module() + ".weight"), entry);
   }
+  for (const auto& table : model.tables()) {
+    if (adapters::shares_its_parameter(model, table)) continue;
+    entries.emplace(gguf_name(architecture, table.module() + ".weight"), table);
+  }
   return entries;
 }
 
-// [R, in] or [out, R] in fp32.
+bool is_embeddings(const RoleEntry& entry) {
+  return entry.site.role == Role::Embed;
+}
+
+// Half a pair, in fp32 as the file has it.
 at::Tensor values_of(const TensorSource& source, const TensorInfo& info, const std::string& where) {
   at::Tensor values = at::empty(info.shape, at::kFloat);
   to_float(info.dtype, source.bytes(info), {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())});
@@ -52,23 +65,23 @@ at::Tensor row_index(const std::vector<std::int64_t>& rows) {
 }
 
 void check_fits(const GgufLora& lora, const RoleEntry& entry, const std::string& where) {
-  if (lora.a->shape[1] == entry.in && lora.b->shape[0] == entry.out) return;
+  if (lora.in() == entry.in && lora.b->shape[0] == entry.out) return;
   fail(Category::Corruption, where, "'{}' updates a map from {} to {} features, the base's is from {} to {}",
-       lora.tensor, lora.a->shape[1], lora.b->shape[0], entry.in, entry.out);
+       lora.tensor, lora.in(), lora.b->shape[0], entry.in, entry.out);
 }
 
 // What adapter_config.json would say.
 nlohmann::json peft_config(const GgufAdapter& file, const std::vector<RoleEntry>& entries, const Model& model) {
-  const std::int64_t rank = file.loras.front().a->shape[0];
+  const std::int64_t rank = file.loras.front().rank();
   auto ranks = nlohmann::json::object();
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (file.loras[i].a->shape[0] != rank) ranks[entries[i].module()] = file.loras[i].a->shape[0];
+    if (file.loras[i].rank() != rank) ranks[entries[i].module()] = file.loras[i].rank();
   }
   return {{"peft_type", "LORA"},
           {"r", rank},
           {"lora_alpha", file.alpha},
           {"rank_pattern", ranks},
-          {"target_modules", adapters::target_names(entries, model.roles())}};
+          {"target_modules", adapters::target_names(entries, adapters::maps_and_tables(model))}};
 }
 
 // The pair of one module, as PEFT has it.
@@ -79,7 +92,8 @@ struct Pair {
 std::map<std::string, Pair> pairs_of(const Adapter& adapter) {
   std::map<std::string, Pair> pairs;
   for (const auto& tensor : adapter.peft_tensors()) {
-    for (const auto& [suffix, half] : {std::pair(".lora_A.weight", &Pair::a), std::pair(".lora_B.weight", &Pair::b)}) {
+    for (const auto& [suffix, half] : {std::pair(kPeftA, &Pair::a), std::pair(kPeftB, &Pair::b),
+                                       std::pair(kPeftEmbeddingA, &Pair::a), std::pair(kPeftEmbeddingB, &Pair::b)}) {
       if (!tensor.name.ends_with(suffix)) continue;
       pairs[tensor.name.substr(0, tensor.name.size() - std::string(suffix).size())].*half =
           tensor.value.to(at::kCPU, at::kFloat);
@@ -104,15 +118,26 @@ void refuse_other_methods(const nlohmann::json& config, const std::string& where
          "llama.cpp's adapter files have no place for DoRA's magnitudes; write it into a model instead: graft merge");
 }
 
-void refuse_tables(const Adapter& adapter, const Model& model, const std::string& where) {
+// Llama.cpp finds an update by the name of the base's tensor, and one that is embeddings and head has one name for
+// both: it reads the rows of its a as those of embeddings there, and multiplies with them here.
+void refuse_tied_tables(const Adapter& adapter, const Model& model, const std::string& where) {
   for (const auto& table : model.tables()) {
-    if (!adapter.acts_on(table.site)) continue;
-    fail(
-        Category::Unsupported, where,
-        "llama.cpp's adapter files are written for maps of layers, and this LoRA acts on {} too; write it into a model "
-        "instead: graft merge",
-        table.module());
+    if (!adapter.acts_on(table.site) || !adapters::shares_its_parameter(model, table)) continue;
+    fail(Category::Unsupported, where,
+         "this model has one table for {} and other modules, of which llama.cpp's adapter files cannot name one; keep "
+         "the PEFT folder, or train an adapter without embed and head",
+         table.module());
   }
+}
+
+[[noreturn]] void refuse_without_place(const GgufLora& lora, const std::string& where) {
+  if (lora.of_embeddings() || lora.tensor == "output.weight")
+    fail(Category::Unsupported, where,
+         "'{}' has an update, and this base has one table for its embeddings and its head, of which llama.cpp's "
+         "adapter files cannot name one; give the adapter as a PEFT folder",
+         lora.tensor);
+  fail(Category::Corruption, where, "tensor {} has no place in the model; was the adapter made for another one?",
+       printable(lora.a->name));
 }
 
 // By which llama.cpp must divide by the rank to give the map's scale.
@@ -151,16 +176,15 @@ LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& mod
   std::vector<PeftTensor> tensors;
   for (const GgufLora& lora : stored.loras) {
     const auto place = places.find(lora.tensor);
-    if (place == places.end())
-      fail(Category::Corruption, where, "tensor {} has no place in the model; was the adapter made for another one?",
-           printable(lora.a->name));
+    if (place == places.end()) refuse_without_place(lora, where);
     const RoleEntry& entry = place->second;
     check_fits(lora, entry, where);
     const auto rows = gguf_rows(architecture, model.config(), entry);
-    at::Tensor b = values_of(*source, *lora.b, where);
+    at::Tensor a = values_of(*source, *lora.a, where), b = values_of(*source, *lora.b, where);
+    if (is_embeddings(entry)) a = a.t().contiguous();
     if (!rows.empty()) b = b.index_select(0, row_index(rows));
-    tensors.push_back({entry.module() + ".lora_A.weight", values_of(*source, *lora.a, where)});
-    tensors.push_back({entry.module() + ".lora_B.weight", b});
+    tensors.push_back({entry.module() + (is_embeddings(entry) ? kPeftEmbeddingA : kPeftA), a});
+    tensors.push_back({entry.module() + (is_embeddings(entry) ? kPeftEmbeddingB : kPeftB), b});
     entries.push_back(entry);
   }
   loaded.tensors = tensors.size();
@@ -175,14 +199,15 @@ GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& 
   refuse_other_methods(config, file.string());
   const std::string architecture = architecture_of(model, file.string());
   const auto pairs = pairs_of(adapter);
-  refuse_tables(adapter, model, file.string());
+  refuse_tied_tables(adapter, model, file.string());
   GgufLoraReport report;
   std::vector<TensorPlan> plan;
   std::vector<at::Tensor> values;
   for (const auto& [tensor, entry] : entries_by_tensor(model, architecture)) {
     const auto pair = pairs.find(entry.module());
     if (pair == pairs.end()) continue;
-    at::Tensor b = pair->second.b;
+    at::Tensor a = pair->second.a, b = pair->second.b;
+    if (is_embeddings(entry)) a = a.t();
     const double alpha = alpha_of(config, entry.module(), b.size(1));
     // A file of alpha 0 would be read as one that is not scaled at all.
     if (report.alpha == 0) report.alpha = alpha != 0 ? alpha : 1;
@@ -192,9 +217,9 @@ GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& 
     }
     if (const auto rows = gguf_rows(architecture, model.config(), entry); !rows.empty())
       b = at::empty_like(b).index_copy_(0, row_index(rows), b);
-    plan.push_back({tensor + kLoraA, DType::F32, pair->second.a.sizes().vec()});
+    plan.push_back({tensor + kLoraA, DType::F32, a.sizes().vec()});
     plan.push_back({tensor + kLoraB, DType::F32, b.sizes().vec()});
-    values.insert(values.end(), {pair->second.a.contiguous(), b.contiguous()});
+    values.insert(values.end(), {a.contiguous(), b.contiguous()});
   }
   report.tensors = plan.size();
   ContentHash content;

@@ -15,7 +15,8 @@ namespace graft {
 std::vector<std::int64_t> gguf_rows(const std::string& architecture, const ModelConfig& config, const RoleEntry& entry);
 
 /// Reads an adapter file of llama.cpp's. Throws as read_gguf_adapter, and InvalidArgument for one of another
-/// architecture or base, Corruption for a tensor without a place in the model or of another shape, NaN, infinity.
+/// architecture or base, Corruption for a tensor without a place in the model or of another shape, NaN, infinity,
+/// Unsupported for one of embeddings or head where the base ties them.
 LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& model);
 
 struct GgufLoraReport {
@@ -26,8 +27,8 @@ struct GgufLoraReport {
 
 /// Writes a LoRA adapter of `model` as one GGUF file in fp32, atomically. Llama.cpp scales each map by alpha over its
 /// own rank: ranks may differ, rsLoRA's alpha is multiplied by √rank, and where maps then differ in alpha the first has
-/// its own in the file and the others the ratio in lora_b. Throws Unsupported for other methods, DoRA and a family
-/// that has no GGUF names here.
+/// its own in the file and the others the ratio in lora_b. Throws Unsupported for other methods, DoRA, updates of
+/// embeddings or head that are one table, and a family that has no GGUF names here.
 GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model,
                               const Manifest& manifest);
 

@@ -48,6 +48,11 @@ at::Tensor Lora::updated(const LoraTarget& target, const Site& site, const at::T
   return (y + (ratio - 1) * base + ratio * update * scale(target)).to(y.scalar_type());
 }
 
+bool Lora::needs_base_output(const Site& site) const {
+  const auto target = targets_.find(site);
+  return target != targets_.end() && target->second.magnitude.defined();
+}
+
 std::vector<AdapterTensor> Lora::parameters() const {
   std::vector<AdapterTensor> result;
   for (const auto& [site, target] : targets_) {

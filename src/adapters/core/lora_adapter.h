@@ -41,9 +41,6 @@ struct LoraTarget {
   at::Tensor whole_a() const { return start_a.defined() ? at::cat({a, start_a}) : a; }
   at::Tensor whole_b() const { return start_b.defined() ? at::cat({b, -start_b}, 1) : b; }
   at::Tensor update() const { return at::matmul(whole_b(), whole_a()); }
-  /// As a file holds it: PiSSA's is an update of twice the rank and the same scale.
-  std::int64_t stored_rank() const { return rank() * (start_a.defined() ? 2 : 1); }
-  double stored_alpha(bool rslora) const { return start_a.defined() ? alpha * (rslora ? std::sqrt(2.0) : 2.0) : alpha; }
   /// rsLoRA (Kalajdzievski 2023) divides by √rank.
   double scale(bool rslora) const {
     return rslora ? alpha / std::sqrt(static_cast<double>(rank())) : alpha / static_cast<double>(rank());
@@ -66,8 +63,11 @@ class Lora : public Adapter {
   /// Of a map's site, where neither dropout nor DoRA is at work.
   std::optional<LowRankUpdate> low_rank(const Site& site) const override;
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override;
+  /// Of a map with DoRA, which scales the base's part as well.
+  bool needs_base_output(const Site& site) const override;
   std::vector<AdapterTensor> parameters() const override;
-  /// PEFT's files (lora_file.cpp). Throws Unsupported for a slice of a fused map, which they have no place for.
+  /// PEFT's files (lora_file.cpp), which know whole maps: updates of slices of one are written as one update of it, of
+  /// their ranks together, with rows of zeros where there is none. Throws Unsupported for DoRA of a slice.
   nlohmann::json peft_config() const override;
   std::vector<PeftTensor> peft_tensors() const override;
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override;
@@ -81,6 +81,7 @@ class Lora : public Adapter {
   at::Tensor updated(const LoraTarget& target, const Site& site, const at::Tensor& x, const at::Tensor& y) const;
   at::Tensor embedded(const LoraTarget& target, const at::Tensor& ids, const at::Tensor& y) const;
   LoraTarget tied_head() const;
+  std::vector<LoraTarget> stored() const;
   void refuse_half_tables() const;
   at::Tensor summed_norms(const LoraTarget& target) const;
   at::Tensor without_bias(const LoraTarget& target, const at::Tensor& y) const;

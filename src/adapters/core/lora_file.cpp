@@ -1,9 +1,13 @@
 // PEFT's files of LoRA, both ways.
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "adapters/core/lora_adapter.h"
 #include "adapters/core/lora_config.h"
@@ -21,19 +25,74 @@ struct Suffixes {
 constexpr std::array<Suffixes, 2> kSuffixes = {
     {{".lora_A.weight", ".lora_B.weight"}, {".lora_embedding_A", ".lora_embedding_B"}}};
 
+// The map that an entry is a slice of, which the model lists beside it; itself where it is none.
+RoleEntry map_around(const Model& model, const RoleEntry& entry) {
+  if (!entry.fused()) return entry;
+  return *std::find_if(model.roles().begin(), model.roles().end(),
+                       [&](const RoleEntry& other) { return !other.fused() && other.weight == entry.weight; });
+}
+
+// B [whole.out, R] of the map that holds the target's rows, times `factor`.
+at::Tensor rows_in(const RoleEntry& whole, const LoraTarget& target, double factor) {
+  const at::Tensor b = target.whole_b().detach();
+  const at::Tensor scaled = factor == 1 ? b : b * factor;
+  if (!target.entry.fused()) return scaled;
+  const at::Tensor rows = at::zeros({whole.out, scaled.size(1)}, scaled.options());
+  rows.narrow(0, target.entry.first, target.entry.out).copy_(scaled);
+  return rows;
+}
+
+// Updates of one map as one of it: their A's one below the other, their B's side by side, at the scale of the first.
+// Also PiSSA's of twice the rank.
+LoraTarget joined(const RoleEntry& whole, const std::vector<const LoraTarget*>& parts, bool rslora) {
+  const LoraTarget& first = *parts.front();
+  std::vector<at::Tensor> a, b;
+  for (const LoraTarget* part : parts) {
+    a.push_back(part->whole_a().detach());
+    b.push_back(rows_in(whole, *part, part == &first ? 1 : part->scale(rslora) / first.scale(rslora)));
+  }
+  LoraTarget result;
+  result.entry = whole;
+  result.a = parts.size() == 1 ? a.front() : at::cat(a);
+  result.b = parts.size() == 1 ? b.front() : at::cat(b, 1);
+  const double growth = static_cast<double>(result.rank()) / static_cast<double>(first.rank());
+  result.alpha = first.alpha * (rslora ? std::sqrt(growth) : growth);
+  result.magnitude = first.magnitude;
+  return result;
+}
+
 }  // namespace
+
+// What a file has of each module, in the model's order.
+std::vector<LoraTarget> Lora::stored() const {
+  std::map<Site, std::pair<RoleEntry, std::vector<const LoraTarget*>>> modules;
+  for (const auto& [site, target] : targets_) {
+    if (target.entry.fused() && target.magnitude.defined()) {
+      fail(Category::Unsupported, name(site),
+           "PEFT cannot hold DoRA on a slice of the fused map {}; train the whole map's role (qkv, gate_up), or leave "
+           "dora out",
+           target.entry.weight);
+    }
+    const RoleEntry whole = map_around(model_, target.entry);
+    auto& [entry, parts] = modules[whole.site];
+    entry = whole;
+    parts.push_back(&target);
+  }
+  std::vector<LoraTarget> result;
+  for (const auto& [site, module] : modules) result.push_back(joined(module.first, module.second, settings_.rslora));
+  return result;
+}
 
 nlohmann::json Lora::peft_config() const {
   std::vector<RoleEntry> entries;
   auto ranks = nlohmann::json::object(), alphas = nlohmann::json::object();
-  const LoraTarget& first = targets_.begin()->second;
-  const std::int64_t rank = first.stored_rank();
-  const double alpha = first.stored_alpha(settings_.rslora);
-  for (const auto& [site, target] : targets_) {
+  const std::vector<LoraTarget> targets = stored();
+  const std::int64_t rank = targets.front().rank();
+  const double alpha = targets.front().alpha;
+  for (const auto& target : targets) {
     entries.push_back(target.entry);
-    if (target.stored_rank() != rank) ranks[target.entry.module()] = target.stored_rank();
-    const double own = target.stored_alpha(settings_.rslora);
-    if (own != alpha) alphas[target.entry.module()] = own;
+    if (target.rank() != rank) ranks[target.entry.module()] = target.rank();
+    if (target.alpha != alpha) alphas[target.entry.module()] = target.alpha;
   }
   const bool turned = std::any_of(entries.begin(), entries.end(), [](const RoleEntry& entry) {
     return entry.site.role != Role::Embed && entry.layout == Layout::InOut;
@@ -57,14 +116,10 @@ nlohmann::json Lora::peft_config() const {
 
 std::vector<PeftTensor> Lora::peft_tensors() const {
   std::vector<PeftTensor> result;
-  for (const auto& [site, target] : targets_) {
-    if (target.entry.fused()) {
-      fail(Category::Unsupported, name(site),
-           "PEFT cannot hold LoRA on a slice of the fused map {}; train the whole map's role (qkv, gate_up) instead",
-           target.entry.weight);
-    }
-    result.push_back({target.entry.module() + kSuffixes.at(site.role == Role::Embed).a, target.whole_a().detach()});
-    result.push_back({target.entry.module() + kSuffixes.at(site.role == Role::Embed).b, target.whole_b().detach()});
+  for (const auto& target : stored()) {
+    const Suffixes& suffixes = kSuffixes.at(target.entry.site.role == Role::Embed);
+    result.push_back({target.entry.module() + suffixes.a, target.a});
+    result.push_back({target.entry.module() + suffixes.b, target.b});
     if (target.magnitude.defined())
       result.push_back({target.entry.module() + ".lora_magnitude_vector", target.magnitude.detach()});
   }

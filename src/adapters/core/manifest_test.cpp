@@ -1,7 +1,13 @@
 #include "adapters/core/manifest.h"
 
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -76,6 +82,49 @@ TEST(Manifest, OfManyAdaptersReadsTheirBaseOnce) {
   for (const int i : {0, 1, 2})
     expect_error(Category::InvalidArgument, "another base model", [&] { load_adapter(place(i), *other); });
   EXPECT_EQ(refusing.count(), 1);
+}
+
+/// Counts how often a file is opened, as the kernel tells it.
+class FileOpens {
+ public:
+  // Closing counts as an event, too, so that two openings in a row are not told as one.
+  explicit FileOpens(const std::filesystem::path& file) : queue_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+    EXPECT_GE(::inotify_add_watch(queue_, file.c_str(), IN_OPEN | IN_CLOSE), 0) << file;
+  }
+  ~FileOpens() { ::close(queue_); }
+  FileOpens(const FileOpens&) = delete;
+
+  /// Since this began, or was asked last.
+  int count() const {
+    std::array<char, 4096> told{};
+    int opens = 0;
+    for (ssize_t bytes = 0; (bytes = ::read(queue_, told.data(), told.size())) > 0;) {
+      for (ssize_t at = 0; at < bytes; at += static_cast<ssize_t>(sizeof(inotify_event))) {  // a file's have no name
+        std::uint32_t mask = 0;
+        std::memcpy(&mask, told.data() + at + offsetof(inotify_event, mask), sizeof mask);
+        opens += (mask & IN_OPEN) != 0 ? 1 : 0;
+      }
+    }
+    return opens;
+  }
+
+ private:
+  int queue_;
+};
+
+// Its header is read and checked once, then, and what its tensors are held to cannot be of another file.
+TEST(Manifest, IsReadWithTheTensorsFromOneOpenFile) {
+  const Folder folder;
+  const auto base = one_layer(folder);
+  Rng rng(1);
+  save_adapter(folder.path() / "own", *MethodChoice("lora").create(*base, Json::object(), rng), *base, {});
+  const auto file = folder.path() / "own/adapter_model.safetensors";
+  const FileOpens opens(file);
+  open_checkpoint(file);
+  const int once = opens.count();
+  EXPECT_GT(once, 0);
+  EXPECT_FALSE(load_adapter(folder.path() / "own", *base).manifest.is_null());
+  EXPECT_EQ(opens.count(), once);
 }
 
 TEST(Manifest, TellsTensorsThatAreNotTheFilesOwn) {

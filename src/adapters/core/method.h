@@ -47,6 +47,9 @@ class Adapter : public SiteHooks {
   /// Computed in fp32, returned in fp32. Throws Unsupported for methods that cannot be merged.
   virtual at::Tensor merged(std::int64_t index, const at::Tensor& base) const = 0;
 
+  /// True where output() tells the base's part of y from y itself, so that nothing else may change y before it.
+  virtual bool needs_base_output(const Site&) const { return false; }
+
   /// Called before a run's first step, and before it goes on after a stop, with the same losses: what a method must see
   /// of the data to begin. parameters() may be others afterwards. No-op by default.
   virtual void prepare(std::size_t examples, const ExampleLoss& loss) {

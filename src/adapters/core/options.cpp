@@ -35,6 +35,10 @@ std::vector<std::int64_t> token_ids(const nlohmann::json& value, std::int64_t vo
   return ids;
 }
 
+bool is_positive(const nlohmann::json& value, double most) {
+  return value.is_number() && value.get<double>() > 0 && value.get<double>() <= most;
+}
+
 }  // namespace
 
 void Options::wrong(const char* key, const std::string& expected) const {
@@ -56,6 +60,13 @@ double Options::number(const char* key, double fallback, double least, double mo
   if (!value.is_number() || !(value.get<double>() >= least && value.get<double>() <= most)) {
     wrong(key, fmt::format("a number from {} to {}", least, most));
   }
+  return value.get<double>();
+}
+
+double Options::positive(const char* key, double fallback, double most) const {
+  if (!given_.contains(key)) return fallback;
+  const auto& value = given_.at(key);
+  if (!is_positive(value, most)) wrong(key, fmt::format("a number above 0 and at most {}", most));
   return value.get<double>();
 }
 
@@ -96,14 +107,41 @@ std::vector<std::vector<std::int64_t>> Options::id_lists(const char* key, std::i
   return lists;
 }
 
-std::map<Role, double> Options::by_role(const char* key) const {
-  std::map<Role, double> result;
+// Values as they are given.
+std::map<Role, nlohmann::json> Options::by_role(const char* key, const std::string& expected,
+                                                const std::vector<Role>& roles) const {
+  std::map<Role, nlohmann::json> result;
   if (!given_.contains(key)) return result;
-  const std::string expected = "a map of roles to numbers of at least 1, such as {q: 16, v: 4}";
   if (!given_.at(key).is_object()) wrong(key, expected);
-  for (const auto& [role, value] : given_.at(key).items()) {
-    if (!value.is_number() || value.get<double>() < 1) wrong(key, expected);
-    result[role_of(role)] = value.get<double>();
+  for (const auto& [called, value] : given_.at(key).items()) {
+    const Role role = role_of(called);
+    if (std::find(roles.begin(), roles.end(), role) == roles.end())
+      fail(Category::InvalidArgument, fmt::format("method.options.{}", key),
+           "{} is none of the roles that are trained; name it in method.options.roles, or take it out here", called);
+    result[role] = value;
+  }
+  return result;
+}
+
+std::map<Role, std::int64_t> Options::integers_by_role(const char* key, std::int64_t least,
+                                                       const std::vector<Role>& roles) const {
+  const std::string expected =
+      fmt::format("a map of roles to whole numbers of at least {}, such as {{q: 16, v: 4}}", least);
+  std::map<Role, std::int64_t> result;
+  for (const auto& [role, value] : by_role(key, expected, roles)) {
+    if (!value.is_number_integer() || value.get<std::int64_t>() < least) wrong(key, expected);
+    result[role] = value.get<std::int64_t>();
+  }
+  return result;
+}
+
+std::map<Role, double> Options::positives_by_role(const char* key, double most, const std::vector<Role>& roles) const {
+  const std::string expected =
+      fmt::format("a map of roles to numbers above 0 and at most {}, such as {{q: 16, v: 4}}", most);
+  std::map<Role, double> result;
+  for (const auto& [role, value] : by_role(key, expected, roles)) {
+    if (!is_positive(value, most)) wrong(key, expected);
+    result[role] = value.get<double>();
   }
   return result;
 }
@@ -172,6 +210,12 @@ bool infix_placement(const Options& options, const Model& model) {
         Category::Unsupported, "method.options.placement",
         "an infix is for decoder-only models; here the encoder reads the prompt and the decoder the text, take prefix");
   return infix;
+}
+
+void refuse_without_encoder(const Model& model, const char* key, const char* what) {
+  if (model.encoder_decoder()) return;
+  fail(Category::InvalidArgument, fmt::format("method.options.{}", key),
+       "{}, and this model has no encoder; leave it out", what);
 }
 
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted) {

@@ -20,6 +20,8 @@ class Options {
   bool has(const char* key) const { return given_.contains(key); }
   std::int64_t integer(const char* key, std::int64_t fallback, std::int64_t least) const;
   double number(const char* key, double fallback, double least, double most) const;
+  /// A number above 0.
+  double positive(const char* key, double fallback, double most) const;
   bool flag(const char* key, bool fallback) const;
   /// One of `allowed`, whose first entry is the default. Throws with the nearest one.
   std::string choice(const char* key, const std::vector<std::string>& allowed) const;
@@ -27,8 +29,12 @@ class Options {
   std::vector<std::int64_t> ids(const char* key, std::int64_t vocab_size, std::int64_t count) const;
   /// Lists of token ids below `vocab_size`, none of them empty; empty where the option was not given.
   std::vector<std::vector<std::int64_t>> id_lists(const char* key, std::int64_t vocab_size) const;
-  /// Numbers of single roles, each at least 1: {q: 16, v: 4}. Empty where the option was not given.
-  std::map<Role, double> by_role(const char* key) const;
+  /// Whole numbers of single roles, each at least `least`: {q: 16, v: 4}. Empty where the option was not given. Throws
+  /// for a role that is not among `roles`, which nobody would read.
+  std::map<Role, std::int64_t> integers_by_role(const char* key, std::int64_t least,
+                                                const std::vector<Role>& roles) const;
+  /// The same of numbers above 0.
+  std::map<Role, double> positives_by_role(const char* key, double most, const std::vector<Role>& roles) const;
   /// Names as a list or as "a,b", none twice; empty where the option was not given.
   std::set<std::string> names(const char* key) const;
   /// Roles as a list or as "q,v".
@@ -36,6 +42,8 @@ class Options {
 
  private:
   [[noreturn]] void wrong(const char* key, const std::string& expected) const;
+  std::map<Role, nlohmann::json> by_role(const char* key, const std::string& expected,
+                                         const std::vector<Role>& roles) const;
   std::string method_;
   nlohmann::json given_;
 };
@@ -54,6 +62,9 @@ void refuse_beyond_context(std::int64_t virtual_tokens, const Model& model, cons
 /// The option "placement": false for "prefix", true for "infix", where virtual tokens stand between the prompt and what
 /// follows it. Throws Unsupported for an infix in a model with an encoder.
 bool infix_placement(const Options& options, const Model& model);
+
+/// For an option that asks for something of an encoder–decoder, `what`. Throws InvalidArgument where the model is none.
+void refuse_without_encoder(const Model& model, const char* key, const char* what);
 
 /// Entries with one of the roles, in the model's order. Throws InvalidArgument where a role hits nothing in this model.
 std::vector<RoleEntry> entries_with(const RoleMap& roles, const std::vector<Role>& wanted);

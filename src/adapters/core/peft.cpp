@@ -62,13 +62,21 @@ std::string without_prefix(const std::string& name) {
   return name.starts_with(kPrefix) ? name.substr(std::string(kPrefix).size()) : name;
 }
 
-nlohmann::json read_manifest(const std::filesystem::path& file, const Model& model) {
+struct WeightsFile {
+  nlohmann::json manifest;  // null where graft did not write the file
+  NamedTensors tensors;
+};
+
+WeightsFile read_weights(const std::filesystem::path& file, const Model& model) {
   const auto source = open_checkpoint(file);
-  if (!source->metadata().contains(kManifestKey)) return nullptr;
-  auto manifest = checked_manifest(source->metadata().at(kManifestKey).get<std::string>(), file.string(),
-                                   file.parent_path().string(), model);
-  refuse_damaged(manifest, *source);
-  return manifest;
+  WeightsFile read;
+  if (source->metadata().contains(kManifestKey)) {
+    read.manifest = checked_manifest(source->metadata().at(kManifestKey).get<std::string>(), file.string(),
+                                     file.parent_path().string(), model);
+    refuse_damaged(read.manifest, *source);
+  }
+  read.tensors = read_tensors(*source);
+  return read;
 }
 
 LoadedAdapter load_combination(const std::filesystem::path& folder, const nlohmann::json& config, const Model& model) {
@@ -142,10 +150,11 @@ LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model
   const auto file = folder ? weights_file(path) : path;
   LoadedAdapter loaded;
   loaded.method = method.name;
-  loaded.manifest = read_manifest(file, model);
+  const WeightsFile weights = read_weights(file, model);
+  loaded.manifest = weights.manifest;
   loaded.parts.push_back({path, loaded.manifest});
   std::vector<PeftTensor> tensors;
-  for (auto& [name, value] : read_tensors(file)) {
+  for (const auto& [name, value] : weights.tensors) {
     if (!value.isfinite().all().item<bool>())
       fail(Category::Corruption, file.string(),
            "tensor {} holds NaN or infinity; fetch the adapter again, or tune it anew", name);

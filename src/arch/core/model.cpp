@@ -174,6 +174,18 @@ at::Tensor on_head(const SiteHooks& hooks, const at::Tensor& hidden, const at::T
   });
 }
 
+// What `alone`, where there is one, multiplies with in place of table `index`: [V, C], or an undefined tensor.
+at::Tensor other_head(const SiteHooks* alone, std::int64_t index, const ForwardOptions& options, at::ScalarType dtype) {
+  if (alone == nullptr) return {};
+  if (options.head != nullptr && options.head->defined()) return *options.head;
+  at::Tensor table = alone->head_table();
+  if (!table.defined()) table = alone->parameter(index);
+  // One that learns is rounded for each product by itself, so that their gradients are added up with all digits.
+  if (table.defined() && !learns(table)) table = table.to(dtype);
+  if (options.head != nullptr) *options.head = table;
+  return table;
+}
+
 }  // namespace
 
 std::vector<std::vector<std::int64_t>> Model::layer_weights(Stack stack) const {
@@ -230,10 +242,9 @@ at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) c
 
 at::Tensor Model::project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const {
   const SiteHooks* alone = standing_alone(options.slots);
-  at::Tensor table = alone == nullptr ? at::Tensor() : alone->head_table();
-  table = table.defined() ? table.to(dtype()) : replacement(alone, index, dtype());
+  const at::Tensor table = other_head(alone, index, options, dtype());
   const at::Tensor logits =
-      table.defined() ? exact_linear(hidden, table, std::nullopt, options.activations)
+      table.defined() ? exact_linear(hidden, table.to(dtype()), std::nullopt, options.activations)
                       : parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt, options.activations);
   return alone == nullptr || !alone->acts_on(kHeadSite) ? logits : on_head(*alone, hidden, logits, options.activations);
 }

@@ -33,6 +33,10 @@ struct ForwardOptions {
   bool checkpoint_layers = false;       ///< recompute layers in the backward pass
   std::int64_t kept_logit_bytes = kKeptLogitBytes;
   Activations activations = Activations::Exact;  ///< of maps, where no gradient is asked for
+  /// Where it is set, what an adapter that stands alone has in place of the head's table is made at the first call of
+  /// logits() and kept here for the next ones. Of calls that go backward together, if at all: it is part of their
+  /// graph.
+  std::shared_ptr<at::Tensor> head = {};
 };
 
 /// Immutable after construction; forward() may be called from several threads.

@@ -40,13 +40,14 @@ const CLI::App* options = nullptr;
 void declare(CLI::App& app) {
   options = &app;
   Arguments& a = arguments;
-  app.add_option("--train", a.train, "training text: .txt, .jsonl, .csv or .tsv files, folders of them, or - (a pipe)")
+  app.add_option("--train", a.train,
+                 "training text: .txt, .jsonl, .csv, .tsv or .parquet files, folders of them, or - (a pipe)")
       ->required();
   app.add_option("--task", a.task, "the evaluation: a shipped task or a task YAML, with --data");
   app.add_option("--data", a.data, "file or folder with the task's examples");
   app.add_option("--split", a.split, "of the task's data (default: validation, or test where there is none)");
   app.add_option("--eval", a.eval,
-                 "the evaluation without a task: a .jsonl, .csv, .tsv or .txt file (a paragraph each)");
+                 "the evaluation without a task: a .jsonl, .csv, .tsv, .parquet or .txt file (a paragraph each)");
   app.add_option("--eval-field", a.eval_fields, "field of --eval to look for, once for each (default: text)");
   app.add_option(
       "--predictions", a.predictions,

@@ -34,7 +34,7 @@ void declare(CLI::App& app) {
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   app.add_flag("--exact", a.duplicates.exact, "compare shingles and not signatures; keeps 8 bytes a word in memory");
-  app.add_option("--seed", a.duplicates.seed, "of the hash functions")->check(count_from(0));
+  app.add_option("--seed", a.duplicates.seed, "of the hash functions")->check(count_from(0))->capture_default_str();
   app.add_option("--dropped", a.dropped, "new .jsonl file that lists what is dropped, and what it repeats");
 }
 

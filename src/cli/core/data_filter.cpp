@@ -59,7 +59,7 @@ void declare_filter(CLI::App& app) {
   app.add_option("--alpha", a.alpha, "the larger, the fewer documents of low scores are kept")
       ->check(CLI::Range(0.01, 1000.0))
       ->capture_default_str();
-  app.add_option("--seed", a.seed, "of that chance")->check(count_from(0));
+  app.add_option("--seed", a.seed, "of that chance")->check(count_from(0))->capture_default_str();
   app.add_option("--dropped", a.dropped, "new .jsonl file that lists what is dropped, and why");
 }
 
@@ -130,7 +130,8 @@ int run_filter() {
 
 void declare_classifier(CLI::App& app) {
   ClassifierArguments& a = classifier_arguments;
-  app.add_option("--good", a.good, "files of text as it should be: .txt, .jsonl, .csv or .tsv, folders of them")
+  app.add_option("--good", a.good,
+                 "files of text as it should be: .txt, .jsonl, .csv, .tsv or .parquet, folders of them")
       ->required();
   app.add_option("--bad", a.bad, "files of text as it comes")->required();
   app.add_option("--output", a.output, "new file for the classifier (.json)")->required();
@@ -143,7 +144,9 @@ void declare_classifier(CLI::App& app) {
   app.add_option("--held-out", a.settings.held_out, "share of either kind to check the classifier on")
       ->check(CLI::Range(0.0, 0.9))
       ->capture_default_str();
-  app.add_option("--seed", a.settings.seed, "of the order and of what is held out")->check(count_from(0));
+  app.add_option("--seed", a.settings.seed, "of the order and of what is held out")
+      ->check(count_from(0))
+      ->capture_default_str();
   add_document_options(app, a.documents);
 }
 

@@ -78,15 +78,16 @@ void print_tally(const std::vector<Tally::Line>& lines) {
 
 void add_document_options(CLI::App& app, DocumentSettings& settings) {
   app.add_option("--field", settings.field,
-                 "field or column of .jsonl, .csv and .tsv files that holds the text ('a.b' is b of a)")
+                 "field or column of .jsonl, .csv, .tsv and .parquet files that holds the text ('a.b' is b of a)")
       ->capture_default_str();
-  app.add_option("--format", settings.format, "txt, jsonl, csv or tsv (default: as each file's name says)");
+  app.add_option("--format", settings.format, "txt, jsonl, csv, tsv or parquet (default: as each file's name says)");
   app.add_flag("--paragraphs", settings.paragraphs,
                "each paragraph of a .txt file, between blank lines, is a document (default: the file is one)");
 }
 
 void add_documents(CLI::App& app, std::vector<std::string>& files, DocumentSettings& settings) {
-  app.add_option("files", files, ".txt, .jsonl, .csv or .tsv files, folders of them, or - (a pipe)")->required();
+  app.add_option("files", files, ".txt, .jsonl, .csv, .tsv or .parquet files, folders of them, or - (a pipe)")
+      ->required();
   add_document_options(app, settings);
 }
 
