@@ -17,12 +17,12 @@ void Arena::out_of_bytes() {
 }
 
 Value Arena::function(Function function) {
-  take(sizeof function);
+  take(sizeof(Function));
   return &functions_.emplace_back(std::move(function));
 }
 
 Value Arena::dict(Entries entries) {
-  take(sizeof entries + entries.size() * sizeof(Entries::value_type));
+  take(sizeof(Entries) + entries.size() * sizeof(Entries::value_type));
   return &dicts_.emplace_back(std::move(entries));
 }
 
@@ -57,7 +57,7 @@ void TextBuilder::add_code_point(char32_t point) {
 }
 
 std::string_view TextBuilder::keep() {
-  arena_.take(sizeof text_);
+  arena_.take(sizeof(std::string));
   return arena_.texts_.emplace_back(take());
 }
 
@@ -67,7 +67,7 @@ void ListBuilder::add(const List& items) {
 }
 
 Value ListBuilder::keep() {
-  arena_.take(sizeof items_);
+  arena_.take(sizeof(List));
   return &arena_.lists_.emplace_back(std::move(items_));
 }
 

@@ -64,7 +64,7 @@ TEST(TemplateLimits, HostileTemplatesEndAtALimit) {
            forever + forever + "{% endfor %}{% endfor %}",
            million + forever + "{% set x = 'y' in s %}{% endfor %}",
            million + "{% set t = 'x' * 1000000 %}" + forever + "{% set x = s == t %}{% endfor %}",
-           million + "{% set t = 'x' * 1000000 %}{{ [s, t] * 100000 | sort | length }}",
+           million + "{% set t = 'x' * 1000000 %}{{ ([s, t] * 100000) | sort | length }}",
            million + "{% set d = {s: 1} %}{% set t = 'x' * 1000000 %}" + forever + "{% set x = d[t] %}{% endfor %}",
            million + forever + "{% set x = s.strip() | length %}{% endfor %}",
            million + forever + "{% set x = s[i] %}{% endfor %}",
@@ -167,7 +167,7 @@ TEST(TemplateValues, ArePythons) {
       {"{{ 'ab' * 3 }}|{{ [1] * 2 }}|{{ 'ab' * -1 }}|{{ [1] + [2] }}|{{ 'a' ~ 1 ~ [2, 'b'] }}|{{ '' * 5 }}",
        "ababab|[1, 1]||[1, 2]|a1[2, 'b']|"},
       {"{{ 'a\nb\n\nc' | indent(2) }}|{{ 'a\n\nb' | indent(1, true, true) }}", "a\n  b\n\n  c| a\n \n b"},
-      {"{{ 'ÀÉ' | lower }}|{{ 'straße 2x' | title }}|{{ 'éA' | capitalize }}", "àé|Straße 2x|Éa"},
+      {"{{ 'ÀÉ' | lower }}|{{ 'strasse DIES' | title }}|{{ 'éA' | capitalize }}", "àé|Strasse Dies|Éa"},
       {"{% macro f(n) %}{{ n }}{% if n > 0 %}{{ f(n - 1) }}{% endif %}{% endmacro %}"
        "{% for x in [1] %}{{ f(3) }}{{ x }}{% endfor %}",
        "32101"},
