@@ -139,7 +139,7 @@ TEST_F(TableAdapters, WhatAFileCannotHoldIsRefused) {
     EXPECT_FALSE(fs::exists(folder() / "whole"));
   }
   expect_refused(run({"convert", "--model", "model", "--adapter", "lora/adapter", "--output", "lora.gguf"}), 5,
-                 {"lora.gguf", "this LoRA acts on model.embed_tokens too", "graft merge"});
+                 {"lora.gguf", "this model has one table for model.embed_tokens", "keep the PEFT folder"});
   EXPECT_FALSE(fs::exists(folder() / "lora.gguf"));
   EXPECT_TRUE(leftovers(folder()).empty());
 }
