@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <random>
 #include <utility>
@@ -169,9 +170,10 @@ void AtomicFile::commit() {
   ::close(std::exchange(descriptor_, -1));
 }
 
-AtomicFolder::AtomicFolder(const std::filesystem::path& target) : target_(target.lexically_normal()) {
+AtomicFolder::AtomicFolder(const std::filesystem::path& target, Occupied occupied)
+    : target_(target.lexically_normal()), occupied_(occupied) {
   if (!target_.has_filename()) target_ = target_.parent_path();  // "out/"
-  refuse_occupied(target_);
+  if (occupied_ == Occupied::Refused) refuse_occupied(target_);
   temporary_ = temporary_beside(target_);
   make_folder(temporary_);
 }
@@ -183,8 +185,23 @@ AtomicFolder::~AtomicFolder() {
 
 void AtomicFolder::commit() {
   // An empty folder in its place is replaced.
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail_write(target_, "renamed into place");
-  temporary_.clear();
+  if (::rename(temporary_.c_str(), target_.c_str()) == 0) {
+    temporary_.clear();
+  } else if (occupied_ == Occupied::Replaced && (errno == ENOTEMPTY || errno == EEXIST)) {
+    replace();
+  } else {
+    fail_write(target_, "renamed into place");
+  }
+}
+
+// The destructor removes the old one.
+void AtomicFolder::replace() {
+  if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) return;
+  // Not every file system lets two names change places.
+  const auto old = temporary_beside(target_);
+  if (::rename(target_.c_str(), old.c_str()) != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0)
+    fail_write(target_, "replaced");
+  temporary_ = old;
 }
 
 void refuse_occupied(const std::filesystem::path& path) {
@@ -208,9 +225,11 @@ void remove_leftovers(const std::filesystem::path& folder) {
   std::error_code error;
   std::vector<std::filesystem::path> found;
   for (std::filesystem::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    if (at->is_regular_file(error) && is_temporary(at->path().filename().string())) found.push_back(at->path());
+    if (!is_temporary(at->path().filename().string())) continue;
+    if (at->is_directory(error)) at.disable_recursion_pending();
+    if (at->is_directory(error) || at->is_regular_file(error)) found.push_back(at->path());
   }
-  for (const auto& file : found) std::filesystem::remove(file, error);
+  for (const auto& place : found) std::filesystem::remove_all(place, error);
 }
 
 std::string read_file(const std::filesystem::path& path) {

@@ -84,7 +84,10 @@ class AtomicFile {
 /// place. Destroyed without commit(), it leaves nothing behind. Throws as refuse_occupied() and make_folder() do.
 class AtomicFolder {
  public:
-  explicit AtomicFolder(const std::filesystem::path& target);
+  enum class Occupied { Refused, Replaced };
+  /// Replaced: what has the name already keeps it until commit() gives it to the new folder, in one step where the file
+  /// system can, and removes the old one.
+  explicit AtomicFolder(const std::filesystem::path& target, Occupied occupied = Occupied::Refused);
   ~AtomicFolder();
   AtomicFolder(const AtomicFolder&) = delete;
   AtomicFolder& operator=(const AtomicFolder&) = delete;
@@ -93,8 +96,11 @@ class AtomicFolder {
   void commit();
 
  private:
+  void replace();
+
   std::filesystem::path target_;
   std::filesystem::path temporary_;
+  Occupied occupied_;
 };
 
 /// For whoever writes with system calls: throws what errno says of `path`, which "cannot be `doing`": ResourceExhausted
@@ -104,8 +110,8 @@ class AtomicFolder {
 /// Throws InvalidArgument unless `path` is absent or an empty folder, Io where that cannot be told.
 void refuse_occupied(const std::filesystem::path& path);
 
-/// Removes the temporary files below `folder` that an AtomicFile of a killed process left. The caller holds whatever
-/// keeps other processes from writing there.
+/// Removes what an AtomicFile or AtomicFolder of a killed process left below `folder`. The caller holds whatever keeps
+/// other processes from writing there.
 void remove_leftovers(const std::filesystem::path& folder);
 
 /// The whole file (or what a pipe gives) as a string. Throws NotFound, Io (also for a folder or a device).

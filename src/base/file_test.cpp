@@ -60,5 +60,31 @@ TEST_F(Files, LeftoversOfAKilledProcessAreKnownByTheirNames) {
   EXPECT_TRUE(fs::exists(folder_ / "state.tmp-notes"));
 }
 
+TEST_F(Files, AFolderThatReplacesAnotherDoesSoWhole) {
+  const fs::path place = folder_ / "adapter";
+  write_file(place / "weights", "old");
+  write_file(place / "config", "old");
+  {
+    AtomicFolder given_up(place, AtomicFolder::Occupied::Replaced);
+    write_file(given_up.path() / "weights", "half");
+  }
+  EXPECT_EQ(read_file(place / "weights"), "old");
+  {
+    AtomicFolder whole(place, AtomicFolder::Occupied::Replaced);
+    write_file(whole.path() / "weights", "new");
+    EXPECT_EQ(read_file(place / "weights"), "old");
+    whole.commit();
+  }
+  EXPECT_EQ(read_file(place / "weights"), "new");
+  EXPECT_FALSE(fs::exists(place / "config")) << "of the old one nothing stays";
+  EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(Files, LeftoversMayBeFolders) {
+  write_file(temporary_beside(folder_ / "run" / "adapter") / "weights", "half");
+  remove_leftovers(folder_);
+  EXPECT_TRUE(fs::is_empty(folder_ / "run"));
+}
+
 }  // namespace
 }  // namespace graft

@@ -185,7 +185,7 @@ void print(const BenchResult& result) {
 int run() {
   const BenchResult result = Bench(config_of_data()).run();
   if (arguments.json) {
-    fmt::print("{}\n", bench_json(result).dump(2));
+    fmt::print("{}\n", bench_json(result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     print(result);
   }

@@ -231,7 +231,7 @@ int run() {
   const double tolerance = verify_tolerance(at::kFloat) * std::max(1.0, written.moved.value_or(0));
   const bool passed = !written.exact || !written.gap || *written.gap <= tolerance;
   if (a.json) {
-    fmt::print("{}\n", json_of(written, given, passed).dump(2));
+    fmt::print("{}\n", json_of(written, given, passed).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     print(written, given, tolerance, passed);
   }

@@ -323,7 +323,7 @@ int run() {
   question.optimizer.name = config.optimizer.name;
   const auto rows = cost_table(question);
   if (arguments.json) {
-    fmt::print("{}\n", answer(question, rows, config).dump(2));
+    fmt::print("{}\n", answer(question, rows, config).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     print_answer(question, rows, config);
   }

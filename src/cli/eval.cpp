@@ -333,7 +333,7 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
                             {"kept as", model.at("kept_as").get<std::string>()},
                             {"computed in", model.at("dtype").get<std::string>()},
                             {"tokenizer", "sha256 " + model.at("tokenizer_sha256").get<std::string>()},
-                            {"settings", head.at("settings").dump()}};
+                            {"settings", head.at("settings").dump(-1, ' ', false, Json::error_handler_t::replace)}};
   report.commands = {{"The same evaluation", command_line(*options)}};
   return report;
 }

@@ -97,7 +97,7 @@ int run() {
                                 by_role(maps),   by_site(maps),         build_version()};
   write_file(arguments.output, render_similarity(report));
   if (arguments.json) {
-    fmt::print("{}\n", json_of(report).dump(2));
+    fmt::print("{}\n", json_of(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
   } else {
     print(report);
   }

@@ -199,7 +199,8 @@ int run() {
                      {"dtype", arguments.dtype},       {"weights", job.config.model.weights},
                      {"examples", examples.size()},    {"tolerance", options.tolerance}};
   if (arguments.json) {
-    fmt::print("{}\n", json_of(report, recorded, what, passed).dump(2));
+    fmt::print("{}\n",
+               json_of(report, recorded, what, passed).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return passed ? 0 : kDisagree;
   }
   fmt::print("{} examples through {}{} in {}, against evaluation\n\n", examples.size(), job.config.model.path,

@@ -29,7 +29,7 @@ constexpr std::int64_t kPieceBytes = 1 << 22;  // a file may have gigabytes, who
 std::string line_of(const std::string& key, const KeptScore& score) {
   nlohmann::json line = {{"key", key}, {"sums", score.sums}, {"seconds", score.seconds}};
   if (!score.greedy.empty()) line["greedy"] = score.greedy;
-  return line.dump() + "\n";
+  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 std::string line_of(const std::string& key, const KeptText& text) {

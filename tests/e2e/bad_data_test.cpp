@@ -52,6 +52,14 @@ TEST_F(BadData, ByteOrderMarkAndWindowsLineEndsAreFine) {
   EXPECT_NE(tuned.err.find("4 training examples, 2 held out"), std::string::npos) << tuned.err;
 }
 
+TEST_F(BadData, APathNeedNotBeUtf8) {
+  folder_.file("caf\xE9.csv", csv());
+  const Outcome tuned = tune("caf\xE9.csv");
+  EXPECT_EQ(tuned.code, 0) << tuned.err;
+  EXPECT_TRUE(fs::exists(folder_.path() / "run/adapter/adapter_model.safetensors"));
+  EXPECT_TRUE(fs::exists(folder_.path() / "run/report.html"));
+}
+
 TEST_F(BadData, AMissingColumn) {
   folder_.file("rows.csv", csv());
   expect_refused(tune("rows.csv", {"--text-column", "txt", "--label-column", "label"}), 2,

@@ -70,7 +70,8 @@ std::string manifest_text(const Manifest& manifest, const Model& model, const st
   fields[kTensorsKey] = tensors_hash;
   fields["graft_version"] = GRAFT_VERSION;
   fields["graft_commit"] = build_commit();
-  return fields.dump();
+  // Paths of the recipe need not be UTF-8.
+  return fields.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 nlohmann::json checked_manifest(const std::string& text, const std::string& file, const std::string& adapter,

@@ -117,8 +117,11 @@ TuneRun::TuneRun(Job job)
       folder_((refuse_unscorable(job_), open_folder(job_.config))) {
   // A start that failed may have kept another beginning.
   if (!RunFolder::has_begun(folder_.path())) std::filesystem::remove_all(kept_start(job_.config));
-  if (!job_.config.method.start_from.empty() && !std::filesystem::exists(kept_start(job_.config)))
-    save_adapter(kept_start(job_.config), *adapter_, *job_.model, {});
+  if (!job_.config.method.start_from.empty() && !std::filesystem::exists(kept_start(job_.config))) {
+    AtomicFolder start(kept_start(job_.config));
+    save_adapter(start.path(), *adapter_, *job_.model, {});
+    start.commit();
+  }
 }
 
 void TuneRun::announce() const {
@@ -276,8 +279,9 @@ void TuneRun::finish() {
 // What the run leaves to use: a PEFT folder, or where PEFT does not have the method the whole model.
 void TuneRun::save() {
   if (!has_adapter_file()) {
-    std::filesystem::remove_all(folder_.model());
-    write_merged(*job_.model, job_.config.model.path, *adapter_, folder_.model());
+    AtomicFolder whole(folder_.model(), AtomicFolder::Occupied::Replaced);
+    write_merged(*job_.model, job_.config.model.path, *adapter_, whole.path());
+    whole.commit();
     return;
   }
   Manifest manifest;
@@ -291,7 +295,9 @@ void TuneRun::save() {
   if (after_) {
     for (const auto& [name, value] : kept_numbers(job_, *after_)) manifest.fields[name] = fmt::format("{:.6f}", value);
   }
-  save_adapter(folder_.adapter(), *adapter_, *job_.model, manifest);
+  AtomicFolder whole(folder_.adapter(), AtomicFolder::Occupied::Replaced);
+  save_adapter(whole.path(), *adapter_, *job_.model, manifest);
+  whole.commit();
 }
 
 nlohmann::json TuneRun::summary() const {

@@ -55,7 +55,7 @@ void add_blocks(WorkPlan& plan, const Model& model, const std::string& option) {
 
 void print_plan(const WorkPlan& plan, bool json) {
   if (json) {
-    fmt::print("{}\n", plan_json(plan).dump(2));
+    fmt::print("{}\n", plan_json(plan).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
     return;
   }
   fmt::print("memory    {} at the peak, {} of them weights; {} can be had\n", planned_bytes(plan.memory),
