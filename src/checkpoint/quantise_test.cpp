@@ -169,8 +169,7 @@ std::vector<float> closely(DType dtype, const std::vector<float>& values) {
 // Of weights, of such with heavy tails, and of such far from zero. Beside the error of the whole, no block may lose by
 // more than what a half's rounding of the fitted scale may cost.
 TEST(Quantise, CloselyLeavesLessErrorThanTheReference) {
-  const auto weights = like_weights(32 * 512);
-  auto tailed = weights, moved = weights;
+  auto weights = like_weights(32 * 512), tailed = weights, moved = weights;
   for (float& value : tailed) value *= 2500 * value * value;
   for (float& value : moved) value += 0.1F;
   for (const auto* values : {&weights, &tailed, &moved}) {

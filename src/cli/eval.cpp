@@ -196,6 +196,12 @@ std::set<std::string> task_names(const std::vector<Planned>& plan) {
   return names;
 }
 
+// Results, kept scores and runs know a task by its name.
+void refuse_name_again(const std::vector<Planned>& plan, const std::string& name, const std::string& file) {
+  if (task_names(plan).count(name) > 0)
+    fail(Category::InvalidArgument, "--task " + file, "has the name '{}', as a task before it; give it its own", name);
+}
+
 // Nothing is demonstrated where neither the command nor a task asks for any.
 void refuse_idle_demonstrations(const std::vector<Planned>& plan) {
   if (std::any_of(plan.begin(), plan.end(), [](const Planned& one) { return one.settings.shots.size() > 1; })) return;
@@ -223,6 +229,7 @@ std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, c
     // A slip is told before anything is loaded.
     const Task task = eval_task(config, planned.settings);
     planned.task = task.name;
+    refuse_name_again(plan, planned.task, name);
     take_from_task(task, config, planned.settings);
     plan.push_back(planned);
   }
@@ -305,19 +312,11 @@ std::vector<EvalScorer*> scorers_on(std::size_t task, const std::vector<AdapterC
 
 Json results_head(const Arguments& a, const Planned& planned, const Base& base, const ModelHashes& hashes,
                   const std::string& started) {
-  const Model& model = *base.model;
   return {{"graft", GRAFT_VERSION},
           {"commit", build_commit()},
           {"command", command_line(*options)},
           {"started", started},
-          {"model",
-           {{"path", a.model},
-            {"sha256", hashes.weights},
-            {"settings_sha256", hashes.settings},
-            {"parameters", model.parameters().elements()},
-            {"kept_as", model.parameters().storage()},
-            {"dtype", dtype_name(model.dtype())},
-            {"tokenizer_sha256", base.tokenizer->hash()}}},
+          {"model", model_json(a.model, base, hashes)},
           {"settings", settings_json(planned.settings, planned.config)},
           {"tasks", Json::array()}};
 }
@@ -327,13 +326,9 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   report.model = a.model;
   report.started = head.at("started").get<std::string>();
   report.version = build_version();
-  const Json& model = head.at("model");
-  report.reproducibility = {{"base weights", "sha256 " + model.at("sha256").get<std::string>()},
-                            {"model settings", "sha256 " + model.at("settings_sha256").get<std::string>()},
-                            {"kept as", model.at("kept_as").get<std::string>()},
-                            {"computed in", model.at("dtype").get<std::string>()},
-                            {"tokenizer", "sha256 " + model.at("tokenizer_sha256").get<std::string>()},
-                            {"settings", head.at("settings").dump(-1, ' ', false, Json::error_handler_t::replace)}};
+  report.reproducibility = model_lines(head.at("model"));
+  report.reproducibility.emplace_back("settings",
+                                      head.at("settings").dump(-1, ' ', false, Json::error_handler_t::replace));
   report.commands = {{"The same evaluation", command_line(*options)}};
   return report;
 }

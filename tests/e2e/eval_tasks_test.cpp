@@ -84,6 +84,14 @@ TEST_F(EvalTasks, OneAdapterMayAnswerSome) {
   EXPECT_EQ(settings().at("other"), (std::vector<std::string>{"0-shot", "runs/a (ia3)"}));
 }
 
+TEST_F(EvalTasks, TwoFilesMayNotShareAName) {
+  write_file(folder() / "copy.yaml", read_file(folder() / "short.yaml"));
+  expect_refused(run({"eval", "--model", "model", "--task", "short.yaml=rows.jsonl", "--task", "copy.yaml=rows.jsonl",
+                      "--output", "out"}),
+                 2, {"--task copy.yaml", "has the name 'short', as a task before it"});
+  EXPECT_FALSE(fs::exists(folder() / "out"));
+}
+
 TEST_F(EvalTasks, SlipsInAdaptersAreTold) {
   tune("runs/a");
   expect_refused(run(both({"--adapter", "shrt=runs/a"})), 2, {"--adapter", "'shrt'", "did you mean 'short'?"});

@@ -43,6 +43,8 @@ TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
   EXPECT_NE(end.err.find("28 questions share a 13-gram with the candidates for demonstrations"), std::string::npos);
   EXPECT_NE(read_file(folder() / "out/report.html").find("share a 13-gram"), std::string::npos);
   EXPECT_EQ(head.at("model").at("sha256").get<std::string>().size(), 64u);
+  EXPECT_NE(head.at("model").at("computed_on").get<std::string>().find(" threads"), std::string::npos);
+  EXPECT_FALSE(head.at("model").at("libtorch").get<std::string>().empty());
   EXPECT_NE(head.at("command").get<std::string>().find("graft eval"), std::string::npos);
   EXPECT_NE(read_file(folder() / "out/report.html").find("<svg"), std::string::npos);
   EXPECT_TRUE(leftovers(folder() / "out").empty());

@@ -2,9 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Version.h>
+#include <fmt/format.h>
+#include <torch/version.h>
 
+#include <nlohmann/json.hpp>
 #include <set>
 #include <span>
+#include <utility>
 
 #include "base/build.h"
 #include "base/cpu.h"
@@ -18,7 +22,7 @@
 namespace graft {
 namespace {
 
-constexpr int kScoreFormat = 1;                // to be raised where a key or a kept line comes to mean something else
+constexpr int kScoreFormat = 2;                // to be raised where a key or a kept line comes to mean something else
 constexpr std::size_t kHeaderBytes = 1 << 20;  // of a GGUF file: its settings come first
 
 std::string hash_of(const Adapter& adapter) {
@@ -49,11 +53,17 @@ std::string text_key(const ChoiceTokens& prompt, const std::string& decoding) {
   return key.finish().substr(0, 32);
 }
 
-// Another processor takes other kernels, whose sums round otherwise.
+// Another processor, and LibTorch's libraries on another, take other kernels, whose sums round otherwise; so may
+// another number of threads.
 std::string processor() {
   const CpuFeatures& has = cpu_features();
-  return fmt::format("{}{}{}{}", at::get_cpu_capability(), has.avx2 ? " avx2" : "",
-                     has.avx512_vnni ? " avx512_vnni" : "", has.avx512_bf16 ? " avx512_bf16" : "");
+  return fmt::format("{}, {}{}{}{}{}, {} threads", cpu_name(), at::get_cpu_capability(), has.avx2 ? " avx2" : "",
+                     has.avx512_vnni ? " avx512_vnni" : "", has.avx512_bf16 ? " avx512_bf16" : "",
+                     has.amx ? " amx" : "", at::get_num_threads());
+}
+
+std::string computed_on(const Model& model) {
+  return model.device().is_cpu() ? processor() : model.device().str();
 }
 
 nlohmann::json scorer_json(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter) {
@@ -62,8 +72,7 @@ nlohmann::json scorer_json(const Base& base, const ModelHashes& hashes, const Ev
                            {"kept_as", base.model->parameters().storage()},
                            {"dtype", dtype_name(base.model->dtype())},
                            {"adapter", adapter == nullptr ? nlohmann::json() : nlohmann::json(adapter->hash)}};
-  const at::Device device = base.model->device();
-  scorer["device"] = device.is_cpu() ? processor() : device.str();
+  scorer["device"] = computed_on(*base.model);
   return scorer;
 }
 
@@ -99,6 +108,30 @@ ModelHashes hashes_of(const Model& model, const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path, ignored)) return {base_hash(model), sha256(read_file(path / "config.json"))};
   const MappedFile file(path);
   return {base_hash(model), sha256(file.text().substr(0, kHeaderBytes))};
+}
+
+nlohmann::ordered_json model_json(const std::string& path, const Base& base, const ModelHashes& hashes) {
+  const Model& model = *base.model;
+  return {{"path", path},
+          {"sha256", hashes.weights},
+          {"settings_sha256", hashes.settings},
+          {"parameters", model.parameters().elements()},
+          {"kept_as", model.parameters().storage()},
+          {"dtype", dtype_name(model.dtype())},
+          {"tokenizer_sha256", base.tokenizer->hash()},
+          {"computed_on", computed_on(model)},
+          {"libtorch", TORCH_VERSION}};
+}
+
+std::vector<std::pair<std::string, std::string>> model_lines(const nlohmann::ordered_json& model) {
+  const auto text = [&](const char* key) { return model.at(key).get<std::string>(); };
+  return {{"base weights", "sha256 " + text("sha256")},
+          {"model settings", "sha256 " + text("settings_sha256")},
+          {"kept as", text("kept_as")},
+          {"computed in", text("dtype")},
+          {"computed on", text("computed_on")},
+          {"LibTorch", text("libtorch")},
+          {"tokenizer", "sha256 " + text("tokenizer_sha256")}};
 }
 
 EvalScorer::EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "adapters/core/peft.h"
@@ -35,13 +37,18 @@ struct ModelHashes {
 };
 ModelHashes hashes_of(const Model& model, const std::filesystem::path& path);
 
+/// "model" of results.json: what the last bits of a score follow from beside the adapter and the question, the machine
+/// and its libraries too. And the same as a report tells it.
+nlohmann::ordered_json model_json(const std::string& path, const Base& base, const ModelHashes& hashes);
+std::vector<std::pair<std::string, std::string>> model_lines(const nlohmann::ordered_json& model);
+
 class EvalScorer {
  public:
   /// `adapter` may be null; it and the base must outlive this. Scores are kept in `folder`, by the hashes of model and
-  /// adapter, dtype, device (of a CPU what kernels it takes) and the build of graft; they are the same whatever
-  /// `batch_tokens`, as RankOptions has them.
-  /// With `work`, which outlives this, nothing is computed and no file made: what is not kept there yet is counted in
-  /// it, once, and answered with scores of 0 and empty texts. Throws as ScoreStore.
+  /// adapter, dtype, device (of a CPU which, what kernels it takes and how many threads) and the build of graft; they
+  /// are the same whatever `batch_tokens`, as RankOptions has them. With `work`, which outlives this, nothing is
+  /// computed and no file made: what is not kept there yet is counted in it, once, and answered with scores of 0 and
+  /// empty texts. Throws as ScoreStore.
   EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAdapter* adapter,
              const std::filesystem::path& folder, std::int64_t batch_tokens, EvalWork* work = nullptr);
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "report/run_folder.h"
 #include "report/run_lines.h"
 
 namespace graft {
@@ -24,11 +25,12 @@ struct TunedOn {
   std::set<std::string> ids;
 };
 
-// Of the run that the adapter lies in; none where it lies elsewhere.
+// Of the run that the adapter lies in; none where it lies elsewhere, whatever lies beside it.
 TunedOn tuned_on(const EvalAdapter& adapter) {
   fs::path folder = fs::path(adapter.path).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();  // "adapter/"
   TunedOn tuned;
+  if (!RunFolder::is_run(folder.parent_path())) return tuned;
   for_each_line(folder.parent_path() / "train.jsonl", [&](const nlohmann::json& line) {
     std::string text = line.at("prompt").get<std::string>();
     for (const auto& choice : line.at("choices")) text += " " + choice.get<std::string>();

@@ -41,6 +41,7 @@ TEST(Overlaps, OfAJobAreOfItsRowsAndNotOfItsTemplates) {
 class QuestionOverlaps : public ::testing::Test {
  protected:
   QuestionOverlaps() : folder_(fs::temp_directory_path() / ("graft-overlaps-" + std::to_string(::getpid()))) {
+    RunFolder::create(folder_ / "run");
     write_file(folder_ / "run/train.jsonl",
                "{\"id\": \"a\", \"where\": \"m:1\", \"label\": 0, \"choices\": [\" b\"], \"prompt\": \"Say: " +
                    kShared + "\"}\n");
@@ -93,6 +94,13 @@ TEST_F(QuestionOverlaps, AreToldOnceWhereTheCandidatesTrained) {
 }
 
 TEST_F(QuestionOverlaps, NeedExamplesToBeAtHand) {
+  adapters_.back().path = (folder_ / "elsewhere/adapter").string();
+  note_overlaps(data_, {&adapters_.back()});
+  EXPECT_TRUE(data_.notes.empty());
+}
+
+TEST_F(QuestionOverlaps, AFileOfThatNameOutsideARunIsNotRead) {
+  write_file(folder_ / "elsewhere/train.jsonl", "{\"text\": \"somebody's own rows\", \"label\": 1}\n");
   adapters_.back().path = (folder_ / "elsewhere/adapter").string();
   note_overlaps(data_, {&adapters_.back()});
   EXPECT_TRUE(data_.notes.empty());
