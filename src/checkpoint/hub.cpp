@@ -126,14 +126,14 @@ HubOptions hub_options_from_environment() {
   if (options.endpoint.empty()) options.endpoint = kPublicHub;
   while (options.endpoint.ends_with('/')) options.endpoint.pop_back();
   fs::path home = environment("HF_HOME");
-  if (home.empty()) home = user_cache_folder() / "huggingface";
+  if (const fs::path cache = user_cache_folder(); home.empty() && !cache.empty()) home = cache / "huggingface";
   options.rows_server = environment("HF_DATASETS_SERVER");
   while (options.rows_server.ends_with('/')) options.rows_server.pop_back();
   options.cache = environment("HF_HUB_CACHE");
-  if (options.cache.empty()) options.cache = home / "hub";
+  if (options.cache.empty() && !home.empty()) options.cache = home / "hub";
   options.token = environment("HF_TOKEN");
   fs::path token_file = environment("HF_TOKEN_PATH");
-  if (token_file.empty()) token_file = home / "token";
+  if (token_file.empty() && !home.empty()) token_file = home / "token";
   if (options.token.empty() && fs::is_regular_file(token_file)) options.token = read_file(token_file);
   std::erase_if(options.token, [](unsigned char c) { return std::isspace(c) != 0; });
   std::string offline = environment("HF_HUB_OFFLINE");

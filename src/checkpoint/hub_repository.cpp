@@ -115,6 +115,13 @@ HubRepository::HubRepository(Kind kind, std::string name, HubOptions options)
   for (const std::string& pattern : options_.files) {
     if (!is_safe_path(pattern)) fail(Category::InvalidArgument, pattern, "is not the name of a file in a repository");
   }
+  // Anything else would be a folder of whatever place the user is in.
+  if (options_.cache.empty()) {
+    fail(Category::InvalidArgument, "HF_HUB_CACHE",
+         "is not set, nor are HF_HOME, XDG_CACHE_HOME and HOME, so that there is no place to keep {} in; set one of "
+         "them, or say --cache FOLDER",
+         name_);
+  }
   std::string folder = kind_ == Kind::Model ? "models--" : "datasets--";
   for (char c : name_) folder += c == '/' ? std::string("--") : std::string(1, c);
   root_ = options_.cache / folder;

@@ -30,7 +30,8 @@ class HubRepository {
  public:
   enum class Kind { Model, Dataset };
 
-  /// Throws InvalidArgument for malformed names, revisions and patterns. Touches neither network nor cache.
+  /// Throws InvalidArgument for malformed names, revisions and patterns, and without a cache. Touches neither network
+  /// nor cache.
   HubRepository(Kind kind, std::string name, HubOptions options);
 
   const std::string& name() const { return name_; }

@@ -11,6 +11,7 @@
 
 #include "base/hash.h"
 #include "base/progress.h"
+#include "base/variable_test_support.h"
 #include "checkpoint/fixture_test.h"
 #include "checkpoint/writer.h"
 
@@ -19,6 +20,7 @@ namespace {
 
 using testing::expect_error;
 using testing::Folder;
+using testing::Variable;
 
 // A hub with one repository, whose weights lie behind a redirect to another "host".
 class FakeHub {
@@ -266,6 +268,27 @@ TEST(Hub, AnswersFromTheCacheOffline) {
   EXPECT_EQ(pull("org/model", offline).filename(), "model.safetensors");
   offline.files = {"absent.gguf"};
   expect_error(Category::NotFound, "absent.gguf", [&] { pull("org/model", offline); });
+}
+
+TEST(Hub, TheCacheIsWhereTheEnvironmentSaysOrNowhere) {
+  const Variable hub_cache("HF_HUB_CACHE"), hub_home("HF_HOME"), cache("XDG_CACHE_HOME"), home("HOME");
+  hub_cache.set("/somewhere/hub");
+  hub_home.set("/somewhere/home");
+  cache.set("/somewhere/cache");
+  home.set("/home/ada");
+  EXPECT_EQ(hub_options_from_environment().cache, "/somewhere/hub");
+  hub_cache.set(nullptr);
+  EXPECT_EQ(hub_options_from_environment().cache, "/somewhere/home/hub");
+  hub_home.set(nullptr);
+  EXPECT_EQ(hub_options_from_environment().cache, "/somewhere/cache/huggingface/hub");
+  cache.set(nullptr);
+  EXPECT_EQ(hub_options_from_environment().cache, "/home/ada/.cache/huggingface/hub");
+  home.set(nullptr);
+  HubOptions options = hub_options_from_environment();
+  EXPECT_TRUE(options.cache.empty());
+  expect_error(Category::InvalidArgument, "HF_HUB_CACHE: is not set", [&] { pull("org/model", options); });
+  options.offline = true;
+  expect_error(Category::InvalidArgument, "HF_HUB_CACHE: is not set", [&] { pull("org/model", options); });
 }
 
 TEST(Hub, SaysWhatIsWrong) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "config/families.h"
 #include "config/gguf_keys.h"
 
 namespace graft {
@@ -131,7 +132,11 @@ void look_at_decoder(const TensorSource& gguf, const std::string& where, ModelCo
     fail(Category::Unsupported, where, "is a mixture of experts, which graft does not run");
 }
 
-void finish_t5(ModelConfig& config) {
+void finish_t5(const GgufKeys& keys, ModelConfig& config) {
+  const std::int64_t buckets = config.relative_attention_num_buckets;
+  if (buckets < families::kFewestRelativeBuckets ||
+      !families::beyond_single_distances(config.relative_attention_max_distance, buckets))
+    keys.refuse("attention.relative_buckets_count", "a whole number from 4 to 255");
   config.max_positions = 0;  // that of the files is llama.cpp's, T5 has none
   if (!config.pad) config.pad = 0;
   if (config.eos.empty()) config.eos = {1};
@@ -166,7 +171,7 @@ void read_gguf_family(const GgufKeys& keys, const TensorSource& gguf, const std:
   assume_gguf_family(architecture, config);
   GgufReading reading(keys, gguf, where);
   exchange_gguf_family(reading, architecture, config);
-  if (t5) finish_t5(config);
+  if (t5) finish_t5(keys, config);
   if (architecture == "gemma3") config.model_type = "gemma3_text";
   if (architecture == "olmo2" && (config.sliding_window || keys.has("attention.sliding_window_pattern")))
     fail(Category::Unsupported, where, "is an OLMo 3 (it has a sliding window), which graft does not run; take OLMo 2");

@@ -229,6 +229,16 @@ TEST(GgufFamilies, T5OfVersion11) {
   EXPECT_NE(model.weights->find("lm_head.weight"), nullptr);
 }
 
+TEST(GgufFamilies, T5NeedsBucketsForNearAndFar) {
+  for (const int buckets : {3, 256}) {
+    Files files("t5");
+    files.add({"enc.blk.0.ffn_up.weight", {16, 8}});
+    files.set("attention.relative_buckets_count", buckets);
+    expect_error(Category::InvalidArgument, "'t5.attention.relative_buckets_count' is " + std::to_string(buckets),
+                 [&] { files.open(); });
+  }
+}
+
 TEST(GgufFamilies, T5OfVersion10ScalesItsLogits) {
   Files files("t5");
   files.add({"enc.blk.0.ffn_up.weight", {16, 8}});

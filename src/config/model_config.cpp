@@ -53,6 +53,18 @@ void read_t5_activation(const Fields& fields, ModelConfig& config) {
   config.activation = checked_activation(fields, "feed_forward_proj", config.gated ? projection.substr(6) : projection);
 }
 
+void read_relative_buckets(const Fields& fields, ModelConfig& config) {
+  const char* const buckets = "relative_attention_num_buckets";
+  const char* const distance = "relative_attention_max_distance";
+  config.relative_attention_num_buckets = fields.size({buckets}, 32);
+  config.relative_attention_max_distance = fields.size({distance}, 128);
+  const std::int64_t count = config.relative_attention_num_buckets;
+  if (count < families::kFewestRelativeBuckets)
+    fields.refuse(buckets, fmt::format("a whole number from {} on", families::kFewestRelativeBuckets));
+  if (!families::beyond_single_distances(config.relative_attention_max_distance, count))
+    fields.refuse(distance, fmt::format("more than half of the {} {}", count, buckets));
+}
+
 void read_t5(const Fields& fields, ModelConfig& config) {
   config.architecture = "t5";
   config.hidden_size = fields.size({"d_model"});
@@ -62,8 +74,7 @@ void read_t5(const Fields& fields, ModelConfig& config) {
   config.heads = config.kv_heads = fields.size({"num_heads"});
   config.head_dim = fields.size({"d_kv"});
   config.norm_eps = norm_eps(fields, "layer_norm_epsilon", 1e-6);
-  config.relative_attention_num_buckets = fields.size({"relative_attention_num_buckets"}, 32);
-  config.relative_attention_max_distance = fields.size({"relative_attention_max_distance"}, 128);
+  read_relative_buckets(fields, config);
   read_t5_activation(fields, config);
   // tie_word_embeddings is T5's only sign of version 1.0, which scales the decoder's output; a file that has
   // scale_decoder_outputs says it outright.

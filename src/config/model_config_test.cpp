@@ -106,6 +106,29 @@ TEST(ModelConfig, T5ScalesItsLogitsUnlessUntied) {
   EXPECT_EQ(config.activation, "gelu_new");
 }
 
+TEST(ModelConfig, T5NeedsBucketsForNearAndFar) {
+  json object = json::parse(
+      R"({"model_type":"t5","vocab_size":100,"d_model":32,"d_ff":64,"num_layers":3,"num_heads":4,"d_kv":8})");
+  const auto read = [&] { return model_config_from_json(object, "config.json"); };
+  object["relative_attention_num_buckets"] = 4;
+  object["relative_attention_max_distance"] = 3;
+  EXPECT_EQ(read().relative_attention_num_buckets, 4);
+  EXPECT_EQ(read().relative_attention_max_distance, 3);
+  object["relative_attention_max_distance"] = 2;
+  expect_error(Category::InvalidArgument,
+               "field 'relative_attention_max_distance' is 2; more than half of the 4 relative_attention_num_buckets",
+               read);
+  object["relative_attention_max_distance"] = 128;
+  for (const int few : {1, 2, 3}) {
+    object["relative_attention_num_buckets"] = few;
+    expect_error(Category::InvalidArgument, "field 'relative_attention_num_buckets' is " + std::to_string(few), read);
+  }
+  object["relative_attention_num_buckets"] = 256;
+  expect_error(Category::InvalidArgument, "more than half of the 256 relative_attention_num_buckets", read);
+  object["relative_attention_num_buckets"] = 255;
+  EXPECT_EQ(read().relative_attention_num_buckets, 255);
+}
+
 json bart() {
   return json::parse(
       R"({"model_type":"bart","vocab_size":100,"d_model":32,"encoder_ffn_dim":64,"decoder_ffn_dim":64,"encoder_layers":3,

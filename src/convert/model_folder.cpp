@@ -8,35 +8,45 @@
 #include "base/error.h"
 #include "convert/hf_config.h"
 #include "text/hugging_face_tokenizer.h"
+#include "text/loaders.h"
 
 namespace graft {
 namespace {
 
-constexpr const char* kTokenizerFiles[] = {"tokenizer.json",
-                                           "tokenizer_config.json",
-                                           "special_tokens_map.json",
-                                           "added_tokens.json",
-                                           "vocab.json",
-                                           "merges.txt",
-                                           "spiece.model",
-                                           "tokenizer.model",
-                                           "chat_template.jinja",
-                                           "generation_config.json"};
+// Of a tokenizer, and what says how texts are written with it.
+constexpr const char* kTextFiles[] = {"tokenizer.json",
+                                      "tokenizer_config.json",
+                                      "special_tokens_map.json",
+                                      "added_tokens.json",
+                                      "vocab.json",
+                                      "merges.txt",
+                                      "spiece.model",
+                                      "tokenizer.model",
+                                      "sentencepiece.bpe.model",
+                                      "chat_template.jinja",
+                                      "generation_config.json"};
 
-bool copy_tokenizer(const std::filesystem::path& from, const std::filesystem::path& to) {
-  bool copied = false;
-  if (!std::filesystem::is_directory(from)) return copied;
-  for (const char* name : kTokenizerFiles) {
-    if (!std::filesystem::exists(from / name)) continue;
-    write_file(to / name, read_file(from / name));
-    copied = true;
+// Not every one of them makes a tokenizer. One that graft cannot find does not count; a GGUF file's is not copied.
+bool holds_tokenizer(const std::filesystem::path& folder) {
+  try {
+    return text::tokenizer_file(folder).extension() != ".gguf";
+  } catch (const Error&) {
+    return false;
   }
-  return copied;
+}
+
+// Returns whether the model has its tokenizer then.
+bool copy_text_files(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (!std::filesystem::is_directory(from)) return false;
+  for (const char* name : kTextFiles) {
+    if (std::filesystem::exists(from / name)) write_file(to / name, read_file(from / name));
+  }
+  return holds_tokenizer(from);
 }
 
 // Returns why there is none.
 std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path& to) {
-  if (copy_tokenizer(files.path, to)) return "";
+  if (copy_text_files(files.path, to)) return "";
   if (files.weights->format() != "gguf" || !files.weights->metadata().contains("tokenizer.ggml.model"))
     return files.path.string() + " holds none";
   try {

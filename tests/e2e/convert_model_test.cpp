@@ -24,6 +24,7 @@ class ConvertModel : public ::testing::Test {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return graft(folder(), arguments, limits);
   }
+  void folder_file(const std::string& name, const std::string& content) const { folder_.file(name, content); }
   std::string generated(const std::string& model) const {
     const Outcome end = graft(folder(), {"generate", "--model", model, "--prompt", "the coach", "--dtype", "float32",
                                          "--max-new-tokens", "8"});
@@ -65,6 +66,23 @@ TEST_F(ConvertModel, WithoutATokenizerItSaysSo) {
   const Outcome end = convert("model", "model.gguf");
   ASSERT_EQ(end.code, 0) << end.err;
   EXPECT_NE(end.out.find("No tokenizer was written: model holds none."), std::string::npos) << end.out;
+}
+
+// What is not the tokenizer itself goes along and does not stand for it.
+TEST_F(ConvertModel, FilesBesideATokenizerAreNone) {
+  fs::remove(folder() / "model/tokenizer.json");
+  for (const char* file : {"generation_config.json", "special_tokens_map.json", "tokenizer_config.json"})
+    folder_file(std::string("model/") + file, "{}");
+  const Outcome end = convert("model", "copy");
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("No tokenizer was written: model holds none."), std::string::npos) << end.out;
+  EXPECT_EQ(end.out.find("Try: graft generate"), std::string::npos) << end.out;
+  EXPECT_EQ(read_file(folder() / "copy/generation_config.json"), "{}");
+  write_model(folder() / "whole");
+  folder_file("whole/generation_config.json", "{}");
+  const Outcome whole = convert("whole", "again");
+  EXPECT_NE(whole.out.find("Try: graft generate --model again"), std::string::npos) << whole.out;
+  EXPECT_EQ(read_file(folder() / "again/generation_config.json"), "{}");
 }
 
 TEST_F(ConvertModel, WhatCannotBeIsOneLine) {
