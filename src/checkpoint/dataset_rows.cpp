@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "checkpoint/partial_file.h"
 
@@ -112,7 +113,7 @@ void take_row(const RowsJson& entry, std::int64_t expected, const std::string& w
     const RowsJson& first = entry["truncated_cells"].front();
     page.cut_field = first.is_string() ? one_line(first.get<std::string>()) : "unknown";
   }
-  page.lines += entry["row"].dump(-1, ' ', false, RowsJson::error_handler_t::replace);
+  page.lines += json_text(entry["row"]);
   page.lines += '\n';
   ++page.rows;
 }

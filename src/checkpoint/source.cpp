@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "base/suggest.h"
 
 namespace graft {
@@ -83,8 +84,8 @@ void ContentHash::add(const std::string& name, DType dtype, const std::vector<st
   Sha256 hash;
   hash.update(bytes);
   // JSON escapes the name, so that no name can imitate the fields behind it.
-  lines_.push_back(fmt::format("{} {} [{}] {}", nlohmann::json(name).dump(), graft::name(dtype), fmt::join(shape, ","),
-                               hash.finish()));
+  lines_.push_back(fmt::format("{} {} [{}] {}", json_text(nlohmann::json(name)), graft::name(dtype),
+                               fmt::join(shape, ","), hash.finish()));
 }
 
 std::string ContentHash::finish() {

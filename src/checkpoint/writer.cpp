@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "checkpoint/layout.h"
 
 namespace graft {
@@ -155,7 +156,7 @@ class ShardedWriter : public CheckpointWriter {
     current_->finish();
     if (shards_.size() == 1) return;
     const json index = {{"metadata", {{"total_size", total_}}}, {"weight_map", weight_map_}};
-    write_file(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
+    write_file(folder_ / "model.safetensors.index.json", json_text(index, 2) + "\n");
   }
 
  private:

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/bench_jobs.h"
 #include "cli/core/columns.h"
@@ -185,7 +186,7 @@ void print(const BenchResult& result) {
 int run() {
   const BenchResult result = Bench(config_of_data()).run();
   if (arguments.json) {
-    fmt::print("{}\n", bench_json(result).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(bench_json(result), 2));
   } else {
     print(result);
   }

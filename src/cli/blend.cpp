@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/job.h"
 #include "cli/core/options.h"
@@ -231,7 +232,7 @@ int run() {
   const double tolerance = verify_tolerance(at::kFloat) * std::max(1.0, written.moved.value_or(0));
   const bool passed = !written.exact || !written.gap || *written.gap <= tolerance;
   if (a.json) {
-    fmt::print("{}\n", json_of(written, given, passed).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(json_of(written, given, passed), 2));
   } else {
     print(written, given, tolerance, passed);
   }

@@ -9,6 +9,7 @@
 
 #include "adapters/core/combination.h"
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/job.h"
@@ -323,7 +324,7 @@ int run() {
   question.optimizer.name = config.optimizer.name;
   const auto rows = cost_table(question);
   if (arguments.json) {
-    fmt::print("{}\n", answer(question, rows, config).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(answer(question, rows, config), 2));
   } else {
     print_answer(question, rows, config);
   }

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "cli/core/eval_adapters.h"
 #include "cli/core/eval_record.h"
 #include "cli/core/eval_results.h"
@@ -327,8 +328,7 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
   report.started = head.at("started").get<std::string>();
   report.version = build_version();
   report.reproducibility = model_lines(head.at("model"));
-  report.reproducibility.emplace_back("settings",
-                                      head.at("settings").dump(-1, ' ', false, Json::error_handler_t::replace));
+  report.reproducibility.emplace_back("settings", json_text(head.at("settings")));
   report.commands = {{"The same evaluation", command_line(*options)}};
   return report;
 }
@@ -390,7 +390,7 @@ int run() {
   }
   print_overview(report.tasks);
   write_file(home / "predictions.jsonl", predictions);
-  write_file(home / "results.json", results.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file(home / "results.json", json_text(results, 2) + "\n");
   write_file(home / "report.html", render_evaluation(report));
   record_evaluation(home, now, report);
   if (lm_eval) lm_eval->finish();

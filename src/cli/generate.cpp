@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/job.h"
 #include "cli/core/options.h"
@@ -125,7 +126,7 @@ void print_json(const Requests& requests, const std::vector<Prompt>& prompts, co
       line["proposed"] = results[i].proposed;
       line["accepted"] = results[i].accepted;
     }
-    fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(line));
   }
 }
 

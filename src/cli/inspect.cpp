@@ -9,6 +9,7 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "checkpoint/describe.h"
 #include "checkpoint/source.h"
 #include "cli/core/verb.h"
@@ -82,10 +83,10 @@ std::string method_of(const Json& config) {
 std::string targets_of(const Json& config) {
   const auto found = config.find("target_modules");
   if (found == config.end() || found->is_null()) return "none named";
-  if (!found->is_array()) return found->is_string() ? found->get<std::string>() : found->dump();
+  if (!found->is_array()) return found->is_string() ? found->get<std::string>() : json_text(*found);
   std::set<std::string> names;
   for (const auto& module : *found) {
-    const std::string name = module.is_string() ? module.get<std::string>() : module.dump();
+    const std::string name = module.is_string() ? module.get<std::string>() : json_text(module);
     names.insert(name.substr(name.rfind('.') + 1));
   }
   return fmt::format("{} ({} named)", fmt::join(names, ", "), found->size());
@@ -154,7 +155,7 @@ Json description() {
 
 // A recipe or a task of many lines is for --json.
 std::string plain(const Json& value) {
-  if (!value.is_string()) return value.dump();
+  if (!value.is_string()) return json_text(value);
   const auto text = value.get<std::string>();
   const auto lines = std::count(text.begin(), text.end(), '\n');
   return lines > 1 ? fmt::format("{} lines, see --json", lines) : text;
@@ -182,7 +183,7 @@ int run() {
     return 0;
   }
   if (!arguments.tensors) all.erase("tensors");
-  fmt::print("{}\n", all.dump(2, ' ', false, Json::error_handler_t::replace));
+  fmt::print("{}\n", json_text(all, 2));
   return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "adapters/core/method.h"
 #include "arch/core/architecture.h"
+#include "base/json_text.h"
 #include "cli/core/verb.h"
 #include "config/comparison.h"
 #include "config/shipped.h"
@@ -65,7 +66,7 @@ Json catalogue() {
 int run() {
   const Json all = catalogue();
   if (as_json) {
-    fmt::print("{}\n", all.dump(2));
+    fmt::print("{}\n", json_text(all, 2));
     return 0;
   }
   for (const auto& [group, entries] : all.items()) {

@@ -9,6 +9,7 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "cli/core/columns.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/evaluation_plan.h"
@@ -165,7 +166,7 @@ std::string as_jsonl(const std::vector<Row>& rows, const std::vector<Answer>& an
     for (std::size_t c = 0; c < answers[row].probabilities.size(); ++c)
       line["probabilities"][answers[row].names[c]] = answers[row].probabilities[c];
     // A file's name may be no UTF-8.
-    text += line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+    text += json_text(line) + "\n";
   }
   return text;
 }

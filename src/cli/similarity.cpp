@@ -12,6 +12,7 @@
 #include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
 #include "convert/subspace.h"
@@ -97,7 +98,7 @@ int run() {
                                 by_role(maps),   by_site(maps),         build_version()};
   write_file(arguments.output, render_similarity(report));
   if (arguments.json) {
-    fmt::print("{}\n", json_of(report).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(json_of(report), 2));
   } else {
     print(report);
   }

@@ -11,6 +11,7 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
@@ -199,8 +200,7 @@ int run() {
                      {"dtype", arguments.dtype},       {"weights", job.config.model.weights},
                      {"examples", examples.size()},    {"tolerance", options.tolerance}};
   if (arguments.json) {
-    fmt::print("{}\n",
-               json_of(report, recorded, what, passed).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(json_of(report, recorded, what, passed), 2));
     return passed ? 0 : kDisagree;
   }
   fmt::print("{} examples through {}{} in {}, against evaluation\n\n", examples.size(), job.config.model.path,

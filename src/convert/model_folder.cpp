@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "convert/hf_config.h"
 #include "text/hugging_face_tokenizer.h"
 #include "text/loaders.h"
@@ -52,11 +53,11 @@ std::string write_tokenizer(const ModelFiles& files, const std::filesystem::path
   try {
     const TokenizerFiles tokenizer = hugging_face_tokenizer(files.weights->files().front());
     if (tokenizer.sentencepiece.empty()) {
-      write_file(to / "tokenizer.json", tokenizer.tokenizer.dump() + "\n");
+      write_file(to / "tokenizer.json", json_text(tokenizer.tokenizer) + "\n");
     } else {
       write_file(to / tokenizer.sentencepiece_name, tokenizer.sentencepiece);
     }
-    write_file(to / "tokenizer_config.json", tokenizer.config.dump(2) + "\n");
+    write_file(to / "tokenizer_config.json", json_text(tokenizer.config, 2) + "\n");
     return "";
   } catch (const Error& error) {
     if (error.category() != Category::Unsupported) throw;
@@ -108,7 +109,7 @@ ModelFolder::ModelFolder(const ModelFiles& files, const std::filesystem::path& o
 std::string ModelFolder::finish() {
   writer_->finish();
   std::string no_tokenizer = write_tokenizer(files_, folder_.path());
-  write_file(folder_.path() / "config.json", config_.dump(2) + "\n");
+  write_file(folder_.path() / "config.json", json_text(config_, 2) + "\n");
   folder_.commit();
   return no_tokenizer;
 }

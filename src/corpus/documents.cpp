@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "base/json_text.h"
 #include "base/suggest.h"
 #include "corpus/document_sources.h"
 #include "text/unicode.h"
@@ -161,7 +162,7 @@ std::uint64_t DocumentReader::bytes() const {
 std::string document_line(const std::string& field, const std::string& text, const std::string& source) {
   nlohmann::ordered_json line = {{field, text}};
   if (!source.empty()) line[field == "source" ? "mix_source" : "source"] = source;
-  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  return json_text(line) + "\n";
 }
 
 void refuse_pipes(const DocumentReader& reader) {

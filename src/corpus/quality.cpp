@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/json_text.h"
 #include "corpus/plain_words.h"
 #include "text/unicode.h"
 
@@ -126,7 +127,7 @@ void QualityModel::save(const fs::path& file) const {
   const char* features = kind_ == FeatureKind::Words ? kWordFeatures : kCharacterFeatures;
   const Json json = {{"kind", kKind}, {"features", features}, {"bits", bits_},
                      {"bias", bias_}, {"indices", indices},   {"weights", weights}};
-  write_file(file, json.dump() + "\n");
+  write_file(file, json_text(json) + "\n");
 }
 
 QualityModel QualityModel::load(const fs::path& file) {

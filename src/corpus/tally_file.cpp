@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace graft {
 namespace {
@@ -92,7 +93,7 @@ void TallyFile::write(const std::string& tool, const Tally& tally) const {
   steps.push_back(json_of({tool, inputs_, output_.string(), tally.lines()}));
   const TallyJson json = {
       {"kind", kTallyKind}, {"graft", GRAFT_VERSION}, {"bytes", size_of_file(output_)}, {"steps", steps}};
-  write_file(tally_file_of(output_), json.dump(2, ' ', false, TallyJson::error_handler_t::replace) + "\n");
+  write_file(tally_file_of(output_), json_text(json, 2) + "\n");
 }
 
 }  // namespace graft

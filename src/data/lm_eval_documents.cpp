@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/suggest.h"
 #include "data/parquet.h"
 #include "data/reader.h"
@@ -46,7 +47,7 @@ std::optional<std::int64_t> index_of(const Json& value) {
 }
 
 std::string text_of(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return value.is_string() ? value.get<std::string>() : json_text(value);
 }
 
 std::vector<std::string> names_of(const Json& document) {

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "report/run_lines.h"
 
 namespace graft {
@@ -147,7 +148,7 @@ bool RunFolder::has_train(const std::vector<TrainingExample>& examples) const {
 }
 
 void RunFolder::write_summary(const nlohmann::json& summary) {
-  write_file(summary_file(), summary.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  write_file(summary_file(), json_text(summary, 2) + "\n");
 }
 
 void RunFolder::write_report(const std::string& html) {

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace graft {
 namespace {
@@ -167,7 +168,7 @@ void RunList::put(const RunRecord& run) {
   int index = 1;
   for (const std::string* text : texts) statement.bind(index++, *text);
   statement.bind(index++, run.steps);
-  const auto scores = nlohmann::json(run.scores).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const auto scores = json_text(nlohmann::json(run.scores));
   statement.bind(index, scores);
   connection_->check(statement.step());
 }

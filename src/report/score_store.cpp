@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "base/user_cache.h"
 #include "report/run_lines.h"
 
@@ -29,12 +30,12 @@ constexpr std::int64_t kPieceBytes = 1 << 22;  // a file may have gigabytes, who
 std::string line_of(const std::string& key, const KeptScore& score) {
   nlohmann::json line = {{"key", key}, {"sums", score.sums}, {"seconds", score.seconds}};
   if (!score.greedy.empty()) line["greedy"] = score.greedy;
-  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(line) + "\n";
 }
 
 std::string line_of(const std::string& key, const KeptText& text) {
   const nlohmann::json line = {{"key", key}, {"text", text.text}, {"tokens", text.tokens}, {"seconds", text.seconds}};
-  return line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return json_text(line) + "\n";
 }
 
 bool is_finite(const KeptScore& score) {
@@ -43,7 +44,8 @@ bool is_finite(const KeptScore& score) {
 
 // "0123456789abcdef-01234567.jsonl": files of one scorer begin alike.
 std::string file_name(const nlohmann::json& scorer, const nlohmann::json& build) {
-  return sha256(scorer.dump()).substr(0, kScorerDigits) + "-" + sha256(build.dump()).substr(0, kBuildDigits) + ".jsonl";
+  return sha256(json_text(scorer)).substr(0, kScorerDigits) + "-" + sha256(json_text(build)).substr(0, kBuildDigits) +
+         ".jsonl";
 }
 
 // No other process reads or writes the file while this lives: no longer than a write.
@@ -106,7 +108,7 @@ ScoreStore::~ScoreStore() {
 }
 
 void ScoreStore::begin(const nlohmann::json& scorer, const nlohmann::json& build) {
-  head_ = nlohmann::json{{"scorer", scorer}, {"build", build}}.dump();
+  head_ = json_text(nlohmann::json{{"scorer", scorer}, {"build", build}});
   const FileLock lock(descriptor_, file_);
   ::futimens(descriptor_, nullptr);  // where that is not allowed the file counts as unused, no more
   read_new();

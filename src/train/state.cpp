@@ -11,6 +11,7 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "checkpoint/source.h"
 #include "nn/tensor_file.h"
 
@@ -62,7 +63,7 @@ std::string base_hash(const Model& model) {
 }
 
 std::string settings_hash(const Model& model) {
-  return sha256(model.config().raw.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  return sha256(json_text(model.config().raw));
 }
 
 BaseHashes base_hashes(const Model& model) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "command.h"
 #include "tiny_model.h"
 
@@ -58,6 +59,29 @@ TEST_F(BadData, APathNeedNotBeUtf8) {
   EXPECT_EQ(tuned.code, 0) << tuned.err;
   EXPECT_TRUE(fs::exists(folder_.path() / "run/adapter/adapter_model.safetensors"));
   EXPECT_TRUE(fs::exists(folder_.path() / "run/report.html"));
+}
+
+TEST_F(BadData, NorNeedThoseOfModelAndRun) {
+  const std::string model = "mod\xE8le", data = "caf\xE9.csv", run = "sor\xEE";
+  fs::rename(folder_.path() / "model", folder_.path() / model);
+  folder_.file(data, csv());
+  const auto succeeds = [&](const std::vector<std::string>& arguments) {
+    const Outcome end = graft(folder_.path(), arguments);
+    EXPECT_EQ(end.code, 0) << arguments.front() << ": " << end.err;
+    return end.out;
+  };
+  succeeds({"tune", "--model", model, "--data", data, "--output", run, "--text-column", "text", "--label-column",
+            "label", "--shots", "2", "--steps", "1", "--eval-rows", "2"});
+  // Its config.yaml has the bytes, so that the run is found again by them.
+  const auto verified = nlohmann::json::parse(succeeds({"verify", "--run", run, "--json"}));
+  EXPECT_EQ(verified.at("model"), "mod\xEF\xBF\xBDle");
+  succeeds({"predict", "--run", run, "--data", data, "--output", "answers.jsonl"});
+  for (const auto& line : lines_of(folder_.path() / "answers.jsonl"))
+    EXPECT_NE(nlohmann::json::parse(line).at("row").get<std::string>().find("caf\xEF\xBF\xBD.csv:"), std::string::npos);
+  const auto inspected = nlohmann::json::parse(succeeds({"inspect", run + "/adapter", "--json"}));
+  EXPECT_NE(inspected.dump().find("caf\xEF\xBF\xBD.csv"), std::string::npos) << "the recipe of the manifest";
+  EXPECT_NE(succeeds({"runs", "list", "."}).find("sor"), std::string::npos);
+  EXPECT_EQ(read_file(folder_.path() / run / "report.html").find("\xE9.csv"), std::string::npos);
 }
 
 TEST_F(BadData, AMissingColumn) {
@@ -254,6 +278,8 @@ TEST_F(BadData, ARecipeWithAMistake) {
   refused({"--method", "lora", "--set", "method.options.rnak=4"}, 2,
           {"lora has no option 'rnak' (did you mean 'rank'?)"});
   refused({"--method", "lora", "--set", "method.options.rank=0"}, 2, {"method.options.rank: 0 is not an integer"});
+  refused({"--method", "lora", "--set", "method.options.rank=f\xFCnf"}, 2,
+          {"method.options.rank: \"f", "is not an integer"});
   refused({"--method", "lora", "--set", "method.options.roles=qkv"}, 2, {"this architecture has no role 'qkv'"});
   refused({"--method", "ia3", "--set", "method.options.roles=dwn"}, 2, {"'dwn'", "did you mean 'down'?"});
   refused({"--method", "prompt_tuning+prefix_tuning"}, 2, {"both put virtual tokens in front of a text"});

@@ -8,6 +8,7 @@
 
 #include "adapters/core/companions.h"
 #include "base/error.h"
+#include "base/json_text.h"
 #include "nn/context.h"
 #include "nn/row_scale.h"
 
@@ -29,7 +30,7 @@ nlohmann::json options_of(const nlohmann::json& options, const Method& method) {
   if (!options.contains(method.name)) return nlohmann::json::object();
   if (!options.at(method.name).is_object())
     fail(Category::InvalidArgument, fmt::format("method.options.{}", method.name),
-         "{} is no map of the method's options", options.at(method.name).dump());
+         "{} is no map of the method's options", json_text(options.at(method.name)));
   return options.at(method.name);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/build.h"
 #include "base/error.h"
+#include "base/json_text.h"
 #include "checkpoint/weight_format.h"
 
 namespace graft {
@@ -71,7 +72,7 @@ std::string manifest_text(const Manifest& manifest, const Model& model, const st
   fields["graft_version"] = GRAFT_VERSION;
   fields["graft_commit"] = build_commit();
   // Paths of the recipe need not be UTF-8.
-  return fields.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(fields);
 }
 
 nlohmann::json checked_manifest(const std::string& text, const std::string& file, const std::string& adapter,

@@ -6,6 +6,7 @@
 
 #include "adapters/core/target_modules.h"
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/suggest.h"
 
 namespace graft::adapters {
@@ -42,7 +43,7 @@ bool is_positive(const nlohmann::json& value, double most) {
 }  // namespace
 
 void Options::wrong(const char* key, const std::string& expected) const {
-  fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "{} is not {}", given_.at(key).dump(),
+  fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "{} is not {}", json_text(given_.at(key)),
        expected);
 }
 
@@ -79,7 +80,7 @@ bool Options::flag(const char* key, bool fallback) const {
 std::string Options::choice(const char* key, const std::vector<std::string>& allowed) const {
   if (!given_.contains(key)) return allowed.front();
   const auto& value = given_.at(key);
-  const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+  const std::string text = value.is_string() ? value.get<std::string>() : json_text(value);
   if (std::find(allowed.begin(), allowed.end(), text) != allowed.end()) return text;
   fail(Category::InvalidArgument, fmt::format("method.options.{}", key), "unknown '{}'{}", text,
        did_you_mean(text, allowed));

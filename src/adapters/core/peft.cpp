@@ -10,6 +10,7 @@
 #include "adapters/core/gguf_lora.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "checkpoint/source.h"
 #include "nn/tensor_file.h"
 
@@ -123,7 +124,7 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
   const auto* several = dynamic_cast<const Combination*>(&adapter);
   if (several != nullptr && peft_type_of(config) == kCombinationType) {
     for (const auto& part : several->parts()) save_adapter(folder / part.method->name, *part.adapter, model, manifest);
-    write_file(folder / "adapter_config.json", config.dump(2) + "\n");
+    write_file(folder / "adapter_config.json", json_text(config, 2) + "\n");
     return;
   }
   config["base_model_name_or_path"] = "";
@@ -137,7 +138,7 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
     tensors.emplace_back(tensor.name == kPromptEmbeddings ? tensor.name : kPrefix + tensor.name, tensor.value);
   write_tensors(folder / "adapter_model.safetensors", tensors,
                 {{"format", "pt"}, {kManifestKey, manifest_text(manifest, model, content_hash(tensors))}});
-  write_file(folder / "adapter_config.json", config.dump(2) + "\n");
+  write_file(folder / "adapter_config.json", json_text(config, 2) + "\n");
 }
 
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model) {

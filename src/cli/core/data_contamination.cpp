@@ -11,6 +11,7 @@
 #include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/data_tools.h"
@@ -108,7 +109,7 @@ std::string share_text(const AnswerShare& share) {
 }
 
 std::string line_of(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json) + "\n";
 }
 
 struct Found {
@@ -223,7 +224,7 @@ int run() {
   if (!list) return 0;
   list->write(dirty_lines(found));
   list->commit();
-  write_file(home / "contamination.json", json_of(found).dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file(home / "contamination.json", json_text(json_of(found), 2) + "\n");
   fmt::print("dirty examples: {}\nresults:        {}\n", (home / "dirty.jsonl").string(),
              (home / "contamination.json").string());
   return 0;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/data_tools.h"
@@ -111,7 +112,7 @@ int run() {
   for (Document document; reader.next(document);) survey.add(document.text);
   note_garbled(reader);
   if (a.json) {
-    fmt::print("{}\n", json_of(survey, steps).dump(2, ' ', false, Json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(json_of(survey, steps), 2));
     return 0;
   }
   print_steps(steps);

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "report/markup.h"
@@ -50,7 +51,7 @@ void DroppedList::write(const std::string& where, const std::string& why, const 
   if (!file_) return;
   nlohmann::ordered_json line = {{"where", where}, {"why", why}};
   line.update(more);
-  file_->write(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  file_->write(json_text(line) + "\n");
 }
 
 void DroppedList::commit() {

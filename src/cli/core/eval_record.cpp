@@ -12,6 +12,7 @@
 #include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "report/run_folder.h"
 #include "report/runs.h"
 #include "report/score_store.h"
@@ -119,7 +120,7 @@ void record_scores(const fs::path& home, const std::vector<std::unique_ptr<EvalS
   nlohmann::ordered_json json = {
       {"graft", GRAFT_VERSION}, {"commit", build_commit()}, {"files", nlohmann::ordered_json::array()}};
   for (const auto& scorer : scorers) json["files"].push_back(fs::absolute(scorer->store().file()).string());
-  write_file(home / kScoresFile, json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  write_file(home / kScoresFile, json_text(json, 2) + "\n");
 }
 
 void record_evaluation(const fs::path& home, std::time_t started, const EvaluationReport& report) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/eval_slices.h"
@@ -333,7 +334,7 @@ std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& r
     for (const EvalPass& pass : row.passes) {
       const auto& questions = data.questions[pass.place];
       for (std::size_t q = 0; q < questions.size(); ++q) {
-        text += prediction_json(data, row, pass, questions[q], q).dump(-1, ' ', false, Json::error_handler_t::replace);
+        text += json_text(prediction_json(data, row, pass, questions[q], q));
         text += "\n";
       }
     }

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "cli/core/evaluation.h"
 #include "nn/compute_dtype.h"
 #include "train/state.h"
@@ -27,7 +28,7 @@ constexpr std::size_t kHeaderBytes = 1 << 20;  // of a GGUF file: its settings c
 
 std::string hash_of(const Adapter& adapter) {
   Sha256 hash;
-  hash.update(adapter.peft_config().dump());
+  hash.update(json_text(adapter.peft_config()));
   for (const auto& tensor : adapter.peft_tensors()) {
     const at::Tensor value = tensor.value.detach().to(at::kCPU).contiguous();
     hash.update(fmt::format("\n{} {} {}:", tensor.name, toString(value.scalar_type()), value.nbytes()));

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "eval/rolling.h"
 #include "statistics/text_metric.h"
 #include "text/unicode.h"
@@ -198,7 +199,7 @@ void add_text_metrics(Json& metrics, const EvalData& data, const EvalPass& pass)
 }  // namespace
 
 std::string lm_eval_dump(const Json& json, int indent) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+  return json_text(json, indent);
 }
 
 bool is_partial(const Example& question) {

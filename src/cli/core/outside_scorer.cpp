@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "base/shell_command.h"
 #include "report/markup.h"
@@ -31,7 +32,7 @@ std::string line_of(const EvalData& data, const EvalRow& row, const EvalPass& pa
       {"template", pass.template_name}, {"order", pass.order},       {"id", question.id},
       {"prompt", question.prompt},      {"output", pass.outputs[q]}, {"references", data.references(pass.place, q)}};
   if (!question.false_references.empty()) json["false_references"] = question.false_references;
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return json_text(json) + "\n";
 }
 
 void check_name(const std::string& name, const EvalData& data, std::size_t line) {
@@ -39,7 +40,7 @@ void check_name(const std::string& name, const EvalData& data, std::size_t line)
   if (name.empty() || name.size() > kLongestName || !plain)
     fail(Category::InvalidArgument, kOption,
          "answer {} names a number {}; a name has 1 to {} bytes, no control characters among them", line,
-         nlohmann::json(excerpt(name, kShown)).dump(), kLongestName);
+         json_text(nlohmann::json(excerpt(name, kShown))), kLongestName);
   if (std::find(data.metrics.begin(), data.metrics.end(), name) != data.metrics.end())
     fail(Category::InvalidArgument, kOption,
          "answer {} names a number '{}', as a metric of the table is; name it otherwise", line, name);

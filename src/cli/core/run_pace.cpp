@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/progress.h"
 #include "base/user_cache.h"
 #include "nn/compute_dtype.h"
@@ -79,7 +80,7 @@ void keep_rates(const std::string& key, const RunRates& rates) {
   nlohmann::json all = all_rates();
   all[key] = {{"training", rates.training}, {"scoring", rates.scoring}};
   try {
-    write_file(file, all.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    write_file(file, json_text(all, 1) + "\n");
   } catch (const Error&) {
     // A run does not fail because nothing can be kept there.
   }

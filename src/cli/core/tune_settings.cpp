@@ -4,6 +4,7 @@
 
 #include "adapters/core/peft.h"
 #include "base/error.h"
+#include "base/json_text.h"
 #include "base/rng.h"
 
 namespace graft {
@@ -38,7 +39,7 @@ nlohmann::json with_token_ids(nlohmann::json options, const Method& method, cons
   if (!options.contains(kInitText) || std::string(method.options).find(kInitText) == std::string::npos) return options;
   const nlohmann::json text = options.at(kInitText);
   if (!text.is_string() || text.get<std::string>().empty())
-    fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", text.dump());
+    fail(Category::InvalidArgument, "method.options.init_text", "{} is not a text", json_text(text));
   options["init_ids"] = tokenizer.encode(text.get<std::string>(), false);
   options.erase(kInitText);
   return options;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/json_text.h"
 #include "base/progress.h"
 
 namespace graft {
@@ -55,7 +56,7 @@ void add_blocks(WorkPlan& plan, const Model& model, const std::string& option) {
 
 void print_plan(const WorkPlan& plan, bool json) {
   if (json) {
-    fmt::print("{}\n", plan_json(plan).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(plan_json(plan), 2));
     return;
   }
   fmt::print("memory    {} at the peak, {} of them weights; {} can be had\n", planned_bytes(plan.memory),
