@@ -30,6 +30,10 @@ void Progress::set_quiet(bool quiet) {
   quiet_mode = quiet;
 }
 
+bool Progress::quiet() {
+  return quiet_mode;
+}
+
 std::string Progress::line(std::int64_t done, const std::string& detail) const {
   const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
   const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;

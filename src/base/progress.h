@@ -20,6 +20,7 @@ class Progress {
   void finish();
   /// Silences every progress line of the process (--quiet).
   static void set_quiet(bool quiet);
+  static bool quiet();
 
  private:
   std::string line(std::int64_t done, const std::string& detail) const;

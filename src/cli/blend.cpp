@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "cli/core/job.h"
 #include "cli/core/options.h"
+#include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "convert/adapter_sum.h"
 #include "convert/merge.h"
@@ -226,6 +227,7 @@ int run() {
     adapters.push_back(load_adapter(path, *model));
     refuse_other_tokenizer_beside(a.model, adapters.back());
     refuse_unmergeable(*model, path, *adapters.back().adapter);
+    tell_placed(path, adapters.back().method, adapters.back().tensors);
   }
   const Written written = Blend(*model, adapters, given).write();
   // Of logits that the sum moves far, a share of the way.

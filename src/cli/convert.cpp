@@ -13,6 +13,7 @@
 #include "base/progress.h"
 #include "checkpoint/weight_format.h"
 #include "cli/core/options.h"
+#include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "convert/export.h"
 #include "convert/merge.h"
@@ -52,8 +53,8 @@ void write_folder(const LoadedAdapter& loaded, const Model& model) {
   AtomicFolder folder(arguments.output);
   save_adapter(folder.path(), *loaded.adapter, model, manifest_of(loaded));
   folder.commit();
-  fmt::print("{}: {} adapter, {} tensors, every one placed; {} values\n", arguments.output, loaded.method,
-             loaded.tensors, trainable_elements(*loaded.adapter));
+  fmt::print("{}: {} adapter, {} tensors, {} values\n", arguments.output, loaded.method, loaded.tensors,
+             trainable_elements(*loaded.adapter));
 }
 
 void write_gguf_file(const LoadedAdapter& loaded, const Model& model) {
@@ -72,6 +73,7 @@ void convert_adapter() {
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
   const auto model = load_model(arguments.model, {dtype, at::kCPU});  // nothing is computed with it
   const LoadedAdapter loaded = load_adapter(arguments.adapter, *model);
+  tell_placed(arguments.adapter, loaded.method, loaded.tensors);
   if (wants_gguf()) {
     write_gguf_file(loaded, *model);
   } else {

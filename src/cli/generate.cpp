@@ -229,15 +229,6 @@ bool asks_for_conversation() {
   return arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
 }
 
-void tell_adapters(const Writers& writers, const LoadedWriters& loaded) {
-  for (std::size_t i = 0; i < loaded.adapters().size(); ++i) {
-    const NamedAdapter& named = writers.adapters()[i];
-    const LoadedAdapter& adapter = loaded.adapters()[i];
-    fmt::print(stderr, "{}{}: {} adapter, {} tensors\n", named.name == named.path ? "" : named.name + " = ", named.path,
-               adapter.method, adapter.tensors);
-  }
-}
-
 std::unique_ptr<Model> model_beside(const Tokenizer& tokenizer) {
   auto model = load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights));
   check_base(*model, tokenizer, arguments.model);
@@ -256,7 +247,6 @@ class Opened {
         loaded(*model, *tokenizer, writers) {
     if (arguments.with_base) loaded.refuse_missing_base("--with-base");
     check(requests, model->config().vocab_size, loaded);
-    tell_adapters(writers, loaded);
     options.slots = loaded.slots();
     drop_idle_speculation(*model, options);
   }

@@ -1,5 +1,6 @@
 // graft merge: an adapter and its base become one plain model.
 #include "convert/merge.h"
+#include "cli/core/placed_tensors.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -47,6 +48,7 @@ void print_written(const WrittenChange& written) {
 
 int run() {
   const MergeReport report = merge(arguments.model, arguments.adapter, arguments.output, arguments.options);
+  tell_placed(arguments.adapter, report.method, report.placed);
   fmt::print("{}: {} tensors, {} changed by the {} adapter{}, {}\n", arguments.output, report.tensors, report.changed,
              report.method, report.written ? " and written as " + report.written->types : "",
              human_bytes(static_cast<double>(report.bytes)));

@@ -14,6 +14,7 @@
 #include "cli/core/evaluation.h"
 #include "cli/core/evaluation_plan.h"
 #include "cli/core/options.h"
+#include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "cli/core/work_plan.h"
 #include "data/garbled.h"
@@ -197,8 +198,10 @@ Opened open_rows() {
   const RunConfig config = resolve();
   Opened opened;
   opened.base = open_base(config);
-  if (const std::string folder = adapter_folder(); !folder.empty())
+  if (const std::string folder = adapter_folder(); !folder.empty()) {
     opened.adapter = load_adapter(folder, *opened.base.model, *opened.base.tokenizer);
+    tell_placed(folder, opened.adapter.method, opened.adapter.tensors);
+  }
   Task task = task_for(config, opened.adapter);
   if (arguments.prompt_template == "all" && task.generates())
     fail(Category::InvalidArgument, "--template",

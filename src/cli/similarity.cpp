@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json_text.h"
 #include "cli/core/options.h"
+#include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "convert/subspace.h"
 #include "nn/compute_dtype.h"
@@ -93,6 +94,8 @@ int run() {
   const auto model = load_model(arguments.model, {dtype, compute_device()});
   const LoadedAdapter first = load_adapter(arguments.adapters[0], *model),
                       second = load_adapter(arguments.adapters[1], *model);
+  tell_placed(arguments.adapters[0], first.method, first.tensors);
+  tell_placed(arguments.adapters[1], second.method, second.tensors);
   const auto maps = similarity_of(*model, *first.adapter, *second.adapter, arguments.of == "update");
   const SimilarityReport report{arguments.model, arguments.adapters[0], arguments.adapters[1],
                                 by_role(maps),   by_site(maps),         build_version()};

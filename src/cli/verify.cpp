@@ -14,6 +14,7 @@
 #include "base/json_text.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/options.h"
+#include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "eval/verify.h"
 
@@ -181,7 +182,10 @@ int run() {
   Job job = open_job(config);
   const std::string folder = adapter_of_tuned(arguments);
   LoadedAdapter loaded;
-  if (!folder.empty()) loaded = load_adapter(folder, *job.model, *job.tokenizer);
+  if (!folder.empty()) {
+    loaded = load_adapter(folder, *job.model, *job.tokenizer);
+    tell_placed(folder, loaded.method, loaded.tensors);
+  }
   if (loaded.adapter != nullptr &&
       config_beside(*job.model, loaded.adapter.get()).max_positions != job.texts.max_positions)
     job = open_job(config, {job.model, job.tokenizer, 0}, loaded.adapter.get());

@@ -121,6 +121,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   refuse_other_tokenizer_beside(model_path, loaded);
   MergeReport report = FolderMerge(*model, files, *loaded.adapter, options.dtype).write(files, output);
   report.method = loaded.method;
+  report.placed = loaded.tensors;
   return report;
 }
 

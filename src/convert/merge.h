@@ -32,6 +32,7 @@ struct WrittenChange {
 
 struct MergeReport {
   std::string method;
+  std::size_t placed = 0;   ///< tensors of the adapter's file
   std::size_t tensors = 0;  ///< written
   std::size_t changed = 0;  ///< that the adapter changed
   std::uint64_t bytes = 0;

@@ -226,6 +226,7 @@ MergeReport merge_gguf(const std::filesystem::path& model_path, const std::files
   refuse_other_tokenizer_beside(model_path, loaded);
   MergeReport report = GgufMerge(*model, files, *loaded.adapter).write(output, wanted);
   report.method = loaded.method;
+  report.placed = loaded.tensors;
   return report;
 }
 

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/json_text.h"
 #include "cli/core/evaluation.h"
+#include "cli/core/placed_tensors.h"
 #include "nn/compute_dtype.h"
 #include "train/state.h"
 
@@ -99,6 +100,7 @@ EvalAdapter open_eval_adapter(const std::string& path, const Base& base) {
   EvalAdapter adapter;
   adapter.path = RunFolder::is_run(path) ? adapter_of_run(path).string() : path;
   adapter.loaded = load_adapter(adapter.path, *base.model, *base.tokenizer);
+  tell_placed(adapter.path, adapter.loaded.method, adapter.loaded.tensors);
   adapter.name = told_name(path, adapter.loaded.method);
   adapter.hash = hash_of(*adapter.loaded.adapter);
   return adapter;

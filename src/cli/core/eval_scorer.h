@@ -28,7 +28,7 @@ struct EvalAdapter {
   LoadedAdapter loaded;
 };
 
-/// A run folder stands for its adapter. Throws as load_adapter and adapter_of_run.
+/// A run folder stands for its adapter. Tells of it (tell_placed). Throws as load_adapter and adapter_of_run.
 EvalAdapter open_eval_adapter(const std::string& path, const Base& base);
 
 /// SHA-256 of a base model's weights (base_hash()), and of its settings: config.json, or the beginning of a GGUF file.

@@ -97,7 +97,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   bool quiet = false;
-  app.add_flag("--quiet", quiet, "no progress lines");
+  app.add_flag("--quiet", quiet, "no progress lines, and no word of adapters that were loaded");
   std::vector<std::pair<CLI::App*, const graft::Verb*>> verbs;
   for (const graft::Verb* verb : graft::cli::registry()) {
     CLI::App* sub = app.add_subcommand(verb->name, verb->summary);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json_text.h"
 #include "base/rng.h"
+#include "cli/core/placed_tensors.h"
 
 namespace graft {
 namespace {
@@ -71,6 +72,7 @@ std::unique_ptr<Adapter> started_from(const Job& job, const MethodChoice& method
     fail(Category::InvalidArgument, "method.start_from",
          "{} is an adapter of {}, and the run's method is {}; set --method {}", start, loaded.method, method.name(),
          loaded.method);
+  tell_placed(start, loaded.method, loaded.tensors);
   return std::move(loaded.adapter);
 }
 

@@ -16,8 +16,8 @@ TrainSettings train_settings(const RunConfig& config, const Task& task);
 /// Of a job, with its templates and its memory.
 TrainSettings train_settings(const Job& job);
 
-/// The adapter that training begins with: fresh, or method.start_from. Throws as MethodChoice::create and load_adapter,
-/// and InvalidArgument for an adapter of another method.
+/// The adapter that training begins with: fresh, or method.start_from, which is told of (tell_placed). Throws as
+/// MethodChoice::create and load_adapter, and InvalidArgument for an adapter of another method.
 std::unique_ptr<Adapter> new_adapter(const Job& job, const MethodChoice& method, std::uint64_t seed);
 
 /// The fresh adapter of a configuration on a model without values (outline_model): what it takes can be counted, and

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "cli/core/placed_tensors.h"
 
 namespace graft {
 namespace {
@@ -68,6 +69,7 @@ LoadedWriters::LoadedWriters(const Model& model, const Tokenizer& tokenizer, con
       fail(Category::Unsupported, "--adapter " + named.path,
            "{} changes the base's own weights or its head, which all texts of a batch share; give it alone",
            adapters_.back().method);
+    tell_placed(named.path, adapters_.back().method, adapters_.back().tensors, named.name);
   }
   if (adapters_.size() == 1) frozen_.emplace(model, adapters_.front().adapter.get());
 }

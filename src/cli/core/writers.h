@@ -45,12 +45,12 @@ class Writers {
 /// The adapters of the writers, loaded. Refers to the model, and must outlive the forward passes.
 class LoadedWriters {
  public:
-  /// Throws as load_adapter, and Unsupported where one of several changes the base's own weights or its head.
+  /// Tells of each (tell_placed). Throws as load_adapter, and Unsupported where one of several changes the base's own
+  /// weights or its head.
   LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers);
   LoadedWriters(const LoadedWriters&) = delete;
 
-  /// In the order of Writers::adapters().
-  const std::vector<LoadedAdapter>& adapters() const { return adapters_; }
+  /// One for each of Writers::adapters(), in their order.
   std::vector<const SiteHooks*> slots() const;
   /// Throws Unsupported where the only adapter changes the base's own weights or its head, so that `where` cannot have
   /// the base in the adapter's batch.
