@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <list>
 #include <random>
 #include <utility>
 #include <vector>
@@ -164,8 +165,12 @@ void AtomicFile::write(std::string_view text) {
   write(std::as_bytes(std::span(text)));
 }
 
-void AtomicFile::commit() {
+void AtomicFile::sync() {
   if (::fsync(descriptor_) != 0 && errno != EINVAL) fail_write(path_, "written");
+}
+
+void AtomicFile::commit() {
+  sync();
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_write(path_, "renamed into place");
   ::close(std::exchange(descriptor_, -1));
 }
@@ -199,8 +204,13 @@ void AtomicFolder::replace() {
   if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) == 0) return;
   // Not every file system lets two names change places.
   const auto old = temporary_beside(target_);
-  if (::rename(target_.c_str(), old.c_str()) != 0 || ::rename(temporary_.c_str(), target_.c_str()) != 0)
+  if (::rename(target_.c_str(), old.c_str()) != 0) fail_write(target_, "replaced");
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
+    const int error = errno;
+    ::rename(old.c_str(), target_.c_str());
+    errno = error;
     fail_write(target_, "replaced");
+  }
   temporary_ = old;
 }
 
@@ -252,6 +262,16 @@ void write_file(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);
   file.commit();
+}
+
+void write_files(const std::vector<std::pair<std::filesystem::path, std::string>>& files) {
+  std::list<AtomicFile> written;
+  for (const auto& [path, text] : files) {
+    AtomicFile& file = written.emplace_back(path);
+    file.write(text);
+    file.sync();
+  }
+  for (AtomicFile& file : written) file.commit();
 }
 
 void make_folder(const std::filesystem::path& path) {

@@ -7,6 +7,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace graft {
 
@@ -71,6 +73,8 @@ class AtomicFile {
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text);
   std::uint64_t position() const { return position_; }
+  /// What was written is on the disk, still under the temporary name. Throws as commit().
+  void sync();
   void commit();
 
  private:
@@ -119,6 +123,10 @@ std::string read_file(const std::filesystem::path& path);
 
 /// AtomicFile in one call.
 void write_file(const std::filesystem::path& path, std::string_view text);
+
+/// Files that tell of one thing, of which none is to be newer than another: the first gets its name only when all are
+/// on the disk, so that a full one leaves what was there. Throws as AtomicFile.
+void write_files(const std::vector<std::pair<std::filesystem::path, std::string>>& files);
 
 /// Creates the folder and its parents. Throws Io that names the folder.
 void make_folder(const std::filesystem::path& path);

@@ -10,6 +10,8 @@
 #include <string>
 #include <system_error>
 
+#include "base/error.h"
+
 namespace graft {
 namespace {
 
@@ -58,6 +60,18 @@ TEST_F(Files, LeftoversOfAKilledProcessAreKnownByTheirNames) {
   remove_leftovers(folder_);
   EXPECT_EQ(entries(), 1u);
   EXPECT_TRUE(fs::exists(folder_ / "state.tmp-notes"));
+}
+
+TEST_F(Files, OfSeveralFilesNoneIsNewerThanAnother) {
+  const fs::path first = folder_ / "predictions", second = folder_ / "results", blocked = folder_ / "results/in/a/file";
+  write_files({{first, "old"}, {second, "old"}});
+  EXPECT_THROW(write_files({{first, "new"}, {blocked, "new"}}), Error);
+  EXPECT_EQ(read_file(first), "old");
+  EXPECT_EQ(read_file(second), "old");
+  EXPECT_EQ(entries(), 2u) << "something temporary is left";
+  write_files({{first, "new"}, {second, "newer"}});
+  EXPECT_EQ(read_file(first), "new");
+  EXPECT_EQ(read_file(second), "newer");
 }
 
 TEST_F(Files, AFolderThatReplacesAnotherDoesSoWhole) {

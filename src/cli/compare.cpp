@@ -202,8 +202,8 @@ int run() {
   report.version = build_version();
   report.reproducibility = {{"Recipe", comparison.recipe}};
   report.commands = {{"The same comparison", command_line(*options)}};
-  write_file(home / "results.csv", comparison_csv(plan, measured));
-  write_file(home / "report.html", render_comparison(report));
+  write_files(
+      {{home / "results.csv", comparison_csv(plan, measured)}, {home / "report.html", render_comparison(report)}});
   print_table(report);
   fmt::print("report:  {}\nfigures: {}\nruns:    {}\n", (home / "report.html").string(),
              (home / "results.csv").string(), (home / "runs").string());

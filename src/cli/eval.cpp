@@ -389,9 +389,9 @@ int run() {
     if (!a.slices.empty()) print_slices(report.tasks.back());
   }
   print_overview(report.tasks);
-  write_file(home / "predictions.jsonl", predictions);
-  write_file(home / "results.json", json_text(results, 2) + "\n");
-  write_file(home / "report.html", render_evaluation(report));
+  write_files({{home / "predictions.jsonl", predictions},
+               {home / "results.json", json_text(results, 2) + "\n"},
+               {home / "report.html", render_evaluation(report)}});
   record_evaluation(home, now, report);
   if (lm_eval) lm_eval->finish();
   fmt::print("report:  {}\nresults: {}\n", (home / "report.html").string(), (home / "results.json").string());

@@ -43,7 +43,9 @@ void declare(CLI::App& app) {
   app.add_option(
       "--start-from", a.start_from,
       "an adapter of this method (a folder, or a .pt file of T-Few's authors) whose values training begins with");
-  app.add_option("--output", a.output, "run folder; an interrupted run there goes on")->required();
+  app.add_option("--output", a.output,
+                 "run folder; an interrupted run there goes on, a finished one writes its results and its adapter anew")
+      ->required();
   app.add_option(
          "--shots", a.shots,
          "training examples per class (in total where the task has no classes), the others are held out; 0, which is "

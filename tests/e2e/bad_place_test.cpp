@@ -93,6 +93,51 @@ TEST_F(BadPlace, AFullDiskLeavesNoHalfModel) {
   EXPECT_EQ(merge("merged").code, 0);
 }
 
+// A finished run that is started again writes what it leaves anew.
+TEST_F(BadPlace, AFullDiskLeavesTheModelOfAFinishedRun) {
+  const auto again = [&](Limits limits = {}) {
+    return graft(folder_.path(),
+                 {"tune", "--model", "model", "--data", "rows.jsonl", "--text-column", "text", "--label-column",
+                  "label", "--method", "full", "--shots", "4", "--eval-rows", "4", "--steps", "2", "--output", "run"},
+                 limits);
+  };
+  ASSERT_EQ(again().code, 0);
+  const fs::path model = folder_.path() / "run/model";
+  const std::string before = read_file(model / "model.safetensors");
+  Limits full;
+  full.file_bytes = before.size() / 2;
+  expect_refused(again(full), 7, {"run/model", "free some space"});
+  EXPECT_EQ(read_file(model / "model.safetensors"), before);
+  EXPECT_TRUE(fs::exists(model / "config.json"));
+  EXPECT_TRUE(fs::exists(model / "tokenizer.json"));
+  EXPECT_TRUE(leftovers(folder_.path()).empty());
+}
+
+TEST_F(BadPlace, AFullDiskLeavesAnOlderEvaluationWhole) {
+  const auto eval = [&](const std::string& rows, Limits limits = {}) {
+    return graft(folder_.path(),
+                 {"eval", "--model", "model", "--data", "rows.jsonl", "--text-column", "text", "--label-column",
+                  "label", "--eval-rows", rows, "--output", "out", "--scores", "scores"},
+                 limits);
+  };
+  ASSERT_EQ(eval("4").code, 0);
+  const fs::path out = folder_.path() / "out";
+  const auto written = [&] {
+    std::string all;
+    for (const char* file : {"predictions.jsonl", "results.json", "report.html"}) all += read_file(out / file);
+    return all;
+  };
+  const std::string before = written();
+  Limits full;
+  full.file_bytes = fs::file_size(out / "report.html") * 3 / 4;
+  ASSERT_GT(full.file_bytes, 2 * fs::file_size(out / "predictions.jsonl")) << "the report is what is to have no room";
+  expect_refused(eval("6", full), 7, {"out/report.html", "free some space"});
+  EXPECT_EQ(written(), before);
+  EXPECT_TRUE(leftovers(folder_.path()).empty());
+  EXPECT_EQ(eval("6").code, 0);
+  EXPECT_NE(written(), before);
+}
+
 TEST_F(BadPlace, AFullDiskDuringARunCanBeGoneOnFrom) {
   for (const rlim_t room : {rlim_t{0}, rlim_t{300}, rlim_t{1000}, rlim_t{3000}, rlim_t{8000}}) {
     Limits full;

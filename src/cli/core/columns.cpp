@@ -4,12 +4,14 @@
 
 #include <algorithm>
 
+#include "data/unicode.h"
 #include "report/markup.h"
 
 namespace graft {
 namespace {
 
-std::string csv_field(const std::string& text) {
+std::string csv_field(const std::string& given) {
+  const std::string text = replace_invalid_utf8(given);
   if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
   std::string quoted = "\"";
   for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);

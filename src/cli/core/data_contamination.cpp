@@ -222,9 +222,12 @@ int run() {
   found.scores = scores_of(texts, answers, found.contamination);
   print(found);
   if (!list) return 0;
+  AtomicFile results(home / "contamination.json");
+  results.write(json_text(json_of(found), 2) + "\n");
+  results.sync();
   list->write(dirty_lines(found));
   list->commit();
-  write_file(home / "contamination.json", json_text(json_of(found), 2) + "\n");
+  results.commit();
   fmt::print("dirty examples: {}\nresults:        {}\n", (home / "dirty.jsonl").string(),
              (home / "contamination.json").string());
   return 0;
