@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "text/tokenizer.h"
+#include "text/word_cache.h"
 
 namespace graft::text {
 
@@ -35,8 +37,9 @@ struct Vocabulary {
 struct ModelScratch {
   std::vector<std::int64_t> heap;
   std::vector<std::uint32_t> symbols, ranks, previous, next;
-  std::vector<double> scores;
+  std::vector<double> scores, runners_up;
   std::vector<std::int32_t> starts, ids;
+  std::unique_ptr<WordCache> words;  ///< of a model that keeps some of its own
 };
 
 /// Immutable; encode() may be called from several threads, each with its own scratch.

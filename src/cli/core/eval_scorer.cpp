@@ -1,6 +1,7 @@
 #include "cli/core/eval_scorer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <fmt/format.h>
 #include <torch/version.h>
