@@ -25,8 +25,8 @@ struct Vocabulary {
   std::vector<std::string> tokens;
   TokenMap ids;
 
-  /// Puts `token` at `id`. Throws Corruption for an id that is negative, taken or absurdly far behind the others: the
-  /// vocabulary of `expected` entries may grow to four times that.
+  /// Puts `token` at `id`, where it may stand already. Throws Corruption for an id that is negative, another token's,
+  /// or absurdly far behind the others: the vocabulary of `expected` entries may grow to four times that.
   void put(std::string token, std::int64_t id, std::size_t expected, const std::string& context);
   std::optional<TokenId> find(std::string_view token) const;
   /// "<0x41>" for every byte where the vocabulary has all 256 of them or some; -1 where one is missing.
