@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "cli/core/eval_adapters.h"
 #include "cli/core/eval_arguments.h"
+#include "cli/core/eval_progress.h"
 #include "cli/core/eval_record.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
@@ -241,6 +242,15 @@ struct Opened {
   std::vector<std::unique_ptr<EvalScorer>> scorers;
 };
 
+// What no earlier evaluation has kept, of all passes of all tasks.
+EvalProgress progress_of(const Opened& opened) {
+  EvalWork work;
+  for (const auto& scorer : opened.scorers) scorer->count_in(&work);
+  for (std::size_t t = 0; t < opened.plan.size(); ++t) opened.rows(t);
+  for (const auto& scorer : opened.scorers) scorer->count_in(nullptr);
+  return {work.to_score(), work.to_write()};
+}
+
 int run() {
   const EvalArguments& a = arguments;
   const std::time_t now = std::time(nullptr);
@@ -255,6 +265,8 @@ int run() {
   EvaluationReport report = report_of(a, results);
   std::optional<LmEvalResults> lm_eval;
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
+  EvalProgress progress = progress_of(opened);
+  for (const auto& scorer : opened.scorers) scorer->tell(&progress);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
     auto rows = opened.rows(t);
