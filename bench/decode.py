@@ -115,7 +115,7 @@ def main():
         file = file_of(options, kind)
         ours, theirs = measured(options, file, kind, ids)
         show(options, file, kind, ours, theirs)
-        if ours["loss"] > theirs["loss"] + MOST_LOSS:
+        if not ours["loss"] <= theirs["loss"] + MOST_LOSS:  # nor where one is not a number
             worse.append(f"{kind}: graft's loss is {ours['loss'] - theirs['loss']:.4f} above llama.cpp's")
         worse += show_speculation(options, kind, ours)
     if worse:

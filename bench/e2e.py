@@ -180,7 +180,7 @@ def below(options, rows):
         for metric in METRICS:
             mine, theirs = ([side["scores"][metric] for side in one] for one in zip(*both))
             spread = max(max(values) - min(values) for values in (mine, theirs))
-            if len(both) > 1 and statistics.mean(mine) < statistics.mean(theirs) - spread:
+            if len(both) > 1 and not statistics.mean(mine) >= statistics.mean(theirs) - spread:  # nor where one is no number
                 worse.append(f"{method}, {size} examples: {metric} {statistics.mean(mine):.4g}, the peer's "
                              f"{statistics.mean(theirs):.4g}, spread {spread:.4g}")
     compared = sum(len(both) > 1 for both in pairs(options, rows).values())

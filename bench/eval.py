@@ -14,6 +14,7 @@ the shares of the machine's limit (in bfloat16) and the peak memory. --rounds re
 import argparse
 import csv
 import json
+import math
 import os
 import pathlib
 import random
@@ -187,15 +188,21 @@ def rate(row):
     return row["questions"] / row["seconds"]
 
 
+def largest(gaps):
+    """0 of none; no number where one is none, which max() passes over."""
+    gaps = list(gaps)
+    return math.nan if any(map(math.isnan, gaps)) else max(gaps, default=0.0)
+
+
 def compared(mine, theirs):
     """Share of equal predictions, the largest gaps of a log-probability and of a metric that both have."""
     pairs = list(zip(mine["answers"], theirs["answers"]))
     if len(mine["answers"]) != len(theirs["answers"]) or any(a["id"] != b["id"] for a, b in pairs):
         sys.exit(f"eval.py: {mine['task']}: the harness answered other questions; remove --output and --work, and run again")
     equal = sum(a["prediction"] == b["prediction"] for a, b in pairs) / len(pairs)
-    gap = max((abs(x - float(y)) for a, b in pairs for x, y in zip(a["scores"], b["scores"])), default=0.0)
+    gap = largest(abs(x - float(y)) for a, b in pairs for x, y in zip(a["scores"], b["scores"]))
     shared = mine["metrics"].keys() & theirs["metrics"].keys() - {"perplexity"}
-    return equal, gap, max((abs(mine["metrics"][name] - theirs["metrics"][name]) for name in shared), default=0.0)
+    return equal, gap, largest(abs(mine["metrics"][name] - theirs["metrics"][name]) for name in shared)
 
 
 def limit(options, name):

@@ -99,7 +99,7 @@ class MixedBatch {
       const at::Tensor want = model_.forward(alone, options_).to(at::kFloat);
       const at::Tensor got = all.narrow(0, s * tokens_, tokens_);
       const double gap = ((got - want).norm() / want.norm()).item<double>();
-      if (gap > (model_.dtype() == at::kFloat ? 1e-4 : 5e-2))
+      if (!(gap <= (model_.dtype() == at::kFloat ? 1e-4 : 5e-2)))  // nor where it is no number
         fail(Category::Internal, "mixed batch", "segment {} is off by {:.1e}", s, gap);
     }
   }

@@ -20,6 +20,15 @@ struct Sparse {
   at::Tensor values;   // [K] fp32, trained
 };
 
+void refuse_misfits(const at::Tensor& indices, const Parameter& parameter) {
+  const bool fits = indices.scalar_type() == at::kLong && indices.dim() == 1 && indices.numel() > 0 &&
+                    indices.min().item<std::int64_t>() >= 0 &&
+                    indices.max().item<std::int64_t>() < parameter.store->elements();
+  if (!fits)
+    fail(Category::Corruption, parameter.name + kIndices, "must be int64 places within the parameter's {} values",
+         parameter.store->elements());
+}
+
 // The `count` places with the largest scores over all parameters; scores by parameter index, undefined: left out.
 std::map<std::int64_t, at::Tensor> largest(const std::vector<at::Tensor>& scores, std::int64_t count) {
   std::vector<at::Tensor> flat;
@@ -97,6 +106,23 @@ class Fish : public Adapter {
     take(largest(fisher, count_));
   }
 
+  std::vector<PeftTensor> prepared() const override {
+    std::vector<PeftTensor> result;
+    for (const auto& [index, entry] : entries_) result.push_back({parameter_name(index) + kIndices, entry.indices});
+    return result;
+  }
+
+  void take_prepared(const std::vector<PeftTensor>& found) override {
+    std::map<std::int64_t, at::Tensor> places;
+    for (const auto& [name, indices] : found) {
+      const std::int64_t index = model_.parameters().index(name.substr(0, name.rfind('.')));
+      if (index < 0) fail(Category::Corruption, name, "has no place in the model");
+      refuse_misfits(indices, model_.parameters().all()[static_cast<std::size_t>(index)]);
+      places[index] = indices.to(model_.device());
+    }
+    take(places);
+  }
+
   std::vector<AdapterTensor> parameters() const override {
     std::vector<AdapterTensor> result;
     for (const auto& [index, entry] : entries_) result.push_back({parameter_name(index) + kValues, entry.values});
@@ -163,12 +189,10 @@ const at::Tensor& tensor_of(const std::vector<PeftTensor>& tensors, const std::s
 Sparse entry_of(const std::vector<PeftTensor>& tensors, const Parameter& parameter, const Model& model) {
   const at::Tensor& indices = tensor_of(tensors, parameter.name + kIndices);
   const at::Tensor& values = tensor_of(tensors, parameter.name + kValues);
-  const bool fits = indices.scalar_type() == at::kLong && indices.dim() == 1 && indices.sizes() == values.sizes() &&
-                    indices.numel() > 0 && indices.min().item<std::int64_t>() >= 0 &&
-                    indices.max().item<std::int64_t>() < parameter.store->elements();
-  if (!fits)
-    fail(Category::Corruption, parameter.name + kIndices,
-         "must be int64 places within the parameter's {} values, one a value", parameter.store->elements());
+  refuse_misfits(indices, parameter);
+  if (indices.sizes() != values.sizes())
+    fail(Category::Corruption, parameter.name + kIndices, "has {} places for {} values", indices.numel(),
+         values.numel());
   return {indices.to(model.device()), trainable(values, model)};
 }
 

@@ -34,28 +34,36 @@ bool Progress::quiet() {
   return quiet_mode;
 }
 
-std::string Progress::line(std::int64_t done, const std::string& detail) const {
+double Progress::rate(std::int64_t done) const {
   const double seconds = std::chrono::duration<double>(Clock::now() - started_).count();
-  const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
+  return seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
+}
+
+std::string Progress::line(std::int64_t done, const std::string& detail, std::optional<double> seconds_left) const {
   std::string text = fmt::format("{} {}/{}", verb_, done, total_);
   if (terminal_) {
     const auto filled = static_cast<std::size_t>(total_ > 0 ? 20 * done / total_ : 0);
     text = fmt::format("{} [{:<20}] {}/{}", verb_, std::string(std::min<std::size_t>(filled, 20), '#'), done, total_);
   }
   if (!detail.empty()) text += "  " + detail;
-  if (rate > 0) text += rate >= 1 ? fmt::format("  {:.1f}/s", rate) : fmt::format("  {:.2f} s each", 1 / rate);
-  if (rate > 0 && done < total_)
-    text += fmt::format("  {} left", human_seconds(static_cast<double>(total_ - done) / rate));
+  const double pace = rate(done);
+  if (pace > 0) text += pace >= 1 ? fmt::format("  {:.1f}/s", pace) : fmt::format("  {:.2f} s each", 1 / pace);
+  if (seconds_left && done < total_) text += fmt::format("  {} left", human_seconds(*seconds_left));
   return text;
 }
 
 void Progress::update(std::int64_t done, const std::string& detail) {
+  const double pace = rate(done);
+  update(done, detail, pace > 0 ? std::optional(static_cast<double>(total_ - done) / pace) : std::nullopt);
+}
+
+void Progress::update(std::int64_t done, const std::string& detail, std::optional<double> seconds_left) {
   if (quiet_mode) return;
   const auto interval = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(5000);
   const auto now = Clock::now();
   if (done < total_ && now - shown_ < interval) return;
   shown_ = now;
-  const std::string text = line(done, detail);
+  const std::string text = line(done, detail, seconds_left);
   if (terminal_) {
     std::fprintf(stderr, "\r\033[K%s", text.c_str());
     open_ = true;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace graft {
@@ -16,6 +17,8 @@ class Progress {
 
   /// `done` units of `total`; `detail` is shown behind the rate, e.g. "loss 1.234".
   void update(std::int64_t done, const std::string& detail = "");
+  /// The same where the time left does not follow from the rate alone; none is shown where it is not known.
+  void update(std::int64_t done, const std::string& detail, std::optional<double> seconds_left);
   /// Ends the line and leaves the last state on the screen.
   void finish();
   /// Silences every progress line of the process (--quiet).
@@ -23,7 +26,8 @@ class Progress {
   static bool quiet();
 
  private:
-  std::string line(std::int64_t done, const std::string& detail) const;
+  double rate(std::int64_t done) const;
+  std::string line(std::int64_t done, const std::string& detail, std::optional<double> seconds_left) const;
 
   using Clock = std::chrono::steady_clock;
   std::string verb_;

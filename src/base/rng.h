@@ -1,4 +1,5 @@
-// A small random generator whose whole state is five numbers, so that a resumed run goes on with the same draws.
+// A small random generator whose draws are a function of its seed and its stream alone: a resumed run makes one anew
+// for each step, epoch or place, and needs no state.
 #pragma once
 
 #include <array>
@@ -61,7 +62,6 @@ class Rng {
   }
 
   const State& state() const { return state_; }
-  void set_state(const State& state) { state_ = state; }
 
  private:
   static std::uint64_t rotate(std::uint64_t value, int bits) { return (value << bits) | (value >> (64 - bits)); }

@@ -2,15 +2,13 @@
 
 #include <gtest/gtest.h>
 
-#include "base/variable_test_support.h"
+#include "base/environment_variable_test.h"
 
 namespace graft {
 namespace {
 
-using testing::Variable;
-
 TEST(UserCache, IsWhereTheEnvironmentSays) {
-  const Variable cache("XDG_CACHE_HOME"), home("HOME");
+  const EnvironmentVariable cache("XDG_CACHE_HOME"), home("HOME");
   cache.set("/somewhere/cache");
   home.set("/home/ada");
   EXPECT_EQ(user_cache_folder(), "/somewhere/cache");

@@ -18,18 +18,18 @@
 #include "base/file.h"
 #include "base/json_text.h"
 #include "cli/core/eval_adapters.h"
+#include "cli/core/eval_arguments.h"
+#include "cli/core/eval_progress.h"
 #include "cli/core/eval_record.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
 #include "cli/core/eval_work.h"
 #include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
-#include "cli/core/options.h"
 #include "cli/core/outside_scorer.h"
 #include "cli/core/overlaps.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
-#include "nn/compute_dtype.h"
 
 namespace graft {
 namespace {
@@ -37,132 +37,12 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-struct Arguments : JobArguments {
-  std::vector<std::string> adapters, metrics, slices;
-  std::vector<std::int64_t> in_context;
-  std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
-              prompt_template, dtype, weights, output_format, calibrate, scorer, scores;
-  double scorer_seconds = EvalSettings{}.scorer_patience;
-  std::int64_t seeds = 1, candidates = 0, orders = 1, batch_tokens = RankOptions{}.batch_tokens;
-  bool balanced = false;
-};
-
-Arguments arguments;
+EvalArguments arguments;
 const CLI::App* options = nullptr;
-
-void declare_demonstrations(CLI::App& app) {
-  Arguments& a = arguments;
-  app.add_option("--shots", a.in_context,
-                 "demonstrations, one number or several: 0,1,8; a row each (0 is always there)")
-      ->delimiter(',')
-      ->check(count_from(0));
-  app.add_option(
-         "--demonstrations", a.demonstrations,
-         "random (drawn by a seed, the same for every question), fixed (the first ones) or bm25 (the nearest to "
-         "each question)")
-      ->capture_default_str();
-  app.add_flag("--balanced", a.balanced, "--shots counts random demonstrations of each class, not in all");
-  app.add_option("--seeds", a.seeds, "draws of random demonstrations")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  app.add_option("--orders", a.orders, "orders of the same demonstrations, each a run: how much accuracy hangs on them")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  app.add_option("--seed", a.seed, "of the questions' sample, and the first draw's (default: 0)")->check(count_from(0));
-  app.add_option(
-      "--demonstrations-file", a.demonstrations_file,
-      "rows to demonstrate, in their order; {task} stands for the task (default: the split that trains, or a "
-      "part of a pool)");
-  app.add_option("--candidates", a.candidates,
-                 "rows of each class to take demonstrations from: with N and --seed S these are the rows that graft "
-                 "tune --shots N --seed S trains on (default: all that train; of one pool up to four times --shots)")
-      ->check(count_from(1));
-  app.add_option("--instruction", a.instruction, "text in front of everything; \\n is a line break");
-  app.add_option("--separator", a.separator, "text behind the instruction and each demonstration")
-      ->capture_default_str();
-}
 
 void declare(CLI::App& app) {
   app.callback([&app] { options = &app; });  // graft plan declares them too
-  Arguments& a = arguments;
-  add_tasks_options(app, a);
-  app.add_option("--adapter", a.adapters,
-                 std::string(kAdapterFiles) +
-                     ", or a run folder; once for each, a row each; rte=ADAPTER is for that task alone, {task} stands "
-                     "for the task");
-  declare_demonstrations(app);
-  app.add_option("--eval-rows", a.eval_rows, "questions; 0, the default: all held-out rows")->check(count_from(0));
-  app.add_option("--normalisation", a.normalisation,
-                 "how choices are compared: none, tokens, chars, bytes or pmi (default: the task's)");
-  app.add_option("--calibrate", a.calibrate,
-                 "contextual: also a row of each number of shots whose answers have the choices' probabilities after a "
-                 "content-free question (the mean of N/A, [MASK] and an empty one) divided out")
-      ->check(CLI::IsMember({"contextual"}));
-  app.add_option("--template", a.prompt_template,
-                 "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
-  app.add_option(
-      "--metric", a.metrics,
-      "beside accuracy: balanced_accuracy, macro_f1, positive_f1, group_exact_match, answer_f1, answer_exact_match, "
-      "choice_entropy, true_probability, as far as the task tells what they need; of texts to write bleu, rougeL, "
-      "exact_match, squad_f1 … (docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the "
-      "task's); without one of the former nothing is written; of running text the latter and bits_per_byte");
-  auto* scorer = app.add_option(
-      "--scorer", a.scorer,
-      "a command that judges the texts: it reads a JSON line each on standard input and answers with one, "
-      "{\"score\": NUMBER} or several named numbers, whose means are columns (docs/eval.md)");
-  app.add_option("--scorer-seconds", a.scorer_seconds,
-                 "seconds in which it may neither read nor answer before it is ended")
-      ->check(positive_number())
-      ->needs(scorer)
-      ->capture_default_str();
-  app.add_option("--slice", a.slices,
-                 "a field of the rows: accuracy (and the first metric of texts) for each of its values, in the report "
-                 "and printed; once for each, beside those that the task file names");
-  app.add_option("--batch-tokens", a.batch_tokens,
-                 "tokens computed at a time: fewer take less memory; scores are the same")
-      ->check(count_from(1))
-      ->capture_default_str();
-  app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: float32)")
-      ->check(CLI::IsMember({"float32", "bfloat16"}));
-  app.add_option("--weights", a.weights, "how matrices are kept; block types quantise while loading (default: dense)")
-      ->check(weights_name());
-  app.add_option("--set", a.sets,
-                 "a setting of graft tune that has a say here, e.g. data.held_out_split=test, generation.beams=5, "
-                 "generation.max_new_tokens=60");
-  app.add_option("--output", a.output, "folder of the results; an interrupted evaluation there goes on")->required();
-  app.add_option("--scores", a.scores,
-                 "folder where scores are kept, for all evaluations that name it: what was scored once is not scored "
-                 "again (default: graft/scores in XDG_CACHE_HOME or ~/.cache, of at most 4 GiB; else in --output)");
-  app.add_option("--output-format", a.output_format,
-                 "lm-eval: the files of lm-evaluation-harness too, in the folder's lm-eval/")
-      ->check(CLI::IsMember({"lm-eval"}));
-}
-
-EvalSettings settings_of(const Arguments& a) {
-  EvalSettings settings;
-  const std::set<std::int64_t> shots(a.in_context.begin(), a.in_context.end());
-  for (const auto count : shots) {
-    if (count > 0) settings.shots.push_back(count);
-  }
-  settings.choice = demonstration_choice_of(a.demonstrations);
-  settings.seeds = a.seeds;
-  settings.balanced = a.balanced;
-  settings.orders = a.orders;
-  settings.contextual = !a.calibrate.empty();
-  settings.candidates = a.candidates;
-  settings.layout = {unescaped(a.instruction), unescaped(a.separator)};
-  settings.normalisation = a.normalisation;
-  settings.metrics = a.metrics;
-  settings.slices = a.slices;
-  settings.scorer = a.scorer;
-  settings.scorer_patience = a.scorer_seconds;
-  if (a.balanced && settings.choice != DemonstrationChoice::Random)
-    fail(Category::InvalidArgument, "--balanced", "is for random demonstrations, not for {}", a.demonstrations);
-  if (a.candidates > 0 && !a.demonstrations_file.empty())
-    fail(Category::InvalidArgument, "--candidates", "are all rows of --demonstrations-file; leave one out");
-  if (a.orders > 1 && settings.choice == DemonstrationChoice::Bm25)
-    fail(Category::InvalidArgument, "--orders", "is not for bm25, which puts the nearest demonstration last");
-  return settings;
+  declare_eval(app, arguments);
 }
 
 // What a task says of demonstrations holds where the command does not.
@@ -213,7 +93,7 @@ void refuse_idle_demonstrations(const std::vector<Planned>& plan) {
   }
 }
 
-std::vector<Planned> plan_of(const Arguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
+std::vector<Planned> plan_of(const EvalArguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
   std::vector<Planned> plan;
   for (const auto& [name, data] : tasks) {
     JobArguments one = a;
@@ -311,7 +191,7 @@ std::vector<EvalScorer*> scorers_on(std::size_t task, const std::vector<AdapterC
   return result;
 }
 
-Json results_head(const Arguments& a, const Planned& planned, const Base& base, const ModelHashes& hashes,
+Json results_head(const EvalArguments& a, const Planned& planned, const Base& base, const ModelHashes& hashes,
                   const std::string& started) {
   return {{"graft", GRAFT_VERSION},
           {"commit", build_commit()},
@@ -322,7 +202,7 @@ Json results_head(const Arguments& a, const Planned& planned, const Base& base, 
           {"tasks", Json::array()}};
 }
 
-EvaluationReport report_of(const Arguments& a, const Json& head) {
+EvaluationReport report_of(const EvalArguments& a, const Json& head) {
   EvaluationReport report;
   report.model = a.model;
   report.started = head.at("started").get<std::string>();
@@ -337,7 +217,7 @@ EvaluationReport report_of(const Arguments& a, const Json& head) {
 struct Opened {
   explicit Opened(EvalWork* work)
       : tasks(task_data(arguments.tasks, arguments.data)),
-        plan(plan_of(arguments, settings_of(arguments), tasks)),
+        plan(plan_of(arguments, eval_settings(arguments), tasks)),
         choices(adapter_choices(arguments.adapters, tasks)),
         home(arguments.output),
         base((refuse_other_folder(home, task_names(plan)), open_base(plan.front().config))),
@@ -362,8 +242,17 @@ struct Opened {
   std::vector<std::unique_ptr<EvalScorer>> scorers;
 };
 
+// What no earlier evaluation has kept, of all passes of all tasks.
+EvalProgress progress_of(const Opened& opened) {
+  EvalWork work;
+  for (const auto& scorer : opened.scorers) scorer->count_in(&work);
+  for (std::size_t t = 0; t < opened.plan.size(); ++t) opened.rows(t);
+  for (const auto& scorer : opened.scorers) scorer->count_in(nullptr);
+  return {work.to_score(), work.to_write()};
+}
+
 int run() {
-  const Arguments& a = arguments;
+  const EvalArguments& a = arguments;
   const std::time_t now = std::time(nullptr);
   const std::string started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(now));
   const Opened opened(nullptr);
@@ -376,6 +265,8 @@ int run() {
   EvaluationReport report = report_of(a, results);
   std::optional<LmEvalResults> lm_eval;
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
+  EvalProgress progress = progress_of(opened);
+  for (const auto& scorer : opened.scorers) scorer->tell(&progress);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
     auto rows = opened.rows(t);

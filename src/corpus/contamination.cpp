@@ -96,8 +96,9 @@ Contamination ContaminationCheck::result() const {
 }
 
 Overlap overlap_of(std::span<const std::string> tuned_on, std::span<const std::string> held_out, std::size_t order) {
-  Overlap overlap{order, static_cast<std::int64_t>(held_out.size()), 0};
-  const GramIndex index(held_out, order);
+  if (held_out.empty()) return {order > 0 ? order : kMostOrder, 0, 0};
+  const GramIndex index(held_out, order_of(held_out, order));
+  Overlap overlap{index.order(), static_cast<std::int64_t>(held_out.size()), 0};
   GramScanner scanner(index);
   std::vector<bool> seen(index.size());
   std::string valid;
@@ -112,9 +113,14 @@ Overlap overlap_of(std::span<const std::string> tuned_on, std::span<const std::s
   return overlap;
 }
 
+std::string one_gram(std::size_t order) {
+  const bool vowel = order == 8 || order == 11 || order == 18;  // as it is spoken; longer ones are 13 at most by choice
+  return fmt::format("{} {}-gram", vowel ? "an" : "a", order);
+}
+
 std::string overlap_text(const Overlap& overlap, const std::string& held_out, const std::string& tuned_on) {
-  return fmt::format("{} of {} {} share a {}-gram with {}", grouped(overlap.shared), grouped(overlap.examples),
-                     held_out, overlap.order, tuned_on);
+  return fmt::format("{} of {} {} share {} with {}", grouped(overlap.shared), grouped(overlap.examples), held_out,
+                     one_gram(overlap.order), tuned_on);
 }
 
 }  // namespace graft

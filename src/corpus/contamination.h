@@ -83,10 +83,12 @@ struct Overlap {
   std::int64_t shared = 0;  ///< share an n-gram with any of the tuning examples; shorter ones their whole text
 };
 
-/// Of `held_out` against `tuned_on`, whatever the number of texts that an n-gram stands in.
-Overlap overlap_of(std::span<const std::string> tuned_on, std::span<const std::string> held_out,
-                   std::size_t order = 13);
+/// Of `held_out` against `tuned_on`, whatever the number of texts that an n-gram stands in. `order` 0: gram_order() of
+/// `held_out`.
+Overlap overlap_of(std::span<const std::string> tuned_on, std::span<const std::string> held_out, std::size_t order = 0);
 
+/// "a 13-gram", "an 8-gram".
+std::string one_gram(std::size_t order);
 /// "3 of 200 held-out examples share a 13-gram with the tuning examples".
 std::string overlap_text(const Overlap& overlap, const std::string& held_out = "held-out examples",
                          const std::string& tuned_on = "the tuning examples");

@@ -179,11 +179,29 @@ TEST(Overlap, CountsHeldOutExamplesThatShareARun) {
   const Overlap overlap = overlap_of(tuned_on, held_out);
   EXPECT_EQ(overlap.examples, 5);
   EXPECT_EQ(overlap.shared, 2);
-  EXPECT_EQ(overlap_text(overlap), "2 of 5 held-out examples share a 13-gram with the tuning examples");
+  EXPECT_EQ(overlap_text(overlap), "2 of 5 held-out examples share an 8-gram with the tuning examples");
+  EXPECT_EQ(overlap_of({}, {}).order, 13u);
   EXPECT_EQ(overlap_of({}, held_out).shared, 0);
   EXPECT_EQ(overlap_of(tuned_on, {}).examples, 0);
   // However many tuning examples have it.
   EXPECT_EQ(overlap_of(Texts(50, shared), held_out).shared, 1);
+}
+
+TEST(Overlap, LooksForAsManyWordsAsTheHeldOutExamplesHave) {
+  Rng rng(6);
+  const std::string ten = random_text(rng, 10);
+  const Texts tuned_on = {random_text(rng, 20) + " " + ten + " " + random_text(rng, 20)};
+  // Ten words in common are all of a short example, and less than is looked for where examples are long.
+  const Overlap of_short = overlap_of(tuned_on, Texts{ten + " x", random_text(rng, 11)});
+  EXPECT_EQ(of_short.order, 11u);
+  EXPECT_EQ(of_short.shared, 0);
+  EXPECT_EQ(overlap_of(tuned_on, Texts{ten, random_text(rng, 11)}).order, 10u);
+  EXPECT_EQ(overlap_of(tuned_on, Texts{ten, random_text(rng, 11)}).shared, 1);
+  const Overlap of_long = overlap_of(tuned_on, Texts{ten + " " + random_text(rng, 30), random_text(rng, 40)});
+  EXPECT_EQ(of_long.order, 13u);
+  EXPECT_EQ(of_long.shared, 0);
+  EXPECT_EQ(overlap_of(tuned_on, Texts{ten + " " + random_text(rng, 30)}, 10).shared, 1) << "an order that is given";
+  EXPECT_EQ(overlap_text(of_short), "0 of 2 held-out examples share an 11-gram with the tuning examples");
 }
 
 }  // namespace

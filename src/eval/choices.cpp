@@ -342,6 +342,13 @@ std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<Choice
   return groups;
 }
 
+std::vector<std::size_t> longest_first(const std::vector<std::int64_t>& tokens) {
+  std::vector<std::size_t> places(tokens.size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  std::stable_sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return tokens[a] > tokens[b]; });
+  return places;
+}
+
 void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config,
             std::int32_t slot, double smoothing) {
   const std::size_t before = batch.scored.size();

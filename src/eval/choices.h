@@ -90,6 +90,10 @@ std::int64_t computed_tokens(const ChoiceTokens& example, const ModelConfig& con
 std::vector<std::vector<const ChoiceTokens*>> groups_of(const std::vector<ChoiceTokens>& examples,
                                                         const ModelConfig& config, std::int64_t batch_tokens);
 
+/// The places of examples with so many tokens, in the order in which they are best computed: the longest first, those
+/// that are alike as they come. Batches are filled more evenly, and what memory does not hold fails at once.
+std::vector<std::size_t> longest_first(const std::vector<std::int64_t>& tokens);
+
 /// Adds examples to a batch, behind its root; all of their segments use adapter `slot`, all of their tokens are scored
 /// with `smoothing`. Throws as decoder_start_of().
 void append(ChoiceBatch& batch, const std::vector<const ChoiceTokens*>& examples, const ModelConfig& config,

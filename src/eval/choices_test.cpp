@@ -45,6 +45,11 @@ std::vector<std::int64_t> bytes(const std::string& text) {
   return ids;
 }
 
+TEST(Choices, TheLongestComeFirstAndTheAlikeAsTheyAre) {
+  EXPECT_EQ(longest_first({3, 7, 3, 9, 7}), (std::vector<std::size_t>{3, 1, 4, 0, 2}));
+  EXPECT_TRUE(longest_first({}).empty());
+}
+
 TEST(Choices, SplitWhereThePromptEnds) {
   const auto tokens = tokenize(example("ab", {" x", " yz"}), MergingTokenizer(), {});
   EXPECT_EQ(tokens.prompt, (std::vector<std::int64_t>{MergingTokenizer::kStart, 'a', 'b'}));

@@ -190,7 +190,8 @@ std::vector<ChoiceScores> choice_scores(const Model& model, const std::vector<Ch
   const at::InferenceMode inference;
   std::vector<ChoiceScores> result;
   std::optional<Progress> progress;
-  if (!options.what.empty()) progress.emplace(options.what, static_cast<std::int64_t>(examples.size()));
+  if (options.shows && !options.what.empty())
+    progress.emplace(options.what, static_cast<std::int64_t>(examples.size()));
   auto began = Clock::now();
   KeptPrefix prefix(model, options);
   for (const auto& group : groups_of(examples, model.config(), options.batch_tokens)) {

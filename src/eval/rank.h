@@ -53,13 +53,14 @@ struct RankOptions {
   Normalisation normalisation = Normalisation::Tokens;
   std::int64_t batch_tokens = 2048;  ///< packed tokens of one forward pass
   ForwardOptions forward;            ///< slot 0 is the adapter, if any
-  std::string what = "evaluate";     ///< of the progress line; empty: no line
+  std::string what = "evaluate";     ///< what errors and the progress line say it is; empty: no line
   /// Tokenised neutral prompts with the same choices, one per example; needed for pmi.
   const std::vector<ChoiceTokens>* neutral = nullptr;
   /// Tokens before every prompt, the same for all. Their keys and values are computed once. Decoder-only models.
   std::vector<std::int64_t> prefix;
   bool greedy = false;  ///< fill ChoiceScores::greedy
   OnScores on_scores;   ///< called after every batch
+  bool shows = true;    ///< a progress line of its own
 };
 
 /// The scores of every example, in packed batches: the same bits in whatever batch (Activations::BatchInvariant).

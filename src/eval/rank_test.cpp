@@ -4,8 +4,43 @@
 
 #include <cmath>
 
+#include "generate/fake_tokenizer_test.h"
+
 namespace graft {
 namespace {
+
+// Three letters of two bytes each, and four of one.
+ChoiceTokens other_letters() {
+  Example example;
+  example.prompt = "a";
+  example.choices = {"\u00e9\u00e9\u00e9", "abcd"};
+  return tokenize(example, ByteTokenizer(), {});
+}
+
+// By hand: -6 / 3 = -2 and -5 / 4 = -1.25 a letter, -6 / 6 = -1 and -1.25 a byte.
+TEST(Ranked, LettersAndBytesAreNotTheSame) {
+  const ChoiceTokens tokens = other_letters();
+  ASSERT_EQ(tokens.choices.size(), 2u);
+  const RankedExample by_chars = ranked(tokens, {-6, -5}, normalisation_of("chars")),
+                      by_bytes = ranked(tokens, {-6, -5}, normalisation_of("bytes"));
+  EXPECT_EQ(by_chars.prediction, 1);
+  EXPECT_DOUBLE_EQ(by_chars.scores[0], -2);
+  EXPECT_DOUBLE_EQ(by_chars.scores[1], -1.25);
+  EXPECT_EQ(by_bytes.prediction, 0);
+  EXPECT_DOUBLE_EQ(by_bytes.scores[0], -1);
+  EXPECT_DOUBLE_EQ(by_bytes.scores[1], -1.25);
+}
+
+TEST(Ranked, EachNormalisationDividesByItsOwnLength) {
+  ChoiceTokens tokens;
+  tokens.choices = {{{1, 2, 3, 4, 5}, 3, 6, 1}, {{6, 7}, 4, 4}};  // one token of the first is read only
+  const auto scores = [&](const char* name) { return ranked(tokens, {-6, -8}, normalisation_of(name)).scores; };
+  EXPECT_EQ(scores("none"), (std::vector<double>{-6, -8}));
+  EXPECT_EQ(scores("tokens"), (std::vector<double>{-1.5, -4}));
+  EXPECT_EQ(scores("chars"), (std::vector<double>{-2, -2}));
+  EXPECT_EQ(scores("bytes"), (std::vector<double>{-1, -2}));
+  EXPECT_EQ(scores("pmi"), (std::vector<double>{-6, -8})) << "the neutral prompt's are off already";
+}
 
 RankedExample with_probabilities(const std::vector<double>& probabilities, double shift) {
   ChoiceTokens tokens;

@@ -36,7 +36,8 @@ std::vector<WrittenText> write_texts(const Model& model, const std::vector<Choic
                                      const WriteOptions& options) {
   std::vector<WrittenText> texts;
   if (examples.empty()) return texts;
-  Progress progress(options.what, static_cast<std::int64_t>(examples.size()));
+  std::optional<Progress> progress;
+  if (options.shows) progress.emplace(options.what, static_cast<std::int64_t>(examples.size()));
   auto began = Clock::now();
   GenerateOptions how = options.generate;
   if (how.beam.beams > 1) how.stop.clear();
@@ -60,7 +61,7 @@ std::vector<WrittenText> write_texts(const Model& model, const std::vector<Choic
     if (options.on_written && !done.empty()) options.on_written(done);
     if (done.size() < generated.size()) fail_interrupted("evaluation");
     for (auto& one : done) texts.push_back(std::move(one.second));
-    progress.update(static_cast<std::int64_t>(texts.size()));
+    if (progress) progress->update(static_cast<std::int64_t>(texts.size()));
   }
   return texts;
 }

@@ -30,6 +30,7 @@ struct WriteOptions {
   std::vector<std::int64_t> prefix;   ///< that every prompt begins with: it is read once. Decoder-only models
   std::string what = "evaluate";      ///< of the progress line
   OnWritten on_written;               ///< called after every batch, after Ctrl-C too with what had ended
+  bool shows = true;                  ///< a progress line of its own
 };
 
 /// The text after the prompt of each example. Throws Cancelled on Ctrl-C, and as generate() and ReadPrefix.

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "nn/kept_bytes_test.h"
 #include "nn/kernels/any_row.h"
 
 namespace graft {
@@ -56,6 +57,17 @@ TEST(ScaleRows, HasTheGradientsOfTheProduct) {
     EXPECT_TRUE(at::allclose(got_scales, scales.grad(), 1e-5, 1e-5));
     EXPECT_TRUE(at::equal(got_x, x.grad()));
   }
+}
+
+TEST(ScaleRows, KeepsNoMoreForItsWayBackThanWhatItWasGiven) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = at::randn({12, 40}).to(dtype).requires_grad_(), scales = at::randn({3, 40}).requires_grad_();
+    EXPECT_EQ(kept_bytes([&] { return scale_rows(x, scales, kRuns); }), 0) << dtype;
+    EXPECT_EQ(kept_bytes([&] { return scale_rows(x, scales[0]); }), 0) << dtype;
+  }
+  // As the product would, written plainly.
+  const at::Tensor x = at::randn({12, 40}).to(at::kBFloat16).requires_grad_(), scale = at::randn({40}).requires_grad_();
+  EXPECT_EQ(kept_bytes([&] { return (x.to(at::kFloat) * scale).to(at::kBFloat16); }), 12 * 40 * 4);
 }
 
 TEST(ScaleRows, ManyRowsHaveRoomBehindThem) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "nn/activation.h"
+#include "nn/kept_bytes_test.h"
 #include "nn/kernels/any_row.h"
 
 namespace graft {
@@ -82,6 +83,21 @@ TEST(ScaledGate, HasTheGradientsOfBoth) {
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
       for (const std::int64_t width : {1, 7, 40, 513}) expect_gradients_of_both(kind, width, dtype);
     }
+  }
+}
+
+// Nor the product of both, which the two steps one after the other keep for the scales' gradient.
+TEST(ScaledGate, KeepsNoMoreForItsWayBackThanWhatItWasGiven) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Inputs in(40, dtype);
+    EXPECT_EQ(kept_bytes([&] {
+                return scaled_gate(rows::Gate::Silu, in.gate, in.up, {in.scales, kRuns});
+              }),
+              0)
+        << dtype;
+    EXPECT_GE(kept_bytes([&] { return scale_rows(gated(activation("silu"), in.gate, in.up), in.scales, kRuns); }),
+              230 * 40 * in.gate.element_size())
+        << dtype;
   }
 }
 

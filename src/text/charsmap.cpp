@@ -74,6 +74,17 @@ CharsMap::Match CharsMap::longest(std::string_view text) const {
   return match;
 }
 
+bool CharsMap::begins_key(std::string_view text) const {
+  std::size_t at = offset(units_[0]);
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    at ^= byte;
+    if (at >= units_.size() || label(units_[at]) != byte) return false;
+    at ^= offset(units_[at]);
+  }
+  return true;
+}
+
 std::string base64_decode(std::string_view text, const std::string& context) {
   static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string bytes;

@@ -21,6 +21,8 @@ class CharsMap {
   };
   Match shortest(std::string_view text) const;
   Match longest(std::string_view text) const;
+  /// Whether some key begins with `text`.
+  bool begins_key(std::string_view text) const;
 
  private:
   template <typename Found>

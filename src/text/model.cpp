@@ -14,6 +14,12 @@ void Vocabulary::put(std::string token, std::int64_t id, std::size_t expected, c
   }
   const auto index = static_cast<std::size_t>(id);
   if (index >= tokens.size()) tokens.resize(index + 1);
+  if (!tokens[index].empty() && tokens[index] != token) {
+    fail(Category::Corruption, context,
+         "tokens '{}' and '{}' both have id {}; use another file of this tokenizer, or give one of them an id of its "
+         "own",
+         tokens[index], token, id);
+  }
   ids.insert_or_assign(token, static_cast<TokenId>(id));
   tokens[index] = std::move(token);
 }

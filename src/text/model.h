@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "text/tokenizer.h"
+#include "text/word_cache.h"
 
 namespace graft::text {
 
@@ -23,8 +25,8 @@ struct Vocabulary {
   std::vector<std::string> tokens;
   TokenMap ids;
 
-  /// Puts `token` at `id`. Throws Corruption for an id that is negative, taken or absurdly far behind the others: the
-  /// vocabulary of `expected` entries may grow to four times that.
+  /// Puts `token` at `id`, where it may stand already. Throws Corruption for an id that is negative, another token's,
+  /// or absurdly far behind the others: the vocabulary of `expected` entries may grow to four times that.
   void put(std::string token, std::int64_t id, std::size_t expected, const std::string& context);
   std::optional<TokenId> find(std::string_view token) const;
   /// "<0x41>" for every byte where the vocabulary has all 256 of them or some; -1 where one is missing.
@@ -35,8 +37,9 @@ struct Vocabulary {
 struct ModelScratch {
   std::vector<std::int64_t> heap;
   std::vector<std::uint32_t> symbols, ranks, previous, next;
-  std::vector<double> scores;
+  std::vector<double> scores, runners_up;
   std::vector<std::int32_t> starts, ids;
+  std::unique_ptr<WordCache> words;  ///< of a model that keeps some of its own
 };
 
 /// Immutable; encode() may be called from several threads, each with its own scratch.

@@ -3,6 +3,7 @@
 #include <unicode/brkiter.h>
 #include <unicode/utext.h>
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -102,6 +103,7 @@ class SentencePieceNormalizer : public Normalizer {
     if (!spec.precompiled_charsmap.empty()) map_.emplace(spec.precompiled_charsmap, context);
     std::vector<std::pair<std::string, std::int32_t>> symbols;
     for (const std::string& symbol : spec.user_defined) symbols.emplace_back(symbol, 0);
+    find_unchanged(spec.user_defined);
     symbols_ = Trie(std::move(symbols));
   }
 
@@ -116,6 +118,12 @@ class SentencePieceNormalizer : public Normalizer {
     if (add_dummy_prefix_) out.append(space_);
     bool after_space = remove_extra_;
     while (at < text.size()) {
+      if (const std::size_t end = end_of_unchanged(text, at); end > at) {
+        out.append(text, at, end - at);
+        at = end;
+        after_space = false;
+        continue;
+      }
       Unit unit = unit_at(text, at);
       at += unit.consumed;
       while (after_space && unit.text.starts_with(' ')) unit.text.remove_prefix(1);
@@ -139,6 +147,30 @@ class SentencePieceNormalizer : public Normalizer {
     std::size_t consumed;
   };
 
+  static bool is_ascii(char c) { return static_cast<unsigned char>(c) < kAscii; }
+
+  // ASCII characters that neither the map nor a symbol changes, whatever ASCII follows them. Most texts are such.
+  void find_unchanged(const std::vector<std::string>& symbols) {
+    const auto changes = [&](char c) {
+      if (std::ranges::any_of(symbols, [&](const auto& symbol) { return symbol.starts_with(c); })) return true;
+      if (!map_.has_value()) return false;
+      if (map_->longest(std::string_view(&c, 1)).length > 0) return true;
+      for (std::size_t next = 1; next < kAscii; ++next) {
+        const char both[] = {c, static_cast<char>(next)};
+        if (map_->begins_key({both, 2})) return true;
+      }
+      return false;
+    };
+    for (std::size_t c = 1; c < kAscii; ++c) unchanged_[c] = c != ' ' && !changes(static_cast<char>(c));
+  }
+
+  std::size_t end_of_unchanged(std::string_view text, std::size_t at) const {
+    while (at < text.size() && is_ascii(text[at]) && unchanged_[static_cast<std::size_t>(text[at])] &&
+           (at + 1 == text.size() || is_ascii(text[at + 1])))
+      ++at;
+    return at;
+  }
+
   Unit unit_at(std::string_view text, std::size_t at) const {
     std::size_t symbol = 0;
     symbols_.prefixes(text, at, [&](std::size_t length, std::int32_t) { symbol = length; });
@@ -158,6 +190,8 @@ class SentencePieceNormalizer : public Normalizer {
   std::string_view space_;
   std::optional<CharsMap> map_;
   Trie symbols_;
+  static constexpr std::size_t kAscii = 128;
+  std::array<bool, kAscii> unchanged_{};
 };
 
 }  // namespace

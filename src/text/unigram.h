@@ -26,8 +26,19 @@ class Unigram : public Model {
   void encode(std::string_view piece, std::vector<TokenId>& out, ModelScratch& scratch) const override;
 
  private:
+  /// What of a segmentation decides whether it holds behind another text.
+  struct Path {
+    bool begins_unknown = false;
+    bool plain = true;  ///< every token is in the vocabulary, and none always wins
+    double margin = 0;  ///< by which any other segmentation scores less
+  };
+
+  /// Into the scratch, behind a text whose segmentation scores `so_far`.
   template <typename Score>
-  void best_path(std::string_view piece, ModelScratch& scratch) const;
+  void best_path(std::string_view piece, Score so_far, ModelScratch& scratch) const;
+  Path put_path(std::string_view piece, std::vector<TokenId>& out, ModelScratch& scratch) const;
+  bool encode_words(std::string_view piece, std::vector<TokenId>& out, ModelScratch& scratch) const;
+  bool rounds_below_margin(float so_far, std::size_t length) const;
   void put_unknown(std::string_view text, std::vector<TokenId>& out) const;
 
   std::vector<double> scores_;
@@ -36,6 +47,7 @@ class Unigram : public Model {
   Trie trie_;
   double unk_score_ = 0;
   double max_score_ = 0;
+  bool words_apart_ = false;  ///< no token goes on from a word into the next
 };
 
 }  // namespace graft::text

@@ -25,8 +25,9 @@ class Trainee {
     alone_.slots = {&given.adapter};
     alone_.checkpoint_layers = settings_.checkpoint_layers;
     alone_.kept_logit_bytes = settings_.kept_logit_bytes;
-    given.adapter.prepare(given.examples.size() / settings_.templates,
-                          [this](std::size_t example) { return loss_of(example); });
+    if (!take_prepared(given.state_file, given.adapter))
+      given.adapter.prepare(given.examples.size() / settings_.templates,
+                            [this](std::size_t example) { return loss_of(example); });
     std::vector<double> lr_ratios;
     for (const auto& parameter : given.adapter.parameters()) {
       parameters_.push_back(parameter.value);

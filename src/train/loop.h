@@ -26,9 +26,11 @@ struct TrainSettings {
   std::int64_t warmup_steps = 60;
   std::int64_t steps = 1000;
   std::int64_t batch_size = 8;
-  std::int64_t accumulation = 1;  ///< batches a step
-  std::size_t templates = 1;      ///< the examples are given this many times over, once in each prompt template
-  double clip_norm = 0;           ///< 0: no clipping
+  /// Batches a step, whose losses are averaged: the same as one batch of all their examples for the T-Few losses of the
+  /// paper, which are means over examples; for means over tokens (lm, the authors' L_UL) where each has as many.
+  std::int64_t accumulation = 1;
+  std::size_t templates = 1;  ///< the examples are given this many times over, once in each prompt template
+  double clip_norm = 0;       ///< 0: no clipping
   std::uint64_t seed = 0;
   std::int64_t eval_every = 0;   ///< 0: never
   bool keep_best = true;         ///< end as the best adapter evaluated, not as the last

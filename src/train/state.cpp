@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "adapters/core/peft.h"
 #include "base/error.h"
@@ -20,6 +21,7 @@ namespace {
 
 constexpr const char *kBaseKey = "base", *kSettingsKey = "settings";  // in the file's metadata
 constexpr const char* kStep = "step";
+constexpr std::string_view kPrepared = "prepared.";
 
 void restore(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
              const std::string& name, at::Tensor into) {
@@ -93,11 +95,25 @@ void save_state(const std::filesystem::path& file, const Adapter& adapter, const
   NamedTensors tensors;
   const auto parameters = adapter.parameters();
   for (const auto& parameter : parameters) tensors.emplace_back("parameter." + parameter.name, parameter.value);
+  for (const auto& found : adapter.prepared()) tensors.emplace_back(std::string(kPrepared) + found.name, found.value);
   for (std::size_t i = 0; i < state.best.size(); ++i) tensors.emplace_back("best." + parameters[i].name, state.best[i]);
   for (const auto& [name, value] : optimizer.state()) tensors.emplace_back("optimizer." + name, value);
   tensors.emplace_back(kStep, at::scalar_tensor(state.step, at::kLong));
   tensors.emplace_back("best_score", at::scalar_tensor(state.best_score, at::kDouble));
   write_tensors(file, tensors, {{kBaseKey, state.base.weights}, {kSettingsKey, state.base.settings}});
+}
+
+bool take_prepared(const std::filesystem::path& file, Adapter& adapter) {
+  if (!std::filesystem::exists(file)) return false;
+  const auto source = open_checkpoint(file);
+  const auto is_prepared = [](const std::string& name) { return name.starts_with(kPrepared); };
+  if (std::ranges::none_of(source->tensors(), is_prepared, &TensorInfo::name)) return false;
+  std::vector<PeftTensor> found;
+  for (auto& [name, value] : read_tensors(*source)) {
+    if (is_prepared(name)) found.push_back({name.substr(kPrepared.size()), value});
+  }
+  adapter.take_prepared(found);
+  return true;
 }
 
 void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state) {

@@ -50,6 +50,10 @@ std::int64_t steps_done(const std::filesystem::path& file);
 void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
                 const TrainState& state);
 
+/// Gives the adapter what its prepare() found when the run in `file` began. False where the file is not there or keeps
+/// none of it. Throws Corruption.
+bool take_prepared(const std::filesystem::path& file, Adapter& adapter);
+
 /// Copies values back in place. Throws as refuse_other_base() for state.base, and Corruption where names, shapes or the
 /// step are another run's.
 void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state);

@@ -13,6 +13,7 @@
 #include <set>
 
 #include "../golden/folder.h"
+#include "../golden/gap.h"
 #include "adapters/core/combination.h"
 #include "adapters/core/peft.h"
 #include "arch/core/model.h"
@@ -153,14 +154,13 @@ double gap_to(const fs::path& folder, const Model& model, const Adapter& adapter
   const Inputs inputs = inputs_of(stored);
   const at::NoGradGuard no_grad;
   const at::Tensor logits = logits_of(model, adapter, inputs.batch);
-  double gap = 0;
+  std::vector<double> gaps;
   for (std::size_t i = 0; i < inputs.batch.decoder.segments.size(); ++i) {
     const auto& segment = inputs.batch.decoder.segments[i];
-    const at::Tensor want = stored.at(fmt::format("logits.{}", i));
-    const at::Tensor off = (logits.narrow(0, segment.begin, segment.length) - want).abs().max() / want.abs().max();
-    gap = std::max(gap, off.item<double>());
+    gaps.push_back(
+        relative_gap(logits.narrow(0, segment.begin, segment.length), stored.at(fmt::format("logits.{}", i))));
   }
-  return gap;
+  return largest_gap_of(gaps);
 }
 
 void expect_exported_equal(const Model& model, const Adapter& adapter, const fs::path& original,

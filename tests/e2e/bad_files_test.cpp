@@ -284,40 +284,23 @@ TEST_F(BadFiles, WeightsThatAreNoNumbers) {
   EXPECT_FALSE(fs::exists(folder_.path() / "run/adapter"));
 }
 
+// Weight decay alone multiplies every parameter by -9 a step.
 TEST_F(BadFiles, TrainingThatIsNoNumber) {
   write_rows(folder_.path() / "rows.jsonl", 20);
-  expect_refused(run({"tune",
-                      "--model",
-                      "model",
-                      "--data",
-                      "rows.jsonl",
-                      "--text-column",
-                      "text",
-                      "--label-column",
-                      "label",
-                      "--method",
-                      "full",
-                      "--output",
-                      "run",
-                      "--shots",
-                      "4",
-                      "--steps",
-                      "60",
-                      "--set",
-                      "optimizer.lr=10",
-                      "--set",
-                      "optimizer.warmup_steps=0",
-                      "--set",
-                      "objective.lm_weight=1e6",
-                      "--set",
-                      "optimizer.name=adamw",
-                      "--set",
-                      "optimizer.eps=1e-30",
-                      "--set",
-                      "optimizer.weight_decay=1",
-                      "--set",
-                      "optimizer.schedule=constant"}),
-                 4, {"of step ", "lower the learning rate"});
+  for (const std::string method : {"full", "ia3"}) {
+    std::vector<std::string> tune = {
+        "tune",    "--model", "model",   "--data", "rows.jsonl", "--text-column", "text",           "--method", method,
+        "--shots", "4",       "--steps", "60",     "--output",   method + "-run", "--label-column", "label"};
+    for (const char* setting :
+         {"optimizer.lr=10", "optimizer.warmup_steps=0", "objective.lm_weight=1e6", "optimizer.name=adamw",
+          "optimizer.eps=1e-30", "optimizer.weight_decay=1", "optimizer.schedule=constant"})
+      tune.insert(tune.end(), {"--set", setting});
+    expect_refused(run(tune), 4, {"of step ", "lower the learning rate"});
+    const fs::path left = folder_.path() / (method + "-run");
+    EXPECT_TRUE(fs::exists(left / "config.yaml")) << method;
+    for (const char* product : {"adapter", "model", "report.html"})
+      EXPECT_FALSE(fs::exists(left / product)) << method << " left " << product;
+  }
 }
 
 TEST_F(BadFiles, FilesThatAreNoModels) {

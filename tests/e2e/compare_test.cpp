@@ -93,8 +93,8 @@ TEST_F(Compare, RunsEveryVariantOnEverySeed) {
   const std::string page = read_file(out() / "report.html");
   EXPECT_NE(page.find("href=\"runs/a.rank2.seed1/report.html\""), std::string::npos);
   EXPECT_NE(page.find("<svg"), std::string::npos);
-  EXPECT_NE(page.find("share a 13-gram with the tuning examples of a run (6 runs)."), std::string::npos);
-  EXPECT_NE(end.out.find("share a 13-gram with the tuning examples of a run (6 runs)\n"), std::string::npos) << end.out;
+  EXPECT_NE(page.find("share an 8-gram with the tuning examples of a run (6 runs)."), std::string::npos);
+  EXPECT_NE(end.out.find("share an 8-gram with the tuning examples of a run (6 runs)\n"), std::string::npos) << end.out;
   EXPECT_TRUE(fs::exists(out() / "runs/a.rank2.seed1/adapter/adapter_config.json"));
   EXPECT_TRUE(fs::exists(out() / "runs/a.all.seed0/model/model.safetensors"));
   EXPECT_TRUE(leftovers(out()).empty());

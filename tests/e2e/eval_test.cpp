@@ -40,8 +40,8 @@ TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
   EXPECT_EQ(overlaps[0].at("with"), "candidates for demonstrations");
   EXPECT_EQ(overlaps[1].at("with"), "runs/a (ia3)");
   EXPECT_EQ(overlaps[1].at("questions"), kRows - 12);
-  EXPECT_NE(end.err.find("28 questions share a 13-gram with the candidates for demonstrations"), std::string::npos);
-  EXPECT_NE(read_file(folder() / "out/report.html").find("share a 13-gram"), std::string::npos);
+  EXPECT_NE(end.err.find("28 questions share an 8-gram with the candidates for demonstrations"), std::string::npos);
+  EXPECT_NE(read_file(folder() / "out/report.html").find("share an 8-gram"), std::string::npos);
   EXPECT_EQ(head.at("model").at("sha256").get<std::string>().size(), 64u);
   EXPECT_NE(head.at("model").at("computed_on").get<std::string>().find(" threads"), std::string::npos);
   EXPECT_FALSE(head.at("model").at("libtorch").get<std::string>().empty());

@@ -101,9 +101,9 @@ TEST_F(Tune, PmiComparesChoicesWithTheirNeutralScore) {
 TEST_F(Tune, WhatIsSharedWithTheTrainingRowsIsTold) {
   const Outcome end = run(arguments("run", "topics.yaml"));
   const json overlap = summary("run").at("overlap");
-  EXPECT_EQ(overlap.at("ngram"), 13);
+  EXPECT_EQ(overlap.at("ngram"), 8) << "rows of seven words";
   const std::string line = overlap.at("shared").dump() + " of " + overlap.at("held_out").dump() +
-                           " held-out examples share a 13-gram with the tuning examples";
+                           " held-out examples share an 8-gram with the tuning examples";
   EXPECT_NE(end.out.find(line), std::string::npos) << end.out;
   EXPECT_NE(text("run/report.html").find(line), std::string::npos);
 }

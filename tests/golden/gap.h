@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <vector>
 
 namespace graft {
 
@@ -12,6 +13,12 @@ inline double relative_gap(const at::Tensor& got, const at::Tensor& want) {
   const at::Tensor reference = want.to(at::kDouble);
   const double largest = std::max(reference.abs().max().item<double>(), 1e-12);
   return (got.to(at::kDouble) - reference).abs().max().item<double>() / largest;
+}
+
+/// The largest of one or more gaps. No number where one of them is none, which std::max would pass over, so that no
+/// tolerance holds it.
+inline double largest_gap_of(const std::vector<double>& gaps) {
+  return at::tensor(gaps, at::kDouble).max().item<double>();
 }
 
 }  // namespace graft

@@ -4,13 +4,12 @@
 
 #include <filesystem>
 #include <regex>
-#include <sstream>
+#include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "base/file.h"
-#include "report/test_folder.h"
 #include "shell.h"
+#include "stand_ins.h"
 
 namespace graft {
 namespace {
@@ -39,20 +38,13 @@ installed=.deps/torch/lib/python3/site-packages/torch-${wanted#torch==}.dist-inf
 mkdir -p "$installed"
 touch "$installed/INSTALLER")";
 
-class Setup : public TestFolder {
+class Setup : public StandIns {
  protected:
   void SetUp() override {
-    fs::copy_file(fs::path(GRAFT_SOURCE_DIR) / "setup", folder() / "setup");
+    copy("setup");
     stand_in("bin/dpkg-query", "echo 'install ok installed'");
     stand_in("bin/uname", "echo \"${HOST-Linux x86_64}\"");
     stand_in(".deps/torch/bin/pip", kPip);
-  }
-
-  void stand_in(const fs::path& name, const std::string& script) const {
-    const fs::path path = folder() / name;
-    fs::create_directories(path.parent_path());
-    write_file(path, "#!/bin/sh\n" + script + "\n");
-    fs::permissions(path, fs::perms::owner_all);
   }
 
   // Runs it with `variables` (NAME=value, apart by spaces); what it printed.
@@ -61,14 +53,6 @@ class Setup : public TestFolder {
                                 "' && env -u GRAFT_PRESET -u CMAKE_PREFIX_PATH PATH=\"$PWD/bin:$PATH\" " + variables +
                                 " ./setup --no-build";
     return printed_by(command, expected_status);
-  }
-
-  // The arguments of each call of a stand-in that keeps a log.
-  std::vector<std::string> calls(const std::string& log) const {
-    std::istringstream lines(read_file(folder() / log));
-    std::vector<std::string> found;
-    for (std::string line; std::getline(lines, line);) found.push_back(line);
-    return found;
   }
 
   std::string wheel(const std::string& build) const {

@@ -50,12 +50,16 @@ class Adapter : public SiteHooks {
   /// True where output() tells the base's part of y from y itself, so that nothing else may change y before it.
   virtual bool needs_base_output(const Site&) const { return false; }
 
-  /// Called before a run's first step, and before it goes on after a stop, with the same losses: what a method must see
-  /// of the data to begin. parameters() may be others afterwards. No-op by default.
+  /// Called before a run's first step: what a method must see of the data to begin. parameters() may be others
+  /// afterwards. No-op by default.
   virtual void prepare(std::size_t examples, const ExampleLoss& loss) {
     (void)examples;
     (void)loss;
   }
+  /// What prepare() found, which a run's state keeps, and back: found anew, on another machine, it could be another.
+  /// Throws Corruption where it does not fit. None by default.
+  virtual std::vector<PeftTensor> prepared() const { return {}; }
+  virtual void take_prepared(const std::vector<PeftTensor>& found) { (void)found; }
   /// Called before each optimiser step: the draws of dropout and the like come from here. No-op by default.
   virtual void begin_step(std::uint64_t seed) { (void)seed; }
   /// Dropout and the like on or off. Off after creation.

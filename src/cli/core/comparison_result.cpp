@@ -130,13 +130,17 @@ std::optional<double> compared_score(const nlohmann::json& summary, const char* 
 std::string overlap_over_runs(const std::vector<Overlap>& overlaps) {
   if (overlaps.empty()) return "";
   if (overlaps.size() == 1) return overlap_text(overlaps.front());
-  std::vector<std::int64_t> shared, examples;
+  std::vector<std::int64_t> shared, examples, orders;
   for (const auto& overlap : overlaps) {
     shared.push_back(overlap.shared);
     examples.push_back(overlap.examples);
+    orders.push_back(static_cast<std::int64_t>(overlap.order));
   }
-  return fmt::format("{} of {} held-out examples share a {}-gram with the tuning examples of a run ({} runs)",
-                     counts_text(shared), counts_text(examples), overlaps.front().order, overlaps.size());
+  const bool alike = std::count(orders.begin(), orders.end(), orders.front()) == std::ssize(orders);
+  return fmt::format("{} of {} held-out examples share {} with the tuning examples of a run ({} runs)",
+                     counts_text(shared), counts_text(examples),
+                     alike ? one_gram(overlaps.front().order) : fmt::format("{} words in a row", counts_text(orders)),
+                     overlaps.size());
 }
 
 std::vector<MeasuredRun> measured_runs(const std::vector<PlannedRun>& plan) {

@@ -1,6 +1,7 @@
 #include "cli/core/eval_scorer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/Version.h>
 #include <fmt/format.h>
 #include <torch/version.h>
@@ -94,6 +95,28 @@ std::string told_name(const std::string& path, const std::string& method) {
   return fmt::format("{} ({})", named.string(), method);
 }
 
+// Of a group of questions or prompts what is not kept, with the tokens that it takes.
+struct Missing {
+  std::vector<std::string> keys;
+  std::vector<ChoiceTokens> asked;
+  std::vector<std::int64_t> tokens = {};
+
+  void add(const std::string& key, ChoiceTokens one) {
+    keys.push_back(key);
+    asked.push_back(std::move(one));
+  }
+};
+
+Missing in_order(Missing found, const ModelConfig& config) {
+  for (const auto& one : found.asked) found.tokens.push_back(computed_tokens(one, config));
+  Missing ordered;
+  for (const auto place : longest_first(found.tokens)) {
+    ordered.add(found.keys[place], std::move(found.asked[place]));
+    ordered.tokens.push_back(found.tokens[place]);
+  }
+  return ordered;
+}
+
 }  // namespace
 
 EvalAdapter open_eval_adapter(const std::string& path, const Base& base) {
@@ -149,6 +172,11 @@ EvalScorer::EvalScorer(const Base& base, const ModelHashes& hashes, const EvalAd
     store_.emplace(folder, scorer, build);
 }
 
+void EvalScorer::count_in(EvalWork* work) {
+  work_ = work;
+  counted_.clear();
+}
+
 const KeptText* EvalScorer::find_text(const std::string& key) const {
   return store_ ? store_->find_text(key) : nullptr;
 }
@@ -165,28 +193,32 @@ const KeptScore* EvalScorer::find(const std::string& key, bool greedy) const {
 
 void EvalScorer::score_missing(const std::vector<Question>& questions, const QuestionGroup& group,
                                const std::vector<std::string>& keys, const RankOptions& options) {
-  std::vector<std::string> missing;
-  std::vector<ChoiceTokens> asked;
+  Missing found;
   std::set<std::string> seen;
   if (store_) store_->refresh();
   for (const auto q : group.members) {
     if (find(keys[q], options.greedy) != nullptr || !seen.insert(keys[q]).second || counts_already(keys[q])) continue;
-    missing.push_back(keys[q]);
-    asked.push_back(behind_prefix(questions[q].tokens, group.prefix.size()));
+    found.add(keys[q], behind_prefix(questions[q].tokens, group.prefix.size()));
   }
-  if (asked.empty()) return;
+  if (found.asked.empty()) return;
   RankOptions behind = options;
   behind.prefix = group.prefix;
-  if (work_ != nullptr) return work_->add_scoring(model(), asked, behind);
+  if (work_ != nullptr) return work_->add_scoring(model(), found.asked, behind);
+  const Missing missing = in_order(std::move(found), model().config());
+  auto read = static_cast<std::int64_t>(group.prefix.size());  // with the first batch
+  behind.shows = progress_ == nullptr;
   behind.on_scores = [&](std::size_t first, const std::vector<ChoiceScores>& scores, double seconds) {
     std::vector<std::pair<std::string, KeptScore>> kept;
+    EvalAmount done{static_cast<std::int64_t>(scores.size()), std::exchange(read, 0)};
     for (std::size_t i = 0; i < scores.size(); ++i) {
       const KeptScore score{scores[i].sums, scores[i].greedy, seconds / static_cast<double>(scores.size())};
-      kept.emplace_back(missing[first + i], score);
+      kept.emplace_back(missing.keys[first + i], score);
+      done.tokens += missing.tokens[first + i];
     }
     store_->add(kept);
+    if (progress_ != nullptr) progress_->scored(options.what, done, seconds);
   };
-  choice_scores(*base_.model, asked, behind);
+  choice_scores(*base_.model, missing.asked, behind);
 }
 
 EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
@@ -221,25 +253,31 @@ EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, con
 
 void EvalScorer::write_missing(const std::vector<Question>& prompts, const QuestionGroup& group,
                                const std::vector<std::string>& keys, WriteOptions options) {
-  std::vector<std::string> missing;
-  std::vector<ChoiceTokens> asked;
+  Missing found;
   std::set<std::string> seen;
   if (store_) store_->refresh();
   for (const auto q : group.members) {
     if (find_text(keys[q]) != nullptr || !seen.insert(keys[q]).second || counts_already(keys[q])) continue;
-    missing.push_back(keys[q]);
-    asked.push_back(prompts[q].tokens);
+    found.add(keys[q], prompts[q].tokens);
   }
-  if (asked.empty()) return;
+  if (found.asked.empty()) return;
   options.prefix = group.prefix;
-  if (work_ != nullptr) return work_->add_writing(model(), asked, options);
+  if (work_ != nullptr) return work_->add_writing(model(), found.asked, options);
+  const Missing missing = in_order(std::move(found), model().config());
+  options.shows = progress_ == nullptr;
   options.on_written = [&](const std::vector<std::pair<std::size_t, WrittenText>>& written) {
     std::vector<std::pair<std::string, KeptText>> kept;
-    for (const auto& one : written)
-      kept.emplace_back(missing[one.first], KeptText{one.second.text, one.second.tokens, one.second.seconds});
+    EvalAmount done{static_cast<std::int64_t>(written.size())};
+    double seconds = 0;
+    for (const auto& one : written) {
+      kept.emplace_back(missing.keys[one.first], KeptText{one.second.text, one.second.tokens, one.second.seconds});
+      done.tokens += missing.tokens[one.first];
+      seconds += one.second.seconds;
+    }
     store_->add_texts(kept);
+    if (progress_ != nullptr) progress_->written(options.what, done, seconds);
   };
-  write_texts(*base_.model, asked, options);
+  write_texts(*base_.model, missing.asked, options);
 }
 
 EvalScorer::Texts EvalScorer::write(const std::vector<Question>& prompts, const std::vector<QuestionGroup>& groups,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "adapters/core/peft.h"
+#include "cli/core/eval_progress.h"
 #include "cli/core/eval_work.h"
 #include "cli/core/job.h"
 #include "convert/merged_weights.h"
@@ -58,8 +59,13 @@ class EvalScorer {
     double seconds = 0;                     ///< that scoring them took, now or then
   };
 
-  /// Each batch's scores are kept as soon as they are there. `groups` cover the questions. Throws as choice_scores and
-  /// ScoreStore.
+  /// From here on counts in `work`, as the constructor says; nullptr: computes.
+  void count_in(EvalWork* work);
+  /// Computes without a progress line for each group: what is done is told to `progress`, which outlives this.
+  void tell(EvalProgress* progress) { progress_ = progress; }
+
+  /// What is not kept yet is computed, of each group the longest first, and kept as soon as a batch is there. `groups`
+  /// cover the questions. Throws as choice_scores and ScoreStore.
   Scores score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
                const std::string& what, bool greedy);
 
@@ -69,9 +75,9 @@ class EvalScorer {
     double seconds = 0;                ///< that writing them took, now or then
   };
 
-  /// What the model writes behind each prompt (Question::tokens without choices), the adapter added to `how`. Each
-  /// batch's texts are kept as soon as they are there, after Ctrl-C too those that had ended. `groups` cover the
-  /// prompts. Throws as write_texts and ScoreStore.
+  /// What the model writes behind each prompt (Question::tokens without choices), the adapter added to `how`; in the
+  /// order of score(). Each batch's texts are kept as soon as they are there, after Ctrl-C too those that had ended.
+  /// `groups` cover the prompts. Throws as write_texts and ScoreStore.
   Texts write(const std::vector<Question>& prompts, const std::vector<QuestionGroup>& groups, GenerateOptions how,
               const std::string& what);
 
@@ -95,6 +101,7 @@ class EvalScorer {
   FrozenAdapter frozen_;
   std::int64_t batch_tokens_;
   EvalWork* work_;
+  EvalProgress* progress_ = nullptr;
   std::set<std::string> counted_;    // keys of what is in work_
   std::optional<ScoreStore> store_;  // none where work is only counted and nothing is kept
 };

@@ -29,9 +29,7 @@ void count_work(EvalWork::Part& part, const Model& model, const std::vector<Choi
   part.count = static_cast<std::int64_t>(asked.size());
   part.tokens = prefix + all;
   part.seen = static_cast<double>(prefix) + static_cast<double>(all) / static_cast<double>(asked.size());
-  std::vector<std::size_t> places(asked.size());
-  std::iota(places.begin(), places.end(), std::size_t{0});
-  std::stable_sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return tokens[a] > tokens[b]; });
+  const auto places = longest_first(tokens);
   part.longest = prefix + tokens[places.front()];
   std::int64_t taken = 0;
   for (const auto place : places) {
@@ -210,6 +208,24 @@ void EvalWork::add_writing(const Model& model, const std::vector<ChoiceTokens>& 
   writing.tokens -= prefix * (writing.count - 1);
   writing.batch_tokens -= prefix * (batch - 1);
   writings_.push_back(std::move(writing));
+}
+
+EvalAmount EvalWork::to_score() const {
+  EvalAmount all;
+  for (const auto& scoring : scorings_) {
+    all.count += scoring.count;
+    all.tokens += scoring.tokens;
+  }
+  return all;
+}
+
+EvalAmount EvalWork::to_write() const {
+  EvalAmount all;
+  for (const auto& writing : writings_) {
+    all.count += writing.count;
+    all.tokens += writing.tokens;
+  }
+  return all;
 }
 
 WorkPlan EvalWork::plan(const Model& model, double load_seconds) const {

@@ -11,6 +11,11 @@
 
 namespace graft {
 
+struct EvalAmount {
+  std::int64_t count = 0;   ///< of questions or prompts
+  std::int64_t tokens = 0;  ///< of these that are computed; of prompts, without those that are written
+};
+
 /// Filled by an EvalScorer that was made with it. The adapters in the options' slots outlive this.
 class EvalWork {
  public:
@@ -18,6 +23,10 @@ class EvalWork {
   void add_scoring(const Model& model, const std::vector<ChoiceTokens>& asked, const RankOptions& options);
   /// Prompts to write on.
   void add_writing(const Model& model, const std::vector<ChoiceTokens>& asked, const WriteOptions& options);
+
+  /// All of it.
+  EvalAmount to_score() const;
+  EvalAmount to_write() const;
 
   /// What all of it would take after `load_seconds` of loading. The batch of the longest questions is scored, and one
   /// of those with the shortest, then the 32 longest prompts are written on; the rest follows from the numbers of

@@ -1,5 +1,7 @@
 #include "cli/core/overlaps.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -77,8 +79,15 @@ void note_overlaps(EvalData& data, const std::vector<const EvalAdapter*>& adapte
   note("candidates for demonstrations", "the candidates for demonstrations", candidates);
   for (const EvalAdapter* adapter : adapters) {
     if (!candidates.empty() && trained_on_candidates(data, *adapter)) continue;
+    TunedOn tuned = tuned_on(*adapter);
+    if (tuned.texts.empty()) {
+      data.notes.push_back(fmt::format(
+          "not checked: the examples that {} was tuned on are not at hand; a run folder has them in train.jsonl",
+          adapter->name));
+      continue;
+    }
     note(adapter->name, "the examples that " + adapter->name + " was tuned on",
-         texts_beside(questions, tuned_on(*adapter)));
+         texts_beside(questions, std::move(tuned)));
   }
 }
 

@@ -15,8 +15,8 @@ namespace graft {
 std::optional<Overlap> overlap_of(const Job& job);
 
 /// Fills data.overlaps, with a note for each: the questions against the candidates for demonstrations, and against the
-/// examples that each adapter was tuned on, where it lies in a run folder with its train.jsonl. Throws as read_file,
-/// and Corruption (file and line).
+/// examples that each adapter was tuned on, where it lies in a run folder with its train.jsonl. Where it does not, a
+/// note says that this was not checked. Throws as read_file, and Corruption (file and line).
 void note_overlaps(EvalData& data, const std::vector<const EvalAdapter*>& adapters);
 
 }  // namespace graft

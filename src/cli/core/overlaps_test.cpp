@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "report/run_folder.h"
 
 namespace graft {
 namespace {
@@ -67,8 +68,8 @@ TEST_F(QuestionOverlaps, AreWithTheCandidatesAndWithWhatTrainedAnAdapter) {
   data_.candidates = {{{{"text", "something else"}}, "m:2"}};
   note_overlaps(data_, {&adapters_.back()});
   EXPECT_THAT(data_.notes,
-              ElementsAre("1 of 2 questions share a 13-gram with the candidates for demonstrations",
-                          "1 of 2 questions share a 13-gram with the examples that run (ia3) was tuned on"));
+              ElementsAre("1 of 2 questions share an 8-gram with the candidates for demonstrations",
+                          "1 of 2 questions share an 8-gram with the examples that run (ia3) was tuned on"));
   ASSERT_EQ(data_.overlaps.size(), 2u);
   EXPECT_EQ(data_.overlaps[1].with, "run (ia3)");
   EXPECT_EQ(data_.overlaps[1].overlap.shared, 1);
@@ -83,27 +84,36 @@ TEST_F(QuestionOverlaps, ARowOfShortFieldsThatTrainedIsFound) {
   data_.questions[0][1].id = "8";
   note_overlaps(data_, {&adapters_.back()});
   EXPECT_THAT(data_.notes,
-              ElementsAre("1 of 2 questions share a 13-gram with the examples that run (ia3) was tuned on"));
+              ElementsAre("1 of 2 questions share an 8-gram with the examples that run (ia3) was tuned on"));
 }
 
 TEST_F(QuestionOverlaps, AreToldOnceWhereTheCandidatesTrained) {
   data_.candidates = {{{{"text", "nothing"}}, "m:2"}};
   adapters_.back().loaded.manifest = {{"data_hash", "candidates"}};
   note_overlaps(data_, {&adapters_.back()});
-  EXPECT_THAT(data_.notes, ElementsAre("0 of 2 questions share a 13-gram with the candidates for demonstrations"));
+  EXPECT_THAT(data_.notes, ElementsAre("0 of 2 questions share an 8-gram with the candidates for demonstrations"));
 }
 
-TEST_F(QuestionOverlaps, NeedExamplesToBeAtHand) {
+TEST_F(QuestionOverlaps, ThatCouldNotBeLookedForAreTold) {
+  const std::string note =
+      "not checked: the examples that run (ia3) was tuned on are not at hand; a run folder has them in train.jsonl";
   adapters_.back().path = (folder_ / "elsewhere/adapter").string();
   note_overlaps(data_, {&adapters_.back()});
-  EXPECT_TRUE(data_.notes.empty());
+  EXPECT_THAT(data_.notes, ElementsAre(note));
+  EXPECT_TRUE(data_.overlaps.empty());
+  fs::remove(folder_ / "run/train.jsonl");
+  adapters_.back().path = (folder_ / "run/adapter").string();
+  data_.notes.clear();
+  note_overlaps(data_, {&adapters_.back()});
+  EXPECT_THAT(data_.notes, ElementsAre(note));
 }
 
 TEST_F(QuestionOverlaps, AFileOfThatNameOutsideARunIsNotRead) {
   write_file(folder_ / "elsewhere/train.jsonl", "{\"text\": \"somebody's own rows\", \"label\": 1}\n");
   adapters_.back().path = (folder_ / "elsewhere/adapter").string();
   note_overlaps(data_, {&adapters_.back()});
-  EXPECT_TRUE(data_.notes.empty());
+  EXPECT_TRUE(data_.overlaps.empty());
+  EXPECT_THAT(data_.notes, ElementsAre(testing::StartsWith("not checked: ")));
 }
 
 }  // namespace
