@@ -297,8 +297,34 @@ TEST_F(Data, AMixtureKeepsToItsWeights) {
   ASSERT_EQ(all.size(), 9u);
   EXPECT_EQ(std::count_if(all.begin(), all.end(), [](const json& line) { return line.at("source") == "a"; }), 6);
   EXPECT_NE(end.out.find("3.00"), std::string::npos) << end.out;
+  folder_.file("x.jsonl.tally", "mine");
+  expect_refused(run({"mix", "--source", "a=a.jsonl", "--documents", "9", "--output", "x.jsonl"}), 4,
+                 {"x.jsonl.tally: is no tally"});
+  EXPECT_FALSE(fs::exists(folder() / "x.jsonl"));
   expect_refused(run({"mix", "--source", "a=a.jsonl", "--output", "x.jsonl"}), 2, {"--documents"});
   expect_refused(run({"mix", "--source", "a=a.jsonl", "--tokens", "9", "--output", "x.jsonl"}), 2, {"--tokenizer"});
+}
+
+TEST_F(Data, StatsOfAMixtureTellWhatItsSourcesDroppedAndTheirEpochs) {
+  folder_.file("raw.jsonl", "{\"text\": \"one two three\"}\n{\"text\": \"one\"}\n{\"text\": \"one two four\"}\n");
+  folder_.file("wiki.jsonl", "{\"text\": \"w\"}\n");
+  ASSERT_EQ(run({"filter", "raw.jsonl", "--min-words", "2", "--output", "web.jsonl"}).code, 0);
+  ASSERT_EQ(run({"mix", "--source", "web=web.jsonl:2", "--source", "wiki=wiki.jsonl", "--documents", "9", "--output",
+                 "mix.jsonl"})
+                .code,
+            0);
+  const Outcome end = run({"stats", "mix.jsonl"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  for (const char* part : {"graft data filter: raw.jsonl to web.jsonl", "fewer than 2 words",
+                           "graft data mix: web.jsonl, wiki.jsonl to mix.jsonl", "epochs", "3.00"})
+    EXPECT_NE(end.out.find(part), std::string::npos) << part << "\n" << end.out;
+  const json made = json::parse(run({"stats", "mix.jsonl", "--json"}).out).at("made_by");
+  ASSERT_EQ(made.size(), 2u);
+  EXPECT_FALSE(made[0].contains("sources"));
+  EXPECT_EQ(made[1].at("documents").at("kept").at("documents"), 9);
+  EXPECT_EQ(made[1].at("sources")[0].at("name"), "web");
+  EXPECT_EQ(made[1].at("sources")[0].at("epochs"), 3.0);
+  EXPECT_EQ(made[1].at("sources")[1].at("documents"), 3);
 }
 
 TEST_F(Data, NothingIsLeftWhereNothingCanBeWritten) {
