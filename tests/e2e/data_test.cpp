@@ -131,6 +131,42 @@ TEST_F(Data, ContaminationPartsTheScoresOfARun) {
   expect_refused(run(check), 2, {"--predictions: none of its 1 examples is among the evaluation's 20"});
 }
 
+TEST_F(Data, ContaminationPartsTheScoresOfTexts) {
+  folder_.file("all.jsonl", read_file(folder() / "pairs/val.jsonl"));
+  ASSERT_EQ(run({"contamination", "--train", "all.jsonl", "--task", "pairs.yaml", "--data", "pairs", "--common", "100",
+                 "--output", "ids"})
+                .code,
+            0);
+  std::string predictions;
+  for (const auto& line : lines("ids/dirty.jsonl")) {
+    const bool dirty = line.at("where") == "pairs/val.jsonl:4";
+    predictions += json{{"phase", "after"},
+                        {"id", line.at("id")},
+                        {"output", dirty ? "known" : "guessed"},
+                        {"references", {"known"}}}
+                       .dump() +
+                   "\n";
+  }
+  folder_.file("run/predictions.jsonl", predictions);
+  Words check = {"contamination", "--train", "corpus.jsonl",  "--task", "pairs.yaml", "--data", "pairs",
+                 "--ngram",       "18",      "--predictions", "run",    "--output",   "seen"};
+  expect_refused(run(check), 2, {"--metric: run does not say what its texts are measured by"});
+  check.insert(check.end(), {"--metric", "exact_match"});
+  const Outcome end = run(check);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("after (exact_match)"), std::string::npos) << end.out;
+  const json scores = json::parse(read_file(folder() / "seen/contamination.json")).at("scores");
+  ASSERT_EQ(scores.size(), 1u);
+  EXPECT_EQ(scores[0].at("metric"), "exact_match");
+  EXPECT_EQ(scores[0].at("all").at("score"), 0.05);
+  EXPECT_EQ(scores[0].at("clean").at("score"), 0.0);
+  EXPECT_EQ(scores[0].at("clean").at("bootstrap_95")[1], 0.0);
+  EXPECT_EQ(scores[0].at("dirty").at("score"), 1.0);
+  EXPECT_EQ(scores[0].at("dirty").at("examples"), 1);
+  check.back() = "exact_mtach";
+  expect_refused(run(check), 2, {"did you mean 'exact_match'?"});
+}
+
 TEST_F(Data, ContaminationRefusesWhatItCannotRead) {
   const Words task = {"contamination", "--task", "pairs.yaml", "--data", "pairs", "--train"};
   const auto with = [&](const std::string& train) {
