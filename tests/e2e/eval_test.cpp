@@ -50,6 +50,21 @@ TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
   EXPECT_TRUE(leftovers(folder() / "out").empty());
 }
 
+TEST_F(Eval, MixedEncodingsAreReadAndTold) {
+  const std::string good = read_file(folder() / "rows.jsonl");
+  write_file(folder() / "rows.jsonl", "\xEF\xBB\xBF" + good + "{\"text\": \"caf\xE9 goal\", \"label\": \"sport\"}\n" +
+                                          "{\"text\": \"caf\xC3\xA9 chip\", \"label\": \"tech\"}\n");
+  const Outcome end = run(eval({"--shots", "1", "--candidates", "2"}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  const std::string note = "rows.jsonl: 1 of 42 rows hold bytes that are not UTF-8, the first on line 41";
+  EXPECT_NE(end.err.find(note), std::string::npos) << end.err;
+  EXPECT_NE(results().at("tasks")[0].at("notes").dump().find(note), std::string::npos);
+  EXPECT_EQ(predictions().size(), 2u * (kRows + 2 - 4)) << "the row is asked or shown, and what is written is UTF-8";
+  EXPECT_NE(read_file(folder() / "out/report.html").find(note), std::string::npos);
+  write_file(folder() / "rows.jsonl", std::string("\xFF\xFE{\0\"\0", 6));
+  expect_refused(run(eval({}, "other")), 2, {"rows.jsonl: is UTF-16 text; save it as UTF-8"});
+}
+
 TEST_F(Eval, ScoresAreToldApartByAField) {
   std::string more = read_file(folder() / "short.yaml") + "slices: [colour]\n";
   write_file(folder() / "short.yaml", more);
