@@ -70,6 +70,13 @@ std::size_t SourceMix::next(Document& document) {
   return behind;
 }
 
+std::vector<std::filesystem::path> SourceMix::files() const {
+  std::vector<std::filesystem::path> files;
+  for (const State& state : states_)
+    files.insert(files.end(), state.reader->files().begin(), state.reader->files().end());
+  return files;
+}
+
 void SourceMix::count(std::size_t source, std::int64_t amount) {
   states_[source].amount += amount;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -28,6 +29,8 @@ class SourceMix {
   /// The next document of the source whose part is furthest behind its share; returns its number. A source that ends
   /// begins again. Nothing is drawn at random: documents come in the order of their files.
   std::size_t next(Document& document);
+  /// Of all sources, in their order.
+  std::vector<std::filesystem::path> files() const;
   const std::string& name(std::size_t source) const { return states_[source].source.name; }
   /// Tells how much of what is counted that document was: 1, or its tokens.
   void count(std::size_t source, std::int64_t amount);

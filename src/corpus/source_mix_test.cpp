@@ -31,6 +31,8 @@ TEST_F(SourceMixTest, KeepsToTheWeightsAndCountsEpochs) {
   }
   EXPECT_THAT(texts, ElementsAre("a0", "b0", "a1", "a2", "a3", "b1", "a4", "a5", "a6", "b0", "a7", "a8", "a9", "b1",
                                  "a0", "a1"));
+  ASSERT_EQ(mix.files().size(), 2u);
+  EXPECT_EQ(mix.files()[1].filename().string(), "b.jsonl");
   const auto parts = mix.parts();
   EXPECT_EQ(parts[0].documents, 12);
   EXPECT_EQ(parts[1].documents, 4);

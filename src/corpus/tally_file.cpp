@@ -21,7 +21,12 @@ constexpr const char* kTallyKind = "graft data tally";
 TallyJson json_of(const TallyStep& step) {
   TallyJson documents = TallyJson::object();
   for (const auto& line : step.lines) documents[line.fate] = {{"documents", line.documents}, {"bytes", line.bytes}};
-  return {{"tool", step.tool}, {"inputs", step.inputs}, {"output", step.output}, {"documents", documents}};
+  TallyJson json = {{"tool", step.tool}, {"inputs", step.inputs}, {"output", step.output}, {"documents", documents}};
+  for (const auto& source : step.sources) {
+    json["sources"].push_back(
+        {{"name", source.name}, {"share", source.share}, {"documents", source.documents}, {"epochs", source.epochs}});
+  }
+  return json;
 }
 
 TallyStep step_of(const TallyJson& json) {
@@ -31,6 +36,10 @@ TallyStep step_of(const TallyJson& json) {
   json.at("output").get_to(step.output);
   for (const auto& [fate, counts] : json.at("documents").items())
     step.lines.push_back({fate, counts.at("documents").get<std::int64_t>(), counts.at("bytes").get<std::int64_t>()});
+  for (const auto& source : json.value("sources", TallyJson::array())) {
+    step.sources.push_back({source.at("name").get<std::string>(), source.at("share").get<double>(),
+                            source.at("documents").get<std::int64_t>(), source.at("epochs").get<double>()});
+  }
   return step;
 }
 
@@ -87,10 +96,10 @@ TallyFile::TallyFile(fs::path output, const std::vector<fs::path>& inputs) : out
   }
 }
 
-void TallyFile::write(const std::string& tool, const Tally& tally) const {
+void TallyFile::write(const std::string& tool, const Tally& tally, const std::vector<TallySource>& sources) const {
   TallyJson steps = TallyJson::array();
   for (const auto& step : earlier_) steps.push_back(json_of(step));
-  steps.push_back(json_of({tool, inputs_, output_.string(), tally.lines()}));
+  steps.push_back(json_of({tool, inputs_, output_.string(), tally.lines(), sources}));
   const TallyJson json = {
       {"kind", kTallyKind}, {"graft", GRAFT_VERSION}, {"bytes", size_of_file(output_)}, {"steps", steps}};
   write_file(tally_file_of(output_), json_text(json, 2) + "\n");

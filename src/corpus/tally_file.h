@@ -10,12 +10,21 @@
 
 namespace graft {
 
+/// What a mixture took of one of its sources.
+struct TallySource {
+  std::string name;
+  double share = 0;  ///< by its weight
+  std::int64_t documents = 0;
+  double epochs = 0;  ///< how often it was read
+};
+
 /// One tool's way from files to a file.
 struct TallyStep {
-  std::string tool;                 ///< "dedup", "filter"
+  std::string tool;                 ///< "dedup", "filter", "mix"
   std::vector<std::string> inputs;  ///< as the command named them
   std::string output;
-  std::vector<Tally::Line> lines;  ///< Tally::lines(), the sum behind them
+  std::vector<Tally::Line> lines;         ///< Tally::lines(), the sum behind them
+  std::vector<TallySource> sources = {};  ///< of a mixture
 };
 
 struct TallyHistory {
@@ -36,7 +45,7 @@ class TallyFile {
   TallyFile(std::filesystem::path output, const std::vector<std::filesystem::path>& inputs);
 
   /// `output` must be there, whole. Throws as write_file.
-  void write(const std::string& tool, const Tally& tally) const;
+  void write(const std::string& tool, const Tally& tally, const std::vector<TallySource>& sources = {}) const;
 
  private:
   std::filesystem::path output_;

@@ -43,6 +43,27 @@ TEST(TallyFile, TellsTheWholeWayInOrder) {
   EXPECT_EQ(lines[2].documents, 3);
 }
 
+TEST(TallyFile, AMixtureTellsItsSourcesBehindTheirOwnWays) {
+  const Folder folder;
+  const auto web = folder.file("web.jsonl", "{}\n"), wiki = folder.file("wiki.jsonl", "{}\n"),
+             mixed = folder.file("mix.jsonl", "{}\n");
+  TallyFile(web, {folder.path() / "raw.jsonl"}).write("filter", tally_of(1, "fewer than 5 words"));
+  TallyFile(mixed, {web, wiki}).write("mix", Tally(), {{"web", 0.75, 6, 1.5}, {"wiki", 0.25, 2, 0.125}});
+  const TallyHistory history = read_tally_file(mixed);
+  ASSERT_EQ(history.steps.size(), 2u);
+  EXPECT_TRUE(history.steps[0].sources.empty());
+  EXPECT_EQ(history.steps[1].tool, "mix");
+  ASSERT_EQ(history.steps[1].sources.size(), 2u);
+  EXPECT_EQ(history.steps[1].sources[0].name, "web");
+  EXPECT_EQ(history.steps[1].sources[0].documents, 6);
+  EXPECT_DOUBLE_EQ(history.steps[1].sources[0].share, 0.75);
+  EXPECT_DOUBLE_EQ(history.steps[1].sources[1].epochs, 0.125);
+  folder.file("mix.jsonl.tally",
+              R"({"kind":"graft data tally","bytes":3,"steps":[{"tool":"mix","inputs":[],"output":"m",
+                                    "documents":{"all":{"documents":1,"bytes":1}},"sources":[{"name":"web"}]}]})");
+  EXPECT_THAT(error_of([&] { read_tally_file(mixed); }), testing::HasSubstr("mix.jsonl.tally"));
+}
+
 TEST(TallyFile, AFileThatWasChangedHasNoWayThatIsKnown) {
   const Folder folder;
   const auto in = folder.file("in.jsonl", "{}\n"), unique = folder.file("unique.jsonl", "{}\n");

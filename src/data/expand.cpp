@@ -70,6 +70,7 @@ class Expansion {
   void add(Row row) {
     where_ = row.where;
     bytes_ = 0;
+    if (rule_.lists.empty()) return finish(std::move(row));
     auto items = take_items(rule_.lists.front(), row);
     if (items.empty()) return finish(std::move(row));
     add_items(row, items, 0, "");
@@ -124,14 +125,16 @@ class Expansion {
 Expand expand_of(const YamlNode& node) {
   YamlMap map(node, "expand");
   Expand rule;
-  rule.lists = yaml_texts(map.at("lists"), "lists");
-  if (const YamlNode* fields = map.find("fields")) {
+  const YamlNode* fields = map.find("fields");
+  const YamlNode* lists = fields == nullptr ? &map.at("lists") : map.find("lists");
+  if (lists != nullptr) rule.lists = yaml_texts(*lists, "lists");
+  if (fields != nullptr) {
     yaml_map(*fields, "fields");
     for (std::size_t i = 0; i < fields->keys.size(); ++i)
       rule.fields[fields->keys[i]] = yaml_text(fields->items[i], fields->keys[i]);
   }
   map.finish();
-  if (rule.lists.empty())
+  if (lists != nullptr && rule.lists.empty())
     fail(Category::InvalidArgument, node.where(), "'expand' names no list; write lists: [questions]");
   for (std::size_t i = 1; i < rule.lists.size(); ++i) {
     if (!rule.lists[i].starts_with(rule.lists[i - 1] + "."))

@@ -13,7 +13,8 @@ struct YamlNode;
 /// How a row becomes one for each item of its lists. Names have no numbers of items in them: "passage.questions.idx" is
 /// that of the question whose row it is.
 struct Expand {
-  std::vector<std::string> lists;             ///< from outside to inside, each within the items of the one before
+  std::vector<std::string> lists;  ///< from outside to inside, each within the items of the one before; none: each row
+                                   ///< stays one
   std::map<std::string, std::string> fields;  ///< name in the made row → name in the file
 };
 

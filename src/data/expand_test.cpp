@@ -64,6 +64,15 @@ TEST(Expand, AFlatRowStaysAsItIs) {
   EXPECT_EQ(rows[0].fields.at("answer"), "x");
 }
 
+TEST(Expand, WithoutListsFieldsHaveOtherNames) {
+  const std::string rules = "expand: {fields: {text: premise}}\n";
+  const auto rows = expanded(rules, R"({"premise": "p", "label": "no"})");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].fields.at("text"), "p");
+  EXPECT_EQ(rows[0].fields.at("label"), "no");
+  EXPECT_EQ(expanded(rules, R"({"text": "t"})").at(0).fields.at("text"), "t");
+}
+
 TEST(Expand, BadDataIsToldWithItsItem) {
   EXPECT_THAT(expand_error(kQuestions, R"({"page": {"asked": [{"q": "who", "given": [{"a": "x"}]}, {"q": "why"}]}})"),
               HasSubstr("a.jsonl:1 item 2: the list 'page.asked.given' is empty or absent"));
@@ -87,6 +96,7 @@ TEST(Expand, BadRulesAreToldWithTheirLine) {
   EXPECT_THAT(told("expand: {lists: [a, b.c]}\n"), HasSubstr("the list 'b.c' is not within 'a'"));
   EXPECT_THAT(told("expand: {lists: [a], fields: {x: a.b, y: a.b}}\n"), HasSubstr("'a.b' is given two names"));
   EXPECT_THAT(told("expand: {list: [a]}\n"), HasSubstr("lacks the key 'lists'"));
+  EXPECT_THAT(told("expand: {list: [a], fields: {x: a.b}}\n"), HasSubstr("did you mean 'lists'?"));
 }
 
 }  // namespace

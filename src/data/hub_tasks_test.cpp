@@ -25,6 +25,9 @@ const std::string kNested = R"({"question": "Which one is warm?", "question_stem
 
 const std::string kMultiRc = "Ann has a cow.\n\nQuestion: ", kIsItRight = "\nIs this answer right? Yes or no?\nAnswer:";
 
+const std::string kAnn = "Ann sleeps.\nQuestion: Does it follow that \"Ann ",
+                  kDoesItFollow = ".\"? Yes, no or maybe?\nAnswer:";
+
 std::vector<Case> choice_cases() {
   return {
       {"arc_challenge",
@@ -47,6 +50,43 @@ std::vector<Case> choice_cases() {
        R"({"goal": "To fill a cup", "sol1": "wipe it.", "sol2": "pour.", "label": 1})",
        {"Question: To dry a cup\nAnswer:", "Question: To fill a cup\nAnswer:"},
        {" wipe it.", " pour."}},
+      {"hellaswag",
+       "validation",
+       "validation.jsonl",
+       R"({"ind": 1, "activity_label": "Rest", "ctx_a": "A man", "ctx_b": "", "ctx": "A man", "split_type": "indomain", )"
+       R"("endings": ["sits.", "flies.", "ends.", "is."], "label": "1"})",
+       {"A man"},
+       {" flies."}},
+      {"winogrande",
+       "train",
+       "train.jsonl",
+       R"({"sentence": "The box is in the bag as _ is big.", "option1": "box", "option2": "bag", "answer": "2"})",
+       {"The box is in the bag as _ is big.\nWhat does the _ stand for, box or bag?\nAnswer:"},
+       {" bag"}},
+      {"winogrande",
+       "validation",
+       "validation.jsonl",
+       R"({"sentence": "The box is in the bag as _ is small.", "option1": "box", "option2": "bag", "answer": "1"})",
+       {"The box is in the bag as _ is small.\nWhat does the _ stand for, box or bag?\nAnswer:"},
+       {" box"}},
+      {"anli_r1",
+       "train",
+       "train_r1.jsonl",
+       R"({"uid": "x", "premise": "Ann sleeps.", "hypothesis": "Ann rests.", "label": 0, "reason": ""})",
+       {kAnn + "rests" + kDoesItFollow},
+       {" Yes"}},
+      {"anli_r2",
+       "validation",
+       "dev_r2.jsonl",
+       R"({"uid": "x", "premise": "Ann sleeps.", "hypothesis": "Ann dreams.", "label": 1, "reason": ""})",
+       {kAnn + "dreams" + kDoesItFollow},
+       {" Maybe"}},
+      {"anli_r3",
+       "test",
+       "test_r3.jsonl",
+       R"({"uid": "x", "premise": "Ann sleeps.", "hypothesis": "Ann runs.", "label": 2, "reason": ""})",
+       {kAnn + "runs" + kDoesItFollow},
+       {" No"}},
       {"race",
        "test",
        "high-test.jsonl",
@@ -231,7 +271,7 @@ Example first_example(const char* name, const char* file, const std::string& lin
 
 TEST(HubTasks, ChoicesOfWinograndeAreContextsOfOneText) {
   const Example made = first_example(
-      "winogrande_partial", "dev.jsonl",
+      "winogrande_partial", "validation.jsonl",
       R"({"sentence": "The box is in the bag as _ is big.", "option1": "the box", "option2": "the bag", "answer": "2"})",
       "validation");
   EXPECT_EQ(made.prompt, "The box is in the bag as ");
@@ -239,6 +279,18 @@ TEST(HubTasks, ChoicesOfWinograndeAreContextsOfOneText) {
   EXPECT_EQ(made.continuation, " is big.");
   EXPECT_EQ(made.label, 1);
   EXPECT_EQ(demonstration_text(made), "The box is in the bag as the bag is big.");
+}
+
+TEST(HubTasks, OfTheTrainingSetsOfWinograndeTheLargestTrains) {
+  const auto row = [](const std::string& name) {
+    return "{\"sentence\": \"" + name + " _ x\", \"option1\": \"a\", \"option2\": \"b\", \"answer\": \"1\"}\n";
+  };
+  const Folder folder;
+  for (const char* size : {"xs", "s", "m", "l", "xl", "debiased"})
+    folder.file(fmt::format("train_{}.jsonl", size), row(size));
+  const auto rows = read_split(load_task("winogrande"), folder.path(), "train");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].fields.at("sentence"), "xl _ x");
 }
 
 // The place of the pronoun counts characters, not bytes.

@@ -60,13 +60,16 @@ bool has_rows_of_any_kind(const std::string& format) {
 }
 
 // Hubs have the files that a task names as Parquet, too, large ones in parts: train-00000-of-00002.parquet.
-std::vector<fs::path> files_of_split(const Task& task, const fs::path& wanted) {
-  if (!has_rows_of_any_kind(task.format) || !files_like(wanted).empty()) return matching_files(wanted);
+std::vector<fs::path> files_or_parquet(const Task& task, const fs::path& wanted) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder_of(wanted), ignored)) return {};
+  auto files = files_like(wanted);
+  if (!files.empty() || !has_rows_of_any_kind(task.format)) return files;
   for (const char* ending : {".parquet", "-[0-9]*-of-[0-9]*.parquet"}) {
-    auto files = files_like(wanted.parent_path() / (wanted.stem().string() + ending));
+    files = files_like(wanted.parent_path() / (wanted.stem().string() + ending));
     if (!files.empty()) return files;
   }
-  return matching_files(wanted);
+  return {};
 }
 
 const std::string& pattern_of(const Task& task, const std::string& split) {
@@ -75,6 +78,17 @@ const std::string& pattern_of(const Task& task, const std::string& split) {
   std::vector<std::string> known;
   for (const auto& [name, pattern] : task.splits) known.push_back(name);
   fail(Category::NotFound, "task " + task.name, "has no split '{}' (it has: {})", split, fmt::join(known, ", "));
+}
+
+// By the first of the split's names under which there are any.
+std::vector<fs::path> files_of_split(const Task& task, const fs::path& data, const std::string& split) {
+  const fs::path first = data / pattern_of(task, split);
+  auto files = files_or_parquet(task, first);
+  if (const auto others = task.other_names.find(split); others != task.other_names.end()) {
+    for (auto name = others->second.begin(); files.empty() && name != others->second.end(); ++name)
+      files = files_or_parquet(task, data / *name);
+  }
+  return files.empty() ? matching_files(first) : files;
 }
 
 void check_class_folders(const Task& task, const fs::path& folder, const std::vector<Row>& rows) {
@@ -105,7 +119,7 @@ std::vector<Row> rows_of(const Task& task, const fs::path& data, const std::stri
     return read_rows(task, folder.lexically_normal());
   }
   if (!fs::is_directory(data, ignored)) return read_rows(task, data);
-  return rows_of_files(task, files_of_split(task, data / pattern_of(task, split)));
+  return rows_of_files(task, files_of_split(task, data, split));
 }
 
 bool format_is_told_by_name(const std::string& format) {

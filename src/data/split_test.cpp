@@ -63,6 +63,23 @@ TEST(ReadSplit, WindowsFileWithByteOrderMarkReadsAsAnyOther) {
   EXPECT_EQ(label_of(csv_task(), rows[0]), 0);
 }
 
+TEST(ReadSplit, AFileMayHaveOtherNames) {
+  Task task = csv_task();
+  task.other_names = {{"validation", {"sub/val.csv", "dev*.csv"}}};
+  const Folder folder;
+  folder.file("dev1.csv", "text,label\na,good\n");
+  EXPECT_EQ(read_split(task, folder.path(), "validation").at(0).fields.at("text"), "a");
+  folder.file("sub/val.csv", "text,label\nb,good\n");
+  EXPECT_EQ(read_split(task, folder.path(), "validation").at(0).fields.at("text"), "b") << "an earlier name";
+  folder.file("val.csv", "text,label\nc,good\n");
+  const auto rows = read_split(task, folder.path(), "validation");
+  ASSERT_EQ(rows.size(), 1u) << "of one name alone";
+  EXPECT_EQ(rows[0].fields.at("text"), "c");
+  const Folder empty;
+  empty.file("other.csv", "text,label\n");
+  EXPECT_THAT(error_of([&] { read_split(task, empty.path(), "validation"); }), HasSubstr("has no file 'val.csv'"));
+}
+
 TEST(ReadSplit, PatternsFindFilesInOrder) {
   const Folder folder;
   folder.file("part2.csv", "text,label\nb,bad\n");

@@ -44,22 +44,29 @@ void check_relative(const std::filesystem::path& path, const std::string& where)
   }
 }
 
-std::map<std::string, std::string> read_splits(const YamlNode& node) {
-  std::map<std::string, std::string> splits;
+// A path, or a list of them.
+std::vector<std::string> read_paths(const YamlNode& node, const std::string& split) {
+  const bool several = node.kind == YamlNode::Kind::List;
+  const auto paths = several ? yaml_texts(node, split) : std::vector<std::string>{yaml_text(node, split)};
+  if (paths.empty()) fail(Category::InvalidArgument, node.where(), "'{}' names no file; name one", split);
+  for (const auto& path : paths) check_relative(path, node.where());
+  return paths;
+}
+
+void read_splits(const YamlNode& node, Task& task) {
   yaml_map(node, "splits");
   for (std::size_t i = 0; i < node.keys.size(); ++i) {
-    const auto where = node.items[i].where();
-    check_known("split", node.keys[i], kSplits, where);
-    const std::string path = yaml_text(node.items[i], node.keys[i]);
-    check_relative(path, where);
-    splits[node.keys[i]] = path;
+    const std::string& split = node.keys[i];
+    check_known("split", split, kSplits, node.items[i].where());
+    const auto paths = read_paths(node.items[i], split);
+    task.splits[split] = paths.front();
+    if (paths.size() > 1) task.other_names[split].assign(paths.begin() + 1, paths.end());
   }
-  if (splits.empty())
+  if (task.splits.empty())
     fail(Category::InvalidArgument, node.where(), "'splits' is empty; give train and validation, or pool");
-  if (splits.count("pool") > 0 && splits.size() > 1) {
+  if (task.is_pool() && task.splits.size() > 1) {
     fail(Category::InvalidArgument, node.where(), "'pool' stands for data without splits; leave the other splits out");
   }
-  return splits;
 }
 
 std::map<std::string, std::int64_t> read_max_tokens(const YamlNode& node) {
@@ -261,7 +268,7 @@ Task parse_task(std::string_view yaml, const std::string& file) {
   task.format = yaml_text(format, "format");
   check_known("format", task.format, kFormats, format.where());
   read_line_format(map, task);
-  task.splits = read_splits(map.at("splits"));
+  read_splits(map.at("splits"), task);
   const YamlNode& templates = map.at("templates");
   switch (form_of(templates)) {
     case TaskForm::Choices:

@@ -96,6 +96,9 @@ struct Task {
   /// "train", "validation", "test" → path relative to the data folder, whose last part may be a glob. Data that is one
   /// pool has the single entry "pool".
   std::map<std::string, std::string> splits;
+  /// What the files of a split are called in other forms of the data, tried in this order where there is none by the
+  /// first name.
+  std::map<std::string, std::vector<std::string>> other_names;
   /// jsonl, csv, tsv, parquet, folder (one .txt file per row, one subfolder per class), text (one file per row), lines,
   /// webnlg, dart.
   std::string format;

@@ -59,6 +59,8 @@ TEST(TaskYaml, WrongValuesSayWhatIsKnown) {
               HasSubstr("unknown field in max_tokens 'txt' (did you mean 'text'?)"));
   EXPECT_THAT(task_error(kTask + "max_tokens: {text: 0}\n"), HasSubstr("must be at least 1"));
   EXPECT_THAT(task_error(replaced(kTask, "train.csv", "../train.csv")), HasSubstr("must lie inside the data folder"));
+  EXPECT_THAT(task_error(replaced(kTask, "train.csv", "[a.csv, ../b.csv]")), HasSubstr("'../b.csv' must lie inside"));
+  EXPECT_THAT(task_error(replaced(kTask, "train.csv", "[]")), HasSubstr("'train' names no file"));
   EXPECT_THAT(task_error(replaced(kTask, "train: train.csv", "pool: a.csv")), HasSubstr("leave the other splits out"));
   EXPECT_THAT(task_error(""), HasSubstr("the task must be a map"));
   EXPECT_THAT(task_error("name: x\n"), HasSubstr("the task lacks the key 'format'"));

@@ -131,6 +131,42 @@ TEST_F(Data, ContaminationPartsTheScoresOfARun) {
   expect_refused(run(check), 2, {"--predictions: none of its 1 examples is among the evaluation's 20"});
 }
 
+TEST_F(Data, ContaminationPartsTheScoresOfTexts) {
+  folder_.file("all.jsonl", read_file(folder() / "pairs/val.jsonl"));
+  ASSERT_EQ(run({"contamination", "--train", "all.jsonl", "--task", "pairs.yaml", "--data", "pairs", "--common", "100",
+                 "--output", "ids"})
+                .code,
+            0);
+  std::string predictions;
+  for (const auto& line : lines("ids/dirty.jsonl")) {
+    const bool dirty = line.at("where") == "pairs/val.jsonl:4";
+    predictions += json{{"phase", "after"},
+                        {"id", line.at("id")},
+                        {"output", dirty ? "known" : "guessed"},
+                        {"references", {"known"}}}
+                       .dump() +
+                   "\n";
+  }
+  folder_.file("run/predictions.jsonl", predictions);
+  Words check = {"contamination", "--train", "corpus.jsonl",  "--task", "pairs.yaml", "--data", "pairs",
+                 "--ngram",       "18",      "--predictions", "run",    "--output",   "seen"};
+  expect_refused(run(check), 2, {"--metric: run does not say what its texts are measured by"});
+  check.insert(check.end(), {"--metric", "exact_match"});
+  const Outcome end = run(check);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("after (exact_match)"), std::string::npos) << end.out;
+  const json scores = json::parse(read_file(folder() / "seen/contamination.json")).at("scores");
+  ASSERT_EQ(scores.size(), 1u);
+  EXPECT_EQ(scores[0].at("metric"), "exact_match");
+  EXPECT_EQ(scores[0].at("all").at("score"), 0.05);
+  EXPECT_EQ(scores[0].at("clean").at("score"), 0.0);
+  EXPECT_EQ(scores[0].at("clean").at("bootstrap_95")[1], 0.0);
+  EXPECT_EQ(scores[0].at("dirty").at("score"), 1.0);
+  EXPECT_EQ(scores[0].at("dirty").at("examples"), 1);
+  check.back() = "exact_mtach";
+  expect_refused(run(check), 2, {"did you mean 'exact_match'?"});
+}
+
 TEST_F(Data, ContaminationRefusesWhatItCannotRead) {
   const Words task = {"contamination", "--task", "pairs.yaml", "--data", "pairs", "--train"};
   const auto with = [&](const std::string& train) {
@@ -297,8 +333,34 @@ TEST_F(Data, AMixtureKeepsToItsWeights) {
   ASSERT_EQ(all.size(), 9u);
   EXPECT_EQ(std::count_if(all.begin(), all.end(), [](const json& line) { return line.at("source") == "a"; }), 6);
   EXPECT_NE(end.out.find("3.00"), std::string::npos) << end.out;
+  folder_.file("x.jsonl.tally", "mine");
+  expect_refused(run({"mix", "--source", "a=a.jsonl", "--documents", "9", "--output", "x.jsonl"}), 4,
+                 {"x.jsonl.tally: is no tally"});
+  EXPECT_FALSE(fs::exists(folder() / "x.jsonl"));
   expect_refused(run({"mix", "--source", "a=a.jsonl", "--output", "x.jsonl"}), 2, {"--documents"});
   expect_refused(run({"mix", "--source", "a=a.jsonl", "--tokens", "9", "--output", "x.jsonl"}), 2, {"--tokenizer"});
+}
+
+TEST_F(Data, StatsOfAMixtureTellWhatItsSourcesDroppedAndTheirEpochs) {
+  folder_.file("raw.jsonl", "{\"text\": \"one two three\"}\n{\"text\": \"one\"}\n{\"text\": \"one two four\"}\n");
+  folder_.file("wiki.jsonl", "{\"text\": \"w\"}\n");
+  ASSERT_EQ(run({"filter", "raw.jsonl", "--min-words", "2", "--output", "web.jsonl"}).code, 0);
+  ASSERT_EQ(run({"mix", "--source", "web=web.jsonl:2", "--source", "wiki=wiki.jsonl", "--documents", "9", "--output",
+                 "mix.jsonl"})
+                .code,
+            0);
+  const Outcome end = run({"stats", "mix.jsonl"});
+  ASSERT_EQ(end.code, 0) << end.err;
+  for (const char* part : {"graft data filter: raw.jsonl to web.jsonl", "fewer than 2 words",
+                           "graft data mix: web.jsonl, wiki.jsonl to mix.jsonl", "epochs", "3.00"})
+    EXPECT_NE(end.out.find(part), std::string::npos) << part << "\n" << end.out;
+  const json made = json::parse(run({"stats", "mix.jsonl", "--json"}).out).at("made_by");
+  ASSERT_EQ(made.size(), 2u);
+  EXPECT_FALSE(made[0].contains("sources"));
+  EXPECT_EQ(made[1].at("documents").at("kept").at("documents"), 9);
+  EXPECT_EQ(made[1].at("sources")[0].at("name"), "web");
+  EXPECT_EQ(made[1].at("sources")[0].at("epochs"), 3.0);
+  EXPECT_EQ(made[1].at("sources")[1].at("documents"), 3);
 }
 
 TEST_F(Data, NothingIsLeftWhereNothingCanBeWritten) {

@@ -28,6 +28,10 @@ TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
   EXPECT_EQ(all[2].at("runs")[1].at("demonstrations").size(), 4u);
   EXPECT_TRUE(all[0].at("against_first").is_null());
   EXPECT_GE(all[3].at("against_first").at("mcnemar_first_runs").at("p").get<double>(), 0);
+  EXPECT_GE(all[3].at("macro_f1").at("against_first").at("bootstrap_p").get<double>(), 0);
+  EXPECT_GE(all[2].at("macro_f1").at("over_runs").at("median").get<double>(), 0);
+  EXPECT_FALSE(all[0].at("macro_f1").contains("against_first"));
+  EXPECT_NE(run({"runs", "show", "out"}).out.find("median (quartiles) over 3 runs"), std::string::npos);
   EXPECT_EQ(all[3].at("adapter").at("sha256").get<std::string>().size(), 64u);
   EXPECT_FALSE(all[3].at("adapter").at("trained_on_the_candidates").get<bool>());
   EXPECT_NE(end.err.find("runs/a (ia3) was tuned on other rows than the candidates"), std::string::npos) << end.err;
@@ -48,6 +52,21 @@ TEST_F(Eval, OneTableOfBaseDemonstrationsAndAdapters) {
   EXPECT_NE(head.at("command").get<std::string>().find("graft eval"), std::string::npos);
   EXPECT_NE(read_file(folder() / "out/report.html").find("<svg"), std::string::npos);
   EXPECT_TRUE(leftovers(folder() / "out").empty());
+}
+
+TEST_F(Eval, MixedEncodingsAreReadAndTold) {
+  const std::string good = read_file(folder() / "rows.jsonl");
+  write_file(folder() / "rows.jsonl", "\xEF\xBB\xBF" + good + "{\"text\": \"caf\xE9 goal\", \"label\": \"sport\"}\n" +
+                                          "{\"text\": \"caf\xC3\xA9 chip\", \"label\": \"tech\"}\n");
+  const Outcome end = run(eval({"--shots", "1", "--candidates", "2"}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  const std::string note = "rows.jsonl: 1 of 42 rows hold bytes that are not UTF-8, the first on line 41";
+  EXPECT_NE(end.err.find(note), std::string::npos) << end.err;
+  EXPECT_NE(results().at("tasks")[0].at("notes").dump().find(note), std::string::npos);
+  EXPECT_EQ(predictions().size(), 2u * (kRows + 2 - 4)) << "the row is asked or shown, and what is written is UTF-8";
+  EXPECT_NE(read_file(folder() / "out/report.html").find(note), std::string::npos);
+  write_file(folder() / "rows.jsonl", std::string("\xFF\xFE{\0\"\0", 6));
+  expect_refused(run(eval({}, "other")), 2, {"rows.jsonl: is UTF-16 text; save it as UTF-8"});
 }
 
 TEST_F(Eval, ScoresAreToldApartByAField) {

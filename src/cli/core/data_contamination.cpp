@@ -1,6 +1,7 @@
 // graft data contamination: which examples of an evaluation stand in the training text, and what a score is without.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
@@ -15,6 +16,7 @@
 #include "base/progress.h"
 #include "cli/core/columns.h"
 #include "cli/core/data_tools.h"
+#include "cli/core/found_runs.h"
 #include "cli/core/options.h"
 #include "cli/core/usage.h"
 #include "corpus/contamination.h"
@@ -30,7 +32,7 @@ using Json = nlohmann::ordered_json;
 
 struct Arguments {
   std::vector<std::string> train, eval_fields;
-  std::string task, data, split, eval, predictions, order = "auto", output;
+  std::string task, data, split, eval, predictions, metric, order = "auto", output;
   std::int64_t most_in = ContaminationSettings{}.most_in;
   DocumentSettings documents;
 };
@@ -50,9 +52,12 @@ void declare(CLI::App& app) {
   app.add_option("--eval", a.eval,
                  "the evaluation without a task: a .jsonl, .csv, .tsv, .parquet or .txt file (a paragraph each)");
   app.add_option("--eval-field", a.eval_fields, "field of --eval to look for, once for each (default: text)");
-  app.add_option(
+  auto* predictions = app.add_option(
       "--predictions", a.predictions,
       "predictions.jsonl of graft tune or graft eval, or its folder: scores on all, clean and dirty examples");
+  app.add_option("--metric", a.metric,
+                 "of texts in --predictions: what they are measured by (default: the first one that the folder tells)")
+      ->needs(predictions);
   app.add_option("--ngram", a.order, "words of an n-gram, or auto: the examples' 5th percentile, within 8 and 13")
       ->capture_default_str();
   app.add_option("--common", a.most_in, "n-grams of more training documents than this are not looked at")
@@ -83,6 +88,9 @@ void keep_answered(EvaluationTexts& texts, const std::vector<SettingAnswers>& an
   std::set<std::string> asked;
   for (const auto& one : answers) {
     for (const auto& [id, right] : one.right) asked.insert(id);
+    for (const auto& run : one.texts) {
+      for (const auto& [id, text] : run) asked.insert(id);
+    }
   }
   const std::size_t before = texts.size();
   const std::size_t left = texts.keep_ids(asked);
@@ -108,6 +116,18 @@ std::string share_text(const AnswerShare& share) {
   return fmt::format("{} ({:.1f}–{:.1f})", percent(share.right), 100 * share.wilson_95.low, 100 * share.wilson_95.high);
 }
 
+Json share_json(const TextShare& share) {
+  if (share.examples == 0) return {{"examples", 0}};
+  return {{"examples", share.examples},
+          {"score", share.score},
+          {"bootstrap_95", {share.bootstrap_95.low, share.bootstrap_95.high}}};
+}
+
+std::string share_text(const TextShare& share) {
+  if (share.examples == 0) return "-";
+  return fmt::format("{:.4g} ({:.4g}–{:.4g})", share.score, share.bootstrap_95.low, share.bootstrap_95.high);
+}
+
 std::string line_of(const Json& json) {
   return json_text(json) + "\n";
 }
@@ -116,8 +136,9 @@ struct Found {
   const EvaluationTexts& texts;
   const DocumentReader& reader;
   Contamination contamination;
-  std::vector<SplitScore> scores;
-  ReadingTime time;
+  std::vector<SplitScore> scores = {};
+  std::vector<SplitTexts> texts_scores = {};
+  ReadingTime time = {};
 };
 
 std::string dirty_lines(const Found& found) {
@@ -167,6 +188,14 @@ Json json_of(const Found& found) {
                               {"dirty", share_json(score.dirty)},
                               {"unanswered", score.unanswered}});
   }
+  for (const auto& score : found.texts_scores) {
+    json["scores"].push_back({{"setting", score.setting},
+                              {"metric", score.metric},
+                              {"all", share_json(score.all)},
+                              {"clean", share_json(score.clean)},
+                              {"dirty", share_json(score.dirty)},
+                              {"unanswered", score.unanswered}});
+  }
   return json;
 }
 
@@ -180,6 +209,9 @@ void print(const Found& found) {
       {"", "all", "clean", "dirty"}, {"examples", grouped(c.examples), grouped(c.examples - dirty), grouped(dirty)}};
   for (const auto& score : found.scores)
     lines.push_back({score.setting, share_text(score.all), share_text(score.clean), share_text(score.dirty)});
+  for (const auto& score : found.texts_scores)
+    lines.push_back({fmt::format("{} ({})", score.setting, score.metric), share_text(score.all),
+                     share_text(score.clean), share_text(score.dirty)});
   print_columns(lines);
   if (c.common > 0)
     fmt::print("{} n-grams stand in more than {} documents each and were not looked at\n", grouped(c.common),
@@ -188,13 +220,35 @@ void print(const Found& found) {
   if (c.empty > 0) fmt::print("{} examples have no word and count as clean\n", grouped(c.empty));
 }
 
-std::vector<SplitScore> scores_of(const EvaluationTexts& texts, const std::vector<SettingAnswers>& answers,
-                                  const Contamination& contamination) {
+// What texts are measured by; null where there are none, or nobody says how those are measured that are right or wrong,
+// too.
+const TextMetric* metric_of(const Arguments& a, const std::vector<SettingAnswers>& answers, const std::string& task) {
+  const auto writes = [](const SettingAnswers& one) { return !one.texts.empty(); };
+  if (std::none_of(answers.begin(), answers.end(), writes)) {
+    if (!a.metric.empty())
+      fail(Category::InvalidArgument, "--metric", "is for texts that were written, and {} holds none; leave it out",
+           a.predictions);
+    return nullptr;
+  }
+  const bool tuned = std::any_of(answers.begin(), answers.end(), [](const auto& one) { return one.right.empty(); });
+  std::string name = a.metric.empty() ? told_text_metric(a.predictions, task) : a.metric;
+  if (name.empty() && tuned) name = told_text_metric(a.predictions, "");  // such a folder has one task
+  if (!name.empty()) return &text_metric(name);
+  if (tuned)
+    fail(Category::InvalidArgument, "--metric",
+         "{} does not say what its texts are measured by; name a metric (docs/metrics.md)", a.predictions);
+  return nullptr;
+}
+
+void add_scores(Found& found, const std::vector<SettingAnswers>& answers, const TextMetric* metric) {
+  const EvaluationTexts& texts = found.texts;
   std::vector<bool> dirty(texts.size(), false);
-  for (const auto& one : contamination.dirty) dirty[one.example] = true;
-  std::vector<SplitScore> scores;
-  for (const auto& one : answers) scores.push_back(split_score(one, texts.ids, dirty));
-  return scores;
+  for (const auto& one : found.contamination.dirty) dirty[one.example] = true;
+  for (const auto& one : answers) {
+    if (!one.right.empty()) found.scores.push_back(split_score(one, texts.ids, dirty));
+    if (metric != nullptr && !one.texts.empty())
+      found.texts_scores.push_back(split_texts(one, *metric, texts.ids, dirty));
+  }
 }
 
 int run() {
@@ -205,8 +259,11 @@ int run() {
   EvaluationTexts texts = evaluation_of(a);
   for (const auto& note : texts.notes) std::fprintf(stderr, "graft: note: %s\n", note.c_str());
   std::vector<SettingAnswers> answers;
+  const TextMetric* metric = nullptr;
   if (!a.predictions.empty()) {
-    answers = setting_answers(a.predictions, a.task.empty() ? "" : texts.name);
+    const std::string task = a.task.empty() ? "" : texts.name;
+    answers = setting_answers(a.predictions, task);
+    metric = metric_of(a, answers, task);
     keep_answered(texts, answers);
   }
   DocumentReader reader(a.train, a.documents, "contamination");
@@ -215,11 +272,11 @@ int run() {
   std::optional<AtomicFile> list;
   if (!a.output.empty()) list.emplace(home / "dirty.jsonl");
   ContaminationCheck check(texts.texts, settings);
-  Found found{texts, reader, {}, {}, {}};
+  Found found{texts, reader, {}};
   for (Piece piece; reader.next(piece);) check.read(piece);
   note_garbled(reader);
   found.contamination = check.result();
-  found.scores = scores_of(texts, answers, found.contamination);
+  add_scores(found, answers, metric);
   print(found);
   if (!list) return 0;
   AtomicFile results(home / "contamination.json");

@@ -9,6 +9,7 @@
 #include "cli/core/data_tools.h"
 #include "cli/core/options.h"
 #include "corpus/source_mix.h"
+#include "corpus/tally_file.h"
 #include "report/markup.h"
 #include "text/tokenizer.h"
 
@@ -57,6 +58,12 @@ void print(const SourceMix& mix) {
   print_columns(lines);
 }
 
+std::vector<TallySource> sources_of(const SourceMix& mix) {
+  std::vector<TallySource> sources;
+  for (const auto& part : mix.parts()) sources.push_back({part.name, part.share, part.documents, part.epochs});
+  return sources;
+}
+
 int run() {
   const Arguments& a = arguments;
   check(a);
@@ -65,6 +72,8 @@ int run() {
   SourceMix mix(std::move(sources), a.settings);
   const auto tokenizer = a.tokenizer.empty() ? nullptr : open_tokenizer(a.tokenizer);
   DocumentWriter output(a.output, a.settings.field);
+  const TallyFile history(a.output, mix.files());
+  Tally tally;
   const std::int64_t wanted = std::max(a.documents, a.tokens);
   Progress progress("mix", wanted);
   for (std::int64_t written = 0; written < wanted;) {
@@ -75,10 +84,12 @@ int run() {
     mix.count(source, static_cast<std::int64_t>(amount));
     written += static_cast<std::int64_t>(amount);
     output.write(document.text, mix.name(source));
+    tally.count("kept", document.text.size());
     if (written < wanted) progress.update(written);
   }
   progress.finish();
   output.commit();
+  history.write("mix", tally, sources_of(mix));
   print(mix);
   fmt::print("output: {}\n", a.output);
   return 0;

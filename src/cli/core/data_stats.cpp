@@ -15,6 +15,7 @@
 #include "cli/core/data_tools.h"
 #include "corpus/survey.h"
 #include "corpus/tally_file.h"
+#include "report/markup.h"
 
 namespace graft {
 namespace {
@@ -59,9 +60,13 @@ Json lines_json(const std::vector<Tally::Line>& lines) {
 
 Json steps_json(const std::vector<TallyStep>& steps) {
   Json json = Json::array();
-  for (const auto& step : steps)
+  for (const auto& step : steps) {
     json.push_back(
         {{"tool", step.tool}, {"inputs", step.inputs}, {"output", step.output}, {"documents", lines_json(step.lines)}});
+    for (const auto& [name, share, documents, epochs] : step.sources)
+      json.back()["sources"].push_back(
+          {{"name", name}, {"share", share}, {"documents", documents}, {"epochs", epochs}});
+  }
   return json;
 }
 
@@ -87,10 +92,20 @@ std::vector<TallyStep> steps_to(const std::vector<std::filesystem::path>& files)
   return steps;
 }
 
+void print_sources(const std::vector<TallySource>& sources) {
+  if (sources.empty()) return;
+  std::vector<std::vector<std::string>> table = {{"", "weight", "documents", "epochs"}};
+  for (const auto& source : sources)
+    table.push_back(
+        {source.name, percent(source.share), grouped(source.documents), fmt::format("{:.2f}", source.epochs)});
+  print_columns(table);
+}
+
 void print_steps(const std::vector<TallyStep>& steps) {
   for (const auto& step : steps) {
     fmt::print("graft data {}: {} to {}\n", step.tool, fmt::join(step.inputs, ", "), step.output);
     print_tally(step.lines);
+    print_sources(step.sources);
     fmt::print("\n");
   }
 }

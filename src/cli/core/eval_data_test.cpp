@@ -152,6 +152,20 @@ TEST_F(EvalDataTest, RepeatedTextsAreReferencesAsInTuning) {
   EXPECT_THAT(data.references(0, 0), testing::UnorderedElementsAre("one", "two", "one"));
 }
 
+TEST_F(EvalDataTest, RowsThatComeTwiceAreToldAndEachCounts) {
+  write_file(folder_ / "test.csv", "text,label\na red one,x\ngreen,y\na red one,x\na red one,y\na red one,x\n");
+  EvalData data = open({});
+  EXPECT_EQ(data.count(), 5);
+  EXPECT_THAT(data.notes, ElementsAre("2 of 5 held-out rows repeat an earlier one to the letter; each counts"));
+  write_file(folder_ / "test.csv", "text,label\na red one,x\ngreen,y\na red one,y\n");
+  EXPECT_THAT(open({}).notes, testing::IsEmpty()) << "another label is another row";
+  config_.data.path = (folder_ / "pool.csv").string();
+  write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\na,x\n");
+  data = open({});
+  EXPECT_EQ(data.count(), 2);
+  EXPECT_THAT(data.notes, ElementsAre("1 of 3 rows repeat the text of an earlier row and were left out"));
+}
+
 TEST_F(EvalDataTest, FewQuestionsAreTold) {
   write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\nc,x\nd,y\ne,x\nf,y\n");
   config_.data.path = (folder_ / "pool.csv").string();

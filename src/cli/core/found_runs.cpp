@@ -20,6 +20,7 @@
 #include "report/run_folder.h"
 #include "statistics/bootstrap.h"
 #include "statistics/metrics.h"
+#include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
@@ -333,6 +334,16 @@ std::optional<FoundRun> found_run(const fs::path& folder) {
     run.state = fmt::format("cannot be read ({})", error.what());
   }
   return run;
+}
+
+std::string told_text_metric(const fs::path& path, const std::string& task) {
+  std::error_code ignored;
+  const auto run = found_run(fs::is_directory(path, ignored) ? path : path.parent_path());
+  if (!run) return "";
+  for (const auto& score : run->scores) {
+    if ((task.empty() || score.task == task) && is_text_metric(score.metric)) return score.metric;
+  }
+  return "";
 }
 
 std::vector<FoundRun> find_runs(const fs::path& home) {

@@ -37,6 +37,10 @@ std::string found_value(const std::string& metric, double value);
 /// What one folder holds; nothing where none of the verbs wrote it. A folder that cannot be read says so in its state.
 std::optional<FoundRun> found_run(const std::filesystem::path& folder);
 
+/// The first metric of texts that a folder, or that of its predictions.jsonl, tells of the task (empty: of any); empty
+/// where it tells none.
+std::string told_text_metric(const std::filesystem::path& path, const std::string& task);
+
 /// All runs at `home` and below it, the last written first. A comparison is one, unless it is `home` itself: then its
 /// runs are told. Throws NotFound for a folder that is not there.
 std::vector<FoundRun> find_runs(const std::filesystem::path& home);

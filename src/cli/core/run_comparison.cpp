@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/suggest.h"
 #include "cli/core/found_runs.h"
+#include "corpus/split_score.h"
 #include "statistics/text_metric.h"
 
 namespace graft {
@@ -87,23 +88,6 @@ std::optional<ComparedAnswers> compared_answers(const Answers& first, const Answ
   return result;
 }
 
-std::vector<CaseSums> sums_of(const TextMetric& metric, const Answers& answers,
-                              const std::vector<std::string>& questions) {
-  std::vector<CaseSums> runs;
-  for (const auto& run : answers.texts) {
-    std::vector<std::string> outputs;
-    std::vector<std::vector<std::string>> references, wrong;
-    for (const auto& question : questions) {
-      const WrittenAnswer& text = run.at(question);
-      outputs.push_back(text.output);
-      references.push_back(text.references);
-      wrong.push_back(text.false_references);
-    }
-    runs.push_back(metric.sums({outputs, references, wrong}));
-  }
-  return runs;
-}
-
 std::optional<ComparedAnswers> compared_texts(const Answers& first, const Answers& second, const std::string& name) {
   const TextMetric& metric = text_metric(name);
   const auto questions = in_common(first.texts, second.texts);
@@ -111,25 +95,14 @@ std::optional<ComparedAnswers> compared_texts(const Answers& first, const Answer
   ComparedAnswers result = named(first, second);
   result.metric = name;
   count(result, questions.size(), first.texts.front().size(), second.texts.front().size());
-  const auto a = mean_over_runs(metric, sums_of(metric, first, questions));
-  const auto b = mean_over_runs(metric, sums_of(metric, second, questions));
+  const auto a = mean_over_runs(metric, text_sums(metric, first.texts, questions));
+  const auto b = mean_over_runs(metric, text_sums(metric, second.texts, questions));
   std::vector<std::size_t> all(questions.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
   result.first_score = a(all);
   result.second_score = b(all);
   result.difference = paired_bootstrap(questions.size(), a, b);
   return result;
-}
-
-// The first metric of texts that a folder tells of the task; empty where it tells none.
-std::string told_metric(const fs::path& path, const std::string& task) {
-  std::error_code ignored;
-  const auto run = found_run(fs::is_directory(path, ignored) ? path : path.parent_path());
-  if (!run) return "";
-  for (const auto& score : run->scores) {
-    if ((task.empty() || score.task == task) && is_text_metric(score.metric)) return score.metric;
-  }
-  return "";
 }
 
 class Comparer {
@@ -151,7 +124,7 @@ class Comparer {
  private:
   std::string metric_of(const std::string& task) const {
     for (const fs::path& folder : {first_, second_}) {
-      if (auto metric = told_metric(folder, task); !metric.empty()) return metric;
+      if (auto metric = told_text_metric(folder, task); !metric.empty()) return metric;
     }
     fail(Category::InvalidArgument, "--metric",
          "neither {} nor {} says what its texts are measured by; name a metric (docs/metrics.md)", first_.string(),
