@@ -42,9 +42,10 @@ parameters, N with an encoder-decoder model, three times that to train; N as in 
 graft's count is of the matrix products that graft does: linear maps; the prompt once for all choices; the head only where
 logits are needed; a gradient only for what trains; an adapter's virtual tokens too. Neither holds attention's products of
 queries, keys and values, nor an adapter's own.
-Disk is what a task adds: the tensors of the adapter's file, or the demonstrations as 32-bit token ids. Memory is weights in
-the dtype of train.precision, the adapter, and kept keys and values; in training also fp32 gradients and the optimiser's
-state. Activations are left out, and the copies of parameters that fish and said make in a step.
+Disk is what a task adds: the tensors of the adapter's file, or the demonstrations as 32-bit token ids. Memory is weights as
+model.weights keeps them (of an --icl-model: dense), what is dense in the dtype of train.precision, the adapter, and kept keys
+and values; in training also fp32 gradients and the optimiser's state. Activations are left out, and the copies of parameters
+that fish and said make in a step.
 The demonstrations' tokens are those of --model's tokenizer, for --icl-model too.
 )";
 
@@ -85,20 +86,27 @@ bool is_json(const fs::path& path) {
   return path.extension() == ".json";
 }
 
-CostModel model_of(const std::string& path, double parameters, bool encoder_decoder) {
+// Weights are not read, but the types of a GGUF file's are.
+std::unique_ptr<Model> outline_in(const std::string& path, WeightFormat weights) {
+  if (is_json(path) || fs::exists(fs::path(path) / "config.json"))
+    return outline_model(read_model_config(path), weights, nullptr);
+  ModelFiles files = open_model_files(path);
+  return outline_model(files.config, weights, std::move(files.weights));
+}
+
+CostModel model_of(const std::string& path, double parameters, bool encoder_decoder, WeightFormat weights) {
   CostModel model{path, {parameters, encoder_decoder}, nullptr};
   if (path.empty()) {
     model.name = "by hand";
     return model;
   }
-  const bool config_only = is_json(path) || fs::exists(fs::path(path) / "config.json");
-  model.outline = outline_model(config_only ? read_model_config(path) : open_model_files(path).config);
+  model.outline = outline_in(path, weights);
   model.size.encoder_decoder = model.outline->encoder_decoder();
   if (parameters == 0) model.size.parameters = static_cast<double>(model.outline->parameters().elements());
   return model;
 }
 
-CostModel main_model() {
+CostModel main_model(const RunConfig& config) {
   const Arguments& a = arguments;
   if (a.model.empty() && a.parameters == 0)
     fail(Category::InvalidArgument, "--model",
@@ -106,13 +114,13 @@ CostModel main_model() {
   if (!a.model.empty() && a.encoder_decoder)
     fail(Category::InvalidArgument, "--encoder-decoder", "goes with --parameters alone: {} says itself what it is",
          a.model);
-  return model_of(a.model, a.parameters, a.encoder_decoder);
+  return model_of(a.model, a.parameters, a.encoder_decoder, weight_format(config.model.weights));
 }
 
 CostModel icl_model(const CostModel& model) {
   const Arguments& a = arguments;
   if (a.icl_model.empty() && a.icl_parameters == 0) return model;
-  return model_of(a.icl_model, a.icl_parameters, false);
+  return model_of(a.icl_model, a.icl_parameters, false, WeightFormat::Dense);
 }
 
 // Means over examples.
@@ -233,12 +241,18 @@ Json example_json(const ExampleTokens& tokens) {
   return {{"all", tokens.all()}, {"prompt", tokens.prompt}, {"choices", tokens.choices}, {"alike", tokens.alike}};
 }
 
+// How the weights of --model count.
+std::string weights_of(const CostQuestion& q) {
+  return q.model.outline == nullptr ? "dense" : name(q.model.outline->parameters().format());
+}
+
 Json answer(const CostQuestion& q, const std::vector<CostRow>& rows, const RunConfig& config) {
   Json all = {{"model", model_json(q.model)},
               {"icl_model", model_json(q.icl_model)},
               {"method", q.method},
               {"trained_parameters", q.adapter == nullptr ? Json() : Json(trainable_elements(*q.adapter))},
               {"dtype", dtype_name(q.dtype)},
+              {"weights", weights_of(q)},
               {"steps", config.train.steps},
               {"training_examples", q.training_examples},
               {"tokens", {{"example", example_json(q.tested)}, {"training_example", example_json(q.trained)}}},
@@ -294,7 +308,8 @@ void print_answer(const CostQuestion& q, const std::vector<CostRow>& rows, const
   fmt::print("tokens    {:.1f} an example with its {:.1f} choices, {:.1f} in training\n", q.tested.all(),
              q.tested.choices, q.trained.all());
   if (q.shots.count > 0) fmt::print("          {:g} demonstrations of {:.1f}\n", q.shots.count, q.shots.tokens);
-  fmt::print("training  {} steps, {:g} examples; {}\n\n", config.train.steps, q.training_examples, dtype_name(q.dtype));
+  fmt::print("training  {} steps, {:g} examples; {}, weights {}\n\n", config.train.steps, q.training_examples,
+             dtype_name(q.dtype), weights_of(q));
   print_table(rows);
   const auto notes = notes_of(q, rows);
   if (!notes.empty()) fmt::print("\n{}\n", fmt::join(notes, "\n"));
@@ -304,7 +319,7 @@ int run() {
   if (!arguments.task.empty()) arguments.tasks = {arguments.task};
   const RunConfig config = run_config_of(arguments);
   CostQuestion question;
-  question.model = main_model();
+  question.model = main_model(config);
   question.icl_model = icl_model(question.model);
   question.method = config.method.name;
   std::unique_ptr<Adapter> adapter;

@@ -81,7 +81,7 @@ std::string ParameterTable::fallen_back() const {
 ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device,
                                  WeightFormat format)
     : source_(std::move(source)), dtype_(dtype), device_(device), format_(format) {
-  if (format != WeightFormat::Dense && !device.is_cpu())
+  if (format != WeightFormat::Dense && !device.is_cpu() && !device.is_meta())
     fail(Category::Unsupported, "model.weights",
          "{} computes on the CPU only; choose dense for the GPU, or --device cpu", name(format));
   table_.dtype_ = dtype;
@@ -89,6 +89,13 @@ ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at:
   table_.format_ = format;
   if (source_ != nullptr) table_.files_ = source_->files();
   table_.residency_ = std::make_shared<Residency>(source_);
+}
+
+ParameterLoader ParameterLoader::outline(at::ScalarType dtype, WeightFormat format,
+                                         std::shared_ptr<const TensorSource> file) {
+  ParameterLoader loader(nullptr, dtype, at::kMeta, format);
+  loader.outlined_ = std::move(file);
+  return loader;
 }
 
 bool ParameterLoader::has(const std::string& name) const {
@@ -139,6 +146,18 @@ at::Tensor ParameterLoader::converted(const TensorInfo& info) const {
 std::optional<DType> ParameterLoader::blocks_of(const TensorInfo& info) const {
   if (format_ == WeightFormat::Packed) return is_quantised(info.dtype) ? std::optional(info.dtype) : std::nullopt;
   return fitting_blocks(loading_type(format_).value(), info.shape.back());
+}
+
+std::optional<DType> ParameterLoader::outlined_type(const std::string& name, std::int64_t row) const {
+  if (format_ != WeightFormat::Packed) return fitting_blocks(loading_type(format_).value(), row);
+  const TensorInfo* info = outlined_ == nullptr ? nullptr : outlined_->find(name);
+  return info != nullptr && is_quantised(info->dtype) ? std::optional(info->dtype) : std::nullopt;
+}
+
+std::int64_t ParameterLoader::take_outlined(const std::string& name, const std::vector<std::int64_t>& shape) {
+  const auto type = outlined_type(name, shape.back());
+  note_blocks(type);
+  return type ? add(name, outlined_blocks(*type, stored(name, shape))) : take(name, shape);
 }
 
 void ParameterLoader::note_blocks(const std::optional<DType>& type) {
@@ -195,6 +214,7 @@ std::int64_t ParameterLoader::take(const std::string& name, const std::vector<st
 std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::vector<std::int64_t>& shape,
                                           const std::vector<std::int64_t>& rows) {
   if (format_ == WeightFormat::Dense) return take(name, shape, rows);
+  if (source_ == nullptr) return take_outlined(name, shape);
   const TensorInfo& info = checked(name, shape);
   const auto type = blocks_of(info);
   note_blocks(type);
@@ -246,17 +266,19 @@ std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vec
 
 void ParameterLoader::refuse_without_blocks() const {
   if (format_ == WeightFormat::Dense || table_.packed()) return;
+  const auto& file = source_ == nullptr ? outlined_ : source_;
+  const std::string of = file == nullptr ? "the model" : file->files().front().string();
   if (format_ == WeightFormat::Packed)
     fail(Category::InvalidArgument, "model.weights",
-         "{} has no quantised tensor to keep packed; choose {} to quantise while loading, or dense",
-         source_->files().front().string(), block_names("or"));
+         "{} has no quantised tensor to keep packed; choose {} to quantise while loading, or dense", of,
+         block_names("or"));
   fail(Category::InvalidArgument, "model.weights",
-       "no matrix of {} has rows of whole blocks of 32 values; choose dense", source_->files().front().string());
+       "no matrix of {} has rows of whole blocks of 32 values; choose dense", of);
 }
 
 ParameterTable ParameterLoader::finish() {
-  if (source_ == nullptr) return std::move(table_);
   refuse_without_blocks();
+  if (source_ == nullptr) return std::move(table_);
   std::vector<std::string> left;
   for (const auto& info : source_->tensors()) {
     const bool ignored =

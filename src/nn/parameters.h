@@ -72,11 +72,13 @@ class ParameterTable {
 /// the wanted dtype or block type stays in the mapped file; others are converted into memory.
 class ParameterLoader {
  public:
-  /// Throws Unsupported for blocks on a device that is not the CPU.
+  /// Throws Unsupported for blocks on a device that is neither the CPU nor meta.
   ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device,
                   WeightFormat format = WeightFormat::Dense);
   /// Of a checkpoint that is not there: has every name, in the shape that is asked for, without values (device meta).
-  static ParameterLoader outline(at::ScalarType dtype) { return {nullptr, dtype, at::kMeta}; }
+  /// Matrices take as many bytes as in the format; the blocks of Packed are those that `file` (null: none) tells.
+  static ParameterLoader outline(at::ScalarType dtype, WeightFormat format = WeightFormat::Dense,
+                                 std::shared_ptr<const TensorSource> file = nullptr);
 
   bool has(const std::string& name) const;
   /// True where the tensor is there in this shape, for whoever makes something by the shape before taking it; false of
@@ -103,6 +105,8 @@ class ParameterLoader {
   at::Tensor stored(const std::string& name, const std::vector<std::int64_t>& shape) const;
   at::Tensor load(const TensorInfo& info) const;
   std::optional<DType> blocks_of(const TensorInfo& info) const;
+  std::optional<DType> outlined_type(const std::string& name, std::int64_t row) const;
+  std::int64_t take_outlined(const std::string& name, const std::vector<std::int64_t>& shape);
   void note_blocks(const std::optional<DType>& type);
   at::Tensor quantised(const TensorInfo& info, DType type) const;
   at::Tensor converted(const TensorInfo& info) const;
@@ -112,6 +116,7 @@ class ParameterLoader {
   void refuse_without_blocks() const;
 
   std::shared_ptr<const TensorSource> source_;
+  std::shared_ptr<const TensorSource> outlined_;  // of an outline: a file that is there all the same, for its types
   at::ScalarType dtype_;
   at::Device device_;
   WeightFormat format_ = WeightFormat::Dense;

@@ -16,7 +16,7 @@ CostFlops inference(const CostModel& model, const ExampleTokens& example, const 
 
 std::optional<double> weight_bytes(const CostModel& model, at::ScalarType dtype) {
   if (model.outline == nullptr) return std::nullopt;
-  return static_cast<double>(model.outline->parameters().elements()) * static_cast<double>(c10::elementSize(dtype));
+  return static_cast<double>(base_bytes(*model.outline, dtype));
 }
 
 CostRow adapted(const CostQuestion& q) {

@@ -16,7 +16,7 @@ namespace graft {
 struct CostModel {
   std::string name;
   paper_rule::ModelSize size;            ///< for the paper's rule
-  std::shared_ptr<const Model> outline;  ///< for graft's count; null where only its size is known
+  std::shared_ptr<const Model> outline;  ///< for graft's count, in its weight format; null where only its size is known
 };
 
 struct CostQuestion {
@@ -27,7 +27,7 @@ struct CostQuestion {
   ExampleTokens tested, trained;      ///< an example that is answered, and one that is trained on
   paper_rule::Demonstrations shots;   ///< of in-context learning
   double training_examples = 0;       ///< over all steps
-  at::ScalarType dtype = at::kFloat;  ///< of weights, keys and values
+  at::ScalarType dtype = at::kFloat;  ///< of dense weights, keys and values
   OptimizerSettings optimizer;
 };
 

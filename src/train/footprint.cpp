@@ -13,6 +13,15 @@ constexpr std::int64_t kMostOfAParameter = 32;
 
 }  // namespace
 
+std::int64_t base_bytes(const Model& model, at::ScalarType dtype) {
+  std::int64_t bytes = 0;
+  for (const auto& parameter : model.parameters().all()) {
+    const WeightStore& store = *parameter.store;
+    bytes += store.packed() ? store.bytes() : store.elements() * static_cast<std::int64_t>(c10::elementSize(dtype));
+  }
+  return bytes;
+}
+
 std::int64_t adapter_file_bytes(const Adapter& adapter) {
   std::int64_t bytes = 0;
   for (const auto& tensor : adapter.peft_tensors()) bytes += static_cast<std::int64_t>(tensor.value.nbytes());
@@ -24,7 +33,7 @@ TrainingMemory training_memory(const Model& model, at::ScalarType dtype, const A
   std::vector<at::Tensor> trained;
   for (const auto& parameter : adapter.parameters()) trained.push_back(parameter.value);
   TrainingMemory memory;
-  memory.weights = model.parameters().elements() * static_cast<std::int64_t>(c10::elementSize(dtype));
+  memory.weights = base_bytes(model, dtype);
   memory.trained = memory.gradients =
       trainable_elements(adapter) * static_cast<std::int64_t>(c10::elementSize(at::kFloat));
   for (const auto& [name, state] : make_optimizer(optimizer, trained)->state())

@@ -11,6 +11,10 @@
 
 namespace graft {
 
+/// Bytes of the base's weights where its dense parameters are kept in `dtype`, whatever the model has them in: blocks
+/// as they are. The model may be one without values.
+std::int64_t base_bytes(const Model& model, at::ScalarType dtype);
+
 /// Bytes of the tensors in the adapter's file; its header with the names comes on top. Throws Unsupported for a method
 /// without a file (full).
 std::int64_t adapter_file_bytes(const Adapter& adapter);
@@ -18,7 +22,7 @@ std::int64_t adapter_file_bytes(const Adapter& adapter);
 /// Bytes that stand in memory from the first step to the last. Activations, which go with the batch, and the passing
 /// copies of a method that replaces parameters (fish, said) are none of it.
 struct TrainingMemory {
-  std::int64_t weights = 0;    ///< of the base model in its dtype
+  std::int64_t weights = 0;    ///< base_bytes()
   std::int64_t trained = 0;    ///< fp32
   std::int64_t gradients = 0;  ///< fp32, of what is trained
   std::int64_t optimizer = 0;

@@ -166,6 +166,87 @@ TEST_F(Train, TheBestSurvivesAStop) {
   EXPECT_EQ(steps_done(state), 6);
 }
 
+class Mask : public Train {
+ protected:
+  void SetUp() override {
+    Train::SetUp();
+    if (IsSkipped()) return;
+    settings_.eval_every = 0;
+    settings_.steps = 2;
+    others_ = examples_;
+    for (auto& example : others_) example.prompt = {1, 6, 4, 3};
+  }
+
+  std::filesystem::path state() const { return folder_ / "state.safetensors"; }
+
+  // Trains to the end, or on from `file`; the places that were trained.
+  std::vector<PeftTensor> trained(const std::vector<ChoiceTokens>& examples, const std::filesystem::path& file) const {
+    Rng rng(0);
+    const nlohmann::json options = {{"ratio", 0.01}};
+    const auto adapter = adapters::find("fish").create(*model_, options, rng);
+    train(*model_, {*adapter, examples, settings_, file, callbacks_});
+    return adapter->prepared();
+  }
+
+  // A state of other tensors.
+  void rewrite(const NamedTensors& tensors) const {
+    const BaseHashes base = base_hashes(*model_);
+    write_tensors(state(), tensors, {{"base", base.weights}, {"settings", base.settings}});
+  }
+
+  static bool same(const std::vector<PeftTensor>& a, const std::vector<PeftTensor>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& left, const auto& right) {
+      return left.name == right.name && at::equal(left.value, right.value);
+    });
+  }
+
+  std::vector<ChoiceTokens> others_;
+};
+
+// Its places are chosen once: a run's values belong to them, whatever gradients would say on another day.
+TEST_F(Mask, GoesOnWithThePlacesItBeganWith) {
+  const auto began = trained(examples_, state());
+  ASSERT_FALSE(began.empty());
+  EXPECT_FALSE(same(trained(others_, folder_ / "other.safetensors"), began)) << "the examples choose";
+  settings_.steps = 4;
+  EXPECT_TRUE(same(trained(others_, state()), began));
+  EXPECT_EQ(steps_done(state()), 4);
+}
+
+TEST_F(Mask, OfAStateOfAnEarlierVersionIsChosenAnew) {
+  const auto began = trained(examples_, state());
+  NamedTensors earlier;
+  for (const auto& tensor : read_tensors(state())) {
+    if (!tensor.first.starts_with("prepared.")) earlier.push_back(tensor);
+  }
+  rewrite(earlier);
+  settings_.steps = 4;
+  EXPECT_TRUE(same(trained(examples_, state()), began));
+}
+
+TEST_F(Mask, OfADamagedStateIsRefused) {
+  trained(examples_, state());
+  NamedTensors beyond = read_tensors(state());
+  for (auto& [name, value] : beyond) {
+    if (name.starts_with("prepared.")) value = value + (std::int64_t{1} << 40);
+  }
+  rewrite(beyond);
+  const std::string error = error_of([&] { trained(examples_, state()); });
+  EXPECT_THAT(error, testing::HasSubstr("Corruption " + state().string()));
+  EXPECT_THAT(error, testing::HasSubstr("int64 places within"));
+}
+
+TEST_F(Mask, WithoutSomeOfItsPlacesIsRefused) {
+  trained(examples_, state());
+  NamedTensors fewer = read_tensors(state());
+  fewer.erase(std::find_if(fewer.begin(), fewer.end(),
+                           [](const auto& tensor) { return tensor.first.starts_with("prepared."); }));
+  rewrite(fewer);
+  const std::string error = error_of([&] { trained(examples_, state()); });
+  EXPECT_THAT(error, testing::HasSubstr("Corruption " + state().string()));
+  EXPECT_THAT(error, testing::HasSubstr("trained tensors, the adapter has "));
+}
+
 TEST_F(Train, AGradientThatIsNoNumberStopsBeforeTheStep) {
   spoilt_ = true;
   for (const double clip : {0.0, 1.0}) {

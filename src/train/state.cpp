@@ -33,6 +33,17 @@ void restore(const std::filesystem::path& file, const std::map<std::string, at::
   into.copy_(found->second);
 }
 
+// More than the adapter has would be left without a word.
+void refuse_other_number(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
+                         std::size_t parameters) {
+  const auto kept =
+      std::ranges::count_if(stored, [](const auto& tensor) { return tensor.first.starts_with("parameter."); });
+  if (static_cast<std::size_t>(kept) == parameters) return;
+  fail(Category::Corruption, file.string(),
+       "holds {} trained tensors, the adapter has {}; use another --output folder or remove this one", kept,
+       parameters);
+}
+
 void refuse_state_of_other_base(const TensorSource& state, const BaseHashes& base) {
   const std::string file = state.files().front().string();
   const std::string began = state.metadata().value(kBaseKey, std::string("unknown"));
@@ -112,7 +123,11 @@ bool take_prepared(const std::filesystem::path& file, Adapter& adapter) {
   for (auto& [name, value] : read_tensors(*source)) {
     if (is_prepared(name)) found.push_back({name.substr(kPrepared.size()), value});
   }
-  adapter.take_prepared(found);
+  try {
+    adapter.take_prepared(found);
+  } catch (const Error& error) {
+    throw error.within(file.string());
+  }
   return true;
 }
 
@@ -126,6 +141,7 @@ void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& 
   if (state.step < 0) fail(Category::Corruption, file.string(), "says it is of step {}; remove it", state.step);
   state.best_score = best_score.item<double>();
   state.best.clear();
+  refuse_other_number(file, stored, adapter.parameters().size());
   for (const auto& parameter : adapter.parameters()) {
     restore(file, stored, "parameter." + parameter.name, parameter.value);
     if (stored.count("best." + parameter.name) == 0) continue;

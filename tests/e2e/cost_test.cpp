@@ -114,6 +114,44 @@ TEST_F(Cost, AgreesWithARun) {
   }
 }
 
+// The base's bytes are those that a run on it reports, whatever keeps them.
+TEST_F(Cost, WeightsInBlocksTakeWhatTheyTakeInARun) {
+  write_model(folder() / "model");
+  write_gguf_model(folder() / "model.gguf", DType::Q4_0);
+  write_rows(folder() / "rows.jsonl", 20);
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"model", "dense"}, {"model", "q8_0"}, {"model", "q4_k"}, {"model.gguf", "packed"}};
+  for (const auto& [model, weights] : cases) {
+    SCOPED_TRACE(weights);
+    const std::vector<std::string> shared = {"--model",        model,
+                                             "--data",         "rows.jsonl",
+                                             "--text-column",  "text",
+                                             "--label-column", "label",
+                                             "--shots",        "4",
+                                             "--steps",        "1",
+                                             "--set",          "train.precision=float32",
+                                             "--set",          "model.weights=" + weights,
+                                             "--method",       "ia3"};
+    auto tune = shared;
+    tune.insert(tune.begin(), "tune");
+    tune.insert(tune.end(), {"--output", "run-" + weights});
+    const Outcome end = graft(folder(), tune);
+    ASSERT_EQ(end.code, 0) << end.err;
+    const json summary = json::parse(read_file(folder() / ("run-" + weights) / "summary.json")), all = answer(shared);
+    EXPECT_EQ(all.at("weights"), weights);
+    const double base = all.at("rows")[1].at("memory_bytes").get<double>();
+    EXPECT_EQ(base, summary.at("base_bytes").get<double>());
+    EXPECT_EQ(all.at("rows")[0].at("memory_bytes").get<double>(),
+              base + all.at("rows")[0].at("disk_bytes").get<double>());
+  }
+  const auto refused = [this](const std::string& method, const std::string& weights, const std::string& says) {
+    expect_refused(run({"--model", "model", "--tokens", "30", "--method", method, "--set", "model.weights=" + weights}),
+                   2, {"model.weights", says});
+  };
+  for (const char* method : {"full", "fish", "said"}) refused(method, "q4_0", "changes the base's own weights");
+  refused("ia3", "packed", "no quantised tensor");
+}
+
 // In a context of 128.
 TEST_F(Cost, APromptIsCutWhereVirtualTokensTakeItsPlace) {
   write_model(folder() / "model");

@@ -108,6 +108,47 @@ TEST_P(LoraLaw, DoraOfASliceHasNoFile) {
   }
 }
 
+// What counts as taken out of the base is kept with a run: decomposed elsewhere, it may be other vectors.
+TEST_P(LoraLaw, PissaGoesOnFromTheStartThatItBeganWith) {
+  const MethodChoice lora("lora");
+  const Json options = {{"init", "pissa"}, {"rank", 3}};
+  const Text input = text(12);
+  const at::NoGradGuard no_grad;
+  const auto began = stirred(lora, 11, options), again = fresh(lora, model(), options);
+  std::vector<PeftTensor> start = began->prepared();
+  ASSERT_FALSE(start.empty());
+  for (auto& tensor : start) tensor.value = tensor.value + 0.1;
+  began->take_prepared(start);
+  const auto from = began->parameters(), into = again->parameters();
+  for (std::size_t i = 0; i < from.size(); ++i) at::Tensor(into[i].value).copy_(from[i].value);
+  const at::Tensor want = logits(model(), input, began.get());
+  EXPECT_GT(relative_gap(logits(model(), input, again.get()), want), 1e-3);
+  again->take_prepared(start);
+  EXPECT_TRUE(at::equal(logits(model(), input, again.get()), want));
+
+  start.back().value = start.back().value.flatten();
+  expect_error(Category::Corruption, "what PiSSA began with", [&] { again->take_prepared(start); });
+  start.pop_back();
+  expect_error(Category::Corruption, "what PiSSA began with", [&] { again->take_prepared(start); });
+  EXPECT_TRUE(fresh(lora, model())->prepared().empty());
+}
+
+TEST_P(LoraLaw, PissaGoesOnFromItsStartBesideAnotherMethod) {
+  const MethodChoice both("lora+layernorm");
+  const Json options = {{"lora", {{"init", "pissa"}, {"rank", 3}}}};
+  const auto adapter = fresh(both, model(), options);
+  std::vector<PeftTensor> start = adapter->prepared();
+  ASSERT_FALSE(start.empty());
+  for (auto& tensor : start) tensor.value = tensor.value + 0.1;
+  adapter->take_prepared(start);
+  const auto kept = adapter->prepared();
+  ASSERT_EQ(kept.size(), start.size());
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_EQ(kept[i].name, start[i].name);
+    EXPECT_TRUE(at::equal(kept[i].value, start[i].value)) << kept[i].name;
+  }
+}
+
 TEST_P(LoraLaw, PissaOfMoreThanThereIsIsRefused) {
   expect_error(Category::InvalidArgument, "singular vectors", [&] {
     fresh(MethodChoice("lora"), model(), {{"init", "pissa"}, {"rank", 100000}});

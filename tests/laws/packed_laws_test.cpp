@@ -6,6 +6,7 @@
 #include "adapters/core/peft.h"
 #include "convert/merged_weights.h"
 #include "law_model.h"
+#include "train/footprint.h"
 
 namespace graft::laws {
 namespace {
@@ -65,6 +66,26 @@ TEST_P(PackedLaw, ItIsTheDenseModelOfItsValues) {
   EXPECT_LE(relative_gap(logits(packed(), input), logits(twin(), input)), kSame);
   EXPECT_GT(relative_gap(logits(packed(), input), logits(model(), input)), 1e-5) << "nothing was rounded";
   EXPECT_TRUE(at::equal(packed().embeddings(input.tokens), twin().embeddings(input.tokens)));
+}
+
+// What is counted before any weight is read.
+TEST_P(PackedLaw, AnOutlineTakesAsManyBytes) {
+  for (const DType type : block_types()) {
+    SCOPED_TRACE(block_name(type));
+    const WeightFormat format = weight_format(block_name(type));
+    const auto here = load_model(model_folder().string(), {at::kFloat, at::kCPU, format});
+    const auto outline = outline_model(model().config(), format, nullptr);
+    EXPECT_EQ(base_bytes(*outline, at::kFloat), here->parameters().bytes());
+    EXPECT_EQ(base_bytes(*here, at::kFloat), here->parameters().bytes());
+    EXPECT_LT(base_bytes(*outline, at::kBFloat16), base_bytes(*outline, at::kFloat)) << "norms are dense";
+    EXPECT_EQ(outline->parameters().fallen_back(), here->parameters().fallen_back());
+    expect_error(Category::InvalidArgument, "model.weights", [&] { fresh(MethodChoice("full"), *outline); });
+    const nlohmann::json dora = {{"dora", true}};
+    EXPECT_EQ(trainable_elements(*fresh(MethodChoice("lora"), *outline, dora)),
+              trainable_elements(*fresh(MethodChoice("lora"), *here, dora)));
+  }
+  expect_error(Category::InvalidArgument, "no quantised tensor",
+               [&] { outline_model(model().config(), WeightFormat::Packed, nullptr); });
 }
 
 TEST_P(PackedLaw, InBfloat16ItGivesTheSameBits) {

@@ -323,6 +323,26 @@ void Combination::prepare(std::size_t examples, const ExampleLoss& loss) {
   for (const auto& part : parts_) part.adapter->prepare(examples, loss);
 }
 
+std::vector<PeftTensor> Combination::prepared() const {
+  std::vector<PeftTensor> result;
+  for (const auto& part : parts_) {
+    for (const auto& tensor : part.adapter->prepared())
+      result.push_back({fmt::format("{}.{}", part.method->name, tensor.name), tensor.value});
+  }
+  return result;
+}
+
+void Combination::take_prepared(const std::vector<PeftTensor>& found) {
+  for (const auto& part : parts_) {
+    const std::string prefix = fmt::format("{}.", part.method->name);
+    std::vector<PeftTensor> own;
+    for (const auto& tensor : found) {
+      if (tensor.name.starts_with(prefix)) own.push_back({tensor.name.substr(prefix.size()), tensor.value});
+    }
+    part.adapter->take_prepared(own);
+  }
+}
+
 void Combination::begin_step(std::uint64_t seed) {
   for (const auto& part : parts_) part.adapter->begin_step(seed);
 }

@@ -71,6 +71,9 @@ class Combination : public Adapter {
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override;
 
   void prepare(std::size_t examples, const ExampleLoss& loss) override;
+  /// Of all parts, each with its method's name in front.
+  std::vector<PeftTensor> prepared() const override;
+  void take_prepared(const std::vector<PeftTensor>& found) override;
   void begin_step(std::uint64_t seed) override;
   void set_training(bool training) override;
 

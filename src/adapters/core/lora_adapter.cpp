@@ -10,6 +10,20 @@
 
 namespace graft::adapters {
 
+namespace {
+
+constexpr const char *kStartA = ".start_a", *kStartB = ".start_b";
+
+// The tensor of this name, in place of one of its shape.
+at::Tensor start_of(const std::vector<PeftTensor>& found, const std::string& name, const at::Tensor& like) {
+  const auto start = std::find_if(found.begin(), found.end(), [&](const auto& one) { return one.name == name; });
+  if (start == found.end() || start->value.sizes() != like.sizes())
+    fail(Category::Corruption, name, "the run's state does not hold what PiSSA began with; choose another --output");
+  return start->value.to(like.options());
+}
+
+}  // namespace
+
 at::Tensor row_norms(const at::Tensor& weight) {
   return at::linalg_vector_norm(weight, 2, at::IntArrayRef{1});
 }
@@ -61,6 +75,24 @@ std::vector<AdapterTensor> Lora::parameters() const {
     if (target.magnitude.defined()) result.push_back({name(site) + ".magnitude", target.magnitude});
   }
   return result;
+}
+
+std::vector<PeftTensor> Lora::prepared() const {
+  std::vector<PeftTensor> result;
+  for (const auto& [site, target] : targets_) {
+    if (!target.start_a.defined()) continue;
+    result.push_back({name(site) + kStartA, target.start_a});
+    result.push_back({name(site) + kStartB, target.start_b});
+  }
+  return result;
+}
+
+void Lora::take_prepared(const std::vector<PeftTensor>& found) {
+  for (auto& [site, target] : targets_) {
+    if (!target.start_a.defined()) continue;
+    target.start_a = start_of(found, name(site) + kStartA, target.start_a);
+    target.start_b = start_of(found, name(site) + kStartB, target.start_b);
+  }
 }
 
 at::Tensor Lora::merged(std::int64_t index, const at::Tensor& base) const {

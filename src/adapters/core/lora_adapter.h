@@ -72,6 +72,9 @@ class Lora : public Adapter {
   std::vector<PeftTensor> peft_tensors() const override;
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override;
 
+  /// What PiSSA takes out of the base: decomposed anew, singular vectors may come out otherwise.
+  std::vector<PeftTensor> prepared() const override;
+  void take_prepared(const std::vector<PeftTensor>& found) override;
   void begin_step(std::uint64_t seed) override { seed_ = seed; }
   void set_training(bool training) override { training_ = training; }
 

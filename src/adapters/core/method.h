@@ -56,8 +56,9 @@ class Adapter : public SiteHooks {
     (void)examples;
     (void)loss;
   }
-  /// What prepare() found, which a run's state keeps, and back: found anew, on another machine, it could be another.
-  /// Throws Corruption where it does not fit. None by default.
+  /// What was settled before the first step beside the values of parameters(), by prepare() or when the adapter was
+  /// made (places chosen by gradients, a decomposition of the base), which a run's state keeps, and back: found anew,
+  /// on another machine, it could be another. Throws Corruption where it does not fit. None by default.
   virtual std::vector<PeftTensor> prepared() const { return {}; }
   virtual void take_prepared(const std::vector<PeftTensor>& found) { (void)found; }
   /// Called before each optimiser step: the draws of dropout and the like come from here. No-op by default.

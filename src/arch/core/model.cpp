@@ -287,7 +287,12 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
 }
 
 std::unique_ptr<Model> outline_model(const ModelConfig& config) {
-  ParameterLoader loader = ParameterLoader::outline(at::kBFloat16);
+  return outline_model(config, WeightFormat::Dense, nullptr);
+}
+
+std::unique_ptr<Model> outline_model(const ModelConfig& config, WeightFormat format,
+                                     std::shared_ptr<const TensorSource> file) {
+  ParameterLoader loader = ParameterLoader::outline(at::kBFloat16, format, std::move(file));
   return architecture_of(config, "config.json").create(config, loader);
 }
 

@@ -128,6 +128,10 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
 /// A model of a configuration alone: its parameters have names and shapes but no values (device meta), so that anything
 /// can be counted on it and nothing computed. Throws Unsupported for an architecture this build has not.
 std::unique_ptr<Model> outline_model(const ModelConfig& config);
+/// The same with matrices that count as kept in `format`; of a file (null: none) whose blocks packed keeps. Also throws
+/// InvalidArgument where no matrix could be.
+std::unique_ptr<Model> outline_model(const ModelConfig& config, WeightFormat format,
+                                     std::shared_ptr<const TensorSource> file);
 
 /// For whoever meets a score, loss or logit that is not a number: throws Corruption that names the first parameter with
 /// NaN or infinity, or says that there is none and where else to look.

@@ -36,7 +36,23 @@ class DenseStore : public WeightStore {
   at::Tensor values_;
 };
 
+class OutlinedBlocks : public DenseStore {
+ public:
+  OutlinedBlocks(DType type, const at::Tensor& values) : DenseStore(values), type_(type) {}
+
+  std::string kind() const override { return name(type_); }
+  std::int64_t bytes() const override { return elements() / block_elements(type_) * block_bytes(type_); }
+  bool packed() const override { return true; }
+
+ private:
+  DType type_;
+};
+
 }  // namespace
+
+std::shared_ptr<const WeightStore> outlined_blocks(DType type, const at::Tensor& values) {
+  return std::make_shared<OutlinedBlocks>(type, values);
+}
 
 std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values) {
   return std::make_shared<DenseStore>(values);

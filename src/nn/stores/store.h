@@ -62,6 +62,10 @@ std::vector<at::Tensor> linear(const std::vector<StoredMap>& maps, const at::Ten
 /// The tensor itself; it may be mapped.
 std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values);
 
+/// Of a model without values: the tensor (device meta) stands for a matrix in blocks of `type`, whose bytes() it has.
+/// Rows are whole blocks.
+std::shared_ptr<const WeightStore> outlined_blocks(DType type, const at::Tensor& values);
+
 /// GGML blocks: `bytes` [rows, bytes of a row] uint8 on the CPU, mapped or not, of a matrix [rows, in] whose rows are
 /// whole blocks. Each use dequantises to `compute` (float32 or bfloat16): the same values, and for matrices of up to
 /// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. With 8-bit activations, an
