@@ -51,11 +51,18 @@ bool declares(const std::string& source, const std::string& option) {
   return has("\"", "\"") || has("\"", ",") || has("\"", "{") || has(",", "\"");
 }
 
-// What the sources of verbs declare together: the files that give CLI11 an option.
-std::string shared_source() {
-  std::string all = "\"--help\"";
+// "core/eval_arguments.cpp" is of `eval` alone; empty: of all verbs.
+std::string verb_of(const fs::path& source) {
+  const std::string name = source.stem().string(), verb = name.substr(0, name.find('_'));
+  return fs::exists(kVerbs / (verb + ".cpp")) ? verb : "";
+}
+
+// What the sources of a verb, or of all verbs together, declare beside the verb's own file: those that give CLI11 an
+// option.
+std::string core_sources(const std::string& verb) {
+  std::string all;
   for (const auto& entry : fs::directory_iterator(kVerbs / "core")) {
-    const std::string source = content(entry.path());
+    const std::string source = verb_of(entry.path()) == verb ? content(entry.path()) : "";
     if (source.find("app.add_") != source.npos) all += source;
   }
   return all;
@@ -64,11 +71,14 @@ std::string shared_source() {
 // The parts of a command that are no verb, or no option of the verbs in it (`graft plan tune` has two).
 Words unknown_in(const std::string& command) {
   static const std::regex word(R"([^\s]+)"), option(R"((^|\s)(--[a-z][a-z0-9-]*))");
-  static const std::string shared = shared_source();
+  static const std::string shared = "\"--help\"" + core_sources("");
   const Words words = matches(command, word, 0);
   if (!fs::exists(kVerbs / (words.front() + ".cpp"))) return {words.front()};
   std::string sources = shared;
-  for (const auto& one : words) sources += content(kVerbs / (one + ".cpp"));  // empty where it is no verb
+  for (const auto& one : words) {
+    const fs::path file = kVerbs / (one + ".cpp");
+    if (fs::exists(file)) sources += content(file) + core_sources(one);
+  }
   Words unknown = matches(command, option, 2);
   std::erase_if(unknown, [&](const std::string& one) { return declares(sources, one); });
   return unknown;

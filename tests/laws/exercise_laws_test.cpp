@@ -56,12 +56,15 @@ TEST_P(ExerciseLaw, MergedWeightsGiveItsLogits) {
   const Text input = text(12);
   const auto adapter = stirred_gain();
   const at::Tensor want = logits(model(), input, adapter.get());
-  EXPECT_GT(relative_gap(logits(model(), input), want), 1e-3);
   NamedTensors tensors = tensors_of(model());
+  bool changed = false;  // of logits that is not always seen: some families' norms take out what scales a map
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const at::Tensor value = adapter->merged(static_cast<std::int64_t>(i), tensors[i].second);
-    if (value.defined()) tensors[i].second = value;
+    if (!value.defined()) continue;
+    changed = changed || relative_gap(value, tensors[i].second) > 1e-3;
+    tensors[i].second = value;
   }
+  EXPECT_TRUE(changed);
   EXPECT_LE(relative_gap(logits(*written("merged", tensors), input), want), 1e-4);
 }
 

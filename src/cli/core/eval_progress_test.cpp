@@ -31,6 +31,7 @@ TEST(EvalProgress, WhatIsWrittenHasAPaceOfItsOwn) {
 }
 
 TEST(EvalProgress, OneLineCountsEverything) {
+  Progress::set_quiet(false);
   ::testing::internal::CaptureStderr();
   {
     EvalProgress progress({2, 20}, {1, 10});
