@@ -1,8 +1,8 @@
 #include "eval/in_context.h"
 
 #include <algorithm>
-#include <functional>
 #include <map>
+#include <utility>
 
 namespace graft {
 
@@ -26,48 +26,62 @@ Question question_behind(const Example& example, const PromptLayout& layout,
 
 namespace {
 
-// Tokens of the longest prompt with the longest of its choices.
-std::int64_t longest_of(const std::vector<const ChoiceTokens*>& questions) {
+using PromptIds = std::vector<std::int64_t>;
+
+// Of the prompt with the longest of its choices.
+std::int64_t longest_of(const ChoiceTokens& question) {
   std::size_t longest = 0;
-  for (const ChoiceTokens* question : questions) {
-    longest = std::max(longest, question->prompt.size());
-    for (const auto& choice : question->choices)
-      longest = std::max(longest, question->prompt.size() + choice.tokens.size());
-  }
-  return static_cast<std::int64_t>(longest);
+  for (const auto& choice : question.choices) longest = std::max(longest, choice.tokens.size());
+  return static_cast<std::int64_t>(question.prompt.size() + longest);
+}
+
+// Whether the keys of its beginning are the same whatever comes behind.
+bool keys_stay(const ChoiceTokens& question, const ModelConfig& config) {
+  if (config.encoder_decoder() || config.rope.scaling == RopeScaling::Dynamic) return false;
+  // Half of it, so that an adapter's virtual tokens have room too.
+  return config.rope.scaling != RopeScaling::LongRope || 2 * longest_of(question) <= config.rope.original_max_position;
+}
+
+// Tokens at the beginning of the prompt that are those of `front` and leave it one at least.
+std::int64_t prefix_in(const PromptIds& prompt, const PromptIds& front) {
+  if (prompt.empty()) return 0;
+  const auto shared = std::mismatch(prompt.begin(), prompt.end() - 1, front.begin(), front.end()).first;
+  const auto count = shared - prompt.begin();
+  return count < static_cast<std::ptrdiff_t>(kShortestPrefix) ? 0 : static_cast<std::int64_t>(count);
+}
+
+PromptIds front_tokens(const PromptLayout& layout, std::span<const std::string> kept, const Tokenizer& tokenizer) {
+  const std::string text = prompt_behind(layout, kept, "");
+  if (text.empty()) return {};
+  const auto ids = tokenizer.encode(text, true);
+  return {ids.begin(), ids.end()};
 }
 
 }  // namespace
 
-std::vector<std::int64_t> shared_prefix(const std::vector<const ChoiceTokens*>& questions, const ModelConfig& config) {
-  if (questions.size() < 2 || config.encoder_decoder()) return {};
-  // There a key depends on how long the text behind it is.
-  if (config.rope.scaling == RopeScaling::Dynamic) return {};
-  if (config.rope.scaling == RopeScaling::LongRope && 2 * longest_of(questions) > config.rope.original_max_position)
-    return {};  // half of it, so that an adapter's virtual tokens have room too
-  const auto& first = questions.front()->prompt;
-  std::size_t shared = first.size();
-  for (const ChoiceTokens* question : questions) {
-    const auto& prompt = question->prompt;
-    const std::size_t limit = std::min(shared, prompt.empty() ? 0 : prompt.size() - 1);
-    shared = static_cast<std::size_t>(
-        std::mismatch(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(limit), prompt.begin()).first -
-        first.begin());
+void set_prefixes(std::vector<Question>& questions, const PromptLayout& layout,
+                  std::span<const std::string> demonstrations, const Tokenizer& tokenizer, const ModelConfig& config) {
+  std::map<std::size_t, PromptIds> fronts;  // by demonstrations: the same text is not tokenised for every question
+  for (Question& question : questions) {
+    question.prefix = 0;
+    if (!keys_stay(question.tokens, config)) continue;
+    const std::size_t kept = std::min(static_cast<std::size_t>(question.kept), demonstrations.size());
+    const auto [front, fresh] = fronts.try_emplace(kept);
+    if (fresh) front->second = front_tokens(layout, demonstrations.last(kept), tokenizer);
+    question.prefix = prefix_in(question.tokens.prompt, front->second);
   }
-  if (shared < kShortestPrefix) return {};
-  return {first.begin(), first.begin() + static_cast<std::ptrdiff_t>(shared)};
 }
 
-std::vector<QuestionGroup> groups_by_kept(const std::vector<Question>& questions, const ModelConfig& config) {
-  std::map<std::int64_t, QuestionGroup, std::greater<>> by_kept;
-  for (std::size_t q = 0; q < questions.size(); ++q) by_kept[questions[q].kept].members.push_back(q);
-  std::vector<QuestionGroup> groups;
-  for (auto& [kept, group] : by_kept) {
-    std::vector<const ChoiceTokens*> members;
-    for (const auto q : group.members) members.push_back(&questions[q].tokens);
-    group.prefix = shared_prefix(members, config);
-    groups.push_back(std::move(group));
+std::vector<QuestionGroup> groups_by_prefix(const std::vector<Question>& questions) {
+  std::map<PromptIds, QuestionGroup> by_prefix;
+  for (std::size_t q = 0; q < questions.size(); ++q) {
+    const auto begin = questions[q].tokens.prompt.begin();
+    by_prefix[PromptIds(begin, begin + static_cast<std::ptrdiff_t>(questions[q].prefix))].members.push_back(q);
   }
+  std::vector<QuestionGroup> groups;
+  for (auto& [prefix, group] : by_prefix) groups.push_back({std::move(group.members), prefix});
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const QuestionGroup& a, const QuestionGroup& b) { return a.prefix.size() > b.prefix.size(); });
   return groups;
 }
 

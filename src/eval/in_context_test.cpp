@@ -2,20 +2,28 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
 #include "base/error_test_support.h"
+#include "eval/rank.h"
 #include "generate/fake_tokenizer_test.h"
+#include "generate/tiny_llama_test.h"
 
 namespace graft {
 namespace {
 
-// A line break and the letter behind it are one token, so that borders between texts lie within tokens.
+// A line break and the character behind it, unless that is a space, are one token: so borders between texts lie within
+// tokens.
 class LineTokenizer : public ByteTokenizer {
  public:
   std::vector<TokenId> encode(std::string_view text, bool) const override {
     std::vector<TokenId> ids;
     for (std::size_t at = 0; at < text.size(); ++at) {
-      const bool joined = text[at] == '\n' && at + 1 < text.size();
-      ids.push_back(joined ? 300 + static_cast<unsigned char>(text[at + 1]) : static_cast<unsigned char>(text[at]));
+      const bool joined = text[at] == '\n' && at + 1 < text.size() && text[at + 1] != ' ';
+      ids.push_back(joined ? 128 + static_cast<unsigned char>(text[at + 1]) : static_cast<unsigned char>(text[at]));
       at += joined;
     }
     return ids;
@@ -96,75 +104,147 @@ TEST(InContext, ALimitOfPromptsLeavesDemonstrationsOutToo) {
   EXPECT_EQ(question.kept, 1);
 }
 
-std::vector<ChoiceTokens> questions(const std::vector<std::string>& prompts) {
-  std::vector<ChoiceTokens> made;
+// As a command makes them whose demonstrations are the same for all.
+std::vector<Question> asked(const std::vector<std::string>& prompts, const ModelConfig& config = {},
+                            const PromptLayout& layout = kLines) {
+  std::vector<Question> made;
   for (const auto& prompt : prompts)
-    made.push_back(question_behind(example(prompt), kLines, kShown, LineTokenizer(), {}).tokens);
+    made.push_back(question_behind(example(prompt), layout, kShown, LineTokenizer(), config));
+  set_prefixes(made, layout, kShown, LineTokenizer(), config);
   return made;
 }
 
-std::vector<const ChoiceTokens*> pointers(const std::vector<ChoiceTokens>& all) {
-  std::vector<const ChoiceTokens*> result;
-  for (const auto& one : all) result.push_back(&one);
-  return result;
+std::vector<std::int64_t> prefix_of(const Question& question) {
+  const auto begin = question.tokens.prompt.begin();
+  return {begin, begin + static_cast<std::ptrdiff_t>(question.prefix)};
 }
 
-TEST(SharedPrefix, EndsWhereTheFirstQueryDiffers) {
-  const auto two = questions({"ten is", "tea is"});
-  const auto prefix = shared_prefix(pointers(two), {});
-  // "\nt" is one token and shared; the queries differ at their third letter.
-  EXPECT_EQ(prefix, ids("one is 1\ntwo is 2\nsix is 6\nte"));
-  EXPECT_EQ(behind_prefix(two[1], prefix.size()).prompt, ids("a is"));
-  const auto others = questions({"ten is", "a is"});
-  EXPECT_EQ(shared_prefix(pointers(others), {}), ids("one is 1\ntwo is 2\nsix is 6"));
+TEST(Prefixes, EndBeforeATokenAcrossTheBorder) {
+  const auto all = asked({"ten is", "tea is", " ten is"});
+  EXPECT_EQ(prefix_of(all[0]), ids("one is 1\ntwo is 2\nsix is 6")) << "the last line break is half of a token";
+  EXPECT_EQ(prefix_of(all[1]), prefix_of(all[0])) << "what questions have in common is no part of it";
+  EXPECT_EQ(prefix_of(all[2]), ids("one is 1\ntwo is 2\nsix is 6\n")) << "here it is a token";
+  EXPECT_EQ(behind_prefix(all[1].tokens, 24).prompt, ids("\ntea is"));
 }
 
-TEST(SharedPrefix, LeavesEveryPromptAToken) {
-  const auto equal = questions({"ten is", "ten is"});
-  EXPECT_EQ(shared_prefix(pointers(equal), {}).size(), equal[0].prompt.size() - 1);
-  const auto longer = questions({"ten is", "ten is it"});
-  EXPECT_EQ(shared_prefix(pointers(longer), {}).size(), longer[0].prompt.size() - 1);
+TEST(Prefixes, FollowFromTheQuestionAlone) {
+  const std::vector<std::string> prompts = {"ten is", "ten is", " ten is", "the widest of all is"};
+  const auto all = asked(prompts);
+  for (std::size_t q = 0; q < prompts.size(); ++q) EXPECT_EQ(prefix_of(asked({prompts[q]})[0]), prefix_of(all[q])) << q;
 }
 
-TEST(SharedPrefix, IsNoneWhereItDoesNotPay) {
-  const auto one = questions({"ten is"});
-  EXPECT_TRUE(shared_prefix(pointers(one), {}).empty());
-  std::vector<ChoiceTokens> short_ones(2);
-  for (auto& question : short_ones) question.prompt = ids("a text");
-  EXPECT_TRUE(shared_prefix(pointers(short_ones), {}).empty());
+TEST(Prefixes, OfAnInstructionWhereEachQuestionHasItsOwnDemonstrations) {
+  const PromptLayout told = {"Say what it is.", "\n"};
+  std::vector<Question> all = asked({"ten is"}, {}, told);
+  EXPECT_EQ(prefix_of(all[0]), ids("Say what it is.\none is 1\ntwo is 2\nsix is 6"));
+  set_prefixes(all, told, {}, LineTokenizer(), {});
+  EXPECT_EQ(all[0].prefix, 0) << "15 tokens before the line break";
+  const PromptLayout longer = {"Say what it is!!", "\n"};
+  all = asked({"ten is"}, {}, longer);
+  set_prefixes(all, longer, {}, LineTokenizer(), {});
+  EXPECT_EQ(prefix_of(all[0]), ids("Say what it is!!"));
+  all = asked({"ten is"});
+  set_prefixes(all, kLines, {}, LineTokenizer(), {});
+  EXPECT_EQ(all[0].prefix, 0) << "nothing is in front of all";
+}
+
+TEST(Prefixes, LeaveThePromptAToken) {
+  std::vector<Question> one = asked({"ten is"});
+  one[0].tokens.prompt = ids("one is 1\ntwo is 2\nsix is 6");
+  set_prefixes(one, kLines, kShown, LineTokenizer(), {});
+  EXPECT_EQ(one[0].prefix, 23);
+}
+
+TEST(Prefixes, AreNoneWhereTheyDoNotPay) {
+  const std::vector<std::string> two = {kShown[1], kShown[2]};  // 16 tokens before the last line break
+  std::vector<Question> questions = {
+      question_behind(example("ten is"), kLines, two, LineTokenizer(), {}),
+      question_behind(example("ten is"), kLines, std::span(two).last(1), LineTokenizer(), {})};
+  set_prefixes(questions, kLines, two, LineTokenizer(), {});
+  EXPECT_EQ(questions[0].prefix, 16);
+  EXPECT_EQ(questions[1].prefix, 0);
   ModelConfig encoder;
   encoder.decoder_layers = 1;
-  const auto two = questions({"ten is", "tea is"});
-  EXPECT_TRUE(shared_prefix(pointers(two), encoder).empty());
+  set_prefixes(questions, kLines, two, LineTokenizer(), encoder);
+  EXPECT_EQ(questions[0].prefix, 0);
+  ModelConfig dynamic;
+  dynamic.rope.scaling = RopeScaling::Dynamic;
+  set_prefixes(questions, kLines, two, LineTokenizer(), dynamic);
+  EXPECT_EQ(questions[0].prefix, 0);
 }
 
 // LongRoPE turns the keys of a long text by other factors than those of the prefix alone.
-TEST(SharedPrefix, IsNoneWhereLongRopeMayTurnItAnew) {
-  const auto two = questions({"ten is", "tea is"});
-  std::size_t longest = 0;
-  for (const auto& question : two) {
-    for (const auto& choice : question.choices)
-      longest = std::max(longest, question.prompt.size() + choice.tokens.size());
-  }
+TEST(Prefixes, AreNoneWhereLongRopeMayTurnThemAnew) {
   ModelConfig config;
   config.rope.scaling = RopeScaling::LongRope;
-  config.rope.original_max_position = 2 * static_cast<std::int64_t>(longest) - 1;
-  EXPECT_TRUE(shared_prefix(pointers(two), config).empty());
-  ++config.rope.original_max_position;
-  EXPECT_EQ(shared_prefix(pointers(two), config), shared_prefix(pointers(two), {}));
+  config.rope.original_max_position = 2 * (24 + 6 + 3);  // the prompt with the longer choice
+  const auto fits = asked({"ten is", "tens is"}, config);
+  EXPECT_EQ(fits[0].prefix, 24);
+  EXPECT_EQ(fits[1].prefix, 0) << "each by its own length";
 }
 
 TEST(QuestionGroups, EachNumberOfDemonstrationsSharesItsOwn) {
-  const ModelConfig narrow = with_context(8 * 3 + 6 + 3);
-  std::vector<Question> all;
-  for (const char* prompt : {"ten is", "the longest is", "tea is", "the widest is"})
-    all.push_back(question_behind(example(prompt), kLines, kShown, LineTokenizer(), narrow));
-  const auto groups = groups_by_kept(all, narrow);
+  const auto all = asked({"ten is", "the longest is", "tea is", "the widest is"}, with_context(8 * 3 + 6 + 3));
+  const auto groups = groups_by_prefix(all);
   ASSERT_EQ(groups.size(), 2u);
   EXPECT_EQ(groups[0].members, (std::vector<std::size_t>{0, 2}));
-  EXPECT_EQ(groups[0].prefix, ids("one is 1\ntwo is 2\nsix is 6\nte"));
+  EXPECT_EQ(groups[0].prefix, ids("one is 1\ntwo is 2\nsix is 6"));
   EXPECT_EQ(groups[1].members, (std::vector<std::size_t>{1, 3}));
-  EXPECT_EQ(groups[1].prefix, ids("two is 2\nsix is 6\nthe "));
+  EXPECT_EQ(groups[1].prefix, ids("two is 2\nsix is 6"));
+}
+
+// The log-probabilities of choices, by prompt: as a command that asks these, and no others.
+std::map<std::string, std::vector<double>> sums_of(const Model& model, const std::vector<std::string>& prompts,
+                                                   std::int64_t batch_tokens) {
+  const auto questions = asked(prompts, model.config());
+  std::map<std::string, std::vector<double>> sums;
+  for (const auto& group : groups_by_prefix(questions)) {
+    RankOptions options;
+    options.what.clear();
+    options.batch_tokens = batch_tokens;
+    options.prefix = group.prefix;
+    std::vector<ChoiceTokens> rest;
+    for (const auto q : group.members) rest.push_back(behind_prefix(questions[q].tokens, group.prefix.size()));
+    const auto scores = choice_scores(model, rest, options);
+    for (std::size_t i = 0; i < scores.size(); ++i) sums[prompts[group.members[i]]] = scores[i].sums;
+  }
+  return sums;
+}
+
+// Questions that differ in where their prefix ends, in the demonstrations that they kept, and in their length.
+const std::vector<std::string> kAsked = {
+    "ten is",  "tea is",   " ten is", "ten of these are", "the widest of all the twenty boats is one of",
+    "\nno is", " two are", "seven",   "ten of those are", "the longest of all that we have seen here today is"};
+
+void expect_same_bits_whatever_is_asked(const ModelOptions& options) {
+  const auto model = tiny_llama("256", options);
+  std::set<std::int64_t> prefixes;
+  for (const auto& question : asked(kAsked, model->config())) prefixes.insert(question.prefix);
+  ASSERT_EQ(prefixes, (std::set<std::int64_t>{0, 16, 24, 25}));
+  std::map<std::string, std::vector<double>> alone;
+  for (const auto& prompt : kAsked) alone.merge(sums_of(*model, {prompt}, 2048));
+  ASSERT_NE(alone.at(kAsked[0]), alone.at(kAsked[1]));
+  std::vector<std::string> order = kAsked;
+  for (const std::int64_t batch_tokens : {1, 60, 2048}) {
+    EXPECT_EQ(sums_of(*model, order, batch_tokens), alone) << batch_tokens;
+    std::rotate(order.begin(), order.begin() + 3, order.end());
+    std::swap(order[0], order[4]);
+  }
+  for (std::size_t first = 0; first + 3 <= order.size(); ++first) {
+    const auto begin = order.begin() + static_cast<std::ptrdiff_t>(first);
+    for (const auto& [prompt, sums] : sums_of(*model, {begin, begin + 3}, 2048))
+      EXPECT_EQ(sums, alone.at(prompt)) << prompt << " in the part from " << first;
+  }
+}
+
+TEST(KShotScores, AreTheSameBitsWhateverElseIsAsked) {
+  expect_same_bits_whatever_is_asked({});
+}
+
+TEST(KShotScores, AreTheSameBitsInBfloat16Too) {
+  ModelOptions options;
+  options.dtype = at::kBFloat16;
+  expect_same_bits_whatever_is_asked(options);
 }
 
 }  // namespace

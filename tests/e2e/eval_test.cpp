@@ -182,22 +182,25 @@ TEST_F(Eval, KilledAnywhereItGoesOn) {
   EXPECT_TRUE(leftovers(folder() / "out").empty());
 }
 
-// One question alone shares nothing: its prompt is read as a whole.
-TEST_F(Eval, SharedDemonstrationsChangeNoScore) {
-  const Words shots = {"--shots", "5", "--seeds", "2", "--instruction", "Sort these.", "--separator", "\\n--\\n"};
+// A question alone, or among few, has the very scores that it has among all, behind demonstrations as without.
+TEST_F(Eval, OtherQuestionsChangeNoBitOfAScore) {
+  const Words shots = {
+      "--shots",     "0,5",      "--seeds",         "2",   "--instruction", "Sort these by what they say.",
+      "--separator", "\\n--\\n", "--normalisation", "none"};
   ASSERT_EQ(run(eval(shots)).code, 0);
-  Words alone = shots;
-  alone.insert(alone.end(), {"--eval-rows", "1"});
-  ASSERT_EQ(run(eval(alone, "alone")).code, 0);
   std::map<std::string, json> all;
-  for (const auto& line : predictions())
-    all[line.at("setting").get<std::string>() + line.at("seed").dump() + line.at("id").get<std::string>()] = line;
-  const auto ones = predictions("alone");
-  ASSERT_EQ(ones.size(), 3u);
-  for (const auto& one : ones) {
-    const json& other =
-        all.at(one.at("setting").get<std::string>() + one.at("seed").dump() + one.at("id").get<std::string>());
-    expect_same_answers({one}, {other});
+  const auto known = [](const json& line) {
+    return line.at("setting").get<std::string>() + line.at("seed").dump() + line.at("id").get<std::string>();
+  };
+  for (const auto& line : predictions()) all[known(line)] = line;
+  for (const std::size_t count : {1u, 2u, 7u}) {
+    Words some = shots;
+    some.insert(some.end(), {"--eval-rows", std::to_string(count)});
+    const std::string output = "some" + std::to_string(count);
+    ASSERT_EQ(run(eval(some, output)).code, 0);
+    const auto ones = predictions(output);
+    ASSERT_EQ(ones.size(), 3 * count);
+    for (const auto& one : ones) expect_same_answers({one}, {all.at(known(one))});
   }
 }
 

@@ -87,6 +87,8 @@ class Demonstrator {
   std::size_t shots() const { return shots_; }
   /// In front of this question; the most important ones last.
   std::vector<std::string> before(const Example& question) const;
+  /// Those that stand in front of every question; none where each question has its own.
+  std::vector<std::string> common() const { return nearest_ ? std::vector<std::string>() : texts_; }
   /// Ids of the demonstrations, where they are the same for every question.
   const std::vector<std::string>& ids() const { return ids_; }
 

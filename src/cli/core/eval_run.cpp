@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <span>
+#include <utility>
 
 #include "base/interrupt.h"
 #include "cli/core/evaluation.h"
@@ -123,7 +124,7 @@ class TaskRun {
     }
     const GenerateOptions how = decoding(demonstrator, layout, scorer);
     const auto questions = questions_of(t, demonstrator, layout, scorer, how, pass);
-    const auto groups = groups_by_kept(questions, scorer.model().config());
+    const auto groups = groups_by_prefix(questions);
     const QuestionFlops flops = flops_of(scorer, questions, groups);
     pass.prompt_tokens = mean_tokens(questions, groups, false).prompt;
     pass.flops_alone = flops.alone;
@@ -164,7 +165,7 @@ class TaskRun {
       pass.cut.push_back(0);
       pass.prompt_tokens += static_cast<double>(tokens) / documents;
     }
-    const auto groups = groups_by_kept(windows, scorer.model().config());
+    const auto groups = groups_by_prefix(windows);
     const QuestionFlops flops = flops_of(scorer, windows, groups);
     pass.flops_alone = flops.alone * static_cast<double>(windows.size()) / documents;
     pass.flops_shared = flops.shared * static_cast<double>(windows.size()) / documents;
@@ -213,6 +214,7 @@ class TaskRun {
       pass.cut.push_back(tokens.cut);
       pass.reference_tokens.push_back(static_cast<std::int64_t>(tokens.choices.front().tokens.size()));
     }
+    set_prefixes(questions, layout, demonstrator.common(), scorer.tokenizer(), scorer.model().config());
     return questions;
   }
 
@@ -235,7 +237,8 @@ class TaskRun {
       prompts.push_back(
           {tokenize_prompt(example, scorer.tokenizer(), texts, longest_prompt(texts, how)), questions[q].kept});
     }
-    const auto groups = groups_by_kept(prompts, scorer.model().config());
+    set_prefixes(prompts, layout, demonstrator.common(), scorer.tokenizer(), scorer.model().config());
+    const auto groups = groups_by_prefix(prompts);
     auto written = scorer.write(prompts, groups, how, what + ", texts");
     pass.texts = std::move(written.texts);
     pass.seconds += written.seconds;
@@ -253,19 +256,20 @@ class TaskRun {
     pass.flops_shared += flops.shared;
   }
 
-  // What choices have without a question. What reads the same is scored once, and its cost counted in `pass`, which has
-  // `asked` questions.
+  // What choices have without a question. What reads the same behind the same prefix is scored once, and its cost
+  // counted in `pass`, which has `asked` questions.
   static std::vector<std::vector<double>> prior_sums(const std::vector<Question>& questions, std::size_t asked,
                                                      EvalScorer& scorer, const std::string& what, EvalPass& pass) {
-    std::map<std::vector<std::vector<std::int64_t>>, std::size_t> places;
+    std::map<std::pair<std::int64_t, std::vector<std::vector<std::int64_t>>>, std::size_t> places;
     std::vector<Question> distinct;
     std::vector<std::size_t> place;
     for (const auto& question : questions) {
-      const auto [found, fresh] = places.emplace(question.tokens.reading(), distinct.size());
+      const auto [found, fresh] =
+          places.emplace(std::pair(question.prefix, question.tokens.reading()), distinct.size());
       if (fresh) distinct.push_back(question);
       place.push_back(found->second);
     }
-    const auto groups = groups_by_kept(distinct, scorer.model().config());
+    const auto groups = groups_by_prefix(distinct);
     const auto scores = scorer.score(distinct, groups, what, false);
     const double each = static_cast<double>(distinct.size()) / static_cast<double>(asked);
     const QuestionFlops flops = flops_of(scorer, distinct, groups);
@@ -307,6 +311,7 @@ class TaskRun {
             question_behind(example, layout, kept, scorer.tokenizer(), texts, config_.data.max_prompt_tokens));
       }
     }
+    set_prefixes(empty, layout, demonstrator.common(), scorer.tokenizer(), scorer.model().config());
     const auto prior = prior_sums(empty, questions.size(), scorer, what + ", content-free", pass);
     const Normalisation normalisation = normalisation_of(data_.task.normalisation);
     const std::size_t inputs = empty.size() / questions.size();

@@ -25,7 +25,7 @@
 namespace graft {
 namespace {
 
-constexpr int kScoreFormat = 2;                // to be raised where a key or a kept line comes to mean something else
+constexpr int kScoreFormat = 3;                // to be raised where a key or a kept line comes to mean something else
 constexpr std::size_t kHeaderBytes = 1 << 20;  // of a GGUF file: its settings come first
 
 std::string hash_of(const Adapter& adapter) {
@@ -39,20 +39,21 @@ std::string hash_of(const Adapter& adapter) {
   return hash.finish();
 }
 
-// All that a score follows from beside the scorer.
-std::string key_of(const ChoiceTokens& question) {
+// All that a score follows from beside the scorer; its last bits follow from where attention's keys were cut, too.
+std::string key_of(const Question& question) {
   Sha256 key;
-  for (const auto& tokens : question.reading()) {
+  key.update(std::to_string(question.prefix) + "\n");
+  for (const auto& tokens : question.tokens.reading()) {
     key.update(std::to_string(tokens.size()) + ":");
     key.update(std::as_bytes(std::span(tokens)));
   }
   return key.finish().substr(0, 32);
 }
 
-std::string text_key(const ChoiceTokens& prompt, const std::string& decoding) {
+std::string text_key(const Question& prompt, const std::string& decoding) {
   Sha256 key;
-  key.update(decoding + "\n");
-  key.update(std::as_bytes(std::span(prompt.prompt)));
+  key.update(decoding + "\n" + std::to_string(prompt.prefix) + "\n");
+  key.update(std::as_bytes(std::span(prompt.tokens.prompt)));
   return key.finish().substr(0, 32);
 }
 
@@ -229,7 +230,7 @@ EvalScorer::Scores EvalScorer::score(const std::vector<Question>& questions, con
   options.forward.slots = frozen_.slots();
   options.greedy = greedy;
   std::vector<std::string> keys;
-  for (const auto& question : questions) keys.push_back(key_of(question.tokens));
+  for (const auto& question : questions) keys.push_back(key_of(question));
   for (const auto& group : groups) score_missing(questions, group, keys, options);
   Scores scores;
   for (std::size_t q = 0; q < questions.size(); ++q) {
@@ -288,7 +289,7 @@ EvalScorer::Texts EvalScorer::write(const std::vector<Question>& prompts, const 
   options.what = what;
   const std::string decoding = decoding_text(options.generate, model().config());
   std::vector<std::string> keys;
-  for (const auto& prompt : prompts) keys.push_back(text_key(prompt.tokens, decoding));
+  for (const auto& prompt : prompts) keys.push_back(text_key(prompt, decoding));
   for (const auto& group : groups) write_missing(prompts, group, keys, options);
   Texts texts;
   for (const auto& key : keys) {

@@ -65,7 +65,7 @@ class EvalScorer {
   void tell(EvalProgress* progress) { progress_ = progress; }
 
   /// What is not kept yet is computed, of each group the longest first, and kept as soon as a batch is there. `groups`
-  /// cover the questions. Throws as choice_scores and ScoreStore.
+  /// are those of groups_by_prefix(), or parts of them. Throws as choice_scores and ScoreStore.
   Scores score(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
                const std::string& what, bool greedy);
 
@@ -77,7 +77,7 @@ class EvalScorer {
 
   /// What the model writes behind each prompt (Question::tokens without choices), the adapter added to `how`; in the
   /// order of score(). Each batch's texts are kept as soon as they are there, after Ctrl-C too those that had ended.
-  /// `groups` cover the prompts. Throws as write_texts and ScoreStore.
+  /// `groups` as there. Throws as write_texts and ScoreStore.
   Texts write(const std::vector<Question>& prompts, const std::vector<QuestionGroup>& groups, GenerateOptions how,
               const std::string& what);
 

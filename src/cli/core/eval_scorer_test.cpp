@@ -83,11 +83,33 @@ TEST_F(EvalScorerTest, WritesBehindTheLongestFirstAndAnswersInTheGivenOrder) {
   EXPECT_THAT(order_of(together), ElementsAre(keys[3], keys[1], keys[2], keys[0]));
 }
 
+// Its last bits may be others: which are found does not depend on what was scored before.
+TEST_F(EvalScorerTest, WhatIsComputedBehindAnotherPrefixIsScoredAnew) {
+  std::vector<Question> whole = {question(30, 2), question(25, 2)}, behind = whole;
+  for (Question& each : behind) each.prefix = 17;
+  const auto ask = [](EvalScorer& asked, const std::vector<Question>& questions) {
+    return asked.score(questions, groups_by_prefix(questions), "", false).sums;
+  };
+  const auto write = [this](EvalScorer& asked, const std::vector<Question>& prompts) {
+    return asked.write(prompts, groups_by_prefix(prompts), decoding(), "t").texts;
+  };
+  EvalScorer one = scorer("whole first"), other = scorer("prefix first");
+  const auto want_whole = ask(one, whole), want_behind = ask(other, behind);
+  EXPECT_EQ(one.store().size(), 2u);
+  EXPECT_EQ(ask(one, behind), want_behind);
+  EXPECT_EQ(ask(other, whole), want_whole);
+  EXPECT_EQ(one.store().size(), 4u) << "each is kept by its own key";
+  EXPECT_EQ(write(one, whole), write(other, whole));
+  EXPECT_EQ(write(one, behind), write(other, behind));
+  EXPECT_EQ(order_of(one).size(), 8u) << "texts too";
+}
+
 TEST_F(EvalScorerTest, WhatWasCountedIsWhatIsDone) {
   std::vector<Question> questions;
   for (const std::int64_t length : {30, 20, 25, 20}) questions.push_back(question(length, 2));  // one comes twice
-  const auto groups = groups_by_kept(questions, base_.model->config());
-  ASSERT_EQ(groups.front().prefix.size(), 19u);
+  for (Question& each : questions) each.prefix = 19;
+  const auto groups = groups_by_prefix(questions);
+  ASSERT_EQ(groups.size(), 1u);
   EvalScorer one = scorer("scores");
   const auto evaluate = [&] {
     one.score(questions, groups, "a task", false);
