@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "statistics/metrics.h"
@@ -74,15 +76,31 @@ class GradedClasses {
 
   ChoiceScore score(const std::string& metric) const {
     // Accuracy is tested by question, and its interval is of the same kind.
-    if (groups_.empty() || metric == "accuracy") return over_questions(metric);
+    if (!by_group(metric)) return over_questions(metric);
     Places all(groups_.size());
     for (std::size_t g = 0; g < all.size(); ++g) all[g] = g;
     const auto statistic = [&](std::span<const std::size_t> drawn) { return over_groups(metric, drawn); };
     return {statistic(all), bootstrap(groups_.size(), statistic)};
   }
 
-  // Part of the groups of which every question is answered rightly.
-  ChoiceScore share_of_groups() const {
+  /// Whether `metric` is resampled by group.
+  bool by_group(const std::string& metric) const { return !groups_.empty() && metric != "accuracy"; }
+  std::size_t units(const std::string& metric) const { return by_group(metric) ? groups_.size() : truth_.size(); }
+
+  double over_units(const std::string& metric, std::span<const std::size_t> drawn) const {
+    if (by_group(metric)) return over_groups(metric, drawn);
+    double mean = 0;
+    for (const auto& predicted : predicted_) {
+      ConfusionMatrix matrix(classes_);
+      for (const auto i : drawn)
+        matrix.add(static_cast<std::size_t>(truth_[i]), static_cast<std::size_t>(predicted[i]));
+      mean += metric_value(metric, matrix) / static_cast<double>(predicted_.size());
+    }
+    return mean;
+  }
+
+  // By group, the part of the runs that answer every question of it rightly.
+  std::vector<double> right_groups() const {
     std::vector<double> values;
     for (const auto& group : groups_) {
       double right = 0;
@@ -93,7 +111,7 @@ class GradedClasses {
       }
       values.push_back(right);
     }
-    return mean_with_interval(values);
+    return values;
   }
 
   bool grouped() const { return !groups_.empty(); }
@@ -136,6 +154,26 @@ class GradedClasses {
   std::size_t classes_ = 2;
 };
 
+// Where the metric is the mean of a value of each labelled question, or of each group: these, each the mean over runs.
+std::optional<std::vector<double>> values_of_units(const std::string& metric, const std::vector<Example>& questions,
+                                                   const AnswerRuns& runs, const Places& places) {
+  if (metric == "group_exact_match") {
+    const GradedClasses graded(questions, runs, places);
+    if (!graded.grouped())
+      fail(Category::InvalidArgument, "metrics", "'group_exact_match' is of groups; name them with group_by");
+    return graded.right_groups();
+  }
+  if (!value_of_question(metric, questions[places.front()], runs.front()[places.front()])) return std::nullopt;
+  std::vector<double> values;
+  for (const auto q : places) {
+    double mean = 0;
+    for (const auto& answers : runs)
+      mean += *value_of_question(metric, questions[q], answers[q]) / static_cast<double>(runs.size());
+    values.push_back(mean);
+  }
+  return values;
+}
+
 }  // namespace
 
 ClassAnswer class_answer(const RankedExample& answer) {
@@ -146,21 +184,25 @@ ClassAnswer class_answer(const RankedExample& answer) {
 
 ChoiceScore choice_score(const std::string& metric, const std::vector<Example>& questions, const AnswerRuns& runs) {
   const Places places = labelled_places(questions, runs);
-  if (!value_of_question(metric, questions[places.front()], runs.front()[places.front()])) {
-    const GradedClasses graded(questions, runs, places);
-    if (metric != "group_exact_match") return graded.score(metric);
-    if (!graded.grouped())
-      fail(Category::InvalidArgument, "metrics", "'group_exact_match' is of groups; name them with group_by");
-    return graded.share_of_groups();
+  if (const auto values = values_of_units(metric, questions, runs, places))
+    return GradedClasses::mean_with_interval(*values);
+  return GradedClasses(questions, runs, places).score(metric);
+}
+
+ChoiceStatistic choice_statistic(const std::string& metric, const std::vector<Example>& questions,
+                                 const AnswerRuns& runs) {
+  const Places places = labelled_places(questions, runs);
+  if (auto values = values_of_units(metric, questions, runs, places)) {
+    const std::size_t count = values->size();
+    return {count, [values = std::move(*values)](std::span<const std::size_t> drawn) {
+              double mean = 0;
+              for (const auto at : drawn) mean += values[at] / static_cast<double>(drawn.size());
+              return mean;
+            }};
   }
-  std::vector<double> values;
-  for (const auto q : places) {
-    double mean = 0;
-    for (const auto& answers : runs)
-      mean += *value_of_question(metric, questions[q], answers[q]) / static_cast<double>(runs.size());
-    values.push_back(mean);
-  }
-  return GradedClasses::mean_with_interval(values);
+  const auto graded = std::make_shared<const GradedClasses>(questions, runs, places);
+  return {graded->units(metric),
+          [graded, metric](std::span<const std::size_t> drawn) { return graded->over_units(metric, drawn); }};
 }
 
 }  // namespace graft

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,5 +33,16 @@ struct ChoiceScore {
 /// labelled question, a metric that there is not, and one of groups or of texts where the questions have neither.
 ChoiceScore choice_score(const std::string& metric, const std::vector<Example>& questions,
                          const std::vector<std::span<const RankedExample>>& runs);
+
+/// The same as what bootstrap() and paired_bootstrap() resample: the metric of some of `count` labelled questions, or
+/// groups where the interval of a ChoiceScore is over them. Of the same questions it counts the same, whoever answers.
+struct ChoiceStatistic {
+  std::size_t count = 0;
+  std::function<double(std::span<const std::size_t>)> value;
+};
+
+/// Throws as choice_score(). The result holds what it needs.
+ChoiceStatistic choice_statistic(const std::string& metric, const std::vector<Example>& questions,
+                                 const std::vector<std::span<const RankedExample>>& runs);
 
 }  // namespace graft

@@ -48,6 +48,28 @@ TEST(ChoiceMetrics, IntervalsAreOverGroups) {
   EXPECT_EQ(choice_score("accuracy", questions, {first}).interval.low, alone.low) << "by question";
 }
 
+TEST(ChoiceMetrics, WhatIsResampledIsTheMetricOfThatPart) {
+  const auto questions = grouped_questions();
+  const auto first = answers_to({1, 0, 1, 1, 0}, {1, 0, 1, 0, 1}), all = answers_to({1, 0, 1, 1, 0}, {1, 0, 1, 1, 0});
+  const auto by_question = choice_statistic("accuracy", questions, {first});
+  EXPECT_EQ(by_question.count, 5u);
+  const std::vector<std::size_t> some = {0, 3, 3}, both = {0, 1}, second = {1};
+  EXPECT_DOUBLE_EQ(by_question.value(some), 1.0 / 3);
+  for (const char* metric : {"positive_f1", "macro_f1", "group_exact_match"}) {
+    const auto by_group = choice_statistic(metric, questions, {first, all});
+    EXPECT_EQ(by_group.count, 2u) << metric;
+    EXPECT_DOUBLE_EQ(by_group.value(both), choice_score(metric, questions, {first, all}).value) << metric;
+    EXPECT_DOUBLE_EQ(by_group.value(second), 0.5) << metric << ": nothing right in one run, everything in the other";
+  }
+  const std::vector<Example> alone(5);
+  const auto macro = choice_statistic("macro_f1", alone, {first});
+  const std::vector<std::size_t> every = {0, 1, 2, 3, 4};
+  EXPECT_EQ(macro.count, 5u);
+  EXPECT_DOUBLE_EQ(macro.value(every), choice_score("macro_f1", alone, {first}).value);
+  const auto entropy = choice_statistic("choice_entropy", alone, {first});
+  EXPECT_DOUBLE_EQ(entropy.value(second), choice_score("choice_entropy", alone, {first}).value) << "all have one";
+}
+
 TEST(ChoiceMetrics, EntropyIsInBits) {
   const std::vector<Example> questions(2);
   const std::vector<RankedExample> answers = {{0, 0, {}, {0.5, 0.5}}, {0, 1, {}, {0.25, 0.75}}};

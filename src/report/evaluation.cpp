@@ -210,6 +210,12 @@ std::string slice_tables(const EvaluatedTask& task) {
   return tables;
 }
 
+std::string metric_table(const EvaluatedTask& task) {
+  constexpr std::size_t kNames = 2;  // metric and setting
+  const auto lines = metric_lines(task);
+  return lines.empty() ? "" : "<h3>Metrics side by side</h3>" + text_table(lines, kNames);
+}
+
 std::string task_section(const EvaluatedTask& task, std::size_t index) {
   std::string rows, notes;
   for (const auto& row : task.rows) {
@@ -219,9 +225,9 @@ std::string task_section(const EvaluatedTask& task, std::size_t index) {
   for (const auto& note : task.notes) notes += "<p class=\"note\">" + escape(note) + ".</p>";
   const std::string table = fmt::format(
       "<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>", head(task), rows);
-  return section(
-      fmt::format("task{}", index), escape(task.name),
-      bars(task) + curve(task) + table + slice_tables(task) + reliability(task) + written_table(task) + notes);
+  return section(fmt::format("task{}", index), escape(task.name),
+                 bars(task) + curve(task) + table + metric_table(task) + slice_tables(task) + reliability(task) +
+                     written_table(task) + notes);
 }
 
 std::string overview(const std::vector<EvaluatedTask>& tasks) {
@@ -264,6 +270,9 @@ void add_over_runs(Series& series, const EvaluatedTask& task, const EvaluatedRow
   const auto score = score_of(task, row, metric);
   if (!score) return;
   std::optional<ReportScore> spread;
+  const auto found = std::find(task.metrics.begin(), task.metrics.end(), metric);
+  const auto place = static_cast<std::size_t>(found - task.metrics.begin());
+  if (place < row.further.size()) spread = row.further[place].spread;
   if (metric == "accuracy") spread = row.spread;
   if (metric == task.text_metric) spread = row.text_spread;
   const ReportScore told = spread.value_or(ReportScore{score->value, score->value, score->value});

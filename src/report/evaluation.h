@@ -21,10 +21,17 @@ struct EvaluatedDifference {
   std::int64_t only_this = 0;  ///< examples that this one alone has right
 };
 
-/// A metric of written texts against that of the first setting.
+/// A metric against that of the first setting.
 struct EvaluatedTextDifference {
   ReportScore score;  ///< this minus the first, in the metric's own unit, with its paired bootstrap interval
   double bootstrap_p = 1;
+};
+
+/// What is told of a metric beside its score.
+struct EvaluatedMetric {
+  std::optional<ReportScore> spread;                  ///< over several runs: median and quartiles
+  std::optional<ReportScore> orders;                  ///< as EvaluatedRow::orders
+  std::optional<EvaluatedTextDifference> difference;  ///< to the first setting
 };
 
 /// What the settings wrote for one question.
@@ -42,7 +49,8 @@ struct EvaluatedRow {
   bool calibrated = false;  ///< contextually
   ReportScore accuracy;     ///< with its bootstrap interval
   double wilson_low = 0, wilson_high = 0;
-  std::vector<ReportScore> metrics;                        ///< EvaluatedTask::metrics, with bootstrap intervals
+  std::vector<ReportScore> metrics;      ///< EvaluatedTask::metrics, with bootstrap intervals
+  std::vector<EvaluatedMetric> further;  ///< of the same; empty where a folder of an earlier version is read
   std::optional<EvaluatedTextDifference> text_difference;  ///< of EvaluatedTask::text_metric
   std::int64_t runs = 1;
   std::optional<ReportScore> spread;       ///< of accuracy over several runs: median and quartiles
@@ -113,6 +121,11 @@ std::vector<std::string> sliced_fields(const EvaluatedTask& task);
 /// accuracy of every setting with Wilson's interval; of texts that were written also their metric with its bootstrap
 /// interval.
 std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, const std::string& field);
+
+/// Of the metrics beside accuracy, as lines of equally many cells, the headings the first: metric, setting, difference
+/// to the first setting with its paired bootstrap interval and p-value, and over several runs and orders the spread.
+/// Empty where there is nothing of it.
+std::vector<std::vector<std::string>> metric_lines(const EvaluatedTask& task);
 
 /// "female", "(none)" for an empty value, "37 other values".
 std::string slice_name(const std::string& value, std::int64_t others);

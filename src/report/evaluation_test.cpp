@@ -99,6 +99,33 @@ TEST(EvaluationPage, DrawingsOfTextsAreOfTheirFirstMetric) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
 }
 
+TEST(EvaluationPage, MetricsAreComparedInATable) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  task.metrics = {"macro_f1", "choice_entropy"};
+  for (auto& row : task.rows) row.metrics = {{0.5, 0.25, 0.75}, {0.75, 0.5, 1}};
+  EXPECT_TRUE(metric_lines(task).empty()) << "as a folder of an earlier version tells it";
+  for (auto& row : task.rows) row.further.resize(2);
+  EXPECT_TRUE(metric_lines(task).empty());
+  task.rows[1].further[0] = {ReportScore{0.625, 0.5, 0.75}, std::nullopt,
+                             EvaluatedTextDifference{{0.125, -0.25, 0.5}, 0.25}};
+  task.rows[2].further[1].difference = EvaluatedTextDifference{{-0.5, -0.75, 0.25}, 0.0001};
+  using Line = std::vector<std::string>;
+  const auto lines = metric_lines(task);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0], (Line{"metric", "setting", "difference (95%)", "p", "median (quartiles) over 3 seeds"}));
+  EXPECT_EQ(lines[1], (Line{"macro_f1", "1-shot", points_text({0.125, -0.25, 0.5}), "0.250", "62.5% (50.0–75.0)"}));
+  EXPECT_EQ(lines[2], (Line{"choice_entropy", "8-shot", "−0.5 (−0.75 to +0.25)", "<0.001", "-"})) << "in bits";
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_NE(html.find("Metrics side by side"), std::string::npos);
+  Series series;
+  add_over_runs(series, task, task.rows[1], "macro_f1");
+  ASSERT_EQ(series.points.size(), 1u);
+  EXPECT_EQ(series.points[0].y, 0.625) << "the median";
+  EXPECT_EQ(series.band[0].first, 0.5);
+}
+
 TEST(EvaluationPage, SlicesAreTablesByField) {
   EvaluationReport made = report();
   EvaluatedTask& task = made.tasks[0];

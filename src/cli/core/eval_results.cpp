@@ -26,6 +26,24 @@ Json spread_json(const ReportScore& spread) {
   return {{"median", spread.value}, {"first_quartile", spread.low}, {"third_quartile", spread.high}};
 }
 
+Json orders_json(const ReportScore& orders) {
+  return {{"median", orders.value}, {"lowest", orders.low}, {"highest", orders.high}};
+}
+
+// The metric at a place of EvaluatedTask::metrics.
+Json metric_json(const EvaluatedRow& scores, std::size_t place) {
+  Json json = score_json(scores.metrics[place]);
+  const EvaluatedMetric& further = scores.further[place];
+  if (further.spread) json["over_runs"] = spread_json(*further.spread);
+  if (further.orders) json["over_orders"] = orders_json(*further.orders);
+  if (!further.difference) return json;
+  const ReportScore& difference = further.difference->score;
+  json["against_first"] = {{"difference", difference.value},
+                           {"bootstrap_95", {difference.low, difference.high}},
+                           {"bootstrap_p", further.difference->bootstrap_p}};
+  return json;
+}
+
 Json pass_json(const EvalPass& pass, bool graded) {
   const auto right = std::count_if(pass.ranked.begin(), pass.ranked.end(),
                                    [](const RankedExample& example) { return example.prediction == example.label; });
@@ -87,15 +105,12 @@ Json row_json(const EvalData& data, const EvalRow& row, const EvaluatedRow& scor
     json["accuracy"] = score_json(scores.accuracy);
     json["accuracy"]["wilson_95"] = {scores.wilson_low, scores.wilson_high};
   }
-  for (std::size_t m = 1; m < data.metrics.size(); ++m) json[data.metrics[m]] = score_json(scores.metrics[m - 1]);
+  for (std::size_t m = 1; m < data.metrics.size(); ++m) json[data.metrics[m]] = metric_json(scores, m - 1);
   std::size_t judged = data.metrics.size() - 1;  // their places are behind those of the metrics
-  for (const auto& entry : row.passes.front().judged)
-    json["scorer"][entry.first] = score_json(scores.metrics[judged++]);
+  for (const auto& entry : row.passes.front().judged) json["scorer"][entry.first] = metric_json(scores, judged++);
   if (scores.spread) json["accuracy_over_runs"] = spread_json(*scores.spread);
   if (scores.text_spread) json["texts_over_runs"] = spread_json(*scores.text_spread);
-  if (scores.orders)
-    json["accuracy_over_orders"] = {
-        {"median", scores.orders->value}, {"lowest", scores.orders->low}, {"highest", scores.orders->high}};
+  if (scores.orders) json["accuracy_over_orders"] = orders_json(*scores.orders);
   if (scores.calibration) json["calibration"] = calibration_json(*scores.calibration);
   json["against_first"] = scores.difference ? difference_json(*scores.difference) : Json();
   if (scores.text_difference) json["texts_against_first"] = text_difference_json(text_metric, *scores.text_difference);
@@ -147,8 +162,12 @@ ReportScore score_of(const nlohmann::json& score) {
 }
 
 ReportScore spread_of(const nlohmann::json& spread) {
-  return {spread.at("median").get<double>(), spread.at("first_quartile").get<double>(),
-          spread.at("third_quartile").get<double>()};
+  return {number_of(spread.at("median")), number_of(spread.at("first_quartile")),
+          number_of(spread.at("third_quartile"))};
+}
+
+ReportScore orders_of(const nlohmann::json& orders) {
+  return {number_of(orders.at("median")), number_of(orders.at("lowest")), number_of(orders.at("highest"))};
 }
 
 EvaluatedDifference difference_of(const nlohmann::json& json) {
@@ -176,6 +195,15 @@ ReportCalibration calibration_from(const nlohmann::json& json) {
   return calibration;
 }
 
+// Of a metric; folders of earlier versions have nothing of it.
+void add_metric(const nlohmann::json& score, EvaluatedRow& row) {
+  row.metrics.push_back(score_of(score));
+  EvaluatedMetric& further = row.further.emplace_back();
+  if (score.contains("over_runs")) further.spread = spread_of(score.at("over_runs"));
+  if (score.contains("over_orders")) further.orders = orders_of(score.at("over_orders"));
+  if (score.contains("against_first")) further.difference = text_difference_of(score.at("against_first"));
+}
+
 // Its further metrics are left to the task.
 EvaluatedRow row_of(const nlohmann::json& json) {
   EvaluatedRow row;
@@ -189,11 +217,7 @@ EvaluatedRow row_of(const nlohmann::json& json) {
   }
   if (json.contains("accuracy_over_runs")) row.spread = spread_of(json.at("accuracy_over_runs"));
   if (json.contains("texts_over_runs")) row.text_spread = spread_of(json.at("texts_over_runs"));
-  if (json.contains("accuracy_over_orders")) {
-    const auto& orders = json.at("accuracy_over_orders");
-    row.orders = ReportScore{orders.at("median").get<double>(), orders.at("lowest").get<double>(),
-                             orders.at("highest").get<double>()};
-  }
+  if (json.contains("accuracy_over_orders")) row.orders = orders_of(json.at("accuracy_over_orders"));
   if (json.contains("calibration")) row.calibration = calibration_from(json.at("calibration"));
   row.calibrated = json.value("calibrated", false);
   if (!json.at("against_first").is_null()) row.difference = difference_of(json.at("against_first"));
@@ -226,8 +250,7 @@ void add_judged(const nlohmann::json& rows, EvaluatedTask& task) {
   if (!rows.front().contains("scorer")) return;
   for (const auto& [name, value] : rows.front().at("scorer").items()) {
     task.metrics.push_back(name);
-    for (std::size_t r = 0; r < task.rows.size(); ++r)
-      task.rows[r].metrics.push_back(score_of(rows[r].at("scorer").at(name)));
+    for (std::size_t r = 0; r < task.rows.size(); ++r) add_metric(rows[r].at("scorer").at(name), task.rows[r]);
   }
 }
 
@@ -322,7 +345,7 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   if (last.contains("texts_against_first")) last.at("texts_against_first").at("metric").get_to(task.text_metric);
   task.text_metric = entry.value("text_metric", task.text_metric);  // which folders of earlier versions do not say
   for (std::size_t r = 0; r < task.rows.size(); ++r)
-    for (const auto& metric : task.metrics) task.rows[r].metrics.push_back(score_of(entry.at("rows")[r].at(metric)));
+    for (const auto& metric : task.metrics) add_metric(entry.at("rows")[r].at(metric), task.rows[r]);
   add_judged(entry.at("rows"), task);
   return task;
 }
@@ -360,6 +383,7 @@ void print_evaluated(const EvaluatedTask& task) {
   lines[0].insert(lines[0].end(), {"seconds", "FLOPs", "alone"});
   for (const auto& row : task.rows) lines.push_back(cells_of(task, row));
   print_columns(lines);
+  if (const auto metrics = metric_lines(task); !metrics.empty()) print_columns(metrics);
   for (const auto& row : task.rows) {
     if (row.dropped > 0)
       fmt::print("{}: {} demonstrations did not fit the context and were left out\n", row.name, grouped(row.dropped));

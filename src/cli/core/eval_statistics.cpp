@@ -24,6 +24,7 @@ namespace graft {
 namespace {
 
 constexpr std::size_t kShownTexts = 20;  // questions
+constexpr double kMostNats = 700;        // of which the exponential is a number
 
 template <typename Value>
 double mean_over(const std::vector<EvalPass>& passes, Value value) {
@@ -58,16 +59,32 @@ class Statistics {
     const Answers answers = answers_of(given);
     if (!data_.task.rolls()) grade(given, answers.runs, row);
     for (std::size_t m = 1; m < data_.metrics.size(); ++m) row.metrics.push_back(metric_of(data_.metrics[m], given));
-    for (const auto& judged : given.passes.front().judged) row.metrics.push_back(mean_judged(given, judged.first));
+    for (const auto& judged : given.passes.front().judged)
+      row.metrics.push_back(mean_of_questions(judged_values(judged.first, given.passes)));
     row.runs = static_cast<std::int64_t>(given.passes.size());
     row.calibration = calibration_of(all_answers(given));
     add_cost(given, row);
     return row;
   }
 
-  EvaluatedTextDifference text_difference(const std::string& metric, const EvalRow& base, const EvalRow& row) const {
-    const auto paired = paired_bootstrap(truth_.size(), text_statistic(metric, base), text_statistic(metric, row));
-    return {{paired.difference, paired.interval.low, paired.interval.high}, paired.p_value};
+  /// Of one of the task's metrics against the first row; nothing of it for that row itself, and where a perplexity is
+  /// above all numbers.
+  EvaluatedMetric further(const std::string& metric, const EvalRow& base, const EvalRow& row) const {
+    EvaluatedMetric result;
+    if (row.passes.size() > 1) {
+      std::vector<double> values;
+      for (std::size_t p = 0; p < row.passes.size(); ++p) {
+        const Sampled run = sampled(metric, Passes(row.passes).subspan(p, 1));
+        values.push_back(run.value(numbers_to(run.count)));
+      }
+      result.spread = quartiles_of(values);
+      result.orders = over_orders(row, values);
+    }
+    if (&row == &base || !bounded(metric, base) || !bounded(metric, row)) return result;
+    const Sampled first = sampled(metric, base.passes), second = sampled(metric, row.passes);
+    const auto paired = paired_bootstrap(first.count, first.value, second.value);
+    result.difference = {{paired.difference, paired.interval.low, paired.interval.high}, paired.p_value};
+    return result;
   }
 
   /// By slice. `text_metric` is empty where nothing was written.
@@ -76,22 +93,13 @@ class Statistics {
     std::vector<EvaluatedSliceScore> scores;
     if (slices.empty()) return scores;
     const Answers answers = answers_of(row);
-    const Statistic written = text_metric.empty() ? Statistic() : text_statistic(text_metric, row);
+    const Statistic written = text_metric.empty() ? Statistic() : text_statistic(text_metric, row.passes);
     for (const auto& slice : slices) {
       EvaluatedSliceScore score{share_of_right(answers.runs, slice.questions), std::nullopt};
       if (written) score.metric = interval_over(slice.questions, written);
       scores.push_back(score);
     }
     return scores;
-  }
-
-  /// Of a metric of texts over several runs: median and quartiles. Nothing for one run.
-  std::optional<ReportScore> text_spread(const std::string& metric, const EvalRow& row) const {
-    if (row.passes.size() < 2) return std::nullopt;
-    const TextMetric& measure = text_metric(metric);
-    std::vector<double> values;
-    for (const CaseSums& sums : text_sums(metric, row)) values.push_back(measure.of_sums(total_of(sums)));
-    return quartiles_of(values);
   }
 
   EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
@@ -107,6 +115,13 @@ class Statistics {
 
  private:
   using Statistic = std::function<double(std::span<const std::size_t>)>;
+  using Passes = std::span<const EvalPass>;
+
+  // A metric of some of so many questions, or groups of them: the mean over some passes of a row, which outlive it.
+  struct Sampled {
+    std::size_t count = 0;
+    Statistic value;
+  };
 
   // `runs` are views of `lists`.
   struct Answers {
@@ -124,23 +139,47 @@ class Statistics {
     row.orders = over_orders(given, accuracies(runs));
   }
 
+  static std::vector<std::span<const RankedExample>> ranked_of(Passes passes) {
+    std::vector<std::span<const RankedExample>> runs;
+    for (const auto& pass : passes) runs.emplace_back(pass.ranked);
+    return runs;
+  }
+
   ReportScore metric_of(const std::string& metric, const EvalRow& row) const {
-    if (is_text_metric(metric)) return interval_of(text_statistic(metric, row));
-    if (!data_.task.has_choices()) return perplexity(metric, row);
-    std::vector<std::span<const RankedExample>> passes;
-    for (const auto& pass : row.passes) passes.emplace_back(pass.ranked);
-    const ChoiceScore score = choice_score(metric, data_.questions.front(), passes);
+    if (is_text_metric(metric)) return interval_of(text_statistic(metric, row.passes));
+    if (!data_.task.has_choices()) return interval_of(perplexity(metric, row.passes));
+    const ChoiceScore score = choice_score(metric, data_.questions.front(), ranked_of(row.passes));
     return {score.value, score.interval.low, score.interval.high};
   }
 
-  // Over the runs, by question.
-  ReportScore mean_judged(const EvalRow& row, const std::string& name) const {
-    std::vector<double> values(truth_.size(), 0.0);
-    for (const auto& pass : row.passes) {
-      const std::vector<double>& judged = pass.judged.at(name);
-      for (std::size_t q = 0; q < values.size(); ++q) values[q] += judged[q] / static_cast<double>(row.passes.size());
+  Sampled sampled(const std::string& metric, Passes passes) const {
+    if (passes.front().judged.count(metric) > 0) {
+      return {truth_.size(), [values = judged_values(metric, passes)](std::span<const std::size_t> drawn) {
+                double mean = 0;
+                for (const auto q : drawn) mean += values[q] / static_cast<double>(drawn.size());
+                return mean;
+              }};
     }
-    return mean_of_questions(values);
+    if (is_text_metric(metric)) return {truth_.size(), text_statistic(metric, passes)};
+    if (!data_.task.has_choices()) return {truth_.size(), perplexity(metric, passes)};
+    ChoiceStatistic statistic = choice_statistic(metric, data_.questions.front(), ranked_of(passes));
+    return {statistic.count, std::move(statistic.value)};
+  }
+
+  static std::vector<std::size_t> numbers_to(std::size_t count) {
+    std::vector<std::size_t> all(count);
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    return all;
+  }
+
+  // Over the runs, by question.
+  std::vector<double> judged_values(const std::string& name, Passes passes) const {
+    std::vector<double> values(truth_.size(), 0.0);
+    for (const auto& pass : passes) {
+      const std::vector<double>& judged = pass.judged.at(name);
+      for (std::size_t q = 0; q < values.size(); ++q) values[q] += judged[q] / static_cast<double>(passes.size());
+    }
+    return values;
   }
 
   static ReportScore mean_of_questions(const std::vector<double>& values) {
@@ -221,9 +260,7 @@ class Statistics {
 
   // The value for all questions, with the interval over resamples of them.
   ReportScore interval_of(const Statistic& statistic) const {
-    std::vector<std::size_t> all(truth_.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    return interval_over(all, statistic);
+    return interval_over(numbers_to(truth_.size()), statistic);
   }
 
   // The same for some of them.
@@ -238,36 +275,44 @@ class Statistics {
   }
 
   // What every run wrote, as a metric adds it up.
-  static std::vector<CaseSums> text_sums(const std::string& metric, const EvalRow& row) {
+  static Statistic text_statistic(const std::string& metric, Passes passes) {
     std::vector<CaseSums> runs;
-    for (const EvalPass& pass : row.passes) runs.push_back(pass.text_sums.at(metric));
-    return runs;
-  }
-
-  static Statistic text_statistic(const std::string& metric, const EvalRow& row) {
-    return mean_over_runs(text_metric(metric), text_sums(metric, row));
+    for (const EvalPass& pass : passes) runs.push_back(pass.text_sums.at(metric));
+    return mean_over_runs(text_metric(metric), std::move(runs));
   }
 
   // exp of minus the log-probability of the first references, or of running text, for each of their tokens, words or
   // bytes; bits are its logarithm.
-  ReportScore perplexity(const std::string& metric, const EvalRow& row) const {
+  Statistic perplexity(const std::string& metric, Passes passes) const {
     std::vector<std::vector<double>> units;
-    for (const EvalPass& pass : row.passes) units.push_back(units_of(metric, pass));
-    const auto mean = [&](std::span<const std::size_t> indices) {
+    for (const EvalPass& pass : passes) units.push_back(units_of(metric, pass));
+    const bool bits = metric == "bits_per_byte";
+    return [bits, passes, units = std::move(units)](std::span<const std::size_t> indices) {
       double sum = 0;
       for (std::size_t p = 0; p < units.size(); ++p) {
         double log_p = 0, count = 0;
         for (const auto i : indices) {
-          log_p += row.passes[p].ranked[i].scores.front();
+          log_p += passes[p].ranked[i].scores.front();
           count += units[p][i];
         }
         const double nats = -log_p / count;
-        const double value = metric == "bits_per_byte" ? nats / std::numbers::ln2 : std::exp(nats);
-        sum += value / static_cast<double>(units.size());
+        sum += (bits ? nats / std::numbers::ln2 : std::exp(nats)) / static_cast<double>(units.size());
       }
       return sum;
     };
-    return interval_of(mean);
+  }
+
+  // Whether differences of all resamples are numbers: no perplexity is above that of the worst question alone.
+  bool bounded(const std::string& metric, const EvalRow& row) const {
+    const EvalPass& one = row.passes.front();
+    if (data_.task.has_choices() || is_text_metric(metric) || one.judged.count(metric) > 0) return true;
+    return std::all_of(row.passes.begin(), row.passes.end(), [&](const EvalPass& pass) {
+      const auto units = units_of(metric, pass);
+      for (std::size_t q = 0; q < units.size(); ++q) {
+        if (!(-pass.ranked[q].scores.front() / units[q] < kMostNats)) return false;
+      }
+      return true;
+    });
   }
 
   std::vector<double> units_of(const std::string& metric, const EvalPass& pass) const {
@@ -357,11 +402,14 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
     task.rows.push_back(statistics.row(row));
     const auto scores = statistics.by_slice(row, slices, task.text_metric);
     for (std::size_t s = 0; s < scores.size(); ++s) task.slices[s].rows.push_back(scores[s]);
-    if (!task.text_metric.empty()) task.rows.back().text_spread = statistics.text_spread(task.text_metric, row);
-    if (&row == &rows.front()) continue;
-    if (task.graded) task.rows.back().difference = statistics.difference(rows.front(), row);
-    if (!task.text_metric.empty())
-      task.rows.back().text_difference = statistics.text_difference(task.text_metric, rows.front(), row);
+    EvaluatedRow& scored = task.rows.back();
+    for (const auto& metric : task.metrics) {
+      scored.further.push_back(statistics.further(metric, rows.front(), row));
+      if (metric != task.text_metric) continue;
+      scored.text_spread = scored.further.back().spread;
+      scored.text_difference = scored.further.back().difference;
+    }
+    if (task.graded && &row != &rows.front()) scored.difference = statistics.difference(rows.front(), row);
   }
   return task;
 }

@@ -65,6 +65,30 @@ TEST(EvalStatistics, OneRunHasIntervalsAndSeveralHaveASpread) {
   EXPECT_EQ(task.rows[1].cut, 3);
 }
 
+TEST(EvalStatistics, EveryMetricIsComparedAndHasASpread) {
+  const EvalRow base{"0-shot", 0, nullptr, {pass_with(4)}};
+  const EvalRow shown{"2-shot", 2, nullptr, {pass_with(6, 0), pass_with(8, 1), pass_with(4, 2)}};
+  EvalData data = questions();
+  data.metrics.emplace_back("choice_entropy");
+  const EvaluatedTask task = evaluated(data, {base, shown});
+  ASSERT_EQ(task.rows[0].further.size(), 2u);
+  EXPECT_FALSE(task.rows[0].further[0].difference.has_value());
+  EXPECT_FALSE(task.rows[0].further[0].spread.has_value()) << "one run";
+  const EvaluatedMetric& macro = task.rows[1].further[0];
+  ASSERT_TRUE(macro.spread.has_value());
+  EXPECT_DOUBLE_EQ(macro.spread->value, 0.75);
+  EXPECT_DOUBLE_EQ(macro.spread->low, 0.625);
+  EXPECT_DOUBLE_EQ(macro.spread->high, 0.875);
+  EXPECT_FALSE(macro.orders.has_value());
+  ASSERT_TRUE(macro.difference.has_value());
+  EXPECT_NEAR(macro.difference->score.value, 0.25, 1e-12);
+  EXPECT_LE(macro.difference->score.low, 0.25);
+  EXPECT_GE(macro.difference->score.high, 0.25);
+  ASSERT_TRUE(task.rows[1].further[1].difference.has_value());
+  EXPECT_NEAR(task.rows[1].further[1].difference->score.value, 0, 1e-12) << "the same probabilities";
+  EXPECT_DOUBLE_EQ(task.rows[1].further[1].difference->bootstrap_p, 1);
+}
+
 TEST(EvalStatistics, ComparesWithTheFirstRowOnTheSameQuestions) {
   const EvaluatedTask task = evaluated(
       questions(), {{"0-shot", 0, nullptr, {pass_with(4)}}, {"2-shot", 2, nullptr, {pass_with(7), pass_with(3)}}});
@@ -99,6 +123,8 @@ TEST(EvalStatistics, OrdersOfOneDrawAreToldByTheirRange) {
   EXPECT_DOUBLE_EQ(task.rows[1].orders->value, (6.0 / 8 + 3.0 / 8) / 2) << "the mean of the medians";
   EXPECT_DOUBLE_EQ(task.rows[1].orders->low, (4.0 / 8 + 2.0 / 8) / 2);
   EXPECT_DOUBLE_EQ(task.rows[1].orders->high, (8.0 / 8 + 4.0 / 8) / 2);
+  ASSERT_TRUE(task.rows[1].further[0].orders.has_value()) << "macro-F1";
+  EXPECT_DOUBLE_EQ(task.rows[1].further[0].orders->high, (8.0 / 8 + 4.0 / 8) / 2);
 }
 
 TEST(EvalStatistics, CalibrationIsOverAllRuns) {
