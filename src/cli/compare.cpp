@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/columns.h"
+#include "cli/core/comparison_fit.h"
 #include "cli/core/comparison_plan.h"
 #include "cli/core/comparison_run.h"
 #include "cli/core/job.h"
@@ -34,6 +35,7 @@ struct Arguments : JobArguments {
   std::vector<std::int64_t> sizes;  // training examples a class
   std::int64_t seeds = 3, first_seed = 0, together = 0;
   std::string memory;
+  bool skip_unfitting = false;
 };
 
 Arguments arguments;
@@ -69,6 +71,8 @@ void declare(CLI::App& app) {
                  "resident memory that each run may take, e.g. 8GiB, by what graft tune --memory does; runs then train "
                  "one by one")
       ->excludes(together);
+  app.add_flag("--skip-unfitting", a.skip_unfitting,
+               "run the others where a variant does not fit the model; the report tells why it is missing");
   app.add_option("--set", a.sets, "a setting of every variant, as in graft tune");
   app.add_option("--output", a.output, "folder of the comparison; an interrupted one there goes on")->required();
 }
@@ -190,12 +194,15 @@ int run() {
   const Comparison comparison = comparison_asked();
   const std::vector<PlannedRun> plan = plan_of(a, comparison);
   refuse_twice(plan);
+  const FittingRuns fitting = fitting_runs(plan, a.skip_unfitting);
   const fs::path home = a.output;
   if (!fs::exists(home / "runs")) refuse_occupied(home);
   make_folder(home / "runs");
-  const auto failures = run_all(plan, static_cast<std::size_t>(a.together), budget);
+  const auto failures = run_all(fitting.runs, static_cast<std::size_t>(a.together), budget);
+  auto missing = fitting.left_out;
+  missing.insert(failures.begin(), failures.end());
   const auto measured = measured_runs(plan);
-  ComparisonReport report = compared(plan, measured, failures, home);
+  ComparisonReport report = compared(plan, measured, missing, home);
   report.model = a.model;
   report.description = comparison.description;
   report.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(started));
@@ -214,7 +221,8 @@ void plan(bool json) {
   const MemoryBudget budget = memory_budget(arguments.memory);
   const std::vector<PlannedRun> runs = plan_of(arguments, comparison_asked());
   refuse_twice(runs);
-  print_plan(plan_comparison(runs, static_cast<std::size_t>(arguments.together), budget), json);
+  const FittingRuns fitting = fitting_runs(runs, arguments.skip_unfitting);
+  print_plan(plan_comparison(fitting.runs, static_cast<std::size_t>(arguments.together), budget), json);
 }
 
 }  // namespace
