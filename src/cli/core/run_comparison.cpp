@@ -168,6 +168,12 @@ std::optional<ComparedAnswers> compared_choices(const Answers& first, const Answ
   if (!first.chosen() || !second.chosen()) return std::nullopt;
   const auto ids = in_common(first.choices, second.choices);
   if (ids.empty()) return std::nullopt;
+  const bool of_probabilities = metric == "choice_entropy" || metric == "true_probability";
+  for (const Answers* answers : {&first, &second}) {
+    if (of_probabilities && answers->choices.front().at(ids.front()).probabilities.empty())
+      fail(Category::InvalidArgument, "--metric", "'{}' is of probabilities, which '{}' does not tell; name another",
+           metric, answers->setting);
+  }
   ComparedAnswers result = named(first, second);
   result.metric = metric;
   count(result, ids.size(), first.choices.front().size(), second.choices.front().size());

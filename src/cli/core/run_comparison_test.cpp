@@ -169,6 +169,8 @@ TEST_F(RunComparison, ChoicesAreComparedByAnyMetricOfThem) {
   EXPECT_DOUBLE_EQ(compare_answers(alone, b, {}, "group_exact_match")[0].first_score, 0.5) << "b tells the groups";
   EXPECT_THAT(error_of([&] { compare_answers(a, b, {}, "answer_f1"); }), HasSubstr("needs the texts of right choices"));
   EXPECT_THAT(error_of([&] { compare_answers(a, b, {}, "macro_f2"); }), HasSubstr("did you mean 'macro_f1'?"));
+  const auto bare = made("e", setting("m", "0-shot", 0, "0101"));
+  EXPECT_THAT(error_of([&] { compare_answers(a, bare, {}, "choice_entropy"); }), HasSubstr("is of probabilities"));
   const auto texts = made("d", written("0-shot", "11", false));
   EXPECT_THAT(error_of([&] { compare_answers(texts, texts, {"0-shot"}, "macro_f1"); }), HasSubstr("have no choices"));
 }
