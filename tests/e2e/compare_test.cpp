@@ -181,6 +181,8 @@ TEST_F(Compare, SlipsAreToldBeforeAnythingRuns) {
   expect_refused(run(compare({"--method", "ia3", "--variant", "rank2"})), 2, {"--variant", "--comparison"});
   expect_refused(run(compare({"--method", "all", "--method", "ia3"})), 2, {"--method", "all stands alone"});
   expect_refused(run(compare({"--method", "ia3", "--task", "{task}"})), 2, {"--text-column: ", "{task}"});
+  expect_refused(run(compare({"--method", "ia3", "--start-from", "model"})), 2,
+                 {"--start-from", "no variant begins from an adapter"});
   expect_refused(run(compare({"--method", "lorra"})), 2, {"lorra", "did you mean 'lora'"});
   expect_refused(run(compare({"--comparison", "few.yaml", "--task", "rte", "--task", "cb"})), 2, {"--data", "{task}"});
   write_file(folder() / "slips.yaml",
@@ -202,6 +204,33 @@ TEST_F(Compare, SlipsAreToldBeforeAnythingRuns) {
   EXPECT_FALSE(fs::exists(out()));
   write_file(out() / "letter.txt", "mine");
   expect_refused(run(compare({"--comparison", "few.yaml"})), 2, {"out"});
+}
+
+TEST_F(Compare, AVariantBeginsFromTheAdapterThatTheCommandNames) {
+  write_file(folder() / "starts.yaml",
+             "recipe: tfew-cpu\nseeds: 1\nvariants:\n"
+             "  begun: {method: {start_from: nowhere}, optimizer: {lr: 1e-12}}\n"
+             "  fresh: {optimizer: {lr: 1e-12}}\n");
+  const Words tune = {"tune", "--model",        "model", "--data",   "data/a.jsonl",       "--text-column",
+                      "text", "--label-column", "label", "--recipe", "tfew-cpu",           "--steps",
+                      "6",    "--shots",        "3",     "--set",    "train.batch_size=2", "--output",
+                      "first"};
+  ASSERT_EQ(run(tune).code, 0);
+  const Words named = {"--model",        "model", "--data",       "data/a.jsonl", "--text-column", "text",
+                       "--label-column", "label", "--comparison", "starts.yaml",  "--shots",       "3",
+                       "--steps",        "2",     "--output",     "out"};
+  Words command = {"compare"};
+  command.insert(command.end(), named.begin(), named.end());
+  expect_refused(run(command), 3, {"variant begun: method.start_from: nowhere is not there", "--start-from"});
+  command.insert(command.end(), {"--start-from", "first/adapter"});
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(finished().size(), 2u) << "a seed, as the file says";
+  const auto config = [this](const std::string& variant) {
+    return read_file(out() / "runs" / ("a." + variant + ".seed0") / "config.yaml");
+  };
+  EXPECT_NE(config("begun").find("first/adapter"), std::string::npos);
+  EXPECT_EQ(config("fresh").find("first/adapter"), std::string::npos);
 }
 
 // Whole weights cannot be trained where they are kept in blocks.

@@ -57,8 +57,8 @@ class VariantFits {
 
   static void refuse_absent_start(const RunConfig& config) {
     if (std::filesystem::exists(start_of(config))) return;
-    fail(Category::NotFound, "method.start_from", "{} is not there; make that adapter first, or leave the variant out",
-         start_of(config).string());
+    fail(Category::NotFound, "method.start_from",
+         "{} is not there; name an adapter with --start-from, or leave the variant out", start_of(config).string());
   }
 
   std::map<std::string, std::unique_ptr<Model>> outlines_;
