@@ -59,7 +59,7 @@ sees_device() {
 tune() {  # tune MODEL RUN STEPS RECIPE
   rm -rf "$2"
   "$graft" --quiet tune --model "$1" --task rte --data "$data" --shots 16 --eval-rows 32 --recipe "$4" --steps "$3" \
-    --set train.precision=bfloat16 --device $device --output "$2"
+    --set data.template=0 --set train.precision=bfloat16 --device $device --output "$2"
 }
 
 bench() {  # bench NAME arguments…

@@ -4,7 +4,7 @@
 
     .deps/peers/bin/python bench/make_t0_3b.py OUT --text rte/seed32.jsonl
     graft tune --model OUT --task rte --data rte/seed32.jsonl --recipe tfew --memory 8GiB \
-      --set train.precision=bfloat16 --steps 2 --eval-rows 8 --output runs/t0-3b
+      --set data.template=0 --set train.precision=bfloat16 --steps 2 --eval-rows 8 --output runs/t0-3b
 
 (--memory 4GiB streams the weights of 3b, --memory 20GiB those of 11b. bench/setup_peers makes .deps/peers.)
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/core/columns.h"
+#include "cli/core/comparison_fit.h"
 #include "cli/core/comparison_plan.h"
 #include "cli/core/comparison_run.h"
 #include "cli/core/job.h"
@@ -32,8 +33,9 @@ struct Arguments : JobArguments {
   std::vector<std::string> methods, variants;
   std::string comparison;
   std::vector<std::int64_t> sizes;  // training examples a class
-  std::int64_t seeds = 3, first_seed = 0, together = 0;
+  std::int64_t seeds = 0, first_seed = 0, together = 0;
   std::string memory;
+  bool skip_unfitting = false;
 };
 
 Arguments arguments;
@@ -48,9 +50,10 @@ void declare(CLI::App& app) {
   app.add_option("--variant", a.variants, "only this variant of the comparison, once for each");
   app.add_option("--method", a.methods, "without --comparison: a method, once for each, or all");
   app.add_option("--recipe", a.recipe, "what the variants change (default: the comparison's, else tfew)");
-  app.add_option("--seeds", a.seeds, "seeds, each with its own sample of examples")
-      ->check(count_from(1))
-      ->capture_default_str();
+  app.add_option("--start-from", a.start_from,
+                 "the adapter from which those variants begin that begin from one, in place of the one they name");
+  app.add_option("--seeds", a.seeds, "seeds, each with its own sample of examples (default: the comparison's, else 3)")
+      ->check(count_from(1));
   app.add_option("--first-seed", a.first_seed, "the first of them")->check(count_from(0))->capture_default_str();
   app.add_option("--shots", a.sizes,
                  "training examples per class, 0: all rows, of one pool but data.held_out_share; several, 4,8,16,32, "
@@ -69,6 +72,8 @@ void declare(CLI::App& app) {
                  "resident memory that each run may take, e.g. 8GiB, by what graft tune --memory does; runs then train "
                  "one by one")
       ->excludes(together);
+  app.add_flag("--skip-unfitting", a.skip_unfitting,
+               "run the others where a variant does not fit the model; the report tells why it is missing");
   app.add_option("--set", a.sets, "a setting of every variant, as in graft tune");
   app.add_option("--output", a.output, "folder of the comparison; an interrupted one there goes on")->required();
 }
@@ -112,18 +117,21 @@ std::vector<std::int64_t> sizes_of(const Arguments& a, const Comparison& compari
 std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison) {
   const RunConfig recipe = load_recipe(comparison.recipe);
   const std::vector<std::int64_t> sizes = sizes_of(a, comparison);
+  const std::int64_t seeds = a.seeds > 0 ? a.seeds : comparison.seeds;
   std::vector<PlannedRun> plan;
   for (const auto& [name, data] : task_data(a.tasks, a.data)) {
     JobArguments one = a;
     one.tasks = name.empty() ? std::vector<std::string>() : std::vector{name};
     one.data = data;
+    one.start_from.clear();
     const Task task = task_of(run_config_of(one, recipe));
     for (const auto& variant : comparison.variants) {
       const RunConfig config = with_settings(variant.settings, recipe);
+      one.start_from = config.method.start_from.empty() ? "" : a.start_from;
       for (const auto shots : sizes) {
         one.shots = shots;
         const std::string size = sizes.size() > 1 ? fmt::format(".shots{}", shots) : "";
-        for (one.seed = a.first_seed; one.seed < a.first_seed + a.seeds; ++one.seed) {
+        for (one.seed = a.first_seed; one.seed < a.first_seed + seeds; ++one.seed) {
           const std::string folder = fmt::format("{}.{}{}.seed{}", plain(task.name), variant.name, size, one.seed);
           one.output = (fs::path(a.output) / "runs" / folder).string();
           plan.push_back({task.name, task.metrics.front(), !task.generates() && is_share(task.metrics.front()),
@@ -134,6 +142,14 @@ std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison
     }
   }
   return plan;
+}
+
+void refuse_unused_start(const std::string& start, const std::vector<PlannedRun>& plan) {
+  const bool used = std::any_of(plan.begin(), plan.end(),
+                                [](const PlannedRun& run) { return !run.config.method.start_from.empty(); });
+  if (start.empty() || used) return;
+  fail(Category::InvalidArgument, "--start-from",
+       "no variant begins from an adapter; take --comparison tfew-pretraining, or one with method.start_from");
 }
 
 void refuse_twice(const std::vector<PlannedRun>& plan) {
@@ -190,12 +206,16 @@ int run() {
   const Comparison comparison = comparison_asked();
   const std::vector<PlannedRun> plan = plan_of(a, comparison);
   refuse_twice(plan);
+  refuse_unused_start(a.start_from, plan);
+  const FittingRuns fitting = fitting_runs(plan, a.skip_unfitting);
   const fs::path home = a.output;
   if (!fs::exists(home / "runs")) refuse_occupied(home);
   make_folder(home / "runs");
-  const auto failures = run_all(plan, static_cast<std::size_t>(a.together), budget);
+  const auto failures = run_all(fitting.runs, static_cast<std::size_t>(a.together), budget);
+  auto missing = fitting.left_out;
+  missing.insert(failures.begin(), failures.end());
   const auto measured = measured_runs(plan);
-  ComparisonReport report = compared(plan, measured, failures, home);
+  ComparisonReport report = compared(plan, measured, missing, home);
   report.model = a.model;
   report.description = comparison.description;
   report.started = fmt::format("{:%F %H:%M} UTC", fmt::gmtime(started));
@@ -214,7 +234,9 @@ void plan(bool json) {
   const MemoryBudget budget = memory_budget(arguments.memory);
   const std::vector<PlannedRun> runs = plan_of(arguments, comparison_asked());
   refuse_twice(runs);
-  print_plan(plan_comparison(runs, static_cast<std::size_t>(arguments.together), budget), json);
+  refuse_unused_start(arguments.start_from, runs);
+  const FittingRuns fitting = fitting_runs(runs, arguments.skip_unfitting);
+  print_plan(plan_comparison(fitting.runs, static_cast<std::size_t>(arguments.together), budget), json);
 }
 
 }  // namespace
@@ -227,7 +249,9 @@ const Verb compare{
     "  graft compare --model SmolLM2.gguf --comparison methods-cpu --task bbc_news --data articles/ --shots 8 "
     "--eval-rows 200 --seeds 3 --output runs/methods\n"
     "  graft compare --model ./t0 --comparison tfew-methods --task rte --task cb --task copa --data 'few-shot/{task}' "
-    "--seeds 5 --output runs/paper\n"
+    "--output runs/paper\n"
+    "  graft compare --model ./t0-3b --comparison tfew-pretraining --start-from t03b_ia3_finish.pt --task cb "
+    "--data cb/ --shots 32 --output runs/worth\n"
     "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte='tfew/rte/*.jsonl' "
     "--shots 8 --output runs/two\n"
     "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte --data superglue/rte/ "

@@ -65,8 +65,8 @@ void declare(CLI::App& app) {
   app.add_option("--model", arguments.model, "base model: folder or .gguf file")->required();
   app.add_option("--adapter", arguments.adapter, kAdapterFiles)->required();
   app.add_option("--output", arguments.output,
-                 "new folder for the merged model, or NAME.gguf: the base's GGUF file with the changed tensors rounded "
-                 "to their own types")
+                 "new folder for the merged model, in safetensors files (of a PyTorch .bin or a GGUF base too), or "
+                 "NAME.gguf: the base's GGUF file with the changed tensors rounded to their own types")
       ->required();
   app.add_option(
       "--dtype", arguments.options.dtype,

@@ -15,6 +15,8 @@
 #include "cli/core/run_comparison.h"
 #include "cli/core/verb.h"
 #include "report/run_folder.h"
+#include "statistics/metrics.h"
+#include "statistics/text_metric.h"
 
 namespace graft {
 namespace {
@@ -42,8 +44,9 @@ void declare(CLI::App& app) {
   app.add_option("--setting", a.settings,
                  "compare: before, after, 0-shot, … of both folders; given twice, of the first and of the second");
   app.add_option("--metric", a.metric,
-                 "compare and plot: accuracy, or a metric of texts: bleu, rougeL, exact_match … (default: the first "
-                 "metric of texts where they were written, else accuracy)");
+                 "compare and plot: accuracy, another metric of choices (macro_f1, choice_entropy …), or one of texts: "
+                 "bleu, rougeL, exact_match … (default: the first metric of texts where they were written, else "
+                 "accuracy)");
   app.add_flag("--loss", a.loss, "plot: the training loss, not a score");
   app.add_option("--output", a.output, "plot: the drawing that is written")->capture_default_str();
 }
@@ -135,7 +138,7 @@ int show() {
 std::vector<std::string> compared_line(const ComparedAnswers& one) {
   const auto& [difference, interval, p] = one.difference;
   const ReportScore score{difference, interval.low, interval.high};
-  const bool accuracy = one.metric == "accuracy";
+  const bool share = !is_text_metric(one.metric) && is_share(one.metric);
   return {one.task.empty() ? "-" : one.task,
           one.first,
           one.second,
@@ -143,7 +146,7 @@ std::vector<std::string> compared_line(const ComparedAnswers& one) {
           one.metric,
           found_value(one.metric, one.first_score),
           found_value(one.metric, one.second_score),
-          accuracy ? points_text(score) : text_difference_text({score, p}),
+          share ? points_text(score) : text_difference_text({score, p}),
           p_value_text(p),
           one.mcnemar ? p_value_text(one.mcnemar->p_value) : "-",
           one.mcnemar ? fmt::format("{} : {}", one.mcnemar->only_first, one.mcnemar->only_second) : "-"};

@@ -33,6 +33,14 @@ std::vector<std::int64_t> read_shots(const YamlNode& node) {
   return {shots.begin(), shots.end()};
 }
 
+std::int64_t read_seeds(const YamlNode& node) {
+  constexpr std::int64_t kMost = 1'000'000;
+  const std::int64_t seeds = yaml_integer(node, "seeds");
+  if (seeds < 1 || seeds > kMost)
+    fail(Category::InvalidArgument, node.where(), "'seeds' counts the runs of each variant: from 1 to {}", kMost);
+  return seeds;
+}
+
 }  // namespace
 
 Comparison parse_comparison(std::string_view yaml, const std::string& file) {
@@ -42,6 +50,7 @@ Comparison parse_comparison(std::string_view yaml, const std::string& file) {
   comparison.description = map.text("description", "");
   comparison.recipe = map.text("recipe", comparison.recipe);
   if (const YamlNode* shots = map.find("shots")) comparison.shots = read_shots(*shots);
+  if (const YamlNode* seeds = map.find("seeds")) comparison.seeds = read_seeds(*seeds);
   const YamlNode& variants = map.at("variants");
   map.finish();
   if (variants.kind != YamlNode::Kind::Map || variants.keys.empty())

@@ -3,6 +3,7 @@
 //   description: …
 //   recipe: tfew
 //   shots: [4, 8, 16]
+//   seeds: 5
 //   variants:
 //     ia3: {method: {name: ia3}}
 //     lora: {method: {name: lora, options: {rank: 4}}, optimizer: {lr: 1e-3}}
@@ -27,6 +28,7 @@ struct Comparison {
   std::string description;
   std::string recipe = "tfew";
   std::vector<std::int64_t> shots;  ///< training examples a class, ascending, each compared; empty: as the recipe says
+  std::int64_t seeds = 3;           ///< runs of each variant, where the command does not say how many
   std::vector<Variant> variants;
 };
 

@@ -50,6 +50,17 @@ TEST(Comparison, SeveralNumbersOfExamplesAscend) {
   EXPECT_THAT(error_of(std::string("shots: [four]\n") + kTwo), HasSubstr("shots"));
 }
 
+TEST(Comparison, SaysHowManySeeds) {
+  EXPECT_EQ(parse_comparison(kTwo, "c.yaml").seeds, 3);
+  EXPECT_EQ(parse_comparison(std::string("seeds: 7\n") + kTwo, "c.yaml").seeds, 7);
+  for (const char* wrong : {"0", "1000001"}) {
+    EXPECT_THAT(error_of(std::string("seeds: ") + wrong + "\n" + kTwo), HasSubstr("c.yaml:1: 'seeds' counts the runs"));
+  }
+  EXPECT_THAT(error_of(std::string("seeds: [1]\n") + kTwo), HasSubstr("seeds"));
+  for (const char* published : {"tfew-methods", "tfew-losses", "tfew-pretraining"})
+    EXPECT_EQ(load_comparison(published).seeds, 5) << published;
+}
+
 TEST(Comparison, SlipsNameTheLine) {
   EXPECT_THAT(error_of("variants:\n  a: {optimiser: {lr: 1}}\n"), HasSubstr("c.yaml:2: unknown setting"));
   EXPECT_THAT(error_of("variants:\n  a: {optimizer: {lr: 99}}\n"), HasSubstr("c.yaml:2: 'optimizer.lr' must be"));

@@ -118,7 +118,9 @@ TEST(RunConfig, EveryFieldIsDocumentedWrittenAndSettable) {
 }
 
 TEST(RunConfig, DefaultsAreThePapers) {
-  EXPECT_EQ(load_recipe("tfew"), RunConfig());
+  RunConfig in_all_templates;
+  in_all_templates.data.prompt_template = "all";
+  EXPECT_EQ(load_recipe("tfew"), in_all_templates);
   const RunConfig config;
   EXPECT_EQ(config.optimizer.name, "adafactor");
   EXPECT_EQ(config.optimizer.lr, 3e-3);

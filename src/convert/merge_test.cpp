@@ -102,6 +102,23 @@ TEST_F(Merge, KeepsTheFilesOfABaseThatHasSeveral) {
   EXPECT_EQ(content_hash(*after), content_hash(*open_checkpoint(folder.path() / "one")));
 }
 
+// A pickle is read and never written.
+TEST_F(Merge, WritesSafetensorsWhateverTheBaseIsIn) {
+  const auto adapter = goldens() / "llama-gqa/ia3/adapter";
+  const Folder folder;
+  merge(goldens() / "llama-gqa/model", adapter, folder.path() / "of-safetensors");
+  for (const std::string kind : {"bin", "bin-sharded"}) {
+    const auto base = goldens() / "readers" / kind, output = folder.path() / kind;
+    ASSERT_EQ(open_checkpoint(base)->format(), "pytorch");
+    merge(base, adapter, output);
+    const auto merged = open_checkpoint(output);
+    EXPECT_EQ(merged->format(), "safetensors");
+    EXPECT_EQ(merged->files().size(), open_checkpoint(base)->files().size());
+    for (const auto& entry : fs::directory_iterator(output)) EXPECT_NE(entry.path().extension(), ".bin");
+    EXPECT_EQ(content_hash(*merged), content_hash(*open_checkpoint(folder.path() / "of-safetensors")));
+  }
+}
+
 TEST_F(Merge, RefusesAnOccupiedFolder) {
   const auto model = goldens() / "llama/model", adapter = goldens() / "llama/ia3/adapter";
   for (const char* file : {"model.safetensors", "model.safetensors.index.json", "config.json"}) {

@@ -4,6 +4,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -179,6 +180,24 @@ std::vector<Row> rows_in(const Task& task, const fs::path& path) {
   return read_jsonl(file.text(), path.string());
 }
 
+bool is_there(const fs::path& wanted) {
+  std::error_code ignored;
+  return fs::is_directory(folder_of(wanted), ignored) && !files_like(wanted).empty();
+}
+
+// Whether training rows have the row's category: the columns S, U and A of WebNLG's tables (Gardent et al. 2017,
+// section 4). Of one file by itself nobody knows.
+void mark_seen(const Task& task, const fs::path& data, const std::string& split, std::vector<Row>& rows) {
+  constexpr const char* kTrain = "train";
+  const auto train = task.splits.find(kTrain);
+  std::error_code ignored;
+  if (train == task.splits.end() || !fs::is_directory(data, ignored) || !is_there(data / train->second)) return;
+  const std::vector<Row> others = split == kTrain ? std::vector<Row>() : rows_of(task, data, kTrain);
+  std::set<std::string> categories;
+  for (const auto& row : split == kTrain ? rows : others) categories.insert(row.fields.at("category"));
+  for (auto& row : rows) row.fields["seen"] = categories.count(row.fields.at("category")) > 0 ? "yes" : "no";
+}
+
 }  // namespace
 
 std::vector<Row> read_rows(const Task& task, const fs::path& path) {
@@ -232,6 +251,7 @@ void require_field(const Row& row, const std::string& field, const std::string& 
 
 std::vector<Row> read_split(const Task& task, const fs::path& data, const std::string& split, bool trains) {
   std::vector<Row> rows = rows_of(task, data, split);
+  if (task.format == "webnlg") mark_seen(task, data, split, rows);
   const auto used = used_fields(task);
   const bool labelled = trains || split != "test";
   for (const auto& row : rows) check_row(task, row, used, labelled);

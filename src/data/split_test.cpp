@@ -55,6 +55,38 @@ TEST(ReadSplit, EmptyRowsAreNamed) {
   EXPECT_THAT(train_error("text,label\n"), HasSubstr("part.csv: has no rows"));
 }
 
+std::string webnlg_of(const std::vector<std::string>& categories) {
+  std::string entries;
+  for (const auto& category : categories) {
+    entries += (entries.empty() ? "" : ", ") + ("{\"1\": {\"category\": \"" + category) +
+               "\", \"modifiedtripleset\": [{\"subject\": \"A\", \"property\": \"in\", \"object\": \"B\"}], "
+               "\"lexicalisations\": [{\"comment\": \"good\", \"lex\": \"A is in B.\"}]}}";
+  }
+  return "{\"entries\": [" + entries + "]}";
+}
+
+std::vector<std::string> seen_in(const std::filesystem::path& data, const std::string& split) {
+  std::vector<std::string> all;
+  for (const auto& row : read_split(load_task("webnlg"), data, split)) {
+    const auto seen = row.fields.find("seen");
+    all.push_back(row.fields.at("category") + (seen == row.fields.end() ? "" : ": " + seen->second));
+  }
+  return all;
+}
+
+TEST(ReadSplit, WebnlgTellsCategoriesThatTrainFromOthers) {
+  const Folder folder;
+  const auto test = folder.file("test.json", webnlg_of({"Food", "Artist", "Airport"}));
+  EXPECT_THAT(seen_in(folder.path(), "test"), ElementsAre("Food", "Artist", "Airport")) << "no train.json";
+  folder.file("train.json", webnlg_of({"Airport", "Food", "Airport"}));
+  EXPECT_THAT(seen_in(folder.path(), "test"), ElementsAre("Food: yes", "Artist: no", "Airport: yes"));
+  EXPECT_THAT(seen_in(folder.path(), "train"), ElementsAre("Airport: yes", "Food: yes", "Airport: yes"));
+  EXPECT_THAT(seen_in(test, "test"), ElementsAre("Food", "Artist", "Airport")) << "one file by itself";
+  const Task task = load_task("webnlg");
+  const auto rows = read_split(task, folder.path(), "test");
+  EXPECT_THAT(render(task, rows[1], 0, ByteTokenizer()).slices, ElementsAre("no", "Artist"));
+}
+
 TEST(ReadSplit, WindowsFileWithByteOrderMarkReadsAsAnyOther) {
   const Folder folder;
   const auto file = folder.file("part.csv", "\xEF\xBB\xBFtext,label\r\na,good\r\n");

@@ -178,10 +178,11 @@ Task ad_hoc_generation_task(const std::filesystem::path& data, const std::string
                             const std::string& target_column);
 
 /// Rows of one split. `data` is the user's folder, or one file that is then the whole split whatever its name is.
-/// Nested JSON becomes dotted fields ("answer.text", "options.0"). Invalid UTF-8 becomes U+FFFD as Python's
-/// errors="replace" does it. Throws NotFound (no such split, file or class folder), InvalidArgument (missing column,
-/// unknown label, empty row, no text to learn: file and line), Corruption (an open quote, invalid JSON). Rows of "test"
-/// may be without label or text, unless the split `trains`.
+/// Nested JSON becomes dotted fields ("answer.text", "options.0"). Rows of a folder in WebNLG's format that has the
+/// split "train" have the field `seen`: "yes" where rows of that have their category, else "no". Invalid UTF-8 becomes
+/// U+FFFD as Python's errors="replace" does it. Throws NotFound (no such split, file or class folder), InvalidArgument
+/// (missing column, unknown label, empty row, no text to learn: file and line), Corruption (an open quote, invalid
+/// JSON). Rows of "test" may be without label or text, unless the split `trains`.
 std::vector<Row> read_split(const Task& task, const std::filesystem::path& data, const std::string& split,
                             bool trains = false);
 

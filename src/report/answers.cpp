@@ -29,6 +29,14 @@ std::optional<WrittenAnswer> text_of(const nlohmann::json& line) {
                        line.value("false_references", std::vector<std::string>())};
 }
 
+std::optional<ChosenAnswer> choice_of(const nlohmann::json& line) {
+  if (!line.contains("truth") || !line.contains("prediction")) return std::nullopt;
+  return ChosenAnswer{line.at("truth").get<std::int64_t>(), line.at("prediction").get<std::int64_t>(),
+                      line.value("probabilities", std::vector<double>()),
+                      line.value("truths", std::vector<std::int64_t>()),
+                      line.value("group", std::vector<std::string>())};
+}
+
 class Reader {
  public:
   void add(const nlohmann::json& line) {
@@ -45,6 +53,7 @@ class Reader {
     if (fresh) {
       place.answers.runs.emplace_back();
       place.answers.texts.emplace_back();
+      place.answers.choices.emplace_back();
     }
     const std::size_t at = index->second;
     const std::string id = line.at("id").get<std::string>();
@@ -54,6 +63,7 @@ class Reader {
     while (!place.questions.emplace(at, question).second);
     if (right) place.answers.runs[at].emplace(question, *right);
     if (text) place.answers.texts[at].emplace(question, std::move(*text));
+    if (auto choice = choice_of(line); right && choice) place.answers.choices[at].emplace(question, std::move(*choice));
   }
 
   std::vector<Answers> all() const {

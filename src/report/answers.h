@@ -2,6 +2,7 @@
 // alike.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -15,6 +16,14 @@ struct WrittenAnswer {
   std::vector<std::string> false_references = {};  ///< texts that are wrong; mostly none are told
 };
 
+/// A choice that was made, of which the right one is known.
+struct ChosenAnswer {
+  std::int64_t truth = 0, prediction = 0;
+  std::vector<double> probabilities;  ///< of every choice; empty where they are not told
+  std::vector<std::int64_t> truths;   ///< every right choice, where there are several
+  std::vector<std::string> group;     ///< what the question has in common with those that belong to it
+};
+
 /// What one setting answered.
 struct Answers {
   std::string task;     ///< empty: of graft tune, whose folders have one task and do not name it
@@ -26,8 +35,12 @@ struct Answers {
   /// where only a text is told (graft tune).
   std::vector<std::map<std::string, WrittenAnswer>> texts;
 
+  /// By the same runs and questions: the choices that were made, where the questions had choices.
+  std::vector<std::map<std::string, ChosenAnswer>> choices;
+
   bool graded() const { return !runs.empty() && !runs.front().empty(); }
   bool written() const { return !texts.empty() && !texts.front().empty(); }
+  bool chosen() const { return !choices.empty() && !choices.front().empty(); }
 };
 
 /// The answers in a run folder of graft tune or a folder of graft eval, or in their predictions.jsonl, in the order of

@@ -58,6 +58,23 @@ TEST_F(AnswersTest, OfAnEvaluationAreItsSettingsWithSeedsAndTemplates) {
   EXPECT_EQ(answers[2].runs, (std::vector<graft::Run>{graft::Run{{"a", true}}}));
 }
 
+TEST_F(AnswersTest, ChoicesStandBesideWhatIsRight) {
+  const std::string shared = R"({"task": "m", "setting": "0-shot", "seed": 0, "template": "t", )";
+  const auto answers = read(shared + R"("id": "a", "truth": 1, "prediction": 0, "probabilities": [0.75, 0.25], )" +
+                            R"("truths": [1, 2], "group": ["p", "who"]})" + "\n" + shared +
+                            R"("id": "b", "truth": -1, "prediction": 0})" + "\n" + shared +
+                            R"("id": "c", "truth": 0, "prediction": 0})" + "\n");
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_TRUE(answers[0].chosen());
+  ASSERT_EQ(answers[0].choices[0].size(), 2u) << "a row without label is left out";
+  const ChosenAnswer& first = answers[0].choices[0].at("a");
+  EXPECT_EQ(first.truth, 1);
+  EXPECT_EQ(first.probabilities, (std::vector<double>{0.75, 0.25}));
+  EXPECT_EQ(first.truths, (std::vector<std::int64_t>{1, 2}));
+  EXPECT_EQ(first.group, (std::vector<std::string>{"p", "who"}));
+  EXPECT_TRUE(answers[0].choices[0].at("c").probabilities.empty());
+}
+
 TEST_F(AnswersTest, TextsStandBesideWhatIsRight) {
   const auto tuned = read(R"({"phase": "after", "id": "a", "references": ["x", "y"], "output": "y"})"
                           "\n"

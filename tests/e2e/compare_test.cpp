@@ -181,11 +181,83 @@ TEST_F(Compare, SlipsAreToldBeforeAnythingRuns) {
   expect_refused(run(compare({"--method", "ia3", "--variant", "rank2"})), 2, {"--variant", "--comparison"});
   expect_refused(run(compare({"--method", "all", "--method", "ia3"})), 2, {"--method", "all stands alone"});
   expect_refused(run(compare({"--method", "ia3", "--task", "{task}"})), 2, {"--text-column: ", "{task}"});
+  expect_refused(run(compare({"--method", "ia3", "--start-from", "model"})), 2,
+                 {"--start-from", "no variant begins from an adapter"});
   expect_refused(run(compare({"--method", "lorra"})), 2, {"lorra", "did you mean 'lora'"});
   expect_refused(run(compare({"--comparison", "few.yaml", "--task", "rte", "--task", "cb"})), 2, {"--data", "{task}"});
+  write_file(folder() / "slips.yaml",
+             "recipe: tfew-cpu\n"
+             "variants:\n"
+             "  plain: {}\n"
+             "  fused: {method: {name: lora, options: {roles: [qkv]}}}\n"
+             "  gone: {method: {name: ia3, start_from: nowhere}}\n"
+             "  none: {method: {name: lora, options: {rank: 0}}}\n");
+  const Words slips = {"--comparison", "slips.yaml", "--variant", "plain", "--variant", "none"};
+  expect_refused(run(compare(slips)), 2,
+                 {"variant none: method.options.rank: 0 is not an integer", "--skip-unfitting"});
+  expect_refused(run(compare({"--comparison", "slips.yaml"})), 2,
+                 {"3 variants do not fit", "fused: roles: this architecture has no role 'qkv'",
+                  "gone: method.start_from: nowhere is not there", "none: method.options.rank: 0 is not an integer"});
+  const Outcome nothing = run(compare({"--comparison", "slips.yaml", "--variant", "none", "--skip-unfitting"}));
+  expect_refused(nothing, 2, {"variant none: method.options.rank: 0 is not an integer"});
+  EXPECT_EQ(nothing.err.find("--skip-unfitting"), std::string::npos) << nothing.err;
   EXPECT_FALSE(fs::exists(out()));
   write_file(out() / "letter.txt", "mine");
   expect_refused(run(compare({"--comparison", "few.yaml"})), 2, {"out"});
+}
+
+TEST_F(Compare, AVariantBeginsFromTheAdapterThatTheCommandNames) {
+  write_file(folder() / "starts.yaml",
+             "recipe: tfew-cpu\nseeds: 1\nvariants:\n"
+             "  begun: {method: {start_from: nowhere}, optimizer: {lr: 1e-12}}\n"
+             "  fresh: {optimizer: {lr: 1e-12}}\n");
+  const Words tune = {"tune", "--model",        "model", "--data",   "data/a.jsonl",       "--text-column",
+                      "text", "--label-column", "label", "--recipe", "tfew-cpu",           "--steps",
+                      "6",    "--shots",        "3",     "--set",    "train.batch_size=2", "--output",
+                      "first"};
+  ASSERT_EQ(run(tune).code, 0);
+  const Words named = {"--model",        "model", "--data",       "data/a.jsonl", "--text-column", "text",
+                       "--label-column", "label", "--comparison", "starts.yaml",  "--shots",       "3",
+                       "--steps",        "2",     "--output",     "out"};
+  Words command = {"compare"};
+  command.insert(command.end(), named.begin(), named.end());
+  expect_refused(run(command), 3, {"variant begun: method.start_from: nowhere is not there", "--start-from"});
+  command.insert(command.end(), {"--start-from", "first/adapter"});
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(finished().size(), 2u) << "a seed, as the file says";
+  const auto config = [this](const std::string& variant) {
+    return read_file(out() / "runs" / ("a." + variant + ".seed0") / "config.yaml");
+  };
+  EXPECT_NE(config("begun").find("first/adapter"), std::string::npos);
+  EXPECT_EQ(config("fresh").find("first/adapter"), std::string::npos);
+}
+
+// Whole weights cannot be trained where they are kept in blocks.
+TEST_F(Compare, WhatDoesNotFitIsLeftOutWhereThatIsAskedFor) {
+  Words command = compare({"--comparison", "few.yaml", "--set", "model.weights=q4_0"}), plan = command;
+  plan.insert(plan.begin(), "plan");
+  for (const Words& refused : {command, plan}) {
+    expect_refused(run(refused), 2,
+                   {"variant all: model.weights: full changes the base's own weights", "--skip-unfitting"});
+  }
+  EXPECT_FALSE(fs::exists(out()));
+  command.push_back("--skip-unfitting");
+  plan.push_back("--skip-unfitting");
+  const Outcome planned = run(plan);
+  EXPECT_EQ(planned.code, 0) << planned.err;
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  const auto told = end.err.find("graft: note: variant all is left out: model.weights: full changes");
+  ASSERT_NE(told, std::string::npos) << end.err;
+  EXPECT_LT(told, end.err.find("[1 of 4]")) << end.err;
+  EXPECT_EQ(finished().size(), 4u);
+  EXPECT_FALSE(fs::exists(out() / "runs/a.all.seed0"));
+  EXPECT_EQ(csv().size(), 7u);
+  EXPECT_NE(read_file(out() / "report.html").find("model.weights: full changes the base"), std::string::npos);
+  const Outcome again = run(command);
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_EQ(again.out, end.out);
 }
 
 // CLI11 takes the last of an option's values together: the fixture's --shots 3 is one more.

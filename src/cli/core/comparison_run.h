@@ -61,8 +61,8 @@ std::vector<MeasuredRun> measured_runs(const std::vector<PlannedRun>& plan);
 /// each of which may train on other examples. Of one run as overlap_text(); empty for none.
 std::string overlap_over_runs(const std::vector<Overlap>& overlaps);
 
-/// The tasks, variants and runs of a report; `measured` is of the plan's runs, `failures` as run_all() returned them.
-/// Reports are told relative to `home`.
+/// The tasks, variants and runs of a report; `measured` is of the plan's runs, `failures` says why a run has no score,
+/// by its folder. Reports are told relative to `home`.
 ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured,
                           const std::map<std::string, std::string>& failures, const std::filesystem::path& home);
 

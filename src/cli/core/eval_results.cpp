@@ -146,6 +146,8 @@ Json prediction_json(const EvalData& data, const EvalRow& row, const EvalPass& p
     json["prediction"] = answer.prediction;
     json["scores"] = answer.scores;
     json["probabilities"] = answer.probabilities;
+    if (!answer.truths.empty()) json["truths"] = answer.truths;
+    if (!question.group.empty()) json["group"] = question.group;
   }
   json["dropped"] = pass.dropped[q];
   for (std::size_t f = 0; f < data.task.slices.size(); ++f) json["slices"][data.task.slices[f]] = question.slices[f];

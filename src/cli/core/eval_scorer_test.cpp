@@ -122,6 +122,7 @@ TEST_F(EvalScorerTest, WhatWasCountedIsWhatIsDone) {
   EXPECT_EQ(work.to_score().count, 3);
   EXPECT_EQ(work.to_write().count, 3);
   one.count_in(nullptr);
+  Progress::set_quiet(false);
   ::testing::internal::CaptureStderr();
   EvalProgress progress(work.to_score(), work.to_write());
   one.tell(&progress);

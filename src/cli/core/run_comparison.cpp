@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -10,6 +11,8 @@
 #include "base/suggest.h"
 #include "cli/core/found_runs.h"
 #include "corpus/split_score.h"
+#include "data/task.h"
+#include "eval/choice_metrics.h"
 #include "statistics/text_metric.h"
 
 namespace graft {
@@ -46,7 +49,7 @@ double mean_of(const std::vector<std::vector<std::int64_t>>& lists) {
   return static_cast<double>(right) / static_cast<double>(all);
 }
 
-// Of `runs` or of `texts`: the questions that every run of both has.
+// Of `runs`, of `texts` or of `choices`: the questions that every run of both has.
 template <typename ByRun>
 std::vector<std::string> in_common(const ByRun& first, const ByRun& second) {
   const auto in_every_run = [](const ByRun& runs, const std::string& question) {
@@ -105,14 +108,95 @@ std::optional<ComparedAnswers> compared_texts(const Answers& first, const Answer
   return result;
 }
 
+// Those that follow from choices and their probabilities.
+const std::vector<std::string>& metrics_of_choices() {
+  static const std::vector<std::string> names = {"balanced_accuracy", "macro_f1",       "positive_f1",
+                                                 "stereotype_share",  "choice_entropy", "true_probability",
+                                                 "group_exact_match"};
+  return names;
+}
+
+bool is_choice_metric(const std::string& metric) {
+  const auto& names = metrics_of_choices();
+  return std::find(names.begin(), names.end(), metric) != names.end();
+}
+
+void check_metric(const std::string& metric) {
+  if (metric.empty() || metric == "accuracy" || is_choice_metric(metric) || is_text_metric(metric)) return;
+  const auto& choices = choice_metric_names();
+  if (std::find(choices.begin(), choices.end(), metric) != choices.end())
+    fail(Category::InvalidArgument, "--metric",
+         "'{}' needs the texts of right choices, which predictions.jsonl has not", metric);
+  std::vector<std::string> known = text_metric_names();
+  known.insert(known.end(), metrics_of_choices().begin(), metrics_of_choices().end());
+  known.emplace_back("accuracy");
+  fail(Category::InvalidArgument, "--metric", "unknown '{}'{}", metric, did_you_mean(metric, known));
+}
+
+RankedExample ranked_answer(const ChosenAnswer& answer) {
+  RankedExample ranked;
+  ranked.label = answer.truth;
+  ranked.prediction = answer.prediction;
+  ranked.probabilities = answer.probabilities;
+  ranked.truths = answer.truths.empty() ? std::vector<std::int64_t>{answer.truth} : answer.truths;
+  return ranked;
+}
+
+ChoiceStatistic statistic_of(const std::string& metric, const Answers& answers, const std::vector<std::string>& ids,
+                             const std::vector<Example>& questions) {
+  std::vector<std::vector<RankedExample>> lists;
+  for (const auto& run : answers.choices) {
+    auto& list = lists.emplace_back();
+    for (const auto& id : ids) list.push_back(ranked_answer(run.at(id)));
+  }
+  const std::vector<std::span<const RankedExample>> runs(lists.begin(), lists.end());
+  return choice_statistic(metric, questions, runs);
+}
+
+// Of both folders one may not tell the groups, as graft tune does.
+std::vector<Example> questions_of(const Answers& first, const Answers& second, const std::vector<std::string>& ids) {
+  std::vector<Example> questions(ids.size());
+  for (std::size_t q = 0; q < ids.size(); ++q) {
+    const auto& group = first.choices.front().at(ids[q]).group;
+    questions[q].group = group.empty() ? second.choices.front().at(ids[q]).group : group;
+  }
+  return questions;
+}
+
+std::optional<ComparedAnswers> compared_choices(const Answers& first, const Answers& second,
+                                                const std::string& metric) {
+  if (!first.chosen() || !second.chosen()) return std::nullopt;
+  const auto ids = in_common(first.choices, second.choices);
+  if (ids.empty()) return std::nullopt;
+  const bool of_probabilities = metric == "choice_entropy" || metric == "true_probability";
+  for (const Answers* answers : {&first, &second}) {
+    if (of_probabilities && answers->choices.front().at(ids.front()).probabilities.empty())
+      fail(Category::InvalidArgument, "--metric", "'{}' is of probabilities, which '{}' does not tell; name another",
+           metric, answers->setting);
+  }
+  ComparedAnswers result = named(first, second);
+  result.metric = metric;
+  count(result, ids.size(), first.choices.front().size(), second.choices.front().size());
+  const auto questions = questions_of(first, second, ids);
+  const ChoiceStatistic a = statistic_of(metric, first, ids, questions),
+                        b = statistic_of(metric, second, ids, questions);
+  std::vector<std::size_t> all(a.count);
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  result.first_score = a.value(all);
+  result.second_score = b.value(all);
+  result.difference = paired_bootstrap(a.count, a.value, b.value);
+  return result;
+}
+
 class Comparer {
  public:
   Comparer(const fs::path& first, const fs::path& second, std::string metric)
       : first_(first), second_(second), metric_(std::move(metric)) {
-    if (!metric_.empty() && metric_ != "accuracy") text_metric(metric_);  // a slip is told now
+    check_metric(metric_);
   }
 
   std::optional<ComparedAnswers> compared(const Answers& a, const Answers& b) const {
+    if (is_choice_metric(metric_)) return compared_choices(a, b, metric_);
     if (metric_ == "accuracy" || !a.written() || !b.written()) {
       if (is_text_metric(metric_)) return std::nullopt;
       return compared_answers(a, b);
@@ -199,6 +283,9 @@ std::vector<ComparedAnswers> compare_answers(const fs::path& first, const fs::pa
   for (const auto& pair : pairs) {
     if (auto result = comparer.compared(*pair.first, *pair.second)) results.push_back(std::move(*result));
   }
+  if (results.empty() && is_choice_metric(metric))
+    fail(Category::InvalidArgument, second.string(),
+         "and {} have no choices to the same questions; {} compares answers with choices", first.string(), metric);
   if (results.empty() && is_text_metric(metric))
     fail(Category::InvalidArgument, second.string(),
          "and {} have no texts to the same questions; {} compares texts that were written", first.string(), metric);

@@ -17,7 +17,7 @@ namespace graft {
 struct ComparedAnswers {
   std::string task;  ///< empty where neither folder names it
   std::string first, second;
-  std::string metric = "accuracy";           ///< or one of texts
+  std::string metric = "accuracy";           ///< or another one of choices, or one of texts
   std::int64_t questions = 0;                ///< that both answered
   std::int64_t others = 0;                   ///< that one of them alone answered
   double first_score = 0, second_score = 0;  ///< mean over the runs of each
@@ -27,8 +27,9 @@ struct ComparedAnswers {
 
 /// Compares what two folders answered, task by task, questions matched by their ids: the settings that are named (one
 /// of both folders, or one of each); else every setting that both have; else the last of either. Of one folder, given
-/// twice, the first setting with each other. `metric` is accuracy or one of texts; empty: where both wrote texts the
-/// first metric of texts that a folder tells of the task, else accuracy. Throws as read_answers, and InvalidArgument
+/// twice, the first setting with each other. `metric` is accuracy, one of choices that follows from their probabilities
+/// (by group where it is of groups), or one of texts; empty: where both wrote texts the first metric of texts that a
+/// folder tells of the task, else accuracy. Throws as read_answers, and InvalidArgument
 /// for a setting that is not there, more than two, a metric that there is not or that nobody names, and folders without
 /// a question in common.
 std::vector<ComparedAnswers> compare_answers(const std::filesystem::path& first, const std::filesystem::path& second,

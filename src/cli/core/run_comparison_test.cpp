@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
+
 #include "base/error_test_support.h"
 #include "base/file.h"
 #include "report/test_folder.h"
@@ -129,6 +131,48 @@ TEST_F(RunComparison, WrittenAnswersThatAreRightOrWrongMayBeComparedByEither) {
   EXPECT_THAT(error_of([&] { compare_answers(a, b, {}, "blue"); }), HasSubstr("did you mean 'bleu'?"));
   const auto choices = made("c", setting("sums", "0-shot", 0, "1111"));
   EXPECT_THAT(error_of([&] { compare_answers(a, choices, {}, "bleu"); }), HasSubstr("compares texts"));
+}
+
+// Two questions of two rows each, in a group where `group` says so.
+std::string chosen(const std::string& setting, const std::vector<int>& predicted, bool group) {
+  std::string lines;
+  for (std::size_t q = 0; q < predicted.size(); ++q)
+    lines += fmt::format(R"({{"task": "m", "setting": "{}", "seed": 0, "template": "t", "id": "q{}", "truth": {}, )"
+                         R"("prediction": {}, "probabilities": [{}]{}}})",
+                         setting, q, q % 2, predicted[q], predicted[q] == 0 ? "0.75, 0.25" : "0.5, 0.5",
+                         group ? fmt::format(R"(, "group": ["{}"])", q / 2) : "") +
+             "\n";
+  return lines;
+}
+
+TEST_F(RunComparison, ChoicesAreComparedByAnyMetricOfThem) {
+  const auto a = made("a", chosen("0-shot", {0, 1, 0, 0}, true)), b = made("b", chosen("0-shot", {0, 1, 0, 1}, true));
+  const auto macro = compare_answers(a, b, {}, "macro_f1");
+  ASSERT_EQ(macro.size(), 1u);
+  EXPECT_EQ(macro[0].metric, "macro_f1");
+  EXPECT_EQ(macro[0].questions, 4);
+  EXPECT_NEAR(macro[0].first_score, (4.0 / 5 + 2.0 / 3) / 2, 1e-12) << "2 of 3 for the first class, 1 of 2 found";
+  EXPECT_DOUBLE_EQ(macro[0].second_score, 1);
+  EXPECT_NEAR(macro[0].difference.difference, 1 - (4.0 / 5 + 2.0 / 3) / 2, 1e-12);
+  EXPECT_FALSE(macro[0].mcnemar.has_value());
+  const auto groups = compare_answers(a, b, {}, "group_exact_match");
+  EXPECT_DOUBLE_EQ(groups[0].first_score, 0.5);
+  EXPECT_DOUBLE_EQ(groups[0].difference.difference, 0.5);
+  EXPECT_DOUBLE_EQ(groups[0].difference.interval.high, 1) << "the second question alone, drawn twice";
+  const double even = 1, uneven = 0.25 * 2 - 0.75 * std::log2(0.75);
+  const auto entropy = compare_answers(a, b, {}, "choice_entropy");
+  EXPECT_NEAR(entropy[0].difference.difference, (even - uneven) / 4, 1e-12);
+  EXPECT_NEAR(compare_answers(a, b, {}, "true_probability")[0].first_score, (0.75 + 0.5 + 0.75 + 0.25) / 4, 1e-12);
+  const auto alone = made("c", chosen("0-shot", {0, 1, 0, 0}, false));
+  EXPECT_THAT(error_of([&] { compare_answers(alone, alone, {"0-shot"}, "group_exact_match"); }),
+              HasSubstr("is of groups"));
+  EXPECT_DOUBLE_EQ(compare_answers(alone, b, {}, "group_exact_match")[0].first_score, 0.5) << "b tells the groups";
+  EXPECT_THAT(error_of([&] { compare_answers(a, b, {}, "answer_f1"); }), HasSubstr("needs the texts of right choices"));
+  EXPECT_THAT(error_of([&] { compare_answers(a, b, {}, "macro_f2"); }), HasSubstr("did you mean 'macro_f1'?"));
+  const auto bare = made("e", setting("m", "0-shot", 0, "0101"));
+  EXPECT_THAT(error_of([&] { compare_answers(a, bare, {}, "choice_entropy"); }), HasSubstr("is of probabilities"));
+  const auto texts = made("d", written("0-shot", "11", false));
+  EXPECT_THAT(error_of([&] { compare_answers(texts, texts, {"0-shot"}, "macro_f1"); }), HasSubstr("have no choices"));
 }
 
 TEST_F(RunComparison, WhatHasNothingInCommonIsTold) {
