@@ -71,9 +71,8 @@ class LowRank {
     const at::Tensor a = roots.unsqueeze(1) * v, b = u * roots;
     measure(entry, change, at::matmul(b, a));
     if (rank != rank_) ranks_[entry.module()] = rank;
-    const bool embeddings = entry.site.role == Role::Embed;
-    tensors_.push_back({entry.module() + (embeddings ? ".lora_embedding_A" : ".lora_A.weight"), a});
-    tensors_.push_back({entry.module() + (embeddings ? ".lora_embedding_B" : ".lora_B.weight"), b});
+    tensors_.push_back({entry.module() + adapters::suffixes_of(entry).a, a});
+    tensors_.push_back({entry.module() + adapters::suffixes_of(entry).b, b});
     entries_.push_back(entry);
   }
 

@@ -37,16 +37,17 @@ CharsMap::CharsMap(std::string_view blob, const std::string& context) {
 }
 
 template <typename Found>
-void CharsMap::walk(std::string_view text, Found&& found) const {
+std::size_t CharsMap::walk(std::string_view text, Found&& found) const {
   std::size_t at = offset(units_[0]);
-  for (std::size_t index = 0; index < text.size() && text[index] != '\0'; ++index) {
+  for (std::size_t index = 0; index < text.size(); ++index) {
     const auto byte = static_cast<unsigned char>(text[index]);
     at ^= byte;
-    if (at >= units_.size() || label(units_[at]) != byte) return;
+    if (byte == 0 || at >= units_.size() || label(units_[at]) != byte) return index;
     const std::uint32_t unit = units_[at];
     at ^= offset(unit);
-    if (has_leaf(unit) && at < units_.size() && !found(index + 1, value(units_[at]))) return;
+    if (has_leaf(unit) && at < units_.size() && !found(index + 1, value(units_[at]))) return index + 1;
   }
+  return text.size();
 }
 
 std::string_view CharsMap::string_at(std::uint32_t offset) const {
@@ -75,14 +76,7 @@ CharsMap::Match CharsMap::longest(std::string_view text) const {
 }
 
 bool CharsMap::begins_key(std::string_view text) const {
-  std::size_t at = offset(units_[0]);
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    at ^= byte;
-    if (at >= units_.size() || label(units_[at]) != byte) return false;
-    at ^= offset(units_[at]);
-  }
-  return true;
+  return walk(text, [](std::size_t, std::uint32_t) { return true; }) == text.size();
 }
 
 std::string base64_decode(std::string_view text, const std::string& context) {

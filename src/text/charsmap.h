@@ -25,8 +25,9 @@ class CharsMap {
   bool begins_key(std::string_view text) const;
 
  private:
+  /// Bytes of `text` that keys begin with, or after which found() ended it.
   template <typename Found>
-  void walk(std::string_view text, Found&& found) const;
+  std::size_t walk(std::string_view text, Found&& found) const;
   std::string_view string_at(std::uint32_t offset) const;
 
   std::vector<std::uint32_t> units_;

@@ -51,6 +51,15 @@ class Data : public ::testing::Test {
     for (const auto& line : lines_of(folder() / file)) all.push_back(json::parse(line));
     return all;
   }
+  /// The evaluation's examples with their ids, as a check tells them in which all are dirty.
+  json all_examples() {
+    folder_.file("all.jsonl", read_file(folder() / "pairs/val.jsonl"));
+    EXPECT_EQ(run({"contamination", "--train", "all.jsonl", "--task", "pairs.yaml", "--data", "pairs", "--common",
+                   "100", "--output", "ids"})
+                  .code,
+              0);
+    return lines("ids/dirty.jsonl");
+  }
 
   Folder folder_;
 };
@@ -99,14 +108,8 @@ TEST_F(Data, ContaminationNamesExamplesAndPlaces) {
 }
 
 TEST_F(Data, ContaminationPartsTheScoresOfARun) {
-  // The ids are those of the examples: take them from a check in which all are dirty.
-  folder_.file("all.jsonl", read_file(folder() / "pairs/val.jsonl"));
-  ASSERT_EQ(run({"contamination", "--train", "all.jsonl", "--task", "pairs.yaml", "--data", "pairs", "--common", "100",
-                 "--output", "ids"})
-                .code,
-            0);
   std::string predictions;
-  for (const auto& line : lines("ids/dirty.jsonl")) {
+  for (const auto& line : all_examples()) {
     const bool dirty = line.at("where") == "pairs/val.jsonl:4";
     for (const char* phase : {"before", "after"}) {
       const int right = dirty || phase == std::string("before") ? 1 : 0;
@@ -132,13 +135,8 @@ TEST_F(Data, ContaminationPartsTheScoresOfARun) {
 }
 
 TEST_F(Data, ContaminationPartsTheScoresOfTexts) {
-  folder_.file("all.jsonl", read_file(folder() / "pairs/val.jsonl"));
-  ASSERT_EQ(run({"contamination", "--train", "all.jsonl", "--task", "pairs.yaml", "--data", "pairs", "--common", "100",
-                 "--output", "ids"})
-                .code,
-            0);
   std::string predictions;
-  for (const auto& line : lines("ids/dirty.jsonl")) {
+  for (const auto& line : all_examples()) {
     const bool dirty = line.at("where") == "pairs/val.jsonl:4";
     predictions += json{{"phase", "after"},
                         {"id", line.at("id")},

@@ -19,10 +19,6 @@
 namespace graft {
 namespace {
 
-// What PEFT calls the halves of a pair, of maps and of embeddings.
-constexpr const char *kPeftA = ".lora_A.weight", *kPeftB = ".lora_B.weight", *kPeftEmbeddingA = ".lora_embedding_A",
-                     *kPeftEmbeddingB = ".lora_embedding_B";
-
 std::string architecture_of(const Model& model, const std::string& where) {
   if (const auto architecture = gguf_architecture(model.config())) return *architecture;
   fail(Category::Unsupported, where,
@@ -92,8 +88,9 @@ struct Pair {
 std::map<std::string, Pair> pairs_of(const Adapter& adapter) {
   std::map<std::string, Pair> pairs;
   for (const auto& tensor : adapter.peft_tensors()) {
-    for (const auto& [suffix, half] : {std::pair(kPeftA, &Pair::a), std::pair(kPeftB, &Pair::b),
-                                       std::pair(kPeftEmbeddingA, &Pair::a), std::pair(kPeftEmbeddingB, &Pair::b)}) {
+    for (const auto& [suffix, half] :
+         {std::pair(adapters::kMapSuffixes.a, &Pair::a), std::pair(adapters::kMapSuffixes.b, &Pair::b),
+          std::pair(adapters::kEmbeddingSuffixes.a, &Pair::a), std::pair(adapters::kEmbeddingSuffixes.b, &Pair::b)}) {
       if (!tensor.name.ends_with(suffix)) continue;
       pairs[tensor.name.substr(0, tensor.name.size() - std::string(suffix).size())].*half =
           tensor.value.to(at::kCPU, at::kFloat);
@@ -183,8 +180,8 @@ LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& mod
     at::Tensor a = values_of(*source, *lora.a, where), b = values_of(*source, *lora.b, where);
     if (is_embeddings(entry)) a = a.t().contiguous();
     if (!rows.empty()) b = b.index_select(0, row_index(rows));
-    tensors.push_back({entry.module() + (is_embeddings(entry) ? kPeftEmbeddingA : kPeftA), a});
-    tensors.push_back({entry.module() + (is_embeddings(entry) ? kPeftEmbeddingB : kPeftB), b});
+    tensors.push_back({entry.module() + adapters::suffixes_of(entry).a, a});
+    tensors.push_back({entry.module() + adapters::suffixes_of(entry).b, b});
     entries.push_back(entry);
   }
   loaded.tensors = tensors.size();

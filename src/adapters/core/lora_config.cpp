@@ -102,7 +102,7 @@ void drop_base_tables(const Model& model, std::vector<PeftTensor>& tensors) {
 std::string take_tied_head(const Model& model, const at::Tensor& a, const at::Tensor& b,
                            std::map<std::string, at::Tensor>& tensors) {
   const std::string head = graft::find(model.tables(), kHeadSite)->module();
-  for (const auto& [suffix, factor] : {std::pair(".lora_A.weight", b), std::pair(".lora_B.weight", a)}) {
+  for (const auto& [suffix, factor] : {std::pair(kMapSuffixes.a, b), std::pair(kMapSuffixes.b, a)}) {
     const auto stored = tensors.find(head + suffix);
     if (stored == tensors.end()) continue;
     if (!at::equal(stored->second.to(at::kFloat), factor.detach().t().cpu()))

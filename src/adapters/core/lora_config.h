@@ -15,6 +15,17 @@
 
 namespace graft::adapters {
 
+/// What PEFT calls the two factors of an update, behind the module's name.
+struct LoraSuffixes {
+  const char *a, *b;
+};
+inline constexpr LoraSuffixes kMapSuffixes{".lora_A.weight", ".lora_B.weight"},
+    kEmbeddingSuffixes{".lora_embedding_A", ".lora_embedding_B"};
+
+inline const LoraSuffixes& suffixes_of(const RoleEntry& entry) {
+  return entry.site.role == Role::Embed ? kEmbeddingSuffixes : kMapSuffixes;
+}
+
 /// Throws Unsupported, naming the field, for a variant that graft has not: a field it does not know, an initialisation
 /// that changes base weights, trained biases or whole modules (companions.h reads these) that stand here still.
 void refuse_lora_variants(const nlohmann::json& config);

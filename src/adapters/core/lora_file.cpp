@@ -2,7 +2,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <map>
 #include <set>
@@ -17,13 +16,6 @@
 
 namespace graft::adapters {
 namespace {
-
-// What PEFT calls the two factors, of maps and of embeddings.
-struct Suffixes {
-  const char *a, *b;
-};
-constexpr std::array<Suffixes, 2> kSuffixes = {
-    {{".lora_A.weight", ".lora_B.weight"}, {".lora_embedding_A", ".lora_embedding_B"}}};
 
 // The map that an entry is a slice of, which the model lists beside it; itself where it is none.
 RoleEntry map_around(const Model& model, const RoleEntry& entry) {
@@ -117,7 +109,7 @@ nlohmann::json Lora::peft_config() const {
 std::vector<PeftTensor> Lora::peft_tensors() const {
   std::vector<PeftTensor> result;
   for (const auto& target : stored()) {
-    const Suffixes& suffixes = kSuffixes.at(target.entry.site.role == Role::Embed);
+    const LoraSuffixes& suffixes = suffixes_of(target.entry);
     result.push_back({target.entry.module() + suffixes.a, target.a});
     result.push_back({target.entry.module() + suffixes.b, target.b});
     if (target.magnitude.defined())
@@ -125,8 +117,8 @@ std::vector<PeftTensor> Lora::peft_tensors() const {
   }
   if (settings_.tie) {
     const std::string head = graft::find(model_.tables(), kHeadSite)->module();
-    result.push_back({head + kSuffixes.at(false).a, tied_head().a.detach().contiguous()});
-    result.push_back({head + kSuffixes.at(false).b, tied_head().b.detach().contiguous()});
+    result.push_back({head + kMapSuffixes.a, tied_head().a.detach().contiguous()});
+    result.push_back({head + kMapSuffixes.b, tied_head().b.detach().contiguous()});
   }
   return result;
 }
@@ -150,13 +142,13 @@ std::unique_ptr<Adapter> lora_from_peft(const Model& model, const nlohmann::json
   std::map<std::string, at::Tensor> by_name;
   for (const auto& tensor : given) by_name[tensor.name] = tensor.value;
   // A file of one that PEFT did not tie all the same (GPT-2's) has nothing for the head.
-  const std::string tied_head = graft::find(model.tables(), kHeadSite)->module() + kSuffixes.at(false).a;
+  const std::string tied_head = graft::find(model.tables(), kHeadSite)->module() + kMapSuffixes.a;
   const bool tied = config.value("ensure_weight_tying", false) && by_name.count(tied_head) > 0;
   std::vector<LoraTarget> targets;
   std::set<std::string> placed, beside;
   const RoleMap entries = maps_and_tables(model);
   for (const auto& entry : entries) {
-    const Suffixes& suffixes = kSuffixes.at(entry.site.role == Role::Embed);
+    const LoraSuffixes& suffixes = suffixes_of(entry);
     if (entry.fused() || (entry.site == kHeadSite && tied && ties_head(model, targets))) continue;
     const auto a = by_name.find(entry.module() + suffixes.a);
     const auto b = by_name.find(entry.module() + suffixes.b);

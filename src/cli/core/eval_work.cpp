@@ -184,6 +184,16 @@ class EvalPlanner {
   Sum scored_, written_;
 };
 
+template <typename Part>
+EvalAmount sum_of(const std::vector<Part>& parts) {
+  EvalAmount all;
+  for (const Part& part : parts) {
+    all.count += part.count;
+    all.tokens += part.tokens;
+  }
+  return all;
+}
+
 }  // namespace
 
 void EvalWork::add_scoring(const Model& model, const std::vector<ChoiceTokens>& asked, const RankOptions& options) {
@@ -211,21 +221,11 @@ void EvalWork::add_writing(const Model& model, const std::vector<ChoiceTokens>& 
 }
 
 EvalAmount EvalWork::to_score() const {
-  EvalAmount all;
-  for (const auto& scoring : scorings_) {
-    all.count += scoring.count;
-    all.tokens += scoring.tokens;
-  }
-  return all;
+  return sum_of(scorings_);
 }
 
 EvalAmount EvalWork::to_write() const {
-  EvalAmount all;
-  for (const auto& writing : writings_) {
-    all.count += writing.count;
-    all.tokens += writing.tokens;
-  }
-  return all;
+  return sum_of(writings_);
 }
 
 WorkPlan EvalWork::plan(const Model& model, double load_seconds) const {
