@@ -2,13 +2,14 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <c10/core/InferenceMode.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 
 #include "base/cpu.h"
 #include "nn/kernels/any_row.h"
+#include "nn/kernels/tile_product.h"
 #include "nn/learns.h"
 
 namespace graft {
@@ -51,63 +52,71 @@ bool multiplies_faster_in_fp32(const at::Tensor& x, const at::Tensor& weight) {
          !cpu.avx512_vnni;
 }
 
-// Rows that are multiplied at a time, a whole number of them; 0: it is left to LibTorch. With AMX each thread takes
-// some by itself: the library gives products of some shapes, which follow no rule of theirs, to one thread alone.
-std::int64_t rows_at_a_time(const at::Tensor& x, const at::Tensor& weight) {
-  const std::int64_t threads = at::get_num_threads(), count = x.size(0);
-  const bool ours = x.dim() == 2 && x.is_cpu() && x.scalar_type() == at::kBFloat16 &&
-                    weight.scalar_type() == at::kBFloat16 && count >= rows::kManyRows && !at::in_parallel_region() &&
-                    (cpu_features().amx || cpu_features().avx512_bf16);
-  if (!ours) return 0;
-  // With fewer, what threads lose by sharing nothing is more.
-  const bool split = cpu_features().amx && threads > 1 && count >= threads * rows::kManyRows;
-  return rows::whole_rows(split ? (count + threads - 1) / threads : count);
+bool both_bfloat16(const at::Tensor& x, const at::Tensor& weight) {
+  return x.is_cpu() && x.scalar_type() == at::kBFloat16 && weight.scalar_type() == at::kBFloat16;
+}
+
+// Whether the matrix [in, out] lies row by row, or its transpose does, and graft's own product of tiles is there.
+bool tiles_suit(const at::Tensor& x, const at::Tensor& matrix) {
+  return both_bfloat16(x, matrix) && x.size(-1) == matrix.size(0) && x.numel() > 0 && matrix.size(1) > 0 &&
+         (matrix.is_contiguous() || matrix.t().is_contiguous()) && TileProduct::suits(matrix.size(0));
+}
+
+// x [..., in] · matrix [in, out] plus bias [out].
+at::Tensor tile_product(const at::Tensor& given, const at::Tensor& matrix, const std::optional<at::Tensor>& bias) {
+  RECORD_USER_SCOPE("graft::tile_product");
+  const auto bits = [](const at::Tensor& values) { return static_cast<const rows::Bits*>(values.const_data_ptr()); };
+  const at::Tensor x = given.contiguous(), added = bias ? bias->to(at::kBFloat16).contiguous() : at::Tensor();
+  auto shape = x.sizes().vec();
+  shape.back() = matrix.size(1);
+  const at::Tensor y = rows::empty(shape, at::kBFloat16);
+  TileProduct product{bits(x), bits(matrix)};
+  if (bias) product.bias = bits(added);
+  product.y = static_cast<rows::Bits*>(y.data_ptr());
+  product.in = matrix.size(0);
+  product.out = matrix.size(1);
+  product.rows = x.numel() / product.in;
+  product.out_in = !matrix.is_contiguous();
+  const std::int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  at::parallel_for(0, product.parts(threads), 1,
+                   [&](std::int64_t begin, std::int64_t end) { product.compute(threads, begin, end); });
+  return y;
+}
+
+// Whether rows are multiplied in whole numbers: see rows::kManyRows.
+bool in_whole_rows(const at::Tensor& x, const at::Tensor& weight) {
+  return both_bfloat16(x, weight) && x.dim() == 2 && x.size(0) >= rows::kManyRows &&
+         (cpu_features().amx || cpu_features().avx512_bf16);
 }
 
 bool is_ours(const at::Tensor& x, const at::Tensor& weight) {
-  return multiplies_faster_in_fp32(x, weight) || rows_at_a_time(x, weight) > 0;
+  return multiplies_faster_in_fp32(x, weight) || in_whole_rows(x, weight) || tiles_suit(x, weight.t());
 }
 
-// Rows [first, first + count) of x; `whole`: with what lies behind them, to a whole number.
-at::Tensor taken_rows(const at::Tensor& x, std::int64_t first, std::int64_t count, bool whole) {
-  if (!whole) return x.narrow(0, first, count);
-  return x.as_strided({rows::whole_rows(count), x.size(1)}, x.strides(), x.storage_offset() + first * x.size(1));
+// What lies in the memory of x, to a whole number of rows.
+at::Tensor whole_rows_of(const at::Tensor& x) {
+  return x.as_strided({rows::whole_rows(x.size(0)), x.size(1)}, x.strides(), x.storage_offset());
 }
 
-// x [N, in] · matrix [in, out] plus bias [out], `step` rows at a time. What is behind the last row of x, if there is
-// room, is multiplied too; its results are behind the last row of what is returned, and nobody's.
-at::Tensor by_whole_rows(const at::Tensor& x, const at::Tensor& matrix, const std::optional<at::Tensor>& bias,
-                         std::int64_t step) {
-  const std::int64_t all = x.size(0), steps = (all + step - 1) / step;
-  const at::Tensor y = rows::empty({all, matrix.size(1)}, x.scalar_type());
+// x [N, in] · matrix [in, out] plus bias [out]. What is behind the last row of x, if there is room, is multiplied too;
+// its results are behind the last row of what is returned, and nobody's.
+at::Tensor by_whole_rows(const at::Tensor& x, const at::Tensor& matrix, const std::optional<at::Tensor>& bias) {
+  const at::Tensor y = rows::empty({x.size(0), matrix.size(1)}, x.scalar_type());
   const bool whole = rows::has_room(x);
-  const auto multiply = [&](std::int64_t begin, std::int64_t end) {
-    const c10::InferenceMode as_here(y.is_inference());  // each thread has a mode of its own
-    for (std::int64_t first = begin * step; first < std::min(end * step, all); first += step) {
-      const std::int64_t count = std::min(step, all - first);
-      at::Tensor made = taken_rows(y, first, count, whole);
-      if (bias) {
-        at::addmm_out(made, *bias, taken_rows(x, first, count, whole), matrix);
-      } else {
-        at::mm_out(made, taken_rows(x, first, count, whole), matrix);
-      }
-    }
-  };
-  if (steps == 1) {
-    multiply(0, 1);  // with all threads
+  at::Tensor made = whole ? whole_rows_of(y) : y;
+  const at::Tensor read = whole ? whole_rows_of(x) : x;
+  if (bias) {
+    at::addmm_out(made, *bias, read, matrix);
   } else {
-    at::parallel_for(0, steps, 1, multiply);
+    at::mm_out(made, read, matrix);
   }
   return y;
 }
 
-// x [N, in] · matrix [in, out] plus bias [out], in x's dtype; in fp32 or by whole rows, as is_ours() found.
-at::Tensor our_product(const at::Tensor& given_x, const at::Tensor& given_matrix,
-                       const std::optional<at::Tensor>& given_bias) {
-  // Other threads would keep what is needed to go backward.
-  const at::Tensor x = given_x.detach(), matrix = given_matrix.detach();
-  const auto bias = given_bias ? std::optional(given_bias->detach()) : std::nullopt;
-  if (const std::int64_t step = rows_at_a_time(x, matrix); step > 0) return by_whole_rows(x, matrix, bias, step);
+// x [..., in] · matrix [in, out] plus bias [out], in x's dtype: of tiles, in fp32 or by whole rows, as is_ours() found.
+at::Tensor our_product(const at::Tensor& x, const at::Tensor& matrix, const std::optional<at::Tensor>& bias) {
+  if (tiles_suit(x, matrix)) return tile_product(x, matrix, bias);
+  if (in_whole_rows(x, matrix)) return by_whole_rows(x, matrix, bias);
   const auto dtype = multiplies_faster_in_fp32(x, matrix) ? at::kFloat : x.scalar_type();
   const auto added = bias ? std::optional(bias->to(dtype)) : std::nullopt;
   return at::linear(x.to(dtype), matrix.to(dtype).t(), added).to(x.scalar_type());
@@ -144,6 +153,7 @@ class OurLinear : public torch::autograd::Function<OurLinear> {
 at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                         Activations activations) {
   const bool trained = learns(x) || learns(weight) || (bias && learns(*bias));
+  if (!trained && tiles_suit(x, weight.t())) return tile_product(x, weight.t(), bias);
   const bool invariant = activations == Activations::BatchInvariant && x.dim() == 2 && !trained;
   if (invariant && multiplies_faster_in_fp32(x, weight)) {
     const auto added = bias ? std::optional(bias->to(at::kFloat)) : std::nullopt;

@@ -16,11 +16,13 @@ namespace graft {
 /// scored so. Whatever is trained is exact.
 enum class Activations { Exact, EightBit, BatchInvariant };
 
-/// y [N, out] = x [N, in] times weight [out, in] transposed, plus bias [out]: LibTorch's product, for BatchInvariant
-/// a fixed number of rows at a time where none of them has a gradient: a product's kernel, and with it the order of its
-/// sums, follows from its shape, so that products of one shape are computed alike. bfloat16 is multiplied in fp32 on a
-/// CPU that has no better way; the result is bfloat16. Of many rows whole numbers are multiplied at a time where x has
-/// room for them (rows::empty(), nn/kernels/any_row.h), as the result then has.
+/// y [N, out] = x [N, in] times weight [out, in] transposed, plus bias [out]. bfloat16 goes through graft's own product
+/// where the CPU multiplies tiles (nn/kernels/tile_product.h), whose rows do not depend on each other. Anything else is
+/// LibTorch's product, for BatchInvariant a fixed number of rows at a time where none of them has a gradient: a
+/// product's kernel, and with it the order of its sums, follows from its shape, so that products of one shape are
+/// computed alike. bfloat16 is multiplied in fp32 on a CPU that has no better way; the result is bfloat16. Of many rows
+/// whole numbers are multiplied at a time where x has room for them (rows::empty(), nn/kernels/any_row.h), as the
+/// result then has.
 at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                         Activations activations);
 

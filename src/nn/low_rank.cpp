@@ -13,6 +13,7 @@
 
 #include "nn/attention_block.h"
 #include "nn/learns.h"
+#include "nn/low_rank_rows.h"
 #include "nn/row_scale.h"
 
 namespace graft {
@@ -78,13 +79,9 @@ at::Tensor room_for_inner(const LowRankRuns& by, const at::Tensor& beside) {
   return at::empty({beside.size(0), rank}, beside.options());
 }
 
-struct LowRankResult {
-  at::Tensor result;
-  at::Tensor inner;  // x aᵀ
-};
-
 LowRankResult with_updates(const at::Tensor& y, const at::Tensor& x, const LowRankRuns& by) {
   RECORD_USER_SCOPE("graft::low_rank");
+  if (goes_row_by_row(y, x, by)) return sums_row_by_row(y, x, by);
   const at::Tensor read = x.to(at::kFloat), sum = y.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true),
                    inner = room_for_inner(by, sum);
   const auto pieces = pieces_of(by);
@@ -97,20 +94,6 @@ LowRankResult with_updates(const at::Tensor& y, const at::Tensor& x, const LowRa
   });
   return {sum.to(y.scalar_type()), inner};
 }
-
-// Which gradients are asked for.
-struct LowRankWishes {
-  bool x = false;
-  std::vector<bool> factors;  // a and b of each update
-
-  bool a(std::size_t slot) const { return factors[2 * slot]; }
-  bool any_a() const {
-    for (std::size_t slot = 0; 2 * slot < factors.size(); ++slot) {
-      if (a(slot)) return true;
-    }
-    return false;
-  }
-};
 
 struct LowRankRowGradients {
   at::Tensor inner;  // of x aᵀ, where x aᵀ itself would be
@@ -166,6 +149,17 @@ std::vector<at::Tensor> factor_gradients(const at::Tensor& above, const at::Tens
   return gradients;
 }
 
+LowRankGradients gradients(const at::Tensor& given, const at::Tensor& x, const at::Tensor& inner, const LowRankRuns& by,
+                           const LowRankWishes& wishes) {
+  RECORD_USER_SCOPE("graft::low_rank_backward");
+  if (goes_row_by_row(given, x, by)) return gradients_row_by_row(given, x, inner, by, wishes);
+  const at::Tensor above = given.to(at::kFloat);
+  const LowRankRowGradients of_rows = row_gradients(above, x.size(1), by, wishes);
+  const at::Tensor rows = wishes.any_a() ? x.to(at::kFloat) : at::Tensor();
+  return {wishes.x ? of_rows.x.to(x.scalar_type()) : at::Tensor(),
+          factor_gradients(above, rows, inner, of_rows.inner, by, wishes)};
+}
+
 class LowRankSums : public torch::autograd::Function<LowRankSums> {
  public:
   /// `factors` are a and b of each update: autograd looks into no other arguments.
@@ -184,7 +178,6 @@ class LowRankSums : public torch::autograd::Function<LowRankSums> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
-    RECORD_USER_SCOPE("graft::low_rank_backward");
     const auto saved = ctx->get_saved_variables();
     const at::Tensor &x = saved[0], &inner = saved[1];
     LowRankRuns by{{}, as_runs(ctx->saved_data["runs"].toIntVector())};
@@ -195,12 +188,9 @@ class LowRankSums : public torch::autograd::Function<LowRankSums> {
     LowRankWishes wishes{ctx->needs_input_grad(1), {}};
     for (std::size_t input = kFactors; input < saved.size(); ++input)
       wishes.factors.push_back(ctx->needs_input_grad(input));
-    const at::Tensor above = grads[0].to(at::kFloat);
-    const LowRankRowGradients of_rows = row_gradients(above, x.size(1), by, wishes);
-    const at::Tensor rows = wishes.any_a() ? x.to(at::kFloat) : at::Tensor();
-    const auto of_factors = factor_gradients(above, rows, inner, of_rows.inner, by, wishes);
-    torch::autograd::variable_list result = {grads[0], wishes.x ? of_rows.x.to(x.scalar_type()) : at::Tensor()};
-    result.insert(result.end(), of_factors.begin(), of_factors.end());
+    const LowRankGradients made = gradients(grads[0], x, inner, by, wishes);
+    torch::autograd::variable_list result = {grads[0], made.x};
+    result.insert(result.end(), made.factors.begin(), made.factors.end());
     result.emplace_back();  // of `by`
     return result;
   }

@@ -5,6 +5,7 @@
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "nn/kernels/any_row.h"
@@ -117,6 +118,16 @@ std::vector<SlotRun> as_runs(const std::vector<std::int64_t>& numbers) {
   for (std::size_t i = 0; i < numbers.size(); i += 3)
     runs.push_back({{numbers[i], numbers[i + 1]}, static_cast<std::int32_t>(numbers[i + 2])});
   return runs;
+}
+
+std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
+  constexpr std::int64_t kPartRows = 64;
+  std::vector<SlotRun> parts;
+  for (const auto& run : runs) {
+    for (std::int64_t first = 0; first < run.tokens.length; first += kPartRows)
+      parts.push_back({{run.tokens.begin + first, std::min(kPartRows, run.tokens.length - first)}, run.slot});
+  }
+  return parts;
 }
 
 at::Tensor scale_rows(const at::Tensor& x, const RowScales& by) {

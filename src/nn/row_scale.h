@@ -28,6 +28,10 @@ at::Tensor scale_rows(const at::Tensor& x, const RowScales& by);
 std::vector<std::int64_t> as_numbers(const std::vector<SlotRun>& runs);
 std::vector<SlotRun> as_runs(const std::vector<std::int64_t>& numbers);
 
+/// Runs cut into parts of at most 64 rows, each of which one thread takes: sums over them do not depend on how many
+/// threads there are.
+std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs);
+
 /// x [N, C] ⊙ scale [C] fp32, in x's dtype.
 at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scale);
 

@@ -12,22 +12,10 @@
 
 #include "nn/kernels/any_row.h"
 #include "nn/learns.h"
+#include "nn/row_scale.h"
 
 namespace graft {
 namespace {
-
-// Rows that one thread takes together: the sums over them do not depend on the number of threads.
-constexpr std::int64_t kGateRows = 64;
-
-// Runs cut into parts of at most kGateRows.
-std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
-  std::vector<SlotRun> parts;
-  for (const auto& run : runs) {
-    for (std::int64_t first = 0; first < run.tokens.length; first += kGateRows)
-      parts.push_back({{run.tokens.begin + first, std::min(kGateRows, run.tokens.length - first)}, run.slot});
-  }
-  return parts;
-}
 
 at::Tensor scaled_product(rows::Gate kind, const at::Tensor& given_gate, const at::Tensor& given_up,
                           const RowScales& by) {

@@ -23,7 +23,7 @@ bool compiled_together(const fs::path& file) {
 
 // The name of a type or a constant, a function's with its parameters; empty of anything else.
 std::string name_of(const std::string& declaration) {
-  static const std::regex type(R"(^(?:template <.*> ?)?(?:struct|class|enum class|enum) (\w+).*)"),
+  static const std::regex type(R"(^(?:template <.*> ?)?(?:struct|class|enum class|enum) (?:alignas\(\w+\) )?(\w+).*)"),
       constant(R"(^(?:constexpr|const|thread_local|volatile) [^(=]*?(\w+)(?: =|\{|\[|;).*)"),
       function(R"(^[^=({]*[ &*](\w+\(.*\)) (?:const )?\{.*)");
   std::smatch found;

@@ -1,0 +1,360 @@
+#include "nn/kernels/tile_product.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/error.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace graft {
+namespace {
+
+using rows::Bits;
+
+constexpr std::int64_t kTileSide = 16;          // rows of a tile, and pairs of bfloat16 in one of its rows
+constexpr std::int64_t kPairs = 2 * kTileSide;  // bfloat16 in a row of a tile
+constexpr std::int64_t kTileValues = kTileSide * kPairs;
+constexpr std::int64_t kStrip = 2 * kTileSide;      // columns of y that are computed at a time
+constexpr std::int64_t kBlockRows = 2 * kTileSide;  // rows, likewise
+constexpr std::int64_t kHeldBytes = 3 << 18;  // of strips, which stay in a core's second cache while rows of x pass
+constexpr std::int64_t kMostStrips = 16;      // held at a time
+constexpr std::int64_t kMostColumns = 2048;   // of x that are taken at once; of more, so many:
+constexpr std::int64_t kColumns = 1024;
+constexpr std::int64_t kLeastRows = 128;  // fewer are not worth laying a strip out once more
+
+std::int64_t share_of(std::int64_t count, std::int64_t shares) {
+  return (count + shares - 1) / shares;
+}
+
+// What a part takes: strips, and rows of x, some columns of them at a time.
+struct Shares {
+  std::int64_t strips, each, rows, columns;
+
+  Shares(const TileProduct& product, std::int64_t threads)
+      : strips(share_of(product.out, kStrip)), columns(product.in <= kMostColumns ? product.in : kColumns) {
+    const std::int64_t held = std::clamp<std::int64_t>(kHeldBytes / (2 * kStrip * columns), 1, kMostStrips);
+    each = share_of(strips, share_of(share_of(strips, held), threads) * threads);
+    const std::int64_t split = std::clamp<std::int64_t>(product.rows / kLeastRows, 1, share_of(threads, groups()));
+    rows = std::max(share_of(share_of(product.rows, split), kBlockRows) * kBlockRows, kBlockRows);
+  }
+  std::int64_t groups() const { return share_of(strips, each); }
+};
+
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(                                                                            \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-int8,amx-bf16"))), \
+    apply_to = function)
+#else
+// What GCC 12's own header of intrinsics leaves undefined on purpose (its bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-int8,amx-bf16")
+#endif
+
+// What ldtilecfg reads: all eight tiles have sixteen rows of 64 bytes.
+struct alignas(64) WholeTiles {
+  std::uint8_t palette = 1, start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// GCC does not know what the instructions of tiles read: all of memory is as the program says before them.
+inline void is_written(const void* here) {
+  asm volatile("" : : "r"(here) : "memory");
+}
+
+// Or GCC keeps an address for each of sixteen rows, which is more than there are registers for.
+inline const Bits* one_by_one(const Bits* address) {
+  asm("" : "+r"(address));
+  return address;
+}
+
+// Sixteen rows of sixteen 32-bit values, turned.
+inline void turn_sixteen(__m512i (&r)[kTileSide]) {
+  __m512i t[kTileSide];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0x88);
+    t[i + 4] = _mm512_shuffle_i32x4(r[i], r[i + 4], 0xdd);
+    t[i + 8] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0x88);
+    t[i + 12] = _mm512_shuffle_i32x4(r[i + 8], r[i + 12], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+    r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    r[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+    r[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+  }
+}
+
+// A strip is [in / 32, 2, 16, 32]: for each 32 columns of x two tiles, of sixteen columns of y each, in which pairs of
+// values for neighbouring columns of x lie side by side. Columns that y has not are zeros.
+void lay_rows(const Bits* matrix, std::int64_t in, std::int64_t count, std::int64_t columns, Bits* strip) {
+  for (std::int64_t k = 0; k < count; k += kPairs) {
+    for (std::int64_t half = 0; half < 2; ++half, strip += kTileValues) {
+      const Bits* from = matrix + half * kTileSide * in + k;
+      const std::int64_t there = columns - half * kTileSide;
+      __m512i lines[kTileSide];
+#pragma GCC unroll 16
+      for (int i = 0; i < kTileSide; ++i) {
+        lines[i] = i < there ? _mm512_loadu_si512(from) : _mm512_setzero_si512();
+        from = one_by_one(from) + in;
+      }
+      turn_sixteen(lines);
+#pragma GCC unroll 16
+      for (int i = 0; i < kTileSide; ++i) _mm512_store_si512(strip + kPairs * i, lines[i]);
+    }
+  }
+}
+
+void lay_columns(const Bits* matrix, std::int64_t out, std::int64_t count, std::int64_t columns, Bits* strip) {
+  constexpr std::int64_t kAhead = 64;  // rows of the matrix: they lie apart, and nothing else asks for them in time
+  alignas(64) Bits first[kPairs], second[kPairs];
+  for (int i = 0; i < kTileSide; ++i) {
+    first[2 * i] = static_cast<Bits>(i);
+    first[2 * i + 1] = static_cast<Bits>(kPairs + i);
+    second[2 * i] = static_cast<Bits>(kTileSide + i);
+    second[2 * i + 1] = static_cast<Bits>(kPairs + kTileSide + i);
+  }
+  const __m512i low = _mm512_load_si512(first), high = _mm512_load_si512(second);
+  const auto there = static_cast<__mmask32>(columns >= kStrip ? ~0U : (1U << columns) - 1U);
+  const Bits* from = matrix;
+  for (std::int64_t k = 0; k < count; k += kPairs, strip += 2 * kTileValues) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kTileSide; ++i) {
+      const __m512i even = _mm512_maskz_loadu_epi16(there, from);
+      _mm_prefetch(reinterpret_cast<const char*>(from + kAhead * out), _MM_HINT_T0);
+      from = one_by_one(from) + out;
+      const __m512i odd = _mm512_maskz_loadu_epi16(there, from);
+      _mm_prefetch(reinterpret_cast<const char*>(from + kAhead * out), _MM_HINT_T0);
+      from = one_by_one(from) + out;
+      _mm512_store_si512(strip + kPairs * i, _mm512_permutex2var_epi16(even, low, odd));
+      _mm512_store_si512(strip + kTileValues + kPairs * i, _mm512_permutex2var_epi16(even, high, odd));
+    }
+  }
+}
+
+struct alignas(64) Sums {
+  float of[2][2][kTileSide * kTileSide];  // halves of the rows, then of the columns
+};
+
+// 32 rows of x, or sixteen, times a strip. The strip, which is used again after all others, is told to stay out of the
+// first cache, which the rows need.
+template <bool kBoth>
+inline void multiply_block(const Bits* x, std::int64_t in, const Bits* strip, std::int64_t count, bool begins,
+                           Sums& sums) {
+  const auto stride = sizeof(Bits) * static_cast<std::size_t>(in);
+  if (begins) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  } else {
+    _tile_loadd(0, sums.of[0][0], 64);
+    _tile_loadd(1, sums.of[0][1], 64);
+    if constexpr (kBoth) {
+      _tile_loadd(2, sums.of[1][0], 64);
+      _tile_loadd(3, sums.of[1][1], 64);
+    }
+  }
+  for (std::int64_t k = 0; k < count; k += kPairs, strip += 2 * kTileValues) {
+    _tile_loadd(4, x + k, stride);
+    _tile_stream_loadd(6, strip, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_stream_loadd(7, strip + kTileValues, 64);
+    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kBoth) {
+      _tile_loadd(5, x + kTileSide * in + k, stride);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+  _tile_stored(0, sums.of[0][0], 64);
+  _tile_stored(1, sums.of[0][1], 64);
+  if constexpr (kBoth) {
+    _tile_stored(2, sums.of[1][0], 64);
+    _tile_stored(3, sums.of[1][1], 64);
+  }
+}
+
+struct Bias {
+  __m512 low, high;
+};
+
+inline __m512 widened(__m256i bits) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+inline Bias bias_of(const Bits* bias, __mmask32 there) {
+  if (bias == nullptr) return {_mm512_setzero_ps(), _mm512_setzero_ps()};
+  const __m512i bits = _mm512_maskz_loadu_epi16(there, bias);
+  return {widened(_mm512_castsi512_si256(bits)), widened(_mm512_extracti64x4_epi64(bits, 1))};
+}
+
+inline void write_block(const Sums& sums, std::int64_t count, const Bias& bias, __mmask32 there, Bits* y,
+                        std::int64_t out) {
+  for (std::int64_t row = 0; row < count; ++row) {
+    const auto& [low, high] = sums.of[row / kTileSide];
+    const std::int64_t at = row % kTileSide * kTileSide;
+    const __m512bh line = _mm512_cvtne2ps_pbh(_mm512_add_ps(_mm512_load_ps(high + at), bias.high),
+                                              _mm512_add_ps(_mm512_load_ps(low + at), bias.low));
+    _mm512_mask_storeu_epi16(y + row * out, there, reinterpret_cast<__m512i>(line));
+  }
+}
+
+// One thread's way through parts of a product.
+class StripPass {
+ public:
+  StripPass(const TileProduct& product, const Shares& shares)
+      : product_(product),
+        shares_(shares),
+        strips_(lines(kept_.strips, shares.each * kStrip * shares.columns)),
+        tail_(lines(kept_.tail, kBlockRows * shares.columns)) {
+    const WholeTiles shapes;
+    is_written(&shapes);
+    _tile_loadconfig(&shapes);
+  }
+  ~StripPass() { _tile_release(); }
+  StripPass(const StripPass&) = delete;
+  StripPass& operator=(const StripPass&) = delete;
+
+  void compute(std::int64_t part) {
+    const std::int64_t row_shares = share_of(product_.rows, shares_.rows), strip = part / row_shares * shares_.each;
+    column_ = strip * kStrip;
+    count_ = std::min(shares_.each, shares_.strips - strip);
+    first_ = part % row_shares * shares_.rows;
+    last_ = std::min(product_.rows, first_ + shares_.rows);
+    for (std::int64_t k = 0; k < product_.in; k += shares_.columns) {
+      const std::int64_t columns = std::min(shares_.columns, product_.in - k);
+      // Parts of the same strips follow each other.
+      if (shares_.columns < product_.in || laid_ != column_) lay(k, columns);
+      multiply(k, columns);
+    }
+  }
+
+ private:
+  void lay(std::int64_t k, std::int64_t count) {
+    laid_ = column_;
+    for (std::int64_t strip = 0; strip < count_; ++strip) {
+      const std::int64_t column = column_ + strip * kStrip, columns = std::min(kStrip, product_.out - column);
+      Bits* to = strips_ + strip * kStrip * count;
+      if (product_.out_in) {
+        lay_rows(product_.matrix + column * product_.in + k, product_.in, count, columns, to);
+      } else {
+        lay_columns(product_.matrix + k * product_.out + column, product_.out, count, columns, to);
+      }
+    }
+    is_written(strips_);
+  }
+
+  void multiply(std::int64_t k, std::int64_t columns) {
+    const bool begins = k == 0, ends = k + columns == product_.in;
+    const std::int64_t blocks = begins && ends ? 1 : share_of(last_ - first_, kBlockRows);
+    if (const auto needed = static_cast<std::size_t>(blocks * count_); kept_.sums.size() < needed)
+      kept_.sums.resize(needed);
+    for (std::int64_t row = first_; row < last_; row += kBlockRows) {
+      Sums* sums = kept_.sums.data() + (blocks == 1 ? 0 : (row - first_) / kBlockRows * count_);
+      const std::int64_t count = std::min(kBlockRows, last_ - row);
+      const Bits* x = product_.x + row * product_.in + k;
+      const std::int64_t stride = count < kBlockRows ? columns : product_.in;
+      if (count < kBlockRows) x = whole_block(x, count, columns);
+      for (std::int64_t strip = 0; strip < count_; ++strip, ++sums) {
+        const Bits* laid = strips_ + strip * kStrip * columns;
+        if (count > kTileSide) {
+          multiply_block<true>(x, stride, laid, columns, begins, *sums);
+        } else {
+          multiply_block<false>(x, stride, laid, columns, begins, *sums);
+        }
+        is_written(sums);
+        if (ends) write(*sums, row, count, column_ + strip * kStrip);
+      }
+    }
+  }
+
+  // Rows that are fewer than a block, with others behind them whose results are nobody's.
+  const Bits* whole_block(const Bits* x, std::int64_t count, std::int64_t columns) {
+    for (std::int64_t row = 0; row < count; ++row)
+      std::memcpy(tail_ + row * columns, x + row * product_.in, static_cast<std::size_t>(columns) * sizeof(Bits));
+    is_written(tail_);
+    return tail_;
+  }
+
+  void write(const Sums& sums, std::int64_t row, std::int64_t count, std::int64_t column) const {
+    const std::int64_t columns = std::min(kStrip, product_.out - column);
+    const auto there = static_cast<__mmask32>(columns == kStrip ? ~0U : (1U << columns) - 1U);
+    const Bias bias = bias_of(product_.bias == nullptr ? nullptr : product_.bias + column, there);
+    write_block(sums, count, bias, there, product_.y + row * product_.out + column, product_.out);
+  }
+
+  // A thread's, so that its pages are touched for the first time once.
+  struct Kept {
+    std::vector<Bits> strips, tail;
+    std::vector<Sums> sums;
+  };
+  static thread_local Kept kept_;
+
+  // Room for so many values from the start of a line on; what a thread has kept is in it, or zeros.
+  static Bits* lines(std::vector<Bits>& kept, std::int64_t count) {
+    if (const auto needed = static_cast<std::size_t>(count + kPairs); kept.size() < needed) kept.resize(needed);
+    return kept.data() + (64 - reinterpret_cast<std::uintptr_t>(kept.data()) % 64) % 64 / sizeof(Bits);
+  }
+
+  const TileProduct& product_;
+  const Shares& shares_;
+  Bits *strips_, *tail_;
+  std::int64_t column_ = 0, count_ = 0, first_ = 0, last_ = 0;
+  std::int64_t laid_ = -1;
+};
+
+thread_local StripPass::Kept StripPass::kept_;
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#pragma GCC diagnostic pop
+#endif
+#endif
+
+}  // namespace
+
+bool TileProduct::suits(std::int64_t in) {
+  return cpu_features().amx && cpu_features().avx512_bf16 && in > 0 && in % kPairs == 0;
+}
+
+std::int64_t TileProduct::parts(std::int64_t threads) const {
+  const Shares shares(*this, threads);
+  return shares.groups() * share_of(rows, shares.rows);
+}
+
+void TileProduct::compute(std::int64_t threads, std::int64_t begin, std::int64_t end) const {
+#if defined(__x86_64__)
+  const Shares shares(*this, threads);
+  StripPass pass(*this, shares);
+  for (std::int64_t part = begin; part < end; ++part) pass.compute(part);
+#else
+  fail(Category::Internal, "", "no tiles of bfloat16 for parts {} to {} of {} threads", begin, end, threads);
+#endif
+}
+
+}  // namespace graft

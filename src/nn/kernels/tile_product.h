@@ -1,0 +1,30 @@
+// Products of bfloat16 rows with a dense matrix, where the processor multiplies tiles of it (AMX, Intel 64 and IA-32
+// Architectures Software Developer's Manual, volume 1, chapter 18). Nothing of the matrix is kept laid out: a strip of
+// it takes less time to lay out than to multiply even few rows with.
+#pragma once
+
+#include <cstdint>
+
+#include "nn/kernels/rows.h"
+
+namespace graft {
+
+/// y [rows, out] = x [rows, in] times a matrix, plus a bias; rounded once, behind sums of pairs in fp32 in the order of
+/// the columns of x. So the bits of a row's result depend neither on the rows beside it, nor on the number of threads.
+struct TileProduct {
+  const rows::Bits* x = nullptr;
+  const rows::Bits* matrix = nullptr;  ///< [out, in], or [in, out]
+  const rows::Bits* bias = nullptr;    ///< [out]; may be absent
+  rows::Bits* y = nullptr;
+  std::int64_t rows = 0, in = 0, out = 0;
+  bool out_in = true;  ///< how the matrix lies
+
+  /// Whether this machine has the instructions, and `in` is a whole number of tiles.
+  static bool suits(std::int64_t in);
+  /// Parts that threads may compute, each independent of the others.
+  std::int64_t parts(std::int64_t threads) const;
+  /// Of parts(threads).
+  void compute(std::int64_t threads, std::int64_t begin, std::int64_t end) const;
+};
+
+}  // namespace graft
