@@ -62,24 +62,52 @@ bool tiles_suit(const at::Tensor& x, const at::Tensor& matrix) {
          (matrix.is_contiguous() || matrix.t().is_contiguous()) && TileProduct::suits(matrix.size(0));
 }
 
+const rows::Bits* bits_of(const at::Tensor& values) {
+  return static_cast<const rows::Bits*>(values.const_data_ptr());
+}
+
+void compute(const TileProduct& product) {
+  const std::int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  at::parallel_for(0, product.parts(threads), 1,
+                   [&](std::int64_t begin, std::int64_t end) { product.compute(threads, begin, end); });
+}
+
 // x [..., in] · matrix [in, out] plus bias [out].
 at::Tensor tile_product(const at::Tensor& given, const at::Tensor& matrix, const std::optional<at::Tensor>& bias) {
   RECORD_USER_SCOPE("graft::tile_product");
-  const auto bits = [](const at::Tensor& values) { return static_cast<const rows::Bits*>(values.const_data_ptr()); };
   const at::Tensor x = given.contiguous(), added = bias ? bias->to(at::kBFloat16).contiguous() : at::Tensor();
   auto shape = x.sizes().vec();
   shape.back() = matrix.size(1);
   const at::Tensor y = rows::empty(shape, at::kBFloat16);
-  TileProduct product{bits(x), bits(matrix)};
-  if (bias) product.bias = bits(added);
+  TileProduct product{bits_of(x), bits_of(matrix)};
+  if (bias) product.bias = bits_of(added);
   product.y = static_cast<rows::Bits*>(y.data_ptr());
   product.in = matrix.size(0);
   product.out = matrix.size(1);
   product.rows = x.numel() / product.in;
   product.out_in = !matrix.is_contiguous();
-  const std::int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
-  at::parallel_for(0, product.parts(threads), 1,
-                   [&](std::int64_t begin, std::int64_t end) { product.compute(threads, begin, end); });
+  compute(product);
+  return y;
+}
+
+// aᵀ · b, of a [N, out] and b [N, in]: the gradient of a weight.
+at::Tensor tile_product_of_rows(const at::Tensor& given_a, const at::Tensor& given_b) {
+  RECORD_USER_SCOPE("graft::tile_product");
+  const at::Tensor a = given_a.contiguous(), b = given_b.contiguous();
+  const std::int64_t count = a.size(0), out = a.size(1), room = tile_columns(count);
+  const at::Tensor turned = rows::empty({out, room}, at::kBFloat16), y = rows::empty({out, b.size(1)}, at::kBFloat16);
+  auto* to = static_cast<rows::Bits*>(turned.data_ptr());
+  at::parallel_for(0, (out + 31) / 32, 1, [&](std::int64_t begin, std::int64_t end) {
+    turn_columns(bits_of(a), count, out, 32 * begin, std::min(out, 32 * end), to);
+  });
+  TileProduct product{to, bits_of(b)};
+  product.y = static_cast<rows::Bits*>(y.data_ptr());
+  product.rows = out;
+  product.in = count;
+  product.out = b.size(1);
+  product.out_in = false;
+  product.stride = room;
+  compute(product);
   return y;
 }
 
@@ -122,6 +150,13 @@ at::Tensor our_product(const at::Tensor& x, const at::Tensor& matrix, const std:
   return at::linear(x.to(dtype), matrix.to(dtype).t(), added).to(x.scalar_type());
 }
 
+// From the gradient `above` [N, out] of x [N, in] through a weight [out, in].
+at::Tensor gradient_of_weight(const at::Tensor& above, const at::Tensor& x) {
+  return both_bfloat16(above, x) && x.numel() > 0 && above.numel() > 0 && TileProduct::has_tiles()
+             ? tile_product_of_rows(above, x)
+             : our_product(above.t(), x, std::nullopt);
+}
+
 // at::linear() by our_product(). What is made of the matrix for it, which takes less time than to multiply with it, is
 // not kept for the backward pass.
 class OurLinear : public torch::autograd::Function<OurLinear> {
@@ -140,8 +175,7 @@ class OurLinear : public torch::autograd::Function<OurLinear> {
     const at::Tensor rows = above.reshape({-1, above.size(-1)});
     at::Tensor grad_x, grad_weight, grad_bias;
     if (ctx->needs_input_grad(0)) grad_x = our_product(above, saved[1], std::nullopt);
-    if (ctx->needs_input_grad(1))
-      grad_weight = our_product(rows.t(), saved[0].reshape({rows.size(0), -1}), std::nullopt);
+    if (ctx->needs_input_grad(1)) grad_weight = gradient_of_weight(rows, saved[0].reshape({rows.size(0), -1}));
     if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2))
       grad_bias = rows.sum(0, false, at::kFloat).to(rows.scalar_type());
     return {grad_x, grad_weight, grad_bias};

@@ -38,9 +38,10 @@ struct Shares {
   Shares(const TileProduct& product, std::int64_t threads)
       : strips(share_of(product.out, kStrip)), columns(product.in <= kMostColumns ? product.in : kColumns) {
     const std::int64_t held = std::clamp<std::int64_t>(kHeldBytes / (2 * kStrip * columns), 1, kMostStrips);
-    each = share_of(strips, share_of(share_of(strips, held), threads) * threads);
-    const std::int64_t split = std::clamp<std::int64_t>(product.rows / kLeastRows, 1, share_of(threads, groups()));
-    rows = std::max(share_of(share_of(product.rows, split), kBlockRows) * kBlockRows, kBlockRows);
+    const std::int64_t split = std::clamp<std::int64_t>(product.rows / kLeastRows, 1, threads);
+    const std::int64_t beside = share_of(threads, split);
+    rows = share_of(share_of(product.rows, split), kBlockRows) * kBlockRows;
+    each = share_of(strips, share_of(share_of(strips, held), beside) * beside);
   }
   std::int64_t groups() const { return share_of(strips, each); }
 };
@@ -128,8 +129,25 @@ void lay_rows(const Bits* matrix, std::int64_t in, std::int64_t count, std::int6
   }
 }
 
-void lay_columns(const Bits* matrix, std::int64_t out, std::int64_t count, std::int64_t columns, Bits* strip) {
-  constexpr std::int64_t kAhead = 64;  // rows of the matrix: they lie apart, and nothing else asks for them in time
+struct Interleaving {
+  __m512i low, high;  // places of two rows' first sixteen values side by side, and of the others
+};
+
+inline void write_pairs(__m512i even, __m512i odd, const Interleaving& how, Bits* strip) {
+  _mm512_store_si512(strip, _mm512_permutex2var_epi16(even, how.low, odd));
+  _mm512_store_si512(strip + kTileValues, _mm512_permutex2var_epi16(even, how.high, odd));
+}
+
+// Of rows that are fewer than a tile wants, with zeros behind them.
+void lay_last_columns(const Bits* from, std::int64_t out, std::int64_t count, __mmask32 there, const Interleaving& how,
+                      Bits* strip) {
+  const auto row = [&](std::int64_t i) {
+    return i < count ? _mm512_maskz_loadu_epi16(there, from + i * out) : _mm512_setzero_si512();
+  };
+  for (std::int64_t i = 0; i < kTileSide; ++i) write_pairs(row(2 * i), row(2 * i + 1), how, strip + kPairs * i);
+}
+
+Interleaving interleaving() {
   alignas(64) Bits first[kPairs], second[kPairs];
   for (int i = 0; i < kTileSide; ++i) {
     first[2 * i] = static_cast<Bits>(i);
@@ -137,10 +155,23 @@ void lay_columns(const Bits* matrix, std::int64_t out, std::int64_t count, std::
     second[2 * i] = static_cast<Bits>(kTileSide + i);
     second[2 * i + 1] = static_cast<Bits>(kPairs + kTileSide + i);
   }
-  const __m512i low = _mm512_load_si512(first), high = _mm512_load_si512(second);
-  const auto there = static_cast<__mmask32>(columns >= kStrip ? ~0U : (1U << columns) - 1U);
+  return {_mm512_load_si512(first), _mm512_load_si512(second)};
+}
+
+__mmask32 first_columns(std::int64_t count) {
+  return static_cast<__mmask32>(count >= kStrip ? ~0U : (1U << count) - 1U);
+}
+
+void lay_columns(const Bits* matrix, std::int64_t out, std::int64_t count, std::int64_t columns, Bits* strip) {
+  constexpr std::int64_t kAhead = 64;  // rows of the matrix: they lie apart, and nothing else asks for them in time
+  const Interleaving how = interleaving();
+  const __mmask32 there = first_columns(columns);
   const Bits* from = matrix;
   for (std::int64_t k = 0; k < count; k += kPairs, strip += 2 * kTileValues) {
+    if (count - k < kPairs) {
+      lay_last_columns(from, out, count - k, there, how, strip);
+      return;
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < kTileSide; ++i) {
       const __m512i even = _mm512_maskz_loadu_epi16(there, from);
@@ -149,8 +180,7 @@ void lay_columns(const Bits* matrix, std::int64_t out, std::int64_t count, std::
       const __m512i odd = _mm512_maskz_loadu_epi16(there, from);
       _mm_prefetch(reinterpret_cast<const char*>(from + kAhead * out), _MM_HINT_T0);
       from = one_by_one(from) + out;
-      _mm512_store_si512(strip + kPairs * i, _mm512_permutex2var_epi16(even, low, odd));
-      _mm512_store_si512(strip + kTileValues + kPairs * i, _mm512_permutex2var_epi16(even, high, odd));
+      write_pairs(even, odd, how, strip + kPairs * i);
     }
   }
 }
@@ -229,8 +259,8 @@ class StripPass {
   StripPass(const TileProduct& product, const Shares& shares)
       : product_(product),
         shares_(shares),
-        strips_(lines(kept_.strips, shares.each * kStrip * shares.columns)),
-        tail_(lines(kept_.tail, kBlockRows * shares.columns)) {
+        strips_(lines(kept_.strips, shares.each * kStrip * tile_columns(shares.columns))),
+        tail_(lines(kept_.tail, kBlockRows * tile_columns(shares.columns))) {
     const WholeTiles shapes;
     is_written(&shapes);
     _tile_loadconfig(&shapes);
@@ -240,25 +270,23 @@ class StripPass {
   StripPass& operator=(const StripPass&) = delete;
 
   void compute(std::int64_t part) {
-    const std::int64_t row_shares = share_of(product_.rows, shares_.rows), strip = part / row_shares * shares_.each;
+    const std::int64_t strip = part % shares_.groups() * shares_.each;
     column_ = strip * kStrip;
     count_ = std::min(shares_.each, shares_.strips - strip);
-    first_ = part % row_shares * shares_.rows;
+    first_ = part / shares_.groups() * shares_.rows;
     last_ = std::min(product_.rows, first_ + shares_.rows);
     for (std::int64_t k = 0; k < product_.in; k += shares_.columns) {
       const std::int64_t columns = std::min(shares_.columns, product_.in - k);
-      // Parts of the same strips follow each other.
-      if (shares_.columns < product_.in || laid_ != column_) lay(k, columns);
+      lay(k, columns);
       multiply(k, columns);
     }
   }
 
  private:
   void lay(std::int64_t k, std::int64_t count) {
-    laid_ = column_;
     for (std::int64_t strip = 0; strip < count_; ++strip) {
       const std::int64_t column = column_ + strip * kStrip, columns = std::min(kStrip, product_.out - column);
-      Bits* to = strips_ + strip * kStrip * count;
+      Bits* to = strips_ + strip * kStrip * tile_columns(count);
       if (product_.out_in) {
         lay_rows(product_.matrix + column * product_.in + k, product_.in, count, columns, to);
       } else {
@@ -268,17 +296,18 @@ class StripPass {
     is_written(strips_);
   }
 
-  void multiply(std::int64_t k, std::int64_t columns) {
-    const bool begins = k == 0, ends = k + columns == product_.in;
+  void multiply(std::int64_t k, std::int64_t given) {
+    const std::int64_t columns = tile_columns(given), x_stride = product_.stride == 0 ? product_.in : product_.stride;
+    const bool begins = k == 0, ends = k + given == product_.in;
     const std::int64_t blocks = begins && ends ? 1 : share_of(last_ - first_, kBlockRows);
     if (const auto needed = static_cast<std::size_t>(blocks * count_); kept_.sums.size() < needed)
       kept_.sums.resize(needed);
     for (std::int64_t row = first_; row < last_; row += kBlockRows) {
       Sums* sums = kept_.sums.data() + (blocks == 1 ? 0 : (row - first_) / kBlockRows * count_);
       const std::int64_t count = std::min(kBlockRows, last_ - row);
-      const Bits* x = product_.x + row * product_.in + k;
-      const std::int64_t stride = count < kBlockRows ? columns : product_.in;
-      if (count < kBlockRows) x = whole_block(x, count, columns);
+      const Bits* x = product_.x + row * x_stride + k;
+      const std::int64_t stride = count < kBlockRows ? columns : x_stride;
+      if (count < kBlockRows) x = whole_block(x, x_stride, count, columns);
       for (std::int64_t strip = 0; strip < count_; ++strip, ++sums) {
         const Bits* laid = strips_ + strip * kStrip * columns;
         if (count > kTileSide) {
@@ -293,16 +322,16 @@ class StripPass {
   }
 
   // Rows that are fewer than a block, with others behind them whose results are nobody's.
-  const Bits* whole_block(const Bits* x, std::int64_t count, std::int64_t columns) {
+  const Bits* whole_block(const Bits* x, std::int64_t stride, std::int64_t count, std::int64_t columns) {
     for (std::int64_t row = 0; row < count; ++row)
-      std::memcpy(tail_ + row * columns, x + row * product_.in, static_cast<std::size_t>(columns) * sizeof(Bits));
+      std::memcpy(tail_ + row * columns, x + row * stride, static_cast<std::size_t>(columns) * sizeof(Bits));
     is_written(tail_);
     return tail_;
   }
 
   void write(const Sums& sums, std::int64_t row, std::int64_t count, std::int64_t column) const {
     const std::int64_t columns = std::min(kStrip, product_.out - column);
-    const auto there = static_cast<__mmask32>(columns == kStrip ? ~0U : (1U << columns) - 1U);
+    const __mmask32 there = first_columns(columns);
     const Bias bias = bias_of(product_.bias == nullptr ? nullptr : product_.bias + column, there);
     write_block(sums, count, bias, there, product_.y + row * product_.out + column, product_.out);
   }
@@ -324,10 +353,36 @@ class StripPass {
   const Shares& shares_;
   Bits *strips_, *tail_;
   std::int64_t column_ = 0, count_ = 0, first_ = 0, last_ = 0;
-  std::int64_t laid_ = -1;
 };
 
 thread_local StripPass::Kept StripPass::kept_;
+
+// 32 rows of x, or fewer, of sixteen columns or fewer: pairs of rows side by side, turned.
+void turn_block(const Bits* x, std::int64_t count, std::int64_t width, __mmask16 there, const Interleaving& how,
+                __m512i (&lines)[kTileSide]) {
+  for (std::int64_t i = 0; i < kTileSide; ++i) {
+    const auto row = [&](std::int64_t at) {
+      return at < count ? _mm512_castsi256_si512(_mm256_maskz_loadu_epi16(there, x + at * width))
+                        : _mm512_setzero_si512();
+    };
+    lines[i] = _mm512_permutex2var_epi16(row(2 * i), how.low, row(2 * i + 1));
+  }
+  turn_sixteen(lines);
+}
+
+void turn_all(const Bits* x, std::int64_t count, std::int64_t width, std::int64_t begin, std::int64_t end, Bits* to) {
+  const Interleaving how = interleaving();
+  const std::int64_t room = tile_columns(count);
+  for (std::int64_t column = begin; column < end; column += kTileSide) {
+    const std::int64_t columns = std::min(kTileSide, end - column);
+    const auto there = static_cast<__mmask16>((1U << columns) - 1U);
+    for (std::int64_t row = 0; row < count; row += kPairs) {
+      __m512i lines[kTileSide];
+      turn_block(x + row * width + column, count - row, width, there, how, lines);
+      for (std::int64_t i = 0; i < columns; ++i) _mm512_storeu_si512(to + (column + i) * room + row, lines[i]);
+    }
+  }
+}
 #if defined(__clang__)
 #pragma clang attribute pop
 #else
@@ -338,8 +393,25 @@ thread_local StripPass::Kept StripPass::kept_;
 
 }  // namespace
 
+std::int64_t tile_columns(std::int64_t count) {
+  return share_of(count, kPairs) * kPairs;
+}
+
+void turn_columns(const Bits* x, std::int64_t count, std::int64_t width, std::int64_t begin, std::int64_t end,
+                  Bits* to) {
+#if defined(__x86_64__)
+  turn_all(x, count, width, begin, end, to);
+#else
+  fail(Category::Internal, "", "no tiles of bfloat16 for columns {} to {} of {} x {}", begin, end, count, width);
+#endif
+}
+
+bool TileProduct::has_tiles() {
+  return cpu_features().amx && cpu_features().avx512_bf16;
+}
+
 bool TileProduct::suits(std::int64_t in) {
-  return cpu_features().amx && cpu_features().avx512_bf16 && in > 0 && in % kPairs == 0;
+  return has_tiles() && in > 0 && in % kPairs == 0;
 }
 
 std::int64_t TileProduct::parts(std::int64_t threads) const {

@@ -113,6 +113,38 @@ TEST(TileProduct, ARowsBitsDependNeitherOnOtherRowsNorOnThreads) {
   }
 }
 
+// As the gradient of a weight is made: over rows that are no whole number of tiles.
+TEST(TileProduct, OverTheRowsOfTwoMatrices) {
+  if (!TileProduct::has_tiles()) GTEST_SKIP() << "this processor has no tiles of bfloat16";
+  for (const std::int64_t count : {1, 31, 32, 45, 2100}) {
+    for (const std::int64_t out : {5, 16, 40}) {
+      Rng rng(static_cast<std::uint64_t>(count + out));
+      constexpr std::int64_t kIn = 37;
+      const std::vector<Bits> a = random_bits(count * out, rng), b = random_bits(count * kIn, rng);
+      const std::int64_t room = tile_columns(count);
+      std::vector<Bits> turned(static_cast<std::size_t>(out * room), Bits{0x7fc0}),
+          y(static_cast<std::size_t>(out * kIn), Bits{0x7fc0});
+      turn_columns(a.data(), count, out, 0, std::min<std::int64_t>(out, 32), turned.data());
+      if (out > 32) turn_columns(a.data(), count, out, 32, out, turned.data());
+      TileProduct product{turned.data(), b.data(), nullptr, y.data(), out, count, kIn, false, room};
+      product.compute(2, 0, product.parts(2));
+      double worst = 0;
+      for (std::int64_t row = 0; row < out; ++row) {
+        for (std::int64_t column = 0; column < kIn; ++column) {
+          double want = 0;
+          for (std::int64_t i = 0; i < count; ++i)
+            want += static_cast<double>(value_of(a[static_cast<std::size_t>(i * out + row)])) *
+                    value_of(b[static_cast<std::size_t>(i * kIn + column)]);
+          const double gap =
+              std::abs(value_of(y[static_cast<std::size_t>(row * kIn + column)]) - want) / (std::abs(want) + 1e-2);
+          worst = std::isfinite(gap) ? std::max(worst, gap) : 1;
+        }
+      }
+      EXPECT_LE(worst, 1.0 / 250) << count << " rows, " << out << " by " << kIn;
+    }
+  }
+}
+
 TEST(TileProduct, WholeNumbersOfTilesAlone) {
   for (const std::int64_t in : {0, 8, 33, 48}) EXPECT_FALSE(TileProduct::suits(in)) << in;
 }
