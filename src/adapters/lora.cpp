@@ -44,6 +44,19 @@ void refuse_no_tie(const Model& model, const std::vector<LoraTarget>& targets) {
        "GPT-2, where PEFT has none), with embed and without head among the roles");
 }
 
+// DoRA scales what the base gives at a map. Where the map and a slice of it are both adapted, the slice's part would be
+// scaled twice when computed, and by other lengths when merged.
+void refuse_dora_of_a_part(const std::vector<LoraTarget>& targets) {
+  for (const LoraTarget& slice : targets) {
+    for (const LoraTarget& whole : targets) {
+      if (!slice.entry.fused() || whole.entry.fused() || slice.entry.weight != whole.entry.weight) continue;
+      fail(Category::InvalidArgument, "method.options.roles",
+           "dora trains lengths of a map or of its parts, and {} is a part of {}; leave {} or {} out",
+           name(slice.entry.site), name(whole.entry.site), name(slice.entry.site.role), name(whole.entry.site.role));
+    }
+  }
+}
+
 // The largest singular vectors, each side with the roots of their values (Meng et al. 2024, equations 2 and 3).
 void start_at_singular_vectors(LoraTarget& target, const at::Tensor& weight, bool rslora) {
   const std::int64_t rank = target.rank();
@@ -98,6 +111,7 @@ std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given,
     targets.push_back(target);
   }
   if (settings.tie) refuse_no_tie(model, targets);
+  if (settings.dora) refuse_dora_of_a_part(targets);
   return std::make_unique<Lora>(model, settings, targets);
 }
 

@@ -1,11 +1,10 @@
-// What packing, sharing and caching must not change, on every golden model with every method.
+// What packing and sharing must not change, on every golden model with every method; mixing, with the variants too.
 #include <algorithm>
 #include <numeric>
 
 #include "eval/rank.h"
 #include "generate/decode.h"
 #include "law_model.h"
-#include "nn/kv_cache.h"
 
 namespace graft::laws {
 namespace {
@@ -25,6 +24,39 @@ class BatchLaw : public Law {
       if (!stands_alone(*adapter)) add_slot(owned, std::move(adapter));
     });
     return owned;
+  }
+
+  /// A slot for every variant that this model has; all may share a batch.
+  Owned all_variants() const {
+    Owned owned;
+    for_listed_variants([&](const MethodVariant& variant) {
+      auto adapter = stirred(variant, 40 + owned.adapters.size());
+      EXPECT_FALSE(stands_alone(*adapter));
+      add_slot(owned, std::move(adapter));
+    });
+    return owned;
+  }
+
+  /// Rows of adapters side by side, beside the base's, and what each of their texts gives by itself.
+  void expect_mixed_as_separate(const Owned& owned, double rounding) {
+    std::vector<std::int32_t> slots(owned.adapters.size());
+    std::iota(slots.begin(), slots.end(), 0);
+    slots.insert(slots.end(), {-1, 0, -1});
+    StepInput mixed;
+    std::vector<Text> texts;
+    std::vector<Segment> places;
+    for (const auto slot : slots) {
+      texts.push_back(text(5 + static_cast<std::int64_t>(texts.size() % 20)));
+      places.push_back(add(mixed, texts.back(), slot));
+    }
+    const at::Tensor all = logits(model(), mixed, owned.options);
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      const SiteHooks* adapter = slots[i] < 0 ? nullptr : owned.options.slots[static_cast<std::size_t>(slots[i])];
+      const at::Tensor base = logits(model(), texts[i]);
+      EXPECT_LE(relative_gap(rows(all, places[i]), logits(model(), texts[i], adapter)), rounding) << "text " << i;
+      if (adapter == nullptr) continue;
+      EXPECT_GT(relative_gap(rows(all, places[i]), base), 1e-3) << "text " << i;
+    }
   }
 
   static void add_slot(Owned& owned, std::unique_ptr<Adapter> adapter) {
@@ -77,25 +109,9 @@ class BatchLaw : public Law {
 };
 
 TEST_P(BatchLaw, AMixedBatchEqualsSeparateBatches) {
-  const Owned owned = all_that_mix();
-  std::vector<std::int32_t> slots(owned.adapters.size());
-  std::iota(slots.begin(), slots.end(), 0);
-  slots.insert(slots.end(), {-1, 0, -1});
-  StepInput mixed;
-  std::vector<Text> texts;
-  std::vector<Segment> places;
-  for (const auto slot : slots) {
-    texts.push_back(text(5 + static_cast<std::int64_t>(texts.size())));
-    places.push_back(add(mixed, texts.back(), slot));
-  }
-  const at::Tensor all = logits(model(), mixed, owned.options);
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    const SiteHooks* adapter = slots[i] < 0 ? nullptr : owned.options.slots[static_cast<std::size_t>(slots[i])];
-    const at::Tensor base = logits(model(), texts[i]);
-    EXPECT_LE(relative_gap(rows(all, places[i]), logits(model(), texts[i], adapter)), kRounding) << "text " << i;
-    if (adapter == nullptr) continue;
-    EXPECT_GT(relative_gap(rows(all, places[i]), base), 1e-3) << "text " << i;
-  }
+  expect_mixed_as_separate(all_that_mix(), kRounding);
+  if (const Owned variants = all_variants(); !variants.adapters.empty())
+    expect_mixed_as_separate(variants, kCoarseRounding);
 }
 
 TEST_P(BatchLaw, TwoHundredAndFiftySixAdaptersOfSixMethodsGiveEachRowItsOwn) {
@@ -365,55 +381,6 @@ TEST_P(BatchLaw, TheOrderOfSegmentsDoesNotMatter) {
   };
   for (const Text* wanted : {&one, &two, &three})
     EXPECT_LE(relative_gap(run({&three, &one, &two}, *wanted), run({&one, &two, &three}, *wanted)), kRounding);
-}
-
-TEST_P(BatchLaw, CachedStepsEqualTheWholePass) {
-  const at::NoGradGuard no_grad;
-  for_base_and_every_method([&](const SiteHooks* adapter) {
-    const Text whole = text(22), other = text(22);
-    const std::int32_t slot = adapter == nullptr ? -1 : 0;
-    KvCache cache(model().cache_layers());
-    ForwardOptions options;
-    if (adapter != nullptr) options.slots = {adapter};
-    options.cache = &cache;
-    for (int sequence = 0; sequence < 2; ++sequence) cache.add_sequence();
-    std::vector<at::Tensor> first, second;
-    std::int64_t done = 0;
-    for (const std::int64_t count : {5, 1, 4, 1, 1, 7, 1, 2}) {
-      StepInput input;
-      std::vector<Segment> places;
-      for (const Text* each : {&whole, &other}) {
-        const Text part{done == 0 ? each->source : std::vector<std::int64_t>(),
-                        {each->tokens.begin() + done, each->tokens.begin() + done + count}};
-        places.push_back(add(input, part, slot));
-        input.decoder.segments.back().cache = static_cast<std::int32_t>(places.size()) - 1;
-      }
-      const at::Tensor got = logits(model(), input, options);
-      first.push_back(rows(got, places[0]));
-      second.push_back(rows(got, places[1]));
-      done += count;
-    }
-    EXPECT_LE(relative_gap(at::cat(first), logits(model(), whole, adapter)), kRounding);
-    EXPECT_LE(relative_gap(at::cat(second), logits(model(), other, adapter)), kRounding);
-  });
-}
-
-TEST_P(BatchLaw, ACacheSequenceMustBeThereAndBeNamedOnce) {
-  StepInput input;
-  const Text one = text(3);
-  add(input, one);
-  input.decoder.segments[0].cache = 0;
-  expect_error(Category::InvalidArgument, "ForwardOptions::cache is not set", [&] { model().forward(input); });
-  KvCache cache(model().cache_layers());
-  ForwardOptions options;
-  options.cache = &cache;
-  expect_error(Category::InvalidArgument, "names cache sequence 0 of 0", [&] { model().forward(input, options); });
-  cache.add_sequence();
-  add(input, one);
-  input.decoder.segments[1].cache = 0;
-  expect_error(Category::InvalidArgument, "a second time", [&] { model().forward(input, options); });
-  input.decoder.segments[1].parent = 0;
-  expect_error(Category::InvalidArgument, "only a root goes on a cache", [&] { model().forward(input, options); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, BatchLaw, ::testing::ValuesIn(models()), title);

@@ -1,4 +1,5 @@
-// What the laws share: every golden model, every method of the registry, and short random inputs for both.
+// What the laws share: every golden model, every method of the registry and its variants, and short random inputs for
+// them.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -12,7 +13,9 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "../golden/folder.h"
@@ -24,6 +27,7 @@
 #include "base/rng.h"
 #include "checkpoint/fixture_test.h"
 #include "nn/tensor_file.h"
+#include "variants.h"
 
 namespace graft::laws {
 
@@ -49,6 +53,22 @@ inline std::vector<std::string> models() {
   }
   std::sort(found.begin(), found.end());
   return found;
+}
+
+/// Of the goldens the first of each kind: an architecture, whether its maps are fused, whether they have biases. On
+/// these the laws run over the variants too: on every golden they would take three times as long, and a variant meets
+/// nothing else in the others.
+inline const std::set<std::string>& models_of_each_kind() {
+  static const std::set<std::string> kModels = [] {
+    std::set<std::tuple<std::string, bool, bool>> kinds;
+    std::set<std::string> found;
+    for (const auto& name : models()) {
+      const ModelConfig config = read_model_config(goldens() / name / "model");
+      if (kinds.emplace(config.architecture, config.fused_maps, config.attention_bias).second) found.insert(name);
+    }
+    return found;
+  }();
+  return kModels;
 }
 
 inline std::string title(const ::testing::TestParamInfo<std::string>& info) {
@@ -102,6 +122,14 @@ class Law : public ::testing::TestWithParam<std::string> {
     for (const auto& parameter : adapter->parameters())
       at::Tensor(parameter.value).add_(at::randn(parameter.value.sizes(), generator), 0.1);
     return adapter;
+  }
+
+  static std::unique_ptr<Adapter> fresh(const MethodVariant& variant, const Model& of) {
+    return fresh(variant.choice(), of, variant.options);
+  }
+
+  std::unique_ptr<Adapter> stirred(const MethodVariant& variant, std::uint64_t seed = 11) const {
+    return stirred(variant.choice(), seed, variant.options);
   }
 
   std::vector<std::int64_t> tokens(std::int64_t count) {
@@ -187,16 +215,37 @@ class Law : public ::testing::TestWithParam<std::string> {
     }
   }
 
-  /// Whether the weights can hold what the adapter does.
-  bool mergeable(const Adapter& adapter) const {
-    try {
-      adapter.merged(0, model().parameters().value(0));
-      return true;
-    } catch (const Error& error) {
-      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
-      return false;
+  /// Every variant that this model has, where it is one of each kind's.
+  template <typename Rule>
+  void for_listed_variants(Rule&& rule) const {
+    if (models_of_each_kind().count(GetParam()) == 0) return;
+    for (const auto& variant : method_variants()) {
+      if (variant.needs_encoder && !model().encoder_decoder()) continue;
+      SCOPED_TRACE(variant.name);
+      rule(variant);
     }
   }
+
+  /// Every method with its defaults, and behind them the variants.
+  template <typename Rule>
+  void for_every_variant(Rule&& rule) const {
+    for_every_method([&](const MethodChoice& method) { rule(defaults_of(method)); });
+    for_listed_variants(rule);
+  }
+
+  /// Why no weights can hold what the adapter does; empty where they can.
+  std::string why_unmerged(const Adapter& adapter) const {
+    try {
+      adapter.merged(0, model().parameters().value(0));
+      return "";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::Unsupported) << error.what();
+      return error.what();
+    }
+  }
+
+  /// Whether the weights can hold what the adapter does.
+  bool mergeable(const Adapter& adapter) const { return why_unmerged(adapter).empty(); }
 
   Rng& rng() { return rng_; }
 

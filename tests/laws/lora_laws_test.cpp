@@ -108,6 +108,15 @@ TEST_P(LoraLaw, DoraOfASliceHasNoFile) {
   }
 }
 
+TEST_P(LoraLaw, DoraOfAMapAndItsSliceIsRefused) {
+  for (const char* roles : {"q,qkv", "qkv,o,v"}) {
+    expect_error(Category::InvalidArgument, has_fused() ? "is a part of" : "no role 'qkv'", [&] {
+      fresh(MethodChoice("lora"), model(), {{"dora", true}, {"roles", roles}});
+    });
+  }
+  EXPECT_NO_THROW(fresh(MethodChoice("lora"), model(), {{"dora", true}, {"roles", "q,o,v"}}));
+}
+
 // What counts as taken out of the base is kept with a run: decomposed elsewhere, it may be other vectors.
 TEST_P(LoraLaw, PissaGoesOnFromTheStartThatItBeganWith) {
   const MethodChoice lora("lora");

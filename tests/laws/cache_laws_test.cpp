@@ -1,0 +1,70 @@
+// What cached keys and values must not change, on every golden model with every method, and with the variants.
+#include "law_model.h"
+#include "nn/kv_cache.h"
+
+namespace graft::laws {
+namespace {
+
+class CacheLaw : public Law {
+ protected:
+  // A few tokens at a time, of two texts side by side.
+  void expect_cached_as_whole(const SiteHooks* adapter, double rounding) {
+    const Text whole = text(22), other = text(22);
+    const std::int32_t slot = adapter == nullptr ? -1 : 0;
+    KvCache cache(model().cache_layers());
+    ForwardOptions options;
+    if (adapter != nullptr) options.slots = {adapter};
+    options.cache = &cache;
+    for (int sequence = 0; sequence < 2; ++sequence) cache.add_sequence();
+    std::vector<at::Tensor> first, second;
+    std::int64_t done = 0;
+    for (const std::int64_t count : {5, 1, 4, 1, 1, 7, 1, 2}) {
+      StepInput input;
+      std::vector<Segment> places;
+      for (const Text* each : {&whole, &other}) {
+        const Text part{done == 0 ? each->source : std::vector<std::int64_t>(),
+                        {each->tokens.begin() + done, each->tokens.begin() + done + count}};
+        places.push_back(add(input, part, slot));
+        input.decoder.segments.back().cache = static_cast<std::int32_t>(places.size()) - 1;
+      }
+      const at::Tensor got = logits(model(), input, options);
+      first.push_back(rows(got, places[0]));
+      second.push_back(rows(got, places[1]));
+      done += count;
+    }
+    EXPECT_LE(relative_gap(at::cat(first), logits(model(), whole, adapter)), rounding);
+    EXPECT_LE(relative_gap(at::cat(second), logits(model(), other, adapter)), rounding);
+  }
+};
+
+TEST_P(CacheLaw, CachedStepsEqualTheWholePass) {
+  const at::NoGradGuard no_grad;
+  expect_cached_as_whole(nullptr, kRounding);
+  for_every_variant([&](const MethodVariant& variant) {
+    expect_cached_as_whole(stirred(variant).get(), variant.listed ? kCoarseRounding : kRounding);
+  });
+}
+
+TEST_P(CacheLaw, ACacheSequenceMustBeThereAndBeNamedOnce) {
+  StepInput input;
+  const Text one = text(3);
+  add(input, one);
+  input.decoder.segments[0].cache = 0;
+  expect_error(Category::InvalidArgument, "ForwardOptions::cache is not set", [&] { model().forward(input); });
+  KvCache cache(model().cache_layers());
+  ForwardOptions options;
+  options.cache = &cache;
+  expect_error(Category::InvalidArgument, "names cache sequence 0 of 0", [&] { model().forward(input, options); });
+  cache.add_sequence();
+  add(input, one);
+  input.decoder.segments[1].cache = 0;
+  expect_error(Category::InvalidArgument, "a second time", [&] { model().forward(input, options); });
+  input.decoder.segments[1].parent = 0;
+  expect_error(Category::InvalidArgument, "only a root goes on a cache", [&] { model().forward(input, options); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, CacheLaw, ::testing::ValuesIn(models()), title);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(CacheLaw);
+
+}  // namespace
+}  // namespace graft::laws
