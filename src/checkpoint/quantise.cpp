@@ -189,6 +189,10 @@ void quantise_closely(DType dtype, std::span<const float> values, std::span<std:
   each_block(closest_quantiser(dtype), dtype, values, blocks);
 }
 
+bool scales_are_fitted(DType dtype) {
+  return is_quantised(dtype) && is_writable(dtype) && dtype != DType::Q8_0 && dtype != DType::Q4_0;
+}
+
 bool is_writable(DType dtype) {
   switch (dtype) {
     case DType::F64:

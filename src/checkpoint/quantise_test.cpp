@@ -212,6 +212,13 @@ TEST(Quantise, CloselyLeavesOtherTypesAsTheyAre) {
                [&] { quantise_closely(DType::Q4_1, std::vector<float>(32), blocks); });
 }
 
+TEST(Quantise, SaysWhichTypesTakeTheirScalesFromCandidates) {
+  for (const DType dtype : {DType::Q4_1, DType::Q5_0, DType::Q5_1, DType::Q4_K, DType::Q5_K, DType::Q6_K})
+    EXPECT_TRUE(scales_are_fitted(dtype)) << name(dtype);
+  for (const DType dtype : {DType::Q8_0, DType::Q4_0, DType::Q2_K, DType::IQ4_NL, DType::BF16})
+    EXPECT_FALSE(scales_are_fitted(dtype)) << name(dtype);
+}
+
 TEST(Quantise, BlocksOf256TakeZerosConstantsAndTinyValues) {
   for (const DType dtype : {DType::Q4_K, DType::Q5_K, DType::Q6_K}) {
     EXPECT_EQ(back(dtype, quantised(dtype, std::vector<float>(256, 0.0F))), std::vector<float>(256, 0.0F));

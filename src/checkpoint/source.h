@@ -133,6 +133,10 @@ void quantise(DType dtype, std::span<const float> values, std::span<std::byte> b
 /// and a tenth less in Q5_0. Q8_0 and Q4_0 are quantise()'s. Minima are halves: values of Q4_1 and Q5_1 within ±65,504.
 void quantise_closely(DType dtype, std::span<const float> values, std::span<std::byte> blocks);
 
+/// Whether quantise_closely() looks for scales among candidates, which takes many times as long as reading the values:
+/// true of all blocks that it writes but Q8_0 and Q4_0.
+bool scales_are_fitted(DType dtype);
+
 /// Whether from_float() writes the type: of what to_float() reads all but 8-bit floats, Q2_K, Q3_K and IQ4_NL.
 bool is_writable(DType dtype);
 

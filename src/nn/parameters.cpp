@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
+#include <string_view>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/progress.h"
 #include "nn/stored_dtype.h"
 
@@ -25,6 +28,27 @@ at::Tensor mapped_tensor(std::shared_ptr<const TensorSource> source, const Tenso
 
 constexpr const char* kDense = "dense";
 constexpr float kLargestHalf = 65504;  // what a block's minimum can hold
+
+// A matrix in blocks as it lies in the file: [rows, bytes of a row].
+at::Tensor mapped_blocks(const std::shared_ptr<const TensorSource>& source, const TensorInfo& info) {
+  const std::int64_t row_bytes = info.shape[1] / block_elements(info.dtype) * block_bytes(info.dtype);
+  return mapped_tensor(source, info, {info.shape[0], row_bytes}, at::kByte);
+}
+
+// What a matrix is kept as whose rows have changed places: other places, another name.
+std::string kept_name(const std::string& name, const std::vector<std::int64_t>& rows) {
+  if (rows.empty()) return name;
+  const std::string_view places(reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(std::int64_t));
+  return fmt::format("{}#{:.16}", name, sha256(places));
+}
+
+std::size_t bytes_of(DType type, std::int64_t values) {
+  return static_cast<std::size_t>(values / block_elements(type) * block_bytes(type));
+}
+
+bool can_be_quantised(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float value) { return std::fabs(value) <= kLargestHalf; });
+}
 
 bool aligned(const std::byte* data, at::ScalarType type) {
   return reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(type) == 0;
@@ -88,7 +112,11 @@ ParameterLoader::ParameterLoader(std::shared_ptr<const TensorSource> source, at:
   table_.device_ = device;
   table_.format_ = format;
   if (source_ != nullptr) table_.files_ = source_->files();
-  table_.residency_ = std::make_shared<Residency>(source_);
+}
+
+void ParameterLoader::keep_blocks(const std::filesystem::path& folder) {
+  if (source_ != nullptr && loading_type(format_))
+    kept_ = std::make_shared<const KeptBlocks>(folder, *source_, format_);
 }
 
 ParameterLoader ParameterLoader::outline(at::ScalarType dtype, WeightFormat format,
@@ -180,7 +208,7 @@ at::Tensor ParameterLoader::quantised(const TensorInfo& info, DType type) const 
       const auto count = static_cast<std::size_t>(std::min(step, rows - first)), from = static_cast<std::size_t>(first);
       std::vector<float> values(count * static_cast<std::size_t>(columns));
       to_float(info.dtype, stored.subspan(from * stored_row, count * stored_row), values);
-      if (!std::all_of(values.begin(), values.end(), [](float value) { return std::fabs(value) <= kLargestHalf; }))
+      if (!can_be_quantised(values))
         fail(
             Category::Corruption, source_->files()[info.file].string(),
             "tensor {} holds NaN, infinity or numbers beyond 65,504, which cannot be quantised; fetch the model again, "
@@ -219,14 +247,52 @@ std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::ve
   const auto type = blocks_of(info);
   note_blocks(type);
   if (!type) return take(name, shape, rows);
-  const std::int64_t row_bytes = info.shape[1] / block_elements(*type) * block_bytes(*type);
-  const at::Tensor bytes =
-      ordered(info.dtype == *type ? mapped_tensor(source_, info, {info.shape[0], row_bytes}, at::kByte)
-                                  : quantised(info, *type),
-              name, rows);
+  if (info.dtype != *type) return take_quantised(info, *type, rows);
+  const at::Tensor bytes = ordered(mapped_blocks(source_, info), name, rows);
   const std::int64_t index = add(name, block_store(*type, bytes, dtype_));
   note_mapped(index, bytes);
   return index;
+}
+
+std::int64_t ParameterLoader::take_quantised(const TensorInfo& info, DType type,
+                                             const std::vector<std::int64_t>& rows) {
+  const TensorPlan plan{kept_name(info.name, rows), type, info.shape};
+  const bool keeps = kept_ != nullptr && scales_are_fitted(type);
+  const TensorInfo* kept = keeps ? kept_->find(plan) : nullptr;
+  if (kept != nullptr && !made_so_now(info, type, rows, *kept)) kept = nullptr;
+  const at::Tensor bytes =
+      kept != nullptr ? mapped_blocks(kept_->file(), *kept) : ordered(quantised(info, type), info.name, rows);
+  const std::int64_t index = add(info.name, block_store(type, bytes, dtype_));
+  if (kept != nullptr) table_.residency_->add(index, *kept, kept_->file());
+  if (keeps) {
+    fitted_.emplace_back(plan, bytes);
+    any_made_ = any_made_ || kept == nullptr;
+  }
+  return index;
+}
+
+// Looks at the beginnings of three rows: what another version of the quantisation made, or of a file whose change its
+// times do not tell, shows nearly everywhere.
+bool ParameterLoader::made_so_now(const TensorInfo& info, DType type, const std::vector<std::int64_t>& rows,
+                                  const TensorInfo& kept) const {
+  constexpr std::int64_t kLooked = 1 << 10;  // values: whole blocks of every type
+  const std::int64_t last = info.shape[0] - 1, columns = std::min(kLooked, info.shape[1]);
+  const std::size_t row_bytes = kept.bytes / static_cast<std::size_t>(info.shape[0]);
+  std::vector<float> values(static_cast<std::size_t>(columns));
+  std::vector<std::byte> blocks(bytes_of(type, columns));
+  bool same = true;
+  for (const std::int64_t row : {std::int64_t{0}, last / 2, last}) {
+    const std::int64_t from = rows.empty() ? row : rows[static_cast<std::size_t>(row)];
+    const auto stored = source_->bytes(info).subspan(
+        static_cast<std::size_t>(from) * bytes_of(info.dtype, info.shape[1]), bytes_of(info.dtype, columns));
+    to_float(info.dtype, stored, values);
+    if (!can_be_quantised(values)) return false;
+    quantise_closely(type, values, blocks);
+    const auto* there = kept_->file()->bytes(kept).data() + static_cast<std::size_t>(row) * row_bytes;
+    same = same && std::memcmp(blocks.data(), there, blocks.size()) == 0;
+  }
+  source_->release(info);
+  return same;
 }
 
 std::int64_t ParameterLoader::add(const std::string& name, std::shared_ptr<const WeightStore> store) {
@@ -240,7 +306,7 @@ std::int64_t ParameterLoader::add(const std::string& name, std::shared_ptr<const
 void ParameterLoader::note_mapped(std::int64_t index, const at::Tensor& values) {
   if (source_ == nullptr || !values.is_cpu()) return;
   const TensorInfo& info = source_->at(table_.name(index));
-  if (values.const_data_ptr() == source_->bytes(info).data()) table_.residency_->add(index, info);
+  if (values.const_data_ptr() == source_->bytes(info).data()) table_.residency_->add(index, info, source_);
 }
 
 const TensorInfo& ParameterLoader::checked(const std::string& name, const std::vector<std::int64_t>& shape) const {
@@ -276,6 +342,14 @@ void ParameterLoader::refuse_without_blocks() const {
        "no matrix of {} has rows of whole blocks of 32 values; choose dense", of);
 }
 
+void ParameterLoader::keep_made() const {
+  if (!any_made_) return;
+  std::vector<BlocksToKeep> blocks;
+  for (const auto& [plan, bytes] : fitted_)
+    blocks.push_back({plan, {static_cast<const std::byte*>(bytes.const_data_ptr()), bytes.nbytes()}});
+  kept_->keep(blocks);
+}
+
 ParameterTable ParameterLoader::finish() {
   refuse_without_blocks();
   if (source_ == nullptr) return std::move(table_);
@@ -291,7 +365,7 @@ ParameterTable ParameterLoader::finish() {
          left.size(), fmt::join(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(shown), ", "),
          left.size() > shown ? ", …" : "");
   }
-  table_.residency_->loaded();
+  keep_made();
   return std::move(table_);
 }
 

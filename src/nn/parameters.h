@@ -11,10 +11,13 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "checkpoint/kept_blocks.h"
 #include "checkpoint/source.h"
 #include "checkpoint/weight_format.h"
+#include "checkpoint/writer.h"
 #include "nn/residency.h"
 #include "nn/stores/store.h"
 
@@ -57,7 +60,7 @@ class ParameterTable {
 
  private:
   friend class ParameterLoader;
-  std::shared_ptr<Residency> residency_ = std::make_shared<Residency>(nullptr);
+  std::shared_ptr<Residency> residency_ = std::make_shared<Residency>();
   std::vector<Parameter> parameters_;
   std::unordered_map<std::string, std::int64_t> index_;
   at::ScalarType dtype_ = at::kFloat;
@@ -69,7 +72,8 @@ class ParameterTable {
 };
 
 /// Takes tensors out of a checkpoint one by one and tells at the end what was not taken. A tensor that is already in
-/// the wanted dtype or block type stays in the mapped file; others are converted into memory.
+/// the wanted dtype or block type stays in the mapped file; others are converted into memory, or mapped where they were
+/// kept (keep_blocks()).
 class ParameterLoader {
  public:
   /// Throws Unsupported for blocks on a device that is neither the CPU nor meta.
@@ -79,6 +83,12 @@ class ParameterLoader {
   /// Matrices take as many bytes as in the format; the blocks of Packed are those that `file` (null: none) tells.
   static ParameterLoader outline(at::ScalarType dtype, WeightFormat format = WeightFormat::Dense,
                                  std::shared_ptr<const TensorSource> file = nullptr);
+
+  /// Before anything is taken: blocks whose scales are fitted while loading (scales_are_fitted()) are used as they lie
+  /// in the file that an earlier process kept in `folder` (KeptBlocks), where a few of its values, quantised anew, are
+  /// the same; finish() keeps them there where any had to be made. Of a format that quantises nothing, and of an
+  /// outline, nothing is looked for or kept.
+  void keep_blocks(const std::filesystem::path& folder);
 
   bool has(const std::string& name) const;
   /// True where the tensor is there in this shape, for whoever makes something by the shape before taking it; false of
@@ -108,12 +118,16 @@ class ParameterLoader {
   std::optional<DType> outlined_type(const std::string& name, std::int64_t row) const;
   std::int64_t take_outlined(const std::string& name, const std::vector<std::int64_t>& shape);
   void note_blocks(const std::optional<DType>& type);
+  std::int64_t take_quantised(const TensorInfo& info, DType type, const std::vector<std::int64_t>& rows);
+  bool made_so_now(const TensorInfo& info, DType type, const std::vector<std::int64_t>& rows,
+                   const TensorInfo& kept) const;
   at::Tensor quantised(const TensorInfo& info, DType type) const;
   at::Tensor converted(const TensorInfo& info) const;
   at::Tensor ordered(const at::Tensor& values, const std::string& name, const std::vector<std::int64_t>& rows) const;
   std::int64_t add(const std::string& name, std::shared_ptr<const WeightStore> store);
   void note_mapped(std::int64_t index, const at::Tensor& values);
   void refuse_without_blocks() const;
+  void keep_made() const;
 
   std::shared_ptr<const TensorSource> source_;
   std::shared_ptr<const TensorSource> outlined_;  // of an outline: a file that is there all the same, for its types
@@ -122,6 +136,9 @@ class ParameterLoader {
   WeightFormat format_ = WeightFormat::Dense;
   ParameterTable table_;
   std::vector<std::string> ignored_;
+  std::shared_ptr<const KeptBlocks> kept_;                 // null: nothing is kept
+  std::vector<std::pair<TensorPlan, at::Tensor>> fitted_;  // what belongs into its file
+  bool any_made_ = false;                                  // of these, and not found there
 };
 
 }  // namespace graft

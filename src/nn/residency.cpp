@@ -12,26 +12,26 @@ void Residency::for_each(const std::vector<std::int64_t>& parameters, const Visi
 
 std::int64_t Residency::bytes(const std::vector<std::int64_t>& parameters) const {
   std::int64_t total = 0;
-  for_each(parameters, [&total](const TensorInfo& info) { total += static_cast<std::int64_t>(info.bytes); });
+  for_each(parameters, [&total](const Mapped& mapped) { total += static_cast<std::int64_t>(mapped.info.bytes); });
   return total;
 }
 
 std::int64_t Residency::bytes() const {
   std::int64_t total = 0;
-  for (const auto& [index, info] : mapped_) total += static_cast<std::int64_t>(info.bytes);
+  for (const auto& [index, mapped] : mapped_) total += static_cast<std::int64_t>(mapped.info.bytes);
   return total;
 }
 
 void Residency::release(const std::vector<std::int64_t>& parameters) const {
-  for_each(parameters, [this](const TensorInfo& info) { source_->release(info); });
+  for_each(parameters, [](const Mapped& mapped) { mapped.source->release(mapped.info); });
 }
 
 void Residency::release() const {
-  for (const auto& [index, info] : mapped_) source_->release(info);
+  for (const auto& [index, mapped] : mapped_) mapped.source->release(mapped.info);
 }
 
 void Residency::prefetch(const std::vector<std::int64_t>& parameters) const {
-  for_each(parameters, [this](const TensorInfo& info) { source_->prefetch(info); });
+  for_each(parameters, [](const Mapped& mapped) { mapped.source->prefetch(mapped.info); });
 }
 
 }  // namespace graft

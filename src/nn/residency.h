@@ -16,18 +16,13 @@ namespace graft {
 /// gives back the pages of every layer that it has gone through, so that only some layers are resident at a time. They
 /// are read again when they are touched, from what the system keeps of files or from the disk: no value changes, and a
 /// parameter that several layers share is only read more often. What was converted while loading or is on a GPU is not
-/// mapped; nothing of it is given back.
+/// mapped; nothing of it is given back. A file of which nothing is mapped is not held open, and so not what it keeps of
+/// its metadata (of a GGUF file that is every token).
 class Residency {
  public:
-  /// `source` may be null: then nothing is mapped.
-  explicit Residency(std::shared_ptr<const TensorSource> source) : source_(std::move(source)) {}
-
-  /// For whoever loads: parameter `index` is used as `info` lies in the file.
-  void add(std::int64_t index, const TensorInfo& info) { mapped_.emplace(index, info); }
-  /// Behind the last add(): a source of which nothing is mapped is let go, and with it what it keeps of its file's
-  /// metadata (of a GGUF file that is every token).
-  void loaded() {
-    if (mapped_.empty()) source_ = nullptr;
+  /// For whoever loads: parameter `index` is used as `info` lies in `source`, which stays open for that.
+  void add(std::int64_t index, const TensorInfo& info, std::shared_ptr<const TensorSource> source) {
+    mapped_.emplace(index, Mapped{std::move(source), info});
   }
 
   /// Whether layers are streamed from here on; a training step that has begun goes on as it began.
@@ -47,11 +42,15 @@ class Residency {
   void prefetch(const std::vector<std::int64_t>& parameters) const;
 
  private:
+  struct Mapped {
+    std::shared_ptr<const TensorSource> source;
+    TensorInfo info;
+  };
+
   template <typename Visit>
   void for_each(const std::vector<std::int64_t>& parameters, const Visit& visit) const;
 
-  std::shared_ptr<const TensorSource> source_;
-  std::unordered_map<std::int64_t, TensorInfo> mapped_;  // by parameter index
+  std::unordered_map<std::int64_t, Mapped> mapped_;  // by parameter index
   std::atomic<bool> streams_ = false;
 };
 

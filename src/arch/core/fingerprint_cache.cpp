@@ -1,14 +1,13 @@
 #include "arch/core/fingerprint_cache.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <sstream>
-#include <system_error>
 
 #include "arch/core/fingerprint.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_identity.h"
 #include "base/hash.h"
 
 namespace graft {
@@ -18,16 +17,6 @@ namespace fs = std::filesystem;
 
 constexpr int kSampledVersion = 2;
 
-// Empty where the file is not there any more.
-std::string identity_of(const fs::path& file) {
-  struct stat status = {};
-  std::error_code ignored;
-  const fs::path path = fs::absolute(file, ignored);
-  if (::stat(file.c_str(), &status) != 0) return "";
-  return fmt::format("{} {} {} {} {} {} {} {}\n", path.string(), status.st_dev, status.st_ino, status.st_size,
-                     status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
-}
-
 // Empty where the model does not come from files.
 fs::path place_of(const Model& model, const fs::path& folder) {
   const ParameterTable& table = model.parameters();
@@ -35,7 +24,7 @@ fs::path place_of(const Model& model, const fs::path& folder) {
   Sha256 key;
   key.update(fmt::format("{} {}\n", kFingerprintVersion, static_cast<int>(table.format())));
   for (const auto& file : table.files()) {
-    const std::string identity = identity_of(file);
+    const std::string identity = file_identity(file);
     if (identity.empty()) return {};
     key.update(identity);
   }

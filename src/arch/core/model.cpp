@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -11,6 +12,7 @@
 #include "arch/core/architecture.h"
 #include "base/error.h"
 #include "base/suggest.h"
+#include "checkpoint/kept_blocks.h"
 #include "nn/kv_cache.h"
 #include "nn/layer_checkpoint.h"
 #include "nn/learns.h"
@@ -36,6 +38,14 @@ void tell_left_out(const ModelFiles& files) {
   if (files.left_out == 0 || !told.insert(files.path).second) return;
   std::fprintf(stderr, "graft: note: %s reads images too: its text model is used, the other %zu tensors are left out\n",
                files.path.string().c_str(), files.left_out);
+}
+
+// Of fewer values quantising takes no time.
+bool worth_keeping_blocks(const TensorSource& weights) {
+  constexpr std::int64_t kLeastValues = 1 << 24;
+  std::int64_t values = 0;
+  for (const TensorInfo& info : weights.tensors()) values += info.elements();
+  return values >= kLeastValues;
 }
 
 void check_cache(const Forest& forest, const KvCache* cache) {
@@ -276,8 +286,12 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
   ModelFiles files = open_model_files(path);
   const Architecture& architecture = architecture_of(files.config, path);
   tell_left_out(files);
-  ParameterLoader loader(std::shared_ptr<const TensorSource>(std::move(files.weights)), options.dtype, options.device,
-                         options.weights);
+  const std::shared_ptr<const TensorSource> weights = std::move(files.weights);
+  ParameterLoader loader(weights, options.dtype, options.device, options.weights);
+  if (loading_type(options.weights) && worth_keeping_blocks(*weights)) {
+    const std::filesystem::path folder = weight_cache_folder();
+    if (!folder.empty()) loader.keep_blocks(folder);
+  }
   try {
     return architecture.create(files.config, loader);
   } catch (const Error& error) {

@@ -122,7 +122,9 @@ struct ModelOptions {
   WeightFormat weights = WeightFormat::Dense;
 };
 
-/// Opens a model folder or .gguf file with the architecture its config names. Throws NotFound, Corruption, Unsupported.
+/// Opens a model folder or .gguf file with the architecture its config names. Blocks that are fitted while loading a
+/// checkpoint of 2^24 values and more are kept in weight_cache_folder() (checkpoint/kept_blocks.h). Throws NotFound,
+/// Corruption, Unsupported, and InvalidArgument as that does.
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options = {});
 
 /// A model of a configuration alone: its parameters have names and shapes but no values (device meta), so that anything
