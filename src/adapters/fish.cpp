@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
@@ -23,10 +24,11 @@ struct Sparse {
 void refuse_misfits(const at::Tensor& indices, const Parameter& parameter) {
   const bool fits = indices.scalar_type() == at::kLong && indices.dim() == 1 && indices.numel() > 0 &&
                     indices.min().item<std::int64_t>() >= 0 &&
-                    indices.max().item<std::int64_t>() < parameter.store->elements();
+                    indices.max().item<std::int64_t>() < parameter.store->elements() &&
+                    at::diff(indices).gt(0).all().item<bool>();
   if (!fits)
-    fail(Category::Corruption, parameter.name + kIndices, "must be int64 places within the parameter's {} values",
-         parameter.store->elements());
+    fail(Category::Corruption, parameter.name + kIndices,
+         "must be ascending int64 places within the parameter's {} values", parameter.store->elements());
 }
 
 // The `count` places with the largest scores over all parameters; scores by parameter index, undefined: left out.
@@ -81,6 +83,15 @@ class Fish : public Adapter {
   }
 
   bool replaces_parameters() const override { return true; }
+  bool changes_by_places() const override { return true; }
+
+  std::optional<SparseChange> change(std::int64_t index) const override {
+    const auto found = entries_.find(index);
+    if (found == entries_.end()) return std::nullopt;
+    return SparseChange{found->second.indices, found->second.values};
+  }
+
+  at::Tensor norm(std::int64_t index) const override { return parameter(index); }
 
   at::Tensor parameter(std::int64_t index) const override {
     if (!dense_.empty()) return dense_[static_cast<std::size_t>(index)];

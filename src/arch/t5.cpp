@@ -123,8 +123,8 @@ class T5 : public Model {
     std::vector<at::Tensor> inputs = {context.embed(stack_of(tower), embedding_), encoded};
     const RelativeBuckets buckets{config_.relative_attention_num_buckets, config_.relative_attention_max_distance,
                                   &tower == &encoder_};
-    const at::Tensor table = context.parameter(tower.bias_table);
-    for (const auto& call : context.plan().calls) inputs.push_back(relative_bias(table, call, buckets));
+    const auto biases = context.relative_biases(tower.bias_table, buckets);
+    inputs.insert(inputs.end(), biases.begin(), biases.end());
     const LayerOfStack layer = [this, pass, &context, &tower](std::size_t l, const std::vector<at::Tensor>& in) {
       return run_layer(*pass, context, tower.layers[l], static_cast<std::int64_t>(l), in);
     };

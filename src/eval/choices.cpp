@@ -193,7 +193,7 @@ at::Tensor smoothing_of(const std::vector<ScoredToken>& scored, const Block& blo
 // Whether each row has one target, and no more is trained than what the hidden states come from.
 bool goes_backward_at_once(const Block& block, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                            const ForwardOptions& options) {
-  return learns(hidden) && rows::readable(hidden) && standing_alone(options.slots) == nullptr &&
+  return learns(hidden) && rows::readable(hidden) && !changes_head(options.slots) &&
          block.rows.size() == block.targets.size() && smoothing_of(scored, block).numel() == 0;
 }
 
@@ -379,12 +379,13 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
   const bool recomputed = logit_bytes(blocks, model) > options.kept_logit_bytes;
   // A block that is computed again goes backward by itself, through all that its logits were made of.
   ForwardOptions together = options;
-  together.head = recomputed ? nullptr : std::make_shared<at::Tensor>();
+  together.heads = recomputed ? nullptr : std::make_shared<std::map<std::int32_t, at::Tensor>>();
   const auto device = hidden.device();
   std::vector<at::Tensor> parts, best;
   std::vector<std::int64_t> order;
   for (const Block& block : blocks) {
     const at::Tensor smoothing = smoothing_of(scored, block).to(device);
+    together.rows = chosen_runs(options.rows, block.rows);
     const LayerFunction score = score_of(model, block, smoothing, together, likeliest == nullptr ? nullptr : &best);
     const at::Tensor rows = hidden.index_select(0, at::tensor(block.rows, at::kLong).to(device));
     parts.push_back(recomputed && !block.at_once ? checkpointed(score, {rows}) : score({rows}));
@@ -400,7 +401,9 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
 
 at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
                                    at::Tensor* likeliest) {
-  return score_tokens(model, batch.scored, model.forward(batch.input, options), options, likeliest);
+  ForwardOptions scoring = options;
+  scoring.rows = slot_runs(batch.input.decoder);
+  return score_tokens(model, batch.scored, model.forward(batch.input, options), scoring, likeliest);
 }
 
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {

@@ -108,12 +108,12 @@ ChoiceBatch pack(const std::vector<const ChoiceTokens*>& examples, const ModelCo
 /// logits of a block stay small beside a model: 156 MB with a vocabulary of 152,000.
 inline constexpr std::int64_t kLogitRows = 256;
 
-/// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable. Logits
-/// are computed for a block of rows at a time, and kept for the backward pass where they are few, unless each row has
-/// one target and the head is frozen: then none are kept (target_log_probability()). Of a token with
-/// smoothing s it is (1 - s) log p + s times the mean log p of the vocabulary (Szegedy et al. 2016, section 7). Where
-/// `likeliest` is given, it becomes [T] bool: whether the target is the likeliest of all tokens there; without
-/// gradients only.
+/// log p of each scored token [T] fp32 from hidden states [N, C] that ScoredToken::row counts, differentiable;
+/// ForwardOptions::rows, where they are needed, are theirs. Logits are computed for a block of rows at a time, and kept
+/// for the backward pass where they are few, unless each row has one target and the head is frozen: then none are kept
+/// (target_log_probability()). Of a token with smoothing s it is (1 - s) log p + s times the mean log p of the
+/// vocabulary (Szegedy et al. 2016, section 7). Where `likeliest` is given, it becomes [T] bool: whether the target is
+/// the likeliest of all tokens there; without gradients only.
 at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scored, const at::Tensor& hidden,
                         const ForwardOptions& options, at::Tensor* likeliest = nullptr);
 

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "eval/choices.h"
 #include "generate/tiny_llama_test.h"
 
@@ -113,6 +115,75 @@ TEST(ScoreTokens, GradientsOfAnotherHeadsBlocksAreAddedUpInFp32) {
   }
   EXPECT_EQ(together.scalar_type(), at::kFloat);
   EXPECT_LE(gap(together, table.grad()), 1e-5);
+}
+
+/// Multiplies with a table of its own in place of the model's head.
+class OwnHead : public SiteHooks {
+ public:
+  explicit OwnHead(at::Tensor table) : table_(std::move(table)) {}
+  at::Tensor head_table() const override { return table_; }
+
+ private:
+  at::Tensor table_;
+};
+
+/// Adds an update of low rank to the logits.
+class OnTheHead : public SiteHooks {
+ public:
+  bool acts_on(const Site& site) const override { return site == kHeadSite; }
+  std::optional<LowRankUpdate> low_rank(const Site&) const override {
+    return LowRankUpdate{drawn(2, 7), drawn(kVocabulary, 8).narrow(1, 0, 2), 0.5};
+  }
+  at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override {
+    return low_rank_sum(y, x, *low_rank(site));
+  }
+};
+
+TEST(ScoreTokens, HeadsOfSeveralSlotsEachScoreTheirOwnRows) {
+  const auto model = tiny_llama();
+  const at::Tensor hidden = drawn(kRows, 5);
+  const OwnHead first(drawn(kVocabulary, 3));
+  const OnTheHead second;
+  ForwardOptions options;
+  options.slots = {&first, &second};
+  // Runs that end within blocks, and blocks of one slot alone.
+  options.rows = {{{0, 100}, 1}, {{100, 30}, -1}, {{130, 300}, 0}, {{430, kRows - 430}, 1}};
+  const at::NoGradGuard no_grad;
+  const auto scored = a_target_a_row(kRows);
+  for (const Activations activations : {Activations::Exact, Activations::BatchInvariant}) {
+    options.activations = activations;
+    const at::Tensor together = score_tokens(*model, scored, hidden, options);
+    for (const SlotRun& run : options.rows) {
+      ForwardOptions alone;
+      if (run.slot >= 0) alone.slots = {options.slots[static_cast<std::size_t>(run.slot)]};
+      const auto rows = [&](const at::Tensor& of) { return of.narrow(0, run.tokens.begin, run.tokens.length); };
+      const at::Tensor apart = rows(score_tokens(*model, scored, hidden, alone));
+      EXPECT_TRUE(at::allclose(rows(together), apart, 1e-4, 1e-4)) << run.tokens.begin;
+      const at::Tensor base = rows(score_tokens(*model, scored, hidden, {}));
+      EXPECT_EQ(at::allclose(rows(together), base, 1e-2, 1e-2), run.slot < 0) << run.tokens.begin;
+    }
+  }
+}
+
+TEST(ScoreTokens, RowsOfSeveralHeadsMustSayWhoseTheyAre) {
+  const auto model = tiny_llama();
+  const OwnHead first(drawn(kVocabulary, 3)), second(drawn(kVocabulary, 4));
+  ForwardOptions options;
+  options.slots = {&first, &second};
+  const at::NoGradGuard no_grad;
+  const auto refused = [&] {
+    try {
+      model->logits(drawn(4, 5), options);
+    } catch (const Error& error) {
+      return error.category() == Category::Internal;
+    }
+    return false;
+  };
+  EXPECT_TRUE(refused());
+  options.rows = std::vector<SlotRun>{SlotRun{{0, 3}, 1}};
+  EXPECT_TRUE(refused());
+  options.rows = std::vector<SlotRun>{SlotRun{{0, 4}, 1}};
+  EXPECT_FALSE(refused());
 }
 
 }  // namespace

@@ -97,7 +97,9 @@ at::Tensor last_logits(const Model& model, const StepInput& input, const Forward
   at::Tensor hidden = model.forward(input, options);
   if (hidden.size(0) != static_cast<std::int64_t>(rows.size()))
     hidden = hidden.index_select(0, at::tensor(rows, at::kLong).to(hidden.device()));
-  return finite_logits(model, hidden, options);
+  ForwardOptions of_rows = options;
+  of_rows.rows = chosen_runs(slot_runs(input.decoder), rows);
+  return finite_logits(model, hidden, of_rows);
 }
 
 }  // namespace graft

@@ -12,22 +12,14 @@
 #include "config/model_config.h"
 #include "nn/activation.h"
 #include "nn/forest_plan.h"
-#include "nn/low_rank.h"
 #include "nn/parameters.h"
-#include "nn/row_scale.h"
+#include "nn/relative_bias.h"
 #include "nn/sites.h"
+#include "nn/slot_rows.h"
 
 namespace graft {
 
 class KvCache;
-
-/// One linear map of an architecture, by parameter index.
-struct Linear {
-  Site site;
-  std::int64_t weight = -1;
-  std::int64_t bias = -1;  ///< -1: none
-  Layout layout = Layout::OutIn;
-};
 
 /// A norm of an architecture, by parameter index.
 struct Norm {
@@ -35,8 +27,7 @@ struct Norm {
   std::int64_t bias = -1;  ///< -1: none
 };
 
-/// Hooks of the adapters in use, by slot. Throws InvalidArgument where one of the slots replaces parameters or acts on
-/// the head and a segment uses another: the model's head, which knows no segments, would mix them up.
+/// Hooks of the adapters in use, by slot. Throws as SlotRows.
 class Context {
  public:
   Context(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, ForestPlan plan,
@@ -45,10 +36,10 @@ class Context {
   const ForestPlan& plan() const { return plan_; }
   KvCache* cache() const { return cache_; }
 
-  /// Base parameter, or its trained replacement (in the compute dtype).
-  at::Tensor parameter(std::int64_t index) const;
-  /// Rows [n, C] of table `index` by ids [n].
+  /// Rows [N, C] of table `index` by ids [N], one for each token of the plan.
   at::Tensor rows(std::int64_t index, const at::Tensor& ids) const;
+  /// relative_bias() of each of the plan's calls, from table `index`.
+  std::vector<at::Tensor> relative_biases(std::int64_t index, const RelativeBuckets& buckets) const;
   /// y [N, out] = x [N, in] through the map and every adapter that acts on its site.
   at::Tensor linear(const Linear& map, const at::Tensor& x) const;
   /// The same of several maps of one x, which are computed together where that is faster.
@@ -58,11 +49,15 @@ class Context {
   at::Tensor linear_of_gated(const Linear& map, Activation activate, const at::Tensor& gate,
                              const at::Tensor& up) const;
   /// Adapters' output hooks alone, for roles that are slices of a fused map: x is the fused map's input.
-  at::Tensor adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
+  at::Tensor adapt_output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
+    return rows_.adapt_output(site, x, y);
+  }
   /// Adapters' input scales alone.
-  at::Tensor adapt_input(const Site& site, const at::Tensor& x) const;
+  at::Tensor adapt_input(const Site& site, const at::Tensor& x) const { return rows_.adapt_input(site, x); }
   /// Adapters' sublayer hooks on the output y of the attention or feed-forward that ends at site `last`.
-  at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const;
+  at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const {
+    return rows_.sublayer(last, x, y);
+  }
   /// Rows [N, C] of table `index` for the plan's tokens, through every adapter that acts on the stack's embeddings,
   /// times `scale`; then the adapters' prompts in their virtual
   /// tokens' places. In fp32, and with them the residual stream of pre-norm models, whatever the maps compute in: sixty
@@ -79,32 +74,17 @@ class Context {
   template <typename Apply>
   at::Tensor normalised(const Norm& norm, const at::Tensor& x, const Apply& apply) const;
   at::Tensor replacement(std::int64_t index) const;
+  at::Tensor parameter(std::int64_t index) const;
   std::optional<at::Tensor> bias_of(const Linear& map) const;
   at::Tensor norm_vector(std::int32_t slot, std::int64_t index) const;
-  bool acts_on(const Site& site) const;
-  template <typename Hook>
-  at::Tensor hooked(const at::Tensor& x, const at::Tensor& y, const Hook& hook) const;
+  at::Tensor bias_of_runs(std::int64_t index, const AttentionCall& call, const RelativeBuckets& buckets) const;
   at::Tensor product(const Linear& map, const at::Tensor& x) const;
-  template <typename ScaleOf>
-  std::optional<RowScales> row_scales(const ScaleOf& scale_of) const;
-  RowScales input_scales(const Site& site) const;
-  std::optional<RowScales> output_scales(const Site& site) const;
-  bool by_invariant_tiles(const at::Tensor& x, const at::Tensor& y) const;
-  std::optional<LowRankRuns> low_rank_updates(const Site& site) const;
-  std::optional<at::Tensor> updated_at_once(const Site& site, const at::Tensor& x, const at::Tensor& y) const;
-  const SiteHooks* hooks(std::int32_t slot) const {
-    return slot < 0 ? nullptr : slots_[static_cast<std::size_t>(slot)];
-  }
 
   const ParameterTable& parameters_;
-  std::vector<const SiteHooks*> slots_;
   ForestPlan plan_;
+  SlotRows rows_;
   KvCache* cache_;
   Activations activations_;
-  const SiteHooks* alone_ = nullptr;
 };
-
-/// y [n, out] of a map's site through one adapter that acts on it; x as in SiteHooks::output().
-at::Tensor adapted_output(const SiteHooks& hooks, const Site& site, const at::Tensor& x, const at::Tensor& y);
 
 }  // namespace graft

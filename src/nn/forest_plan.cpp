@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <numeric>
 
@@ -38,6 +39,15 @@ Tree tree_of(const Forest& forest) {
     if (parent >= 0) tree.subtree_tokens[static_cast<std::size_t>(parent)] += tree.subtree_tokens[s];
   }
   return tree;
+}
+
+// Behind the others; what goes on the last of them lengthens it.
+void append_run(std::vector<SlotRun>& runs, TokenRange tokens, std::int32_t slot) {
+  if (!runs.empty() && runs.back().slot == slot) {
+    runs.back().tokens.length += tokens.length;
+  } else {
+    runs.push_back({tokens, slot});
+  }
 }
 
 class Planner {
@@ -93,7 +103,7 @@ class Planner {
         positions_[static_cast<std::size_t>(to + i)] = start_[static_cast<std::size_t>(at)] + i;
         order[static_cast<std::size_t>(here.begin + i)] = to + i;
       }
-      add_run({to, here.length}, here.slot);
+      append_run(plan_.runs, {to, here.length}, here.slot);
       if (here.virtual_tokens > 0)
         plan_.virtual_tokens.push_back({{to + here.first_virtual, here.virtual_tokens}, here.slot});
     }
@@ -114,14 +124,6 @@ class Planner {
                 lengths.begin() + static_cast<std::ptrdiff_t>(end), longest);
     }
     return lengths;
-  }
-
-  void add_run(TokenRange tokens, std::int32_t slot) {
-    if (!plan_.runs.empty() && plan_.runs.back().slot == slot) {
-      plan_.runs.back().tokens.length += tokens.length;
-    } else {
-      plan_.runs.push_back({tokens, slot});
-    }
   }
 
   void plan_calls(std::int32_t root, std::vector<std::int32_t> prefix) {
@@ -278,6 +280,27 @@ class Planner {
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options) {
   return Planner(forest, options).run();
+}
+
+std::vector<SlotRun> slot_runs(const Forest& forest) {
+  std::vector<const Segment*> ordered;
+  for (const Segment& segment : forest.segments) ordered.push_back(&segment);
+  std::sort(ordered.begin(), ordered.end(), [](const Segment* a, const Segment* b) { return a->begin < b->begin; });
+  std::vector<SlotRun> runs;
+  for (const Segment* segment : ordered) append_run(runs, {segment->begin, segment->length}, segment->slot);
+  return runs;
+}
+
+std::vector<SlotRun> chosen_runs(const std::vector<SlotRun>& runs, const std::vector<std::int64_t>& rows) {
+  std::vector<SlotRun> chosen;
+  if (runs.empty()) return chosen;
+  std::int64_t place = 0;
+  for (const std::int64_t row : rows) {
+    const auto behind = std::upper_bound(runs.begin(), runs.end(), row,
+                                         [](std::int64_t at, const SlotRun& run) { return at < run.tokens.begin; });
+    append_run(chosen, {place++, 1}, std::prev(behind)->slot);
+  }
+  return chosen;
 }
 
 void refuse_beyond(const ForestPlan& plan, std::int64_t max_positions, const char* stack) {

@@ -39,6 +39,11 @@ struct SlotRun {
   std::int32_t slot = -1;
 };
 
+/// The slots of a forest's tokens, in the order of its tokens.
+std::vector<SlotRun> slot_runs(const Forest& forest);
+/// The slots of some of the rows that `runs` cover, in the order of `rows`. Without runs: none.
+std::vector<SlotRun> chosen_runs(const std::vector<SlotRun>& runs, const std::vector<std::int64_t>& rows);
+
 /// Tokens are put into depth-first order, so that each tree is one run of rows; `order` undoes it.
 struct ForestPlan {
   at::Tensor tokens;                    ///< [N] int64, planned order, on the model's device

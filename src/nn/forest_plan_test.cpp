@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 namespace graft {
@@ -46,6 +47,34 @@ TEST(ForestPlan, ContinuationsDoNotSeeEachOther) {
                                       1, 1, 0, 1, 1})
                               .view({5, 5});
   EXPECT_TRUE(at::equal(call.mask == 0, seen == 1));
+}
+
+void expect_runs(const std::vector<SlotRun>& runs, const std::vector<std::vector<std::int64_t>>& want) {
+  ASSERT_EQ(runs.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const std::vector<std::int64_t> got = {runs[i].tokens.begin, runs[i].tokens.length, runs[i].slot};
+    EXPECT_EQ(got, want[i]) << i;
+  }
+}
+
+// A plan puts trees together; logits are asked of tokens in the forest's own order.
+TEST(SlotRuns, AreInTheOrderOfTokens) {
+  Forest forest;
+  const auto root = forest.add(tokens(3), -1, 1);
+  forest.add(tokens(2), -1, 0);
+  forest.add(tokens(4), root, 1);
+  forest.add(tokens(1), root, 1);
+  forest.add(tokens(2));
+  expect_runs(slot_runs(forest), {{0, 3, 1}, {3, 2, 0}, {5, 5, 1}, {10, 2, -1}});
+  std::swap(forest.segments[1].begin, forest.segments[4].begin);
+  expect_runs(slot_runs(forest), {{0, 3, 1}, {3, 2, -1}, {5, 5, 1}, {10, 2, 0}});
+}
+
+TEST(SlotRuns, OfSomeRowsAreInTheOrderOfTheRows) {
+  const std::vector<SlotRun> runs = {{{0, 3}, 1}, {{3, 2}, 0}, {{5, 4}, -1}};
+  expect_runs(chosen_runs(runs, {2, 3, 4, 8, 5, 0}), {{0, 1, 1}, {1, 2, 0}, {3, 2, -1}, {5, 1, 1}});
+  EXPECT_TRUE(chosen_runs(runs, {}).empty());
+  EXPECT_TRUE(chosen_runs({}, {2}).empty());
 }
 
 }  // namespace

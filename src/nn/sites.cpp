@@ -58,7 +58,14 @@ std::string name(const Site& site) {
 }
 
 bool stands_alone(const SiteHooks& hooks) {
-  return hooks.replaces_parameters() || hooks.acts_on(kHeadSite) || hooks.head_table().defined();
+  return hooks.replaces_parameters() && !hooks.changes_by_places();
+}
+
+bool changes_head(const std::vector<const SiteHooks*>& slots) {
+  return std::any_of(slots.begin(), slots.end(), [](const SiteHooks* hooks) {
+    return hooks != nullptr &&
+           (hooks->replaces_parameters() || hooks->acts_on(kHeadSite) || hooks->head_table().defined());
+  });
 }
 
 const SiteHooks* standing_alone(const std::vector<const SiteHooks*>& slots) {

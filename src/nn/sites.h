@@ -55,8 +55,7 @@ struct RoleEntry {
 
 using RoleMap = std::vector<RoleEntry>;
 
-/// The model's head as a site: x [K, C] are hidden states, y [K, V] logits before a cap or a bias. Its rows know no
-/// slots, so that an adapter which acts on it shares no batch with others.
+/// The model's head as a site: x [K, C] are hidden states, y [K, V] logits before a cap or a bias.
 inline constexpr Site kHeadSite{Stack::Decoder, 0, Role::Head};
 /// The token embeddings of a stack as a site: x [n] are token ids, y [n, C] their rows in fp32, before the family's own
 /// factor.
@@ -79,6 +78,12 @@ struct LowRankUpdate {
   at::Tensor a;  ///< [R, in] fp32
   at::Tensor b;  ///< [out, R] fp32
   double scale = 1;
+};
+
+/// What an adapter has in place of a few numbers of a base parameter.
+struct SparseChange {
+  at::Tensor places;  ///< [K] int64, into the flattened parameter, ascending, each once
+  at::Tensor values;  ///< [K] fp32
 };
 
 /// What an adapter may do inside a forward pass. Implementations are const and may be called from one thread at a time.
@@ -139,13 +144,23 @@ class SiteHooks {
   }
   /// True where parameter() replaces any.
   virtual bool replaces_parameters() const { return false; }
+  /// True where change() says all that parameter() does, and norm() has what it does to norms: then the parameters may
+  /// be others for each slot of a batch.
+  virtual bool changes_by_places() const { return false; }
+  /// The numbers of base parameter `index` that parameter() has others for; absent: none.
+  virtual std::optional<SparseChange> change(std::int64_t index) const {
+    (void)index;
+    return std::nullopt;
+  }
   /// The table [V, C] fp32 that hidden states are multiplied with in the head, in place of the base's whether that is
   /// tied to the embeddings or not; or an undefined tensor.
   virtual at::Tensor head_table() const { return {}; }
 };
 
-/// Whether an adapter can share no batch with others or the base model: it replaces parameters or acts on the head.
+/// Whether an adapter can share no batch with others or the base model: it replaces whole parameters.
 bool stands_alone(const SiteHooks& hooks);
+/// Whether the logits of any of the adapters (null where a slot is empty) come from more than the base's head.
+bool changes_head(const std::vector<const SiteHooks*>& slots);
 /// The first of the adapters (null where a slot is empty) that stands alone, or nullptr.
 const SiteHooks* standing_alone(const std::vector<const SiteHooks*>& slots);
 /// What `hooks` has in place of parameter `index`, in `dtype`; undefined where that is nothing, or there is no adapter.

@@ -53,7 +53,9 @@ class BatchLaw : public Law {
     for (std::size_t i = 0; i < slots.size(); ++i) {
       const SiteHooks* adapter = slots[i] < 0 ? nullptr : owned.options.slots[static_cast<std::size_t>(slots[i])];
       const at::Tensor base = logits(model(), texts[i]);
-      EXPECT_LE(relative_gap(rows(all, places[i]), logits(model(), texts[i], adapter)), rounding) << "text " << i;
+      // Beside others a mask's numbers are added to what the base makes of a row.
+      const double bound = adapter != nullptr && adapter->replaces_parameters() ? kCoarseRounding : rounding;
+      EXPECT_LE(relative_gap(rows(all, places[i]), logits(model(), texts[i], adapter)), bound) << "text " << i;
       if (adapter == nullptr) continue;
       EXPECT_GT(relative_gap(rows(all, places[i]), base), 1e-3) << "text " << i;
     }

@@ -99,6 +99,37 @@ TEST_P(FishLaw, ARunGoesOnWithTheMaskItBeganWith) {
   EXPECT_FALSE(take_prepared(folder() / "none.safetensors", *back));
 }
 
+// Whatever the mask lies over: maps, biases, norms, embeddings, positions, relative biases, the head.
+TEST_P(FishLaw, SharesABatchWithOthersAndTheBase) {
+  Adapters adapters;
+  adapters.push_back(stirred(MethodChoice("fish"), 41, {{"ratio", 0.3}}));
+  adapters.push_back(stirred(MethodChoice("fish"), 42, {{"ratio", 1}}));
+  adapters.push_back(stirred(MethodChoice("lora"), 43));
+  adapters.push_back(stirred(MethodChoice("lora"), 44, {{"roles", "embed,head"}}));
+  adapters.push_back(stirred(MethodChoice("tables"), 45));
+  expect_mixes(adapters, {0, -1, 2, 1, 0, 3, 4, -1, 1});
+}
+
+TEST_P(FishLaw, SharesABatchWithTheBaseAlone) {
+  Adapters adapters;
+  adapters.push_back(stirred(MethodChoice("fish"), 41, {{"ratio", 0.3}}));
+  expect_mixes(adapters, {-1, 0, 0, -1});
+}
+
+TEST_P(FishLaw, BitsOfATextAreItsOwnBesideOthers) {
+  const at::NoGradGuard no_grad;
+  const auto fish = stirred(MethodChoice("fish"), 41, {{"ratio", 0.3}}), lora = stirred(MethodChoice("lora"), 43);
+  ForwardOptions options;
+  options.slots = {fish.get(), lora.get()};
+  options.activations = Activations::BatchInvariant;
+  StepInput one, many;
+  const Segment alone = add(one, texts_[0], 0);
+  add(many, texts_[1], 1);
+  const Segment beside = add(many, texts_[0], 0);
+  add(many, texts_[2]);
+  EXPECT_TRUE(at::equal(rows(logits(model(), many, options), beside), rows(logits(model(), one, options), alone)));
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, FishLaw, ::testing::ValuesIn(models()), title);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FishLaw);
 

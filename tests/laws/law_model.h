@@ -153,7 +153,8 @@ class Law : public ::testing::TestWithParam<std::string> {
     return logits.narrow(0, segment.begin, segment.length);
   }
 
-  static at::Tensor logits(const Model& of, const StepInput& input, const ForwardOptions& options = {}) {
+  static at::Tensor logits(const Model& of, const StepInput& input, ForwardOptions options = {}) {
+    options.rows = slot_runs(input.decoder);
     return of.logits(of.forward(input, options), options);
   }
 
@@ -187,6 +188,42 @@ class Law : public ::testing::TestWithParam<std::string> {
       value.mutable_grad() = at::Tensor();
     }
     return found;
+  }
+
+  using Adapters = std::vector<std::unique_ptr<Adapter>>;
+
+  /// A text for each of `slots` (-1: the base) in one batch has the logits that it has alone, and asks the same
+  /// gradients of its adapter.
+  void expect_mixes(const Adapters& adapters, const std::vector<std::int32_t>& slots) {
+    ForwardOptions options;
+    for (const auto& adapter : adapters) {
+      EXPECT_FALSE(stands_alone(*adapter));
+      options.slots.push_back(adapter.get());
+    }
+    StepInput mixed;
+    std::vector<Text> texts;
+    std::vector<Segment> places;
+    for (const auto slot : slots) {
+      texts.push_back(text(3 + static_cast<std::int64_t>(texts.size())));
+      places.push_back(add(mixed, texts.back(), slot));
+    }
+    const at::Tensor all = logits(model(), mixed, options);
+    all.square().sum().backward();
+    const auto together = taken_gradients(adapters);
+    for (std::size_t i = 0; i < slots.size(); ++i) {
+      const SiteHooks* adapter = slots[i] < 0 ? nullptr : options.slots[static_cast<std::size_t>(slots[i])];
+      const at::Tensor alone = logits(model(), texts[i], adapter);
+      EXPECT_LE(relative_gap(rows(all, places[i]), alone), kCoarseRounding) << "text " << i;
+      if (adapter != nullptr) alone.square().sum().backward();
+    }
+    const auto apart = taken_gradients(adapters);
+    double largest = 0;
+    for (const auto& gradient : apart) largest = std::max(largest, gradient.abs().max().item<double>());
+    EXPECT_GT(largest, 0);
+    for (std::size_t i = 0; i < apart.size(); ++i)
+      EXPECT_LE((together[i] - apart[i]).abs().max().item<double>(), kCoarseRounding * largest) << "tensor " << i;
+    const at::NoGradGuard no_grad;
+    EXPECT_LE(relative_gap(logits(model(), mixed, options), all.detach()), kCoarseRounding);
   }
 
   static NamedTensors tensors_of(const Model& model) {
@@ -250,6 +287,19 @@ class Law : public ::testing::TestWithParam<std::string> {
   Rng& rng() { return rng_; }
 
  private:
+  // Of every tensor of the adapters, zeros where none was asked for; none is left behind.
+  static std::vector<at::Tensor> taken_gradients(const Adapters& adapters) {
+    std::vector<at::Tensor> gradients;
+    for (const auto& adapter : adapters) {
+      for (const auto& parameter : adapter->parameters()) {
+        at::Tensor value = parameter.value;
+        gradients.push_back(value.grad().defined() ? value.grad() : at::zeros_like(value.detach()));
+        value.mutable_grad() = at::Tensor();
+      }
+    }
+    return gradients;
+  }
+
   std::unique_ptr<Model> model_;
   fs::path folder_;
   Rng rng_{5};

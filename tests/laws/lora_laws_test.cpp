@@ -214,49 +214,13 @@ TEST_P(LoraLaw, TellsOfAnUpdateThatIsAllThereIs) {
 
 // What adds updates of low rank, what only scales and the base go through a map together, in both directions.
 TEST_P(LoraLaw, ManyShareABatchWithIa3AndTheBase) {
-  std::vector<std::unique_ptr<Adapter>> adapters;
+  Adapters adapters;
   adapters.push_back(stirred(MethodChoice("lora"), 31));
   adapters.push_back(stirred(MethodChoice("lora"), 32, {{"rank", 3}, {"alpha", 5}}));
   adapters.push_back(stirred(MethodChoice("ia3"), 33));
   adapters.push_back(stirred(MethodChoice("lora+layernorm"), 34, {{"lora", {{"rank", 2}, {"roles", "o,k"}}}}));
   adapters.push_back(stirred(MethodChoice("lora"), 35, {{"init", "pissa"}, {"rank", 2}}));
-  ForwardOptions options;
-  for (const auto& adapter : adapters) options.slots.push_back(adapter.get());
-  StepInput mixed;
-  std::vector<Text> texts;
-  std::vector<Segment> places;
-  const std::vector<std::int32_t> slots = {0, 1, -1, 2, 0, 3, -1, 4, 1};
-  for (const auto slot : slots) {
-    texts.push_back(text(3 + static_cast<std::int64_t>(texts.size())));
-    places.push_back(add(mixed, texts.back(), slot));
-  }
-  const auto taken = [&] {
-    std::vector<at::Tensor> gradients;
-    for (const auto& adapter : adapters) {
-      for (const auto& parameter : adapter->parameters()) {
-        at::Tensor value = parameter.value;
-        gradients.push_back(value.grad());
-        value.mutable_grad() = at::Tensor();
-      }
-    }
-    return gradients;
-  };
-  const at::Tensor all = logits(model(), mixed, options);
-  all.square().sum().backward();
-  const auto together = taken();
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    const SiteHooks* adapter = slots[i] < 0 ? nullptr : options.slots[static_cast<std::size_t>(slots[i])];
-    const at::Tensor alone = logits(model(), texts[i], adapter);
-    EXPECT_LE(relative_gap(rows(all, places[i]), alone), kCoarseRounding) << "text " << i;
-    if (adapter != nullptr) alone.square().sum().backward();
-  }
-  const auto apart = taken();
-  double largest = 0;
-  for (const auto& gradient : apart) largest = std::max(largest, gradient.abs().max().item<double>());
-  for (std::size_t i = 0; i < apart.size(); ++i)
-    EXPECT_LE((together[i] - apart[i]).abs().max().item<double>(), kCoarseRounding * largest) << "tensor " << i;
-  const at::NoGradGuard no_grad;
-  EXPECT_LE(relative_gap(logits(model(), mixed, options), all.detach()), kCoarseRounding);
+  expect_mixes(adapters, {0, 1, -1, 2, 0, 3, -1, 4, 1});
 }
 
 // Of several methods LoRA is meant, of all maps and tables that it acts on.

@@ -109,20 +109,16 @@ TEST_P(TableLaw, WhatOneParameterCannotHoldIsNotMerged) {
   }
 }
 
-TEST_P(TableLaw, EmbeddingsMixInABatchAndTheHeadStandsAlone) {
-  const auto first = lora("q,embed"), head = lora("head");
-  EXPECT_FALSE(stands_alone(*first));
-  EXPECT_TRUE(stands_alone(*head));
-  const Text one = text(7), two = text(5);
-  StepInput mixed;
-  const Segment at_one = add(mixed, one, 0), at_two = add(mixed, two, -1);
-  ForwardOptions options;
-  options.slots = {first.get()};
-  const at::Tensor all = logits(model(), mixed, options);
-  EXPECT_LE(relative_gap(rows(all, at_one), logits(model(), one, first.get())), kCoarseRounding);
-  EXPECT_LE(relative_gap(rows(all, at_two), logits(model(), two)), kCoarseRounding);
-  options.slots = {head.get()};
-  expect_error(Category::InvalidArgument, "run it alone", [&] { model().forward(mixed, options); });
+// Each slot's rows have its own updates or copies, whether the base ties its tables or not.
+TEST_P(TableLaw, EmbeddingsAndHeadsMixInABatch) {
+  Adapters adapters;
+  adapters.push_back(lora("q,embed"));
+  adapters.push_back(lora("head"));
+  adapters.push_back(stirred(MethodChoice("lora"), 12, {{"roles", "embed,head"}, {"rank", 3}}));
+  adapters.push_back(stirred(MethodChoice("tables"), 13));
+  adapters.push_back(stirred(MethodChoice("tables"), 14, {{"roles", "head"}}));
+  adapters.push_back(stirred(MethodChoice("lora"), 15, {{"roles", "head"}, {"dora", true}}));
+  expect_mixes(adapters, {0, 1, -1, 2, 3, 5, -1, 4, 1, 3});
 }
 
 TEST_P(TableLaw, ComeBackFromPeftsFile) {

@@ -174,26 +174,42 @@ std::vector<at::Tensor> own_views(const std::vector<at::Tensor>& inputs) {
   return views;
 }
 
-// Logits [K, V] through an adapter that acts on the head; each row's bits are its own where they have to be.
-at::Tensor on_head(const SiteHooks& hooks, const at::Tensor& hidden, const at::Tensor& logits,
-                   Activations activations) {
-  if (activations != Activations::BatchInvariant || learns(hidden) || learns(logits))
-    return adapted_output(hooks, kHeadSite, hidden, logits);
-  return by_tiles({hidden, logits}, [&](const std::vector<at::Tensor>& tile) {
-    return adapted_output(hooks, kHeadSite, tile[0], tile[1]);
-  });
+// Whose the `count` hidden rows are; the base's, where the adapters do nothing to the head.
+std::vector<SlotRun> rows_of(const ForwardOptions& options, std::int64_t count) {
+  if (!changes_head(options.slots)) return std::vector<SlotRun>{SlotRun{{0, count}, -1}};
+  if (options.rows.empty() && options.slots.size() == 1) return std::vector<SlotRun>{SlotRun{{0, count}, 0}};
+  const TokenRange last = options.rows.empty() ? TokenRange{} : options.rows.back().tokens;
+  if (last.begin + last.length != count)
+    fail(Category::Internal, "logits", "{} of {} rows say which adapter's they are", last.begin + last.length, count);
+  return options.rows;
 }
 
-// What `alone`, where there is one, multiplies with in place of table `index`: [V, C], or an undefined tensor.
-at::Tensor other_head(const SiteHooks* alone, std::int64_t index, const ForwardOptions& options, at::ScalarType dtype) {
-  if (alone == nullptr) return {};
-  if (options.head != nullptr && options.head->defined()) return *options.head;
-  at::Tensor table = alone->head_table();
-  if (!table.defined()) table = alone->parameter(index);
+// What the adapter of a slot has in place of table `index` for its rows: [V, C], or an undefined tensor.
+at::Tensor other_head(const SlotRows& rows, std::int32_t slot, std::int64_t index, const ForwardOptions& options,
+                      at::ScalarType dtype) {
+  const SiteHooks* hooks = rows.hooks(slot);
+  const bool replaces = hooks != nullptr && hooks->replaces_parameters();
+  if (hooks == nullptr || (replaces && hooks != rows.alone())) return {};
+  at::Tensor made;
+  at::Tensor& table = options.heads == nullptr ? made : (*options.heads)[slot];
+  if (table.defined()) return table;
+  table = hooks->head_table();
+  if (!table.defined() && replaces) table = hooks->parameter(index);
   // One that learns is rounded for each product by itself, so that their gradients are added up with all digits.
   if (table.defined() && !learns(table)) table = table.to(dtype);
-  if (options.head != nullptr) *options.head = table;
   return table;
+}
+
+// By slot, of the slots that have one.
+std::map<std::int32_t, at::Tensor> other_heads(const SlotRows& rows, std::int64_t index, const ForwardOptions& options,
+                                               at::ScalarType dtype) {
+  std::map<std::int32_t, at::Tensor> heads;
+  for (const SlotRun& run : rows.runs()) {
+    if (heads.count(run.slot) > 0) continue;
+    const at::Tensor table = other_head(rows, run.slot, index, options, dtype);
+    if (table.defined()) heads.emplace(run.slot, table);
+  }
+  return heads;
 }
 
 }  // namespace
@@ -251,12 +267,22 @@ at::Tensor Model::parameter(std::int64_t index, const ForwardOptions& options) c
 }
 
 at::Tensor Model::project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const {
-  const SiteHooks* alone = standing_alone(options.slots);
-  const at::Tensor table = other_head(alone, index, options, dtype());
-  const at::Tensor logits =
-      table.defined() ? exact_linear(hidden, table.to(dtype()), std::nullopt, options.activations)
-                      : parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt, options.activations);
-  return alone == nullptr || !alone->acts_on(kHeadSite) ? logits : on_head(*alone, hidden, logits, options.activations);
+  const SlotRows rows(parameters_, options.slots, rows_of(options, hidden.size(0)), options.activations);
+  const auto others = other_heads(rows, index, options, dtype());
+  const bool all_other = !others.empty() && std::all_of(rows.runs().begin(), rows.runs().end(),
+                                                        [&](const SlotRun& run) { return others.count(run.slot) > 0; });
+  // The base's head is read once for all rows, also for those between them that have another.
+  const at::Tensor bare =
+      all_other ? at::Tensor()
+                : parameters_.store(index).linear(hidden, Layout::OutIn, std::nullopt, options.activations);
+  const auto by_slot = [&](std::int32_t slot, const at::Tensor& part, TokenRange range) {
+    const auto other = others.find(slot);
+    return other == others.end() ? bare.narrow(0, range.begin, range.length)
+                                 : exact_linear(part, other->second.to(dtype()), std::nullopt, options.activations);
+  };
+  const at::Tensor logits = others.empty() ? bare : rows.by_run(hidden, by_slot);
+  const Linear head{kHeadSite, index, -1, Layout::OutIn};
+  return rows.adapt_output(kHeadSite, hidden, rows.changed_output(head, hidden, logits));
 }
 
 void Model::note_tables(const std::vector<std::pair<Stack, std::string>>& embeddings, std::int64_t head) {

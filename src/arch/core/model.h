@@ -33,10 +33,13 @@ struct ForwardOptions {
   bool checkpoint_layers = false;       ///< recompute layers in the backward pass
   std::int64_t kept_logit_bytes = kKeptLogitBytes;
   Activations activations = Activations::Exact;  ///< of maps, where no gradient is asked for
-  /// Where it is set, what an adapter that stands alone has in place of the head's table is made at the first call of
-  /// logits() and kept here for the next ones. Of calls that go backward together, if at all: it is part of their
+  /// Whose the hidden rows that logits() is given are (slot_runs(), chosen_runs()). Empty: slot 0's, or the base's
+  /// where there is no slot; of several slots only where none changes the head.
+  std::vector<SlotRun> rows = {};
+  /// Where it is set, what adapters have in place of the head's table is made at the first call of logits() that needs
+  /// it and kept here, by slot, for the next ones. Of calls that go backward together, if at all: it is part of their
   /// graph.
-  std::shared_ptr<at::Tensor> head = {};
+  std::shared_ptr<std::map<std::int32_t, at::Tensor>> heads = {};
 };
 
 /// Immutable after construction; forward() may be called from several threads.
@@ -48,7 +51,8 @@ class Model {
   /// Throws InvalidArgument for a malformed input.
   at::Tensor forward(const StepInput& input, const ForwardOptions& options = {}) const;
 
-  /// Logits [K, V] of hidden rows [K, C], in the compute dtype.
+  /// Logits [K, V] of hidden rows [K, C], in the compute dtype. Throws Internal where ForwardOptions::rows are needed
+  /// and are not those.
   virtual at::Tensor logits(const at::Tensor& hidden, const ForwardOptions& options = {}) const = 0;
 
   virtual const RoleMap& roles() const = 0;
@@ -92,8 +96,8 @@ class Model {
                         const LayerOfStack& layer) const;
   /// Parameter `index` or its replacement by a method that trains base parameters.
   at::Tensor parameter(std::int64_t index, const ForwardOptions& options) const;
-  /// Logits [K, V] of hidden rows [K, C] through table `index` [V, C] or what the adapter that stands alone has for it,
-  /// and through that adapter where it acts on the head.
+  /// Logits [K, V] of hidden rows [K, C] through table `index` [V, C] or what each row's adapter has for it, and
+  /// through the adapters that act on the head.
   at::Tensor project(const at::Tensor& hidden, std::int64_t index, const ForwardOptions& options) const;
 
   /// Fills tables(), once parameters_ are there: what PEFT calls the embeddings (parameter embedding_) of each stack,
