@@ -72,6 +72,10 @@ Requests read_requests(const Tokenizer& tokenizer, const Writers& writers) {
   return requests_for("standard input", text, form, writers);
 }
 
+bool names_base(const Requests& requests) {
+  return std::any_of(requests.begin(), requests.end(), [](const auto& request) { return request.slot < 0; });
+}
+
 // Told here, where it is still known which line is meant.
 void check(const Requests& requests, std::int64_t vocabulary, const LoadedWriters& loaded) {
   for (const auto& request : requests) {
@@ -108,6 +112,7 @@ void write_logits(const Model& model, const Requests& requests, const GenerateOp
     StepInput input;
     input.decoder.add(requests[i].ids, -1, requests[i].slot);
     input.decoder.segments.front().prompt_end = static_cast<std::int64_t>(requests[i].ids.size());
+    forward.rows = slot_runs(input.decoder);
     tensors.emplace_back(std::to_string(i), model.logits(model.forward(input, forward), forward).to(at::kFloat));
   }
   write_tensors(arguments.logits, tensors);
@@ -244,7 +249,7 @@ class Opened {
         writers(arguments.adapters, arguments.with_base),
         requests(conversation ? Requests() : read_requests(*tokenizer, writers)),
         model(model_beside(*tokenizer)),
-        loaded(*model, *tokenizer, writers) {
+        loaded(*model, *tokenizer, writers, conversation || names_base(requests)) {
     if (arguments.with_base) loaded.refuse_missing_base("--with-base");
     check(requests, model->config().vocab_size, loaded);
     options.slots = loaded.slots();

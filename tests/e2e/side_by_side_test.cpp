@@ -144,16 +144,37 @@ TEST_F(SideBySide, BeamsAndSamplesKeepTheirAdapters) {
   EXPECT_EQ(drawn[3].at("adapter"), "lora");
 }
 
+// What changes a few numbers of the base, its embeddings or its head does so for its own texts.
+TEST_F(SideBySide, SoDoMasksAndHeads) {
+  tune("fish", {"method.options.ratio=0.05"});
+  tune("lora", {"method.options.roles=q,embed,head"});
+  tune("tables");
+  const auto written = lines({"--adapter", "fish=fish/adapter", "--adapter", "lora=lora/adapter", "--adapter",
+                              "tables=tables/adapter", "--with-base", "--prompt", "the coach"});
+  const std::vector<std::string> methods = {"", "fish", "lora", "tables"};
+  ASSERT_EQ(written.size(), methods.size());
+  std::set<json> texts;
+  for (std::size_t i = 0; i < methods.size(); ++i) {
+    EXPECT_EQ(written[i].at("ids"), alone("the coach", methods[i])) << methods[i];
+    texts.insert(written[i].at("ids"));
+  }
+  EXPECT_GT(texts.size(), 1u) << "the adapters change nothing";
+  const auto beside = lines({"--adapter", "fish/adapter", "--with-base", "--prompt", "the coach"});
+  ASSERT_EQ(beside.size(), 2u);
+  EXPECT_EQ(beside[0].at("ids"), written[0].at("ids"));
+  EXPECT_EQ(beside[1].at("ids"), written[1].at("ids"));
+}
+
 TEST_F(SideBySide, WhatReplacesTheBaseWritesAlone) {
   tune("ia3");
-  tune("fish", {"method.options.ratio=0.01"});
-  EXPECT_EQ(generate({"--adapter", "fish/adapter", "--prompt", "the"}).code, 0);
-  expect_refused(generate({"--adapter", "ia3/adapter", "--adapter", "fish/adapter", "--prompt", "the"}), 5,
-                 {"--adapter fish/adapter: fish changes the base's own weights or its head", "give it alone"});
-  expect_refused(generate({"--adapter", "fish/adapter", "--with-base", "--prompt", "the"}), 5,
-                 {"--with-base: fish changes the base's own weights or its head"});
+  tune("said", {"method.options.dimension=200"});
+  EXPECT_EQ(generate({"--adapter", "said/adapter", "--prompt", "the"}).code, 0);
+  expect_refused(generate({"--adapter", "ia3/adapter", "--adapter", "said/adapter", "--prompt", "the"}), 5,
+                 {"--adapter said/adapter: said changes all of the base's weights", "give it alone"});
+  expect_refused(generate({"--adapter", "said/adapter", "--with-base", "--prompt", "the"}), 5,
+                 {"--with-base: said changes all of the base's weights"});
   write_file(folder() / "prompts.jsonl", "{\"prompt\": \"the\", \"adapter\": \"base\"}\n");
-  expect_refused(generate({"--adapter", "fish/adapter", "--prompts", "prompts.jsonl"}), 5, {"prompts.jsonl:1: fish"});
+  expect_refused(generate({"--adapter", "said/adapter", "--prompts", "prompts.jsonl"}), 5, {"prompts.jsonl:1: said"});
 }
 
 TEST_F(SideBySide, SlipsAreTold) {

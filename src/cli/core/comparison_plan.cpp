@@ -90,7 +90,7 @@ class ComparisonPlanner {
   // Of the neighbours that train in the same passes as this run.
   std::int64_t members_of(const PlannedRun& run, const Job& job) const {
     const auto outline = outline_model(job.model->config());
-    if (budget_.asked || stands_alone(*counted_adapter(run.config, *outline))) return 1;
+    if (budget_.asked || counted_adapter(run.config, *outline)->replaces_parameters()) return 1;
     return together_ > 0 ? std::min(static_cast<std::int64_t>(together_), count_) : left_.at(kind_of(run));
   }
 

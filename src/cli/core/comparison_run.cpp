@@ -29,7 +29,8 @@ class Runner {
       if (finished(planned)) continue;
       if (!pass_.empty() && !shares_pass(planned)) train_pass();
       auto run = open(planned);
-      if (stands_alone(run->adapter())) {
+      // In a pass with others a mask would ask twice the products of the model.
+      if (run->adapter().replaces_parameters()) {
         train_alone({&planned, std::move(run)});
       } else {
         pass_.push_back({&planned, std::move(run)});

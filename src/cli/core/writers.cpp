@@ -62,29 +62,31 @@ std::vector<std::string> Writers::names() const {
   return all;
 }
 
-LoadedWriters::LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers) {
+LoadedWriters::LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers, bool with_base) {
   for (const auto& named : writers.adapters()) {
     adapters_.push_back(load_adapter(named.path, model, tokenizer));
     if (writers.adapters().size() > 1 && stands_alone(*adapters_.back().adapter))
       fail(Category::Unsupported, "--adapter " + named.path,
-           "{} changes the base's own weights or its head, which all texts of a batch share; give it alone",
+           "{} changes all of the base's weights, which the texts of a batch share; give it alone",
            adapters_.back().method);
     tell_placed(named.path, adapters_.back().method, adapters_.back().tensors, named.name);
   }
-  if (adapters_.size() == 1) frozen_.emplace(model, adapters_.front().adapter.get());
+  if (adapters_.size() != 1) return;
+  if (!with_base || stands_alone(*adapters_.front().adapter)) frozen_.emplace(model, adapters_.front().adapter.get());
 }
 
 std::vector<const SiteHooks*> LoadedWriters::slots() const {
   if (frozen_) return frozen_->slots();
   std::vector<const SiteHooks*> hooks;
   for (const auto& loaded : adapters_) hooks.push_back(loaded.adapter.get());
+  if (hooks.size() == 1) hooks.push_back(nullptr);
   return hooks;
 }
 
 void LoadedWriters::refuse_missing_base(const std::string& where) const {
   if (adapters_.size() != 1 || !stands_alone(*adapters_.front().adapter)) return;
   fail(Category::Unsupported, where,
-       "{} changes the base's own weights or its head, so that the base is not there beside it; run without --adapter",
+       "{} changes all of the base's weights, so that the base is not there beside it; run without --adapter",
        adapters_.front().method);
 }
 

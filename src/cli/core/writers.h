@@ -45,20 +45,21 @@ class Writers {
 /// The adapters of the writers, loaded. Refers to the model, and must outlive the forward passes.
 class LoadedWriters {
  public:
-  /// Tells of each (tell_placed). Throws as load_adapter, and Unsupported where one of several changes the base's own
-  /// weights or its head.
-  LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers);
+  /// Tells of each (tell_placed). `with_base`: the base model may have to write beside them. Throws as load_adapter,
+  /// and Unsupported where one of several changes all of the base's weights.
+  LoadedWriters(const Model& model, const Tokenizer& tokenizer, const Writers& writers, bool with_base);
   LoadedWriters(const LoadedWriters&) = delete;
 
-  /// One for each of Writers::adapters(), in their order.
+  /// One for each of Writers::adapters(), in their order; behind an only one that the base writes beside an empty slot,
+  /// which keeps the adapter from taking the base's place in passes that it has to itself.
   std::vector<const SiteHooks*> slots() const;
-  /// Throws Unsupported where the only adapter changes the base's own weights or its head, so that `where` cannot have
-  /// the base in the adapter's batch.
+  /// Throws Unsupported where the only adapter changes all of the base's weights, so that `where` cannot have the base
+  /// in the adapter's batch.
   void refuse_missing_base(const std::string& where) const;
 
  private:
   std::vector<LoadedAdapter> adapters_;
-  std::optional<FrozenAdapter> frozen_;  // the only one, at the least cost
+  std::optional<FrozenAdapter> frozen_;  // the only one, at the least cost; not beside the base
 };
 
 }  // namespace graft

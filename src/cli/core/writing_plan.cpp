@@ -163,8 +163,9 @@ class WritingPlanner {
     if (most_written_ > 1)
       add(fmt::format("--max-new-tokens {}", most_written_ / 2),
           cache_bytes(options_.beam.beams * written_ / 2, options_.kv_cache));
-    const bool replaced = std::any_of(options_.slots.begin(), options_.slots.end(),
-                                      [](const SiteHooks* slot) { return slot->replaces_parameters(); });
+    const bool replaced = std::any_of(options_.slots.begin(), options_.slots.end(), [](const SiteHooks* slot) {
+      return slot != nullptr && slot->replaces_parameters();
+    });
     if (!replaced) add_blocks(plan_, model_, "--weights q4_0");
   }
 
