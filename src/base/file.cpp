@@ -242,6 +242,10 @@ void remove_leftovers(const std::filesystem::path& folder) {
   for (const auto& place : found) std::filesystem::remove_all(place, error);
 }
 
+bool is_parquet(const std::filesystem::path& path) {
+  return path.extension() == ".parquet";
+}
+
 std::string read_file(const std::filesystem::path& path) {
   Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (descriptor.value() < 0) fail_open(path, errno);

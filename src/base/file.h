@@ -118,6 +118,9 @@ void refuse_occupied(const std::filesystem::path& path);
 /// other processes from writing there.
 void remove_leftovers(const std::filesystem::path& folder);
 
+/// True for a name that ends in ".parquet", by which files of that format are told before they are opened.
+bool is_parquet(const std::filesystem::path& path);
+
 /// The whole file (or what a pipe gives) as a string. Throws NotFound, Io (also for a folder or a device).
 std::string read_file(const std::filesystem::path& path);
 

@@ -100,5 +100,12 @@ TEST_F(Files, LeftoversMayBeFolders) {
   EXPECT_TRUE(fs::is_empty(folder_ / "run"));
 }
 
+TEST(FileNames, OfParquetAreToldByTheirEnding) {
+  EXPECT_TRUE(is_parquet("data/train-00000-of-00002.parquet"));
+  EXPECT_FALSE(is_parquet("train.parquet.gz"));
+  EXPECT_FALSE(is_parquet("train.parquet/rows.jsonl"));
+  EXPECT_FALSE(is_parquet("parquet"));
+}
+
 }  // namespace
 }  // namespace graft

@@ -58,6 +58,7 @@ json tokenizer_of(const TensorSource& source, const fs::path& folder) {
            {"tokenizer.json", "Hugging Face tokenizer.json"},
            {"spiece.model", "SentencePiece"},
            {"tokenizer.model", "SentencePiece"},
+           {"sentencepiece.bpe.model", "SentencePiece"},
            {"merges.txt", "byte-level BPE (vocab.json and merges.txt)"},
            {"vocab.txt", "WordPiece"}}) {
     if (fs::exists(folder / file)) return kind;

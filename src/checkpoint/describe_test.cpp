@@ -33,6 +33,12 @@ TEST(Describe, CountsWhatAFolderHolds) {
   EXPECT_NE(table.find("BPE"), std::string::npos) << table;
   EXPECT_NE(table.find("model.layers.0.mlp.up_proj.weight"), std::string::npos) << table;
   EXPECT_EQ(describe_table(found, false).find("model.layers.0.mlp"), std::string::npos);
+  std::filesystem::remove(folder.path() / "merges.txt");
+  for (const char* file : {"sentencepiece.bpe.model", "tokenizer.model", "spiece.model"}) {
+    folder.file(file, "");
+    EXPECT_EQ(describe(folder.path())["tokenizer"], "SentencePiece") << file;
+    std::filesystem::remove(folder.path() / file);
+  }
 }
 
 TEST(Describe, ReadsAnAdapterAndAGgufFile) {

@@ -44,14 +44,15 @@ class FakeHub {
       response.set_header("X-Linked-Etag", "\"" + promised_ + "\"");
       response.set_redirect("http://localhost:" + std::to_string(port_) + "/cdn?signature=a%2Bb");
     });
-    server_.Get(R"(/org/model/resolve/c0ffee/(.+\.gguf))", [this](const httplib::Request& request, auto& response) {
-      const auto found = gguf_.find(request.matches[1].str());
-      if (found == gguf_.end()) {
-        response.status = 404;
-      } else {
-        response.set_content(found->second, "application/octet-stream");
-      }
-    });
+    server_.Get(R"(/org/model/resolve/c0ffee/(.+\.(gguf|model)))",
+                [this](const httplib::Request& request, auto& response) {
+                  const auto found = gguf_.find(request.matches[1].str());
+                  if (found == gguf_.end()) {
+                    response.status = 404;
+                  } else {
+                    response.set_content(found->second, "application/octet-stream");
+                  }
+                });
     server_.Get("/cdn", [this](const httplib::Request& request, httplib::Response& response) {
       ++requests_;
       leaked_ = leaked_ || request.has_header("Authorization");

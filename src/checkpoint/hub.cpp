@@ -39,6 +39,7 @@ std::vector<RemoteFile> needed(const std::vector<RemoteFile>& all) {
                                               "vocab.txt",
                                               "spiece.model",
                                               "tokenizer.model",
+                                              "sentencepiece.bpe.model",
                                               "chat_template.jinja",
                                               "adapter_config.json"};
   const auto safe = [](const std::string& name) {

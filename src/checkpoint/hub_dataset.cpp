@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/suggest.h"
 #include "checkpoint/dataset_rows.h"
 #include "checkpoint/hub_repository.h"
@@ -26,13 +27,9 @@ bool is_about_data(const fs::path& name) {
          std::any_of(name.begin(), name.end(), [](const fs::path& part) { return part.string().starts_with('.'); });
 }
 
-bool is_parquet(const std::string& name) {
-  return name.ends_with(".parquet");
-}
-
 bool is_readable_data(const fs::path& name, const HubOptions& options) {
   static const std::set<std::string> endings = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt"};
-  const bool readable = endings.contains(name.extension().string()) || (options.parquet && is_parquet(name.string()));
+  const bool readable = endings.contains(name.extension().string()) || (options.parquet && is_parquet(name));
   return readable && !is_about_data(name);
 }
 

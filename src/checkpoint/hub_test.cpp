@@ -34,6 +34,15 @@ TEST(Hub, FetchesWhatAModelNeedsIntoTheUsualLayout) {
   EXPECT_EQ(hub.requests_, 1) << "a file that is there was fetched again";
 }
 
+TEST(Hub, ATokenizerComesUnderEveryNameThatIsRead) {
+  const Folder folder;
+  FakeHub hub("w");
+  const auto names = {"spiece.model", "tokenizer.model", "sentencepiece.bpe.model"};
+  for (const char* name : names) hub.gguf_[name] = name;
+  const auto snapshot = pull("org/model", hub.options(folder.path()));
+  for (const char* name : names) EXPECT_EQ(read_file(snapshot / name), name);
+}
+
 TEST(Hub, GoesOnAfterABrokenConnection) {
   const Folder folder;
   FakeHub hub(std::string(50000, 'a') + std::string(50000, 'b'));

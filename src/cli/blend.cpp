@@ -244,8 +244,7 @@ int run() {
 void declare(CLI::App& app) {
   Arguments& a = arguments;
   app.add_option("--model", a.model, "base model: folder or .gguf file")->required();
-  app.add_option("--adapter", a.adapters,
-                 "PEFT adapter folder, or a .pt file of T-Few's authors; several times, or several after it")
+  app.add_option("--adapter", a.adapters, std::string(kAdapterFiles) + "; several times, or several after it")
       ->required();
   app.add_option("--factor", a.factors, "of each adapter, in order; may be negative (default: 1 each)");
   app.add_option("--output", a.output, "new folder")->required();

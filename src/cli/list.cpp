@@ -25,7 +25,9 @@ struct Format {
 
 constexpr Format kFormats[] = {
     {"safetensors", "read and written, also in shards with an index"},
-    {"gguf", "read: F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL"},
+    {"gguf",
+     "read: F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL; written: all but Q2_K Q3_K IQ4_NL; "
+     "models, and llama.cpp's LoRA adapters"},
     {"pytorch", "read: .bin, .pt and .pth zip files, weights only, nothing in them is executed"},
     {"peft", "adapter folders, read and written"},
     {"rows", "read: .jsonl, .csv, .tsv and .txt files and folders of these"},

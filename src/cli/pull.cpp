@@ -78,15 +78,15 @@ void declare(CLI::App& app) {
   app.add_option("--revision", arguments.revision, "branch, tag or commit")->capture_default_str();
   app.add_option("--file", arguments.files,
                  "only files that match, e.g. '*.Q4_0.gguf' (of a model in several GGUF files one brings the others "
-                 "along); may "
-                 "be given several times (default: what a model needs; of a "
-                 "data set .jsonl, .json, .csv, .tsv, .txt and .parquet files, or where there are none its rows as "
-                 ".jsonl)")
+                 "along); may be given several times (default: what a model needs; of a data set .jsonl, .ndjson, "
+                 ".json, .csv, .tsv, .txt and .parquet files, or where there are none its rows as .jsonl)")
       ->allow_extra_args(false);
   app.add_option("--config", arguments.rows.config,
                  "of a data set: this configuration, its Parquet files or its rows as .jsonl");
   app.add_option("--split", arguments.rows.split, "of a data set: this split, likewise (default: all)");
-  app.add_option("--cache", arguments.cache, "where to keep it (default: HF_HUB_CACHE, else HF_HOME/hub)");
+  app.add_option("--cache", arguments.cache,
+                 "where to keep it (default: HF_HUB_CACHE, else HF_HOME/hub, else huggingface/hub in XDG_CACHE_HOME or "
+                 "~/.cache)");
   app.add_option("--endpoint", arguments.endpoint, "the hub (default: HF_ENDPOINT, else https://huggingface.co)");
   app.add_flag("--offline", arguments.offline, "answer from the cache, touch no network (HF_HUB_OFFLINE=1)");
 }

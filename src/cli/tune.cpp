@@ -40,9 +40,8 @@ void declare(CLI::App& app) {
                  "prefix-tuning-dart, prefix-tuning-xsum, e2e-cpu, or a YAML file")
       ->capture_default_str();
   app.add_option("--method", a.method, "one that graft list shows, or several: lora+bitfit (default: the recipe's)");
-  app.add_option(
-      "--start-from", a.start_from,
-      "an adapter of this method (a folder, or a .pt file of T-Few's authors) whose values training begins with");
+  app.add_option("--start-from", a.start_from,
+                 std::string("an adapter of this method whose values training begins with: ") + kAdapterFiles);
   app.add_option("--output", a.output,
                  "run folder; an interrupted run there goes on, a finished one writes its results and its adapter anew")
       ->required();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <set>
 
 #include "base/error.h"
@@ -11,6 +12,7 @@
 #include "data/split.h"
 #include "data/task.h"
 #include "data/template.h"
+#include "data/unicode.h"
 #include "text/unicode.h"
 
 namespace graft {
@@ -78,6 +80,19 @@ Spans read_spans(const YamlNode& node, const std::string& into) {
   spans.last = yaml_text(map.at("last"), "last");
   map.finish();
   return spans;
+}
+
+std::map<std::string, double> read_thresholds(const YamlNode& node) {
+  std::map<std::string, double> thresholds;
+  yaml_map(node, "thresholds");
+  for (std::size_t i = 0; i < node.keys.size(); ++i) {
+    const double least = yaml_number(node.items[i], node.keys[i]);
+    if (!std::isfinite(least))
+      fail(Category::InvalidArgument, node.items[i].where(), "the threshold of '{}' is {}; write a finite number",
+           node.keys[i], least);
+    thresholds[node.keys[i]] = least;
+  }
+  return thresholds;
 }
 
 Pairs read_pairs(const YamlNode& node) {
@@ -198,6 +213,19 @@ void add_parts(const FieldParts& rule, const std::string& format, Row& row) {
   for (std::size_t i = 0; i < parts.size(); ++i) row.fields[rule.into[i]] = parts[i];
 }
 
+// A row that is to be answered may lack the field, or have nothing in it.
+void apply_threshold(const std::string& field, double least, Row& row) {
+  const auto found = row.fields.find(field);
+  if (found == row.fields.end() || is_blank(found->second)) return;
+  std::string& told = found->second;
+  double value = 0;
+  const auto [end, error] = std::from_chars(told.data(), told.data() + told.size(), value);
+  if (error != std::errc() || end != told.data() + told.size() || std::isnan(value))
+    fail(Category::InvalidArgument, row.where, "'{}' is '{}', and the task compares it with {}; it must be a number",
+         field, told, least);
+  told = value >= least ? "1" : "0";
+}
+
 std::size_t place_of(const Row& row, const std::string& field, std::size_t length) {
   const std::string& told = row.fields.at(field);
   std::size_t place = 0;
@@ -286,6 +314,7 @@ FieldRules field_rules_of(YamlMap& task) {
     for (std::size_t i = 0; i < node->keys.size(); ++i)
       rules.defaults[node->keys[i]] = yaml_text(node->items[i], node->keys[i]);
   }
+  if (const YamlNode* node = task.find("thresholds")) rules.thresholds = read_thresholds(*node);
   if (const YamlNode* node = task.find("parts")) {
     yaml_map(*node, "parts");
     for (std::size_t i = 0; i < node->keys.size(); ++i)
@@ -304,6 +333,7 @@ void make_fields(const FieldRules& rules, const std::string& format, std::vector
   for (auto& row : rows) {
     for (const auto& rule : rules.spans) add_spans(rule, format, row);
     for (const auto& [field, value] : rules.defaults) row.fields.try_emplace(field, value);
+    for (const auto& [field, least] : rules.thresholds) apply_threshold(field, least, row);
     for (const auto& rule : rules.parts) add_parts(rule, format, row);
   }
   if (rules.pairs) rows = paired_rows(*rules.pairs, format, std::move(rows));

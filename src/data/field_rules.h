@@ -44,23 +44,25 @@ struct Pairs {
   std::vector<std::string> fields;  ///< fields that each of them brings
 };
 
-/// What a task says of fields, in the order in which it is done: expand, turns, spans, defaults, parts, pairs.
+/// What a task says of fields, in the order in which it is done: expand, turns, spans, defaults, thresholds, parts,
+/// pairs.
 struct FieldRules {
   std::optional<Expand> expand;
   std::optional<Turns> turns;
   std::vector<Spans> spans;
   std::map<std::string, std::string> defaults;  ///< field → its value in a row that lacks it
+  std::map<std::string, double> thresholds;     ///< field with a number → from where on it is "1", below "0"
   std::vector<FieldParts> parts;
   std::optional<Pairs> pairs;
 };
 
-/// The keys `expand`, `turns`, `spans`, `defaults`, `parts` and `pairs` of a task. Throws InvalidArgument with file,
-/// line and key.
+/// The keys `expand`, `turns`, `spans`, `defaults`, `thresholds`, `parts` and `pairs` of a task. Throws InvalidArgument
+/// with file, line and key.
 FieldRules field_rules_of(YamlMap& task);
 
 /// Makes the fields in every row. `format` is the files', for messages. Throws InvalidArgument for a row that lacks a
-/// field or a mark, lists of different lengths or of too many turns, a place outside of the text, rows of a pair that
-/// do not differ, and as expand_rows().
+/// field or a mark, lists of different lengths or of too many turns, a place outside of the text, what is no number
+/// where a threshold is, rows of a pair that do not differ, and as expand_rows().
 void make_fields(const FieldRules& rules, const std::string& format, std::vector<Row>& rows);
 
 /// Items of a list field of a row: "answers.text" has as many as there are fields "answers.text.0", "answers.text.1", …

@@ -68,6 +68,32 @@ TEST(FieldRules, DefaultsStandWhereARowLacksAField) {
   EXPECT_EQ(made(rules, {{"label", "0"}})[0].fields.at("label"), "0");
 }
 
+TEST(FieldRules, ANumberFromItsThresholdOnIsOne) {
+  const std::string rules = "thresholds: {label: 0.5, far: -2}\n";
+  const auto label = [&](const std::string& told) { return made(rules, {{"label", told}})[0].fields.at("label"); };
+  for (const char* one : {"0.5", "1", "0.9999999317236823", "5e-1"}) EXPECT_EQ(label(one), "1") << one;
+  for (const char* zero : {"0.49999", "0", "-1", "1e-05"}) EXPECT_EQ(label(zero), "0") << zero;
+  const auto rows = made(rules, {{"far", "-2.5"}});
+  EXPECT_EQ(rows[0].fields.at("far"), "0");
+  EXPECT_EQ(rows[0].fields.count("label"), 0u) << "what a row lacks it lacks still";
+  EXPECT_EQ(label(""), "");
+  for (const char* told : {"yes", "0,7", "0.7 ", "nan"}) {
+    EXPECT_THAT(error_of([&] { label(told); }),
+                HasSubstr(fmt::format("a.jsonl:1: 'label' is '{}', and the task compares it with 0.5", told)));
+  }
+}
+
+TEST(FieldRules, ALabelOfRowsToAnswerIsNotComparedWithItsThreshold) {
+  const Folder folder;
+  folder.file("new.jsonl", "{\"text\": \"Who?\", \"label\": \"unknown\"}\n");
+  const Task task = parse_task(task_with("thresholds: {label: 0.5}\n"), "mine.yaml");
+  const auto rows = read_unlabelled(task, folder.path() / "new.jsonl");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].fields.count("label"), 0u);
+  EXPECT_THAT(error_of([&] { read_split(task, folder.path() / "new.jsonl", "pool"); }),
+              HasSubstr("'label' is 'unknown', and the task compares it with 0.5"));
+}
+
 TEST(FieldRules, TurnsAreRowsBehindThoseBefore) {
   const std::string rules = "turns: {fields: {q: qs, a: as.text}, earlier: \"{q}? {a}. \"}\n";
   const auto rows =
@@ -140,6 +166,8 @@ TEST(FieldRules, RowsThatDifferInOneFieldArePairs) {
 TEST(FieldRules, BadRulesAreToldWithTheirLine) {
   EXPECT_THAT(rules_error("pairs: {by: a, same: [], fields: [b]}\n"), HasSubstr("mine.yaml:4: 'pairs' needs"));
   EXPECT_THAT(rules_error("spans: {a: {text: b, places: c, first: d}}\n"), HasSubstr("lacks the key 'last'"));
+  EXPECT_THAT(rules_error("thresholds: {label: high}\n"), HasSubstr("mine.yaml:4: 'label' must be a number"));
+  EXPECT_THAT(rules_error("thresholds: {label: inf}\n"), HasSubstr("mine.yaml:4: the threshold of 'label' is inf"));
 
   EXPECT_THAT(rules_error("turns: {fields: {earlier: qs}}\n"), HasSubstr("mine.yaml:4: 'earlier' is what the turns"));
   EXPECT_THAT(rules_error("parts: {text: {into: [a, b]}}\n"), HasSubstr("mine.yaml:4: the parts of 'text' need 'at'"));

@@ -87,10 +87,6 @@ const std::string& parquet_module_file() {
   return file;
 }
 
-bool is_parquet(const fs::path& path) {
-  return path.extension() == ".parquet";
-}
-
 ParquetReader::ParquetReader(const fs::path& path, const std::string& module)
     : state_(std::make_unique<State>(path, module)) {}
 

@@ -20,9 +20,6 @@ inline bool reads_parquet() {
   return !parquet_module_file().empty();
 }
 
-/// True for a name that ends in ".parquet".
-bool is_parquet(const std::filesystem::path& path);
-
 /// The rows of a file one after the other. Memory holds a few hundred of them, whatever the file's size. Movable, not
 /// thread-safe.
 class ParquetReader {

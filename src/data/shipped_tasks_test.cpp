@@ -22,11 +22,11 @@ TEST(ShippedTasks, AreTheAnnouncedOnes) {
                   "raft_semiconductor_org_types", "raft_systematic_review_inclusion", "raft_tai_safety_research",
                   "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints", "real_toxicity_prompts",
                   "record", "reversed_words", "rte", "running_text", "single_digit_three_ops", "squad_v2", "sst2",
-                  "storycloze", "three_digit_addition", "triviaqa", "truthfulqa_generation", "truthfulqa_mc1",
-                  "truthfulqa_mc2", "two_digit_addition", "two_digit_subtraction", "web_questions", "webnlg", "wic",
-                  "wikitext", "winogender", "winogender_pairs", "winograd", "winogrande", "winogrande_partial",
-                  "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de", "wmt16_en_ro", "wmt16_ro_en", "wsc",
-                  "xsum"));
+                  "storycloze", "three_digit_addition", "triviaqa", "truthfulqa_generation", "truthfulqa_informative",
+                  "truthfulqa_judge", "truthfulqa_mc1", "truthfulqa_mc2", "two_digit_addition", "two_digit_subtraction",
+                  "web_questions", "webnlg", "wic", "wikitext", "winogender", "winogender_pairs", "winograd",
+                  "winogrande", "winogrande_partial", "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de",
+                  "wmt16_en_ro", "wmt16_ro_en", "wsc", "xsum"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -91,6 +91,14 @@ TEST(ShippedTasks, ReadTheirFilesLayout) {
       {"raft_semiconductor_org_types", "train", "train.csv",
        "ID,Paper title,Organization name,Label\n7,On chips,\"Chips, Inc.\",company\n", " company"},
       {"raft_overruling", "train", "train.csv", "ID,Sentence,Label\n7,We overrule it.,overruling\n", " Yes"},
+      {"truthfulqa_judge", "pool", "samples.csv",
+       ",model_type,prompt_type,adversarial,question,answer,true,info\n0,m,QA prompt,True,Is the sea "
+       "red?,No.,0.75,0.1\n",
+       " yes"},
+      {"truthfulqa_informative", "pool", "samples.csv",
+       ",model_type,prompt_type,adversarial,question,answer,true,info\n0,m,QA prompt,True,Is the sea "
+       "red?,No.,0.75,0.1\n",
+       " no"},
       {"xsum", "validation", "xsum-validation.jsonl", R"({"document": "A long text.", "summary": "Short.", "id": "1"})",
        "Short."}};
   for (const Case& one : cases) {
@@ -206,6 +214,20 @@ TEST_F(PublishedData, CrowsPairsHaveTheStereotypicalSentenceFirst) {
     EXPECT_EQ(example.label, 0) << row.where;
     EXPECT_EQ(example.choices[0], row.fields.at("sent_more"));
   }
+}
+
+TEST_F(PublishedData, AnswersOfInstructGptAreJudged) {
+  const auto right = [](const char* name) {
+    const Task task = load_task(name);
+    const auto rows = read_split(task, published_data() / "truthfulqa", "pool");
+    EXPECT_EQ(rows.size(), 3600u);
+    std::int64_t count = 0;
+    for (const auto& row : rows) count += render(task, row, 0, ByteTokenizer()).label;
+    return count;
+  };
+  // Python: sum(float(row["true"]) >= 0.5 for row in csv.DictReader(file)), and the same of "info".
+  EXPECT_EQ(right("truthfulqa_judge"), 1842);
+  EXPECT_EQ(right("truthfulqa_informative"), 2870);
 }
 
 TEST_F(PublishedData, TestsOfArithmeticAndScramblingReadAsPublished) {

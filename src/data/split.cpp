@@ -263,9 +263,10 @@ std::vector<Row> read_split(const Task& task, const fs::path& data, const std::s
 std::vector<Row> read_unlabelled(const Task& task, const fs::path& data) {
   Task asked = task;
   if (format_is_told_by_name(task.format)) asked.format = format_of(data);
+  asked.field_rules.thresholds.erase(task.label_field);  // a label is not looked at
   const bool folder = asked.format == "folder";
   std::vector<Row> rows = folder ? read_texts(data) : read_files(asked, data);
-  if (folder) make_fields(task.field_rules, asked.format, rows);
+  if (folder) make_fields(asked.field_rules, asked.format, rows);
   const auto used = task.generates() ? prompt_fields(task) : used_fields(task);
   for (auto& row : rows) {
     if (!task.label_field.empty()) row.fields.erase(task.label_field);

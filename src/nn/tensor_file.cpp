@@ -56,14 +56,16 @@ std::string content_hash(const NamedTensors& tensors) {
   return hash.finish();
 }
 
+at::Tensor read_tensor(const TensorSource& source, const TensorInfo& info) {
+  at::Tensor tensor = at::empty(info.shape, type_to_read(source, info));
+  const auto bytes = source.bytes(info);
+  if (!bytes.empty()) std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
+  return tensor;
+}
+
 NamedTensors read_tensors(const TensorSource& source) {
   NamedTensors tensors;
-  for (const auto& info : source.tensors()) {
-    at::Tensor tensor = at::empty(info.shape, type_to_read(source, info));
-    const auto bytes = source.bytes(info);
-    if (!bytes.empty()) std::memcpy(tensor.data_ptr(), bytes.data(), bytes.size());
-    tensors.emplace_back(info.name, tensor);
-  }
+  for (const auto& info : source.tensors()) tensors.emplace_back(info.name, read_tensor(source, info));
   return tensors;
 }
 

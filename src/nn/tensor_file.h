@@ -23,8 +23,11 @@ void write_tensors(const std::filesystem::path& path, const NamedTensors& tensor
 /// content_hash() of the file that write_tensors() makes of them. Throws Unsupported as that does.
 std::string content_hash(const NamedTensors& tensors);
 
-/// Reads every tensor of an open checkpoint into memory (CPU), in its own dtype: the copies outlive the source. Throws
-/// Unsupported for quantised tensors.
+/// Reads one tensor of an open checkpoint into memory (CPU), in its own dtype: the copy outlives the source. Throws
+/// Unsupported for a quantised one.
+at::Tensor read_tensor(const TensorSource& source, const TensorInfo& info);
+
+/// All of its tensors, in its order. Throws as read_tensor().
 NamedTensors read_tensors(const TensorSource& source);
 
 /// The same of a checkpoint that is opened for it. Throws as open_checkpoint, too.

@@ -92,8 +92,8 @@ fs::path file_in_folder(const fs::path& folder) {
   }
   if (!gguf.empty()) return *std::ranges::min_element(gguf);
   fail(Category::NotFound, folder.string(),
-       "holds no tokenizer: looked for tokenizer.json, vocab.json with merges.txt, spiece.model, tokenizer.model and a "
-       ".gguf file");
+       "holds no tokenizer: looked for tokenizer.json, vocab.json with merges.txt, spiece.model, tokenizer.model, "
+       "sentencepiece.bpe.model and a .gguf file");
 }
 
 }  // namespace

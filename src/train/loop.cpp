@@ -25,7 +25,8 @@ class Trainee {
     alone_.slots = {&given.adapter};
     alone_.checkpoint_layers = settings_.checkpoint_layers;
     alone_.kept_logit_bytes = settings_.kept_logit_bytes;
-    if (!take_prepared(given.state_file, given.adapter))
+    stored_ = open_state(given.state_file);
+    if (stored_ == nullptr || !take_prepared(*stored_, given.adapter))
       given.adapter.prepare(given.examples.size() / settings_.templates,
                             [this](std::size_t example) { return loss_of(example); });
     std::vector<double> lr_ratios;
@@ -44,8 +45,9 @@ class Trainee {
 
   void resume(const BaseHashes& base) {
     state_.base = base;
-    if (std::filesystem::exists(given_.state_file)) {
-      load_state(given_.state_file, given_.adapter, *optimizer_, state_);
+    if (stored_ != nullptr) {
+      load_state(*stored_, given_.adapter, *optimizer_, state_);
+      stored_.reset();
       optimizer_->set_steps(state_.step);
       if (given_.callbacks.on_resume) given_.callbacks.on_resume(state_.step);
     }
@@ -145,6 +147,7 @@ class Trainee {
   ForwardOptions alone_;
   std::vector<at::Tensor> parameters_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<TensorSource> stored_;  // of the run that this one goes on with, until it has been taken over
   TrainState state_;
   StepReport report_;
 };

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -23,29 +22,31 @@ constexpr const char *kBaseKey = "base", *kSettingsKey = "settings";  // in the 
 constexpr const char* kStep = "step";
 constexpr std::string_view kPrepared = "prepared.";
 
-void restore(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
-             const std::string& name, at::Tensor into) {
-  const auto found = stored.find(name);
-  if (found == stored.end() || found->second.sizes() != into.sizes()) {
-    fail(Category::Corruption, file.string(),
+std::string place_of(const TensorSource& state) {
+  return state.files().front().string();
+}
+
+void restore(const TensorSource& stored, const std::string& name, at::Tensor into) {
+  const TensorInfo* info = stored.find(name);
+  if (info == nullptr || into.sizes() != at::IntArrayRef(info->shape)) {
+    fail(Category::Corruption, place_of(stored),
          "tensor {} is of another run; use another --output folder or remove this one", name);
   }
-  into.copy_(found->second);
+  into.copy_(read_tensor(stored, *info));
 }
 
 // More than the adapter has would be left without a word.
-void refuse_other_number(const std::filesystem::path& file, const std::map<std::string, at::Tensor>& stored,
-                         std::size_t parameters) {
-  const auto kept =
-      std::ranges::count_if(stored, [](const auto& tensor) { return tensor.first.starts_with("parameter."); });
+void refuse_other_number(const TensorSource& stored, std::size_t parameters) {
+  const auto kept = std::ranges::count_if(
+      stored.tensors(), [](const std::string& name) { return name.starts_with("parameter."); }, &TensorInfo::name);
   if (static_cast<std::size_t>(kept) == parameters) return;
-  fail(Category::Corruption, file.string(),
+  fail(Category::Corruption, place_of(stored),
        "holds {} trained tensors, the adapter has {}; use another --output folder or remove this one", kept,
        parameters);
 }
 
 void refuse_state_of_other_base(const TensorSource& state, const BaseHashes& base) {
-  const std::string file = state.files().front().string();
+  const std::string file = place_of(state);
   const std::string began = state.metadata().value(kBaseKey, std::string("unknown"));
   if (began != base.weights && std::ranges::find(base.earlier, began) == base.earlier.end()) {
     fail(Category::InvalidArgument, file,
@@ -59,14 +60,6 @@ void refuse_state_of_other_base(const TensorSource& state, const BaseHashes& bas
        "the run began under other settings of the base model: its config.json (or a GGUF file's metadata) was {:.16}, "
        "the model's is {:.16}; give it back as it was, or choose another --output",
        settings, base.settings);
-}
-
-std::map<std::string, at::Tensor> read_state(const std::filesystem::path& file, const BaseHashes& base) {
-  const auto source = open_checkpoint(file);
-  refuse_state_of_other_base(*source, base);
-  std::map<std::string, at::Tensor> stored;
-  for (const auto& [name, value] : read_tensors(*source)) stored[name] = value;
-  return stored;
 }
 
 }  // namespace
@@ -114,43 +107,45 @@ void save_state(const std::filesystem::path& file, const Adapter& adapter, const
   write_tensors(file, tensors, {{kBaseKey, state.base.weights}, {kSettingsKey, state.base.settings}});
 }
 
-bool take_prepared(const std::filesystem::path& file, Adapter& adapter) {
-  if (!std::filesystem::exists(file)) return false;
-  const auto source = open_checkpoint(file);
-  const auto is_prepared = [](const std::string& name) { return name.starts_with(kPrepared); };
-  if (std::ranges::none_of(source->tensors(), is_prepared, &TensorInfo::name)) return false;
+std::unique_ptr<TensorSource> open_state(const std::filesystem::path& file) {
+  return std::filesystem::exists(file) ? open_checkpoint(file) : nullptr;
+}
+
+bool take_prepared(const TensorSource& stored, Adapter& adapter) {
   std::vector<PeftTensor> found;
-  for (auto& [name, value] : read_tensors(*source)) {
-    if (is_prepared(name)) found.push_back({name.substr(kPrepared.size()), value});
+  for (const TensorInfo& info : stored.tensors()) {
+    if (info.name.starts_with(kPrepared))
+      found.push_back({info.name.substr(kPrepared.size()), read_tensor(stored, info)});
   }
+  if (found.empty()) return false;
   try {
     adapter.take_prepared(found);
   } catch (const Error& error) {
-    throw error.within(file.string());
+    throw error.within(place_of(stored));
   }
   return true;
 }
 
-void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state) {
-  const auto stored = read_state(file, state.base);
+void load_state(const TensorSource& stored, Adapter& adapter, Optimizer& optimizer, TrainState& state) {
+  refuse_state_of_other_base(stored, state.base);
   const at::NoGradGuard no_grad;
   at::Tensor step = at::zeros({}, at::kLong), best_score = at::zeros({}, at::kDouble);
-  restore(file, stored, kStep, step);
-  restore(file, stored, "best_score", best_score);
+  restore(stored, kStep, step);
+  restore(stored, "best_score", best_score);
   state.step = step.item<std::int64_t>();
-  if (state.step < 0) fail(Category::Corruption, file.string(), "says it is of step {}; remove it", state.step);
+  if (state.step < 0) fail(Category::Corruption, place_of(stored), "says it is of step {}; remove it", state.step);
   state.best_score = best_score.item<double>();
   state.best.clear();
-  refuse_other_number(file, stored, adapter.parameters().size());
+  refuse_other_number(stored, adapter.parameters().size());
   for (const auto& parameter : adapter.parameters()) {
-    restore(file, stored, "parameter." + parameter.name, parameter.value);
-    if (stored.count("best." + parameter.name) == 0) continue;
+    restore(stored, "parameter." + parameter.name, parameter.value);
+    if (stored.find("best." + parameter.name) == nullptr) continue;
     state.best.push_back(at::empty_like(parameter.value));
-    restore(file, stored, "best." + parameter.name, state.best.back());
+    restore(stored, "best." + parameter.name, state.best.back());
   }
   if (!state.best.empty() && state.best.size() != adapter.parameters().size())
-    fail(Category::Corruption, file.string(), "holds a part of the best adapter only; remove it");
-  for (const auto& [name, value] : optimizer.state()) restore(file, stored, "optimizer." + name, value);
+    fail(Category::Corruption, place_of(stored), "holds a part of the best adapter only; remove it");
+  for (const auto& [name, value] : optimizer.state()) restore(stored, "optimizer." + name, value);
 }
 
 }  // namespace graft

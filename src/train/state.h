@@ -6,10 +6,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "adapters/core/method.h"
+#include "checkpoint/source.h"
 #include "train/optim.h"
 
 namespace graft {
@@ -50,12 +52,16 @@ std::int64_t steps_done(const std::filesystem::path& file);
 void save_state(const std::filesystem::path& file, const Adapter& adapter, const Optimizer& optimizer,
                 const TrainState& state);
 
-/// Gives the adapter what its prepare() found when the run in `file` began. False where the file is not there or keeps
-/// none of it. Throws Corruption.
-bool take_prepared(const std::filesystem::path& file, Adapter& adapter);
+/// A state to go on with, opened once for all that is read of it; null where there is no such file. Throws as
+/// open_checkpoint().
+std::unique_ptr<TensorSource> open_state(const std::filesystem::path& file);
 
-/// Copies values back in place. Throws as refuse_other_base() for state.base, and Corruption where names, shapes or the
-/// step are another run's.
-void load_state(const std::filesystem::path& file, Adapter& adapter, Optimizer& optimizer, TrainState& state);
+/// Gives the adapter what its prepare() found when the run began that left `stored`. False where that keeps none of it.
+/// Reads no other tensor. Throws Corruption.
+bool take_prepared(const TensorSource& stored, Adapter& adapter);
+
+/// Copies values back in place, tensor by tensor. Throws as refuse_other_base() for state.base, and Corruption where
+/// names, shapes or the step are another run's.
+void load_state(const TensorSource& stored, Adapter& adapter, Optimizer& optimizer, TrainState& state);
 
 }  // namespace graft

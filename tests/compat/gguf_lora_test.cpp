@@ -111,6 +111,15 @@ TEST_P(GgufLoraParity, CrossesOverAndBackWithTheSameTensors) {
   EXPECT_GT(gap(logits(model(), nullptr), logits(model(), adapter.get())), 1e-3);
 }
 
+// What is open is read to its end, whatever file has the name meanwhile.
+TEST_P(GgufLoraParity, IsReadFromTheFileThatWasOpened) {
+  const auto adapter = stirred(model(), {{"rank", 4}, {"roles", roles()}});
+  save_gguf_lora(place("lora.gguf"), *adapter, model(), {});
+  const auto opened = open_checkpoint(place("lora.gguf"));
+  save_gguf_lora(place("lora.gguf"), *stirred(model(), {{"rank", 2}, {"roles", roles()}}), model(), {});
+  expect_same_tensors(*load_gguf_lora(*opened, model()).adapter, *adapter);
+}
+
 // The base's fingerprint sees Hugging Face's layout in both.
 TEST_P(GgufLoraParity, AnAdapterOfTheFolderServesTheGgufFileOfTheSameModel) {
   const auto adapter = stirred(model(), {{"roles", roles()}});

@@ -10,7 +10,6 @@
 #include "adapters/core/lora_config.h"
 #include "adapters/core/options.h"
 #include "base/error.h"
-#include "checkpoint/gguf.h"
 #include "checkpoint/layout.h"
 #include "checkpoint/writer.h"
 #include "config/gguf_adapter.h"
@@ -153,10 +152,10 @@ std::vector<std::int64_t> gguf_rows(const std::string& architecture, const Model
   return unpermute_rows(entry.out, q ? config.heads : config.kv_heads);
 }
 
-LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& model) {
+LoadedAdapter load_gguf_lora(const TensorSource& source, const Model& model) {
+  const auto& file = source.files().front();
   const std::string where = file.string();
-  const auto source = open_gguf(file);
-  const GgufAdapter stored = read_gguf_adapter(*source);
+  const GgufAdapter stored = read_gguf_adapter(source);
   const std::string architecture = architecture_of(model, where);
   if (stored.architecture != architecture)
     fail(Category::InvalidArgument, where, "this adapter belongs to a model of the architecture '{}', the base is '{}'",
@@ -165,7 +164,7 @@ LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& mod
   loaded.method = "lora";
   if (!stored.manifest.empty()) {
     loaded.manifest = checked_manifest(stored.manifest, where, where, model);
-    refuse_damaged(loaded.manifest, *source);
+    refuse_damaged(loaded.manifest, source);
   }
   loaded.parts.push_back({file, loaded.manifest});
   const auto places = entries_by_tensor(model, architecture);
@@ -177,7 +176,7 @@ LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& mod
     const RoleEntry& entry = place->second;
     check_fits(lora, entry, where);
     const auto rows = gguf_rows(architecture, model.config(), entry);
-    at::Tensor a = values_of(*source, *lora.a, where), b = values_of(*source, *lora.b, where);
+    at::Tensor a = values_of(source, *lora.a, where), b = values_of(source, *lora.b, where);
     if (is_embeddings(entry)) a = a.t().contiguous();
     if (!rows.empty()) b = b.index_select(0, row_index(rows));
     tensors.push_back({entry.module() + adapters::suffixes_of(entry).a, a});

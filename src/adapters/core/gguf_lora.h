@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "adapters/core/peft.h"
+#include "checkpoint/source.h"
 
 namespace graft {
 
@@ -14,10 +15,10 @@ namespace graft {
 /// general.architecture.
 std::vector<std::int64_t> gguf_rows(const std::string& architecture, const ModelConfig& config, const RoleEntry& entry);
 
-/// Reads an adapter file of llama.cpp's. Throws as read_gguf_adapter, and InvalidArgument for one of another
+/// Reads an open adapter file of llama.cpp's. Throws as read_gguf_adapter, and InvalidArgument for one of another
 /// architecture or base, Corruption for a tensor without a place in the model or of another shape, NaN, infinity,
 /// Unsupported for one of embeddings or head where the base ties them.
-LoadedAdapter load_gguf_lora(const std::filesystem::path& file, const Model& model);
+LoadedAdapter load_gguf_lora(const TensorSource& source, const Model& model);
 
 struct GgufLoraReport {
   double alpha = 0;

@@ -32,10 +32,6 @@ std::string peft_type_of(const nlohmann::json& config) {
   return type != config.end() && type->is_string() ? type->get<std::string>() : "";
 }
 
-bool is_gguf(const std::filesystem::path& file) {
-  return MappedFile(file).text().starts_with("GGUF");
-}
-
 std::filesystem::path weights_file(const std::filesystem::path& folder) {
   for (const char* name : {"adapter_model.safetensors", "adapter_model.bin"}) {
     if (std::filesystem::exists(folder / name)) return folder / name;
@@ -68,15 +64,14 @@ struct WeightsFile {
   NamedTensors tensors;
 };
 
-WeightsFile read_weights(const std::filesystem::path& file, const Model& model) {
-  const auto source = open_checkpoint(file);
+WeightsFile read_weights(const TensorSource& source, const std::filesystem::path& file, const Model& model) {
   WeightsFile read;
-  if (source->metadata().contains(kManifestKey)) {
-    read.manifest = checked_manifest(source->metadata().at(kManifestKey).get<std::string>(), file.string(),
+  if (source.metadata().contains(kManifestKey)) {
+    read.manifest = checked_manifest(source.metadata().at(kManifestKey).get<std::string>(), file.string(),
                                      file.parent_path().string(), model);
-    refuse_damaged(read.manifest, *source);
+    refuse_damaged(read.manifest, source);
   }
-  read.tensors = read_tensors(*source);
+  read.tensors = read_tensors(source);
   return read;
 }
 
@@ -143,15 +138,16 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter, c
 
 LoadedAdapter load_adapter(const std::filesystem::path& path, const Model& model) {
   const bool folder = !std::filesystem::is_regular_file(path);
-  if (!folder && is_gguf(path)) return load_gguf_lora(path, model);
   const nlohmann::json config = folder ? read_json(path / "adapter_config.json") : tfew_config();
   const std::string type = peft_type_of(config);
   if (type == kCombinationType) return load_combination(path, config, model);
   const Method& method = adapters::find_peft(type);
   const auto file = folder ? weights_file(path) : path;
+  const auto source = open_checkpoint(file);
+  if (!folder && source->format() == "gguf") return load_gguf_lora(*source, model);
   LoadedAdapter loaded;
   loaded.method = method.name;
-  const WeightsFile weights = read_weights(file, model);
+  const WeightsFile weights = read_weights(*source, file, model);
   loaded.manifest = weights.manifest;
   loaded.parts.push_back({path, loaded.manifest});
   std::vector<PeftTensor> tensors;

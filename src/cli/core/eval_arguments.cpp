@@ -1,9 +1,13 @@
 #include "cli/core/eval_arguments.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <set>
 
 #include "base/error.h"
 #include "cli/core/options.h"
+#include "data/task.h"
 
 namespace graft {
 namespace {
@@ -57,12 +61,13 @@ void declare_eval(CLI::App& app, EvalArguments& a) {
       ->check(CLI::IsMember({"contextual"}));
   app.add_option("--template", a.prompt_template,
                  "prompt template by name or number, or all, each of which is a run of every row (default: the first)");
-  app.add_option(
-      "--metric", a.metrics,
-      "beside accuracy: balanced_accuracy, macro_f1, positive_f1, group_exact_match, answer_f1, answer_exact_match, "
-      "choice_entropy, true_probability, as far as the task tells what they need; of texts to write bleu, rougeL, "
-      "exact_match, squad_f1 … (docs/metrics.md), token_perplexity, word_perplexity, byte_perplexity (default: the "
-      "task's); without one of the former nothing is written; of running text the latter and bits_per_byte");
+  const auto& of_choices = choice_metric_names();  // accuracy is the first
+  app.add_option("--metric", a.metrics,
+                 fmt::format("beside accuracy: {}, as far as the task tells what they need; of texts to write bleu, "
+                             "rougeL, exact_match, squad_f1 … (docs/metrics.md), token_perplexity, word_perplexity, "
+                             "byte_perplexity (default: the task's); without one of the former nothing is written; of "
+                             "running text the latter and bits_per_byte",
+                             fmt::join(of_choices.begin() + 1, of_choices.end(), ", ")));
   auto* scorer = app.add_option(
       "--scorer", a.scorer,
       "a command that judges the texts: it reads a JSON line each on standard input and answers with one, "

@@ -129,8 +129,7 @@ ModelOptions writing_model(const std::string& model, const std::string& dtype, c
 void add_tuned_options(CLI::App& app, TunedArguments& tuned) {
   app.add_option("--run", tuned.run, "a run folder of graft tune: what is not said here is as in the run");
   app.add_option("--model", tuned.model, "model folder or .gguf file (default: the run's)");
-  app.add_option("--adapter", tuned.adapter,
-                 "PEFT adapter folder or llama.cpp's LoRA (.gguf) (default: the run's; without --run: none)");
+  app.add_option("--adapter", tuned.adapter, std::string(kAdapterFiles) + " (default: the run's; without --run: none)");
   app.add_option("--weights", tuned.weights,
                  "how matrices are kept: dense; packed, as a GGUF file has them; or in blocks of a type, quantised "
                  "while loading (default: as in the run, or dense)")
