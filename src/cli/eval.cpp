@@ -242,13 +242,13 @@ struct Opened {
   std::vector<std::unique_ptr<EvalScorer>> scorers;
 };
 
-// What no earlier evaluation has kept, of all passes of all tasks.
-EvalProgress progress_of(const Opened& opened) {
+// What is not kept yet, of all passes of all tasks.
+EvalAmounts amounts_left(const Opened& opened) {
   EvalWork work;
   for (const auto& scorer : opened.scorers) scorer->count_in(&work);
   for (std::size_t t = 0; t < opened.plan.size(); ++t) opened.rows(t);
   for (const auto& scorer : opened.scorers) scorer->count_in(nullptr);
-  return {work.to_score(), work.to_write()};
+  return work.amounts();
 }
 
 int run() {
@@ -265,7 +265,7 @@ int run() {
   EvaluationReport report = report_of(a, results);
   std::optional<LmEvalResults> lm_eval;
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
-  EvalProgress progress = progress_of(opened);
+  EvalProgress progress([&opened] { return amounts_left(opened); });
   for (const auto& scorer : opened.scorers) scorer->tell(&progress);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
