@@ -86,7 +86,8 @@ void refuse_name_again(const std::vector<Planned>& plan, const std::string& name
 // Nothing is demonstrated where neither the command nor a task asks for any.
 void refuse_idle_demonstrations(const std::vector<Planned>& plan) {
   if (std::any_of(plan.begin(), plan.end(), [](const Planned& one) { return one.settings.shots.size() > 1; })) return;
-  for (const char* option : {"--demonstrations", "--demonstrations-file", "--balanced", "--orders"}) {
+  for (const char* option :
+       {"--demonstrations", "--demonstrations-file", "--balanced", "--orders", "--shots-for-adapters"}) {
     if (options->count(option) > 0)
       fail(Category::InvalidArgument, option,
            "is about demonstrations, and there are none; give --shots, or leave it out");
@@ -312,6 +313,8 @@ const Verb eval{
     "runs/bbc/adapter --output runs/eval-bbc\n"
     "  graft eval --model ./smollm2 --task rte --task cb --task copa --data 'superglue/{task}' --shots 8 --adapter "
     "'runs/{task}' --output runs/tfew-and-icl\n"
+    "  graft eval --model ./smollm2 --task rte --data superglue/rte/ --shots 4,8 --seeds 5 --adapter runs/rte "
+    "--shots-for-adapters --output runs/rte-with-shots\n"
     "  graft eval --model ./smollm2 --task banking77 --data banking77/ --shots 16 --demonstrations bm25 --eval-rows "
     "500 "
     "--output runs/nearest\n"
