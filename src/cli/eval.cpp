@@ -86,7 +86,8 @@ void refuse_name_again(const std::vector<Planned>& plan, const std::string& name
 // Nothing is demonstrated where neither the command nor a task asks for any.
 void refuse_idle_demonstrations(const std::vector<Planned>& plan) {
   if (std::any_of(plan.begin(), plan.end(), [](const Planned& one) { return one.settings.shots.size() > 1; })) return;
-  for (const char* option : {"--demonstrations", "--demonstrations-file", "--balanced", "--orders"}) {
+  for (const char* option :
+       {"--demonstrations", "--demonstrations-file", "--balanced", "--orders", "--shots-for-adapters"}) {
     if (options->count(option) > 0)
       fail(Category::InvalidArgument, option,
            "is about demonstrations, and there are none; give --shots, or leave it out");
@@ -242,13 +243,13 @@ struct Opened {
   std::vector<std::unique_ptr<EvalScorer>> scorers;
 };
 
-// What no earlier evaluation has kept, of all passes of all tasks.
-EvalProgress progress_of(const Opened& opened) {
+// What is not kept yet, of all passes of all tasks.
+EvalAmounts amounts_left(const Opened& opened) {
   EvalWork work;
   for (const auto& scorer : opened.scorers) scorer->count_in(&work);
   for (std::size_t t = 0; t < opened.plan.size(); ++t) opened.rows(t);
   for (const auto& scorer : opened.scorers) scorer->count_in(nullptr);
-  return {work.to_score(), work.to_write()};
+  return work.amounts();
 }
 
 int run() {
@@ -265,7 +266,7 @@ int run() {
   EvaluationReport report = report_of(a, results);
   std::optional<LmEvalResults> lm_eval;
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
-  EvalProgress progress = progress_of(opened);
+  EvalProgress progress([&opened] { return amounts_left(opened); });
   for (const auto& scorer : opened.scorers) scorer->tell(&progress);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
@@ -312,6 +313,8 @@ const Verb eval{
     "runs/bbc/adapter --output runs/eval-bbc\n"
     "  graft eval --model ./smollm2 --task rte --task cb --task copa --data 'superglue/{task}' --shots 8 --adapter "
     "'runs/{task}' --output runs/tfew-and-icl\n"
+    "  graft eval --model ./smollm2 --task rte --data superglue/rte/ --shots 4,8 --seeds 5 --adapter runs/rte "
+    "--shots-for-adapters --output runs/rte-with-shots\n"
     "  graft eval --model ./smollm2 --task banking77 --data banking77/ --shots 16 --demonstrations bm25 --eval-rows "
     "500 "
     "--output runs/nearest\n"

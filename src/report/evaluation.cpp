@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/progress.h"
 #include "report/html_parts.h"
@@ -67,12 +68,12 @@ std::string bars(const EvaluatedTask& task) {
 Series by_shots(const EvaluatedTask& task, const char* name, bool calibrated) {
   Series series{name, {}, false, true};
   for (const auto& row : task.rows) {
-    if (!row.adapted && row.calibrated == calibrated) add_over_runs(series, task, row, drawn_metric(task));
+    if (!row.adapted() && row.calibrated == calibrated) add_over_runs(series, task, row, drawn_metric(task));
   }
   return series;
 }
 
-// Adapters, which read no demonstrations, lie across.
+// An adapter that reads no demonstrations lies across.
 std::string curve(const EvaluatedTask& task) {
   if (!task.graded) return "";
   const std::string metric = drawn_metric(task);
@@ -88,10 +89,12 @@ std::string curve(const EvaluatedTask& task) {
   if (points.size() < 3) return "";
   if (auto calibrated = by_shots(task, "calibrated", true); !calibrated.points.empty())
     chart.series.push_back(std::move(calibrated));
-  for (const auto& row : task.rows) {
-    if (!row.adapted) continue;
-    const double value = score_of(task, row, metric).value_or(ReportScore{}).value;
-    chart.series.push_back({row.name, {{points.front().x, value}, {points.back().x, value}}, false, false});
+  for (auto& own : adapter_curves(task, metric)) {
+    if (own.points.size() == 1) {
+      const double value = own.points.front().y;
+      own = {own.name, {{points.front().x, value}, {points.back().x, value}}, false, false};
+    }
+    chart.series.push_back(std::move(own));
   }
   const std::string over = task.runs.empty() ? "" : ": median over " + escape(task.runs) + ", with quartiles";
   return figure(draw(chart), escape(what) + " by the number of demonstrations" + over);
@@ -278,6 +281,16 @@ void add_over_runs(Series& series, const EvaluatedTask& task, const EvaluatedRow
   const ReportScore told = spread.value_or(ReportScore{score->value, score->value, score->value});
   series.points.push_back({static_cast<double>(row.shots), told.value});
   series.band.emplace_back(told.low, told.high);
+}
+
+std::vector<Series> adapter_curves(const EvaluatedTask& task, const std::string& metric) {
+  std::vector<Series> curves;
+  for (const auto& row : task.rows) {
+    if (!row.adapted()) continue;
+    if (curves.empty() || curves.back().name != row.adapter) curves.push_back({row.adapter, {}, false, true});
+    add_over_runs(curves.back(), task, row, metric);
+  }
+  return curves;
 }
 
 bool has_orders(const EvaluatedTask& task) {

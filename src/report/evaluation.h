@@ -45,7 +45,7 @@ struct EvaluatedText {
 struct EvaluatedRow {
   std::string name;
   std::int64_t shots = 0;
-  bool adapted = false;
+  std::string adapter;      ///< "runs/rte (ia3)", which its settings have in common; empty: the base model
   bool calibrated = false;  ///< contextually
   ReportScore accuracy;     ///< with its bootstrap interval
   double wilson_low = 0, wilson_high = 0;
@@ -65,6 +65,8 @@ struct EvaluatedRow {
   double prompt_tokens = 0;
   std::int64_t dropped = 0;  ///< demonstrations that did not fit the context, over all runs
   std::int64_t cut = 0;      ///< prompts that lost their beginning, over all runs
+
+  bool adapted() const { return !adapter.empty(); }
 };
 
 /// A setting on the questions of a slice.
@@ -111,7 +113,8 @@ std::string render_evaluation(const EvaluationReport& report);
 
 /// All tasks under each other, as lines of equally many cells, the headings the first: task, setting, accuracy,
 /// intervals, difference to the task's first setting, seconds and FLOPs of a question. Means over the tasks end it, of
-/// each setting that all of them have and of the adapters where each has one. Empty for fewer than two tasks.
+/// each setting that all of them have and of the adapters, by demonstrations, where each task has one. Empty for fewer
+/// than two tasks.
 std::vector<std::vector<std::string>> overview_of(const std::vector<EvaluatedTask>& tasks);
 
 /// The fields of the slices of a task, in their order.
@@ -145,6 +148,10 @@ std::optional<ReportScore> score_of(const EvaluatedTask& task, const EvaluatedRo
 /// quartiles as band. Of one run, and of a metric whose spread is not told, it is the score itself, without spread.
 /// Nothing where the task has no such metric.
 void add_over_runs(Series& series, const EvaluatedTask& task, const EvaluatedRow& row, const std::string& metric);
+
+/// A curve for each adapter, named after it, over the demonstrations in front of its questions; add_over_runs() of its
+/// rows.
+std::vector<Series> adapter_curves(const EvaluatedTask& task, const std::string& metric);
 
 /// Whether a row has accuracies over orders of its demonstrations, or tells of its calibration.
 bool has_orders(const EvaluatedTask& task);

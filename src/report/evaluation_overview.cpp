@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "report/evaluation.h"
 #include "report/markup.h"
@@ -9,7 +11,6 @@ namespace graft {
 namespace {
 
 using Line = std::vector<std::string>;
-using RowOf = const EvaluatedRow* (*)(const EvaluatedTask& task, const std::string& name);
 
 Line line_of(const EvaluatedTask& task, const EvaluatedRow& row) {
   const auto& difference = row.difference;
@@ -29,18 +30,24 @@ const EvaluatedRow* named(const EvaluatedTask& task, const std::string& name) {
   return found == task.rows.end() ? nullptr : &*found;
 }
 
-// Of a task with one adapter.
-const EvaluatedRow* adapted(const EvaluatedTask& task, const std::string&) {
-  const auto is_adapted = [](const EvaluatedRow& row) { return row.adapted; };
-  if (std::count_if(task.rows.begin(), task.rows.end(), is_adapted) != 1) return nullptr;
-  return &*std::find_if(task.rows.begin(), task.rows.end(), is_adapted);
+// Of a task with one adapter, that behind so many demonstrations.
+const EvaluatedRow* adapted(const EvaluatedTask& task, std::int64_t shots) {
+  const auto is_wanted = [shots](const EvaluatedRow& row) { return row.adapted() && row.shots == shots; };
+  if (std::count_if(task.rows.begin(), task.rows.end(), is_wanted) != 1) return nullptr;
+  return &*std::find_if(task.rows.begin(), task.rows.end(), is_wanted);
+}
+
+// "adapted, 8-shot" of "runs/rte (ia3), 8-shot"
+std::string adapted_name(const EvaluatedRow& row) {
+  return "adapted" + (row.name.starts_with(row.adapter) ? row.name.substr(row.adapter.size()) : std::string());
 }
 
 // Nothing where a task has no such row.
-Line mean_line(const std::vector<EvaluatedTask>& tasks, const std::string& name, RowOf row_of) {
+template <typename RowOf>
+Line mean_line(const std::vector<EvaluatedTask>& tasks, const std::string& name, const RowOf& row_of) {
   EvaluatedRow mean;
   for (const auto& task : tasks) {
-    const EvaluatedRow* row = row_of(task, name);
+    const EvaluatedRow* row = row_of(task);
     if (row == nullptr) return {};
     mean.accuracy.value += row->accuracy.value / static_cast<double>(tasks.size());
     mean.seconds += row->seconds / static_cast<double>(tasks.size());
@@ -75,9 +82,15 @@ std::vector<Line> overview_of(const std::vector<EvaluatedTask>& tasks) {
     if (!line.empty()) lines.push_back(line);
     return !line.empty();
   };
-  bool adapter = false;
-  for (const auto& row : tasks.front().rows) adapter |= add(mean_line(tasks, row.name, named)) && row.adapted;
-  if (!adapter) add(mean_line(tasks, "adapted", adapted));
+  std::set<std::int64_t> told;  // demonstrations of adapters that have a mean by their name
+  for (const auto& row : tasks.front().rows) {
+    const auto same = [&row](const EvaluatedTask& task) { return named(task, row.name); };
+    if (add(mean_line(tasks, row.name, same)) && row.adapted()) told.insert(row.shots);
+  }
+  for (const auto& row : tasks.front().rows) {
+    const auto same = [&row](const EvaluatedTask& task) { return adapted(task, row.shots); };
+    if (row.adapted() && told.insert(row.shots).second) add(mean_line(tasks, adapted_name(row), same));
+  }
   return lines;
 }
 

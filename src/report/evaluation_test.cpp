@@ -32,7 +32,7 @@ EvaluationReport report() {
   task.rows[1].spread = ReportScore{0.54, 0.52, 0.56};
   task.rows[2].difference = EvaluatedDifference{{0.1, -0.01, 0.21}, 0.08, 0.0004, 12, 34};
   task.rows[2].dropped = 1234;
-  task.rows[3].adapted = true;
+  task.rows[3].adapter = task.rows[3].name;
   task.rows[3].cut = 7;
   task.notes = {"2 of 9 rows <repeat>"};
   EvaluationReport made;
@@ -208,7 +208,7 @@ TEST(EvaluationPage, SeveralTasksHaveATableOfAll) {
   EvaluatedTask& other = two.tasks[1];
   other.name = "cb";
   other.rows = {row("0-shot", 0, 0.6), row("8-shot", 8, 0.9), row("runs/cb (ia3)", 0, 0.9)};
-  other.rows[2].adapted = true;
+  other.rows[2].adapter = other.rows[2].name;
   other.rows[2].seconds = 0.04;
   const auto lines = overview_of(two.tasks);
   ASSERT_EQ(lines.size(), 1u + 4 + 3 + 3) << "headings, both tasks, and the means";
@@ -233,6 +233,50 @@ TEST(EvaluationPage, AnAdapterForAllTasksHasItsMeanOnce) {
   const auto lines = overview_of(two.tasks);
   ASSERT_EQ(lines.size(), 1u + 4 + 4 + 4);
   EXPECT_EQ(lines.back()[1], "runs/<rte> (ia3)");
+}
+
+TEST(EvaluationPage, AdaptersBehindDemonstrationsHaveAMeanAsThose) {
+  EvaluationReport two = report();
+  two.tasks.push_back(two.tasks[0]);
+  const char* const names[] = {"runs/rte (ia3)", "runs/cb (ia3)"};
+  for (std::size_t t = 0; t < 2; ++t) {
+    const std::string adapter = names[t];
+    two.tasks[t].rows = {row("0-shot", 0, 0.5), row("8-shot a class", 8, 0.6), row(adapter, 0, 0.7),
+                         row(adapter + ", 8-shot a class", 8, t == 0 ? 0.75 : 0.85)};
+    for (const std::size_t r : {2u, 3u}) two.tasks[t].rows[r].adapter = adapter;
+  }
+  const auto lines = overview_of(two.tasks);
+  ASSERT_EQ(lines.size(), 1u + 4 + 4 + 4);
+  EXPECT_EQ(lines[11][1], "adapted");
+  EXPECT_EQ(lines[11][2], "70.0%");
+  EXPECT_EQ(lines[12][1], "adapted, 8-shot a class");
+  EXPECT_EQ(lines[12][2], "80.0%");
+}
+
+TEST(EvaluationPage, AnAdapterBehindDemonstrationsHasACurve) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  const auto across = adapter_curves(task, "accuracy");
+  ASSERT_EQ(across.size(), 1u);
+  EXPECT_EQ(across[0].points.size(), 1u);
+  EXPECT_EQ(count(render_evaluation(made), "class=\"band"), 1u) << "that of the base model";
+  task.rows.push_back(row("runs/<rte> (ia3), 8-shot", 8, 0.8));
+  task.rows.push_back(row("runs/b (lora)", 0, 0.65));
+  task.rows[4].adapter = task.rows[3].name;
+  task.rows[4].spread = ReportScore{0.82, 0.78, 0.84};
+  task.rows[5].adapter = task.rows[5].name;
+  const auto curves = adapter_curves(task, "accuracy");
+  ASSERT_EQ(curves.size(), 2u);
+  EXPECT_EQ(curves[0].name, "runs/<rte> (ia3)");
+  ASSERT_EQ(curves[0].points.size(), 2u);
+  EXPECT_EQ(curves[0].points[0].x, 0);
+  EXPECT_EQ(curves[0].points[0].y, 0.7);
+  EXPECT_EQ(curves[0].points[1].x, 8);
+  EXPECT_EQ(curves[0].points[1].y, 0.82) << "the median";
+  EXPECT_EQ(curves[1].points.size(), 1u);
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "class=\"band"), 2u);
 }
 
 TEST(EvaluationPage, EntropiesAreNoPercentages) {

@@ -49,6 +49,8 @@ struct Prediction {
   std::vector<std::string> false_references = {};  ///< generation: texts that are wrong; mostly none are told
   std::string output;                              ///< generation: what the model wrote, as metrics compare it
   std::string written;                             ///< generation: the same as it was written
+  std::vector<std::string> group = {};             ///< Example::group, where the task makes groups
+  std::map<std::string, std::string> slices = {};  ///< by field, where the task tells scores apart by some
 };
 
 /// Holds the folder's advisory lock (flock on `.graft-run`, which also marks the folder as ours) until destroyed: two

@@ -211,6 +211,27 @@ TEST_F(RunFolderTest, TextsAreKeptAsTheyWereWrittenAndAsTheyAreCompared) {
   EXPECT_EQ(read_predictions(run()).front().written, "one") << "of an earlier version";
 }
 
+TEST_F(RunFolderTest, WhatTellsExamplesApartIsKeptForBothPhases) {
+  RunFolder made = RunFolder::create(run());
+  Prediction chosen{"", "a1", "x.csv:2", "text", {" yes", " no"}, {0.25, 0.75}, 0, 1, {}, {}, "", ""};
+  chosen.group = {"q1", "x"};
+  chosen.slices = {{"gender", "female"}, {"answer", ""}};
+  Prediction written;
+  written.references = {"one"};
+  written.slices = {{"category", "seen"}};
+  made.write_predictions("before", {chosen, written});
+  made.write_predictions("after", {chosen});
+  const auto lines = read_predictions(run());
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[0].phase, "before") << "written again beside the other phase's";
+  for (const std::size_t place : {0u, 2u}) {
+    EXPECT_EQ(lines[place].group, chosen.group);
+    EXPECT_EQ(lines[place].slices, chosen.slices);
+  }
+  EXPECT_TRUE(lines[1].group.empty());
+  EXPECT_EQ(lines[1].slices, written.slices);
+}
+
 TEST_F(RunFolderTest, AFullDiskIsSaidAndLeavesWholeLines) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   RunFolder made = RunFolder::create(run());

@@ -66,21 +66,23 @@ std::string to_line(const TrainingExample& example) {
 }
 
 std::string to_line(const Prediction& prediction) {
+  Json json = {{"phase", prediction.phase}, {"id", prediction.id}, {"where", prediction.where}};
   if (!prediction.references.empty()) {
-    Json json = {{"phase", prediction.phase},          {"id", prediction.id},           {"where", prediction.where},
-                 {"prompt", prediction.text},          {"written", prediction.written}, {"output", prediction.output},
-                 {"references", prediction.references}};
+    json["prompt"] = prediction.text;
+    json["written"] = prediction.written;
+    json["output"] = prediction.output;
+    json["references"] = prediction.references;
     if (!prediction.false_references.empty()) json["false_references"] = prediction.false_references;
-    return line_of(json);
+  } else {
+    json["truth"] = prediction.truth;
+    json["prediction"] = prediction.prediction;
+    json["choices"] = prediction.choices;
+    json["probabilities"] = prediction.probabilities;
+    json["text"] = prediction.text;
   }
-  return line_of(Json{{"phase", prediction.phase},
-                      {"id", prediction.id},
-                      {"where", prediction.where},
-                      {"truth", prediction.truth},
-                      {"prediction", prediction.prediction},
-                      {"choices", prediction.choices},
-                      {"probabilities", prediction.probabilities},
-                      {"text", prediction.text}});
+  if (!prediction.group.empty()) json["group"] = prediction.group;
+  if (!prediction.slices.empty()) json["slices"] = prediction.slices;
+  return line_of(json);
 }
 
 Metrics metrics_of(const nlohmann::json& line) {
@@ -101,6 +103,8 @@ Prediction prediction_of(const nlohmann::json& line) {
   line.at("phase").get_to(prediction.phase);
   line.at("id").get_to(prediction.id);
   line.at("where").get_to(prediction.where);
+  if (line.contains("group")) line.at("group").get_to(prediction.group);
+  if (line.contains("slices")) line.at("slices").get_to(prediction.slices);
   if (line.contains("references")) {
     line.at("prompt").get_to(prediction.text);
     line.at("output").get_to(prediction.output);

@@ -83,12 +83,26 @@ class Tune : public ::testing::Test {
 };
 
 TEST_F(Tune, TheReportTellsAccuracyByTheFieldsThatTheTaskNames) {
-  write_file(folder() / "sliced.yaml", kTask + "slices: [label, colour]\n");
+  write_file(folder() / "sliced.yaml", kTask + "slices: [label, colour]\ngroup_by: label\n");
   run(arguments("sliced", "sliced.yaml"));
   const std::string page = text("sliced/report.html");
   EXPECT_NE(page.find("Accuracy by what a field says"), std::string::npos);
   EXPECT_NE(page.find("<th scope=\"col\">label</th>"), std::string::npos);
   EXPECT_EQ(page.find("<th scope=\"col\">colour</th>"), std::string::npos) << "no row has it";
+  std::set<std::string> phases;
+  for (const auto& line : lines_of(folder() / "sliced/predictions.jsonl")) {
+    const json one = json::parse(line);
+    phases.insert(one.at("phase").get<std::string>());
+    const std::string label = one.at("truth") == 0 ? "sport" : "tech";
+    EXPECT_EQ(one.at("slices"), json::object({{"label", label}})) << line;
+    EXPECT_EQ(one.at("group"), json::array({label})) << line;
+  }
+  EXPECT_EQ(phases.size(), 2u) << "before and after";
+  const Outcome compared = run({"runs", "compare", "sliced", "--metric", "group_exact_match"});
+  EXPECT_NE(compared.out.find("after"), std::string::npos) << compared.out;
+  run(arguments("plain", "topics.yaml"));
+  const json plain = json::parse(lines_of(folder() / "plain/predictions.jsonl").front());
+  EXPECT_FALSE(plain.contains("slices") || plain.contains("group")) << plain;
 }
 
 TEST_F(Tune, PmiComparesChoicesWithTheirNeutralScore) {

@@ -23,6 +23,9 @@ void declare_demonstrations(CLI::App& app, EvalArguments& a) {
          "each question)")
       ->capture_default_str();
   app.add_flag("--balanced", a.balanced, "--shots counts random demonstrations of each class, not in all");
+  app.add_flag("--shots-for-adapters", a.shots_for_adapters,
+               "each --adapter answers behind the demonstrations of --shots, too, a row each (without it: as it was "
+               "trained, without any)");
   app.add_option("--seeds", a.seeds, "draws of random demonstrations")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -109,6 +112,7 @@ EvalSettings eval_settings(const EvalArguments& a) {
   settings.choice = demonstration_choice_of(a.demonstrations);
   settings.seeds = a.seeds;
   settings.balanced = a.balanced;
+  settings.shots_for_adapters = a.shots_for_adapters;
   settings.orders = a.orders;
   settings.contextual = !a.calibrate.empty();
   settings.candidates = a.candidates;
@@ -120,6 +124,9 @@ EvalSettings eval_settings(const EvalArguments& a) {
   settings.scorer_patience = a.scorer_seconds;
   if (a.balanced && settings.choice != DemonstrationChoice::Random)
     fail(Category::InvalidArgument, "--balanced", "is for random demonstrations, not for {}", a.demonstrations);
+  if (a.shots_for_adapters && a.adapters.empty())
+    fail(Category::InvalidArgument, "--shots-for-adapters",
+         "is about adapters, and none is named; give --adapter, or leave it out");
   if (a.candidates > 0 && !a.demonstrations_file.empty())
     fail(Category::InvalidArgument, "--candidates", "are all rows of --demonstrations-file; leave one out");
   if (a.orders > 1 && settings.choice == DemonstrationChoice::Bm25)

@@ -19,7 +19,7 @@ struct EvalArguments : JobArguments {
               prompt_template, dtype, weights, output_format, calibrate, scorer, scores;
   double scorer_seconds = EvalSettings{}.scorer_patience;
   std::int64_t seeds = 1, candidates = 0, orders = 1, batch_tokens = RankOptions{}.batch_tokens;
-  bool balanced = false;
+  bool balanced = false, shots_for_adapters = false;
 };
 
 /// Declares its options, whose values `arguments` gets; it outlives `app`.

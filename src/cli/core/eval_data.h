@@ -19,7 +19,8 @@ struct EvalSettings {
   std::vector<std::int64_t> shots = {0};  ///< ascending, 0 the first: what the others are compared with
   std::int64_t seeds = 1;                 ///< draws of random demonstrations, from data.seed on
   DemonstrationChoice choice = DemonstrationChoice::Random;
-  bool balanced = false;  ///< shots count demonstrations of each class
+  bool balanced = false;            ///< shots count demonstrations of each class
+  bool shots_for_adapters = false;  ///< adapters answer behind demonstrations, too
   std::string demonstrations_file;
   std::int64_t candidates = 0;  ///< rows of each class that demonstrations are taken from; 0: DemonstrationSource's
   std::int64_t orders = 1;      ///< of the same demonstrations, each a run

@@ -1,6 +1,6 @@
 #include "cli/core/eval_progress.h"
 
-#include <algorithm>
+#include <utility>
 
 namespace graft {
 namespace {
@@ -20,17 +20,24 @@ void EvalProgress::Kind::add(EvalAmount amount, double more) {
   seconds += more;
 }
 
-EvalProgress::EvalProgress(EvalAmount to_score, EvalAmount to_write)
-    : scores_{to_score}, texts_{to_write}, line_("eval", to_score.count + to_write.count) {}
+EvalProgress::EvalProgress(std::function<EvalAmounts()> count) : count_(std::move(count)) {}
+
+void EvalProgress::begin() {
+  if (line_) return;
+  const EvalAmounts all = count_();
+  scores_.all = all.to_score;
+  texts_.all = all.to_write;
+  line_.emplace("eval", all.to_score.count + all.to_write.count);
+}
 
 void EvalProgress::scored(const std::string& what, EvalAmount amount, double seconds) {
   scores_.add(amount, seconds);
-  line_.update(done(), what, seconds_left());
+  line_->update(done(), what, seconds_left());
 }
 
 void EvalProgress::written(const std::string& what, EvalAmount amount, double seconds) {
   texts_.add(amount, seconds);
-  line_.update(done(), what, seconds_left());
+  line_->update(done(), what, seconds_left());
 }
 
 std::optional<double> EvalProgress::seconds_left() const {

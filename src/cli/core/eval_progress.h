@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -13,9 +14,12 @@ namespace graft {
 
 class EvalProgress {
  public:
-  /// All that there is to score and to write.
-  EvalProgress(EvalAmount to_score, EvalAmount to_write);
+  /// `count` tells all that there is to score and to write. It goes once over every question, so it is called by the
+  /// first begin() alone, and not at all where everything is kept.
+  explicit EvalProgress(std::function<EvalAmounts()> count);
 
+  /// To be called before anything is computed, each time.
+  void begin();
   /// A batch of it is done, in so many seconds. `what` is the pass that it belongs to.
   void scored(const std::string& what, EvalAmount amount, double seconds);
   void written(const std::string& what, EvalAmount amount, double seconds);
@@ -34,8 +38,9 @@ class EvalProgress {
     void add(EvalAmount amount, double more);
   };
 
+  std::function<EvalAmounts()> count_;
   Kind scores_, texts_;
-  Progress line_;
+  std::optional<Progress> line_;  // from begin() on
 };
 
 }  // namespace graft

@@ -60,6 +60,7 @@ nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConf
   return {{"shots", settings.shots},
           {"demonstrations", name_of(settings.choice)},
           {"balanced", settings.balanced},
+          {"shots_for_adapters", settings.shots_for_adapters},
           {"demonstrations_file", settings.demonstrations_file},
           {"candidates", settings.candidates},
           {"seeds", settings.seeds},

@@ -64,7 +64,8 @@ Json pass_json(const EvalPass& pass, bool graded) {
 
 Json adapter_json(const EvalData& data, const EvalAdapter* adapter) {
   if (adapter == nullptr) return nullptr;
-  Json json = {{"path", adapter->path}, {"method", adapter->loaded.method}, {"sha256", adapter->hash}};
+  Json json = {
+      {"name", adapter->name}, {"path", adapter->path}, {"method", adapter->loaded.method}, {"sha256", adapter->hash}};
   const auto& manifest = adapter->loaded.manifest;
   if (manifest.is_object() && manifest.contains("data_hash")) {
     json["trained_on"] = manifest.at("data_hash");
@@ -212,7 +213,8 @@ EvaluatedRow row_of(const nlohmann::json& json) {
   EvaluatedRow row;
   json.at("setting").get_to(row.name);
   json.at("shots").get_to(row.shots);
-  row.adapted = !json.at("adapter").is_null();
+  // In folders of earlier versions an adapter has one row, which is called as it is.
+  if (const auto& adapter = json.at("adapter"); !adapter.is_null()) row.adapter = adapter.value("name", row.name);
   if (json.contains("accuracy")) {
     row.accuracy = score_of(json.at("accuracy"));
     row.wilson_low = json.at("accuracy").at("wilson_95").at(0).get<double>();

@@ -17,17 +17,19 @@
 namespace graft {
 namespace {
 
-ExampleTokens mean_tokens(const std::vector<Question>& questions, const std::vector<QuestionGroup>& groups,
-                          bool behind_prefixes) {
+ExampleTokens mean_tokens(const std::vector<Question>& questions) {
   ExampleTokens mean;
-  const auto count = static_cast<double>(questions.size());
-  for (const auto& group : groups) {
-    for (const auto q : group.members) {
-      ExampleTokens one = tokens_of(questions[q].tokens);
-      if (behind_prefixes) one.prompt -= static_cast<double>(group.prefix.size());
-      mean.add(one, 1 / count);
-    }
-  }
+  for (const auto& question : questions)
+    mean.add(tokens_of(question.tokens), 1 / static_cast<double>(questions.size()));
+  return mean;
+}
+
+// Of a group, behind its prefix.
+ExampleTokens mean_tokens_behind(const std::vector<Question>& questions, const QuestionGroup& group) {
+  ExampleTokens mean;
+  for (const auto q : group.members)
+    mean.add(tokens_of(questions[q].tokens), 1 / static_cast<double>(group.members.size()));
+  mean.prompt -= static_cast<double>(group.prefix.size());
   return mean;
 }
 
@@ -48,12 +50,17 @@ struct QuestionFlops {
 QuestionFlops flops_of(const EvalScorer& scorer, const std::vector<Question>& questions,
                        const std::vector<QuestionGroup>& groups) {
   const Adapter* adapter = adapter_of(scorer);
-  QuestionFlops flops{inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, false)),
-                      inference_flops(scorer.model(), adapter, mean_tokens(questions, groups, true))};
+  const bool infix = adapter != nullptr && adapter->infix();
+  const auto count = static_cast<double>(questions.size());
+  QuestionFlops flops{inference_flops(scorer.model(), adapter, mean_tokens(questions)), 0};
   for (const auto& group : groups) {
+    const double part = static_cast<double>(group.members.size()) / count;
+    // Virtual tokens stand in front of the prefix, where there is one, and not of its questions; an infix in these.
+    const Adapter* in_questions = infix || group.prefix.empty() ? adapter : nullptr;
+    flops.shared += part * inference_flops(scorer.model(), in_questions, mean_tokens_behind(questions, group));
     if (group.prefix.empty()) continue;
     const ExampleTokens prefix{static_cast<double>(group.prefix.size()), 0, 0, 0};
-    flops.shared += inference_flops(scorer.model(), adapter, prefix) / static_cast<double>(questions.size());
+    flops.shared += inference_flops(scorer.model(), infix ? nullptr : adapter, prefix) / count;
   }
   return flops;
 }
@@ -65,25 +72,31 @@ class TaskRun {
 
   EvalRow base_row(std::int64_t shots, bool calibrated, EvalScorer& scorer) const {
     EvalRow row;
-    row.name = fmt::format("{}-shot{}{}", shots, settings_.balanced && shots > 0 ? " a class" : "",
-                           calibrated ? " calibrated" : "");
+    row.name = shots_name(shots) + (calibrated ? " calibrated" : "");
     row.shots = shots;
     row.calibrated = calibrated;
-    const bool drawn = shots > 0 && settings_.choice == DemonstrationChoice::Random;
-    add_passes(row, settings_.layout, drawn ? settings_.seeds : 1, scorer);
+    add_passes(row, scorer);
     return row;
   }
 
-  EvalRow adapted_row(EvalScorer& scorer) const {
+  EvalRow adapted_row(std::int64_t shots, EvalScorer& scorer) const {
     EvalRow row;
-    row.name = scorer.adapter()->name;
+    row.name = scorer.adapter()->name + (shots > 0 ? ", " + shots_name(shots) : "");
+    row.shots = shots;
     row.adapter = scorer.adapter();
-    add_passes(row, {}, 1, scorer);
+    add_passes(row, scorer);
     return row;
   }
 
  private:
-  void add_passes(EvalRow& row, const PromptLayout& layout, std::int64_t seeds, EvalScorer& scorer) const {
+  std::string shots_name(std::int64_t shots) const {
+    return fmt::format("{}-shot{}", shots, settings_.balanced && shots > 0 ? " a class" : "");
+  }
+
+  void add_passes(EvalRow& row, EvalScorer& scorer) const {
+    const PromptLayout layout = layout_of(row, settings_);
+    const bool drawn = row.shots > 0 && settings_.choice == DemonstrationChoice::Random;
+    const std::int64_t seeds = drawn ? settings_.seeds : 1;
     for (std::size_t t = 0; t < data_.templates.size(); ++t) {
       for (std::int64_t s = 0; s < seeds; ++s) {
         const std::int64_t seed = config_.data.seed + s;
@@ -126,7 +139,7 @@ class TaskRun {
     const auto questions = questions_of(t, demonstrator, layout, scorer, how, pass);
     const auto groups = groups_by_prefix(questions);
     const QuestionFlops flops = flops_of(scorer, questions, groups);
-    pass.prompt_tokens = mean_tokens(questions, groups, false).prompt;
+    pass.prompt_tokens = mean_tokens(questions).prompt;
     pass.flops_alone = flops.alone;
     pass.flops_shared = flops.shared;
     const bool writes = data_.task.generates();
@@ -353,6 +366,10 @@ void score_texts(const EvalData& data, EvalPass& pass) {
   }
 }
 
+PromptLayout layout_of(const EvalRow& row, const EvalSettings& settings) {
+  return row.adapter == nullptr || row.shots > 0 ? settings.layout : PromptLayout{};
+}
+
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
                                    const std::vector<EvalScorer*>& scorers) {
   const TaskRun run(data, settings, config);
@@ -361,7 +378,11 @@ std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& set
     rows.push_back(run.base_row(shots, false, *scorers.front()));
     if (settings.contextual) rows.push_back(run.base_row(shots, true, *scorers.front()));
   }
-  for (std::size_t s = 1; s < scorers.size(); ++s) rows.push_back(run.adapted_row(*scorers[s]));
+  for (std::size_t s = 1; s < scorers.size(); ++s) {
+    for (const auto shots : settings.shots) {
+      if (shots == 0 || settings.shots_for_adapters) rows.push_back(run.adapted_row(shots, *scorers[s]));
+    }
+  }
   return rows;
 }
 

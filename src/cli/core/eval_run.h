@@ -1,4 +1,4 @@
-// The rows of `graft eval`: the base model without and with demonstrations, and each adapter, on one task.
+// The rows of `graft eval`: the base model and each adapter, without and with demonstrations, on one task.
 #pragma once
 
 #include <map>
@@ -50,17 +50,21 @@ struct EvalPass {
 void score_texts(const EvalData& data, EvalPass& pass);
 
 struct EvalRow {
-  std::string name;  ///< "0-shot", "8-shot", "runs/rte (ia3)"
+  std::string name;  ///< "0-shot", "8-shot", "runs/rte (ia3)", "runs/rte (ia3), 8-shot"
   std::int64_t shots = 0;
   const EvalAdapter* adapter = nullptr;
   std::vector<EvalPass> passes;  ///< template by template, in each seed by seed, of each order by order
   bool calibrated = false;       ///< contextually
 };
 
+/// What stands around the questions of a row. An adapter without demonstrations reads a prompt as it did in training:
+/// alone, without the settings' instruction.
+PromptLayout layout_of(const EvalRow& row, const EvalSettings& settings);
+
 /// The rows of one task in the order of the table: the base model by shots (each followed by its calibrated answers
-/// where the settings want them), then each adapter, which reads the prompt as it did in training: without
-/// demonstrations and instruction. `scorers` has the base's first. Throws as the parts do, Cancelled too: what is
-/// scored is kept.
+/// where the settings want them), then each adapter without demonstrations and, where the settings want that, behind
+/// those of the base model. `scorers` has the base's first. Throws as the parts do, Cancelled too: what is scored is
+/// kept.
 std::vector<EvalRow> evaluate_rows(const EvalData& data, const EvalSettings& settings, const RunConfig& config,
                                    const std::vector<EvalScorer*>& scorers);
 

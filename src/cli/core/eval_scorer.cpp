@@ -205,6 +205,7 @@ void EvalScorer::score_missing(const std::vector<Question>& questions, const Que
   RankOptions behind = options;
   behind.prefix = group.prefix;
   if (work_ != nullptr) return work_->add_scoring(model(), found.asked, behind);
+  if (progress_ != nullptr) progress_->begin();
   const Missing missing = in_order(std::move(found), model().config());
   auto read = static_cast<std::int64_t>(group.prefix.size());  // with the first batch
   behind.shows = progress_ == nullptr;
@@ -264,6 +265,7 @@ void EvalScorer::write_missing(const std::vector<Question>& prompts, const Quest
   if (found.asked.empty()) return;
   options.prefix = group.prefix;
   if (work_ != nullptr) return work_->add_writing(model(), found.asked, options);
+  if (progress_ != nullptr) progress_->begin();
   const Missing missing = in_order(std::move(found), model().config());
   options.shows = progress_ == nullptr;
   options.on_written = [&](const std::vector<std::pair<std::size_t, WrittenText>>& written) {

@@ -61,7 +61,9 @@ class EvalScorer {
 
   /// From here on counts in `work`, as the constructor says; nullptr: computes.
   void count_in(EvalWork* work);
-  /// Computes without a progress line for each group: what is done is told to `progress`, which outlives this.
+  /// Computes without a progress line for each group: what is done is told to `progress`, which outlives this. Its
+  /// begin() is called where something is not kept, in the middle of score() or write(), and may count with this scorer
+  /// by count_in() and back.
   void tell(EvalProgress* progress) { progress_ = progress; }
 
   /// What is not kept yet is computed, of each group the longest first, and kept as soon as a batch is there. `groups`

@@ -115,26 +115,41 @@ TEST_F(EvalScorerTest, WhatWasCountedIsWhatIsDone) {
     one.score(questions, groups, "a task", false);
     one.write(questions, groups, decoding(), "a task, texts");
   };
-  EvalWork work;
-  one.count_in(&work);
-  evaluate();
-  EXPECT_EQ(one.store().size(), 0u);
-  EXPECT_EQ(work.to_score().count, 3);
-  EXPECT_EQ(work.to_write().count, 3);
-  one.count_in(nullptr);
+  EvalAmounts counted;
+  int counts = 0;
+  EvalProgress progress([&] {
+    EXPECT_EQ(one.store().size(), 0u) << "before anything is computed";
+    EvalWork work;
+    one.count_in(&work);
+    evaluate();
+    one.count_in(nullptr);
+    EXPECT_EQ(one.store().size(), 0u);
+    ++counts;
+    counted = work.amounts();
+    return counted;
+  });
   Progress::set_quiet(false);
   ::testing::internal::CaptureStderr();
-  EvalProgress progress(work.to_score(), work.to_write());
   one.tell(&progress);
   evaluate();
   const std::string told = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(counts, 1);
+  EXPECT_EQ(counted.to_score.count, 3);
+  EXPECT_EQ(counted.to_write.count, 3);
   EXPECT_EQ(progress.done(), 6);
   EXPECT_DOUBLE_EQ(progress.seconds_left().value(), 0) << "the prefix counts once";
   EXPECT_EQ(told.rfind("eval 6/6  a task, texts", 0), 0u) << "one line for all of it: " << told;
+  EvalProgress idle([&counts] {
+    ++counts;
+    return EvalAmounts();
+  });
+  one.tell(&idle);
+  evaluate();
+  EXPECT_EQ(counts, 1) << "nothing is counted where all of it is kept";
   EvalWork again;
   one.count_in(&again);
   evaluate();
-  EXPECT_EQ(again.to_score().count + again.to_write().count, 0) << "all of it is kept";
+  EXPECT_EQ(again.amounts().to_score.count + again.amounts().to_write.count, 0) << "all of it is kept";
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ class Statistics {
     EvaluatedRow row;
     row.name = given.name;
     row.shots = given.shots;
-    row.adapted = given.adapter != nullptr;
+    if (given.adapter != nullptr) row.adapter = given.adapter->name;
     row.calibrated = given.calibrated;
     const Answers answers = answers_of(given);
     if (!data_.task.rolls()) grade(given, answers.runs, row);

@@ -220,12 +220,8 @@ void EvalWork::add_writing(const Model& model, const std::vector<ChoiceTokens>& 
   writings_.push_back(std::move(writing));
 }
 
-EvalAmount EvalWork::to_score() const {
-  return sum_of(scorings_);
-}
-
-EvalAmount EvalWork::to_write() const {
-  return sum_of(writings_);
+EvalAmounts EvalWork::amounts() const {
+  return {sum_of(scorings_), sum_of(writings_)};
 }
 
 WorkPlan EvalWork::plan(const Model& model, double load_seconds) const {

@@ -16,6 +16,10 @@ struct EvalAmount {
   std::int64_t tokens = 0;  ///< of these that are computed; of prompts, without those that are written
 };
 
+struct EvalAmounts {
+  EvalAmount to_score, to_write;
+};
+
 /// Filled by an EvalScorer that was made with it. The adapters in the options' slots outlive this.
 class EvalWork {
  public:
@@ -25,8 +29,7 @@ class EvalWork {
   void add_writing(const Model& model, const std::vector<ChoiceTokens>& asked, const WriteOptions& options);
 
   /// All of it.
-  EvalAmount to_score() const;
-  EvalAmount to_write() const;
+  EvalAmounts amounts() const;
 
   /// What all of it would take after `load_seconds` of loading. The batch of the longest questions is scored, and one
   /// of those with the shortest, then the 32 longest prompts are written on; the rest follows from the numbers of

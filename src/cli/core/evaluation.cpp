@@ -97,6 +97,16 @@ Evaluation evaluate_in(const Job& job, const Job::Templated& made, const Adapter
   return evaluation;
 }
 
+// Places in Task::slices of the fields that some held-out row has. The tasks of a mixture have fields of their own.
+std::vector<std::size_t> told_slices(const Job& job) {
+  std::vector<std::size_t> told;
+  for (std::size_t f = 0; job.parts.empty() && f < job.task.slices.size(); ++f) {
+    if (std::any_of(job.held_out.begin(), job.held_out.end(), [f](const auto& row) { return !row.slices[f].empty(); }))
+      told.push_back(f);
+  }
+  return told;
+}
+
 }  // namespace
 
 std::vector<std::int64_t> Evaluation::right_answers() const {
@@ -252,12 +262,15 @@ std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation&
 
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {
   std::vector<Prediction> predictions;
+  const auto slices = told_slices(job);
   for (std::size_t i = 0; i < job.held_out.size(); ++i) {
     const Example& example = job.held_out[i];
     Prediction prediction;
     prediction.id = example.id;
     prediction.where = example.where;
     prediction.text = example.prompt;
+    prediction.group = example.group;
+    for (const auto f : slices) prediction.slices[job.task.slices[f]] = example.slices[f];
     if (job.task.generates()) {
       prediction.references = example.references;
       prediction.false_references = example.false_references;

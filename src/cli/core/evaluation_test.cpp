@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -193,6 +194,29 @@ TEST(EvaluationOfTexts, FiltersSeeWhatWasWrittenAlsoWhenARunIsTakenUpAgain) {
     EXPECT_EQ(now[i].written, then[i].written);
     EXPECT_EQ(now[i].output, then[i].output);
   }
+}
+
+TEST(PredictionsOfTuning, SayTheGroupAndTheSlicesThatSomeRowHas) {
+  Job job;
+  job.task.slices = {"gender", "colour", "age"};
+  Evaluation evaluation;
+  for (const char* age : {"", "old"}) {
+    Example example;
+    example.choices = {" a", " b"};
+    example.slices = {"female", "", age};
+    example.group = {"q1"};
+    job.held_out.push_back(example);
+    evaluation.ranked.push_back({0, 1, {-2, -1}, {0.25, 0.75}});
+  }
+  const auto told = predictions_of(job, evaluation);
+  ASSERT_EQ(told.size(), 2u);
+  using Slices = std::map<std::string, std::string>;
+  EXPECT_EQ(told[0].slices, (Slices{{"age", ""}, {"gender", "female"}})) << "no row has a colour";
+  EXPECT_EQ(told[1].slices, (Slices{{"age", "old"}, {"gender", "female"}}));
+  EXPECT_EQ(told[1].group, std::vector<std::string>{"q1"});
+  job.parts = {{"one", 0, 2}};
+  EXPECT_TRUE(predictions_of(job, evaluation)[0].slices.empty())
+      << "of a mixture, whose tasks have fields of their own";
 }
 
 TEST(EvaluationMetric, SpreadIsMedianAndQuartiles) {

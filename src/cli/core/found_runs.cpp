@@ -216,11 +216,17 @@ void add(RunPlot& plot, Series series, const std::string& metric) {
 void add_shots(RunPlot& plot, const fs::path& folder, const std::string& wanted) {
   for (const auto& task : evaluated_tasks(folder)) {
     const std::string metric = wanted.empty() ? drawn_metric(task) : wanted;
-    Series series{fmt::format("{} {}", folder.string(), task.name), {}, false, true};
+    const std::string name = fmt::format("{} {}", folder.string(), task.name);
+    Series series{name, {}, false, true};
     for (const auto& row : task.rows) {
-      if (task.graded && !row.adapted && !row.calibrated) add_over_runs(series, task, row, metric);
+      if (task.graded && !row.adapted() && !row.calibrated) add_over_runs(series, task, row, metric);
     }
     add(plot, std::move(series), metric);
+    for (auto& own : adapter_curves(task, metric)) {
+      if (own.points.size() < 2) continue;  // it read no demonstrations
+      own.name = fmt::format("{} {}", name, own.name);
+      add(plot, std::move(own), metric);
+    }
   }
 }
 

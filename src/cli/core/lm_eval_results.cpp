@@ -194,8 +194,7 @@ void LmEvalResults::add(const EvalData& data, const EvalSettings& settings, cons
   for (const EvalRow& row : rows) {
     // The harness has no calibrated answers: its scores would be those of the row before once more.
     if (row.calibrated) continue;
-    // An adapter reads its prompts as in training.
-    const PromptLayout layout = row.adapter == nullptr ? settings.layout : PromptLayout{};
+    const PromptLayout layout = layout_of(row, settings);
     for (const EvalPass& pass : row.passes) {
       const auto seed = static_cast<std::uint64_t>(pass.seed);
       const Demonstrator drawn(data, settings, tokenizer, data.templates[pass.place], row.shots, seed);

@@ -153,7 +153,7 @@ ChoiceStatistic statistic_of(const std::string& metric, const Answers& answers, 
   return choice_statistic(metric, questions, runs);
 }
 
-// Of both folders one may not tell the groups, as graft tune does.
+// Of both folders one may not tell the groups, as those of graft tune once did not.
 std::vector<Example> questions_of(const Answers& first, const Answers& second, const std::vector<std::string>& ids) {
   std::vector<Example> questions(ids.size());
   for (std::size_t q = 0; q < ids.size(); ++q) {
