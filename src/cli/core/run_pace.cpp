@@ -52,13 +52,13 @@ ExampleTokens mean_of(const std::vector<ChoiceTokens>& examples) {
 // All that a rate follows from, but for the lengths of texts.
 std::string key_of_pace(const Job& job, const TrainSettings& settings, const std::string& method) {
   const CpuFeatures& cpu = cpu_features();
-  return fmt::format("{} {} {}{}{} | {} threads | {} {} {} | {} parameters in {} | {}{} | {} | {}", GRAFT_VERSION,
-                     cpu_name(), cpu.avx2 ? "+avx2" : "", cpu.avx512_vnni ? "+vnni" : "",
-                     cpu.avx512_bf16 ? "+bf16" : "", at::get_num_threads(), job.model->device().str(),
-                     dtype_name(job.model->dtype()), job.model->config().model_type, job.model->parameters().elements(),
-                     job.model->parameters().storage(), method, settings.checkpoint_layers ? ", layers again" : "",
-                     job.memory.stream_weights ? "weights streamed" : "weights stay",
-                     job.task.generates() ? "texts" : "choices");
+  return fmt::format(
+      "{} {} {}{}{}{} | {} threads | {} {} {} | {} parameters in {} | {}{} | {} | {}", GRAFT_VERSION, cpu_name(),
+      cpu.avx2 ? "+avx2" : "", cpu.avx512_vnni ? "+vnni" : "", cpu.avx512_bf16 ? "+bf16" : "", cpu.amx ? "+amx" : "",
+      at::get_num_threads(), job.model->device().str(), dtype_name(job.model->dtype()), job.model->config().model_type,
+      job.model->parameters().elements(), job.model->parameters().storage(), method,
+      settings.checkpoint_layers ? ", layers again" : "",
+      job.memory.stream_weights ? "weights streamed" : "weights stay", job.task.generates() ? "texts" : "choices");
 }
 
 }  // namespace
