@@ -17,12 +17,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" 
 import both_sides  # noqa: E402
 import metrics_corpus  # noqa: E402
 import metrics_parity as parity  # noqa: E402
+import metrics_reference  # noqa: E402
 from rouge_score.rouge_scorer import RougeScorer  # noqa: E402
 from sacrebleu.metrics import BLEU, CHRF, TER  # noqa: E402
 
 
 def sacrebleu(metric):
-    return lambda cases: metric.corpus_score([text for text, _ in cases], parity.columns(cases)).score
+    return lambda cases: metric.corpus_score([text for text, _ in cases], metrics_reference.columns(cases)).score
 
 
 def rouge(kind):
@@ -54,7 +55,7 @@ def main():
     cases = metrics_corpus.plain_cases(args.data, args.cases, 0)
     references = {"bleu": sacrebleu(BLEU(force=True)), "chrf": sacrebleu(CHRF()), "chrf++": sacrebleu(CHRF(word_order=2)),
                   "ter": sacrebleu(TER()), "rougeL_coco": lambda c: parity.coco(parity.Rouge(), c)["corpus"],
-                  "cider": lambda c: parity.coco(parity.Cider(), c)["corpus"], "meteor": lambda c: parity.meteor(c)["corpus"]}
+                  "cider": lambda c: parity.coco(parity.Cider(), c)["corpus"], "meteor": lambda c: metrics_reference.meteor(c)["corpus"]}
     references.update({kind: rouge(kind) for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum")})
     if args.e2e:
         references["nist"] = nist(args.e2e)

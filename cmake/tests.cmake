@@ -35,7 +35,8 @@ function(graft_test_binary name)
 endfunction()
 
 file(GLOB hygiene_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/hygiene/*_test.cpp)
-graft_test_binary(graft_core_tests SOURCES ${core_tests} ${hygiene_tests} LIBRARIES graft_core)
+file(GLOB metrics_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/golden/*_test.cpp)
+graft_test_binary(graft_core_tests SOURCES ${core_tests} ${hygiene_tests} ${metrics_tests} LIBRARIES graft_core)
 target_precompile_headers(graft_core_tests PRIVATE ${CMAKE_SOURCE_DIR}/cmake/core_tests_pch.h)
 # Reads texts and writes ids: what the parity test and the benchmark compare with the reference.
 add_executable(graft_tokenizer_dump ${CMAKE_SOURCE_DIR}/tests/compat/tokenizer_dump.cpp)

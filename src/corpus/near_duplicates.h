@@ -30,8 +30,9 @@ class NearDuplicates {
   std::size_t size() const { return has_words_.size(); }
 
   /// The first document of the cluster of each: its own number where it is the first. Two documents that share a band
-  /// and are alike enough are in one cluster, and so are those that are linked through others; of documents that share
-  /// a band each is compared with one of every cluster that is there. Throws Cancelled.
+  /// and are alike enough are linked; clusters are the connected components of these links (as of Lee et al. 2022,
+  /// Deduplicating Training Data Makes Language Models Better, section 4.2), so that no order of documents or bands
+  /// changes them, and the first and the last of a chain are in one, alike or not. Throws Cancelled.
   std::vector<std::uint32_t> clusters() const;
 
   /// How alike two documents with words are, as clusters() measures it.
@@ -40,7 +41,8 @@ class NearDuplicates {
 
  private:
   std::span<const std::uint32_t> signature(std::size_t document) const;
-  std::uint64_t band_key(std::size_t document, std::size_t band) const;
+  // Alike to every third one alike.
+  bool same(std::uint32_t first, std::uint32_t second) const;
 
   DuplicateSettings settings_;
   Bands bands_;

@@ -1,6 +1,12 @@
 #include "corpus/near_duplicates.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+#include <utility>
 
 #include "corpus/corpus_test_support.h"
 #include "statistics/words.h"
@@ -69,6 +75,61 @@ TEST(NearDuplicates, ADocumentBetweenTwoOthersLinksThem) {
     EXPECT_NE(clusters, (std::vector<std::uint32_t>{0, 0, 2})) << "these two alone are unlike";
   }
   EXPECT_GT(linked, 10) << "all three share the band in one of four seeds";
+}
+
+// What the order of bands and documents could change: chains of documents of which only neighbours are alike, with a
+// copy here and there.
+std::vector<std::string> chains() {
+  std::vector<std::string> texts;
+  for (int chain = 0; chain < 4; ++chain) {
+    for (int link = 0; link < 5; ++link) {
+      std::string text;
+      for (int word = 0; word < 10; ++word) text += fmt::format("w{} ", 1000 * chain + 3 * link + word);
+      texts.push_back(text);
+      if (link == chain) texts.push_back(text);
+    }
+  }
+  return texts;
+}
+
+// The smallest number of those that a document is linked to, at once or through others; two are linked where they
+// alone are one cluster.
+std::vector<std::uint32_t> components_of(const std::vector<std::string>& texts, const DuplicateSettings& settings) {
+  std::vector<std::uint32_t> firsts(texts.size());
+  std::iota(firsts.begin(), firsts.end(), std::uint32_t{0});
+  std::vector<std::pair<std::size_t, std::size_t>> links;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (clusters_of({texts[j], texts[i]}, settings)[1] == 0) links.emplace_back(j, i);
+    }
+  }
+  for (std::size_t round = 0; round < texts.size(); ++round) {
+    for (const auto& [one, other] : links) firsts[one] = firsts[other] = std::min(firsts[one], firsts[other]);
+  }
+  return firsts;
+}
+
+TEST(NearDuplicates, ClustersAreConnectedComponentsInWhateverOrder) {
+  std::set<std::size_t> counts;
+  Rng rng(4);
+  for (const std::size_t hashes : {1u, 4u, 32u}) {
+    for (const bool exact : {false, true}) {
+      DuplicateSettings settings;
+      settings.hashes = hashes;
+      settings.shingle = 1;
+      settings.threshold = 0.5;  // neighbours have 7 of 13 words in common, those beyond 4 of 16
+      settings.exact = exact;
+      for (settings.seed = 0; settings.seed < 8; ++settings.seed) {
+        auto texts = chains();
+        rng.shuffle(texts);
+        const auto clusters = clusters_of(texts, settings);
+        EXPECT_EQ(clusters, components_of(texts, settings)) << hashes << exact << settings.seed;
+        counts.insert(std::set(clusters.begin(), clusters.end()).size());
+      }
+    }
+  }
+  EXPECT_EQ(*counts.begin(), 4u) << "no chain hung together as a whole";
+  EXPECT_GT(*counts.rbegin(), 8u) << "no chain was broken, which a band that is not shared does";
 }
 
 TEST(NearDuplicates, CaseAndPunctuationDoNotCount) {

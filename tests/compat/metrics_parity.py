@@ -1,5 +1,5 @@
 """Compares graft's generation metrics with their references, value by value: of the corpus, and of each case where the
-reference has one.
+reference has one. Every run of the tests compares what needs no such packages, programs or hours (tests/golden/texts.py).
 
 python metrics_parity.py --dump build/core/graft_metrics_dump [--data DATA] [--cases 1000] [--e2e FOLDER] [--cider FOLDER]
 
@@ -9,7 +9,6 @@ Ends with status 1 where a value differs by more than --tolerance.
 """
 
 import argparse
-import itertools
 import json
 import os
 import pathlib
@@ -21,20 +20,13 @@ import tempfile
 import types
 
 import metrics_corpus
+import metrics_reference
+from metrics_reference import same
 from nltk.stem.porter import PorterStemmer
-from nltk.translate.meteor_score import meteor_score
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU, CHRF, TER
-
-
-class NoSynonyms:
-    """A WordNet that has none."""
-
-    def synsets(self, word):
-        return []
+from sacrebleu.metrics import CHRF, TER
 
 
 def graft(dump, cases, mode="scores", *arguments):
@@ -45,45 +37,11 @@ def graft(dump, cases, mode="scores", *arguments):
     return json.loads(done.stdout)
 
 
-def columns(cases):
-    """References as sacrebleu takes them: the first of every case, the second, …"""
-    return [list(column) for column in itertools.zip_longest(*(references for _, references in cases))]
-
-
-def sacrebleu_scores(metric, sentence, cases):
-    """What corpus_score and sentence_score do, without counting twice, which for TER takes minutes."""
-    counts = metric._extract_corpus_statistics([text for text, _ in cases], columns(cases))
-    return {"corpus": metric._aggregate_and_compute(counts).score, "each": [sentence._compute_score_from_stats(list(row)).score for row in counts]}
-
-
-def bleu(cases, **settings):
-    return sacrebleu_scores(BLEU(force=True, **settings), BLEU(force=True, effective_order=True, **settings), cases)
-
-
-def same(metric, cases):
-    return sacrebleu_scores(metric, metric, cases)
-
-
-def mean(values):
-    return {"corpus": sum(values) / len(values), "each": values}
-
-
-def rouge(kind, stem, cases):
-    scorer = RougeScorer([kind], use_stemmer=stem)
-    found = [scorer.score_multi(references, text)[kind] for text, references in cases]
-    return {"corpus": sum(score.fmeasure for score in found) / len(found), "each": [value for score in found for value in score]}
-
-
 def coco(scorer, cases):
     hypotheses = {i: [text] for i, (text, _) in enumerate(cases)}
     references = {i: list(texts) for i, (_, texts) in enumerate(cases)}
     score, each = scorer.compute_score(references, hypotheses)
     return {"corpus": float(score), "each": [float(value) for value in each]}
-
-
-def meteor(cases, *parameters):
-    names = dict(zip(("alpha", "beta", "gamma"), parameters))
-    return mean([meteor_score([t.split() for t in references], text.split(), wordnet=NoSynonyms(), **names) for text, references in cases])
 
 
 def plain_cider(folder):
@@ -103,36 +61,10 @@ def plain_cider(folder):
 
 
 def references_of(args):
-    metrics = {
-        "bleu none": lambda c: bleu(c, tokenize="none"),
-        "bleu 13a": lambda c: bleu(c),
-        "bleu intl": lambda c: bleu(c, tokenize="intl"),
-        "bleu lower": lambda c: bleu(c, lowercase=True),
-        "bleu smooth none": lambda c: bleu(c, smooth_method="none"),
-        "bleu smooth floor": lambda c: bleu(c, smooth_method="floor"),
-        "bleu smooth floor 0.5": lambda c: bleu(c, smooth_method="floor", smooth_value=0.5),
-        "bleu smooth add-k": lambda c: bleu(c, smooth_method="add-k"),
-        "bleu order 2": lambda c: bleu(c, max_ngram_order=2),
-        "chrf": lambda c: same(CHRF(), c),
-        "chrf++": lambda c: same(CHRF(word_order=2), c),
-        "chrf lower whitespace beta 3": lambda c: same(CHRF(beta=3, lowercase=True, whitespace=True), c),
-        "chrf eps": lambda c: same(CHRF(word_order=1, eps_smoothing=True), c),
-        "rougeL_coco": lambda c: coco(Rouge(), c),
-        "meteor": meteor,
-        "meteor 0.8 1.5 0.3": lambda c: meteor(c, 0.8, 1.5, 0.3),
-        "cider": lambda c: coco(Cider(), c),
-    }
-    for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
-        metrics[kind] = lambda c, kind=kind: rouge(kind, False, c)
-        metrics[kind + " stem"] = lambda c, kind=kind: rouge(kind, True, c)
+    metrics = {**metrics_reference.references(), "rougeL_coco": lambda c: coco(Rouge(), c), "cider": lambda c: coco(Cider(), c)}
     if args.cider:
         metrics["cider plain"] = lambda c: coco(plain_cider(args.cider), c)
-    # Last, as it takes the longest.
-    metrics["ter"] = lambda c: same(TER(), c)
-    metrics["ter case"] = lambda c: same(TER(case_sensitive=True), c)
-    metrics["ter normalised"] = lambda c: same(TER(normalized=True), c)
-    metrics["ter no punctuation"] = lambda c: same(TER(no_punct=True), c)
-    return metrics
+    return {**metrics, **metrics_reference.ter_references()}
 
 
 def sgml(kind, rows):
@@ -229,6 +161,9 @@ def main():
     good += [compare(name, values, found[name], plain, args) for name, values in expected.items()]
     cases = metrics_corpus.cases(args.data, args.cases, args.seed)
     found = graft(args.dump, cases)
+    # What the goldens are made with is held to the package, too.
+    good += [compare(f"{name}, written out", coco(scorer, cases), written(cases), cases, args) for name, scorer, written in
+             (("rougeL_coco", Rouge(), metrics_reference.rouge_l_coco), ("cider", Cider(), metrics_reference.cider))]
     good += [compare(name, reference(cases), found[name], cases, args) for name, reference in references_of(args).items()]
     return 0 if all(good) else 1
 

@@ -19,6 +19,7 @@ import sys
 import time
 
 import real
+import texts
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Batches on which nothing amplifies rounding (the default's do: ReLUs that flip, key biases).
@@ -33,7 +34,7 @@ LARGEST_SPREAD = 3e-5
 
 def fingerprint():
     digest = hashlib.sha256()
-    for path in sorted([*HERE.glob("*.py"), *HERE.glob("methods/*.py"), HERE / "requirements.txt"]):
+    for path in [*sorted([*HERE.glob("*.py"), *HERE.glob("methods/*.py"), HERE / "requirements.txt"]), *texts.sources()]:
         digest.update(path.read_bytes())
     digest.update(str(real.gguf()).encode())
     return digest.hexdigest()
@@ -247,10 +248,11 @@ def main():
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=spawn) as workers:
         real_line = workers.submit(real_model, out)
+        texts_line = workers.submit(texts.write, out / "metrics.json")
         for lines, wrong in workers.map(case, range(len(CASES)), CASES, [out] * len(CASES)):
             print("\n".join(lines), flush=True)
             problems += wrong
-        print(real_line.result(), flush=True)
+        print(real_line.result(), texts_line.result(), sep="\n", flush=True)
     if problems:
         sys.exit("make.py: no goldens: " + "\n".join(problems))
     reader_copies(out / "llama-gqa" / "model", out / "readers")
