@@ -93,7 +93,8 @@ at::Tensor changed_rows(const at::Tensor& rows, const at::Tensor& ids, const Spa
   const at::Tensor first = at::searchsorted(change.places, ids * width),
                    behind = at::searchsorted(change.places, (ids + 1) * width), counts = behind - first;
   const at::Tensor row = at::repeat_interleave(counts);  // of each number that is another
-  if (row.numel() == 0) return rows;
+  // What learns has a gradient of zeros then, which an optimiser does not take for none.
+  if (row.numel() == 0 && !learns(change.values)) return rows;
   const at::Tensor before = at::cumsum(counts, 0) - counts,
                    entry = at::arange(row.numel(), row.options()) + (first - before).index_select(0, row);
   const at::Tensor moved = (at::arange(ids.size(0), ids.options()) - ids) * width;

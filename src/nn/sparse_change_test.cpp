@@ -130,5 +130,13 @@ TEST(SparseChangeOfATable, WithoutAnyOfItsRowsIsTheBases) {
   EXPECT_TRUE(at::equal(changed_rows(rows, ids, some_places()), rows));
 }
 
+TEST(SparseChangeOfATable, HasAGradientOfZerosWhereNoRowIsChanged) {
+  const at::Tensor values = at::ones({2}).requires_grad_(true), rows = at::zeros({1, 4});
+  const SparseChange change{at::tensor({5, 6}, at::kLong), values};
+  changed_rows(rows, at::tensor({0}, at::kLong), change).sum().backward();
+  ASSERT_TRUE(values.grad().defined());
+  EXPECT_EQ(values.grad().abs().max().item<float>(), 0);
+}
+
 }  // namespace
 }  // namespace graft
