@@ -9,6 +9,7 @@
 #include "adapters/core/peft_targets.h"
 #include "adapters/core/target_modules.h"
 #include "base/error.h"
+#include "nn/site_index.h"
 
 namespace graft {
 namespace {
@@ -25,24 +26,29 @@ struct Target {
   at::Tensor scale;  // [in] or [out], fp32
 };
 
+std::map<Site, Target> by_site(const std::vector<Target>& targets) {
+  std::map<Site, Target> found;
+  for (const auto& target : targets) found.emplace(target.entry.site, target);
+  return found;
+}
+
 class Ia3 : public Adapter {
  public:
-  Ia3(const Model& model, const std::vector<Target>& targets) : model_(model) {
-    for (const auto& target : targets) targets_.emplace(target.entry.site, target);
-  }
+  Ia3(const Model& model, const std::vector<Target>& targets)
+      : model_(model), targets_(by_site(targets)), index_(targets_) {}
 
   const std::map<Site, Target>& targets() const { return targets_; }
 
-  bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
+  bool acts_on(const Site& site) const override { return index_.find(site) != nullptr; }
 
   at::Tensor input_scale(const Site& site) const override {
-    const Target& target = targets_.at(site);
-    return target.input ? target.scale : at::Tensor();
+    const Target* target = index_.find(site);
+    return target->input ? target->scale : at::Tensor();
   }
 
   std::optional<at::Tensor> output_scale(const Site& site) const override {
-    const Target& target = targets_.at(site);
-    return target.input ? at::Tensor() : target.scale;
+    const Target* target = index_.find(site);
+    return target->input ? at::Tensor() : target->scale;
   }
 
   std::vector<AdapterTensor> parameters() const override {
@@ -118,6 +124,7 @@ class Ia3 : public Adapter {
 
   const Model& model_;
   std::map<Site, Target> targets_;
+  SiteIndex<Target> index_;
 };
 
 std::unique_ptr<Adapter> create(const Model& model, const nlohmann::json& given, Rng&) {

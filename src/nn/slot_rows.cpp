@@ -88,7 +88,10 @@ std::optional<RowScales> SlotRows::row_scales(const ScaleOf& scale_of) const {
     return scale.has_value();
   });
   if (!found) return std::nullopt;
-  return RowScales{found->values.empty() ? at::Tensor() : at::stack(found->values), found->runs};
+  return RowScales{found->values.empty()
+                       ? at::Tensor()
+                       : at::cat(found->values).view({static_cast<std::int64_t>(found->values.size()), -1}),
+                   found->runs};
 }
 
 RowScales SlotRows::input_scales(const Site& site) const {

@@ -28,13 +28,21 @@ at::Tensor row_norms(const at::Tensor& weight) {
   return at::linalg_vector_norm(weight, 2, at::IntArrayRef{1});
 }
 
-Lora::Lora(const Model& model, LoraSettings settings, const std::vector<LoraTarget>& targets)
-    : model_(model), settings_(settings) {
-  for (const auto& target : targets) targets_.emplace(target.entry.site, target);
+namespace {
+
+std::map<Site, LoraTarget> by_site(const std::vector<LoraTarget>& targets) {
+  std::map<Site, LoraTarget> found;
+  for (const auto& target : targets) found.emplace(target.entry.site, target);
+  return found;
 }
 
+}  // namespace
+
+Lora::Lora(const Model& model, LoraSettings settings, const std::vector<LoraTarget>& targets)
+    : model_(model), settings_(settings), targets_(by_site(targets)), index_(targets_) {}
+
 bool Lora::acts_on(const Site& site) const {
-  return targets_.count(site) > 0 || (settings_.tie && site == kHeadSite);
+  return index_.find(site) != nullptr || (settings_.tie && site == kHeadSite);
 }
 
 std::optional<LowRankUpdate> Lora::plain_update(const LoraTarget& target) const {
@@ -44,7 +52,7 @@ std::optional<LowRankUpdate> Lora::plain_update(const LoraTarget& target) const 
 
 std::optional<LowRankUpdate> Lora::low_rank(const Site& site) const {
   if (site.role == Role::Embed) return std::nullopt;
-  return settings_.tie && site == kHeadSite ? plain_update(tied_head()) : plain_update(targets_.at(site));
+  return settings_.tie && site == kHeadSite ? plain_update(tied_head()) : plain_update(*index_.find(site));
 }
 
 at::Tensor Lora::output(const Site& site, const at::Tensor& x, const at::Tensor& y) const {
@@ -63,8 +71,8 @@ at::Tensor Lora::updated(const LoraTarget& target, const Site& site, const at::T
 }
 
 bool Lora::needs_base_output(const Site& site) const {
-  const auto target = targets_.find(site);
-  return target != targets_.end() && target->second.magnitude.defined();
+  const LoraTarget* target = index_.find(site);
+  return target != nullptr && target->magnitude.defined();
 }
 
 std::vector<AdapterTensor> Lora::parameters() const {

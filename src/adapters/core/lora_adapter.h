@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "adapters/core/method.h"
+#include "nn/site_index.h"
 
 namespace graft::adapters {
 
@@ -93,6 +94,7 @@ class Lora : public Adapter {
   const Model& model_;
   LoraSettings settings_;
   std::map<Site, LoraTarget> targets_;
+  SiteIndex<LoraTarget> index_;
   std::uint64_t seed_ = 0;
   bool training_ = false;
 };
