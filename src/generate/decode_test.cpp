@@ -129,7 +129,8 @@ TEST(Generate, APromptThatDoesNotGoOnFromThePrefixIsRefused) {
 }
 
 TEST(Generate, AForcedTokenComesFirst) {
-  const auto folder = std::filesystem::path(testing::TempDir()) / "forced_bart";
+  const testing::Folder files;
+  const auto& folder = files.path();
   write_file(
       folder / "config.json",
       R"({"model_type":"bart","vocab_size":9,"d_model":4,"encoder_ffn_dim":4,"decoder_ffn_dim":4,"encoder_layers":1,

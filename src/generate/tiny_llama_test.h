@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +13,7 @@
 #include "arch/core/model.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "checkpoint/fixture_test.h"
 #include "nn/tensor_file.h"
 
 namespace graft {
@@ -27,9 +27,8 @@ using Matrices = std::function<at::Tensor(const std::string&, const std::vector<
 /// embeddings there is an lm_head.weight.
 inline std::unique_ptr<Model> llama_of(const Matrices& matrices, bool tied, const std::string& config,
                                        const ModelOptions& options = {}) {
-  const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-  const auto folder = std::filesystem::path(::testing::TempDir()) /
-                      ("tiny_llama_" + std::string(test->test_suite_name()) + "_" + test->name());
+  const testing::Folder files;  // removed at the end: what the model needs of them is mapped
+  const auto& folder = files.path();
   write_file(folder / "config.json",
              R"({"model_type":"llama","vocab_size":257,"hidden_size":32,"intermediate_size":48,"num_hidden_layers":2,
     "num_attention_heads":4,"num_key_value_heads":2,"max_position_embeddings":64,"rms_norm_eps":1e-5,"hidden_act":"silu",
