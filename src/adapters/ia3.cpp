@@ -26,12 +26,6 @@ struct Target {
   at::Tensor scale;  // [in] or [out], fp32
 };
 
-std::map<Site, Target> by_site(const std::vector<Target>& targets) {
-  std::map<Site, Target> found;
-  for (const auto& target : targets) found.emplace(target.entry.site, target);
-  return found;
-}
-
 class Ia3 : public Adapter {
  public:
   Ia3(const Model& model, const std::vector<Target>& targets)

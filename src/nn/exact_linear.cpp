@@ -97,8 +97,8 @@ at::Tensor tile_product_of_rows(const at::Tensor& given_a, const at::Tensor& giv
   const std::int64_t count = a.size(0), out = a.size(1), room = tile_columns(count);
   const at::Tensor turned = rows::empty({out, room}, at::kBFloat16), y = rows::empty({out, b.size(1)}, at::kBFloat16);
   auto* to = static_cast<rows::Bits*>(turned.data_ptr());
-  at::parallel_for(0, (out + 31) / 32, 1, [&](std::int64_t begin, std::int64_t end) {
-    turn_columns(bits_of(a), count, out, 32 * begin, std::min(out, 32 * end), to);
+  at::parallel_for(0, tile_columns(out) / kTileColumns, 1, [&](std::int64_t begin, std::int64_t end) {
+    turn_columns(bits_of(a), count, out, kTileColumns * begin, std::min(out, kTileColumns * end), to);
   });
   TileProduct product{to, bits_of(b)};
   product.y = static_cast<rows::Bits*>(y.data_ptr());

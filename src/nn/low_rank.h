@@ -18,10 +18,11 @@ struct LowRankRuns {
 };
 
 /// y + scale · (x aᵀ) bᵀ (Hu et al. 2021, section 4.1) of the update of each row's run: y [N, out], x [N, in]. Computed
-/// in fp32 and rounded once to y's dtype. On the CPU the products of several runs are shared out among the threads,
-/// each by one of them, so that bits do not depend on how many there are; a single run is left to LibTorch. Autograd
-/// keeps x as it is, which other maps of one input keep too, and x aᵀ [N, the largest R]; LibTorch's operations would
-/// keep a copy of x in fp32 for each map. A factor's gradient is added up over its runs in their order.
+/// in fp32 and rounded once to y's dtype. On the CPU updates of few ranks go row by row (low_rank_rows.h); of more, the
+/// products of several runs are shared out among the threads, each by one of them, so that bits do not depend on how
+/// many there are, and a single run is left to LibTorch. Autograd keeps x as it is, which other maps of one input keep
+/// too, and x aᵀ; LibTorch's operations would keep a copy of x in fp32 for each map. A factor's gradient is added up
+/// over its runs in their order.
 at::Tensor low_rank_sums(const at::Tensor& y, const at::Tensor& x, const LowRankRuns& by);
 
 /// The same update for all rows.

@@ -9,6 +9,14 @@
 
 namespace graft {
 
+/// Targets by the site of their entry.
+template <typename Target>
+std::map<Site, Target> by_site(const std::vector<Target>& targets) {
+  std::map<Site, Target> found;
+  for (const auto& target : targets) found.emplace(target.entry.site, target);
+  return found;
+}
+
 /// Where the values of a map lie: every pass asks every slot at every map, most of them in vain. The map outlives it
 /// and keeps its sites.
 template <typename Value>

@@ -28,16 +28,6 @@ at::Tensor row_norms(const at::Tensor& weight) {
   return at::linalg_vector_norm(weight, 2, at::IntArrayRef{1});
 }
 
-namespace {
-
-std::map<Site, LoraTarget> by_site(const std::vector<LoraTarget>& targets) {
-  std::map<Site, LoraTarget> found;
-  for (const auto& target : targets) found.emplace(target.entry.site, target);
-  return found;
-}
-
-}  // namespace
-
 Lora::Lora(const Model& model, LoraSettings settings, const std::vector<LoraTarget>& targets)
     : model_(model), settings_(settings), targets_(by_site(targets)), index_(targets_) {}
 

@@ -4,6 +4,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "nn/kernels/amx_tiles.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -28,14 +29,6 @@ constexpr std::int64_t kAmxAhead = 6144;  // bytes between what is asked for and
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c,amx-tile,amx-int8")
 #endif
 
-// What ldtilecfg reads.
-struct alignas(64) TileShapes {
-  std::uint8_t palette = 1, start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t row_bytes[16] = {};
-  std::uint8_t rows[16] = {};
-};
-
 struct alignas(64) Sixteen {
   float values[kTileRows];
 };
@@ -43,11 +36,6 @@ struct alignas(64) Sixteen {
 struct alignas(64) Line {
   std::int8_t codes[kTileBytes];
 };
-
-// GCC does not know what the instructions of tiles read: all of memory is as the program says before them.
-inline void written(const void* here) {
-  asm volatile("" : : "r"(here) : "memory");
-}
 
 inline __m512 sixteen_scales(const std::uint8_t* at, bool half) {
   if (half) return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
@@ -66,9 +54,9 @@ class CodesInTiles : public AmxTile {
         scales_(static_cast<std::size_t>(most)),
         minima_(kMinima ? scales_.size() : 0) {
     TileShapes shapes;
-    for (int sum = 0; sum < 2; ++sum) shape(shapes, sum, kAmxRows, kTileBytes);
-    for (int x = 4; x < 6; ++x) shape(shapes, x, kAmxRows, kAmxGroup);
-    for (int codes_tile = 6; codes_tile < 8; ++codes_tile) shape(shapes, codes_tile, kQuads, kTileBytes);
+    for (int sum = 0; sum < 2; ++sum) shapes.shape(sum, kAmxRows, kTileBytes);
+    for (int x = 4; x < 6; ++x) shapes.shape(x, kAmxRows, kAmxGroup);
+    for (int codes_tile = 6; codes_tile < 8; ++codes_tile) shapes.shape(codes_tile, kQuads, kTileBytes);
     written(&shapes);
     _tile_loadconfig(&shapes);
   }
@@ -151,11 +139,6 @@ class CodesInTiles : public AmxTile {
     _tile_loadd(6, codes_.data() + g * kQuads, kTileBytes);
     _tile_dpbssd(0, 4, 6);
     _tile_stored(0, to[0].of, kTileBytes);
-  }
-
-  static void shape(TileShapes& shapes, int tile, std::int64_t rows, std::int64_t row_bytes) {
-    shapes.rows[tile] = static_cast<std::uint8_t>(rows);
-    shapes.row_bytes[tile] = static_cast<std::uint16_t>(row_bytes);
   }
 
   void load_codes(const std::uint8_t* from, Line* to) const {

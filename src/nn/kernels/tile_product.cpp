@@ -6,6 +6,7 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "nn/kernels/amx_tiles.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -16,8 +17,8 @@ namespace {
 
 using rows::Bits;
 
-constexpr std::int64_t kTileSide = 16;          // rows of a tile, and pairs of bfloat16 in one of its rows
-constexpr std::int64_t kPairs = 2 * kTileSide;  // bfloat16 in a row of a tile
+constexpr std::int64_t kTileSide = 16;         // rows of a tile, and pairs of bfloat16 in one of its rows
+constexpr std::int64_t kPairs = kTileColumns;  // bfloat16 in a row of a tile, by pairs
 constexpr std::int64_t kTileValues = kTileSide * kPairs;
 constexpr std::int64_t kStrip = 2 * kTileSide;      // columns of y that are computed at a time
 constexpr std::int64_t kBlockRows = 2 * kTileSide;  // rows, likewise
@@ -58,19 +59,6 @@ struct Shares {
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,amx-tile,amx-int8,amx-bf16")
 #endif
-
-// What ldtilecfg reads: all eight tiles have sixteen rows of 64 bytes.
-struct alignas(64) WholeTiles {
-  std::uint8_t palette = 1, start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// GCC does not know what the instructions of tiles read: all of memory is as the program says before them.
-inline void is_written(const void* here) {
-  asm volatile("" : : "r"(here) : "memory");
-}
 
 // Or GCC keeps an address for each of sixteen rows, which is more than there are registers for.
 inline const Bits* one_by_one(const Bits* address) {
@@ -261,8 +249,9 @@ class StripPass {
         shares_(shares),
         strips_(lines(kept_.strips, shares.each * kStrip * tile_columns(shares.columns))),
         tail_(lines(kept_.tail, kBlockRows * tile_columns(shares.columns))) {
-    const WholeTiles shapes;
-    is_written(&shapes);
+    TileShapes shapes;
+    for (int tile = 0; tile < 8; ++tile) shapes.shape(tile, kTileSide, 64);
+    written(&shapes);
     _tile_loadconfig(&shapes);
   }
   ~StripPass() { _tile_release(); }
@@ -293,7 +282,7 @@ class StripPass {
         lay_columns(product_.matrix + k * product_.out + column, product_.out, count, columns, to);
       }
     }
-    is_written(strips_);
+    written(strips_);
   }
 
   void multiply(std::int64_t k, std::int64_t given) {
@@ -315,7 +304,7 @@ class StripPass {
         } else {
           multiply_block<false>(x, stride, laid, columns, begins, *sums);
         }
-        is_written(sums);
+        written(sums);
         if (ends) write(*sums, row, count, column_ + strip * kStrip);
       }
     }
@@ -325,7 +314,7 @@ class StripPass {
   const Bits* whole_block(const Bits* x, std::int64_t stride, std::int64_t count, std::int64_t columns) {
     for (std::int64_t row = 0; row < count; ++row)
       std::memcpy(tail_ + row * columns, x + row * stride, static_cast<std::size_t>(columns) * sizeof(Bits));
-    is_written(tail_);
+    written(tail_);
     return tail_;
   }
 

@@ -9,6 +9,8 @@
 
 namespace graft {
 
+constexpr std::int64_t kTileColumns = 32;  ///< of x in a tile
+
 /// y [rows, out] = x [rows, in] times a matrix, plus a bias; rounded once, behind sums of pairs in fp32 in the order of
 /// the columns of x. So the bits of a row's result depend neither on the rows beside it, nor on the number of threads.
 struct TileProduct {
@@ -36,8 +38,8 @@ struct TileProduct {
 std::int64_t tile_columns(std::int64_t count);
 
 /// Columns [begin, end) of x [count, width] as rows of `to` [width, tile_columns(count)], zeros behind their values:
-/// the first factor of a product over the rows of x. `begin` is a multiple of 32, and `end`, unless it is the width.
-/// Where has_tiles().
+/// the first factor of a product over the rows of x. `begin` is a multiple of kTileColumns, and `end`, unless it is the
+/// width. Where has_tiles().
 void turn_columns(const rows::Bits* x, std::int64_t count, std::int64_t width, std::int64_t begin, std::int64_t end,
                   rows::Bits* to);
 
