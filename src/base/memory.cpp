@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/control_group.h"
 #include "base/error.h"
 
 #ifdef __GLIBC__
@@ -29,12 +30,6 @@ std::int64_t number_after(const char* file, const std::string& key) {
     if (word == key && in >> value) return value;
   }
   return -1;
-}
-
-std::int64_t number_in(const char* file) {
-  std::ifstream in(file);
-  std::int64_t value = -1;
-  return in >> value ? value : -1;  // "max" is no number
 }
 
 struct Pages {
@@ -88,15 +83,11 @@ std::int64_t private_memory() {
 
 std::int64_t available_memory() {
   constexpr std::int64_t kUnknown = std::numeric_limits<std::int64_t>::max();
-  const std::int64_t machine = number_after("/proc/meminfo", "MemAvailable:"),
-                     limit = number_in("/sys/fs/cgroup/memory.max"), used = number_in("/sys/fs/cgroup/memory.current");
-  // Pages of files are counted as used, and dropped where another needs the room.
-  std::int64_t files = 0;
-  for (const char* kind : {"inactive_file", "active_file"})
-    files += std::max<std::int64_t>(0, number_after("/sys/fs/cgroup/memory.stat", kind));
-  const std::int64_t group =
-      limit < 0 || used < 0 ? kUnknown : std::clamp<std::int64_t>(limit - used + files, 0, limit);
-  return std::min(machine < 0 ? kUnknown : machine * 1024, group);
+  constexpr const char* kMemoryGiven = "GRAFT_MEMORY";
+  if (const char* given = std::getenv(kMemoryGiven); given != nullptr && *given != '\0')
+    return std::max<std::int64_t>(0, memory_amount(given, kMemoryGiven) - private_memory());
+  const std::int64_t machine = number_after("/proc/meminfo", "MemAvailable:");
+  return std::min(machine < 0 ? kUnknown : machine * 1024, group_memory().value_or(kUnknown));
 }
 
 void trim_memory() {

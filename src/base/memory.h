@@ -19,8 +19,10 @@ std::int64_t resident_memory();
 /// Of resident_memory(), what is not a file's (mapped weights are one's): what only the process's end would give back.
 std::int64_t private_memory();
 
-/// What this process could take on top without swapping, within the limit of its control group (version 2). What the
-/// system keeps of files counts as free, what this process has mapped of them too.
+/// What this process could take on top without swapping, within the limits of its control groups (control_group.h).
+/// What the system keeps of files counts as free, what this process has mapped of them too. Where the environment's
+/// GRAFT_MEMORY is an amount (memory_amount()), that is what the process may have in all, whatever the system tells.
+/// Throws InvalidArgument where it is none.
 std::int64_t available_memory();
 
 /// What the allocator keeps of freed memory goes back to the system, where it can do that (glibc): resident_memory()

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/environment_variable_test.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -46,7 +47,21 @@ TEST(Memory, AMappedFileIsNotPrivate) {
 }
 
 TEST(Memory, TheMachineHasSome) {
+  const EnvironmentVariable given("GRAFT_MEMORY");
+  given.set(nullptr);
   EXPECT_GT(available_memory(), 0);
+}
+
+TEST(Memory, WhatTheEnvironmentGivesIsOfTheWholeProcess) {
+  const EnvironmentVariable given("GRAFT_MEMORY");
+  const std::int64_t own = private_memory(), much = std::int64_t{1} << 50;
+  given.set("1024TiB");
+  EXPECT_LE(available_memory(), much);
+  EXPECT_GT(available_memory(), much - 2 * own - static_cast<std::int64_t>(kBytes));
+  given.set("1kB");
+  EXPECT_EQ(available_memory(), 0);
+  given.set("plenty");
+  EXPECT_THROW(available_memory(), Error);
 }
 
 TEST(Memory, PagesOfAFileComeAndGo) {

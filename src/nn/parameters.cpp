@@ -50,6 +50,11 @@ bool can_be_quantised(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float value) { return std::fabs(value) <= kLargestHalf; });
 }
 
+// What is laid out for products is read there from then on.
+std::function<void()> giving_back(const std::shared_ptr<const TensorSource>& source, const TensorInfo& info) {
+  return [source, info] { source->release(info); };
+}
+
 bool aligned(const std::byte* data, at::ScalarType type) {
   return reinterpret_cast<std::uintptr_t>(data) % c10::elementSize(type) == 0;
 }
@@ -126,12 +131,18 @@ ParameterLoader ParameterLoader::outline(at::ScalarType dtype, WeightFormat form
   return loader;
 }
 
+ParameterLoader ParameterLoader::outlined() const {
+  ParameterLoader loader = outline(dtype_, format_, source_);
+  loader.kept_ = kept_;
+  return loader;
+}
+
 bool ParameterLoader::has(const std::string& name) const {
-  return source_ == nullptr || source_->find(name) != nullptr;
+  return file() == nullptr || file()->find(name) != nullptr;
 }
 
 bool ParameterLoader::holds(const std::string& name, const std::vector<std::int64_t>& shape) const {
-  if (source_ == nullptr) return false;
+  if (file() == nullptr) return false;
   checked(name, shape);
   return true;
 }
@@ -182,10 +193,14 @@ std::optional<DType> ParameterLoader::outlined_type(const std::string& name, std
   return info != nullptr && is_quantised(info->dtype) ? std::optional(info->dtype) : std::nullopt;
 }
 
-std::int64_t ParameterLoader::take_outlined(const std::string& name, const std::vector<std::int64_t>& shape) {
+std::int64_t ParameterLoader::take_outlined(const std::string& name, const std::vector<std::int64_t>& shape,
+                                            const std::vector<std::int64_t>& rows) {
   const auto type = outlined_type(name, shape.back());
   note_blocks(type);
-  return type ? add(name, outlined_blocks(*type, stored(name, shape))) : take(name, shape);
+  if (!type) return take(name, shape, rows);
+  const std::int64_t index = add(name, outlined_blocks(*type, stored(name, shape)));
+  note_outlined(index, type, rows);
+  return index;
 }
 
 void ParameterLoader::note_blocks(const std::optional<DType>& type) {
@@ -236,20 +251,22 @@ std::int64_t ParameterLoader::take(const std::string& name, const std::vector<st
   const at::Tensor values = ordered(stored(name, shape), name, rows);
   const std::int64_t index = add(name, dense_store(values));
   note_mapped(index, values);
+  note_outlined(index, std::nullopt, rows);
   return index;
 }
 
 std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::vector<std::int64_t>& shape,
                                           const std::vector<std::int64_t>& rows) {
   if (format_ == WeightFormat::Dense) return take(name, shape, rows);
-  if (source_ == nullptr) return take_outlined(name, shape);
+  if (source_ == nullptr) return take_outlined(name, shape, rows);
   const TensorInfo& info = checked(name, shape);
   const auto type = blocks_of(info);
   note_blocks(type);
   if (!type) return take(name, shape, rows);
   if (info.dtype != *type) return take_quantised(info, *type, rows);
   const at::Tensor bytes = ordered(mapped_blocks(source_, info), name, rows);
-  const std::int64_t index = add(name, block_store(*type, bytes, dtype_));
+  const auto laid_out = rows.empty() ? giving_back(source_, info) : std::function<void()>();
+  const std::int64_t index = add(name, block_store(*type, bytes, dtype_, laid_out));
   note_mapped(index, bytes);
   return index;
 }
@@ -262,7 +279,8 @@ std::int64_t ParameterLoader::take_quantised(const TensorInfo& info, DType type,
   if (kept != nullptr && !made_so_now(info, type, rows, *kept)) kept = nullptr;
   const at::Tensor bytes =
       kept != nullptr ? mapped_blocks(kept_->file(), *kept) : ordered(quantised(info, type), info.name, rows);
-  const std::int64_t index = add(info.name, block_store(type, bytes, dtype_));
+  const auto laid_out = kept != nullptr ? giving_back(kept_->file(), *kept) : std::function<void()>();
+  const std::int64_t index = add(info.name, block_store(type, bytes, dtype_, laid_out));
   if (kept != nullptr) table_.residency_->add(index, *kept, kept_->file());
   if (keeps) {
     fitted_.emplace_back(plan, bytes);
@@ -309,10 +327,25 @@ void ParameterLoader::note_mapped(std::int64_t index, const at::Tensor& values) 
   if (values.const_data_ptr() == source_->bytes(info).data()) table_.residency_->add(index, info, source_);
 }
 
+// Of an outline: what load() and take_matrix() would leave where it is. No value is looked at.
+void ParameterLoader::note_outlined(std::int64_t index, const std::optional<DType>& blocks,
+                                    const std::vector<std::int64_t>& rows) {
+  if (outlined_ == nullptr) return;
+  const TensorInfo& info = outlined_->at(table_.name(index));
+  const bool same =
+      blocks ? info.dtype == *blocks : scalar_type(info.dtype) == dtype_ && info.offset % c10::elementSize(dtype_) == 0;
+  if (same) {
+    if (rows.empty()) table_.residency_->add(index, info, outlined_);
+  } else if (blocks && kept_ != nullptr && scales_are_fitted(*blocks)) {
+    const TensorInfo* kept = kept_->find({kept_name(info.name, rows), *blocks, info.shape});
+    if (kept != nullptr) table_.residency_->add(index, *kept, kept_->file());
+  }
+}
+
 const TensorInfo& ParameterLoader::checked(const std::string& name, const std::vector<std::int64_t>& shape) const {
-  const TensorInfo& info = source_->at(name);
+  const TensorInfo& info = file()->at(name);
   if (info.shape != shape) {
-    fail(Category::Corruption, source_->files()[info.file].string(),
+    fail(Category::Corruption, file()->files()[info.file].string(),
          "tensor {} has shape [{}], the config asks for [{}]", name, fmt::join(info.shape, ", "),
          fmt::join(shape, ", "));
   }
@@ -320,8 +353,9 @@ const TensorInfo& ParameterLoader::checked(const std::string& name, const std::v
 }
 
 at::Tensor ParameterLoader::stored(const std::string& name, const std::vector<std::int64_t>& shape) const {
-  if (source_ == nullptr) return at::empty(shape, at::TensorOptions(device_).dtype(dtype_));
-  return load(checked(name, shape));
+  if (source_ != nullptr) return load(checked(name, shape));
+  if (outlined_ != nullptr) checked(name, shape);
+  return at::empty(shape, at::TensorOptions(device_).dtype(dtype_));
 }
 
 std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vector<std::int64_t>& shape) {
@@ -332,8 +366,7 @@ std::int64_t ParameterLoader::take_fixed(const std::string& name, const std::vec
 
 void ParameterLoader::refuse_without_blocks() const {
   if (format_ == WeightFormat::Dense || table_.packed()) return;
-  const auto& file = source_ == nullptr ? outlined_ : source_;
-  const std::string of = file == nullptr ? "the model" : file->files().front().string();
+  const std::string of = file() == nullptr ? "the model" : file()->files().front().string();
   if (format_ == WeightFormat::Packed)
     fail(Category::InvalidArgument, "model.weights",
          "{} has no quantised tensor to keep packed; choose {} to quantise while loading, or dense", of,

@@ -80,9 +80,13 @@ class ParameterLoader {
   ParameterLoader(std::shared_ptr<const TensorSource> source, at::ScalarType dtype, at::Device device,
                   WeightFormat format = WeightFormat::Dense);
   /// Of a checkpoint that is not there: has every name, in the shape that is asked for, without values (device meta).
-  /// Matrices take as many bytes as in the format; the blocks of Packed are those that `file` (null: none) tells.
+  /// Matrices take as many bytes as in the format. With a `file` (null: none) it has the names and shapes of that, as
+  /// has() and take() of its loader would; the blocks of Packed are those that it tells, and residency() what would be
+  /// used as it lies there on the CPU.
   static ParameterLoader outline(at::ScalarType dtype, WeightFormat format = WeightFormat::Dense,
                                  std::shared_ptr<const TensorSource> file = nullptr);
+  /// Such an outline of what this loader has not begun to take: its file, dtype, format and kept blocks.
+  ParameterLoader outlined() const;
 
   /// Before anything is taken: blocks whose scales are fitted while loading (scales_are_fitted()) are used as they lie
   /// in the file that an earlier process kept in `folder` (KeptBlocks), where a few of its values, quantised anew, are
@@ -92,7 +96,7 @@ class ParameterLoader {
 
   bool has(const std::string& name) const;
   /// True where the tensor is there in this shape, for whoever makes something by the shape before taking it; false of
-  /// an outline. Throws as take().
+  /// an outline without a file. Throws as take().
   bool holds(const std::string& name, const std::vector<std::int64_t>& shape) const;
   /// Loads a parameter and returns its index. Throws NotFound (nearest name) and Corruption (tensor, its shape, the
   /// shape the config asks for). `rows`, if not empty, gives for each row the stored row it comes from.
@@ -111,12 +115,14 @@ class ParameterLoader {
   ParameterTable finish();
 
  private:
+  const std::shared_ptr<const TensorSource>& file() const { return source_ != nullptr ? source_ : outlined_; }
   const TensorInfo& checked(const std::string& name, const std::vector<std::int64_t>& shape) const;
   at::Tensor stored(const std::string& name, const std::vector<std::int64_t>& shape) const;
   at::Tensor load(const TensorInfo& info) const;
   std::optional<DType> blocks_of(const TensorInfo& info) const;
   std::optional<DType> outlined_type(const std::string& name, std::int64_t row) const;
-  std::int64_t take_outlined(const std::string& name, const std::vector<std::int64_t>& shape);
+  std::int64_t take_outlined(const std::string& name, const std::vector<std::int64_t>& shape,
+                             const std::vector<std::int64_t>& rows);
   void note_blocks(const std::optional<DType>& type);
   std::int64_t take_quantised(const TensorInfo& info, DType type, const std::vector<std::int64_t>& rows);
   bool made_so_now(const TensorInfo& info, DType type, const std::vector<std::int64_t>& rows,
@@ -126,11 +132,12 @@ class ParameterLoader {
   at::Tensor ordered(const at::Tensor& values, const std::string& name, const std::vector<std::int64_t>& rows) const;
   std::int64_t add(const std::string& name, std::shared_ptr<const WeightStore> store);
   void note_mapped(std::int64_t index, const at::Tensor& values);
+  void note_outlined(std::int64_t index, const std::optional<DType>& blocks, const std::vector<std::int64_t>& rows);
   void refuse_without_blocks() const;
   void keep_made() const;
 
   std::shared_ptr<const TensorSource> source_;
-  std::shared_ptr<const TensorSource> outlined_;  // of an outline: a file that is there all the same, for its types
+  std::shared_ptr<const TensorSource> outlined_;  // of an outline: a file that is there all the same
   at::ScalarType dtype_;
   at::Device device_;
   WeightFormat format_ = WeightFormat::Dense;

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "arch/core/architecture.h"
+#include "arch/core/weight_memory.h"
 #include "base/error.h"
 #include "base/suggest.h"
 #include "checkpoint/kept_blocks.h"
@@ -46,6 +47,18 @@ bool worth_keeping_blocks(const TensorSource& weights) {
   std::int64_t values = 0;
   for (const TensorInfo& info : weights.tensors()) values += info.elements();
   return values >= kLeastValues;
+}
+
+// Of what `loader` would load with `options`, and of the same files loaded otherwise.
+void refuse_without_room(const ModelFiles& files, const Architecture& architecture, const ParameterLoader& loader,
+                         const std::shared_ptr<const TensorSource>& weights, const ModelOptions& options,
+                         const std::string& path) {
+  if (!options.device.is_cpu()) return;  // a GPU's memory is another
+  refuse_oversized(path, options, [&](const ModelOptions& how) {
+    const bool same = how.dtype == options.dtype && how.weights == options.weights;
+    ParameterLoader outline = same ? loader.outlined() : ParameterLoader::outline(how.dtype, how.weights, weights);
+    return architecture.create(files.config, outline);
+  });
 }
 
 void check_cache(const Forest& forest, const KvCache* cache) {
@@ -319,6 +332,7 @@ std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& o
     if (!folder.empty()) loader.keep_blocks(folder);
   }
   try {
+    refuse_without_room(files, architecture, loader, weights, options, path);
     return architecture.create(files.config, loader);
   } catch (const Error& error) {
     if (!error.context().empty()) throw;

@@ -124,11 +124,13 @@ struct ModelOptions {
   at::ScalarType dtype = at::kFloat;  ///< of parameters and activations
   at::Device device = at::kCPU;
   WeightFormat weights = WeightFormat::Dense;
+  std::int64_t memory = 0;  ///< bytes that may be resident, as the user says; 0: what this process can have
 };
 
 /// Opens a model folder or .gguf file with the architecture its config names. Blocks that are fitted while loading a
 /// checkpoint of 2^24 values and more are kept in weight_cache_folder() (checkpoint/kept_blocks.h). Throws NotFound,
-/// Corruption, Unsupported, and InvalidArgument as that does.
+/// Corruption, Unsupported, InvalidArgument as that does, and on the CPU ResourceExhausted, before a value is read, as
+/// refuse_oversized() does (weight_memory.h).
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options = {});
 
 /// A model of a configuration alone: its parameters have names and shapes but no values (device meta), so that anything

@@ -88,6 +88,11 @@ bool BlockProduct::fast() {
   return cpu_features().avx512_vnni || cpu_features().avx2;
 }
 
+std::int64_t BlockProduct::bytes_of(DType type, std::int64_t rows, std::int64_t columns) {
+  const BlockCodes codes = block_codes(type);
+  return (rows + kTileRows - 1) / kTileRows * (columns / codes.group) * group_bytes(codes);
+}
+
 BlockProduct::BlockProduct(DType type, const at::Tensor& blocks)
     : codes_(block_codes(type)),
       out_(blocks.size(0)),

@@ -27,6 +27,8 @@ class BlockProduct {
   Product with(ProductInput& x) const;
 
   std::int64_t bytes() const { return static_cast<std::int64_t>(tiles_.nbytes()); }
+  /// The same of a matrix of so many rows and columns (whole blocks), before it is laid out. Throws as block_codes().
+  static std::int64_t bytes_of(DType type, std::int64_t rows, std::int64_t columns);
 
  private:
   void lay_out(DType type, const at::Tensor& blocks);

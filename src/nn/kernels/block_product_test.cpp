@@ -56,6 +56,16 @@ TEST(BlockProduct, IsTheProductWithTheRoundedRows) {
   }
 }
 
+TEST(BlockProduct, WhatItTakesIsToldBefore) {
+  for (const auto& of : kBlockTypes) {
+    for (const std::int64_t out : {1, 16, 33}) {
+      const BlockProduct product(of.type, random_blocks(of, out, 3));
+      EXPECT_EQ(BlockProduct::bytes_of(of.type, out, 3 * block_elements(of.type)), product.bytes())
+          << name(of.type) << " " << out;
+    }
+  }
+}
+
 TEST(BlockProduct, ARowsResultDoesNotDependOnTheOthers) {
   for (const auto& of : kBlockTypes) {
     const BlockProduct product(of.type, random_blocks(of, 40, 2));

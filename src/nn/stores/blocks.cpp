@@ -6,7 +6,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <functional>
 #include <mutex>
+#include <utility>
 
 #include "base/error.h"
 #include "nn/kernels/any_row.h"
@@ -28,11 +30,12 @@ at::Tensor times(const at::Tensor& grad, const at::Tensor& matrix) {
 
 class BlockStore : public WeightStore {
  public:
-  BlockStore(DType type, const at::Tensor& bytes, at::ScalarType compute)
+  BlockStore(DType type, const at::Tensor& bytes, at::ScalarType compute, std::function<void()> laid_out = {})
       : type_(type),
         bytes_(bytes),
         compute_(compute),
-        columns_(bytes.size(1) / block_bytes(type) * block_elements(type)) {}
+        columns_(bytes.size(1) / block_bytes(type) * block_elements(type)),
+        when_laid_out_(std::move(laid_out)) {}
 
   std::string kind() const override { return name(type_); }
   std::vector<std::int64_t> shape() const override { return {rows(), columns_}; }
@@ -52,6 +55,9 @@ class BlockStore : public WeightStore {
   at::Tensor library_linear(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
                             Activations activations) const override;
   std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const override;
+  std::int64_t laid_out_bytes() const override {
+    return BlockProduct::fast() ? BlockProduct::bytes_of(type_, rows(), columns_) : 0;
+  }
 
   at::Tensor forward(const at::Tensor& x, Layout layout, const std::optional<at::Tensor>& bias,
                      Activations activations) const {
@@ -123,6 +129,7 @@ class BlockStore : public WeightStore {
   at::Tensor bytes_;
   at::ScalarType compute_;
   std::int64_t columns_;
+  std::function<void()> when_laid_out_;  // empty: nobody asks
   mutable std::once_flag laid_out_;
   mutable std::optional<BlockProduct> product_;  // made when first asked for: training never does
 };
@@ -157,19 +164,23 @@ std::optional<Product> BlockStore::product(ProductInput& x, Layout layout, Activ
   if (activations != Activations::EightBit || !BlockProduct::fast() || layout != Layout::OutIn ||
       !rows::readable(x.x()))
     return std::nullopt;
-  std::call_once(laid_out_, [this] { product_.emplace(type_, bytes_); });
+  std::call_once(laid_out_, [this] {
+    product_.emplace(type_, bytes_);
+    if (when_laid_out_) when_laid_out_();
+  });
   return product_->with(x);
 }
 
 }  // namespace
 
-std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute) {
+std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute,
+                                               std::function<void()> laid_out) {
   if (compute != at::kFloat && compute != at::kBFloat16)
     fail(Category::Unsupported, "dtype", "weights in blocks are computed with in float32 or bfloat16, not {}",
          toString(compute));
   if (bytes.dim() != 2 || bytes.size(1) == 0 || bytes.size(1) % block_bytes(type) != 0)
     fail(Category::InvalidArgument, "", "rows of {} bytes are no whole blocks of {}", bytes.size(-1), name(type));
-  return std::make_shared<BlockStore>(type, bytes.contiguous(), compute);
+  return std::make_shared<BlockStore>(type, bytes.contiguous(), compute, std::move(laid_out));
 }
 
 }  // namespace graft

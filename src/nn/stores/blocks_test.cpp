@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/fixture_test.h"
+#include "nn/kernels/block_product.h"
 #include "nn/stores/random_blocks_test.h"
 #include "nn/stores/store.h"
 
@@ -90,6 +91,21 @@ TEST(BlockStore, WithoutAGradientThereIsNoGraph) {
   EXPECT_TRUE(store->linear(x, Layout::OutIn, std::nullopt).requires_grad());
   const at::NoGradGuard no_grad;
   EXPECT_FALSE(store->linear(x, Layout::OutIn, std::nullopt).requires_grad());
+}
+
+// Where the blocks lie in a mapped file, their pages can go then.
+TEST(BlockStore, SaysOnceThatItIsLaidOut) {
+  int calls = 0;
+  const auto store =
+      block_store(DType::Q4_0, random_blocks(kBlockTypes[1], 17, 2), at::kBFloat16, [&calls] { ++calls; });
+  const at::NoGradGuard no_grad;
+  const at::Tensor x = random({3, 64}, at::kBFloat16);
+  store->linear(x, Layout::OutIn, std::nullopt);
+  store->linear(random({3, 17}, at::kBFloat16), Layout::InOut, std::nullopt, Activations::EightBit);
+  EXPECT_EQ(calls, 0) << "neither needs a layout";
+  for (int i = 0; i < 2; ++i) store->linear(x, Layout::OutIn, std::nullopt, Activations::EightBit);
+  EXPECT_EQ(calls, BlockProduct::fast() ? 1 : 0);
+  EXPECT_EQ(store->laid_out_bytes() > 0, BlockProduct::fast());
 }
 
 TEST(BlockStore, TheMatrixNeedNotBeAlignedInItsFile) {

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,6 +47,8 @@ class WeightStore {
   /// x times the matrix by a kernel of graft's, where there is one on this machine for such rows that is faster. Has no
   /// gradient.
   virtual std::optional<Product> product(ProductInput& x, Layout layout, Activations activations) const = 0;
+  /// Bytes that product() keeps beside bytes() from its first use with 8-bit activations on.
+  virtual std::int64_t laid_out_bytes() const { return 0; }
 
   std::int64_t elements() const;
 };
@@ -69,8 +72,10 @@ std::shared_ptr<const WeightStore> outlined_blocks(DType type, const at::Tensor&
 /// GGML blocks: `bytes` [rows, bytes of a row] uint8 on the CPU, mapped or not, of a matrix [rows, in] whose rows are
 /// whole blocks. Each use dequantises to `compute` (float32 or bfloat16): the same values, and for matrices of up to
 /// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. With 8-bit activations, an
-/// x without a gradient and a machine for it (BlockProduct::fast()), linear() is BlockProduct's instead. Throws
-/// Unsupported for another dtype, InvalidArgument where the bytes are no whole blocks.
-std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute);
+/// x without a gradient and a machine for it (BlockProduct::fast()), linear() is BlockProduct's instead, which lays the
+/// blocks out anew and then calls `laid_out`, once, from whatever thread that is: few uses read `bytes` from there on.
+/// Throws Unsupported for another dtype, InvalidArgument where the bytes are no whole blocks.
+std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute,
+                                               std::function<void()> laid_out = {});
 
 }  // namespace graft
