@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include "cli/core/eval_adapters.h"
 #include "cli/core/eval_arguments.h"
 #include "cli/core/eval_progress.h"
@@ -28,6 +29,7 @@
 #include "cli/core/mixture.h"
 #include "cli/core/outside_scorer.h"
 #include "cli/core/overlaps.h"
+#include "cli/core/pass_memory.h"
 #include "cli/core/usage.h"
 #include "cli/core/verb.h"
 
@@ -217,11 +219,12 @@ EvaluationReport report_of(const EvalArguments& a, const Json& head) {
 // What run() and plan() begin with. With `work`, what is to be done is counted in it.
 struct Opened {
   explicit Opened(EvalWork* work)
-      : tasks(task_data(arguments.tasks, arguments.data)),
+      : budget(memory_budget(arguments.memory)),
+        tasks(task_data(arguments.tasks, arguments.data)),
         plan(plan_of(arguments, eval_settings(arguments), tasks)),
         choices(adapter_choices(arguments.adapters, tasks)),
         home(arguments.output),
-        base((refuse_other_folder(home, task_names(plan)), open_base(plan.front().config))),
+        base((refuse_other_folder(home, task_names(plan)), open_base(plan.front().config, budget.said()))),
         adapters(open_adapters(choices, base)),
         data(open_all(plan, base, choices, adapters)),
         hashes(hashes_of(*base.model, arguments.model)),
@@ -232,6 +235,7 @@ struct Opened {
     return evaluate_rows(data[task], plan[task].settings, plan[task].config, scorers_on(task, choices, scorers));
   }
 
+  MemoryBudget budget;
   std::vector<TaskData> tasks;
   std::vector<Planned> plan;
   std::vector<AdapterChoice> choices;
@@ -244,12 +248,25 @@ struct Opened {
 };
 
 // What is not kept yet, of all passes of all tasks.
-EvalAmounts amounts_left(const Opened& opened) {
+EvalWork work_left(const Opened& opened) {
   EvalWork work;
   for (const auto& scorer : opened.scorers) scorer->count_in(&work);
   for (std::size_t t = 0; t < opened.plan.size(); ++t) opened.rows(t);
   for (const auto& scorer : opened.scorers) scorer->count_in(nullptr);
-  return work.amounts();
+  return work;
+}
+
+// Scores do not follow from it.
+void keep_to(const MemoryFit& fit, const Opened& opened) {
+  for (const auto& scorer : opened.scorers) scorer->read_fewer(fit.choice.smaller_evaluations);
+}
+
+// What is to be done is counted only where that may decide anything: not beside weights that leave as much room again.
+MemoryFit fit_evaluation(const Opened& opened) {
+  const Model& model = *opened.base.model;
+  const std::int64_t kept = private_memory() + model.parameters().bytes();
+  if (!opened.budget.asked && 2 * kept <= opened.budget.room()) return {opened.budget, RunStage::Fresh, {}, {}};
+  return fit_passes(model, work_left(opened).needs(model), opened.budget);
 }
 
 int run() {
@@ -260,13 +277,16 @@ int run() {
   const std::vector<Planned>& plan = opened.plan;
   const std::vector<EvalData>& data = opened.data;
   const fs::path& home = opened.home;
+  const MemoryFit fit = fit_evaluation(opened);
+  settle(fit);
+  keep_to(fit, opened);
   if (a.scores.empty()) clear_user_scores();  // behind what is used here, which now counts as used
   record_scores(home, opened.scorers);
   Json results = results_head(a, plan.front(), opened.base, opened.hashes, started);
   EvaluationReport report = report_of(a, results);
   std::optional<LmEvalResults> lm_eval;
   if (!a.output_format.empty()) lm_eval.emplace(home / "lm-eval", results, std::chrono::system_clock::now());
-  EvalProgress progress([&opened] { return amounts_left(opened); });
+  EvalProgress progress([&opened] { return work_left(opened).amounts(); });
   for (const auto& scorer : opened.scorers) scorer->tell(&progress);
   std::string predictions;
   for (std::size_t t = 0; t < plan.size(); ++t) {
@@ -296,7 +316,11 @@ void plan(bool json) {
   const Opened opened(&work);
   const double load_seconds = seconds_since(began);
   for (std::size_t t = 0; t < opened.plan.size(); ++t) opened.rows(t);
-  print_plan(work.plan(*opened.base.model, load_seconds), json);
+  const Model& model = *opened.base.model;
+  const MemoryFit fit = fit_passes(model, work.needs(model), opened.budget);
+  keep_to(fit, opened);
+  const bool smaller = fit.choice.smaller_evaluations > 1;
+  print_plan((smaller ? work_left(opened) : work).plan(model, load_seconds, fit), json);
 }
 
 }  // namespace

@@ -1,6 +1,4 @@
 // graft generate: a model, with or without an adapter, writes a text on or answers in a conversation.
-#include <ATen/ATen.h>
-#include <c10/core/InferenceMode.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
 
@@ -20,14 +18,15 @@
 #include "base/progress.h"
 #include "cli/core/job.h"
 #include "cli/core/options.h"
+#include "cli/core/pass_memory.h"
 #include "cli/core/profiling.h"
+#include "cli/core/prompt_logits.h"
 #include "cli/core/verb.h"
 #include "cli/core/writers.h"
 #include "cli/core/writing_plan.h"
 #include "cli/core/writing_requests.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
-#include "nn/tensor_file.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -36,7 +35,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Arguments {
-  std::string model, prompt, prompt_file, prompts, system, dtype, weights = "auto", logits, profile;
+  std::string model, prompt, prompt_file, prompts, system, dtype, weights = "auto", memory, logits, profile;
   std::vector<std::string> adapters, stop;
   SamplingOptions sampling;
   BeamOptions beam;
@@ -99,23 +98,6 @@ std::vector<Prompt> prompts_of(const Requests& requests) {
       prompts.push_back({request.ids, arguments.seed + request.number * samples + sample, request.slot});
   }
   return prompts;
-}
-
-// Logits of every token of every prompt, under the prompt's number: what another implementation can be compared with.
-void write_logits(const Model& model, const Requests& requests, const GenerateOptions& options) {
-  if (model.encoder_decoder()) fail(Category::Unsupported, "--logits", "is for decoder-only models");
-  const c10::InferenceMode inference;
-  ForwardOptions forward;
-  forward.slots = options.slots;
-  NamedTensors tensors;
-  for (std::size_t i = 0; i < requests.size(); ++i) {
-    StepInput input;
-    input.decoder.add(requests[i].ids, -1, requests[i].slot);
-    input.decoder.segments.front().prompt_end = static_cast<std::int64_t>(requests[i].ids.size());
-    forward.rows = slot_runs(input.decoder);
-    tensors.emplace_back(std::to_string(i), model.logits(model.forward(input, forward), forward).to(at::kFloat));
-  }
-  write_tensors(arguments.logits, tensors);
 }
 
 void print_json(const Requests& requests, const std::vector<Prompt>& prompts, const std::vector<Generated>& results,
@@ -234,8 +216,10 @@ bool asks_for_conversation() {
   return arguments.chat && !prompt_given() && !arguments.json && ::isatty(STDIN_FILENO) == 1;
 }
 
-std::unique_ptr<Model> model_beside(const Tokenizer& tokenizer) {
-  auto model = load_model(arguments.model, writing_model(arguments.model, arguments.dtype, arguments.weights));
+std::unique_ptr<Model> model_beside(const Tokenizer& tokenizer, const MemoryBudget& budget) {
+  ModelOptions how = writing_model(arguments.model, arguments.dtype, arguments.weights);
+  how.memory = budget.said();
+  auto model = load_model(arguments.model, how);
   check_base(*model, tokenizer, arguments.model);
   return model;
 }
@@ -244,25 +228,31 @@ std::unique_ptr<Model> model_beside(const Tokenizer& tokenizer) {
 class Opened {
  public:
   explicit Opened(bool conversation)
-      : tokenizer((refuse_idle_options(), open_tokenizer(arguments.model))),
+      : budget(memory_budget(arguments.memory)),
+        tokenizer((refuse_idle_options(), open_tokenizer(arguments.model))),
         options(options_of(*tokenizer)),
         writers(arguments.adapters, arguments.with_base),
         requests(conversation ? Requests() : read_requests(*tokenizer, writers)),
-        model(model_beside(*tokenizer)),
+        model(model_beside(*tokenizer, budget)),
         loaded(*model, *tokenizer, writers, conversation || names_base(requests)) {
     if (arguments.with_base) loaded.refuse_missing_base("--with-base");
     check(requests, model->config().vocab_size, loaded);
     options.slots = loaded.slots();
     drop_idle_speculation(*model, options);
+    // How long a conversation grows nobody knows.
+    const auto prompts = conversation ? std::vector<Prompt>{Prompt{{0}, 0, -1}} : prompts_of(requests);
+    fit = fit_passes(*model, writing_needs(*model, prompts, options), budget);
   }
   Opened(const Opened&) = delete;  // the options refer to its parts
 
+  const MemoryBudget budget;
   const std::shared_ptr<const Tokenizer> tokenizer;
   GenerateOptions options;
   const Writers writers;
   const Requests requests;
   const std::unique_ptr<Model> model;
   const LoadedWriters loaded;
+  MemoryFit fit;
 };
 
 // "/adapter NAME": who answers from here on, the conversation so far included.
@@ -311,7 +301,7 @@ int converse(const Opened& opened) {
 
 int write_on(const Opened& opened) {
   const GenerateOptions& options = opened.options;
-  if (!arguments.logits.empty()) write_logits(*opened.model, opened.requests, options);
+  if (!arguments.logits.empty()) write_logits(arguments.logits, *opened.model, opened.requests, options);
   const auto prompts = prompts_of(opened.requests);
   const bool streaming = prompts.size() == 1 && !arguments.json && options.beam.beams == 1;
   const bool speculates = options.speculation.tokens > 0;
@@ -338,6 +328,7 @@ int write_on(const Opened& opened) {
 int run() {
   const bool conversation = asks_for_conversation();
   const Opened opened(conversation);
+  settle(opened.fit);
   return conversation ? converse(opened) : write_on(opened);
 }
 
@@ -349,7 +340,7 @@ void plan(bool json) {
   const Opened opened(false);
   const double load_seconds = seconds_since(began);
   const auto prompts = prompts_of(opened.requests);
-  print_plan(plan_writing(*opened.model, prompts, opened.options, load_seconds), json || arguments.json);
+  print_plan(plan_writing(*opened.model, prompts, opened.options, load_seconds, opened.fit), json || arguments.json);
 }
 
 void declare(CLI::App& app) {
@@ -417,6 +408,7 @@ void declare(CLI::App& app) {
                  "memory for long texts and large batches, at a small error")
       ->check(CLI::IsMember({"dense", "q8"}))
       ->capture_default_str();
+  add_memory_option(app, arguments.memory);
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
   app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");
 }

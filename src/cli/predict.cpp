@@ -14,6 +14,7 @@
 #include "cli/core/evaluation.h"
 #include "cli/core/evaluation_plan.h"
 #include "cli/core/options.h"
+#include "cli/core/pass_memory.h"
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "cli/core/work_plan.h"
@@ -28,7 +29,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 struct Arguments : TunedArguments {
-  std::string task, data, output, dtype, prompt_template;
+  std::string task, data, output, dtype, prompt_template, memory;
   std::vector<std::string> keep;
   bool raft = false;
 };
@@ -51,6 +52,7 @@ void declare(CLI::App& app) {
                  "prompt template by name or number, or all: the mean of their probabilities (default: the run's)");
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: the run's)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
+  add_memory_option(app, a.memory);
 }
 
 // A method without an adapter file leaves a whole model in its run folder.
@@ -191,13 +193,15 @@ struct Opened {
   std::vector<Row> rows;
   std::vector<std::string> columns;
   Job job;
+  MemoryFit fit;
 };
 
 Opened open_rows() {
   check_output();
+  const MemoryBudget budget = memory_budget(arguments.memory);
   const RunConfig config = resolve();
   Opened opened;
-  opened.base = open_base(config);
+  opened.base = open_base(config, budget.said());
   if (const std::string folder = adapter_folder(); !folder.empty()) {
     opened.adapter = load_adapter(folder, *opened.base.model, *opened.base.tokenizer);
     tell_placed(folder, opened.adapter.method, opened.adapter.tensors);
@@ -210,12 +214,16 @@ Opened open_rows() {
   opened.rows = read_unlabelled(task, arguments.data);
   for (const auto& notice : garbled_notices(opened.rows)) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   opened.columns = kept_columns(opened.rows, task);
-  opened.job = open_unlabelled(config, opened.base, std::move(task), opened.rows, opened.adapter.adapter.get());
+  const Adapter* adapter = opened.adapter.adapter.get();
+  opened.job = open_unlabelled(config, opened.base, std::move(task), opened.rows, adapter);
+  opened.fit = fit_passes(*opened.job.model, answer_needs(opened.job, adapter), budget);
+  opened.job.memory = opened.fit.choice;
   return opened;
 }
 
 int run() {
   const Opened opened = open_rows();
+  settle(opened.fit);
   const auto answers = answers_of(opened.job, opened.rows, opened.adapter.adapter.get());
   const bool csv = fs::path(arguments.output).extension() == ".csv";
   write_file(arguments.output,
@@ -226,7 +234,7 @@ int run() {
 
 void plan(bool json) {
   const Opened opened = open_rows();
-  print_plan(plan_answers(opened.job, opened.adapter.adapter.get()), json);
+  print_plan(plan_answers(opened.job, opened.adapter.adapter.get(), opened.fit), json);
 }
 
 }  // namespace
@@ -239,6 +247,7 @@ const Verb predict{
     "  graft predict --run runs/bbc --data new-articles/ --output topics.csv\n"
     "  graft predict --run runs/mine --data new.csv --keep id --keep text --output answers.csv\n"
     "  graft predict --model ./smollm2 --adapter runs/bbc/adapter --data new.jsonl --output topics.jsonl\n"
+    "  graft predict --run runs/rte-11b --data new.jsonl --memory 20GiB --output answers.csv\n"
     "  graft predict --run runs/raft-ade --data test_unlabeled.csv --raft --output predictions.csv\n",
     declare,
     run,

@@ -73,7 +73,7 @@ int run() {
   const RunConfig config = run_config_of(arguments);
   refuse_other_run(config);  // before anything is loaded
   const MemoryBudget budget = memory_budget(memory);
-  Job job = open_job(config);
+  Job job = open_job(config, budget.said());
   const MemoryFit fit = fit_memory(job, budget, stage_of(config));
   refuse_unfitting(fit);
   TuneRun run(std::move(job));
@@ -90,11 +90,9 @@ int run() {
 }
 
 WorkPlan told_plan(const TunePlan& plan, const MemoryFit& fit, const Model& model) {
-  WorkPlan told = begin_plan(model, plan.load_seconds);
+  WorkPlan told = begin_plan(model, plan.load_seconds, fit);
   told.memory = plan.memory;
-  told.available = plan.available;
   told.changes = fit.changes;
-  if (!fit.choice.keeps_everything()) told.saving = fit.choice.text();
   told.parts.push_back({"training", plan.train_seconds,
                         fmt::format("{} steps, {} tokens in a batch, {} in the largest", plan.steps,
                                     grouped(plan.mean_tokens), grouped(plan.largest_tokens))});
@@ -120,7 +118,7 @@ void plan(bool json) {
   if (profile_steps > 0)
     fail(Category::InvalidArgument, "--profile", "goes with graft tune, whose steps it records; leave it out");
   const MemoryBudget budget = memory_budget(memory);
-  Job job = open_job(run_config_of(arguments));
+  Job job = open_job(run_config_of(arguments), budget.said());
   const MemoryFit fit = fit_memory(job, budget);
   print_plan(told_plan(plan_tuning(job, budget.bytes), fit, *job.model), json);
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <set>
 
 #include "eval/choices.h"
 
@@ -57,6 +58,22 @@ std::int64_t peak(const MemoryNeeds& needs, const MemoryChoice& choice, std::int
   const std::int64_t step = (choice.recompute_layers ? needs.recomputed : needs.activations) +
                             (choice.recompute_logits ? 0 : needs.logits) + needs.logit_block;
   return needs.resident + needs.standing + weights + std::max(step, evaluation);
+}
+
+// Parameters that products in 8 bits lay out.
+std::vector<std::int64_t> laid_out_parameters(const Model& model) {
+  const ParameterTable& parameters = model.parameters();
+  std::set<std::int64_t> found;  // a fused map plays several roles
+  for (const RoleMap* roles : {&model.roles(), &model.tables()}) {
+    for (const RoleEntry& entry : *roles) {
+      if (entry.layout == Layout::OutIn) found.insert(parameters.index(entry.weight));
+    }
+  }
+  std::vector<std::int64_t> laid_out;
+  for (const std::int64_t index : found) {
+    if (index >= 0 && parameters.store(index).laid_out_bytes() > 0) laid_out.push_back(index);
+  }
+  return laid_out;
 }
 
 }  // namespace
@@ -148,6 +165,29 @@ std::int64_t streamed_bytes(const Model& model) {
     }
   }
   return std::min(residency.bytes(), outside + 2 * largest);
+}
+
+std::int64_t laid_out_bytes(const Model& model) {
+  std::int64_t total = 0;
+  for (const std::int64_t index : laid_out_parameters(model)) total += model.parameters().store(index).laid_out_bytes();
+  return total;
+}
+
+MemoryNeeds with_blocks_laid_out(MemoryNeeds needs, const Model& model) {
+  needs.resident += laid_out_bytes(model);
+  needs.mapped -= model.parameters().residency().bytes(laid_out_parameters(model));
+  needs.streamed = std::min(needs.streamed, needs.mapped);
+  return needs;
+}
+
+std::int64_t small_block_bytes(const Model& model) {
+  return model.parameters().elements() * 9 / 16;
+}
+
+MemoryNeeds in_small_blocks(MemoryNeeds needs, const Model& model) {
+  needs.resident += small_block_bytes(model) - (model.parameters().bytes() - needs.mapped);
+  needs.mapped = needs.streamed = 0;
+  return needs;
 }
 
 }  // namespace graft

@@ -80,4 +80,18 @@ std::int64_t evaluation_bytes(const Model& model, std::int64_t tokens, std::int6
 /// layer that is computed, and the first one, which stays.
 std::int64_t streamed_bytes(const Model& model);
 
+/// Bytes of what the model's maps and its head, where they are in blocks, are laid out as for products with inputs of 8
+/// bits (Activations::EightBit), once these have been computed.
+std::int64_t laid_out_bytes(const Model& model);
+
+/// `needs` of passes that compute such products and no others: layouts are the process's own, and of mapped blocks only
+/// those stay that are not laid out.
+MemoryNeeds with_blocks_laid_out(MemoryNeeds needs, const Model& model);
+
+/// Bytes of all of the model's values in blocks of 4.5 bits each.
+std::int64_t small_block_bytes(const Model& model);
+
+/// `needs` of the same work on such blocks in the place of the model's weights, none of them mapped.
+MemoryNeeds in_small_blocks(MemoryNeeds needs, const Model& model);
+
 }  // namespace graft

@@ -66,7 +66,7 @@ class ComparisonPlanner {
     const std::string key = base_key(run.config);
     if (base_of_ == key) return;
     base_ = {};  // before the next is read: two would not fit
-    base_ = open_base(run.config);
+    base_ = open_base(run.config, budget_.said());
     base_of_ = key;
     plan_.load_seconds += base_.load_seconds;
     plan_.weight_bytes = std::max(plan_.weight_bytes, base_.model->parameters().bytes());

@@ -57,7 +57,7 @@ class Runner {
   void take_base(const RunConfig& config) {
     if (base_of_ == base_key(config)) return;
     base_ = {};  // before the next is read: two would not fit
-    base_ = open_base(config);
+    base_ = open_base(config, budget_.said());
     base_of_ = base_key(config);
   }
 

@@ -91,6 +91,7 @@ void declare_eval(CLI::App& app, EvalArguments& a) {
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--weights", a.weights, "how matrices are kept; block types quantise while loading (default: dense)")
       ->check(weights_name());
+  add_memory_option(app, a.memory);
   app.add_option("--set", a.sets,
                  "a setting of graft tune that has a say here, e.g. data.held_out_split=test, generation.beams=5, "
                  "generation.max_new_tokens=60");

@@ -1,6 +1,7 @@
 // A model, with an adapter or without, that scores questions; what it scored before is read from a folder.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -59,6 +60,8 @@ class EvalScorer {
     double seconds = 0;                     ///< that scoring them took, now or then
   };
 
+  /// From here on computes so many times fewer tokens at a time, where that is not less than one.
+  void read_fewer(std::int64_t times) { batch_tokens_ = std::max<std::int64_t>(1, batch_tokens_ / times); }
   /// From here on counts in `work`, as the constructor says; nullptr: computes.
   void count_in(EvalWork* work);
   /// Computes without a progress line for each group: what is done is told to `progress`, which outlives this. Its

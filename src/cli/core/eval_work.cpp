@@ -50,8 +50,8 @@ struct TokenPace {
 class EvalPlanner {
  public:
   EvalPlanner(const Model& model, const std::vector<EvalWork::Scoring>& scorings,
-              const std::vector<EvalWork::Writing>& writings, double load_seconds)
-      : model_(model), scorings_(scorings), writings_(writings), plan_(begin_plan(model, load_seconds)) {}
+              const std::vector<EvalWork::Writing>& writings, double load_seconds, const MemoryFit& fit)
+      : model_(model), scorings_(scorings), writings_(writings), plan_(begin_plan(model, load_seconds, fit)) {}
 
   WorkPlan plan() {
     begin_peak();
@@ -224,8 +224,30 @@ EvalAmounts EvalWork::amounts() const {
   return {sum_of(scorings_), sum_of(writings_)};
 }
 
-WorkPlan EvalWork::plan(const Model& model, double load_seconds) const {
-  return EvalPlanner(model, scorings_, writings_, load_seconds).plan();
+PassNeeds EvalWork::needs(const Model& model) const {
+  PassNeeds needs;
+  const auto most_of_scoring = [&](std::int64_t smaller) {
+    std::int64_t most = 0;
+    for (const Scoring& scoring : scorings_) {
+      const std::int64_t tokens = std::max(scoring.longest, scoring.batch_tokens / smaller);
+      most = std::max(most, evaluation_bytes(model, tokens, scoring.longest));
+    }
+    return most;
+  };
+  std::int64_t written = 0;
+  for (const Writing& writing : writings_) {
+    const GenerateOptions& how = writing.options.generate;
+    const auto texts = static_cast<std::int64_t>(writing.batch.size());
+    written = std::max(written, writing_bytes(model, writing.batch_tokens, writing.longest, texts, how));
+    needs.eight_bits = needs.eight_bits || how.activations == Activations::EightBit;
+  }
+  needs.largest = std::max(written, most_of_scoring(1));
+  for (const std::int64_t smaller : {2, 4, 8}) needs.smaller.push_back(std::max(written, most_of_scoring(smaller)));
+  return needs;
+}
+
+WorkPlan EvalWork::plan(const Model& model, double load_seconds, const MemoryFit& fit) const {
+  return EvalPlanner(model, scorings_, writings_, load_seconds, fit).plan();
 }
 
 }  // namespace graft

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cli/core/pass_memory.h"
 #include "cli/core/work_plan.h"
 #include "eval/choices.h"
 #include "eval/rank.h"
@@ -31,11 +32,15 @@ class EvalWork {
   /// All of it.
   EvalAmounts amounts() const;
 
-  /// What all of it would take after `load_seconds` of loading. The batch of the longest questions is scored, and one
-  /// of those with the shortest, then the 32 longest prompts are written on; the rest follows from the numbers of
-  /// tokens and prompts. Where the longest batch would not fit, its longest question alone is scored. Throws as
-  /// choice_scores() and write_texts().
-  WorkPlan plan(const Model& model, double load_seconds) const;
+  /// What the passes of all of it take, each part in batches of its own, after which its adapters have put their values
+  /// in the place of base parameters.
+  PassNeeds needs(const Model& model) const;
+
+  /// What all of it would take after `load_seconds` of loading, made to fit as `fit` says (fit_passes() of needs()).
+  /// The batch of the longest questions is scored, and one of those with the shortest, then the 32 longest prompts are
+  /// written on; the rest follows from the numbers of tokens and prompts. Where the longest batch would not fit, its
+  /// longest question alone is scored. Throws as choice_scores() and write_texts().
+  WorkPlan plan(const Model& model, double load_seconds, const MemoryFit& fit) const;
 
   /// One call of add_scoring() or add_writing().
   struct Part {

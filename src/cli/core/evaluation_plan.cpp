@@ -48,8 +48,8 @@ double seconds_to_answer(const Job& job, const Adapter* adapter) {
 
 class AnswerPlanner {
  public:
-  AnswerPlanner(const Job& job, const Adapter* adapter)
-      : job_(job), adapter_(adapter), plan_(begin_plan(*job.model, job.load_seconds)) {
+  AnswerPlanner(const Job& job, const Adapter* adapter, const MemoryFit& fit)
+      : job_(job), adapter_(adapter), plan_(begin_plan(*job.model, job.load_seconds, fit)) {
     for (const auto& example : job.templates.front().held_out) {
       tokens_.push_back(computed_tokens(example, job.model->config()));
       all_ += tokens_.back();
@@ -79,7 +79,8 @@ class AnswerPlanner {
     std::stable_sort(places.begin(), places.end(),
                      [this](std::size_t a, std::size_t b) { return tokens_[a] > tokens_[b]; });
     const bool writes = job_.task.generates();
-    const std::int64_t most = writes ? WriteOptions{}.batch_tokens : RankOptions{}.batch_tokens;
+    const std::int64_t most =
+        writes ? WriteOptions{}.batch_tokens : RankOptions{}.batch_tokens / job_.memory.smaller_evaluations;
     std::size_t count = 0;
     std::int64_t taken = 0;
     while (count < places.size() && (!writes || count < kWrittenPrompts)) {
@@ -153,8 +154,8 @@ double evaluation_seconds(const Job& job, const Adapter* adapter) {
   return seconds_to_answer(part_of(job, places), adapter) / share;
 }
 
-WorkPlan plan_answers(const Job& job, const Adapter* adapter) {
-  return AnswerPlanner(job, adapter).plan();
+WorkPlan plan_answers(const Job& job, const Adapter* adapter, const MemoryFit& fit) {
+  return AnswerPlanner(job, adapter, fit).plan();
 }
 
 }  // namespace graft

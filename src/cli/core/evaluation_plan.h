@@ -12,7 +12,8 @@ namespace graft {
 double evaluation_seconds(const Job& job, const Adapter* adapter);
 
 /// What `graft predict` would take: the batch of the longest examples tells the memory, evaluation_seconds() the time.
-/// Where that batch would not fit, its longest example alone is answered. Throws as these.
-WorkPlan plan_answers(const Job& job, const Adapter* adapter);
+/// Where that batch would not fit, its longest example alone is answered. `fit` is fit_passes() of answer_needs().
+/// Throws as these.
+WorkPlan plan_answers(const Job& job, const Adapter* adapter, const MemoryFit& fit);
 
 }  // namespace graft

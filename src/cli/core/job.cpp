@@ -288,30 +288,30 @@ void check_base(const Model& model, const Tokenizer& tokenizer, const std::strin
   tell_fallen_back(model);
 }
 
-Base open_base(const RunConfig& config) {
+Base open_base(const RunConfig& config, std::int64_t memory) {
   const auto start = Clock::now();
   if (config.run.threads > 0) at::set_num_threads(static_cast<int>(config.run.threads));
   if (config.model.path.empty()) fail(Category::InvalidArgument, "--model", "name a model folder or a .gguf file");
   Base base;
   base.tokenizer = open_tokenizer(config.model.path);
-  base.model =
-      load_model(config.model.path, {compute_dtype(config), compute_device(), weight_format(config.model.weights)});
+  base.model = load_model(config.model.path,
+                          {compute_dtype(config), compute_device(), weight_format(config.model.weights), memory});
   check_base(*base.model, *base.tokenizer, config.model.path);
   base.load_seconds = seconds_since(start);
   return base;
 }
 
-Job open_job(const RunConfig& config) {
+Job open_job(const RunConfig& config, std::int64_t memory) {
   if (!config.task.mixture.empty()) {
     refuse_task_beside_mixture(config);
     for (const auto& [task, data] : config.task.mixture) templates_of(config, load_task(task));
-    return open_mixture(config, open_base(config), nullptr);
+    return open_mixture(config, open_base(config, memory), nullptr);
   }
   if (config.data.path.empty()) fail(Category::InvalidArgument, "--data", "name the file or folder with your examples");
   Task task = task_of(config);
   refuse_running_text(task);
   templates_of(config, task);  // a slip is told before the model is read
-  const Base base = open_base(config);
+  const Base base = open_base(config, memory);
   return with_examples(job_on(config, base, std::move(task), config_beside_method(config, *base.model)));
 }
 

@@ -47,9 +47,9 @@ void tell_fallen_back(const Model& model);
 /// tell_fallen_back().
 void check_base(const Model& model, const Tokenizer& tokenizer, const std::string& path);
 
-/// The model and the tokenizer that a configuration names, in its dtype and weight format. Throws InvalidArgument for
-/// none, and as load_model and open_tokenizer.
-Base open_base(const RunConfig& config);
+/// The model and the tokenizer that a configuration names, in its dtype and weight format; `memory` is of ModelOptions.
+/// Throws InvalidArgument for none, and as load_model and open_tokenizer.
+Base open_base(const RunConfig& config, std::int64_t memory = 0);
 
 struct Job {
   RunConfig config;
@@ -100,8 +100,8 @@ std::filesystem::path start_of(const RunConfig& config);
 std::filesystem::path kept_start(const RunConfig& config);
 
 /// Opens everything a configuration names, a mixture of tasks too, and says what it found. Prompts leave room for the
-/// virtual tokens of its method. Throws as the parts do.
-Job open_job(const RunConfig& config);
+/// virtual tokens of its method. `memory` is of ModelOptions. Throws as the parts do.
+Job open_job(const RunConfig& config, std::int64_t memory = 0);
 /// The same on a base that is there already; `adapter`, where it is given, is what the prompts leave room for.
 Job open_job(const RunConfig& config, const Base& base, const Adapter* adapter = nullptr);
 

@@ -86,6 +86,14 @@ void add_device_option(CLI::App& app) {
       ->capture_default_str();
 }
 
+void add_memory_option(CLI::App& app, std::string& memory) {
+  app.add_option(
+      "--memory", memory,
+      "resident memory that it may take, e.g. 8GiB (default: what the machine has free). Where more would be "
+      "taken, weights are read from the mapped file layer by layer, then batches of questions get smaller; "
+      "the results are the same");
+}
+
 void choose_device_option() {
   if (device_option != kAutoDevice) choose_device(device_option);
 }

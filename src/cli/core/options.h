@@ -39,6 +39,9 @@ void add_device_option(CLI::App& app);
 /// Computes on what --device said, where it was given. Throws as choose_device.
 void choose_device_option();
 
+/// --memory, of a verb that computes without training.
+void add_memory_option(CLI::App& app, std::string& memory);
+
 /// --model, --task, --data, the columns and --device, of a verb on one model and several tasks.
 void add_tasks_options(CLI::App& app, JobArguments& arguments);
 

@@ -12,11 +12,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "cli/core/evaluation.h"
+#include "cli/core/pass_memory.h"
 #include "cli/core/tune_probe.h"
 #include "cli/core/tune_settings.h"
-#include "eval/rank.h"
-#include "eval/write.h"
 #include "train/footprint.h"
 
 namespace graft {
@@ -92,18 +90,11 @@ class Fitting {
                       settings_.accumulation * smaller->parts),
           smaller->choice);
     if (!model_.parameters().packed() && !adapter_->replaces_parameters())
-      add("--set model.weights=q4_0", choose_memory(packed_needs(), room_));
+      add("--set model.weights=q4_0", choose_memory(in_small_blocks(needs_, model_), room_));
     return changes;
   }
 
  private:
-  // Tokens of the adapter's own in the texts of an example, which pack() does not count.
-  std::int64_t virtual_tokens(const ChoiceTokens& example) const {
-    const std::int64_t decoder = adapter_->virtual_tokens(Stack::Decoder);
-    if (!model_.encoder_decoder()) return decoder;
-    return adapter_->virtual_tokens(Stack::Encoder) + static_cast<std::int64_t>(example.choices.size()) * decoder;
-  }
-
   // Of training examples.
   std::int64_t tokens_of(const std::vector<std::size_t>& examples) const {
     std::int64_t tokens = 0;
@@ -115,7 +106,7 @@ class Fitting {
   void bound_step() {
     batches_ = batches_of(job_, settings_);
     for (std::size_t i = 0; i < batches_.tokens.size(); ++i)
-      tokens_.push_back(batches_.tokens[i] + virtual_tokens(job_.train_tokens[i]));
+      tokens_.push_back(batches_.tokens[i] + virtual_tokens_in(model_, adapter_.get(), job_.train_tokens[i]));
     longest_ = *std::max_element(tokens_.begin(), tokens_.end());
     largest_ = tokens_of(batches_.largest);
     needs_.standing = standing_bound(model_, model_.dtype(), *adapter_, settings_);
@@ -136,49 +127,11 @@ class Fitting {
   }
 
   void add_evaluation() {
-    if (job_.held_out.empty()) return;
-    if (job_.task.generates()) {
-      needs_.evaluation = writing();
-      return;
-    }
-    needs_.evaluation = scoring(1);
-    needs_.smaller_evaluations = {scoring(2), scoring(4), scoring(8)};
-  }
-
-  // Batches of so many times fewer tokens, put together as choice_scores() does.
-  std::int64_t scoring(std::int64_t smaller) const {
-    std::int64_t most = 0, longest = 0;
-    for (const auto& made : job_.templates) {
-      for (const auto& group : groups_of(made.held_out, model_.config(), RankOptions{}.batch_tokens / smaller)) {
-        std::int64_t all = 0;
-        for (const ChoiceTokens* example : group) {
-          const std::int64_t tokens = computed_tokens(*example, model_.config()) + virtual_tokens(*example);
-          longest = std::max(longest, tokens);
-          all += tokens;
-        }
-        most = std::max(most, all);
-      }
-    }
-    return evaluation_bytes(model_, most, longest);
-  }
-
-  // Reading prompts, and the keys and values of these and of what is written.
-  std::int64_t writing() const {
-    const ModelConfig& config = model_.config();
-    const WriteOptions options;
-    std::int64_t longest = 0, all = 0, own = 0;
-    for (const auto& example : job_.templates.front().held_out) {
-      own = std::max(own, virtual_tokens(example));
-      const std::int64_t tokens = computed_tokens(example, config) + own;
-      longest = std::max(longest, tokens);
-      all += tokens;
-    }
-    const std::int64_t tokens = std::min(all, options.batch_tokens + options.batch * own);
-    const GenerateOptions how = generate_options(job_.config, job_.task, model_, *job_.tokenizer);
-    const std::int64_t kept = 2 * model_.cache_layers() * config.heads * config.head_dim *
-                              static_cast<std::int64_t>(c10::elementSize(model_.dtype()));
-    return evaluation_bytes(model_, tokens, longest) +
-           kept * how.beam.beams * (tokens + options.batch * how.max_new_tokens);
+    const PassNeeds needs = answer_needs(job_, adapter_.get());
+    needs_.evaluation = needs.largest;
+    needs_.smaller_evaluations = needs.smaller;
+    // They stay when training goes on, which reads the blocks themselves.
+    if (needs.eight_bits) needs_.resident += laid_out_bytes(model_);
   }
 
   void measure() {
@@ -227,15 +180,6 @@ class Fitting {
     return {tokens_of(examples), probe(job_, settings, examples, 1).peak};
   }
 
-  // Of 4.5 bits a value instead of the dense weights.
-  MemoryNeeds packed_needs() const {
-    const ParameterTable& parameters = model_.parameters();
-    MemoryNeeds needs = needs_;
-    needs.resident += parameters.elements() * 9 / 16 - (parameters.bytes() - needs.mapped);
-    needs.mapped = needs.streamed = 0;
-    return needs;
-  }
-
   const Job& job_;
   const Model& model_;
   Residency& residency_;
@@ -274,19 +218,22 @@ MemoryBudget memory_budget(const std::string& text) {
 MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage) {
   MemoryFit fit{budget, stage, {}, {}};
   if (!job.model->device().is_cpu()) {
-    if (budget.asked)
-      fail(Category::InvalidArgument, "--memory",
-           "is of runs on the CPU, and this one is on a GPU; leave it out, or choose --device cpu");
+    refuse_budget_on_gpu(budget);
     return fit;
   }
-  Fitting fitting(job, static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(budget.bytes)),
-                  stage != RunStage::Trained);
+  Fitting fitting(job, budget.room(), stage != RunStage::Trained);
   fit.choice = fitting.choose();
   if (!fit.choice.fits) fit.changes = fitting.changes();
   trim_memory();
   job.memory = fit.choice;
   job.model->parameters().residency().stream(fit.choice.stream_weights);
   return fit;
+}
+
+void refuse_budget_on_gpu(const MemoryBudget& budget) {
+  if (!budget.asked) return;
+  fail(Category::InvalidArgument, "--memory",
+       "is of runs on the CPU, and this one is on a GPU; leave it out, or choose --device cpu");
 }
 
 void refuse_unfitting(const MemoryFit& fit) {

@@ -1,4 +1,5 @@
-// How a run of `graft tune` is made to fit into memory: --memory, or without it what the machine has free.
+// How a run of `graft tune` is made to fit into memory: --memory, or without it what the machine has free. Work without
+// training: pass_memory.h.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,11 @@ inline constexpr double kRoomOfBudget = 0.95;
 struct MemoryBudget {
   std::int64_t bytes = 0;  ///< that may be resident
   bool asked = false;      ///< by --memory; else it is what this process can have now
+
+  /// What an estimate may fill.
+  std::int64_t room() const { return static_cast<std::int64_t>(kRoomOfBudget * static_cast<double>(bytes)); }
+  /// ModelOptions::memory
+  std::int64_t said() const { return asked ? bytes : 0; }
 };
 
 /// Of the text behind --memory; empty: it was not given. Throws as memory_amount().
@@ -42,6 +48,9 @@ struct MemoryFit {
 /// steps of one or two examples. A run whose steps are all made is never measured. A job on a GPU keeps everything.
 /// Throws as probe(), and InvalidArgument for a budget that was asked for there.
 MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage = RunStage::Fresh);
+
+/// Throws InvalidArgument for a budget that was asked for.
+void refuse_budget_on_gpu(const MemoryBudget& budget);
 
 /// Throws ResourceExhausted where a budget was asked for and nothing fits. It names what would: other settings too,
 /// which are those of a new run where this one has begun.

@@ -39,10 +39,11 @@ double WorkPlan::seconds() const {
   return sum;
 }
 
-WorkPlan begin_plan(const Model& model, double load_seconds) {
+WorkPlan begin_plan(const Model& model, double load_seconds, const MemoryFit& fit) {
   WorkPlan plan;
   plan.weight_bytes = model.parameters().bytes();
-  plan.available = memory_budget("").bytes;
+  plan.available = fit.budget.bytes;
+  if (!fit.choice.keeps_everything()) plan.saving = fit.choice.text();
   plan.load_seconds = load_seconds;
   return plan;
 }
@@ -50,7 +51,7 @@ WorkPlan begin_plan(const Model& model, double load_seconds) {
 void add_blocks(WorkPlan& plan, const Model& model, const std::string& option) {
   const ParameterTable& parameters = model.parameters();
   if (parameters.packed()) return;
-  const std::int64_t bytes = plan.memory - parameters.bytes() + parameters.elements() * 9 / 16;
+  const std::int64_t bytes = plan.memory - parameters.bytes() + small_block_bytes(model);
   if (bytes < plan.memory) plan.changes.push_back({option, bytes, plan.has_room_for(bytes)});
 }
 

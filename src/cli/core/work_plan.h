@@ -34,8 +34,8 @@ struct WorkPlan {
   double seconds() const;
 };
 
-/// A plan for what is done with `model` in the memory that can be had now.
-WorkPlan begin_plan(const Model& model, double load_seconds);
+/// A plan for what is done with `model`, made to fit as `fit` says, in the memory of its budget.
+WorkPlan begin_plan(const Model& model, double load_seconds, const MemoryFit& fit);
 
 /// Adds what `option` ("--weights q4_0"), blocks of 4.5 bits in place of dense matrices, would take. Nothing where the
 /// model has blocks.

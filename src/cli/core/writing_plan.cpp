@@ -36,8 +36,8 @@ std::int64_t longest_in(const std::vector<Prompt>& prompts) {
 class WritingPlanner {
  public:
   WritingPlanner(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
-                 double load_seconds)
-      : model_(model), prompts_(prompts), options_(options), plan_(begin_plan(model, load_seconds)) {
+                 double load_seconds, const MemoryFit& fit)
+      : model_(model), prompts_(prompts), options_(options), plan_(begin_plan(model, load_seconds, fit)) {
     for (const auto& prompt : prompts) {
       const auto tokens = static_cast<std::int64_t>(prompt.tokens.size());
       read_ += tokens;
@@ -51,8 +51,7 @@ class WritingPlanner {
   }
 
   WorkPlan plan() {
-    const std::int64_t estimate = resident_memory() + reading_bytes(prompts_) +
-                                  cache_bytes(read_ + options_.beam.beams * written_, options_.kv_cache);
+    const std::int64_t estimate = resident_memory() + bytes();
     const bool whole = plan_.has_room_for(estimate);
     const std::vector<Prompt> part = whole ? shortened(prompts_) : shortened({prompts_.front()});
     measure(part);
@@ -65,6 +64,11 @@ class WritingPlanner {
     if (!plan_.fits()) add_changes();
     tell();
     return std::move(plan_);
+  }
+
+  // Beside the model.
+  std::int64_t bytes() const {
+    return reading_bytes(prompts_) + cache_bytes(read_ + options_.beam.beams * written_, options_.kv_cache);
   }
 
  private:
@@ -184,9 +188,16 @@ std::int64_t tokens_of_a_reading(const std::vector<Prompt>& prompts) {
   return std::min(tokens_in(prompts), std::max(longest_in(prompts), kPrefillTokens));
 }
 
+PassNeeds writing_needs(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options) {
+  PassNeeds needs;
+  needs.largest = WritingPlanner(model, prompts, options, 0, {}).bytes();
+  needs.eight_bits = options.activations == Activations::EightBit;
+  return needs;
+}
+
 WorkPlan plan_writing(const Model& model, const std::vector<Prompt>& prompts, const GenerateOptions& options,
-                      double load_seconds) {
-  return WritingPlanner(model, prompts, options, load_seconds).plan();
+                      double load_seconds, const MemoryFit& fit) {
+  return WritingPlanner(model, prompts, options, load_seconds, fit).plan();
 }
 
 }  // namespace graft
