@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "checkpoint/fixture_test.h"
+#include "checkpoint/writer.h"
+#include "nn/kernels/block_product.h"
 #include "nn/tensor_file.h"
 
 namespace graft {
@@ -185,6 +187,62 @@ TEST_F(Weights, WhatLiesInTheFileAsItIsCanBeGivenBack) {
   for (std::size_t row = 0; row < same.size(); ++row) same[row] = static_cast<std::int64_t>(row);
   EXPECT_EQ(load(WeightFormat::Dense, same).residency().bytes(), narrow + vector);
   EXPECT_EQ(load(WeightFormat::Dense, {}, "model.safetensors", at::kBFloat16).residency().bytes(), 0);
+}
+
+// An outline of a file has what its loader would have, and says where that would lie.
+TEST_F(Weights, TheOutlineOfAFileTellsWhatLoadingTakes) {
+  std::vector<std::int64_t> reversed(9001);
+  for (std::size_t row = 0; row < reversed.size(); ++row) reversed[row] = 9000 - static_cast<std::int64_t>(row);
+  for (const WeightFormat format : {WeightFormat::Dense, WeightFormat::Q8_0, WeightFormat::Q4_K}) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      for (const auto& rows : {std::vector<std::int64_t>(), reversed}) {
+        SCOPED_TRACE(fmt::format("{} {} {}", name(format), toString(dtype), rows.size()));
+        const ParameterTable loaded = load(format, rows, "model.safetensors", dtype);
+        const ParameterLoader loader(open_checkpoint(folder_.path() / "model.safetensors"), dtype, at::kCPU, format);
+        ParameterLoader outline = loader.outlined();
+        outline.take_matrix("wide", {wide_.size(0), 64}, rows);
+        outline.take_matrix("narrow", {3, 31});
+        outline.take("vector", {64});
+        const ParameterTable told = outline.finish();
+        EXPECT_EQ(told.bytes(), loaded.bytes());
+        EXPECT_EQ(told.residency().bytes(), loaded.residency().bytes());
+      }
+    }
+  }
+}
+
+TEST_F(Weights, TheOutlineOfAFileHasItsNamesAndShapes) {
+  const std::shared_ptr<const TensorSource> file = open_checkpoint(folder_.path() / "model.safetensors");
+  ParameterLoader outline = ParameterLoader::outline(at::kFloat, WeightFormat::Dense, file);
+  EXPECT_TRUE(outline.has("narrow"));
+  EXPECT_FALSE(outline.has("narow"));
+  EXPECT_TRUE(outline.holds("narrow", {3, 31}));
+  expect_error(Category::NotFound, "narow", [&] { outline.take("narow", {3, 31}); });
+  expect_error(Category::Corruption, "tensor narrow has shape [3, 31]", [&] {
+    outline.take("narrow", {std::int64_t{1} << 40, std::int64_t{1} << 40});
+  });
+  EXPECT_TRUE(ParameterLoader::outline(at::kFloat).has("whatever"));
+}
+
+// Products read their layout from then on.
+TEST_F(Weights, MappedBlocksAreGivenBackOnceTheyAreLaidOut) {
+  const std::size_t bytes = 64 * 64 / 32 * 34;
+  std::vector<std::byte> blocks(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) blocks[i] = static_cast<std::byte>(i % 34 < 2 ? 0x2c : i * 7);
+  const std::filesystem::path file = folder_.path() / "model.gguf";
+  const auto writer = write_gguf(file, {{"wide", DType::Q8_0, {64, 64}}}, {{"general.architecture", "llama"}});
+  writer->write(blocks);
+  writer->finish();
+  const auto source = std::make_shared<Noting>(open_checkpoint(file));
+  ParameterLoader loader(source, at::kBFloat16, at::kCPU, WeightFormat::Packed);
+  loader.take_matrix("wide", {64, 64});
+  const ParameterTable table = loader.finish();
+  const at::Tensor before = table.value(0), x = at::ones({2, 64}, at::kBFloat16);
+  table.store(0).linear(x, Layout::OutIn, std::nullopt);
+  EXPECT_TRUE(source->released.empty());
+  table.store(0).linear(x, Layout::OutIn, std::nullopt, Activations::EightBit);
+  EXPECT_EQ(source->released, std::vector<std::string>(BlockProduct::fast() ? 1 : 0, "wide"));
+  EXPECT_TRUE(at::equal(table.value(0), before)) << "they come again";
 }
 
 TEST_F(Weights, ASourceOfWhichNothingIsMappedIsLetGo) {

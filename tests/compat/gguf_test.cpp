@@ -9,6 +9,7 @@
 #include "../golden/folder.h"
 #include "adapters/core/peft.h"
 #include "arch/core/model.h"
+#include "arch/core/weight_memory.h"
 #include "as_gguf.h"
 #include "base/file.h"
 #include "checkpoint/fixture_test.h"
@@ -69,6 +70,21 @@ TEST_P(GgufParity, PackedComputesWhatTheDequantisedFileComputes) {
   const StepInput input = parity_texts(*want);
   const at::Tensor expected = want->logits(want->forward(input)), logits = got->logits(got->forward(input));
   EXPECT_LE((logits - expected).abs().max().item<double>(), 1e-6 * expected.abs().max().item<double>());
+}
+
+// Rows that change places are copies, which the header does not say.
+TEST_P(GgufParity, LoadingTakesWhatIsToldBefore) {
+  write_as_gguf(source(), file(), architecture(), DType::Q8_0);
+  for (const WeightFormat format : {WeightFormat::Dense, WeightFormat::Packed, WeightFormat::Q4_0}) {
+    SCOPED_TRACE(name(format));
+    ModelOptions options{at::kBFloat16, at::kCPU, format};
+    const std::int64_t own = weight_memory(load_model(file().string(), options)->parameters()).own;
+    ASSERT_GT(own, 1);
+    options.memory = own;
+    EXPECT_NO_THROW(load_model(file().string(), options));
+    options.memory = own - 1;
+    testing::expect_error(Category::ResourceExhausted, "would take", [&] { load_model(file().string(), options); });
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, GgufParity,

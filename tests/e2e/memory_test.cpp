@@ -1,10 +1,13 @@
-// graft tune --memory: what it says, what it refuses, and that no result follows from it.
+// --memory: what it says, what it refuses, and that no result follows from it; and models that have no room.
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
+#include "base/environment_variable_test.h"
 #include "checkpoint/source.h"
 #include "topics_fixture.h"
 
@@ -75,6 +78,86 @@ TEST_F(Memory, ThePlanTellsWhatTheRunWouldDo) {
   const Outcome words = tune("run", {"--memory", "10MiB"}, {"plan"});
   ASSERT_EQ(words.code, 0) << words.err;
   EXPECT_NE(words.out.find("where layers and logits are computed again"), std::string::npos) << words.out;
+  EXPECT_FALSE(fs::exists(folder() / "run"));
+}
+
+// Each with its output in a folder or a file of that name, and what it leaves there.
+TEST_F(Memory, WorkWithoutTrainingKeepsToABudgetToo) {
+  ASSERT_EQ(tune("run", {}).code, 0);
+  const auto predict = [](const std::string& name) -> Words {
+    return {"predict", "--run", "run", "--data", "rows.jsonl", "--output", name + ".jsonl"};
+  };
+  const auto eval = [](const std::string& name) -> Words {
+    return {"eval",        "--model",     "model", "--task",   "topics.yaml",   "--data",
+            "rows.jsonl",  "--eval-rows", "12",    "--shots",  "0,1",           "--adapter",
+            "run/adapter", "--output",    name,    "--scores", name + "/scores"};
+  };
+  const auto generate = [](const std::string&) -> Words {
+    return {"generate", "--model", "model", "--prompt", "goal", "--max-new-tokens", "8", "--dtype", "float32"};
+  };
+  const auto in = [this](Words words, const std::string& memory) {
+    words.insert(words.end(), {"--memory", memory});
+    return run(words);
+  };
+  const auto written = [this](const std::string& file) {
+    return fs::exists(folder() / file) ? read_file(folder() / file) : std::string();
+  };
+  const std::string fits = "what fits: --memory ";
+  for (const auto& command : std::vector<std::function<Words(const std::string&)>>{predict, eval, generate}) {
+    const std::string verb = command("none").front(), much = verb + "-much", little = verb + "-little";
+    SCOPED_TRACE(verb);
+    const Outcome none = in(command(verb + "-none"), "10MiB");
+    expect_refused(none, 7, {"--memory", "10.5 MB are too little", fits});
+    const long long mebibytes = std::stoll(none.err.substr(none.err.find(fits) + fits.size()));
+    const Outcome plenty = in(command(much), "1TB"),
+                  tight = in(command(little), std::to_string(mebibytes * 6 / 5) + "MiB");
+    ASSERT_EQ(plenty.code, 0) << plenty.err;
+    EXPECT_NE(plenty.err.find("memory: everything is kept, at most "), std::string::npos) << plenty.err;
+    ASSERT_EQ(tight.code, 0) << tight.err;
+    EXPECT_NE(tight.err.find("memory: "), std::string::npos) << tight.err;
+    if (verb == "generate") EXPECT_EQ(tight.out, plenty.out);
+    for (const char* file : {".jsonl", "/predictions.jsonl"}) EXPECT_EQ(written(little + file), written(much + file));
+    EXPECT_EQ(written(little + (verb == "eval" ? "/predictions.jsonl" : ".jsonl")).empty(), verb == "generate");
+  }
+}
+
+TEST_F(Memory, PlansOfWorkWithoutTrainingTakeTheBudget) {
+  ASSERT_EQ(tune("run", {}).code, 0);
+  const Words predict = {"predict",  "--run",     "run",      "--data", "rows.jsonl",
+                         "--output", "out.jsonl", "--memory", "10MiB"};
+  const Words eval = {"eval",        "--model", "model",    "--task", "topics.yaml", "--data", "rows.jsonl",
+                      "--eval-rows", "12",      "--output", "out",    "--memory",    "10MiB"};
+  const Words generate = {"generate",         "--model", "model",    "--prompt", "goal",
+                          "--max-new-tokens", "8",       "--memory", "10MiB"};
+  for (const Words& command : {predict, eval, generate}) {
+    SCOPED_TRACE(command.front());
+    Words words = {"plan", "--json"};
+    words.insert(words.end(), command.begin(), command.end());
+    const Outcome end = run(words);
+    ASSERT_EQ(end.code, 0) << end.err;
+    const auto plan = nlohmann::json::parse(end.out);
+    EXPECT_EQ(plan.at("available_bytes"), 10 << 20);
+    EXPECT_EQ(plan.at("fits"), false);
+  }
+  EXPECT_FALSE(fs::exists(folder() / "out"));
+}
+
+// The file's values are of float32: of bfloat16 they are copies in memory.
+TEST_F(Memory, AModelThatHasNoRoomIsToldWithWhatFits) {
+  const Words generate = {"generate", "--model",  "model",     "--prompt", "goal",
+                          "--dtype",  "bfloat16", "--weights", "dense"};
+  Words little = generate;
+  little.insert(little.end(), {"--memory", "1kB"});
+  expect_refused(run(little), 7,
+                 {"model: its weights (bfloat16, dense) would take ", "1.00 kB can be had",
+                  "what fits: dtype float32 (0 B, and ", "--memory 1GiB"});
+  const EnvironmentVariable given("GRAFT_MEMORY");
+  given.set("1kB");
+  expect_refused(run(generate), 7, {"its weights (bfloat16, dense) would take ", "0 B can be had", "GRAFT_MEMORY="});
+  expect_refused(tune("run", {"--set", "train.precision=bfloat16"}), 7,
+                 {"its weights (bfloat16, dense) would take ", "GRAFT_MEMORY="});
+  given.set("lots");
+  expect_refused(run(generate), 2, {"GRAFT_MEMORY", "lots"});
   EXPECT_FALSE(fs::exists(folder() / "run"));
 }
 
