@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "base/error.h"
+#include "nn/forest_plan.h"
 #include "nn/tensor_file.h"
 
 namespace graft {
