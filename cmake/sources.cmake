@@ -117,7 +117,7 @@ if(GRAFT_TORCH)
   graft_batches(graft_engine ${engine_batched})
   # -O2 leaves their loops out of vectors; without the precompiled header, as above.
   set(GRAFT_LOOPS hadamard.cpp kernels/rows.cpp kernels/gate_rows.cpp kernels/softmax_columns.cpp kernels/tile_layout.cpp
-    kernels/block_tile.cpp kernels/block_amx.cpp kernels/tile_product.cpp kernels/bfloat16_product.cpp)
+    kernels/block_tile.cpp kernels/block_amx.cpp kernels/tile_product.cpp kernels/tile_strips.cpp kernels/bfloat16_product.cpp)
   list(TRANSFORM GRAFT_LOOPS PREPEND ${CMAKE_SOURCE_DIR}/src/nn/)
   set_source_files_properties(${GRAFT_LOOPS}
     PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)

@@ -48,7 +48,8 @@ target_link_libraries(graft_metrics_dump PRIVATE graft_core)
 if(NOT GRAFT_TORCH)
   # The kernels that need nothing of LibTorch: what the sanitizers see of its loops over pointers. Their other tests hold
   # them to LibTorch's operations.
-  set(plain_kernels rows.cpp gate_rows.cpp softmax_columns.cpp tile_layout.cpp block_tile.cpp block_amx.cpp tile_product.cpp)
+  set(plain_kernels rows.cpp gate_rows.cpp softmax_columns.cpp tile_layout.cpp block_tile.cpp block_amx.cpp tile_product.cpp
+    tile_strips.cpp)
   list(TRANSFORM plain_kernels PREPEND ${CMAKE_SOURCE_DIR}/src/nn/kernels/)
   add_library(graft_plain_kernels STATIC ${plain_kernels})
   target_link_libraries(graft_plain_kernels PUBLIC graft_core)

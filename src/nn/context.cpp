@@ -140,15 +140,18 @@ std::optional<at::Tensor> Context::bias_of(const Linear& map) const {
   return map.bias < 0 ? std::optional<at::Tensor>() : std::optional<at::Tensor>(parameter(map.bias));
 }
 
-at::Tensor Context::product(const Linear& map, const at::Tensor& x) const {
-  const at::Tensor weight = replacement(map.weight);
-  const auto bias = bias_of(map);
-  if (weight.defined()) return exact_linear(x, map.layout == Layout::OutIn ? weight : weight.t(), bias, activations_);
-  return rows_.changed_output(map, x, parameters_.store(map.weight).linear(x, map.layout, bias, activations_));
+// Without what adapters do beside the maps.
+std::vector<at::Tensor> Context::products(const std::vector<Linear>& maps, const at::Tensor& x) const {
+  std::vector<StoredMap> stored;
+  for (const Linear& map : maps)
+    stored.push_back({&parameters_.store(map.weight), map.layout, bias_of(map), replacement(map.weight)});
+  std::vector<at::Tensor> results = graft::linear(stored, x, activations_);
+  for (std::size_t m = 0; m < maps.size(); ++m) results[m] = rows_.changed_output(maps[m], x, results[m]);
+  return results;
 }
 
 at::Tensor Context::linear(const Linear& map, const at::Tensor& x) const {
-  return adapt_output(map.site, x, product(map, adapt_input(map.site, x)));
+  return adapt_output(map.site, x, products({map}, adapt_input(map.site, x)).front());
 }
 
 at::Tensor Context::linear_of_gated(const Linear& map, Activation activate, const at::Tensor& gate,
@@ -159,25 +162,21 @@ at::Tensor Context::linear_of_gated(const Linear& map, Activation activate, cons
     // What does more than scale the map's output may read the product that is not scaled.
     const auto behind = rows_.output_scales(map.site);
     if (before.scales.defined() && behind)
-      return scale_rows(product(map, scaled_gate(*kind, gate, up, before)), *behind);
+      return scale_rows(products({map}, scaled_gate(*kind, gate, up, before)).front(), *behind);
   }
   return linear(map, gated(activate, gate, up));
 }
 
 std::vector<at::Tensor> Context::linear(const std::vector<Linear>& maps, const at::Tensor& x) const {
-  const bool together = rows_.alone() == nullptr && std::none_of(maps.begin(), maps.end(), [&](const Linear& map) {
-                          return !adapt_input(map.site, x).is_same(x);
-                        });
+  const bool together =
+      std::all_of(maps.begin(), maps.end(), [&](const Linear& map) { return adapt_input(map.site, x).is_same(x); });
   std::vector<at::Tensor> results;
   if (!together) {
     for (const Linear& map : maps) results.push_back(linear(map, x));
     return results;
   }
-  std::vector<StoredMap> stored;
-  for (const Linear& map : maps) stored.push_back({&parameters_.store(map.weight), map.layout, bias_of(map)});
-  results = graft::linear(stored, x, activations_);
-  for (std::size_t m = 0; m < maps.size(); ++m)
-    results[m] = adapt_output(maps[m].site, x, rows_.changed_output(maps[m], x, results[m]));
+  results = products(maps, x);
+  for (std::size_t m = 0; m < maps.size(); ++m) results[m] = adapt_output(maps[m].site, x, results[m]);
   return results;
 }
 

@@ -42,7 +42,7 @@ class Context {
   std::vector<at::Tensor> relative_biases(std::int64_t index, const RelativeBuckets& buckets) const;
   /// y [N, out] = x [N, in] through the map and every adapter that acts on its site.
   at::Tensor linear(const Linear& map, const at::Tensor& x) const;
-  /// The same of several maps of one x, which are computed together where that is faster.
+  /// The same of several maps of one x, which are computed together where adapters leave x as it is and that is faster.
   std::vector<at::Tensor> linear(const std::vector<Linear>& maps, const at::Tensor& x) const;
   /// linear() of gated(activate, gate, up). Where adapters do no more than scale it before the map, one pass gates and
   /// scales, and the product of both is kept by nobody.
@@ -78,7 +78,7 @@ class Context {
   std::optional<at::Tensor> bias_of(const Linear& map) const;
   at::Tensor norm_vector(std::int32_t slot, std::int64_t index) const;
   at::Tensor bias_of_runs(std::int64_t index, const AttentionCall& call, const RelativeBuckets& buckets) const;
-  at::Tensor product(const Linear& map, const at::Tensor& x) const;
+  std::vector<at::Tensor> products(const std::vector<Linear>& maps, const at::Tensor& x) const;
 
   const ParameterTable& parameters_;
   ForestPlan plan_;

@@ -4,8 +4,12 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <optional>
 #include <vector>
+
+#include "checkpoint/fixture_test.h"
+#include "nn/tensor_file.h"
 
 namespace graft {
 namespace {
@@ -134,6 +138,119 @@ TEST_F(ContextOfManySlots, GradientsGoThroughBoth) {
   at::cat(parts).backward(above);
   EXPECT_TRUE(at::allclose(of_x, x_.grad(), 1e-5, 1e-5));
   EXPECT_TRUE(at::allclose(of_y, y_.grad(), 1e-5, 1e-5));
+}
+
+// Queries, keys and values of one x, the values' map with a bias.
+class ContextOfOneX : public ::testing::Test {
+ protected:
+  static constexpr std::int64_t kWidth = 64, kKeys = 32, kRows = 40;
+
+  void SetUp() override {
+    write_tensors(file(), {{"q", numbers({kWidth, kWidth}, 1)},
+                           {"k", numbers({kKeys, kWidth}, 2)},
+                           {"v", numbers({kKeys, kWidth}, 3)},
+                           {"v.bias", numbers({kKeys}, 4)}});
+    plan_.runs.push_back({{0, kRows}, 0});
+  }
+
+  ParameterTable table(at::ScalarType dtype) const {
+    ParameterLoader loader(open_checkpoint(file()), dtype, at::kCPU);
+    loader.take_matrix("q", {kWidth, kWidth});
+    loader.take_matrix("k", {kKeys, kWidth});
+    loader.take_matrix("v", {kKeys, kWidth});
+    loader.take("v.bias", {kKeys});
+    return loader.finish();
+  }
+
+  /// All maps at once are what they are one by one, and so are the gradients of x and of what the adapter trains.
+  void expect_each_alone(const SiteHooks& hooks, const std::vector<at::Tensor>& trained) const {
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      const ParameterTable parameters = table(dtype);
+      const Context context(parameters, {&hooks}, plan_);
+      std::vector<at::Tensor> leaves = {numbers({kRows, kWidth}, 5).to(dtype).requires_grad_(true)};
+      leaves.insert(leaves.end(), trained.begin(), trained.end());
+      const auto together = context.linear(maps_, leaves[0]);
+      std::vector<at::Tensor> apart;
+      for (const Linear& map : maps_) apart.push_back(context.linear(map, leaves[0]));
+      for (std::size_t m = 0; m < maps_.size(); ++m) EXPECT_TRUE(at::equal(together[m], apart[m])) << m << " " << dtype;
+      const auto got = gradients(together, leaves), want = gradients(apart, leaves);
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        ASSERT_TRUE(got[i].defined() && want[i].defined()) << i;
+        const double close = dtype == at::kFloat ? 1e-5 : 2e-2, largest = want[i].abs().max().item<double>();
+        EXPECT_GT(largest, 0) << i;
+        EXPECT_LE((got[i].to(at::kFloat) - want[i].to(at::kFloat)).abs().max().item<double>(), close * largest)
+            << i << " " << dtype;
+      }
+    }
+  }
+
+ private:
+  std::filesystem::path file() const { return folder_.path() / "model.safetensors"; }
+
+  static std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& outputs,
+                                           const std::vector<at::Tensor>& leaves) {
+    at::Tensor total = at::zeros({1});
+    for (std::size_t m = 0; m < outputs.size(); ++m)
+      total = total + (outputs[m].to(at::kFloat) * numbers(outputs[m].sizes(), 20 + m)).sum();
+    total.backward();
+    std::vector<at::Tensor> taken;
+    for (const at::Tensor& leaf : leaves) {
+      taken.push_back(leaf.grad());
+      leaf.mutable_grad() = at::Tensor();
+    }
+    return taken;
+  }
+
+  testing::Folder folder_;
+  ForestPlan plan_;
+  std::vector<Linear> maps_ = {
+      {{Stack::Decoder, 0, Role::Q}, 0}, {{Stack::Decoder, 0, Role::K}, 1}, {{Stack::Decoder, 0, Role::V}, 2, 3}};
+};
+
+// Adds to queries, scales keys, and leaves values alone.
+class AddingAndScaling : public SiteHooks {
+ public:
+  bool acts_on(const Site& site) const override { return site.role != Role::V; }
+  std::optional<at::Tensor> output_scale(const Site& site) const override {
+    return site.role == Role::K ? std::optional<at::Tensor>(scale) : std::nullopt;
+  }
+  std::optional<LowRankUpdate> low_rank(const Site&) const override { return update; }
+  at::Tensor output(const Site&, const at::Tensor& x, const at::Tensor& y) const override {
+    return low_rank_sum(y, x, update);
+  }
+
+  at::Tensor scale = numbers({32}, 6).requires_grad_(true);
+  LowRankUpdate update{numbers({4, 64}, 7).requires_grad_(true), numbers({64, 4}, 8).requires_grad_(true), 0.5};
+};
+
+// Trains the matrix of the queries and the bias of the values; with a scale of the keys' input none are together.
+class Replacing : public SiteHooks {
+ public:
+  explicit Replacing(bool scales) : scales_(scales) {}
+
+  bool acts_on(const Site& site) const override { return scales_ && site.role == Role::K; }
+  at::Tensor input_scale(const Site&) const override { return numbers({64}, 11); }
+  bool replaces_parameters() const override { return true; }
+  at::Tensor parameter(std::int64_t index) const override {
+    return index == 0 ? matrix : index == 3 ? bias : at::Tensor();
+  }
+
+  at::Tensor matrix = numbers({64, 64}, 9).requires_grad_(true), bias = numbers({32}, 10).requires_grad_(true);
+
+ private:
+  bool scales_;
+};
+
+TEST_F(ContextOfOneX, AdaptersActOnSomeOfItsMaps) {
+  const AddingAndScaling hooks{};
+  expect_each_alone(hooks, {hooks.scale, hooks.update.a, hooks.update.b});
+}
+
+TEST_F(ContextOfOneX, SomeOfItsMapsAreTrainedThemselves) {
+  for (const bool scales : {false, true}) {
+    const Replacing hooks(scales);
+    expect_each_alone(hooks, {hooks.matrix, hooks.bias});
+  }
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/cpu.h"
 #include "nn/kernels/any_row.h"
 #include "nn/kernels/tile_product.h"
+#include "nn/kernels/tile_strips.h"
 #include "nn/learns.h"
 
 namespace graft {
@@ -66,28 +67,66 @@ const rows::Bits* bits_of(const at::Tensor& values) {
   return static_cast<const rows::Bits*>(values.const_data_ptr());
 }
 
-void compute(const TileProduct& product) {
+void compute(const TileProducts& products) {
   const std::int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
-  at::parallel_for(0, product.parts(threads), 1,
-                   [&](std::int64_t begin, std::int64_t end) { product.compute(threads, begin, end); });
+  at::parallel_for(0, products.parts(threads), 1,
+                   [&](std::int64_t begin, std::int64_t end) { products.compute(threads, begin, end); });
 }
 
-// x [..., in] · matrix [in, out] plus bias [out].
-at::Tensor tile_product(const at::Tensor& given, const at::Tensor& matrix, const std::optional<at::Tensor>& bias) {
-  RECORD_USER_SCOPE("graft::tile_product");
-  const at::Tensor x = given.contiguous(), added = bias ? bias->to(at::kBFloat16).contiguous() : at::Tensor();
-  auto shape = x.sizes().vec();
-  shape.back() = matrix.size(1);
-  const at::Tensor y = rows::empty(shape, at::kBFloat16);
+// y = x [..., in] · matrix [in, out] plus a bias [out], which may be undefined. All of them outlive it; x and y are
+// contiguous.
+TileProduct described(const at::Tensor& x, const at::Tensor& matrix, const at::Tensor& bias, const at::Tensor& y) {
   TileProduct product{bits_of(x), bits_of(matrix)};
-  if (bias) product.bias = bits_of(added);
+  if (bias.defined()) product.bias = bits_of(bias);
   product.y = static_cast<rows::Bits*>(y.data_ptr());
   product.in = matrix.size(0);
   product.out = matrix.size(1);
   product.rows = x.numel() / product.in;
   product.out_in = !matrix.is_contiguous();
-  compute(product);
-  return y;
+  return product;
+}
+
+// [..., width] beside x [..., in].
+at::Tensor room_beside(const at::Tensor& x, std::int64_t width) {
+  auto shape = x.sizes().vec();
+  shape.back() = width;
+  return rows::empty(shape, at::kBFloat16);
+}
+
+// y [..., out] of each map of x [..., in].
+std::vector<at::Tensor> tile_products(const at::Tensor& given, const std::vector<DenseMap>& maps) {
+  RECORD_USER_SCOPE("graft::tile_product");
+  const at::Tensor x = given.contiguous();
+  std::vector<at::Tensor> results, biases;
+  std::vector<TileProduct> products;
+  for (const DenseMap& map : maps) {
+    results.push_back(room_beside(x, map.weight.size(0)));
+    biases.push_back(map.bias ? map.bias->to(at::kBFloat16).contiguous() : at::Tensor());
+    products.push_back(described(x, map.weight.t(), biases.back(), results.back()));
+  }
+  compute({products});
+  return results;
+}
+
+// x [..., in] · matrix [in, out] plus bias [out].
+at::Tensor tile_product(const at::Tensor& x, const at::Tensor& matrix, const std::optional<at::Tensor>& bias) {
+  return tile_products(x, {{matrix.t(), bias}}).front();
+}
+
+// The sum of above [..., out] · weight [out, in] of all maps, rounded once; undefined where every `above` is.
+at::Tensor sum_of_tile_products(const std::vector<at::Tensor>& above, at::TensorList weights) {
+  RECORD_USER_SCOPE("graft::tile_product");
+  at::Tensor sum;
+  std::vector<at::Tensor> kept;
+  std::vector<TileProduct> products;
+  for (std::size_t m = 0; m < above.size(); ++m) {
+    if (!above[m].defined()) continue;
+    kept.push_back(above[m].contiguous());
+    if (!sum.defined()) sum = room_beside(kept.back(), weights[m].size(1));
+    products.push_back(described(kept.back(), weights[m], at::Tensor(), sum));
+  }
+  if (!products.empty()) compute({products, /*summed=*/true});
+  return sum;
 }
 
 // aᵀ · b, of a [N, out] and b [N, in]: the gradient of a weight.
@@ -107,7 +146,7 @@ at::Tensor tile_product_of_rows(const at::Tensor& given_a, const at::Tensor& giv
   product.out = b.size(1);
   product.out_in = false;
   product.stride = room;
-  compute(product);
+  compute({{&product, 1}});
   return y;
 }
 
@@ -157,6 +196,10 @@ at::Tensor gradient_of_weight(const at::Tensor& above, const at::Tensor& x) {
              : our_product(above.t(), x, std::nullopt);
 }
 
+at::Tensor gradient_of_bias(const at::Tensor& above) {
+  return above.sum(0, false, at::kFloat).to(above.scalar_type());
+}
+
 // at::linear() by our_product(). What is made of the matrix for it, which takes less time than to multiply with it, is
 // not kept for the backward pass.
 class OurLinear : public torch::autograd::Function<OurLinear> {
@@ -176,11 +219,67 @@ class OurLinear : public torch::autograd::Function<OurLinear> {
     at::Tensor grad_x, grad_weight, grad_bias;
     if (ctx->needs_input_grad(0)) grad_x = our_product(above, saved[1], std::nullopt);
     if (ctx->needs_input_grad(1)) grad_weight = gradient_of_weight(rows, saved[0].reshape({rows.size(0), -1}));
-    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2))
-      grad_bias = rows.sum(0, false, at::kFloat).to(rows.scalar_type());
+    if (ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2)) grad_bias = gradient_of_bias(rows);
     return {grad_x, grad_weight, grad_bias};
   }
 };
+
+// tile_products() whose gradient of x is one sum.
+class LinearsOfOneX : public torch::autograd::Function<LinearsOfOneX> {
+ public:
+  /// `weights` are those of the maps, `biases` those that are there: autograd looks into no other arguments.
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x,
+                                                at::TensorList weights, at::TensorList biases,
+                                                const std::vector<DenseMap>& maps) {
+    (void)biases;
+    ctx->set_materialize_grads(false);  // of an output that nobody reads nothing comes
+    std::vector<std::int64_t> biased;
+    for (std::size_t m = 0; m < maps.size(); ++m) {
+      if (maps[m].bias) biased.push_back(static_cast<std::int64_t>(m));
+    }
+    ctx->saved_data["biased"] = biased;
+    const bool any = std::any_of(weights.begin(), weights.end(), [](const at::Tensor& w) { return w.requires_grad(); });
+    torch::autograd::variable_list kept = {any ? x : at::Tensor()};
+    kept.insert(kept.end(), weights.begin(), weights.end());
+    ctx->save_for_backward(kept);
+    return tile_products(x, maps);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto biased = ctx->saved_data["biased"].toIntVector();
+    const std::size_t first_bias = 1 + grads.size();
+    torch::autograd::variable_list result(first_bias + biased.size() + 1);
+    if (ctx->needs_input_grad(0)) result[0] = sum_of_tile_products(grads, at::TensorList(saved).slice(1));
+    for (std::size_t m = 0; m < grads.size(); ++m) {
+      if (!grads[m].defined() || !ctx->needs_input_grad(1 + m)) continue;
+      const at::Tensor rows = rows_of_map(grads[m]);
+      result[1 + m] = gradient_of_weight(rows, saved[0].reshape({rows.size(0), -1}));
+    }
+    for (std::size_t b = 0; b < biased.size(); ++b) {
+      const at::Tensor& above = grads[static_cast<std::size_t>(biased[b])];
+      if (above.defined() && ctx->needs_input_grad(first_bias + b))
+        result[first_bias + b] = gradient_of_bias(rows_of_map(above));
+    }
+    return result;
+  }
+
+ private:
+  static at::Tensor rows_of_map(const at::Tensor& above) { return above.reshape({-1, above.size(-1)}); }
+};
+
+// Whether tiles multiply with all of the maps, and their gradients with the matrices as they lie.
+bool tiles_suit_all(const at::Tensor& x, const std::vector<DenseMap>& maps) {
+  return std::all_of(maps.begin(), maps.end(), [&](const DenseMap& map) {
+    return tiles_suit(x, map.weight.t()) && TileProduct::suits(map.weight.size(0));
+  });
+}
+
+bool any_learns(const std::vector<DenseMap>& maps) {
+  return std::any_of(maps.begin(), maps.end(),
+                     [](const DenseMap& map) { return learns(map.weight) || (map.bias && learns(*map.bias)); });
+}
 
 }  // namespace
 
@@ -195,6 +294,21 @@ at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std
   }
   if (invariant) return linear_by_tiles(x, weight, bias);
   return is_ours(x, weight) ? OurLinear::apply(x, weight, bias) : at::linear(x, weight, bias);
+}
+
+std::vector<at::Tensor> exact_linears(const at::Tensor& x, const std::vector<DenseMap>& maps, Activations activations) {
+  std::vector<at::Tensor> results, weights, biases;
+  // Where x does not learn, a map that does not either has nothing to do with another's way back.
+  if (maps.size() < 2 || !tiles_suit_all(x, maps) || (!learns(x) && any_learns(maps))) {
+    for (const DenseMap& map : maps) results.push_back(exact_linear(x, map.weight, map.bias, activations));
+    return results;
+  }
+  if (!learns(x)) return tile_products(x, maps);
+  for (const DenseMap& map : maps) {
+    weights.push_back(map.weight);
+    if (map.bias) biases.push_back(*map.bias);
+  }
+  return LinearsOfOneX::apply(x, at::TensorList(weights), at::TensorList(biases), maps);
 }
 
 at::Tensor by_tiles(const std::vector<at::Tensor>& rows,

@@ -26,6 +26,17 @@ enum class Activations { Exact, EightBit, BatchInvariant };
 at::Tensor exact_linear(const at::Tensor& x, const at::Tensor& weight, const std::optional<at::Tensor>& bias,
                         Activations activations);
 
+/// One of several maps of an x.
+struct DenseMap {
+  at::Tensor weight;               ///< [out, in]
+  std::optional<at::Tensor> bias;  ///< [out]
+};
+
+/// exact_linear() of each map of the same x, with the same bits. Where graft's own product of tiles computes all of
+/// them it goes over the rows together, and the gradient of x is one sum over all maps, rounded once; elsewhere
+/// autograd adds up theirs.
+std::vector<at::Tensor> exact_linears(const at::Tensor& x, const std::vector<DenseMap>& maps, Activations activations);
+
 /// [N, …] rows of `compute`, which is given as many rows of each of `rows` [N, …] at a time (zeros behind the last) and
 /// returns one for each.
 at::Tensor by_tiles(const std::vector<at::Tensor>& rows,

@@ -147,5 +147,137 @@ TEST(ExactLinear, WhatLiesBehindManyRowsIsNobodys) {
   }
 }
 
+// Maps of one x: of whole tiles, all of them, or not; with the matrix as it lies and turned.
+class MapsOfOneX {
+ public:
+  MapsOfOneX(const std::vector<std::int64_t>& outs, std::int64_t rows, at::ScalarType dtype, bool trains_x,
+             bool trains_maps)
+      : x_(random({rows, kWidth}, 1).to(dtype).requires_grad_(trains_x)) {
+    for (std::size_t m = 0; m < outs.size(); ++m) {
+      const std::uint64_t seed = 10 * m + 2;
+      const at::Tensor weight = m == 1 ? random({kWidth, outs[m]}, seed).to(dtype).t()
+                                       : random({outs[m], kWidth}, seed).to(dtype),
+                       bias = random({outs[m]}, seed + 1).to(dtype);
+      weight.requires_grad_(trains_maps);
+      bias.requires_grad_(trains_maps);
+      maps_.push_back({weight, m == 1 ? std::optional<at::Tensor>() : std::optional<at::Tensor>(bias)});
+      above_.push_back(random({rows, outs[m]}, seed + 2).to(dtype));
+    }
+  }
+
+  std::vector<at::Tensor> together() const { return exact_linears(x_, maps_, Activations::Exact); }
+
+  std::vector<at::Tensor> apart() const {
+    std::vector<at::Tensor> results;
+    for (const auto& map : maps_) results.push_back(exact_linear(x_, map.weight, map.bias, Activations::Exact));
+    return results;
+  }
+
+  /// Of x, then of each map's weight and bias; undefined where there is none. Outputs behind the first `read` are not
+  /// read.
+  std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& outputs, std::size_t read) const {
+    at::Tensor total = at::zeros({1});
+    for (std::size_t m = 0; m < read; ++m) total = total + (outputs[m].to(at::kFloat) * above_[m].to(at::kFloat)).sum();
+    total.backward();
+    std::vector<at::Tensor> all = {taken(x_)};
+    for (const auto& map : maps_) {
+      all.push_back(taken(map.weight));
+      all.push_back(map.bias ? taken(*map.bias) : at::Tensor());
+    }
+    return all;
+  }
+
+  /// How far a gradient of x is from that of the same values in fp64, by norms.
+  double error(const at::Tensor& gradient) const {
+    at::Tensor want = at::zeros({x_.size(0), kWidth}, at::kDouble);
+    for (std::size_t m = 0; m < maps_.size(); ++m)
+      want += above_[m].to(at::kDouble).matmul(maps_[m].weight.detach().to(at::kDouble));
+    return ((gradient.to(at::kDouble) - want).norm() / want.norm()).item<double>();
+  }
+
+  std::size_t size() const { return maps_.size(); }
+
+ private:
+  static constexpr std::int64_t kWidth = 96;
+
+  static at::Tensor taken(const at::Tensor& leaf) {
+    const at::Tensor gradient = leaf.grad();
+    leaf.mutable_grad() = at::Tensor();
+    return gradient;
+  }
+
+  at::Tensor x_;
+  std::vector<DenseMap> maps_;
+  std::vector<at::Tensor> above_;
+};
+
+void expect_same_gradients(const std::vector<at::Tensor>& got, const std::vector<at::Tensor>& want, std::size_t first) {
+  for (std::size_t i = first; i < want.size(); ++i) {
+    ASSERT_EQ(got[i].defined(), want[i].defined()) << i;
+    if (want[i].defined()) EXPECT_TRUE(at::equal(got[i], want[i])) << i;
+  }
+}
+
+const std::vector<std::vector<std::int64_t>> kOutsOfMaps = {{64, 32, 32}, {64, 40}, {192, 192}};
+
+TEST(ExactLinear, SeveralMapsOfOneXHaveTheBitsOfEachAlone) {
+  for (const auto& outs : kOutsOfMaps) {
+    for (const std::int64_t rows : {1, 5, 300}) {
+      for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+        SCOPED_TRACE(rows);
+        for (const bool trains : {false, true}) {
+          const MapsOfOneX maps(outs, rows, dtype, trains, false);
+          const auto got = maps.together(), want = maps.apart();
+          ASSERT_EQ(got.size(), want.size());
+          for (std::size_t m = 0; m < got.size(); ++m) {
+            EXPECT_EQ(got[m].requires_grad(), trains) << m;
+            EXPECT_TRUE(at::equal(got[m], want[m])) << m << " " << dtype;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(ExactLinear, TheGradientOfTheirXIsRoundedNoMoreThanAddedUpApart) {
+  for (const auto& outs : kOutsOfMaps) {
+    for (const bool trains_maps : {false, true}) {
+      for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+        const MapsOfOneX maps(outs, 300, dtype, /*trains_x=*/true, trains_maps);
+        const auto got = maps.gradients(maps.together(), maps.size()), want = maps.gradients(maps.apart(), maps.size());
+        EXPECT_EQ(got[0].scalar_type(), dtype);
+        EXPECT_LE(maps.error(got[0]), dtype == at::kFloat ? 5e-6 : 4e-3);
+        EXPECT_LE(maps.error(got[0]), 1.001 * maps.error(want[0]));
+        if (dtype == at::kFloat) EXPECT_TRUE(at::equal(got[0], want[0]));
+        EXPECT_EQ(got[1].defined(), trains_maps);
+        expect_same_gradients(got, want, 1);
+      }
+    }
+  }
+}
+
+TEST(ExactLinear, OfAMapThatNobodyReadsNoGradientComes) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const MapsOfOneX maps({64, 32, 32}, 40, dtype, /*trains_x=*/true, /*trains_maps=*/true);
+    const auto got = maps.gradients(maps.together(), 1), want = maps.gradients(maps.apart(), 1);
+    EXPECT_FALSE(got[3].defined());
+    expect_same_gradients(got, want, 0);
+  }
+}
+
+TEST(ExactLinear, WhereXIsNotTrainedEachMapGoesBackwardByItself) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const MapsOfOneX maps({64, 32, 32}, 40, dtype, /*trains_x=*/false, /*trains_maps=*/true);
+    const auto got = maps.gradients(maps.together(), 3), want = maps.gradients(maps.apart(), 3);
+    EXPECT_FALSE(got[0].defined());
+    expect_same_gradients(got, want, 1);
+    const at::Tensor x = random({40, 96}, 1).to(dtype), frozen = random({32, 96}, 2).to(dtype),
+                     trained = random({32, 96}, 3).to(dtype).requires_grad_(true);
+    const auto outputs = exact_linears(x, {{frozen, std::nullopt}, {trained, std::nullopt}}, Activations::Exact);
+    EXPECT_FALSE(outputs[0].requires_grad());
+    EXPECT_TRUE(outputs[1].requires_grad());
+  }
+}
+
 }  // namespace
 }  // namespace graft

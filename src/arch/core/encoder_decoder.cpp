@@ -44,10 +44,9 @@ EncoderDecoderPass::EncoderDecoderPass(const ParameterTable& parameters, const S
 std::pair<at::Tensor, at::Tensor> EncoderDecoderPass::keys_values(const Linear& k, const Linear& v,
                                                                   const at::Tensor& encoded, std::int64_t heads) const {
   if (!encoded.defined()) return {};
-  const auto by_head = [&](const Linear& map) {
-    return encoder->linear(map, encoded).view({encoded.size(0), heads, -1});
-  };
-  return encoder->with_prefixes(Stack::Cross, k.site.layer, by_head(k), by_head(v));
+  const auto both = encoder->linear({k, v}, encoded);
+  const auto by_head = [&](const at::Tensor& x) { return x.view({encoded.size(0), heads, -1}); };
+  return encoder->with_prefixes(Stack::Cross, k.site.layer, by_head(both[0]), by_head(both[1]));
 }
 
 }  // namespace graft

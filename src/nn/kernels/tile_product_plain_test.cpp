@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
+#include "nn/kernels/tile_strips.h"
 
 namespace graft {
 namespace {
@@ -30,6 +32,13 @@ float value_of(Bits bits) {
   return value;
 }
 
+// In parts that are not computed in their order.
+void compute(const TileProducts& products, std::int64_t threads) {
+  const std::int64_t parts = products.parts(threads), some = parts / 3;
+  products.compute(threads, some, parts);
+  products.compute(threads, 0, some);
+}
+
 class TileProductCase {
  public:
   TileProductCase(std::int64_t rows, std::int64_t in, std::int64_t out, bool out_in, bool biased) {
@@ -46,9 +55,7 @@ class TileProductCase {
     rest.rows -= first;
     std::vector<Bits> y(static_cast<std::size_t>(rest.rows * rest.out), Bits{0x7fc0});  // no number
     rest.y = y.data();
-    const std::int64_t parts = rest.parts(threads), some = parts / 3;
-    rest.compute(threads, some, parts);
-    rest.compute(threads, 0, some);
+    compute({{&rest, 1}}, threads);
     return y;
   }
 
@@ -97,18 +104,122 @@ TEST(TileProduct, EverySizeIsThePlainProductRounded) {
   }
 }
 
-// Rows in several parts, and so many that not all stay in the cache.
+// Rows in several parts, so many that not all stay in the cache, nor the sums of all of them.
 TEST(TileProduct, ARowsBitsDependNeitherOnOtherRowsNorOnThreads) {
   if (!TileProduct::suits(32)) GTEST_SKIP() << "this processor has no tiles of bfloat16";
   for (const bool out_in : {true, false}) {
-    for (const std::int64_t in : {1024, 3072}) {
-      TileProductCase made(900, in, 40, out_in, true);
+    for (const auto& [in, out] : {std::pair<std::int64_t, std::int64_t>{1024, 40}, {3072, 40}, {2080, 390}}) {
+      TileProductCase made(900, in, out, out_in, true);
       const std::vector<Bits> y = made.computed(1);
       for (const std::int64_t threads : {2, 16, 100}) EXPECT_EQ(made.computed(threads), y) << threads;
       for (const std::int64_t first : {1, 433, 899}) {
         const std::vector<Bits> rest = made.computed(2, first);
-        EXPECT_TRUE(std::equal(rest.begin(), rest.end(), y.begin() + first * 40)) << first;
+        EXPECT_TRUE(std::equal(rest.begin(), rest.end(), y.begin() + first * out)) << first;
       }
+    }
+  }
+}
+
+// Matrices of one x: some share a group of strips, one ends within a strip.
+TEST(TileProduct, SeveralOfOneXHaveTheBitsOfEachAlone) {
+  if (!TileProduct::suits(32)) GTEST_SKIP() << "this processor has no tiles of bfloat16";
+  constexpr std::int64_t kOuts[] = {576, 40, 1, 192};
+  for (const std::int64_t in : {64, 2080}) {
+    for (const std::int64_t rows : {1, 17, 300}) {
+      Rng rng(static_cast<std::uint64_t>(rows + in));
+      const std::vector<Bits> x = random_bits(rows * in, rng), bias = random_bits(576, rng);
+      std::vector<std::vector<Bits>> matrices, results, alone;
+      std::vector<TileProduct> products;
+      for (const std::int64_t out : kOuts) {
+        matrices.push_back(random_bits(in * out, rng));
+        results.emplace_back(static_cast<std::size_t>(rows * out), Bits{0x7fc0});
+        alone.push_back(results.back());
+        const bool biased = out != 40;
+        products.push_back(
+            {x.data(), matrices.back().data(), biased ? bias.data() : nullptr, nullptr, rows, in, out, out != 192});
+      }
+      for (std::size_t p = 0; p < products.size(); ++p) {
+        products[p].y = alone[p].data();
+        compute({{&products[p], 1}}, 2);
+        products[p].y = results[p].data();
+      }
+      for (const std::int64_t threads : {1, 2, 7}) {
+        for (auto& y : results) std::fill(y.begin(), y.end(), Bits{0x7fc0});
+        compute({products}, threads);
+        EXPECT_TRUE(results == alone) << rows << " rows, " << in << " columns, " << threads << " threads";
+      }
+    }
+  }
+}
+
+// Factors x [rows, in] and matrices [in, out] that are summed, and the one product that they make.
+class SummedProducts {
+ public:
+  SummedProducts(std::int64_t rows, const std::vector<std::int64_t>& ins, std::int64_t out) : rows_(rows), out_(out) {
+    std::int64_t all = 0;
+    for (const std::int64_t in : ins) all += in;
+    Rng rng(static_cast<std::uint64_t>(rows + all + out));
+    x_ = random_bits(rows * all, rng);
+    matrix_ = random_bits(all * out, rng);
+    bias_ = random_bits(out, rng);
+    whole_ = {x_.data(), matrix_.data(), bias_.data(), nullptr, rows, all, out, false};
+    std::int64_t first = 0;
+    for (const std::int64_t in : ins) {
+      cut(first, in, /*out_in=*/parts_.size() == 1);
+      first += in;
+    }
+    for (std::size_t p = 0; p < parts_.size(); ++p) {
+      parts_[p].x = xs_[p].data();
+      parts_[p].matrix = matrices_[p].data();
+    }
+  }
+
+  std::vector<Bits> summed(std::int64_t threads) {
+    std::vector<Bits> y(static_cast<std::size_t>(rows_ * out_), Bits{0x7fc0});
+    parts_[0].y = y.data();
+    compute({parts_, /*summed=*/true}, threads);
+    return y;
+  }
+
+  std::vector<Bits> whole() {
+    std::vector<Bits> y(static_cast<std::size_t>(rows_ * out_), Bits{0x7fc0});
+    whole_.y = y.data();
+    compute({{&whole_, 1}}, 1);
+    return y;
+  }
+
+ private:
+  void cut(std::int64_t first, std::int64_t in, bool out_in) {
+    std::vector<Bits> x, matrix;
+    for (std::int64_t row = 0; row < rows_; ++row) {
+      const auto from = x_.begin() + row * whole_.in + first;
+      x.insert(x.end(), from, from + in);
+    }
+    for (std::int64_t i = 0; i < in * out_; ++i) {
+      const std::int64_t row = out_in ? i % in : i / out_, column = out_in ? i / in : i % out_;
+      matrix.push_back(matrix_[static_cast<std::size_t>((first + row) * out_ + column)]);
+    }
+    xs_.push_back(std::move(x));
+    matrices_.push_back(std::move(matrix));
+    parts_.push_back({nullptr, nullptr, bias_.data(), nullptr, rows_, in, out_, out_in});
+  }
+
+  std::int64_t rows_, out_;
+  std::vector<Bits> x_, matrix_, bias_;
+  std::vector<std::vector<Bits>> xs_, matrices_;
+  TileProduct whole_;
+  std::vector<TileProduct> parts_;
+};
+
+// Of few columns, which lie in the cache together; of more than do; of one that is taken in parts.
+TEST(TileProduct, SummedTheyHaveTheBitsOfOneProduct) {
+  if (!TileProduct::suits(32)) GTEST_SKIP() << "this processor has no tiles of bfloat16";
+  for (const auto& ins : {std::vector<std::int64_t>{64}, {576, 192, 192}, {1536, 1536}, {32, 3072, 64}}) {
+    for (const std::int64_t rows : {1, 17, 100, 700}) {
+      SummedProducts made(rows, ins, 200);
+      const std::vector<Bits> want = made.whole();
+      for (const std::int64_t threads : {1, 2, 5})
+        EXPECT_EQ(made.summed(threads), want) << ins.size() << " factors, " << rows << " rows, " << threads;
     }
   }
 }
@@ -127,7 +238,7 @@ TEST(TileProduct, OverTheRowsOfTwoMatrices) {
       turn_columns(a.data(), count, out, 0, std::min<std::int64_t>(out, 32), turned.data());
       if (out > 32) turn_columns(a.data(), count, out, 32, out, turned.data());
       TileProduct product{turned.data(), b.data(), nullptr, y.data(), out, count, kIn, false, room};
-      product.compute(2, 0, product.parts(2));
+      compute({{&product, 1}}, 2);
       double worst = 0;
       for (std::int64_t row = 0; row < out; ++row) {
         for (std::int64_t column = 0; column < kIn; ++column) {

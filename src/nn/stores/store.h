@@ -57,9 +57,12 @@ struct StoredMap {
   const WeightStore* store;
   Layout layout;
   std::optional<at::Tensor> bias;
+  at::Tensor replaced = {};  ///< what stands in the place of the store's values, in their shape and trained or not
 };
 
-/// linear() of each map of the same x. Those that have a product() wait for each other once instead of every one.
+/// linear() of each map of the same x. Those that have a product() wait for each other once instead of every one. Of
+/// the others those whose matrix lies there are exact_linears(), which go backward to what is replaced and to biases,
+/// too.
 std::vector<at::Tensor> linear(const std::vector<StoredMap>& maps, const at::Tensor& x, Activations activations);
 
 /// The tensor itself; it may be mapped.
