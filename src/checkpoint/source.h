@@ -84,6 +84,9 @@ class TensorSource {
   /// The format's own metadata: safetensors' __metadata__, GGUF's key-value pairs (arrays included), else an empty
   /// object.
   virtual const nlohmann::json& metadata() const = 0;
+  /// metadata() without what of it is long and not read while loading a model: of a GGUF file, the tokenizer's arrays
+  /// (every token and every merge).
+  virtual const nlohmann::json& settings() const { return metadata(); }
 
   /// The tensor of that name, or nullptr.
   const TensorInfo* find(std::string_view name) const;

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -33,6 +35,14 @@ constexpr float kLargestHalf = 65504;  // what a block's minimum can hold
 at::Tensor mapped_blocks(const std::shared_ptr<const TensorSource>& source, const TensorInfo& info) {
   const std::int64_t row_bytes = info.shape[1] / block_elements(info.dtype) * block_bytes(info.dtype);
   return mapped_tensor(source, info, {info.shape[0], row_bytes}, at::kByte);
+}
+
+// Gives back the pages of a matrix that is used as it lies in the file. What is decoded with has other bytes, and both
+// at once would be twice the model.
+std::function<void()> giver_of(std::shared_ptr<const TensorSource> source, const TensorInfo& info,
+                               const at::Tensor& bytes) {
+  if (bytes.const_data_ptr() != source->bytes(info).data()) return {};
+  return [source = std::move(source), info] { source->release(info); };
 }
 
 // What a matrix is kept as whose rows have changed places: other places, another name.
@@ -249,7 +259,7 @@ std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::ve
   if (!type) return take(name, shape, rows);
   if (info.dtype != *type) return take_quantised(info, *type, rows);
   const at::Tensor bytes = ordered(mapped_blocks(source_, info), name, rows);
-  const std::int64_t index = add(name, block_store(*type, bytes, dtype_));
+  const std::int64_t index = add(name, block_store(*type, bytes, dtype_, giver_of(source_, info, bytes)));
   note_mapped(index, bytes);
   return index;
 }
@@ -262,7 +272,9 @@ std::int64_t ParameterLoader::take_quantised(const TensorInfo& info, DType type,
   if (kept != nullptr && !made_so_now(info, type, rows, *kept)) kept = nullptr;
   const at::Tensor bytes =
       kept != nullptr ? mapped_blocks(kept_->file(), *kept) : ordered(quantised(info, type), info.name, rows);
-  const std::int64_t index = add(info.name, block_store(type, bytes, dtype_));
+  const std::int64_t index =
+      add(info.name, block_store(type, bytes, dtype_,
+                                 kept != nullptr ? giver_of(kept_->file(), *kept, bytes) : std::function<void()>()));
   if (kept != nullptr) table_.residency_->add(index, *kept, kept_->file());
   if (keeps) {
     fitted_.emplace_back(plan, bytes);

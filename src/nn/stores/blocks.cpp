@@ -6,7 +6,9 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <functional>
 #include <mutex>
+#include <utility>
 
 #include "base/error.h"
 #include "nn/kernels/any_row.h"
@@ -28,10 +30,11 @@ at::Tensor times(const at::Tensor& grad, const at::Tensor& matrix) {
 
 class BlockStore : public WeightStore {
  public:
-  BlockStore(DType type, const at::Tensor& bytes, at::ScalarType compute)
+  BlockStore(DType type, const at::Tensor& bytes, at::ScalarType compute, std::function<void()> give_back = {})
       : type_(type),
         bytes_(bytes),
         compute_(compute),
+        give_back_(std::move(give_back)),
         columns_(bytes.size(1) / block_bytes(type) * block_elements(type)) {}
 
   std::string kind() const override { return name(type_); }
@@ -122,6 +125,7 @@ class BlockStore : public WeightStore {
   DType type_;
   at::Tensor bytes_;
   at::ScalarType compute_;
+  std::function<void()> give_back_;
   std::int64_t columns_;
   mutable std::once_flag laid_out_;
   mutable std::optional<BlockProduct> product_;  // made when first asked for: training never does
@@ -157,19 +161,23 @@ std::optional<Product> BlockStore::product(ProductInput& x, Layout layout, Activ
   if (activations != Activations::EightBit || !BlockProduct::fast() || layout != Layout::OutIn ||
       !rows::readable(x.x()))
     return std::nullopt;
-  std::call_once(laid_out_, [this] { product_.emplace(type_, bytes_); });
+  std::call_once(laid_out_, [this] {
+    product_.emplace(type_, bytes_);
+    if (give_back_) give_back_();
+  });
   return product_->with(x);
 }
 
 }  // namespace
 
-std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute) {
+std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute,
+                                               std::function<void()> give_back) {
   if (compute != at::kFloat && compute != at::kBFloat16)
     fail(Category::Unsupported, "dtype", "weights in blocks are computed with in float32 or bfloat16, not {}",
          toString(compute));
   if (bytes.dim() != 2 || bytes.size(1) == 0 || bytes.size(1) % block_bytes(type) != 0)
     fail(Category::InvalidArgument, "", "rows of {} bytes are no whole blocks of {}", bytes.size(-1), name(type));
-  return std::make_shared<BlockStore>(type, bytes.contiguous(), compute);
+  return std::make_shared<BlockStore>(type, bytes.contiguous(), compute, std::move(give_back));
 }
 
 }  // namespace graft

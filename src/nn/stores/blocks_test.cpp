@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/fixture_test.h"
+#include "nn/kernels/block_product.h"
 #include "nn/stores/random_blocks_test.h"
 #include "nn/stores/store.h"
 
@@ -81,6 +82,17 @@ TEST(BlockStore, ALargeTableIsNeverDenseAsAWhole) {
                 want = through(*dense, Layout::OutIn, columns, rows, at::kFloat);
   EXPECT_LE(gap(got.y, want.y), 1e-6);
   EXPECT_LE(gap(got.grad, want.grad), 1e-6);
+}
+
+TEST(BlockStore, GivesItsBlocksBackOnceTheyAreLaidOut) {
+  int given = 0;
+  const at::Tensor bytes = random_blocks(kBlockTypes[1], 40, 2), x = random({3, 64}, at::kFloat);
+  const auto store = block_store(DType::Q4_0, bytes, at::kFloat, [&] { ++given; });
+  const at::NoGradGuard no_grad;
+  store->linear(x, Layout::OutIn, std::nullopt);
+  EXPECT_EQ(given, 0) << "exact products read the blocks themselves";
+  for (int turn = 0; turn < 2; ++turn) store->linear(x, Layout::OutIn, std::nullopt, Activations::EightBit);
+  EXPECT_EQ(given, BlockProduct::fast() ? 1 : 0);
 }
 
 TEST(BlockStore, WithoutAGradientThereIsNoGraph) {

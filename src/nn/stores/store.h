@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,8 +70,10 @@ std::shared_ptr<const WeightStore> outlined_blocks(DType type, const at::Tensor&
 /// GGML blocks: `bytes` [rows, bytes of a row] uint8 on the CPU, mapped or not, of a matrix [rows, in] whose rows are
 /// whole blocks. Each use dequantises to `compute` (float32 or bfloat16): the same values, and for matrices of up to
 /// 2^24 values the same bits in every result, as a dense store of the dequantised matrix. With 8-bit activations, an
-/// x without a gradient and a machine for it (BlockProduct::fast()), linear() is BlockProduct's instead. Throws
-/// Unsupported for another dtype, InvalidArgument where the bytes are no whole blocks.
-std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute);
+/// x without a gradient and a machine for it (BlockProduct::fast()), linear() is BlockProduct's instead; then
+/// `give_back` is called once, when the blocks have been laid out for it: mapped pages of theirs need not be resident
+/// any more. Throws Unsupported for another dtype, InvalidArgument where the bytes are no whole blocks.
+std::shared_ptr<const WeightStore> block_store(DType type, const at::Tensor& bytes, at::ScalarType compute,
+                                               std::function<void()> give_back = {});
 
 }  // namespace graft
