@@ -35,6 +35,7 @@ def arguments():
     parser.add_argument("--graft", default=both_sides.HOUSE / "build/dev/bin/graft", help="the command that is measured")
     parser.add_argument("--peer-python", default=both_sides.HOUSE / ".deps/peers/bin/python", help="that bench/setup_peers made")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--context", type=int, default=512, help="tokens that the peer makes room for; graft makes room as it goes")
     parser.add_argument("--rounds", type=int, default=15, help="how often each has its turn")
     parser.add_argument("--without-cache", action="store_true", help="graft lays its weights out in every process")
     options = parser.parse_args()
@@ -76,7 +77,7 @@ def prompt_ids(options):
 
 def peer(options, ids):
     done = subprocess.run([options.peer_python, both_sides.HOUSE / "bench/peers/load_peer.py", options.model, "--threads",
-                           str(options.threads)], input=json.dumps(ids), check=True, stdout=subprocess.PIPE,
+                           str(options.threads), "--context", str(options.context)], input=json.dumps(ids), check=True, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 

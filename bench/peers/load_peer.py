@@ -21,7 +21,7 @@ def written(options, ids):
 
     params = xllamacpp.CommonParams()
     params.model.path = str(options.model)
-    params.n_parallel, params.n_ctx = 1, 512  # room for one short text: the least memory
+    params.n_parallel, params.n_ctx = 1, options.context
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     params.warmup, params.verbosity = False, -1
     running = xllamacpp.Server(params)
@@ -32,6 +32,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--context", type=int, default=512)
     options = parser.parse_args()
     ids = json.load(sys.stdin)
     before, began = resident(), time.perf_counter()
