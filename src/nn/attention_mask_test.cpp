@@ -92,8 +92,8 @@ TEST(AttentionMask, LayersShareItAndPartsInTheMiddleToo) {
   EXPECT_EQ(masks.of(sight, parts[0], 1000, 1000, like.to(at::kBFloat16)).scalar_type(), at::kBFloat16);
   const Sight branching = branches(0);
   SharedMasks others;
-  EXPECT_FALSE(at::equal(others.of(branching, {{3, 2}, {0, 7}}, 6, 8, like),
-                         others.of(branching, {{4, 2}, {0, 7}}, 6, 8, like)));
+  EXPECT_FALSE(at::equal(others.of(branching, {{3, 2}, {0, 8}}, 6, 8, like),
+                         others.of(branching, {{4, 2}, {0, 8}}, 6, 8, like)));
 }
 
 }  // namespace
