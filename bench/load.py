@@ -8,9 +8,8 @@ Ends with status 1 where one is not.
   bench/load.py --model SmolLM2-135M-Instruct.Q4_1.gguf
 
 The peer's clock begins before its library is loaded, behind Python's own start, and what Python holds by then does not count
-as its memory: both would only flatter graft. A first round of each is left out: it fills the page cache, and graft keeps its
-weights as it lays them out. --without-cache measures graft as it is on a machine that keeps none. The start of the command
-alone, which is mostly LibTorch's libraries, is a line of its own.
+as its memory: both would only flatter graft. A first round of each is left out: it fills the page cache. The start of the
+command alone, which is mostly LibTorch's libraries, is a line of its own.
 """
 
 import argparse
@@ -20,7 +19,6 @@ import pathlib
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 import both_sides
@@ -37,7 +35,6 @@ def arguments():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--context", type=int, default=512, help="tokens that the peer makes room for; graft makes room as it goes")
     parser.add_argument("--rounds", type=int, default=15, help="how often each has its turn")
-    parser.add_argument("--without-cache", action="store_true", help="graft lays its weights out in every process")
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: give 1 or more")
@@ -45,8 +42,7 @@ def arguments():
 
 
 def environment(options):
-    kept = {"GRAFT_WEIGHT_CACHE": "no"} if options.without_cache else {}
-    return {**os.environ, "OMP_NUM_THREADS": str(options.threads), **kept}
+    return {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
 
 
 def timed(command, options):
@@ -101,10 +97,7 @@ def verdict(what, held):
 
 def main():
     options = arguments()
-    with tempfile.TemporaryDirectory() as work:
-        if not options.without_cache and "GRAFT_WEIGHT_CACHE" not in os.environ:
-            os.environ["GRAFT_WEIGHT_CACHE"] = work  # nothing of an earlier run's
-        ours, theirs, start = measured(options)
+    ours, theirs, start = measured(options)
     seconds, memory = [[row[place] for row in ours] for place in (0, 1)]
     peer_seconds, peer_memory = [[row[place] for row in theirs] for place in (0, 1)]
     largest = max(memory), max(peer_memory)
