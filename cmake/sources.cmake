@@ -62,9 +62,10 @@ set_source_files_properties(${build_commit} PROPERTIES SKIP_PRECOMPILE_HEADERS O
 add_library(graft_core STATIC ${core_sources} ${build_commit})
 add_dependencies(graft_core graft_build_commit)
 graft_batches(graft_core ${core_sources})
-# Packed weights are dequantised in every pass of training: -O2 leaves half of these loops out of vectors.
+# Packed weights are dequantised in every pass of training, and taken apart at every start: -O2 leaves half of these loops
+# out of vectors.
 # Without the precompiled header, which was compiled with other flags: GCC 12 breaks off over it in the sanitizer build.
-set_source_files_properties(${CMAKE_SOURCE_DIR}/src/checkpoint/dequantise.cpp
+set_source_files_properties(${CMAKE_SOURCE_DIR}/src/checkpoint/dequantise.cpp ${CMAKE_SOURCE_DIR}/src/checkpoint/block_codes.cpp
   PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
 if(GRAFT_SANITIZE)
   # But for what tests keep busy until a limit ends it: five minutes where it is not optimised.

@@ -9,24 +9,14 @@
 #include <vector>
 
 #include "base/error.h"
+#include "checkpoint/block_bits.h"
 #include "checkpoint/half.h"
 #include "checkpoint/source.h"
 
 namespace graft {
 namespace {
 
-using Byte = std::uint8_t;
-
-template <typename T>
-T load(const Byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-float half_at(const Byte* at) {
-  return half_to_float(load<std::uint16_t>(at));
-}
+using namespace block_bits;
 
 float bfloat_to_float(std::uint16_t value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value) << 16);
@@ -68,11 +58,6 @@ void q4_1(const Byte* block, float* out) {
   }
 }
 
-// The fifth bit of value i is bit i of a little-endian word.
-int fifth_bit(std::uint32_t high, int i) {
-  return static_cast<int>((high >> i) & 1u) << 4;
-}
-
 void q5_0(const Byte* block, float* out) {
   const float d = half_at(block);
   const auto high = load<std::uint32_t>(block + 2);
@@ -89,18 +74,6 @@ void q5_1(const Byte* block, float* out) {
     out[i] = d * static_cast<float>((block[8 + i] & 15) | fifth_bit(high, i)) + m;
     out[i + 16] = d * static_cast<float>((block[8 + i] >> 4) | fifth_bit(high, i + 16)) + m;
   }
-}
-
-struct ScaleMin {
-  int scale;
-  int minimum;
-};
-
-// Eight 6-bit scales and eight 6-bit minima in 12 bytes: the first four of each lie in the low six bits of bytes 0..3
-// and 4..7; the others have four bits in bytes 8..11 and their two upper bits above the first ones.
-ScaleMin scale_min(const Byte* packed, int i) {
-  if (i < 4) return {packed[i] & 63, packed[i + 4] & 63};
-  return {(packed[i + 4] & 15) | ((packed[i - 4] >> 6) << 4), (packed[i + 4] >> 4) | ((packed[i] >> 6) << 4)};
 }
 
 void q4_k(const Byte* block, float* out) {
@@ -132,22 +105,12 @@ void q5_k(const Byte* block, float* out) {
 void q6_k(const Byte* block, float* out) {
   const float d = half_at(block + 208);
   const Byte* scales = block + 192;
-  // Two halves of 128 values, each four rows of 32: the row picks a nibble of ql and two bits of qh.
   for (int row = 0; row < 8; ++row) {
-    const Byte* low = block + row / 4 * 64 + row % 2 * 32;
-    const Byte* high = block + 128 + row / 4 * 32;
-    const int low_shift = row % 4 / 2 * 4, high_shift = row % 4 * 2;
     for (int i = 0; i < 32; ++i) {
       const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[row * 2 + i / 16]));
-      const int q = (((low[i] >> low_shift) & 15) | (((high[i] >> high_shift) & 3) << 4)) - 32;
-      out[row * 32 + i] = scale * static_cast<float>(q);
+      out[row * 32 + i] = scale * static_cast<float>(q6_k_code(block, row, i) - 32);
     }
   }
-}
-
-// Row `row` of 32 values of a K type has its two-bit codes in bytes that it shares with three other rows.
-int two_bits(const Byte* codes, int row, int i) {
-  return (codes[row / 4 * 32 + i] >> (row % 4 * 2)) & 3;
 }
 
 // Sixteen groups of 16, each with four bits of a scale and four of a minimum.
@@ -162,28 +125,15 @@ void q2_k(const Byte* block, float* out) {
   }
 }
 
-// Sixteen signed 6-bit scales in 12 bytes: the low four bits of the first eight in the low nibbles of bytes 0..7, those
-// of the others in the high ones, the upper two bits of each in bytes 8..11.
-int q3_k_scale(const Byte* packed, int group) {
-  const int low = (packed[group % 8] >> (group / 8 * 4)) & 15, high = (packed[8 + group % 4] >> (group / 4 * 2)) & 3;
-  return (low | (high << 4)) - 32;
-}
-
-// The third bit of a code is bit `row` of the byte that its place in all rows shares.
 void q3_k(const Byte* block, float* out) {
   const float d = half_at(block + 108);
   for (int row = 0; row < 8; ++row) {
     for (int i = 0; i < 32; ++i) {
       const float scale = d * static_cast<float>(q3_k_scale(block + 96, row * 2 + i / 16));
-      const int q = (two_bits(block + 32, row, i) | (((block[i] >> row) & 1) << 2)) - 4;
-      out[row * 32 + i] = scale * static_cast<float>(q);
+      out[row * 32 + i] = scale * static_cast<float>(q3_k_code(block, row, i) - 4);
     }
   }
 }
-
-// What the codes of IQ4_NL stand for: closer together around 0.
-constexpr std::array<std::int8_t, 16> kIq4Nl = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                                1,    13,   25,  38,  53,  69,  89,  113};
 
 void iq4_nl(const Byte* block, float* out) {
   const float d = half_at(block);
@@ -286,103 +236,7 @@ Converter converter(DType dtype) {
   }
 }
 
-std::int64_t checked_blocks(DType dtype, std::size_t bytes, std::size_t values) {
-  const auto count = static_cast<std::int64_t>(bytes) / block_bytes(dtype);
-  if (count * block_bytes(dtype) != static_cast<std::int64_t>(bytes) ||
-      count * block_elements(dtype) != static_cast<std::int64_t>(values)) {
-    fail(Category::InvalidArgument, "", "{} bytes of {} are not {} values", bytes, name(dtype), values);
-  }
-  return count;
-}
-
-const Byte* data_of(std::span<const std::byte> bytes) {
-  return reinterpret_cast<const Byte*>(bytes.data());
-}
-
-void q2_k_scales(const Byte* block, float* scales, float* minima) {
-  const float d = half_at(block + 80), dmin = half_at(block + 82);
-  for (int group = 0; group < 16; ++group) {
-    scales[group] = d * static_cast<float>(block[group] & 15);
-    minima[group] = -(dmin * static_cast<float>(block[group] >> 4));
-  }
-}
-
-void q3_k_scales(const Byte* block, float* scales) {
-  for (int group = 0; group < 16; ++group)
-    scales[group] = half_at(block + 108) * static_cast<float>(q3_k_scale(block + 96, group));
-}
-
-// Eight groups of a block of Q4_K or Q5_K.
-void k_scales(const Byte* block, float* scales, float* minima) {
-  const float d = half_at(block), dmin = half_at(block + 2);
-  for (int group = 0; group < 8; ++group) {
-    const ScaleMin packed = scale_min(block + 4, group);
-    scales[group] = d * static_cast<float>(packed.scale);
-    minima[group] = -(dmin * static_cast<float>(packed.minimum));
-  }
-}
-
-void q6_k_scales(const Byte* block, float* scales) {
-  for (int group = 0; group < 16; ++group)
-    scales[group] = half_at(block + 208) * static_cast<float>(static_cast<std::int8_t>(block[192 + group]));
-}
-
 }  // namespace
-
-BlockCodes block_codes(DType dtype) {
-  switch (dtype) {
-    case DType::Q8_0:
-      return {8, 32, 128, false, true};
-    case DType::Q4_0:
-      return {4, 32, 8, false, true};
-    case DType::Q4_1:
-      return {4, 32, 0, true, true};
-    case DType::Q5_0:
-      return {8, 32, 16, false, true};
-    case DType::Q5_1:
-      return {8, 32, 0, true, true};
-    case DType::Q4_K:
-      return {4, 32, 0, true, false};
-    case DType::Q5_K:
-      return {8, 32, 0, true, false};
-    case DType::Q6_K:
-      return {8, 16, 32, false, false};
-    case DType::Q2_K:
-      return {8, 16, 0, true, false};
-    case DType::Q3_K:
-      return {8, 16, 4, false, false};
-    case DType::IQ4_NL:
-      return {8, 32, 127, false, true};
-    default:
-      fail(Category::Unsupported, "", "a tensor of type {} has no blocks", name(dtype));
-  }
-}
-
-void block_scales(DType dtype, std::span<const std::byte> blocks, std::span<float> scales, std::span<float> minima) {
-  const BlockCodes codes = block_codes(dtype);
-  const std::int64_t groups = block_elements(dtype) / codes.group;
-  const std::int64_t count =
-      checked_blocks(dtype, blocks.size(), scales.size() * static_cast<std::size_t>(codes.group));
-  if (minima.size() != (codes.minima ? scales.size() : 0))
-    fail(Category::InvalidArgument, "", "{} minima for {} scales of {}", minima.size(), scales.size(), name(dtype));
-  for (std::int64_t i = 0; i < count; ++i) {
-    const Byte* block = data_of(blocks) + i * block_bytes(dtype);
-    float* scale = scales.data() + i * groups;
-    float* minimum = codes.minima ? minima.data() + i * groups : nullptr;
-    if (dtype == DType::Q6_K) {
-      q6_k_scales(block, scale);
-    } else if (dtype == DType::Q2_K) {
-      q2_k_scales(block, scale, minimum);
-    } else if (dtype == DType::Q3_K) {
-      q3_k_scales(block, scale);
-    } else if (groups > 1) {
-      k_scales(block, scale, minimum);
-    } else {
-      *scale = half_at(block);
-      if (minimum != nullptr) *minimum = half_at(block + 2);
-    }
-  }
-}
 
 void dequantise(DType dtype, std::span<const std::byte> blocks, std::span<float> out) {
   const auto convert = block_converters(dtype).exact;

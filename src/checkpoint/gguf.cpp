@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -19,6 +21,7 @@ constexpr std::uint32_t kMostDimensions = 4;
 constexpr int kDeepestArray = 4;
 // Far above any vocabulary; bounds the memory a metadata array can ask for.
 constexpr std::uint64_t kLongestArray = 1 << 24;
+constexpr std::string_view kTokenizerKeys = "tokenizer.";
 
 struct TypeNumber {
   std::uint32_t number;
@@ -34,7 +37,8 @@ constexpr TypeNumber kTypes[] = {{0, DType::F32},     {1, DType::F16},   {2, DTy
 // Reads forward through the file; never past its end.
 class Cursor {
  public:
-  Cursor(std::span<const std::byte> bytes, const std::string& where) : bytes_(bytes), where_(where) {}
+  Cursor(std::span<const std::byte> bytes, const std::string& where, std::uint64_t position = 0)
+      : bytes_(bytes), where_(where), position_(position) {}
 
   std::uint64_t position() const { return position_; }
   std::uint64_t left() const { return bytes_.size() - position_; }
@@ -51,6 +55,8 @@ class Cursor {
     const auto* at = take(length, what);
     return std::string(reinterpret_cast<const char*>(at), length);
   }
+  void skip_text(const char* what) { take(number<std::uint64_t>(what), what); }
+  void skip(std::uint64_t bytes, const char* what) { take(bytes, what); }
 
  private:
   const std::byte* take(std::uint64_t count, const char* what) {
@@ -66,7 +72,7 @@ class Cursor {
 
   std::span<const std::byte> bytes_;
   const std::string& where_;
-  std::uint64_t position_ = 0;
+  std::uint64_t position_;
 };
 
 std::uint64_t smallest_size(GgufValue type) {
@@ -111,7 +117,17 @@ class Gguf : public TensorSource {
   std::string format() const override { return "gguf"; }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const std::vector<std::filesystem::path>& files() const override { return files_; }
-  const json& metadata() const override { return metadata_; }
+  const json& settings() const override { return settings_; }
+  const json& metadata() const override {
+    std::call_once(all_read_, [this] {
+      metadata_ = settings_;
+      for (const auto& [key, position] : arrays_) {
+        Cursor cursor(file_.bytes(), where_, position);
+        metadata_[key] = read_array(cursor, key, 0);
+      }
+    });
+    return metadata_;
+  }
   std::span<const std::byte> bytes(const TensorInfo& info) const override {
     return file_.bytes().subspan(info.offset, info.bytes);
   }
@@ -151,10 +167,15 @@ class Gguf : public TensorSource {
     const std::string key = cursor.text("metadata key");
     if (key.empty() || !is_utf8(key))
       fail(Category::Corruption, where_, "metadata key '{}' is not valid; fetch it again", printable(key));
-    if (metadata_.contains(key))
+    if (settings_.contains(key) || arrays_.contains(key))
       fail(Category::Corruption, where_, "metadata key '{}' is there twice; fetch it again", printable(key));
     const GgufValue type = read_type(cursor, key);
-    metadata_[key] = read_value(cursor, key, type, 0);
+    if (type == GgufValue::Array && key.starts_with(kTokenizerKeys)) {
+      arrays_.emplace(key, cursor.position());
+      pass_array(cursor, key, 0);
+    } else {
+      settings_[key] = read_value(cursor, key, type, 0);
+    }
     entries_.push_back({key, begin, cursor.position()});
   }
 
@@ -199,7 +220,12 @@ class Gguf : public TensorSource {
     return read_array(cursor, key, depth);
   }
 
-  json read_array(Cursor& cursor, const std::string& key, int depth) const {
+  struct ArrayHead {
+    GgufValue type;
+    std::uint64_t count;
+  };
+
+  ArrayHead read_array_head(Cursor& cursor, const std::string& key, int depth) const {
     if (depth >= kDeepestArray)
       fail(Category::Corruption, where_, "metadata '{}': arrays nested too deeply; fetch it again", printable(key));
     const GgufValue type = read_type(cursor, key);
@@ -208,6 +234,25 @@ class Gguf : public TensorSource {
       fail(Category::Corruption, where_, "metadata '{}' claims {} entries, more than can be true; fetch it again",
            printable(key), count);
     }
+    return {type, count};
+  }
+
+  // As read_array(), whose errors are found here.
+  void pass_array(Cursor& cursor, const std::string& key, int depth) const {
+    const auto [type, count] = read_array_head(cursor, key, depth);
+    if (type != GgufValue::String && type != GgufValue::Array)
+      return cursor.skip(count * smallest_size(type), "metadata value");
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (type == GgufValue::String) {
+        cursor.skip_text("metadata text");
+      } else {
+        pass_array(cursor, key, depth + 1);
+      }
+    }
+  }
+
+  json read_array(Cursor& cursor, const std::string& key, int depth) const {
+    const auto [type, count] = read_array_head(cursor, key, depth);
     json array = json::array();
     auto& items = array.get_ref<json::array_t&>();
     items.reserve(count);
@@ -265,8 +310,8 @@ class Gguf : public TensorSource {
   }
 
   std::uint64_t alignment() const {
-    const auto found = metadata_.find("general.alignment");
-    if (found == metadata_.end()) return kDefaultAlignment;
+    const auto found = settings_.find("general.alignment");
+    if (found == settings_.end()) return kDefaultAlignment;
     if (!found->is_number_unsigned() || !std::has_single_bit(found->get<std::uint64_t>()) ||
         found->get<std::uint64_t>() > 1 << 20) {
       fail(Category::Corruption, where_, "general.alignment is not a power of two up to 2^20; fetch it again");
@@ -278,8 +323,11 @@ class Gguf : public TensorSource {
   MappedFile file_;
   std::string where_;
   std::vector<TensorInfo> tensors_;
-  json metadata_ = json::object();
+  json settings_ = json::object();
+  std::map<std::string, std::uint64_t> arrays_;  // of the tokenizer: where they begin
   std::vector<Entry> entries_;
+  mutable std::once_flag all_read_;
+  mutable json metadata_;
 };
 
 }  // namespace

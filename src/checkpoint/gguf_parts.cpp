@@ -1,5 +1,6 @@
 #include "checkpoint/gguf_parts.h"
 
+#include <mutex>
 #include <regex>
 #include <unordered_set>
 #include <vector>
@@ -17,8 +18,8 @@ constexpr std::int64_t kMostParts = 65535;
 
 // A whole number from 0 on; `absent` where the key is not there.
 std::uint64_t part_key(const TensorSource& file, const std::string& key, std::int64_t most, std::uint64_t absent) {
-  const auto found = file.metadata().find(key);
-  if (found == file.metadata().end()) return absent;
+  const auto found = file.settings().find(key);
+  if (found == file.settings().end()) return absent;
   const std::int64_t value = found->is_number_integer() ? found->get<std::int64_t>() : -1;
   if (value < 0 || value > most)
     fail(Category::Corruption, file.files().front().string(), "{} is {}, which is no number of files or tensors", key,
@@ -48,13 +49,17 @@ class GgufParts : public TensorSource {
     }
     for (std::uint64_t number = 1; number <= count; ++number) add_part(number, count);
     check_tensor_count();
-    metadata_ = without_part_keys(parts_.front()->metadata());
+    settings_ = without_part_keys(parts_.front()->settings());
   }
 
   std::string format() const override { return "gguf"; }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const std::vector<std::filesystem::path>& files() const override { return files_; }
-  const json& metadata() const override { return metadata_; }
+  const json& settings() const override { return settings_; }
+  const json& metadata() const override {
+    std::call_once(all_read_, [this] { metadata_ = without_part_keys(parts_.front()->metadata()); });
+    return metadata_;
+  }
   // GGUF bytes are found by offset.
   std::span<const std::byte> bytes(const TensorInfo& info) const override { return parts_.at(info.file)->bytes(info); }
   void release(const TensorInfo& info) const override { parts_.at(info.file)->release(info); }
@@ -102,7 +107,9 @@ class GgufParts : public TensorSource {
   std::vector<std::filesystem::path> files_;
   std::vector<TensorInfo> tensors_;
   std::unordered_set<std::string> names_;
-  json metadata_;
+  json settings_;
+  mutable std::once_flag all_read_;
+  mutable json metadata_;
 };
 
 }  // namespace

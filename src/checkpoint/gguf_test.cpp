@@ -153,6 +153,43 @@ TEST(Gguf, RefusesBadFiles) {
   }
 }
 
+// A file's own arrays and settings of the tokenizer, with its tokens, their scores and an array in an array.
+std::string with_tokenizer() {
+  const auto array = [](const std::string& key, std::uint32_t type, std::uint64_t count) {
+    return text(key) + raw(9u) + raw(type) + raw(count);
+  };
+  return head(0, 5) + array("general.sizes", 4, 1) + raw(7u) + array("tokenizer.ggml.tokens", 8, 2) + text("a") +
+         text("bc") + array("tokenizer.ggml.scores", 6, 2) + raw(1.5F) + raw(-1.0F) + array("tokenizer.nested", 9, 1) +
+         raw(8u) + raw(std::uint64_t{1}) + text("x") + text("tokenizer.ggml.model") + raw(8u) + text("gpt2");
+}
+
+TEST(Gguf, TheTokenizersArraysAreReadWhenTheyAreAskedFor) {
+  const Folder folder;
+  const auto source = open_checkpoint(folder.file("m.gguf", with_tokenizer()));
+  nlohmann::json want = {{"general.sizes", {7}}, {"tokenizer.ggml.model", "gpt2"}};
+  EXPECT_EQ(source->settings(), want);
+  want["tokenizer.ggml.tokens"] = {"a", "bc"};
+  want["tokenizer.ggml.scores"] = {1.5, -1.0};
+  want["tokenizer.nested"] = nlohmann::json::array({nlohmann::json::array({"x"})});
+  EXPECT_EQ(source->metadata(), want);
+  EXPECT_EQ(source->metadata(), want);
+  EXPECT_FALSE(source->settings().contains("tokenizer.ggml.tokens"));
+}
+
+TEST(Gguf, WhatIsWrongInTheTokenizersArraysIsRefusedAtOnce) {
+  const Folder folder;
+  const std::string whole = with_tokenizer();
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    const auto cut = folder.file("cut.gguf", whole.substr(0, size));
+    expect_error(Category::Corruption, "cut.gguf", [&] { open_checkpoint(cut); });
+  }
+  const std::string tokens = text("tokenizer.t") + raw(9u) + raw(8u) + raw(std::uint64_t{0});
+  const auto twice = folder.file("twice.gguf", head(0, 2) + tokens + tokens);
+  expect_error(Category::Corruption, "'tokenizer.t' is there twice", [&] { open_checkpoint(twice); });
+  const auto many = folder.file("many.gguf", head(0, 1) + text("tokenizer.t") + raw(9u) + raw(4u) + raw(1ULL << 61));
+  expect_error(Category::Corruption, "more than can be true", [&] { open_checkpoint(many); });
+}
+
 TEST(Gguf, EveryTruncationIsRefused) {
   const std::string whole = read_file(testing::seed("gguf_fuzz/types.gguf"));
   const std::size_t data = whole.size() - 4600;

@@ -314,16 +314,22 @@ TEST(Dequantise, ScalesAndMinimaGiveTheValues) {
     const auto group = static_cast<std::size_t>(codes.group);
     std::vector<float> scales(kValues / group), minima(codes.minima ? scales.size() : 0);
     block_scales(type, blocks, scales, minima);
+    std::vector<std::uint8_t> stored(kValues);
+    codes_of_blocks(type, blocks, stored);
     for (std::size_t i = 0; i < kValues; ++i) {
       const float scale = scales[i / group], minimum = codes.minima ? minima[i / group] : 0;
+      ASSERT_EQ(scale * static_cast<float>(stored[i] - codes.offset) + minimum, values[i]) << i;
+      ASSERT_LT(stored[i], 1 << codes.bits) << i;
       const float code = std::nearbyint((values[i] - minimum) / scale);
       ASSERT_EQ(scale * code + minimum, values[i]) << i;
       const int place = static_cast<int>(code) + codes.offset;
       ASSERT_TRUE(place >= 0 && place < 1 << codes.bits) << i << ": " << place;
     }
     expect_error(Category::InvalidArgument, "values", [&] { block_scales(type, blocks, {scales.data(), 1}, minima); });
+    expect_error(Category::InvalidArgument, "values", [&] { codes_of_blocks(type, blocks, {stored.data(), 1}); });
   }
   expect_error(Category::Unsupported, "F32", [] { block_codes(DType::F32); });
+  expect_error(Category::Unsupported, "F32", [] { codes_of_blocks(DType::F32, {}, {}); });
 }
 
 // Types that are read and not written: random blocks of a file, among them scales of zero.
@@ -337,8 +343,11 @@ TEST(Dequantise, ScalesAndMinimaGiveTheValuesOfFilesToo) {
     std::vector<float> values(count), scales(count / group), minima(codes.minima ? scales.size() : 0);
     dequantise(info.dtype, source->bytes(info), values);
     block_scales(info.dtype, source->bytes(info), scales, minima);
+    std::vector<std::uint8_t> stored(count);
+    codes_of_blocks(info.dtype, source->bytes(info), stored);
     for (std::size_t i = 0; i < count; ++i) {
       const float scale = scales[i / group], minimum = codes.minima ? minima[i / group] : 0;
+      ASSERT_EQ(scale * static_cast<float>(stored[i] - codes.offset) + minimum, values[i]) << i;
       const float code = scale == 0 ? 0 : std::nearbyint((values[i] - minimum) / scale);
       ASSERT_EQ(scale * code + minimum, values[i]) << i;
       const int place = static_cast<int>(code) + codes.offset;

@@ -84,6 +84,9 @@ class TensorSource {
   /// The format's own metadata: safetensors' __metadata__, GGUF's key-value pairs (arrays included), else an empty
   /// object.
   virtual const nlohmann::json& metadata() const = 0;
+  /// metadata() without what of it is long and not read while loading a model: of a GGUF file, the tokenizer's arrays
+  /// (every token and every merge).
+  virtual const nlohmann::json& settings() const { return metadata(); }
 
   /// The tensor of that name, or nullptr.
   const TensorInfo* find(std::string_view name) const;
@@ -114,13 +117,16 @@ struct BlockCodes {
   std::int64_t group = 32;  ///< values that share a scale and a minimum
   std::int32_t offset = 0;
   bool minima = false;      ///< false: all are 0
-  bool half_scales = true;  ///< scales and minima are numbers in half precision
+  bool half_scales = true;  ///< scales and minima are numbers in half precision, with which a block begins
 };
 /// Throws Unsupported for a type that has no blocks.
 BlockCodes block_codes(DType dtype);
 /// Scale and minimum of every group of the blocks; with the formula above they give dequantise()'s values, bit for bit.
 /// `minima` is empty where BlockCodes::minima is false. Throws as block_codes, InvalidArgument where sizes do not fit.
 void block_scales(DType dtype, std::span<const std::byte> blocks, std::span<float> scales, std::span<float> minima);
+/// The codes of every value, as they lie in the file: those under a scale of zero, too. `out` has the blocks' elements.
+/// Throws as block_scales().
+void codes_of_blocks(DType dtype, std::span<const std::byte> blocks, std::span<std::uint8_t> out);
 
 /// fp32 values as GGML blocks, on the calling thread. Blocks of 32 are rounded as GGML's reference quantisation does
 /// (quantize_row_…_ref of ggml-quants.c), byte for byte; those of 256 by least squares (quantise_k.h). Values are whole

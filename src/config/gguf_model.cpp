@@ -58,6 +58,7 @@ class Renamed : public TensorSource {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const std::vector<std::filesystem::path>& files() const override { return inner_->files(); }
   const json& metadata() const override { return inner_->metadata(); }
+  const json& settings() const override { return inner_->settings(); }
   // GGUF bytes are found by offset, whatever the name.
   std::span<const std::byte> bytes(const TensorInfo& info) const override {
     const auto own = own_.find(info.name);
@@ -90,7 +91,7 @@ class Renamed : public TensorSource {
 
 ModelConfig model_config_from_gguf(const TensorSource& gguf) {
   const std::string where = gguf.files().front().string();
-  const Fields fields(gguf.metadata(), where);
+  const Fields fields(gguf.settings(), where);
   ModelConfig config;
   if (fields.text("general.type", "model") == "adapter")
     fail(Category::InvalidArgument, where, "is an adapter, not a model; give it as --adapter beside its base");
@@ -112,7 +113,7 @@ ModelConfig model_config_from_gguf(const TensorSource& gguf) {
   config.bos = fields.id("tokenizer.ggml.bos_token_id");
   config.pad = fields.id("tokenizer.ggml.padding_token_id");
   config.eos = ends_of_text(fields);
-  config.raw = without_tokenizer_arrays(gguf.metadata());
+  config.raw = without_tokenizer_arrays(gguf.settings());
   read_gguf_family(keys, gguf, where, config);
   if (config.heads % config.kv_heads != 0) {
     fail(Category::InvalidArgument, where, "{} attention heads cannot share {} key-value heads evenly", config.heads,

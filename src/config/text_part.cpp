@@ -37,6 +37,7 @@ class TextTensors : public TensorSource {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const std::vector<std::filesystem::path>& files() const override { return whole_->files(); }
   const json& metadata() const override { return whole_->metadata(); }
+  const json& settings() const override { return whole_->settings(); }
   std::span<const std::byte> bytes(const TensorInfo& info) const override { return whole_->bytes(original(info)); }
   void release(const TensorInfo& info) const override { whole_->release(original(info)); }
   void prefetch(const TensorInfo& info) const override { whole_->prefetch(original(info)); }

@@ -5,10 +5,11 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <limits>
+#include <utility>
 
 #include "nn/activation.h"
 #include "nn/attention_gradient.h"
+#include "nn/attention_mask.h"
 #include "nn/attention_product.h"
 #include "nn/kernels/any_row.h"
 #include "nn/kernels/single_query.h"
@@ -45,7 +46,7 @@ at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   const at::Tensor query = q.view({q.size(0), groups, ratio, dim}).permute({1, 2, 0, 3});
   std::optional<at::Tensor> additive;
   if (bias.defined()) {
-    const at::Tensor grouped = bias.view({groups, ratio, bias.size(1), bias.size(2)});
+    const at::Tensor grouped = bias.unflatten(0, {groups, ratio});
     additive = mask.defined() ? grouped + mask : grouped;
   } else if (mask.defined()) {
     additive = mask;
@@ -57,16 +58,24 @@ at::Tensor one_call(const at::Tensor& q, const at::Tensor& k, const at::Tensor& 
   return out.permute({2, 0, 1, 3}).reshape({q.size(0), heads * dim});
 }
 
-at::Tensor causal_mask(std::int64_t length, const at::Tensor& like) {
-  return at::full({length, length}, -std::numeric_limits<float>::infinity(), like.options()).triu_(1);
-}
-
+// The operation knows of one order alone, a text's own; a bias takes its place, so that it is then written out. What is
+// written out is written for some of the queries at a time.
 at::Tensor product_of(const AttentionCall& call, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                       const at::Tensor& bias, const AttentionOptions& options) {
-  // A bias takes the mask's place in the kernel, so a causal call then needs its triangle written out.
-  const bool written_out = call.causal && (bias.defined() || options.softcap > 0);
-  const at::Tensor mask = written_out ? causal_mask(call.queries.length, q) : call.mask;
-  return one_call(q, k, v, mask, bias, call.causal && !written_out, options);
+  const std::int64_t queries = q.size(0), keys = k.size(0);
+  const bool triangle = call.sight.ordered && call.sight.plain() && queries == keys;
+  if (triangle && !bias.defined() && options.softcap == 0) return one_call(q, k, v, {}, {}, true, options);
+  std::vector<at::Tensor> results;
+  for (const MaskedPart& part : masked_parts(call.sight, queries, keys)) {
+    const auto [first, count] = part.queries;
+    const auto [from, seen] = part.keys;
+    const at::Tensor mask = call.masks != nullptr ? call.masks->of(call.sight, part, queries, keys, q)
+                                                  : mask_of(call.sight, part, queries, keys, q);
+    const at::Tensor share = bias.defined() ? bias.narrow(1, first, count).narrow(2, from, seen) : bias;
+    results.push_back(one_call(q.narrow(0, first, count), k.narrow(0, from, seen), v.narrow(0, from, seen), mask, share,
+                               false, options));
+  }
+  return results.size() == 1 ? results.front() : at::cat(results);
 }
 
 // Keys and values of one call, cached ones first.
@@ -120,15 +129,9 @@ SeenTokens seen(const AttentionCall& call, const at::Tensor& k, const at::Tensor
 // Query `i` of a call over the tokens that its last query sees; bias [H, Tq, Tk], or undefined.
 SingleQuery seen_by(const at::Tensor& q, const AttentionCall& call, std::int64_t i, const SeenTokens& tokens,
                     const at::Tensor& bias) {
-  const std::int64_t end = tokens.count - (call.queries.length - 1 - i),
-                     first = call.window > 0 ? std::max<std::int64_t>(0, end - call.window) : 0, count = end - first;
+  const auto [first, count] = call.sight.seen_by({i, 1}, call.queries.length, tokens.count);
   SingleQuery single{q, call.queries.begin + i, &tokens.pages(), tokens.first + first, count, {}};
-  if (bias.defined()) single.bias = bias.select(1, i).narrow(1, first, count).to(at::kFloat);
-  if (call.mask.defined() && !call.continues) {
-    const at::Tensor mask = call.mask.to(at::kFloat);
-    single.bias = single.bias.defined() ? single.bias + mask : mask;
-  }
-  if (single.bias.defined()) single.bias = single.bias.contiguous();
+  if (bias.defined()) single.bias = bias.select(1, i).narrow(1, first, count).to(at::kFloat).contiguous();
   return single;
 }
 
@@ -160,14 +163,69 @@ AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, cons
   AttentionProduct product;
   product.q = q, product.k = k, product.v = v;
   product.queries = call.queries, product.keys = call.keys;
-  // Of one text behind all cached keys the mask says no more than its order.
-  const bool masked = call.mask.defined() && !(call.continues && call.window == 0);
-  if (masked) product.mask = call.mask.contiguous();
   if (bias.defined()) product.bias = (rows::readable(bias) ? bias : bias.to(at::kFloat)).contiguous();
-  product.ordered = call.causal || call.ordered;
+  product.sight = call.sight;
   product.scale = scale;
   return product;
 }
+
+// What of calls their gradient needs, as the numbers that autograd keeps: ranges, and who sees what.
+class WrittenCalls {
+ public:
+  explicit WrittenCalls(std::vector<std::int64_t> numbers) : numbers_(std::move(numbers)) {}
+  explicit WrittenCalls(const std::vector<AttentionCall>& calls) {
+    for (const AttentionCall& call : calls) {
+      put({call.queries});
+      put(call.keys);
+      numbers_.push_back(std::int64_t{call.sight.ordered});
+      numbers_.push_back(call.sight.window);
+      numbers_.push_back(static_cast<std::int64_t>(call.sight.paths.size()));
+      for (const AttentionPath& path : call.sight.paths) {
+        put({path.queries});
+        put(path.keys);
+      }
+    }
+  }
+
+  const std::vector<std::int64_t>& numbers() const { return numbers_; }
+
+  std::vector<AttentionCall> read() {
+    std::vector<AttentionCall> calls;
+    for (at_ = 0; at_ < numbers_.size();) {
+      AttentionCall& call = calls.emplace_back();
+      call.queries = ranges().front();
+      call.keys = ranges();
+      call.sight.ordered = next() != 0;
+      call.sight.window = next();
+      call.sight.paths.resize(static_cast<std::size_t>(next()));
+      for (AttentionPath& path : call.sight.paths) {
+        path.queries = ranges().front();
+        path.keys = ranges();
+      }
+    }
+    return calls;
+  }
+
+ private:
+  void put(const std::vector<TokenRange>& ranges) {
+    numbers_.push_back(static_cast<std::int64_t>(ranges.size()));
+    for (const auto& [begin, length] : ranges) numbers_.insert(numbers_.end(), {begin, length});
+  }
+
+  std::int64_t next() { return numbers_[at_++]; }
+
+  std::vector<TokenRange> ranges() {
+    std::vector<TokenRange> found(static_cast<std::size_t>(next()));
+    for (TokenRange& range : found) {
+      range.begin = next();
+      range.length = next();
+    }
+    return found;
+  }
+
+  std::vector<std::int64_t> numbers_;
+  std::size_t at_ = 0;
+};
 
 struct Calls {
   const std::vector<AttentionCall>& calls;
@@ -189,13 +247,11 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
     for (std::size_t c = 0; c < calls.size(); ++c) {
       const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
       products.push_back(as_product(calls[c], queries, keys, values, bias, options.scale));
-      // As they are: all layers share them.
-      saved.push_back(calls[c].mask);
-      saved.push_back(bias);
+      saved.push_back(bias);  // as it is: all layers share it
     }
     attention_result(products, result);
     ctx->save_for_backward(saved);
-    ctx->saved_data["calls"] = written(calls);
+    ctx->saved_data["calls"] = WrittenCalls(calls).numbers();
     ctx->saved_data["scale"] = options.scale;
     return result;
   }
@@ -204,47 +260,13 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const at::Tensor q = by_token(saved[0]), k = by_token(saved[1]), v = by_token(saved[2]);
-    auto calls = read(ctx->saved_data["calls"].toIntVector());
+    const auto calls = WrittenCalls(ctx->saved_data["calls"].toIntVector()).read();
     std::vector<AttentionProduct> products;
     for (std::size_t c = 0; c < calls.size(); ++c) {
-      calls[c].mask = saved[2 * c + 3];
-      products.push_back(as_product(calls[c], q, k, v, saved[2 * c + 4], ctx->saved_data["scale"].toDouble()));
+      products.push_back(as_product(calls[c], q, k, v, saved[c + 3], ctx->saved_data["scale"].toDouble()));
     }
     const AttentionGradient gradient = attention_gradient(products, grads[0]);
     return {gradient.q, gradient.k, gradient.v, at::Tensor()};
-  }
-
- private:
-  // Ranges and order; masks are tensors, which are saved as such.
-  static std::vector<std::int64_t> written(const std::vector<AttentionCall>& calls) {
-    std::vector<std::int64_t> numbers;
-    for (const auto& call : calls) {
-      for (const std::int64_t number :
-           {call.queries.begin, call.queries.length, std::int64_t{call.causal || call.ordered},
-            static_cast<std::int64_t>(call.keys.size())})
-        numbers.push_back(number);
-      for (const auto& range : call.keys) {
-        numbers.push_back(range.begin);
-        numbers.push_back(range.length);
-      }
-    }
-    return numbers;
-  }
-
-  static std::vector<AttentionCall> read(const std::vector<std::int64_t>& numbers) {
-    std::vector<AttentionCall> calls;
-    for (std::size_t at = 0; at < numbers.size();) {
-      AttentionCall& call = calls.emplace_back();
-      call.queries = {numbers[at], numbers[at + 1]};
-      call.ordered = numbers[at + 2] != 0;
-      call.keys.resize(static_cast<std::size_t>(numbers[at + 3]));
-      at += 4;
-      for (auto& range : call.keys) {
-        range = {numbers[at], numbers[at + 1]};
-        at += 2;
-      }
-    }
-    return calls;
   }
 };
 

@@ -28,7 +28,7 @@ struct AttentionOptions {
   AttentionBias bias;        ///< empty: none
 };
 
-/// Softmax(scale · q kᵀ + bias + mask) v for each call. q [N, H, D], k and v [M, G, D] with H a multiple of G
+/// Softmax(scale · q kᵀ + bias) v over what each call's queries see. q [N, H, D], k and v [M, G, D], H a multiple of G
 /// (grouped-query attention, Ainslie et al. 2023). Returns [N, H·D]; rows that no call covers are zero.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const std::vector<AttentionCall>& calls, const AttentionOptions& options);

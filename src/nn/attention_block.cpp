@@ -20,8 +20,9 @@ constexpr std::int64_t kLeastQueries = 8, kMostQueries = 128;
 
 // Of blocks of about the same size.
 std::int64_t queries_of_a_block(const AttentionProduct& product) {
-  const std::int64_t ratio = product.q.size(1) / product.k.size(1), all = product.queries.length;
-  const std::int64_t rows = std::min(kRows, kScores / product.key_count());
+  const std::int64_t ratio = product.q.size(1) / product.k.size(1), all = product.queries.length,
+                     window = product.sight.window, keys = product.key_count();
+  const std::int64_t rows = std::min(kRows, kScores / (window > 0 ? std::min(keys, window + kMostQueries) : keys));
   const std::int64_t most = std::clamp(rows / ratio, kLeastQueries, kMostQueries);
   const std::int64_t blocks = (all + most - 1) / most;
   return (all + blocks - 1) / blocks;
@@ -55,11 +56,9 @@ void read_queries(const AttentionBlock& block, const at::Tensor& x, T* to) {
 template <typename T>
 void read_keys_of(const AttentionBlock& block, const at::Tensor& x, T* to) {
   const std::int64_t token = x.stride(0), head = x.stride(1), dim = block.dim;
-  std::int64_t left = block.seen;
-  for (const auto& range : block.product->keys) {
-    const std::int64_t count = std::min(left, range.length), from = range.begin * token + block.group * head;
-    for (std::int64_t t = 0; t < count; ++t, to += dim) take(x, from + t * token, to, dim);
-    left -= count;
+  for (const auto& range : block.key_ranges()) {
+    const std::int64_t from = range.begin * token + block.group * head;
+    for (std::int64_t t = 0; t < range.length; ++t, to += dim) take(x, from + t * token, to, dim);
   }
 }
 
@@ -90,18 +89,40 @@ void AttentionBlock::write(const float* from, at::Tensor& x) const {
   for (std::int64_t t = 0; t < count; ++t) rows::write(from + t * width, x, to + t * token, width);
 }
 
+std::vector<TokenRange> AttentionBlock::key_ranges() const {
+  std::vector<TokenRange> ranges;
+  std::int64_t skipped = from, left = seen;
+  for (const auto& range : product->keys) {
+    const std::int64_t passed = std::min(skipped, range.length), length = std::min(left, range.length - passed);
+    if (length > 0) ranges.push_back({range.begin + passed, length});
+    skipped -= passed;
+    left -= length;
+  }
+  return ranges;
+}
+
+TokenRange AttentionBlock::seen_by(std::int64_t row) const {
+  const std::int64_t queries = product->queries.length;
+  const auto [begin, length] = product->sight.seen_by({first + row / ratio, 1}, queries, before + queries);
+  return {begin - from, length};
+}
+
 void AttentionBlock::add_biases(std::int64_t row, float* scores) const {
-  const std::int64_t query = first + row / ratio, head = group * ratio + row % ratio, sees = seen_by(row),
-                     all = before + product->queries.length;
-  if (product->bias.defined()) add(product->bias, (head * product->queries.length + query) * all, scores, sees);
-  if (product->mask.defined()) add(product->mask, query * all, scores, sees);
+  const std::int64_t query = first + row / ratio, head = group * ratio + row % ratio, queries = product->queries.length,
+                     all = before + queries;
+  const auto [begin, length] = seen_by(row);
+  if (product->bias.defined())
+    add(product->bias, (head * queries + query) * all + from + begin, scores + begin, length);
+  product->sight.hide(query, queries, all, from, scores);
 }
 
 float AttentionBlock::exponentials(std::int64_t row, float* scores) const {
-  const std::int64_t sees = seen_by(row);
+  const auto [begin, length] = seen_by(row);
   add_biases(row, scores);
-  const float total = rows::exponentials(scores, rows::largest(scores, sees), sees);
-  std::fill(scores + sees, scores + seen, 0.0F);
+  float* own = scores + begin;
+  const float total = rows::exponentials(own, rows::largest(own, length), length);
+  std::fill(scores, own, 0.0F);
+  std::fill(own + length, scores + seen, 0.0F);
   return total;
 }
 
@@ -120,7 +141,9 @@ std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& produ
         block.ratio = product.q.size(1) / groups;
         block.dim = product.q.size(2);
         block.before = keys - queries;
-        block.seen = product.ordered ? block.before + first + block.count : keys;
+        const TokenRange seen = product.sight.seen_by({first, block.count}, queries, keys);
+        block.from = seen.begin / kKeysTogether * kKeysTogether;
+        block.seen = seen.begin + seen.length - block.from;
       }
     }
   }

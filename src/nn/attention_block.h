@@ -13,15 +13,14 @@
 
 namespace graft {
 
-/// One softmax(scale · q kᵀ + bias + mask) v on the CPU, all of it fp32 or bfloat16.
+/// One softmax(scale · q kᵀ + bias) v over the keys that are seen, on the CPU, all of it fp32 or bfloat16.
 struct AttentionProduct {
   at::Tensor q;                  ///< [N, H, D]; a token's [H, D] lie together
   at::Tensor k, v;               ///< [M, G, D], H a multiple of G; the D of a head lie together
   TokenRange queries;            ///< rows of q, Tq of them
   std::vector<TokenRange> keys;  ///< rows of k and v, Tk of them, one range behind the other
-  at::Tensor mask;               ///< [Tq, Tk] contiguous, for every head; undefined: none
   at::Tensor bias;               ///< [H, Tq, Tk] contiguous; undefined: none
-  bool ordered = false;          ///< query t sees no key behind Tk - Tq + t, whatever mask and bias hold there
+  Sight sight;
   double scale = 1;
 
   std::int64_t key_count() const;
@@ -35,26 +34,32 @@ struct AttentionBlock {
   std::int64_t ratio = 1;   ///< heads of a group
   std::int64_t dim = 0;     ///< of a head
   std::int64_t before = 0;  ///< Tk - Tq
-  std::int64_t seen = 0;    ///< keys that any of the queries sees: the first ones
+  std::int64_t from = 0;    ///< the first key that is read, a multiple of kKeysTogether
+  std::int64_t seen = 0;    ///< keys from there on, up to the last that any of the queries sees
 
   std::int64_t height() const { return count * ratio; }
+  /// Rows of k and v that its keys are, front to back.
+  std::vector<TokenRange> key_ranges() const;
   /// [height, D] of x [N, H, D] or [N, H·D], and back.
   void read(const at::Tensor& x, float* to) const;
   void read(const at::Tensor& x, rows::Bits* to) const;  ///< x is bfloat16
   void write(const float* from, at::Tensor& x) const;
-  /// Keys that row `row` sees, at most.
-  std::int64_t seen_by(std::int64_t row) const { return product->ordered ? before + first + row / ratio + 1 : seen; }
-  /// Onto scores that `row` sees: bias and mask.
+  /// Of its keys, the first being 0, those among which are all that row `row` sees.
+  TokenRange seen_by(std::int64_t row) const;
+  /// Onto a row of scores [seen]: the bias where seen_by(row), kUnseen where a key among these is not seen.
   void add_biases(std::int64_t row, float* scores) const;
-  /// A row of scaled scores [seen] becomes exp(score + bias + mask - largest), 0 behind what it sees; returns the sum.
+  /// A row of scaled scores [seen] becomes exp(score + bias - largest), 0 where it does not see; returns the sum.
   float exponentials(std::int64_t row, float* scores) const;
 };
 
+/// Blocks' keys begin at whole numbers of so many, which is what a processor's tiles are filled with.
+inline constexpr std::int64_t kKeysTogether = 32;
+
 /// All blocks of the products. How a product is cut depends on nothing but its own shape; of a group, blocks follow
-/// each other from the last queries to the first, so that none sees more keys than the one before it.
+/// each other from the last queries to the first, so that none reads keys behind those of the one before it.
 std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& products);
 
-/// The keys [seen, D] of a block, of x [M, G, D].
+/// The keys [seen, D] of a block, from its first one on, of x [M, G, D].
 void read_keys(const AttentionBlock& block, const at::Tensor& x, float* to);
 void read_keys(const AttentionBlock& block, const at::Tensor& x, rows::Bits* to);  ///< x is bfloat16
 

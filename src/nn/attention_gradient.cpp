@@ -18,12 +18,25 @@ struct BackwardBuffer {
   enum : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes };
 };
 
-// Blocks [begin, end) of one group, the first of which sees the most keys: one thread adds up their gradients of keys
-// and values, so that these sums do not depend on who computes what.
+// Blocks [begin, end) of one group: one thread adds up their gradients of keys and values, so that these sums do not
+// depend on who computes what.
 struct Unit {
   std::size_t begin = 0, end = 0;
-  at::Tensor sums;  // [2, room for seen, D] fp32, of keys and of values
+  AttentionBlock all;  // of whose keys each of the blocks reads some
+  bool begins = true;  // the first of them reads all of these
+  at::Tensor sums;     // [2, room for them, D] fp32, of keys and of values; zeros where the first does not fill them
 };
+
+Unit unit_of(const std::vector<AttentionBlock>& blocks, std::size_t begin, std::size_t end) {
+  Unit unit{begin, end, blocks[begin], true, {}};
+  const std::int64_t behind = unit.all.from + unit.all.seen;
+  for (std::size_t b = begin; b < end; ++b) unit.all.from = std::min(unit.all.from, blocks[b].from);
+  unit.all.seen = behind - unit.all.from;
+  unit.begins = unit.all.from == blocks[begin].from;
+  unit.sums = at::empty({2, tile_room(unit.all.seen), unit.all.dim}, at::kFloat);
+  if (!unit.begins) unit.sums.zero_();
+  return unit;
+}
 
 // A few of each group: one for each block of a long text would take the memory of as many texts.
 std::vector<Unit> units_of(const std::vector<AttentionBlock>& blocks) {
@@ -34,11 +47,8 @@ std::vector<Unit> units_of(const std::vector<AttentionBlock>& blocks) {
            blocks[end].group == blocks[begin].group)
       ++end;
     const std::size_t step = std::max(kLeastBlocks, (end - begin + kUnits - 1) / kUnits);
-    for (std::size_t first = begin; first < end; first += step) {
-      const AttentionBlock& block = blocks[first];
-      units.push_back(
-          {first, std::min(first + step, end), at::empty({2, tile_room(block.seen), block.dim}, at::kFloat)});
-    }
+    for (std::size_t first = begin; first < end; first += step)
+      units.push_back(unit_of(blocks, first, std::min(first + step, end)));
   }
   return units;
 }
@@ -54,20 +64,22 @@ class BackwardPass {
         scores_(buffers.of(thread, BackwardBuffer::kScores)),
         slopes_(buffers.of(thread, BackwardBuffer::kSlopes)) {}
 
-  void read(const AttentionBlock& first) {
-    read_keys(first, first.product->k, keys_);
-    read_keys(first, first.product->v, values_);
+  void read(const AttentionBlock& all) {
+    from_ = all.from;
+    read_keys(all, all.product->k, keys_);
+    read_keys(all, all.product->v, values_);
   }
 
   /// `begins`: nothing is in the sums yet.
   void compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
                at::Tensor& grad_q) {
-    const std::int64_t height = block.height(), seen = block.seen, dim = block.dim;
+    const std::int64_t height = block.height(), seen = block.seen, dim = block.dim,
+                       skipped = (block.from - from_) * dim;
     const auto scale = static_cast<float>(block.product->scale);
     block.read(block.product->q, queries_);
     rows::scale(queries_, scale, height * dim);
     block.read(grad, above_);
-    const at::Tensor keys = as_matrix(keys_, seen, dim), values = as_matrix(values_, seen, dim),
+    const at::Tensor keys = as_matrix(keys_ + skipped, seen, dim), values = as_matrix(values_ + skipped, seen, dim),
                      above = as_matrix(above_, height, dim);
     at::Tensor queries = as_matrix(queries_, height, dim), scores = as_matrix(scores_, height, seen),
                slopes = as_matrix(slopes_, height, seen);
@@ -85,12 +97,14 @@ class BackwardPass {
   // Scores become probabilities, and gradients of probabilities those of scores.
   void through_softmax(const AttentionBlock& block) {
     for (std::int64_t row = 0; row < block.height(); ++row) {
-      const std::int64_t sees = block.seen_by(row);
-      float *p = scores_ + row * block.seen, *slope = slopes_ + row * block.seen;
-      const float total = block.exponentials(row, p);
-      rows::scale(p, 1.0F / total, sees);
-      rows::softmax_backward(p, slope, rows::dot(p, slope, sees), 1.0F, sees);
-      std::fill(slope + sees, slope + block.seen, 0.0F);
+      const auto [begin, length] = block.seen_by(row);
+      float *scores = scores_ + row * block.seen, *slopes = slopes_ + row * block.seen, *p = scores + begin,
+            *slope = slopes + begin;
+      const float total = block.exponentials(row, scores);
+      rows::scale(p, 1.0F / total, length);
+      rows::softmax_backward(p, slope, rows::dot(p, slope, length), 1.0F, length);
+      std::fill(slopes, slope, 0.0F);
+      std::fill(slope + length, slopes + block.seen, 0.0F);
     }
   }
 
@@ -103,29 +117,26 @@ class BackwardPass {
   }
 
   float *queries_, *above_, *keys_, *values_, *scores_, *slopes_;
+  std::int64_t from_ = 0;
 };
 
 // Onto the rows of sum [M, G, D] fp32 that a block's keys are, from [seen, D].
 void add_keys(const AttentionBlock& block, const float* from, at::Tensor& sum) {
   const std::int64_t dim = block.dim, token = sum.size(1) * dim;
   auto* to = sum.data_ptr<float>() + block.group * dim;
-  std::int64_t left = block.seen;
-  for (const auto& range : block.product->keys) {
-    const std::int64_t count = std::min(left, range.length);
-    for (std::int64_t t = 0; t < count; ++t, from += dim)
+  for (const auto& range : block.key_ranges()) {
+    for (std::int64_t t = 0; t < range.length; ++t, from += dim)
       rows::add_scaled(to + (range.begin + t) * token, 1.0F, from, dim);
-    left -= count;
   }
 }
 
 // Texts may read each other's keys, but never those of another group.
-void add_sums(const std::vector<AttentionBlock>& blocks, const std::vector<Unit>& units, at::Tensor& k, at::Tensor& v) {
+void add_sums(const std::vector<Unit>& units, at::Tensor& k, at::Tensor& v) {
   at::parallel_for(0, k.size(1), 1, [&](std::int64_t begin, std::int64_t end) {
     for (const Unit& unit : units) {
-      const AttentionBlock& first = blocks[unit.begin];
-      if (first.group < begin || first.group >= end) continue;
-      add_keys(first, unit.sums[0].const_data_ptr<float>(), k);
-      add_keys(first, unit.sums[1].const_data_ptr<float>(), v);
+      if (unit.all.group < begin || unit.all.group >= end) continue;
+      add_keys(unit.all, unit.sums[0].const_data_ptr<float>(), k);
+      add_keys(unit.all, unit.sums[1].const_data_ptr<float>(), v);
     }
   });
 }
@@ -137,10 +148,12 @@ void go_through(const std::vector<AttentionBlock>& blocks, const std::vector<Uni
   by_free_threads(units.size(), [&](std::int64_t thread, std::size_t place) {
     Pass& pass = passes[static_cast<std::size_t>(thread)];
     const Unit& unit = units[place];
-    pass.read(blocks[unit.begin]);
-    auto* sum_k = unit.sums.data_ptr<float>();
-    for (std::size_t b = unit.begin; b < unit.end; ++b)
-      pass.compute(blocks[b], above, b == unit.begin, sum_k, sum_k + unit.sums.stride(0), grad_q);
+    pass.read(unit.all);
+    auto* sums = unit.sums.data_ptr<float>();
+    for (std::size_t b = unit.begin; b < unit.end; ++b) {
+      float* sum_k = sums + (blocks[b].from - unit.all.from) * unit.all.dim;
+      pass.compute(blocks[b], above, unit.begins && b == unit.begin, sum_k, sum_k + unit.sums.stride(0), grad_q);
+    }
   });
 }
 
@@ -158,7 +171,8 @@ AttentionGradient attention_gradient(const std::vector<AttentionProduct>& produc
     std::vector<TileBackward> passes(threads);
     go_through(blocks, units, above, passes, grad_q);
   } else {
-    const LargestBlock most = largest_of(blocks);
+    LargestBlock most = largest_of(blocks);
+    for (const Unit& unit : units) most.keys = std::max(most.keys, unit.all.seen * unit.all.dim);
     const ThreadBuffers buffers({most.queries, most.queries, most.keys, most.keys, most.scores, most.scores});
     std::vector<BackwardPass> passes;
     for (std::size_t thread = 0; thread < threads; ++thread)
@@ -167,7 +181,7 @@ AttentionGradient attention_gradient(const std::vector<AttentionProduct>& produc
   }
   const auto wide = k.options().dtype(at::kFloat);
   at::Tensor grad_k = at::zeros(k.sizes(), wide), grad_v = at::zeros(v.sizes(), wide);
-  add_sums(blocks, units, grad_k, grad_v);
+  add_sums(units, grad_k, grad_v);
   return {grad_q, grad_k.to(k.scalar_type()), grad_v.to(v.scalar_type())};
 }
 

@@ -44,18 +44,19 @@ class ForwardPass {
   }
 
  private:
-  // The block before this one may have been of the same group: then it saw more keys.
+  // The block before this one may have been of the same group: then it read on behind this one's keys.
   void hold_keys(const AttentionBlock& block) {
-    if (held_ == block.product && group_ == block.group) return;
+    if (held_ == block.product && group_ == block.group && from_ == block.from) return;
     read_keys(block, block.product->k, keys_);
     read_keys(block, block.product->v, values_);
     held_ = block.product;
     group_ = block.group;
+    from_ = block.from;
   }
 
   float *queries_, *keys_, *values_, *scores_, *sums_, *totals_;
   const AttentionProduct* held_ = nullptr;
-  std::int64_t group_ = -1;
+  std::int64_t group_ = -1, from_ = 0;
 };
 
 // `passes`, one a thread, go through the blocks.

@@ -6,10 +6,13 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "nn/attention_mask.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
@@ -27,6 +30,28 @@ struct Inputs {
   at::Tensor q, k, v;
 };
 
+// [Tq, Tk] 0 or -inf, key by key as sight.h says it.
+at::Tensor written_out(const Sight& sight, std::int64_t queries, std::int64_t keys) {
+  if (!sight.ordered) return at::zeros({queries, keys});
+  at::Tensor mask = at::full({queries, keys}, kHidden);
+  for (std::int64_t query = 0; query < queries; ++query) {
+    std::vector<TokenRange> ranges = {{0, keys}};
+    for (const AttentionPath& path : sight.paths) {
+      if (query >= path.queries.begin && query < path.queries.begin + path.queries.length) ranges = path.keys;
+    }
+    std::vector<std::int64_t> way;
+    for (const auto& range : ranges) {
+      for (std::int64_t key = range.begin; key < range.begin + range.length; ++key) {
+        if (key <= keys - queries + query) way.push_back(key);
+      }
+    }
+    const auto size = static_cast<std::int64_t>(way.size());
+    for (std::int64_t i = sight.window > 0 ? std::max<std::int64_t>(0, size - sight.window) : 0; i < size; ++i)
+      mask[query][way[static_cast<std::size_t>(i)]] = 0;
+  }
+  return mask;
+}
+
 // Softmax written out, for whole rows of queries and keys.
 at::Tensor plain(const Inputs& in, const AttentionCall& call, const at::Tensor& bias, double scale) {
   std::vector<at::Tensor> k, v;
@@ -41,11 +66,7 @@ at::Tensor plain(const Inputs& in, const AttentionCall& call, const at::Tensor& 
                    values = heads(at::cat(v)).repeat_interleave(ratio, 0);
   at::Tensor scores = at::matmul(q, keys.transpose(1, 2)) * scale;
   if (bias.defined()) scores = scores + bias;
-  if (call.mask.defined()) scores = scores + call.mask;
-  if (call.causal || call.ordered) {
-    const std::int64_t queries = q.size(1), count = keys.size(1);
-    scores = scores + at::full({queries, count}, kHidden).triu(count - queries + 1);
-  }
+  scores = scores + written_out(call.sight, q.size(1), keys.size(1));
   return at::matmul(at::softmax(scores, -1), values).permute({1, 0, 2}).flatten(1);
 }
 
@@ -54,30 +75,31 @@ std::vector<AttentionCall> calls() {
   AttentionCall first, second, choices;
   first.queries = {0, 5};
   first.keys = {{0, 5}};
-  first.causal = true;
+  first.sight.ordered = true;
   second.queries = {5, 3};
   second.keys = {{5, 3}};
-  second.causal = true;
+  second.sight.ordered = true;
   choices.queries = {8, 4};
   choices.keys = {{0, 5}, {8, 4}};
-  choices.mask = at::zeros({4, 9});
-  for (const auto& [query, key] :
-       {std::pair{0, 6}, {0, 7}, {0, 8}, {1, 7}, {1, 8}, {2, 5}, {2, 6}, {2, 8}, {3, 5}, {3, 6}})
-    choices.mask[query][key] = kHidden;
+  choices.sight.ordered = true;
+  choices.sight.paths = {{{0, 2}, {{0, 5}, {5, 2}}}, {{2, 2}, {{0, 5}, {7, 2}}}};
   return {first, second, choices};
 }
 
-// A text of several blocks, another that reads a part of it and itself, and a third that reads parts of both.
-std::vector<AttentionCall> long_calls() {
+// A text of several blocks, another that branches behind a part of it, and a third that reads parts of both.
+std::vector<AttentionCall> long_calls(std::int64_t window = 0) {
   AttentionCall text, behind, beside;
   text.queries = {0, 300};
   text.keys = {{0, 300}};
-  text.causal = true;
+  text.sight.ordered = true;
+  text.sight.window = window;
   behind.queries = {300, 130};
   behind.keys = {{20, 200}, {300, 130}};
-  behind.ordered = true;
-  behind.mask = at::full({130, 330}, kHidden).triu(201);
-  behind.mask.narrow(1, 7, 5).fill_(kHidden);
+  behind.sight.ordered = true;
+  behind.sight.window = window;
+  behind.sight.paths = {{{0, 20}, {{0, 7}, {12, 188}, {200, 20}}},
+                        {{20, 60}, {{0, 7}, {12, 188}, {200, 20}, {220, 60}}},
+                        {{80, 50}, {{0, 7}, {12, 188}, {200, 20}, {280, 50}}}};
   beside.queries = {430, 150};
   beside.keys = {{100, 40}, {300, 50}};
   return {text, behind, beside};
@@ -132,6 +154,34 @@ TEST(Attention, LongTextsGoBackwardBlockByBlock) {
   }
 }
 
+// Windows that end within a block, that reach over a branch, and that none of these texts fills.
+TEST(Attention, WindowedTextsGoBackwardBlockByBlock) {
+  for (const std::int64_t window : {1, 37, 90, 1000}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("window {}{}", window, biased ? ", biased" : ""));
+      expect_gradients(long_calls(window), 6, 2, at::kFloat, biased, 1e-5);
+      expect_gradients(long_calls(window), 2, 2, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
+// With a cap, which is so high here that it changes nothing, it is LibTorch's operation that computes.
+TEST(Attention, ByTheLibrarySeesTheSameKeys) {
+  const at::NoGradGuard no_grad;
+  for (const std::int64_t window : {0, 1, 37}) {
+    const Inputs in(580, 4, 2, at::kFloat);
+    AttentionOptions capped;
+    capped.softcap = 1e4;
+    const at::Tensor want = attention(in.q, in.k, in.v, long_calls(window), {});
+    for (const bool shared : {false, true}) {
+      auto all = long_calls(window);
+      for (AttentionCall& call : all) call.masks = shared ? std::make_shared<SharedMasks>() : nullptr;
+      for (int layer = 0; layer < 2; ++layer)
+        EXPECT_TRUE(at::allclose(attention(in.q, in.k, in.v, all, capped), want, 1e-3, 1e-4)) << window << shared;
+    }
+  }
+}
+
 TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
   const int before = at::get_num_threads();
   const at::Tensor above = at::randn({580, 48}, at::detail::createCPUGenerator(4));
@@ -140,7 +190,7 @@ TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
   for (const int threads : {1, 2, 3}) {
     at::set_num_threads(threads);
     runs.emplace_back(580, 6, 2, at::kFloat);
-    results.push_back(attention(runs.back().q, runs.back().k, runs.back().v, long_calls(), {}));
+    results.push_back(attention(runs.back().q, runs.back().k, runs.back().v, long_calls(90), {}));
     results.back().backward(above);
   }
   at::set_num_threads(before);
@@ -184,7 +234,6 @@ at::Tensor by_parts(const std::vector<std::int64_t>& lengths, at::ScalarType dty
     forest.add(std::vector<std::int64_t>(static_cast<std::size_t>(length), 0));
     forest.segments.front().cache = 0;
     PlanOptions how;
-    how.dtype = dtype;
     how.window = window;
     how.cache = &cache;
     const ForestPlan planned = plan(forest, how);
@@ -246,8 +295,8 @@ TEST(Attention, ManyTokensBehindACacheSeeItAndTheirOwn) {
     AttentionCall whole;
     whole.queries = {0, 60};
     whole.keys = {{0, 60}};
-    whole.causal = true;
-    if (window > 0) whole.mask = at::full({60, 60}, kHidden).tril(-window);
+    whole.sight.ordered = true;
+    whole.sight.window = window;
     EXPECT_TRUE(at::allclose(at::cat(read), plain(in, whole, at::Tensor(), 1), 1e-5, 1e-5)) << window;
   }
 }
@@ -271,7 +320,7 @@ TEST(Attention, TextsOfOneTokenGoBackwardToValuesWhereQueriesAreGiven) {
     AttentionCall& call = all[static_cast<std::size_t>(t)];
     call.queries = {t, 1};
     call.keys = {{t, 1}};
-    call.causal = true;
+    call.sight.ordered = true;
   }
   const at::Tensor result = attention(in.q.detach(), in.k, in.v, all, {});
   ASSERT_TRUE(result.requires_grad());

@@ -29,15 +29,15 @@ bool tiles_suit(const AttentionProduct& product) {
 }
 
 std::int64_t tile_room(std::int64_t count) {
-  constexpr std::int64_t kWhole = 32;
-  return (count + kWhole - 1) / kWhole * kWhole;
+  return (count + kKeysTogether - 1) / kKeysTogether * kKeysTogether;
 }
 
-// The block before this one may have been of the same group: then it saw more keys.
+// The block before this one may have been of the same group: then it read on behind this one's keys.
 void TilePass::hold_keys(const AttentionBlock& block) {
-  if (held_ == block.product && group_ == block.group) return;
+  if (held_ == block.product && group_ == block.group && from_ == block.from) return;
   held_ = block.product;
   group_ = block.group;
+  from_ = block.from;
   width_ = tile_room(block.seen);
   const auto size = static_cast<std::size_t>(width_ * block.dim);
   rows_.assign(size, 0);
@@ -50,16 +50,17 @@ void TilePass::hold_keys(const AttentionBlock& block) {
 }
 
 float TilePass::make_shares(const AttentionBlock& block, std::int64_t row, std::int64_t width) {
-  const std::int64_t sees = block.seen_by(row);
+  const auto [begin, length] = block.seen_by(row);
   const auto factor = static_cast<float>(block.product->scale);
-  float* scores = scores_.data() + row * width;
-  Stored* shares = shares_.data() + row * width;
-  std::fill(shares + sees, shares + width, Stored{0});
-  if (!block.product->bias.defined() && !block.product->mask.defined())
-    return rows::exponentials(scores, factor, shares, sees);
-  rows::scale(scores, factor, sees);
+  float *scores = scores_.data() + row * width, *own = scores + begin;
+  Stored *shares = shares_.data() + row * width, *own_shares = shares + begin;
+  std::fill(shares, own_shares, Stored{0});
+  std::fill(own_shares + length, shares + width, Stored{0});
+  if (!block.product->bias.defined() && block.product->sight.paths.empty())
+    return rows::exponentials(own, factor, own_shares, length);
+  rows::scale(own, factor, length);
   const float total = block.exponentials(row, scores);
-  rows::narrow(scores, shares, sees);
+  rows::narrow(own, own_shares, length);
   return total;
 }
 
@@ -93,14 +94,15 @@ void TileBackward::Queries::read(const AttentionBlock& block, const at::Tensor& 
   rows::pair_rows(rows.data(), room, block.dim, row_pairs.data());
 }
 
-void TileBackward::read(const AttentionBlock& first) {
-  width_ = tile_room(first.seen);
-  keys_.assign(static_cast<std::size_t>(width_ * first.dim), 0);
+void TileBackward::read(const AttentionBlock& all) {
+  from_ = all.from;
+  width_ = tile_room(all.seen);
+  keys_.assign(static_cast<std::size_t>(width_ * all.dim), 0);
   values_.assign(keys_.size(), 0);
   turned_keys_.resize(keys_.size());
-  read_keys(first, first.product->k, keys_.data());
-  read_keys(first, first.product->v, values_.data());
-  rows::turn(keys_.data(), width_, first.dim, turned_keys_.data());
+  read_keys(all, all.product->k, keys_.data());
+  read_keys(all, all.product->v, values_.data());
+  rows::turn(keys_.data(), width_, all.dim, turned_keys_.data());
 }
 
 // Scores are scaled, and what is added to them is: a query's biases lie together, its scores do not.
@@ -109,7 +111,10 @@ void TileBackward::add_biases(const AttentionBlock& block, std::int64_t seen, st
   biases_.resize(2 * scores_.size());
   float *by_query = biases_.data(), *by_key = by_query + size;
   std::fill_n(by_query, size, 0.0F);
-  for (std::int64_t row = 0; row < block.height(); ++row) block.add_biases(row, by_query + row * seen);
+  for (std::int64_t row = 0; row < block.height(); ++row) {
+    block.add_biases(row, by_query + row * seen);
+    std::fill_n(by_query + row * seen, block.seen_by(row).begin, kUnseen);
+  }
   rows::turn(by_query, room, seen, by_key);
   rows::scale(scores_.data(), static_cast<float>(block.product->scale), size);
   rows::add_scaled(scores_.data(), 1.0F, by_key, size);
@@ -117,12 +122,13 @@ void TileBackward::add_biases(const AttentionBlock& block, std::int64_t seen, st
 
 void TileBackward::through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
   const AttentionProduct& product = *block.product;
-  const bool biased = product.bias.defined() || product.mask.defined();
+  const bool biased = product.bias.defined() || !product.sight.plain();
   if (biased) add_biases(block, seen, room);
   first_.assign(static_cast<std::size_t>(block.seen), 0);
-  if (product.ordered) {
-    for (std::int64_t key = block.before + block.first + 1; key < block.seen; ++key)
-      first_[static_cast<std::size_t>(key)] = (key - block.before - block.first) * block.ratio;
+  if (product.sight.ordered) {
+    const std::int64_t own = block.before + block.first - block.from;  // the first query's key
+    for (std::int64_t key = own + 1; key < block.seen; ++key)
+      first_[static_cast<std::size_t>(key)] = (key - own) * block.ratio;
   }
   const auto scale = static_cast<float>(product.scale);
   rows::softmax_columns_backward({scores_.data(), probability_slopes_.data(), block.seen, seen, block.height(), room,
@@ -133,7 +139,8 @@ void TileBackward::through_softmax(const AttentionBlock& block, std::int64_t see
 
 void TileBackward::compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
                            at::Tensor& grad_q) {
-  const std::int64_t room = tile_room(block.height()), seen = tile_room(block.seen), dim = block.dim;
+  const std::int64_t room = tile_room(block.height()), seen = tile_room(block.seen), dim = block.dim,
+                     skipped = block.from - from_;
   const auto size = static_cast<std::size_t>(seen * room);
   queries_.read(block, block.product->q, room);
   above_.read(block, grad, room);
@@ -141,12 +148,13 @@ void TileBackward::compute(const AttentionBlock& block, const at::Tensor& grad, 
   for (auto* buffer : {&shares_, &slopes_, &slope_pairs_}) buffer->resize(size);
   turned_.resize(static_cast<std::size_t>(2 * room * dim));
   float *turned = turned_.data(), *queries = turned + room * dim;
-  multiply(seen, room, dim, keys_.data(), dim, queries_.column_pairs.data(), room, scores_.data());
-  multiply(seen, room, dim, values_.data(), dim, above_.column_pairs.data(), room, probability_slopes_.data());
+  multiply(seen, room, dim, keys_.data() + skipped * dim, dim, queries_.column_pairs.data(), room, scores_.data());
+  multiply(seen, room, dim, values_.data() + skipped * dim, dim, above_.column_pairs.data(), room,
+           probability_slopes_.data());
   through_softmax(block, seen, room);
   multiply(seen, dim, room, shares_.data(), room, above_.row_pairs.data(), dim, sum_v, !begins);
   multiply(seen, dim, room, slopes_.data(), room, queries_.row_pairs.data(), dim, sum_k, !begins);
-  multiply(dim, room, seen, turned_keys_.data(), width_, slope_pairs_.data(), room, turned);
+  multiply(dim, room, seen, turned_keys_.data() + skipped, width_, slope_pairs_.data(), room, turned);
   at::native::cpublas::brgemm_release();
   rows::turn(turned, dim, room, queries);
   block.write(queries, grad_q);

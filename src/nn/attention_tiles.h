@@ -31,7 +31,7 @@ class TilePass {
   std::vector<Stored> rows_, keys_, values_, queries_, shares_;
   std::vector<float> scores_, sums_, totals_;
   const AttentionProduct* held_ = nullptr;
-  std::int64_t group_ = -1, width_ = 0;  // keys that are held, with those that round it up
+  std::int64_t group_ = -1, from_ = 0, width_ = 0;  // keys that are held, with those that round it up
 };
 
 /// One thread's way through the blocks of its units, as attention_gradient() says. Scores are made key by key, a query
@@ -39,8 +39,9 @@ class TilePass {
 /// bfloat16 when they are multiplied on.
 class TileBackward {
  public:
-  void read(const AttentionBlock& first);
-  /// `begins`: nothing is in the sums [tile_room(first block's seen), D] yet.
+  /// The keys of `all`, among which are those of the blocks that follow.
+  void read(const AttentionBlock& all);
+  /// `begins`: nothing is in the sums [tile_room(block.seen), D] yet.
   void compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
                at::Tensor& grad_q);
 
@@ -58,7 +59,7 @@ class TileBackward {
   Queries queries_, above_;
   std::vector<float> scores_, probability_slopes_, turned_, biases_;
   std::vector<std::int64_t> first_;
-  std::int64_t width_ = 0;  // keys that are held, with those that round it up
+  std::int64_t from_ = 0, width_ = 0;  // keys that are held, with those that round it up
 };
 
 }  // namespace graft

@@ -24,7 +24,9 @@ at::Tensor cached(const Context& decoder, std::int64_t layer, const at::Tensor& 
       // Copied, so that a sequence does not keep the whole batch alive.
       if (call.cache >= 0) decoder.cache()->cross(call.cache, layer) = {read.first.clone(), read.second.clone()};
     }
-    const AttentionCall single{{0, call.queries.length}, {{0, read.first.size(0)}}, -1, false, {}, {}, {}};
+    AttentionCall single;
+    single.queries = {0, call.queries.length};
+    single.keys = {{0, read.first.size(0)}};
     parts.push_back(
         attention(q.narrow(0, call.queries.begin, call.queries.length), read.first, read.second, {single}, options));
   }

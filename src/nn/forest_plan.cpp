@@ -4,19 +4,18 @@
 
 #include <algorithm>
 #include <iterator>
-#include <limits>
 #include <numeric>
 
 #include "base/error.h"
+#include "nn/attention_mask.h"
 #include "nn/kv_cache.h"
 
 namespace graft {
 namespace {
 
-// A tree of up to this many tokens is one masked product; a larger one that branches is cut at its root, so that a long
+// A tree of up to this many tokens is one product; a larger one that branches is cut at its root, so that a long
 // shared prefix with many continuations costs (own tokens × path) and not (all tokens)².
 constexpr std::int64_t kWholeTreeTokens = 768;
-constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 struct Tree {
   std::vector<std::vector<std::int32_t>> children;
@@ -172,12 +171,11 @@ class Planner {
       plan_.calls.push_back(std::move(call));
       return;
     }
-    call.ordered = true;
-    const bool one_text = prefix.empty() && one_behind_the_other(members);
-    call.causal = one_text && cached == 0;
-    call.continues = one_text && cached > 0;
-    const bool sees_everything = members.size() == 1 && call.queries.length == 1;
-    if (!call.causal && !sees_everything) call.mask = mask(members, call, cached);
+    call.sight.ordered = true;
+    call.masks = std::make_shared<SharedMasks>();
+    const bool one_way = one_behind_the_other(members);
+    call.continues = one_way && prefix.empty() && cached > 0;
+    if (!one_way) call.sight.paths = paths(members, call, cached);
     plan_.calls.push_back(std::move(call));
   }
 
@@ -195,54 +193,46 @@ class Planner {
     out.insert(out.end(), positions_.begin() + range.begin, positions_.begin() + range.begin + range.length);
   }
 
-  // Rows are the members' tokens, columns the cached, the prefix's and the members' tokens.
-  at::Tensor mask(const std::vector<std::int32_t>& members, const AttentionCall& call, std::int64_t cached) const {
+  // Keys are the cached, the prefix's and the members' tokens.
+  std::vector<AttentionPath> paths(const std::vector<std::int32_t>& members, const AttentionCall& call,
+                                   std::int64_t cached) const {
     std::int64_t before = cached;
     for (std::size_t i = 0; i + 1 < call.keys.size(); ++i) before += call.keys[i].length;
-    const std::int64_t rows = call.queries.length;
-    const std::int64_t columns = before + rows;
-    at::Tensor visible = at::full({rows, columns}, kHidden, at::kFloat);
-    float* data = visible.data_ptr<float>();
+    std::vector<AttentionPath> found;
     for (const auto member : members) {
-      const auto range = place(member);
-      for (std::int64_t i = 0; i < range.length; ++i) {
-        float* row = data + (range.begin - call.queries.begin + i) * columns;
-        std::fill(row, row + before, 0.0f);
-        show_ancestors(member, members.front(), row + before - call.queries.begin);
-        std::fill(row + before + range.begin - call.queries.begin,
-                  row + before + range.begin - call.queries.begin + i + 1, 0.0f);
-      }
+      const TokenRange own = place(member);
+      if (own.length == 0) continue;
+      AttentionPath& path = found.emplace_back();
+      path.queries = {own.begin - call.queries.begin, own.length};
+      path.keys = way_to(member, members.front(), before - call.queries.begin);
+      if (before > 0) path.keys.insert(path.keys.begin(), {0, before});
     }
-    return visible.to(options_.device, options_.dtype);
+    return found;
   }
 
-  // `row` is indexed by planned token.
-  void show_ancestors(std::int32_t member, std::int32_t top, float* row) const {
+  // Segments from `top` on down to `member`, so much further on.
+  std::vector<TokenRange> way_to(std::int32_t member, std::int32_t top, std::int64_t further) const {
+    std::vector<TokenRange> way = {place(member)};
     while (member != top) {
       member = segment(member).parent;
-      const auto range = place(member);
-      std::fill(row + range.begin, row + range.begin + range.length, 0.0f);
+      way.push_back(place(member));
     }
+    std::reverse(way.begin(), way.end());
+    for (TokenRange& range : way) range.begin += further;
+    return way;
   }
 
-  // Distances are those of positions, so that a path reaches back across its ancestors and the cache.
+  // A window counts positions, so that it reaches back across ancestors and the cache.
   void plan_windows() {
     for (AttentionCall call : plan_.calls) {
-      const at::Tensor behind = call.query_positions.unsqueeze(1) - call.key_positions.unsqueeze(0) >= options_.window;
-      if (behind.any().item<bool>()) {
-        call.mask = written_out(call).masked_fill(behind.to(options_.device), kHidden);
-        call.causal = false;
+      const std::int64_t queries = call.query_positions.numel();
+      const bool reaches = queries > 0 && call.query_positions.max().item<std::int64_t>() >= options_.window;
+      if (call.sight.ordered && reaches) {
+        call.sight.window = options_.window;
+        call.masks = std::make_shared<SharedMasks>();
       }
-      if (call.continues) call.window = options_.window;
       plan_.windowed.push_back(std::move(call));
     }
-  }
-
-  at::Tensor written_out(const AttentionCall& call) const {
-    if (call.mask.defined()) return call.mask;
-    const auto like = at::TensorOptions(options_.device).dtype(options_.dtype);
-    const std::vector<std::int64_t> shape = {call.query_positions.size(0), call.key_positions.size(0)};
-    return call.causal ? at::full(shape, kHidden, like).triu_(1) : at::zeros(shape, like);
   }
 
   // Neighbouring segments with one source share a product: its keys are computed and read once.

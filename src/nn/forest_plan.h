@@ -4,33 +4,29 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "nn/sight.h"
 #include "nn/step_input.h"
 
 namespace graft {
 
 class KvCache;
-
-/// A contiguous run of tokens of the planned order.
-struct TokenRange {
-  std::int64_t begin = 0;
-  std::int64_t length = 0;
-};
+class SharedMasks;
 
 /// One attention product: `queries` over the concatenation of cached keys (if any) and `keys`.
 struct AttentionCall {
   TokenRange queries;
   std::vector<TokenRange> keys;
   std::int32_t cache = -1;     ///< KV cache sequence whose keys come first
-  bool causal = false;         ///< plain lower-triangular: no mask needed
-  at::Tensor mask;             ///< [Tq, Tk] additive, 0 or -inf; undefined where causal or where everything is visible
+  Sight sight;                 ///< which of the keys, the cached ones first, a query sees
   at::Tensor query_positions;  ///< [Tq] int64, for relative position biases
   at::Tensor key_positions;    ///< [Tk] int64
   bool continues = false;      ///< one text behind cached keys: a query sees these and its text up to itself
-  std::int64_t window = 0;     ///< where it continues: keys that a query sees at most, its own among them; 0: all
-  bool ordered = false;        ///< the last keys are the queries' own, and none sees one behind its own
+  std::shared_ptr<SharedMasks>
+      masks;  ///< what LibTorch's operation is given instead of the sight; null: made each time
 };
 
 /// Consecutive planned tokens with one adapter slot.
@@ -59,8 +55,7 @@ struct ForestPlan {
 };
 
 struct PlanOptions {
-  bool bidirectional = false;         ///< encoder: every token of a segment sees the whole segment
-  at::ScalarType dtype = at::kFloat;  ///< of masks
+  bool bidirectional = false;  ///< encoder: every token of a segment sees the whole segment, without a window
   at::Device device = at::kCPU;
   std::int64_t window = 0;  ///< tokens that layers with a sliding window see, the token itself included; 0: no window
   const KvCache* cache = nullptr;       ///< gives the length of cached sequences

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "nn/attention_mask.h"
+
 namespace graft {
 namespace {
 
@@ -24,8 +26,8 @@ TEST(ForestPlan, APromptAndItsOnlyContinuationAreOneCausalText) {
     const ForestPlan planned = plan(forest, {});
     ASSERT_EQ(planned.calls.size(), 1u) << length;
     const AttentionCall& call = planned.calls.front();
-    EXPECT_TRUE(call.causal);
-    EXPECT_FALSE(call.mask.defined());
+    EXPECT_TRUE(call.sight.ordered);
+    EXPECT_TRUE(call.sight.plain());
     EXPECT_EQ(call.queries.length, length + 5);
   }
 }
@@ -38,15 +40,56 @@ TEST(ForestPlan, ContinuationsDoNotSeeEachOther) {
   const ForestPlan planned = plan(forest, {});
   ASSERT_EQ(planned.calls.size(), 1u);
   const AttentionCall& call = planned.calls.front();
-  EXPECT_FALSE(call.causal);
-  EXPECT_TRUE(call.ordered);
+  EXPECT_TRUE(call.sight.ordered);
   const at::Tensor seen = at::tensor({1, 0, 0, 0, 0,  //
                                       1, 1, 0, 0, 0,  //
                                       1, 1, 1, 0, 0,  //
                                       1, 1, 0, 1, 0,  //
                                       1, 1, 0, 1, 1})
                               .view({5, 5});
-  EXPECT_TRUE(at::equal(call.mask == 0, seen == 1));
+  const at::Tensor mask = mask_of(call.sight, {{0, 5}, {0, 5}}, 5, 5, at::zeros({1}));
+  EXPECT_TRUE(at::equal(mask == 0, seen == 1));
+}
+
+// Each is cut off the long prompt, and reads it and itself: one way, which its order says.
+TEST(ForestPlan, BehindALongPromptAContinuationIsOneWay) {
+  Forest forest;
+  const auto prompt = forest.add(tokens(800));
+  for (const std::int64_t length : {3, 4}) forest.add(tokens(length), prompt);
+  PlanOptions options;
+  options.window = 100;
+  const ForestPlan planned = plan(forest, options);
+  ASSERT_EQ(planned.calls.size(), 3u);
+  for (const AttentionCall& call : planned.calls) EXPECT_TRUE(call.sight.ordered && call.sight.plain());
+  ASSERT_EQ(planned.windowed.size(), 3u);
+  for (const AttentionCall& call : planned.windowed) {
+    EXPECT_TRUE(call.sight.paths.empty());
+    EXPECT_EQ(call.sight.window, 100);
+  }
+}
+
+TEST(ForestPlan, AWindowThatNoTextFillsIsNone) {
+  Forest forest;
+  forest.add(tokens(5));
+  forest.add(tokens(6));
+  PlanOptions options;
+  options.window = 5;
+  const ForestPlan planned = plan(forest, options);
+  ASSERT_EQ(planned.windowed.size(), 2u);
+  EXPECT_EQ(planned.windowed[0].sight.window, 0);
+  EXPECT_EQ(planned.windowed[1].sight.window, 5);
+}
+
+// As many numbers as the text has tokens, and not as pairs of them.
+TEST(ForestPlan, OfALongTextAWindowIsOneNumber) {
+  Forest forest;
+  forest.add(tokens(200000));
+  PlanOptions options;
+  options.window = 4096;
+  const ForestPlan planned = plan(forest, options);
+  ASSERT_EQ(planned.windowed.size(), 1u);
+  EXPECT_TRUE(planned.windowed[0].sight.paths.empty());
+  EXPECT_EQ(planned.windowed[0].sight.window, 4096);
 }
 
 void expect_runs(const std::vector<SlotRun>& runs, const std::vector<std::vector<std::int64_t>>& want) {

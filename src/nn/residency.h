@@ -17,7 +17,7 @@ namespace graft {
 /// are read again when they are touched, from what the system keeps of files or from the disk: no value changes, and a
 /// parameter that several layers share is only read more often. What was converted while loading or is on a GPU is not
 /// mapped; nothing of it is given back. A file of which nothing is mapped is not held open, and so not what it keeps of
-/// its metadata (of a GGUF file that is every token).
+/// its metadata.
 class Residency {
  public:
   /// For whoever loads: parameter `index` is used as `info` lies in `source`, which stays open for that.

@@ -51,6 +51,7 @@ std::optional<TokenId> id_field(const Json& metadata, const char* key, std::size
 void set_gpt2(PipelineSpec& spec, const Json& metadata, const std::vector<std::string>& tokens,
               const std::vector<int>& types, const std::string& context) {
   constexpr int kControl = 3, kUserDefined = 4, kUnused = 5;
+  spec.vocabulary.ids.reserve(tokens.size());
   for (std::size_t id = 0; id < tokens.size(); ++id) {
     if (types[id] == kUnused || tokens[id].empty()) continue;
     spec.vocabulary.put(tokens[id], static_cast<std::int64_t>(id), tokens.size(), context);
@@ -58,9 +59,10 @@ void set_gpt2(PipelineSpec& spec, const Json& metadata, const std::vector<std::s
       spec.added.push_back({.id = static_cast<TokenId>(id), .content = tokens[id], .special = types[id] == kControl});
     }
   }
+  const std::vector<std::string> lines = strings_of(metadata, "tokenizer.ggml.merges", context);
   std::vector<std::pair<std::string, std::string>> merges;
-  for (const std::string& line : strings_of(metadata, "tokenizer.ggml.merges", context))
-    merges.push_back(split_merge(line, context));
+  merges.reserve(lines.size());
+  for (const std::string& line : lines) merges.push_back(split_merge(line, context));
   const std::string pre = string_field(metadata, "tokenizer.ggml.pre", context, "gpt-2");
   spec.pre = make_pre_tokenization(gguf_pre_tokenizer(pre, context), context);
   spec.decoder = make_decoder({{"type", "ByteLevel"}}, context);

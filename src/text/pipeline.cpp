@@ -67,7 +67,6 @@ Pipeline::Pipeline(PipelineSpec spec) : spec_(std::move(spec)) {
   special_.resize(vocabulary.tokens.size(), false);
   raw_added_ = AddedTokenFinder(spec_.added, false, nullptr);
   normal_added_ = AddedTokenFinder(spec_.added, true, spec_.normalizer.get());
-  hash_ = content_hash();
 }
 
 std::vector<TokenId> Pipeline::encode(std::string_view text, bool add_special) const {

@@ -48,7 +48,10 @@ class Pipeline : public Tokenizer {
   std::optional<TokenId> unk() const override { return spec_.unk; }
   const std::string& chat_template() const override { return spec_.chat_template; }
   std::string kind() const override { return spec_.kind; }
-  std::string hash() const override { return hash_; }
+  std::string hash() const override {
+    std::call_once(hashed_, [this] { hash_ = content_hash(); });
+    return hash_;
+  }
 
  private:
   struct Scratch {
@@ -66,7 +69,9 @@ class Pipeline : public Tokenizer {
   PipelineSpec spec_;
   AddedTokenFinder raw_added_, normal_added_;
   std::vector<bool> special_;
-  std::string hash_;
+  // Of every token's content: adapters and results name it, a text that is written does not wait for it.
+  mutable std::once_flag hashed_;
+  mutable std::string hash_;
 
   // Scratch is lent to one encode() at a time, so that word caches outlive a call without belonging to a thread.
   mutable std::mutex mutex_;

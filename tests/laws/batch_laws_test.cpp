@@ -363,7 +363,7 @@ TEST_P(ForestLaw, ASharedPromptEqualsItsPathsWrittenOut) {
   expect_same(9, 5, 4);
 }
 
-// More tokens than one masked product takes (forest_plan.cpp), so that the tree is cut at its root.
+// More tokens than one product takes (forest_plan.cpp), so that the tree is cut at its root.
 TEST_P(ForestLaw, SoDoesATreeThatIsCutAtItsRoot) {
   // A path's length, virtual tokens with it, decides LongRoPE's angles: all of these are on one side of the border.
   const bool by_length = model().config().rope.scaling == RopeScaling::LongRope;

@@ -254,7 +254,6 @@ at::Tensor Model::run_layers(Stack stack, std::size_t count, std::vector<at::Ten
 
 PlanOptions Model::plan_options(const ForwardOptions& options) const {
   PlanOptions plan;
-  plan.dtype = dtype();
   plan.device = device();
   plan.cache = options.cache;
   plan.window = config_.sliding_window.value_or(0);

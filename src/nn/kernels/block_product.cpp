@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "base/cpu.h"
 #include "base/error.h"
-#include "checkpoint/half.h"
 #include "nn/kernels/any_row.h"
 #include "nn/kernels/huge_pages.h"
 
@@ -22,34 +22,25 @@ std::int64_t group_bytes(const BlockCodes& codes) {
   return kTileRows * (codes.group * codes.bits / 8 + scale * (codes.minima ? 2 : 1));
 }
 
-// A row's codes, scales and minima.
+// A row's codes, and its scales and minima where these are fp32.
 struct Row {
-  std::vector<float> values, scales, minima;
+  std::span<const std::byte> blocks;
   std::vector<std::uint8_t> codes;
+  std::vector<float> scales, minima;
 };
 
+// As the file has them, without a look at what they stand for: a process begins with this for every matrix.
 void read_row(DType type, const BlockCodes& how, std::span<const std::byte> blocks, Row& row) {
   const auto columns = static_cast<std::size_t>(static_cast<std::int64_t>(blocks.size()) / block_bytes(type) *
                                                 block_elements(type)),
-             group = static_cast<std::size_t>(how.group), groups = columns / group;
-  row.values.resize(columns);
+             groups = columns / static_cast<std::size_t>(how.group);
+  row.blocks = blocks;
   row.codes.resize(columns);
+  codes_of_blocks(type, blocks, row.codes);
+  if (how.half_scales) return;
   row.scales.resize(groups);
-  row.minima.assign(how.minima ? groups : 0, 0);
-  dequantise(type, blocks, row.values);
+  row.minima.resize(how.minima ? groups : 0);
   block_scales(type, blocks, row.scales, row.minima);
-  for (std::size_t g = 0; g < groups; ++g)
-    rows::codes(row.values.data() + g * group, how.minima ? row.minima[g] : 0, row.scales[g], how.offset,
-                (1 << how.bits) - 1, row.codes.data() + g * group, how.group);
-}
-
-void put_scale(const BlockCodes& how, float value, std::uint8_t* at, std::int64_t row) {
-  if (how.half_scales) {
-    const std::uint16_t half = float_to_half(value);
-    std::memcpy(at + row * 2, &half, 2);
-  } else {
-    std::memcpy(at + row * 4, &value, 4);
-  }
 }
 
 // Four codes at a time: the lanes of a row in a quad's bytes lie together.
@@ -70,15 +61,33 @@ void put_codes(const BlockCodes& how, const std::uint8_t* codes, std::int64_t r,
   }
 }
 
+// Of row `r`: sixteen scales of so many bytes, then sixteen minima where there are any.
+template <std::size_t kSize>
+void put_numbers(const void* scale, const void* minimum, std::int64_t r, std::uint8_t* to) {
+  constexpr auto kStep = static_cast<std::int64_t>(kSize);
+  std::memcpy(to + r * kStep, scale, kSize);
+  if (minimum != nullptr) std::memcpy(to + (kTileRows + r) * kStep, minimum, kSize);
+}
+
+// Scale and minimum of group `g`, behind the codes: halves as they begin the group's block, or fp32.
+void put_scales(DType type, const BlockCodes& how, const Row& row, std::size_t g, std::int64_t r, std::uint8_t* to) {
+  if (how.half_scales) {
+    const std::byte* block = row.blocks.data() + g * static_cast<std::size_t>(block_bytes(type));
+    put_numbers<2>(block, how.minima ? block + 2 : nullptr, r, to);
+  } else {
+    put_numbers<4>(&row.scales[g], how.minima ? &row.minima[g] : nullptr, r, to);
+  }
+}
+
 // Puts row `r` of a tile into its places (block_tile.h).
-void put_row(const BlockCodes& how, const Row& row, std::int64_t r, std::uint8_t* tile, std::int64_t bytes) {
-  const std::int64_t scale_bytes = kTileRows * (how.half_scales ? 2 : 4),
-                     code_bytes = kTileRows * how.group * how.bits / 8;
-  for (std::size_t g = 0; g < row.scales.size(); ++g) {
+void put_row(DType type, const BlockCodes& how, const Row& row, std::int64_t r, std::uint8_t* tile,
+             std::int64_t bytes) {
+  const auto size = static_cast<std::size_t>(how.group);
+  const std::int64_t code_bytes = kTileRows * how.group * how.bits / 8;
+  for (std::size_t g = 0; g < row.codes.size() / size; ++g) {
     std::uint8_t* group = tile + static_cast<std::int64_t>(g) * bytes;
-    put_codes(how, row.codes.data() + g * static_cast<std::size_t>(how.group), r, group);
-    put_scale(how, row.scales[g], group + code_bytes, r);
-    if (how.minima) put_scale(how, row.minima[g], group + code_bytes + scale_bytes, r);
+    put_codes(how, row.codes.data() + g * size, r, group);
+    put_scales(type, how, row, g, r, group + code_bytes);
   }
 }
 
@@ -111,7 +120,7 @@ void BlockProduct::lay_out(DType type, const at::Tensor& blocks) {
     Row row;
     for (std::int64_t r = begin * kTileRows; r < std::min(end * kTileRows, out_); ++r) {
       read_row(type, codes_, {from + static_cast<std::size_t>(r) * row_bytes, row_bytes}, row);
-      put_row(codes_, row, r % kTileRows, data + r / kTileRows * groups * group_bytes_, group_bytes_);
+      put_row(type, codes_, row, r % kTileRows, data + r / kTileRows * groups * group_bytes_, group_bytes_);
     }
   });
 }

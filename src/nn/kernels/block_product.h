@@ -12,7 +12,8 @@ namespace graft {
 
 /// A matrix [out, in] laid out so that sixteen outputs are computed side by side and its bytes are read once, front to
 /// back: for each sixteen rows, for each group of columns, the codes, then the scales (and minima). As many bytes as
-/// the blocks have, but for 5- and 6-bit codes, which take 8. Immutable.
+/// the blocks have, but for 5- and 6-bit codes, which take 8. Codes and halves are moved as they are, nothing is
+/// dequantised for it. Immutable.
 class BlockProduct {
  public:
   /// Whether this machine has a kernel for it that is faster than dequantising.

@@ -313,14 +313,4 @@ GRAFT_FOR_EACH_CPU void quantise_groups(const float* x, std::int64_t groups, std
     scales[g] = quantise_group(x, width, codes, sums[g]);
 }
 
-GRAFT_FOR_EACH_CPU void codes(const float* x, float minimum, float scale, std::int32_t offset, std::int32_t most,
-                              std::uint8_t* out, std::int64_t count) {
-  const float first = static_cast<float>(-offset), last = static_cast<float>(most - offset);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float code = nearest((x[i] - minimum) / scale);
-    // False of NaN too, which a scale of zero gives.
-    out[i] = code >= first && code <= last ? static_cast<std::uint8_t>(static_cast<std::int32_t>(code) + offset) : 0;
-  }
-}
-
 }  // namespace graft::rows

@@ -86,8 +86,4 @@ void gated_backward(Gate kind, const Bits* grad, const Bits* gate, const Bits* u
 void quantise_groups(const float* x, std::int64_t groups, std::int64_t width, std::int8_t* codes, float* scales,
                      std::int32_t* sums);
 
-/// Whole numbers nearest to (x - minimum) / scale + offset, as bytes; 0 for what is none of [0, most].
-void codes(const float* x, float minimum, float scale, std::int32_t offset, std::int32_t most, std::uint8_t* out,
-           std::int64_t count);
-
 }  // namespace graft::rows

@@ -174,15 +174,6 @@ TEST(Rows, QuantisedGroupsWithoutACodeAreZeros) {
   }
 }
 
-TEST(Rows, CodesAreWholeNumbersWithinTheirRange) {
-  const at::Tensor x = at::tensor({-0.25f, 0.0f, 0.25f, 3.5f, 3.75f, 4.0f, -0.5f, std::nanf("")});
-  std::vector<std::uint8_t> codes(8);
-  rows::codes(x.const_data_ptr<float>(), 0.0F, 0.25F, 1, 16, codes.data(), 8);
-  EXPECT_EQ(codes, (std::vector<std::uint8_t>{0, 1, 2, 15, 16, 0, 0, 0}));
-  rows::codes(x.const_data_ptr<float>(), 0.0F, 0.0F, 1, 16, codes.data(), 8);
-  EXPECT_EQ(codes, std::vector<std::uint8_t>(8, 0));
-}
-
 // silu(gate) · up in one pass, with its gradients.
 TEST(Gated, EqualsTheTwoOperations) {
   for (const std::int64_t width : {1, 7, 16, 100, 1000}) {
