@@ -21,7 +21,7 @@ function(graft_only_tests out)
   set(${out} ${kept} PARENT_SCOPE)
 endfunction()
 
-option(GRAFT_BATCHES "Compile six sources of a folder at a time: half of the time for all of them" ON)
+option(GRAFT_BATCHES "Compile six sources or tests of a folder at a time: half of the time for all of them" ON)
 # Not for what registers itself: all of these have the same functions by the same names.
 function(graft_batches target)
   if(NOT GRAFT_BATCHES)
@@ -59,22 +59,40 @@ add_custom_target(graft_build_commit
   BYPRODUCTS ${build_commit} VERBATIM)
 set_source_files_properties(${build_commit} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
 
+if(GRAFT_SANITIZE)
+  # Nothing is optimised there but what tests keep busy: templates until a limit ends them, a thousand cases of each metric.
+  set(GRAFT_BUSY bleu chrf ngrams rouge ter words)
+  list(TRANSFORM GRAFT_BUSY PREPEND ${CMAKE_SOURCE_DIR}/src/statistics/)
+  list(TRANSFORM GRAFT_BUSY APPEND .cpp)
+  file(GLOB busy_text CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/text/jinja_*.cpp ${CMAKE_SOURCE_DIR}/src/text/*_template.cpp
+    ${CMAKE_SOURCE_DIR}/src/text/bpe.cpp)
+  graft_without_tests(busy_text ${busy_text})
+  list(APPEND GRAFT_BUSY ${busy_text})
+  list(REMOVE_ITEM core_sources ${GRAFT_BUSY})
+endif()
+
 add_library(graft_core STATIC ${core_sources} ${build_commit})
 add_dependencies(graft_core graft_build_commit)
 graft_batches(graft_core ${core_sources})
+set(GRAFT_CORE_INCLUDES ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/include)
+set(GRAFT_CORE_LIBRARIES ${CMAKE_DL_LIBS} fmt::fmt nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
+  ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SQLITE PkgConfig::HTTPLIB Threads::Threads)
+if(GRAFT_SANITIZE)
+  # Part of graft_core: a target of their own, so that they are compiled in batches with other flags.
+  add_library(graft_busy OBJECT ${GRAFT_BUSY})
+  graft_batches(graft_busy ${GRAFT_BUSY})
+  target_compile_options(graft_busy PRIVATE -O1)
+  target_include_directories(graft_busy PRIVATE ${GRAFT_CORE_INCLUDES})
+  target_link_libraries(graft_busy PRIVATE ${GRAFT_CORE_LIBRARIES})
+  target_sources(graft_core PRIVATE $<TARGET_OBJECTS:graft_busy>)
+endif()
 # Packed weights are dequantised in every pass of training, and taken apart at every start: -O2 leaves half of these loops
 # out of vectors.
 # Without the precompiled header, which was compiled with other flags: GCC 12 breaks off over it in the sanitizer build.
 set_source_files_properties(${CMAKE_SOURCE_DIR}/src/checkpoint/dequantise.cpp ${CMAKE_SOURCE_DIR}/src/checkpoint/block_codes.cpp
   PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
-if(GRAFT_SANITIZE)
-  # But for what tests keep busy until a limit ends it: five minutes where it is not optimised.
-  file(GLOB busy ${CMAKE_SOURCE_DIR}/src/text/jinja_*.cpp ${CMAKE_SOURCE_DIR}/src/text/*_template.cpp
-    ${CMAKE_SOURCE_DIR}/src/text/bpe.cpp)
-  set_source_files_properties(${busy} PROPERTIES COMPILE_OPTIONS -O1 SKIP_PRECOMPILE_HEADERS ON)
-endif()
 target_precompile_headers(graft_core PRIVATE ${CMAKE_SOURCE_DIR}/cmake/core_pch.h)
-target_include_directories(graft_core PUBLIC ${CMAKE_SOURCE_DIR}/src ${CMAKE_BINARY_DIR}/include)
+target_include_directories(graft_core PUBLIC ${GRAFT_CORE_INCLUDES})
 target_compile_definitions(graft_core PUBLIC GRAFT_VERSION="${PROJECT_VERSION}")
 target_compile_definitions(graft_core PRIVATE GRAFT_COMPILED_HOME="${CMAKE_SOURCE_DIR}")
 # graft_parquet: opened with the first Parquet file and not before, as Arrow takes longer to load than all else.
@@ -102,8 +120,7 @@ function(graft_opens_parquet target)
   endif()
 endfunction()
 
-target_link_libraries(graft_core PUBLIC ${CMAKE_DL_LIBS} fmt::fmt nlohmann_json::nlohmann_json yaml-cpp OpenSSL::SSL OpenSSL::Crypto
-  ZLIB::ZLIB PkgConfig::PCRE2 PkgConfig::ICU PkgConfig::SQLITE PkgConfig::HTTPLIB Threads::Threads)
+target_link_libraries(graft_core PUBLIC ${GRAFT_CORE_LIBRARIES})
 
 if(GRAFT_TORCH)
   graft_glob(engine_all ${GRAFT_ENGINE_FOLDERS})

@@ -14,8 +14,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using Lines = std::vector<std::string>;
 
 Lines through(const std::string& text, const std::string& input, std::size_t at_most = 10, double patience = 60) {

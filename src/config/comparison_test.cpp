@@ -8,10 +8,10 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
-std::string error_of(const std::string& yaml) {
+std::string comparison_error(const std::string& yaml) {
   return graft::error_of([&] { parse_comparison(yaml, "c.yaml"); });
 }
 
@@ -45,29 +45,32 @@ TEST(Comparison, AVariantIsARecipeOverTheRecipe) {
 TEST(Comparison, SeveralNumbersOfExamplesAscend) {
   EXPECT_TRUE(parse_comparison(kTwo, "c.yaml").shots.empty());
   EXPECT_THAT(parse_comparison(std::string("shots: [16, 4, 4]\n") + kTwo, "c.yaml").shots, ElementsAre(4, 16));
-  EXPECT_THAT(error_of(std::string("shots: 8\n") + kTwo), HasSubstr("c.yaml:1: 'shots' must be a list of numbers"));
-  EXPECT_THAT(error_of(std::string("shots: [4, 0]\n") + kTwo), HasSubstr("from 1 on"));
-  EXPECT_THAT(error_of(std::string("shots: [four]\n") + kTwo), HasSubstr("shots"));
+  EXPECT_THAT(comparison_error(std::string("shots: 8\n") + kTwo),
+              HasSubstr("c.yaml:1: 'shots' must be a list of numbers"));
+  EXPECT_THAT(comparison_error(std::string("shots: [4, 0]\n") + kTwo), HasSubstr("from 1 on"));
+  EXPECT_THAT(comparison_error(std::string("shots: [four]\n") + kTwo), HasSubstr("shots"));
 }
 
 TEST(Comparison, SaysHowManySeeds) {
   EXPECT_EQ(parse_comparison(kTwo, "c.yaml").seeds, 3);
   EXPECT_EQ(parse_comparison(std::string("seeds: 7\n") + kTwo, "c.yaml").seeds, 7);
   for (const char* wrong : {"0", "1000001"}) {
-    EXPECT_THAT(error_of(std::string("seeds: ") + wrong + "\n" + kTwo), HasSubstr("c.yaml:1: 'seeds' counts the runs"));
+    EXPECT_THAT(comparison_error(std::string("seeds: ") + wrong + "\n" + kTwo),
+                HasSubstr("c.yaml:1: 'seeds' counts the runs"));
   }
-  EXPECT_THAT(error_of(std::string("seeds: [1]\n") + kTwo), HasSubstr("seeds"));
+  EXPECT_THAT(comparison_error(std::string("seeds: [1]\n") + kTwo), HasSubstr("seeds"));
   for (const char* published : {"tfew-methods", "tfew-losses", "tfew-pretraining"})
     EXPECT_EQ(load_comparison(published).seeds, 5) << published;
 }
 
 TEST(Comparison, SlipsNameTheLine) {
-  EXPECT_THAT(error_of("variants:\n  a: {optimiser: {lr: 1}}\n"), HasSubstr("c.yaml:2: unknown setting"));
-  EXPECT_THAT(error_of("variants:\n  a: {optimizer: {lr: 99}}\n"), HasSubstr("c.yaml:2: 'optimizer.lr' must be"));
-  EXPECT_THAT(error_of("variants: {}\n"), HasSubstr("must be a map of names and settings"));
-  EXPECT_THAT(error_of("variant:\n  a: {}\n"), HasSubstr("variants"));
-  EXPECT_THAT(error_of("variants:\n  ../a: {}\n"), HasSubstr("'../a' cannot name a variant"));
-  EXPECT_THAT(error_of("variants:\n  a: 7\n"), HasSubstr("c.yaml:2: must be a map of settings"));
+  EXPECT_THAT(comparison_error("variants:\n  a: {optimiser: {lr: 1}}\n"), HasSubstr("c.yaml:2: unknown setting"));
+  EXPECT_THAT(comparison_error("variants:\n  a: {optimizer: {lr: 99}}\n"),
+              HasSubstr("c.yaml:2: 'optimizer.lr' must be"));
+  EXPECT_THAT(comparison_error("variants: {}\n"), HasSubstr("must be a map of names and settings"));
+  EXPECT_THAT(comparison_error("variant:\n  a: {}\n"), HasSubstr("variants"));
+  EXPECT_THAT(comparison_error("variants:\n  ../a: {}\n"), HasSubstr("'../a' cannot name a variant"));
+  EXPECT_THAT(comparison_error("variants:\n  a: 7\n"), HasSubstr("c.yaml:2: must be a map of settings"));
 }
 
 TEST(Comparison, VariantsAreChosenByName) {

@@ -8,8 +8,8 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 std::string parse_error(const std::string& yaml) {
   return error_of([&] { parse_run_config(yaml, "r.yaml"); });

@@ -7,10 +7,10 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
-std::string error_of(const std::string& text) {
+std::string yaml_error(const std::string& text) {
   return graft::error_of([&] { parse_yaml(text, "a.yaml"); });
 }
 
@@ -29,40 +29,40 @@ TEST(Yaml, EmptyDocumentIsNull) {
 }
 
 TEST(Yaml, RefusesRepeatedKeys) {
-  EXPECT_THAT(error_of("a: 1\nb: 2\na: 3\n"),
+  EXPECT_THAT(yaml_error("a: 1\nb: 2\na: 3\n"),
               StartsWith("InvalidArgument a.yaml:3: the key 'a' stands here a second time"));
 }
 
 TEST(Yaml, RefusesAnchorsAliasesTagsAndSecondDocuments) {
-  EXPECT_THAT(error_of("a: &x [1]\nb: *x\n"), StartsWith("InvalidArgument a.yaml:1: anchors"));
-  EXPECT_THAT(error_of("a: !!python/object:os.system ls\n"), HasSubstr("the tag"));
-  EXPECT_THAT(error_of("a: 1\n---\nb: 2\n"), HasSubstr("a second document"));
-  EXPECT_THAT(error_of("? [a, b]\n: 1\n"), HasSubstr("a key must be plain text"));
+  EXPECT_THAT(yaml_error("a: &x [1]\nb: *x\n"), StartsWith("InvalidArgument a.yaml:1: anchors"));
+  EXPECT_THAT(yaml_error("a: !!python/object:os.system ls\n"), HasSubstr("the tag"));
+  EXPECT_THAT(yaml_error("a: 1\n---\nb: 2\n"), HasSubstr("a second document"));
+  EXPECT_THAT(yaml_error("? [a, b]\n: 1\n"), HasSubstr("a key must be plain text"));
 }
 
 TEST(Yaml, RefusesABombWithoutBuildingIt) {
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 12; ++i) bomb += fmt::format("a{}: &a{} [*a{}, *a{}, *a{}]\n", i, i, i - 1, i - 1, i - 1);
-  EXPECT_THAT(error_of(bomb), StartsWith("InvalidArgument a.yaml:1: anchors"));
+  EXPECT_THAT(yaml_error(bomb), StartsWith("InvalidArgument a.yaml:1: anchors"));
 }
 
 TEST(Yaml, RefusesDeepNestingInEveryStyle) {
-  EXPECT_THAT(error_of("a: " + std::string(1000, '[') + std::string(1000, ']')),
+  EXPECT_THAT(yaml_error("a: " + std::string(1000, '[') + std::string(1000, ']')),
               StartsWith("ResourceExhausted a.yaml:1: nested deeper"));
-  EXPECT_THAT(error_of(std::string(100000, '[')), testing::Not("nothing"));
-  EXPECT_THAT(error_of(std::string(100000, '{')), testing::Not("nothing"));
+  EXPECT_THAT(yaml_error(std::string(100000, '[')), ::testing::Not("nothing"));
+  EXPECT_THAT(yaml_error(std::string(100000, '{')), ::testing::Not("nothing"));
   std::string block;
   for (int i = 0; i < 200; ++i) block += std::string(static_cast<std::size_t>(i), ' ') + "a:\n";
-  EXPECT_THAT(error_of(block), StartsWith("ResourceExhausted"));
+  EXPECT_THAT(yaml_error(block), StartsWith("ResourceExhausted"));
   std::string dashes;
   for (int i = 0; i < 5000; ++i) dashes += "- ";
-  EXPECT_THAT(error_of(dashes), StartsWith("ResourceExhausted"));
+  EXPECT_THAT(yaml_error(dashes), StartsWith("ResourceExhausted"));
 }
 
 TEST(Yaml, RefusesHugeFilesAndBadSyntaxWithALine) {
-  EXPECT_THAT(error_of(std::string(2 << 20, 'a')), StartsWith("ResourceExhausted a.yaml: has 2097152 bytes"));
-  EXPECT_THAT(error_of("a: 1\nb: [1, 2\n"), StartsWith("InvalidArgument a.yaml:"));
-  EXPECT_THAT(error_of("a: 1\n\tb: 2\n"), StartsWith("InvalidArgument a.yaml:2"));
+  EXPECT_THAT(yaml_error(std::string(2 << 20, 'a')), StartsWith("ResourceExhausted a.yaml: has 2097152 bytes"));
+  EXPECT_THAT(yaml_error("a: 1\nb: [1, 2\n"), StartsWith("InvalidArgument a.yaml:"));
+  EXPECT_THAT(yaml_error("a: 1\n\tb: 2\n"), StartsWith("InvalidArgument a.yaml:2"));
 }
 
 TEST(Yaml, ManyKeysAreRead) {

@@ -9,9 +9,9 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class Documents : public ::testing::Test {
  protected:
@@ -170,7 +170,7 @@ TEST_F(Documents, BadRowsNameFileAndLine) {
   std::string numbers;
   for (int i = 0; i < 100; ++i) numbers += (i == 0 ? "" : ",") + std::to_string(i);
   EXPECT_THAT(refused({file("a.jsonl", "{\"vector\": [" + numbers + "]}\n")}),
-              testing::AllOf(HasSubstr("it has vector.0, vector.1,"), testing::EndsWith(" and 80 more")));
+              ::testing::AllOf(HasSubstr("it has vector.0, vector.1,"), ::testing::EndsWith(" and 80 more")));
   EXPECT_THAT(refused({file("a.csv", "txt,n\nx,1\n")}), HasSubstr("a.csv:1: has no column 'text'; it has n, txt"));
   EXPECT_THAT(refused({file("a.csv", "text,n\nx\n")}), HasSubstr("a.csv:2: has 1 fields, the header has 2"));
 }

@@ -8,8 +8,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 class EvaluationTextsTest : public ::testing::Test {
  protected:
@@ -29,9 +29,9 @@ TEST_F(EvaluationTextsTest, AreTheRowsOfTheTaskWithoutItsWords) {
   const Task task = parse_task(kTask, "pairs.yaml");
   const auto texts = texts_of_task(task, folder_.path(), "");
   EXPECT_EQ(texts.name, "pairs");
-  EXPECT_THAT(texts.texts, testing::UnorderedElementsAre("two one three four", "six five seven eight"));
+  EXPECT_THAT(texts.texts, ::testing::UnorderedElementsAre("two one three four", "six five seven eight"));
   const auto rows = read_split(task, folder_.path(), "validation");
-  EXPECT_THAT(texts.ids, testing::UnorderedElementsAre(example_id(rows[0]), example_id(rows[1])));
+  EXPECT_THAT(texts.ids, ::testing::UnorderedElementsAre(example_id(rows[0]), example_id(rows[1])));
   EXPECT_EQ(render(task, rows[0], 0, ByteTokenizer()).id, example_id(rows[0]));
   EXPECT_EQ(render(task, rows[0], 0, ByteTokenizer()).content, "two one three four");
   EXPECT_THAT(error_of([&] { texts_of_task(task, folder_.path(), "tets"); }), HasSubstr("has no split 'tets'"));

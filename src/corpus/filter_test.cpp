@@ -9,8 +9,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 TEST(Filter, EachRuleSaysWhatIsBroken) {
   EXPECT_EQ(broken_rule("anything at all 123", {}), "");
@@ -81,7 +81,7 @@ TEST(SurveyTest, CountsLengthsRepeatsAndEmpties) {
   EXPECT_EQ(tally.documents("repeats an earlier document to the letter"), 1);
   EXPECT_EQ(tally.documents("no words"), 2);
   EXPECT_EQ(survey.words().sum, 10);
-  EXPECT_THAT(survey.words().quantiles, ElementsAre(0, 0, 0.5, 2, 2, testing::DoubleNear(2.7, 1e-9), 3));
+  EXPECT_THAT(survey.words().quantiles, ElementsAre(0, 0, 0.5, 2, 2, ::testing::DoubleNear(2.7, 1e-9), 3));
   EXPECT_EQ(survey.bytes().sum, 7 + 1 + 7 + 7 + 1 + 1 + 5);
   EXPECT_TRUE(Survey().words().quantiles.empty());
 }

@@ -9,8 +9,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::SizeIs;
+using ::testing::ElementsAre;
+using ::testing::SizeIs;
 
 using Set = std::vector<std::uint64_t>;
 

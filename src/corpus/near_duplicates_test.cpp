@@ -14,8 +14,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::vector<std::uint32_t> clusters_of(const std::vector<std::string>& texts, const DuplicateSettings& settings = {}) {
   NearDuplicates duplicates(settings);

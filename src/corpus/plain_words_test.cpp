@@ -7,7 +7,7 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 std::vector<std::string> words_of(const std::string& text) {
   PlainWords words;

@@ -9,8 +9,8 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 // Two kinds of text with half of their words in common.
 std::string text_of(Rng& rng, bool good) {

@@ -7,8 +7,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 class SourceMixTest : public ::testing::Test {
  protected:

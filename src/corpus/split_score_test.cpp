@@ -10,8 +10,8 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class SettingAnswersTest : public ::testing::Test {
  protected:

@@ -7,8 +7,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 Tally tally_of(std::int64_t kept, const std::string& fate) {
   Tally tally;
@@ -61,7 +61,7 @@ TEST(TallyFile, AMixtureTellsItsSourcesBehindTheirOwnWays) {
   folder.file("mix.jsonl.tally",
               R"({"kind":"graft data tally","bytes":3,"steps":[{"tool":"mix","inputs":[],"output":"m",
                                     "documents":{"all":{"documents":1,"bytes":1}},"sources":[{"name":"web"}]}]})");
-  EXPECT_THAT(error_of([&] { read_tally_file(mixed); }), testing::HasSubstr("mix.jsonl.tally"));
+  EXPECT_THAT(error_of([&] { read_tally_file(mixed); }), ::testing::HasSubstr("mix.jsonl.tally"));
 }
 
 TEST(TallyFile, AFileThatWasChangedHasNoWayThatIsKnown) {
@@ -82,7 +82,7 @@ TEST(TallyFile, AnotherFileIsNamedAndLeftAlone) {
                           R"({"kind":"graft data tally","bytes":1,"steps":[{"tool":"x","inputs":[],"output":"y",
                               "documents":{}}]})"}) {
     const auto tally = folder.file("kept.jsonl.tally", bad);
-    EXPECT_THAT(error_of([&] { const TallyFile file(kept, {}); }), testing::HasSubstr("kept.jsonl.tally")) << bad;
+    EXPECT_THAT(error_of([&] { const TallyFile file(kept, {}); }), ::testing::HasSubstr("kept.jsonl.tally")) << bad;
     EXPECT_EQ(read_file(tally), bad);
   }
 }

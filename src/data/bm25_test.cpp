@@ -7,8 +7,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 // Three texts of 4, 2 and 3 words: mean length 3.
 const std::vector<std::string> kTexts = {"the cat, the dog", "A cat", "birds sing loudly"};

@@ -11,9 +11,9 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 const std::string kYaml =
     "format: csv\nlabel: label\nlabels: [x, y]\ntemplates:\n  - prompt: '{text} is'\n    choices: [' an x', ' a y']\n";
@@ -85,7 +85,7 @@ TEST(DemonstrationOrders, AreDistinctAndAsManyAsThereCanBe) {
   ASSERT_EQ(orders.size(), 20u);
   EXPECT_THAT(orders[0], ElementsAre(0, 1, 2, 3, 4)) << "first as they are";
   EXPECT_EQ(std::set<std::vector<std::size_t>>(orders.begin(), orders.end()).size(), 20u);
-  for (const auto& order : orders) EXPECT_THAT(order, testing::UnorderedElementsAre(0, 1, 2, 3, 4));
+  for (const auto& order : orders) EXPECT_THAT(order, ::testing::UnorderedElementsAre(0, 1, 2, 3, 4));
   EXPECT_EQ(demonstration_orders(5, 20, 3), orders);
   EXPECT_NE(demonstration_orders(5, 20, 4), orders);
   EXPECT_EQ(demonstration_orders(3, 20, 0).size(), 6u) << "3!";

@@ -9,7 +9,7 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::string task_with_expand(const std::string& rules) {
   return "name: mine\nformat: jsonl\nsplits: {pool: a.jsonl}\n" + rules +

@@ -8,8 +8,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::string task_with(const std::string& rules) {
   return "name: mine\nformat: jsonl\nsplits: {pool: a.jsonl}\n" + rules +

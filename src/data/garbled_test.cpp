@@ -9,10 +9,10 @@
 namespace graft {
 namespace {
 
-using testing::AllOf;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 std::vector<bool> garbled(const std::vector<Row>& rows) {
   std::vector<bool> all;

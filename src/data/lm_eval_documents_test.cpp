@@ -9,8 +9,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 // The rows of documents under a task of two choices.
 std::vector<Row> rows_under(const std::string& text, const std::string& lines, Task& task) {
@@ -36,7 +36,7 @@ TEST(LmEvalDocuments, ADocumentKeepsTheFieldsThatSlicesAreToldBy) {
   EXPECT_EQ(slice_value(row, "a.b"), "c");
   for (const char* absent : {"tags", "none", "meta", "meta.other", "level.x", "prompt", ""})
     EXPECT_FALSE(slice_value(row, absent).has_value()) << absent;
-  EXPECT_THAT(slice_fields(row), testing::Contains("level"));
+  EXPECT_THAT(slice_fields(row), ::testing::Contains("level"));
   task.slices = {"meta.topic", "absent"};
   EXPECT_THAT(render(task, row, 0, ByteTokenizer()).slices, ElementsAre("sea", ""));
   Row bare = row;

@@ -10,9 +10,9 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 // As ARC's: choices of the document's own, both accuracies.
 const std::string kScience = R"(tag: [science]
@@ -120,11 +120,11 @@ metric_list:
   - metric: byte_perplexity
 )";
 
-Task task_of(const std::string& yaml) {
+Task parsed_lm_eval(const std::string& yaml) {
   return parse_task(yaml, "mine.yaml");
 }
-std::string task_error(const std::string& yaml) {
-  return error_of([&] { task_of(yaml); });
+std::string lm_eval_error(const std::string& yaml) {
+  return error_of([&] { parsed_lm_eval(yaml); });
 }
 std::string with(std::string text, const std::string& from, const std::string& to) {
   return text.replace(text.find(from), from.size(), to);
@@ -133,10 +133,10 @@ std::string with(std::string text, const std::string& from, const std::string& t
 class LmEvalTask : public ::testing::Test {
  protected:
   std::vector<Row> rows(const std::string& yaml, const std::string& lines, const std::string& name = "rows.jsonl") {
-    return read_split(task_of(yaml), folder_.file(name, lines), "test");
+    return read_split(parsed_lm_eval(yaml), folder_.file(name, lines), "test");
   }
   Example example(const std::string& yaml, const std::string& line) {
-    return render(task_of(yaml), rows(yaml, line + "\n").front(), 0, ByteTokenizer());
+    return render(parsed_lm_eval(yaml), rows(yaml, line + "\n").front(), 0, ByteTokenizer());
   }
   std::string row_error(const std::string& yaml, const std::string& line) {
     return error_of([&] { example(yaml, line); });
@@ -149,7 +149,7 @@ const std::string kQuestion =
     R"({"question": "Why?", "choices": {"text": ["It's so", "No", "Yes"], "label": ["A", "B", "C"]}, "answerKey": "B"})";
 
 TEST_F(LmEvalTask, ChoicesOfTheDocumentsOwn) {
-  const Task task = task_of(kScience);
+  const Task task = parsed_lm_eval(kScience);
   EXPECT_EQ(task.name, "science");
   EXPECT_EQ(task.normalisation, "none") << "of the first metric";
   EXPECT_FALSE(task.has_classes());
@@ -163,7 +163,7 @@ TEST_F(LmEvalTask, ChoicesOfTheDocumentsOwn) {
 }
 
 TEST_F(LmEvalTask, TheSameChoicesForAllAreClasses) {
-  const Task task = task_of(kSentiment);
+  const Task task = parsed_lm_eval(kSentiment);
   EXPECT_TRUE(task.has_classes());
   EXPECT_EQ(task.normalisation, "chars");
   EXPECT_THAT(task.labels, ElementsAre("bad", "{good}"));
@@ -193,7 +193,7 @@ TEST_F(LmEvalTask, ANumberFromATemplateCountsChoices) {
 }
 
 TEST_F(LmEvalTask, TheTextOfALogLikelihoodHasNoDelimiter) {
-  const Task task = task_of(kLastWord);
+  const Task task = parsed_lm_eval(kLastWord);
   EXPECT_TRUE(task.generates());
   EXPECT_TRUE(task.is_pool()) << "there is no other split to demonstrate from";
   const Example made = example(kLastWord, R"({"text": "we went to the sea"})");
@@ -220,7 +220,7 @@ TEST_F(LmEvalTask, ANumberAsTextMakesChoicesContexts) {
 }
 
 TEST_F(LmEvalTask, RunningTextIsTheTarget) {
-  const Task task = task_of(kRunning);
+  const Task task = parsed_lm_eval(kRunning);
   EXPECT_TRUE(task.rolls());
   EXPECT_EQ(task.in_context->shots, 0) << "nothing is demonstrated";
   EXPECT_THAT(task.metrics, ElementsAre("word_perplexity", "byte_perplexity"));
@@ -236,7 +236,7 @@ TEST_F(LmEvalTask, SchemasOfAPairAreTwoQuestions) {
   const std::string rest = R"(", "pronoun": "she", "pronoun_loc": 16, "options": ["Ann", "Eve"], "label": 0})";
   const std::string lines =
       R"({"text": "Ann saw Eve, so she left.)" + rest + "\n" + R"({"text": "Ann saw Eve, so she stayed.)" + rest + "\n";
-  const FewShot data = evaluation_data(task_of(kSchema), folder_.file("test.jsonl", lines), {}, 0);
+  const FewShot data = evaluation_data(parsed_lm_eval(kSchema), folder_.file("test.jsonl", lines), {}, 0);
   EXPECT_EQ(data.held_out.size(), 2u) << "they differ behind the pronoun alone";
 }
 
@@ -245,7 +245,7 @@ TEST_F(LmEvalTask, SeveralTargetsAreReferencesOfOnePrompt) {
   const auto all = rows(kTrivia, R"({"question": "Who", "answer": {"aliases": ["Ann", "Ann Lee"]}})"
                                  "\n");
   ASSERT_EQ(all.size(), 1u);
-  const Task task = task_of(kTrivia);
+  const Task task = parsed_lm_eval(kTrivia);
   EXPECT_EQ(demonstration_text(render(task, all[0], 0, ByteTokenizer())), "Q: Who?\nA: Ann") << "the first, as there";
   EXPECT_THAT(further_targets(task, all[0], 0), ElementsAre(" Ann", " Ann Lee"));
   const auto groups = prompt_groups(task, all);
@@ -262,7 +262,7 @@ TEST_F(LmEvalTask, ReferencesAreWhatIsCompared) {
   const auto references = [&](const std::string& yaml) {
     const auto all = rows(yaml, R"({"question": "Who", "answer": {"aliases": ["Ann", " Ann ", "ANN"]}})"
                                 "\n");
-    return render_group(task_of(yaml), all, 0, ByteTokenizer()).references;
+    return render_group(parsed_lm_eval(yaml), all, 0, ByteTokenizer()).references;
   };
   EXPECT_THAT(references(kTrivia), ElementsAre("Ann", " Ann ", "ANN"));
   EXPECT_THAT(references(with(kTrivia, "ignore_case: false", "ignore_case: true")), ElementsAre("ann", " ann "));
@@ -278,28 +278,28 @@ TEST_F(LmEvalTask, AFieldThatLooksLikeAListIsOneTarget) {
 }
 
 TEST_F(LmEvalTask, SaysHowATextIsWrittenAndRead) {
-  const Task task = task_of(kTrivia);
+  const Task task = parsed_lm_eval(kTrivia);
   EXPECT_THAT(task.decoding.stop, ElementsAre("\n", "."));
   EXPECT_EQ(task.decoding.max_new_tokens, 256) << "as there";
   EXPECT_FALSE(task.only_scored);
   EXPECT_EQ(scored_text(task, "  Ann Lee\t"), "Ann Lee") << "on both sides, as there";
   EXPECT_EQ(scored_reference(task, " Ann"), "Ann") << "without the delimiter";
   const std::string own = with(kTrivia, "until: [\"\\n\", \".\"]", "max_gen_toks: 8");
-  EXPECT_EQ(task_of(own).decoding.max_new_tokens, 8);
-  EXPECT_THAT(task_of(own).decoding.stop, ElementsAre(task.in_context->separator)) << "as there, without until";
+  EXPECT_EQ(parsed_lm_eval(own).decoding.max_new_tokens, 8);
+  EXPECT_THAT(parsed_lm_eval(own).decoding.stop, ElementsAre(task.in_context->separator)) << "as there, without until";
   const Task number =
-      task_of(with(with(kTrivia, "ignore_case: false", "ignore_case: true\n    regexes_to_ignore: [',']"),
-                   "function: remove_whitespace", "{function: regex, regex_pattern: '[0-9,]+|No'}"));
+      parsed_lm_eval(with(with(kTrivia, "ignore_case: false", "ignore_case: true\n    regexes_to_ignore: [',']"),
+                          "function: remove_whitespace", "{function: regex, regex_pattern: '[0-9,]+|No'}"));
   EXPECT_EQ(scored_text(number, " it is 1,234."), "1234");
   EXPECT_EQ(scored_text(number, "No"), "no");
   EXPECT_EQ(scored_text(number, "?"), "[invalid]");
   EXPECT_EQ(scored_reference(number, " 1,234"), "1234");
-  EXPECT_TRUE(task_of(kLastWord).only_scored);
-  EXPECT_TRUE(task_of(kLastWord).decoding.stop.empty());
+  EXPECT_TRUE(parsed_lm_eval(kLastWord).only_scored);
+  EXPECT_TRUE(parsed_lm_eval(kLastWord).decoding.stop.empty());
 }
 
 TEST_F(LmEvalTask, SaysWhatStandsAroundDemonstrations) {
-  const Task task = task_of(kTrivia);
+  const Task task = parsed_lm_eval(kTrivia);
   ASSERT_TRUE(task.in_context.has_value());
   EXPECT_EQ(task.in_context->shots, 3);
   EXPECT_TRUE(task.in_context->first);
@@ -318,9 +318,9 @@ TEST_F(LmEvalTask, ReadsTables) {
 TEST_F(LmEvalTask, SplitsComeFromTheFolder) {
   folder_.file("train.jsonl", "{\"sentence\": \"a\", \"label\": 0}\n{\"sentence\": \"b\", \"label\": 1}\n");
   folder_.file("held/out.jsonl", "{\"sentence\": \"c\", \"label\": 1}\n");
-  const Task task = task_of(kSentiment +
-                            "dataset_kwargs:\n  data_files: {train: hf://datasets/x/train.jsonl, validation: "
-                            "held/out.jsonl}\n");
+  const Task task = parsed_lm_eval(kSentiment +
+                                   "dataset_kwargs:\n  data_files: {train: hf://datasets/x/train.jsonl, validation: "
+                                   "held/out.jsonl}\n");
   const FewShot data = few_shot_data(task, folder_.path(), 1, 0);
   EXPECT_EQ(data.train.size(), 2u);
   ASSERT_EQ(data.held_out.size(), 1u);
@@ -350,50 +350,51 @@ TEST_F(LmEvalTask, IncludedFilesStandUnderTheirOwn) {
   EXPECT_THAT(error_of([&] { load_task((folder_.path() / "n0.yaml").string()); }),
               HasSubstr("the files include each other or one twice"))
       << "ten million readings otherwise";
-  EXPECT_THAT(task_error("include: x.yaml\ntask: a\n"), HasSubstr("mine.yaml:1: 'include' names another file"));
+  EXPECT_THAT(lm_eval_error("include: x.yaml\ntask: a\n"), HasSubstr("mine.yaml:1: 'include' names another file"));
   const auto broken = folder_.file("c.yaml", kSentiment + "include: nowhere.yaml\n");
   EXPECT_THAT(error_of([&] { load_task(broken.string()); }), StartsWith("NotFound"));
 }
 
 TEST_F(LmEvalTask, WhatIsNotSupportedIsNamed) {
-  EXPECT_EQ(task_error(kScience + "process_docs: !function utils.process_docs\n"),
+  EXPECT_EQ(lm_eval_error(kScience + "process_docs: !function utils.process_docs\n"),
             "InvalidArgument mine.yaml:23: the tag '!function utils.process_docs' is not supported: nothing here runs "
             "code; write the value out");
-  EXPECT_THAT(task_error(kScience + "process_results: utils.f\n"),
+  EXPECT_THAT(lm_eval_error(kScience + "process_results: utils.f\n"),
               StartsWith("Unsupported mine.yaml:23: 'process_results' of lm-evaluation-harness is not supported"));
-  EXPECT_THAT(task_error(kScience + "gen_prefix: A\n"), HasSubstr("'gen_prefix'"));
-  EXPECT_THAT(task_error(kScience + "repeats: 2\n"), HasSubstr("'repeats'"));
-  EXPECT_THAT(task_error(with(kScience, "multiple_choice", "loglikelihood_bits")),
+  EXPECT_THAT(lm_eval_error(kScience + "gen_prefix: A\n"), HasSubstr("'gen_prefix'"));
+  EXPECT_THAT(lm_eval_error(kScience + "repeats: 2\n"), HasSubstr("'repeats'"));
+  EXPECT_THAT(lm_eval_error(with(kScience, "multiple_choice", "loglikelihood_bits")),
               HasSubstr("mine.yaml:5: 'output_type: loglikelihood_bits'"));
-  EXPECT_THAT(task_error(with(kRunning, "metric: byte_perplexity", "metric: acc")),
+  EXPECT_THAT(lm_eval_error(with(kRunning, "metric: byte_perplexity", "metric: acc")),
               HasSubstr("metric 'acc' of lm-evaluation-harness is not supported for loglikelihood_rolling"));
-  EXPECT_THAT(task_error(with(kScience, "metric: acc\n", "metric: f1\n")),
+  EXPECT_THAT(lm_eval_error(with(kScience, "metric: acc\n", "metric: f1\n")),
               StartsWith("Unsupported mine.yaml:15: metric 'f1' of lm-evaluation-harness is not supported for"));
-  EXPECT_THAT(task_error(with(kTrivia, "ignore_case: false", "ignore_cases: true")),
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "ignore_case: false", "ignore_cases: true")),
               HasSubstr("'metric_list: ignore_cases'"));
-  EXPECT_THAT(task_error(with(kTrivia, "ignore_case: false", "ignore_case: true\n  - metric: bleu")),
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "ignore_case: false", "ignore_case: true\n  - metric: bleu")),
               HasSubstr("'metric_list: ignore_case'"))
       << "other metrics would hear of it too";
-  EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "function: majority_vote")),
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "function: remove_whitespace", "function: majority_vote")),
               HasSubstr("'filter_list: majority_vote'"));
-  EXPECT_THAT(task_error(with(kTrivia, "function: remove_whitespace", "{function: regex, regex_pattern: '('}")),
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "function: remove_whitespace", "{function: regex, regex_pattern: '('}")),
               HasSubstr("does not compile"));
-  EXPECT_THAT(task_error(kLastWord + "filter_list: take_first\n"), HasSubstr("'filter_list' must be a list"));
-  EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "max_gen_toks: 0")), HasSubstr("must be at least 1"));
-  EXPECT_THAT(task_error(with(kTrivia, "do_sample: false", "do_sample: true")), HasSubstr("'do_sample'"));
-  EXPECT_THAT(task_error(with(kTrivia, "sampler: first_n", "doc_to_text: x")),
+  EXPECT_THAT(lm_eval_error(kLastWord + "filter_list: take_first\n"), HasSubstr("'filter_list' must be a list"));
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "do_sample: false", "max_gen_toks: 0")), HasSubstr("must be at least 1"));
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "do_sample: false", "do_sample: true")), HasSubstr("'do_sample'"));
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "sampler: first_n", "doc_to_text: x")),
               HasSubstr("'fewshot_config: doc_to_text'"));
-  EXPECT_THAT(task_error(with(kTrivia, "sampler: first_n", "sampler: balanced")), HasSubstr("'sampler: balanced'"));
-  EXPECT_THAT(task_error(with(kTrivia, "Answer these", "{{x}} these")), HasSubstr("'description'"));
-  EXPECT_THAT(task_error(with(kScience, "task: science", "task: [a, b]")), HasSubstr("'task'"));
-  EXPECT_THAT(task_error(with(kScience, "doc_to_choice", "doc_to_choices")),
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "sampler: first_n", "sampler: balanced")), HasSubstr("'sampler: balanced'"));
+  EXPECT_THAT(lm_eval_error(with(kTrivia, "Answer these", "{{x}} these")), HasSubstr("'description'"));
+  EXPECT_THAT(lm_eval_error(with(kScience, "task: science", "task: [a, b]")), HasSubstr("'task'"));
+  EXPECT_THAT(lm_eval_error(with(kScience, "doc_to_choice", "doc_to_choices")),
               HasSubstr("lacks the key 'doc_to_choice' (there is 'doc_to_choices'"));
-  EXPECT_THAT(task_error(kScience + "doc_to_imagee: x\n"), HasSubstr("unknown key 'doc_to_imagee'"));
-  EXPECT_THAT(task_error(with(kScience, "test_split: test\n", "")), testing::Eq("nothing"));
-  EXPECT_THAT(task_error(with(with(kScience, "test_split: test\n", ""), "validation_split: validation\n", "")),
+  EXPECT_THAT(lm_eval_error(kScience + "doc_to_imagee: x\n"), HasSubstr("unknown key 'doc_to_imagee'"));
+  EXPECT_THAT(lm_eval_error(with(kScience, "test_split: test\n", "")), ::testing::Eq("nothing"));
+  EXPECT_THAT(lm_eval_error(with(with(kScience, "test_split: test\n", ""), "validation_split: validation\n", "")),
               HasSubstr("neither test_split nor validation_split"));
-  EXPECT_THAT(task_error(kScience + "dataset_kwargs: {data_files: {test: ../x.jsonl}}\n"), HasSubstr("'data_files'"));
-  EXPECT_THAT(task_error(kScience + "dataset_kwargs: {data_dir: x}\n"), HasSubstr("unknown key 'data_dir'"));
+  EXPECT_THAT(lm_eval_error(kScience + "dataset_kwargs: {data_files: {test: ../x.jsonl}}\n"),
+              HasSubstr("'data_files'"));
+  EXPECT_THAT(lm_eval_error(kScience + "dataset_kwargs: {data_dir: x}\n"), HasSubstr("unknown key 'data_dir'"));
 }
 
 TEST_F(LmEvalTask, BadDocumentsAreToldWithTheirPlace) {

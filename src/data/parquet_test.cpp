@@ -11,16 +11,16 @@ namespace graft {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::Each;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::IsSupersetOf;
-using testing::Key;
-using testing::Not;
-using testing::Pair;
-using testing::StartsWith;
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::IsSupersetOf;
+using ::testing::Key;
+using ::testing::Not;
+using ::testing::Pair;
+using ::testing::StartsWith;
 
 using Fields = std::map<std::string, std::string>;
 
@@ -48,7 +48,7 @@ std::size_t rows_read(const fs::path& path) {
   return rows;
 }
 
-Task task_of(const std::string& format, const std::string& train) {
+Task task_over(const std::string& format, const std::string& train) {
   return parse_task("name: reviews\nformat: " + format + "\nsplits: {train: '" + train +
                         "'}\nlabel: label\nlabels: [bad, good]\ntemplates:\n  - prompt: '{text}'\n",
                     "reviews.yaml");
@@ -93,7 +93,7 @@ TEST_F(Parquet, WhatIsNullOrNoNumberIsAbsent) {
   ASSERT_EQ(rows.size(), 3u);
   for (const char* name : {"text", "answers.text.0", "turns.0.content", "single", "double", "flag", "day", "nothing"})
     EXPECT_EQ(rows[2].fields.count(name), 0u) << name;
-  EXPECT_THAT(rows[1].fields, Not(testing::Contains(Key("image.path"))));
+  EXPECT_THAT(rows[1].fields, Not(::testing::Contains(Key("image.path"))));
 }
 
 TEST_F(Parquet, EveryCompressionAndEncodingGivesTheSame) {
@@ -101,7 +101,7 @@ TEST_F(Parquet, EveryCompressionAndEncodingGivesTheSame) {
   ASSERT_EQ(rows.size(), 50u);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     EXPECT_EQ(rows[i].fields.size(), 9u);
-    EXPECT_THAT(rows[i].fields, Each(Pair(testing::_, "value " + std::to_string(i % 7))));
+    EXPECT_THAT(rows[i].fields, Each(Pair(::testing::_, "value " + std::to_string(i % 7))));
   }
 }
 
@@ -138,15 +138,15 @@ TEST_F(Parquet, ATaskReadsAllPartsInPlaceOfTheFilesItNames) {
   const fs::path folder = parquet_file("");
   for (const auto& [format, train] : std::vector<std::pair<std::string, std::string>>{
            {"jsonl", "train.jsonl"}, {"csv", "*train*.csv"}, {"parquet", "train.parquet"}, {"jsonl", "train*"}}) {
-    const auto rows = read_split(task_of(format, train), folder, "train");
+    const auto rows = read_split(task_over(format, train), folder, "train");
     ASSERT_EQ(rows.size(), 600u) << train;
     EXPECT_EQ(rows[0].fields.at("text"), "review 0: bad");
     EXPECT_EQ(rows[599].fields.at("text"), "review 599: good");
-    EXPECT_EQ(label_of(task_of(format, train), rows[599]), 1) << "an index among the task's labels";
+    EXPECT_EQ(label_of(task_over(format, train), rows[599]), 1) << "an index among the task's labels";
   }
-  EXPECT_EQ(read_split(task_of("tsv", "train.tsv"), folder / "train-00001-of-00002.parquet", "train").size(), 300u);
+  EXPECT_EQ(read_split(task_over("tsv", "train.tsv"), folder / "train-00001-of-00002.parquet", "train").size(), 300u);
   EXPECT_THAT(error_of([&] {
-                read_split(task_of("lines\nseparator: x\nfields: [text, label]", "train.txt"), folder, "train");
+                read_split(task_over("lines\nseparator: x\nfields: [text, label]", "train.txt"), folder, "train");
               }),
               HasSubstr("has no file 'train.txt'"))
       << "such a task has rows of its own form";
@@ -155,7 +155,7 @@ TEST_F(Parquet, ATaskReadsAllPartsInPlaceOfTheFilesItNames) {
 TEST_F(Parquet, AFileOfTheTasksOwnFormatGoesBeforeParquet) {
   folder_.file("train.jsonl", "{\"text\": \"mine\", \"label\": \"good\"}\n");
   fs::copy_file(parquet_file("train-00000-of-00002.parquet"), folder_.path() / "train-00000-of-00001.parquet");
-  EXPECT_EQ(texts(read_split(task_of("jsonl", "train.jsonl"), folder_.path(), "train")),
+  EXPECT_EQ(texts(read_split(task_over("jsonl", "train.jsonl"), folder_.path(), "train")),
             std::vector<std::string>{"mine"});
 }
 
@@ -173,7 +173,7 @@ TEST_F(Parquet, WithoutATaskTheNamedClassesAreTheLabels) {
 }
 
 TEST_F(Parquet, RowsToAnswerMayBeParquet) {
-  const auto rows = read_unlabelled(task_of("csv", "train.csv"), parquet_file("train-00000-of-00002.parquet"));
+  const auto rows = read_unlabelled(task_over("csv", "train.csv"), parquet_file("train-00000-of-00002.parquet"));
   ASSERT_EQ(rows.size(), 300u);
   EXPECT_THAT(rows[0].fields, ElementsAre(Pair("text", "review 0: bad")));
 }
@@ -200,7 +200,7 @@ TEST_F(Parquet, SaysWhatIsWrongWithAFile) {
   EXPECT_THAT(refused(parquet_file("bytes.parquet")), AllOf(StartsWith("Unsupported"), HasSubstr("but bytes")));
   EXPECT_THAT(refused(changed("types.parquet", [](std::string& bytes) { bytes.resize(bytes.size() / 2); })),
               AllOf(StartsWith("Corruption"), HasSubstr("fetch it again"), Not(HasSubstr("\n"))));
-  EXPECT_THAT(error_of([&] { read_split(task_of("parquet", "x"), parquet_file("empty.parquet"), "train"); }),
+  EXPECT_THAT(error_of([&] { read_split(task_over("parquet", "x"), parquet_file("empty.parquet"), "train"); }),
               HasSubstr("has no rows"));
   EXPECT_THAT(error_of([&] { ParquetReader(parquet_file("types.parquet"), "/none/graft_parquet.so"); }),
               AllOf(StartsWith("Unsupported"), HasSubstr("cannot be loaded"), HasSubstr("run ./setup again")));

@@ -7,10 +7,10 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::Pair;
-using testing::StartsWith;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::StartsWith;
 
 std::string csv_error(const std::string& text) {
   return error_of([&] { read_csv(text, "mine.csv"); });

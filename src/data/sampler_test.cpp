@@ -7,9 +7,9 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 Task task() {
   return parse_task(
@@ -35,7 +35,7 @@ TEST(Sampler, BalancedAndEverythingElseHeldOut) {
   EXPECT_EQ(sample.held_out.size(), 18u);
   std::map<std::string, int> counts;
   for (const auto& row : sample.train) ++counts[row.fields.at("label")];
-  EXPECT_THAT(counts, ElementsAre(testing::Pair("x", 4), testing::Pair("y", 4), testing::Pair("z", 4)));
+  EXPECT_THAT(counts, ElementsAre(::testing::Pair("x", 4), ::testing::Pair("y", 4), ::testing::Pair("z", 4)));
   for (const auto& text : distinct(sample.train)) EXPECT_EQ(distinct(sample.held_out).count(text), 0u);
   EXPECT_THAT(sample.notices, IsEmpty());
 }
@@ -218,7 +218,7 @@ std::map<std::string, int> labels_in(const std::vector<Row>& rows) {
 }
 
 TEST(HeldOutShare, IsTakenOfEachClassWhereAllRowsWouldTrain) {
-  using testing::Pair;
+  using ::testing::Pair;
   const Folder folder;
   const auto file = folder.file("a.csv", csv_of({{"x", 10}, {"y", 21}, {"z", 4}}));
   const FewShot sample = few_shot_data(task(), file, 0, 3, {"train", "", 0.2});
@@ -243,7 +243,7 @@ TEST(HeldOutShare, LeavesASampleAndAShareOfNothingAsTheyAre) {
 }
 
 TEST(HeldOutShare, IsAtMostTwoHundredRows) {
-  using testing::Pair;
+  using ::testing::Pair;
   const Folder folder;
   const auto file = folder.file("a.csv", csv_of({{"x", 600}, {"y", 1000}, {"z", 400}}));
   const FewShot sample = few_shot_data(task(), file, 0, 0, {"train", "", 0.5});

@@ -9,8 +9,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 TEST(ShippedTasks, AreTheAnnouncedOnes) {
   EXPECT_THAT(
@@ -57,7 +57,7 @@ TEST(ShippedTasks, ChoicesDifferInEveryTemplate) {
 TEST(ShippedTasks, AnswersToQuestionsEndAtTheirLine) {
   for (const char* name : {"coqa", "drop", "nq_open", "quac", "squad_v2", "triviaqa", "web_questions"}) {
     const Task task = load_task(name);
-    EXPECT_THAT(task.metrics, testing::Contains("squad_f1")) << name;
+    EXPECT_THAT(task.metrics, ::testing::Contains("squad_f1")) << name;
     EXPECT_THAT(task.decoding.stop, ElementsAre("\n")) << name;
     EXPECT_GT(task.decoding.max_new_tokens, 0) << name;
   }
@@ -117,7 +117,7 @@ TEST(ShippedTasks, ReadTheirFilesLayout) {
   }
 }
 
-class PublishedData : public testing::Test {
+class PublishedData : public ::testing::Test {
  protected:
   void SetUp() override {
     if (published_data().empty()) GTEST_SKIP() << "no published data; set GRAFT_DATA";

@@ -7,9 +7,9 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 const std::string kTask = R"(name: mine
 format: csv
@@ -76,7 +76,7 @@ TEST(TaskYaml, LabelsAndChoicesMustFit) {
               HasSubstr("template '0': prompt: '{' in column 1 is not closed"));
 }
 
-const std::string kTexts = R"(name: mine
+const std::string kTextTask = R"(name: mine
 format: lines
 separator: "||"
 fields: [mr, text]
@@ -88,7 +88,7 @@ group_by: mr
 )";
 
 TEST(TaskYaml, ATargetMakesAGenerationTask) {
-  const Task task = task_of(kTexts);
+  const Task task = task_of(kTextTask);
   EXPECT_TRUE(task.generates());
   EXPECT_FALSE(task.has_classes());
   EXPECT_FALSE(task_of(kTask).generates());
@@ -98,33 +98,33 @@ TEST(TaskYaml, ATargetMakesAGenerationTask) {
 }
 
 TEST(TaskYaml, SaysWhereATextEnds) {
-  const Task task = task_of(kTexts + "stop: [\"\\n\", END]\nmax_new_tokens: 40\n");
+  const Task task = task_of(kTextTask + "stop: [\"\\n\", END]\nmax_new_tokens: 40\n");
   EXPECT_THAT(task.decoding.stop, ElementsAre("\n", "END"));
   EXPECT_EQ(task.decoding.max_new_tokens, 40);
-  EXPECT_EQ(task_of(kTexts).decoding.max_new_tokens, 0);
-  EXPECT_THAT(task_error(kTexts + "stop: [\"\"]\n"), HasSubstr("a text of 'stop' is empty"));
-  EXPECT_THAT(task_error(kTexts + "max_new_tokens: 0\n"), HasSubstr("must be at least 1"));
+  EXPECT_EQ(task_of(kTextTask).decoding.max_new_tokens, 0);
+  EXPECT_THAT(task_error(kTextTask + "stop: [\"\"]\n"), HasSubstr("a text of 'stop' is empty"));
+  EXPECT_THAT(task_error(kTextTask + "max_new_tokens: 0\n"), HasSubstr("must be at least 1"));
   EXPECT_THAT(task_error(kTask + "stop: [x]\n"), HasSubstr("'stop' is for tasks whose templates have a target"));
 }
 
 TEST(TaskYaml, ATargetAndChoicesDoNotMix) {
-  EXPECT_THAT(task_error(kTexts + "label: text\n"), HasSubstr("mine.yaml:10: 'label' is for tasks with choices"));
-  EXPECT_THAT(task_error(kTexts + "normalisation: pmi\n"), HasSubstr("'normalisation' is for tasks with choices"));
+  EXPECT_THAT(task_error(kTextTask + "label: text\n"), HasSubstr("mine.yaml:10: 'label' is for tasks with choices"));
+  EXPECT_THAT(task_error(kTextTask + "normalisation: pmi\n"), HasSubstr("'normalisation' is for tasks with choices"));
   EXPECT_THAT(task_error(kTask + "references: text\n"),
               HasSubstr("mine.yaml:8: 'references' is for tasks whose templates"));
   EXPECT_THAT(task_error(kTask + "target: '{text}'\n"), HasSubstr("mine.yaml:8: 'target' belongs to a template"));
   EXPECT_THAT(task_error(kTask + "separator: ';'\n"), HasSubstr("'separator' is for 'format: lines'"));
-  EXPECT_THAT(task_error(replaced(kTexts, "    target:", "    choices: [a, b]\n    target:")),
+  EXPECT_THAT(task_error(replaced(kTextTask, "    target:", "    choices: [a, b]\n    target:")),
               HasSubstr("has a target and choices"));
-  EXPECT_THAT(task_error(kTexts + "metrics: [accuracy]\n"), HasSubstr("mine.yaml:10: unknown metric 'accuracy'"));
-  EXPECT_THAT(task_error(replaced(kTexts, " {text}", "so")), HasSubstr("its target holds no field"));
-  EXPECT_THAT(task_error(replaced(kTexts, " {text}", " {text")), HasSubstr("target: '{' in column 2 is not closed"));
-  EXPECT_THAT(task_error(replaced(kTexts, "group_by", "  - prompt: '{mr}:'\ngroup_by")),
+  EXPECT_THAT(task_error(kTextTask + "metrics: [accuracy]\n"), HasSubstr("mine.yaml:10: unknown metric 'accuracy'"));
+  EXPECT_THAT(task_error(replaced(kTextTask, " {text}", "so")), HasSubstr("its target holds no field"));
+  EXPECT_THAT(task_error(replaced(kTextTask, " {text}", " {text")), HasSubstr("target: '{' in column 2 is not closed"));
+  EXPECT_THAT(task_error(replaced(kTextTask, "group_by", "  - prompt: '{mr}:'\ngroup_by")),
               HasSubstr("template 1 lacks the key 'target'"));
-  EXPECT_THAT(task_error(kTexts + "max_tokens: {text: 3}\n"),
+  EXPECT_THAT(task_error(kTextTask + "max_tokens: {text: 3}\n"),
               HasSubstr("'text' is part of a target, which is not cut"));
-  EXPECT_THAT(task_error(replaced(kTexts, "[mr, text]", "[mr]")), HasSubstr("mine.yaml:4: lines need a separator"));
-  EXPECT_THAT(task_error(replaced(kTexts, "fields: [mr, text]\n", "")), HasSubstr("lacks the key 'fields'"));
+  EXPECT_THAT(task_error(replaced(kTextTask, "[mr, text]", "[mr]")), HasSubstr("mine.yaml:4: lines need a separator"));
+  EXPECT_THAT(task_error(replaced(kTextTask, "fields: [mr, text]\n", "")), HasSubstr("lacks the key 'fields'"));
 }
 
 TEST(TaskYaml, ADocumentMakesATaskOfRunningText) {
@@ -178,8 +178,8 @@ TEST(TaskYaml, RightChoicesMayBeToldByTheirTexts) {
       "    choices_from: names\n    choice: \" {choice} of {place}\"\n";
   const Task task = task_of(told);
   EXPECT_FALSE(task.has_classes());
-  EXPECT_THAT(used_fields(task), testing::IsSupersetOf({"names.0", "place"}));
-  EXPECT_THAT(used_fields(task), testing::Not(testing::Contains("choice")));
+  EXPECT_THAT(used_fields(task), ::testing::IsSupersetOf({"names.0", "place"}));
+  EXPECT_THAT(used_fields(task), ::testing::Not(::testing::Contains("choice")));
   const std::map<std::string, std::string> fields = {{"text", "t"},    {"place", "Bonn"},  {"names.0", "Ann"},
                                                      {"names.1", "B"}, {"names.2", "C"},   {"right.0", "C"},
                                                      {"right.1", "B"}, {"label", "unused"}};
@@ -209,7 +209,7 @@ TEST(TaskYaml, RightChoicesMayBeToldByTheirTexts) {
 TEST(TaskYaml, RowsOfChoicesMayBelongTogether) {
   const Task task = task_of(kTask + "group_by: [text, page]\nmetrics: [group_exact_match, positive_f1]\n");
   EXPECT_THAT(task.group_by, ElementsAre("text", "page"));
-  EXPECT_THAT(used_fields(task), testing::Contains("page"));
+  EXPECT_THAT(used_fields(task), ::testing::Contains("page"));
   EXPECT_THAT(group_of(task, row_of({{"text", " a  b"}, {"page", "2"}})), ElementsAre("a b", "2"));
   EXPECT_TRUE(group_of(task_of(kTask), row_of({{"text", "a"}})).empty());
   EXPECT_THAT(task_of(kTask + "group_by: text\n").group_by, ElementsAre("text"));
@@ -305,12 +305,12 @@ TEST(Render, NeutralPromptsAreForPmi) {
 }
 
 TEST(Render, ATargetIsTheOnlyChoice) {
-  const Example example = render(task_of(kTexts), row_of({{"mr", "a : b"}, {"text", "A B ."}}), 0, ByteTokenizer());
+  const Example example = render(task_of(kTextTask), row_of({{"mr", "a : b"}, {"text", "A B ."}}), 0, ByteTokenizer());
   EXPECT_EQ(example.prompt, "a : b\n");
   EXPECT_THAT(example.choices, ElementsAre(" A B ."));
   EXPECT_EQ(example.label, 0);
   EXPECT_TRUE(example.writes);
-  EXPECT_EQ(render(task_of(kTexts), row_of({{"mr", "a"}, {"text", " "}}), 0, ByteTokenizer()).label, -1);
+  EXPECT_EQ(render(task_of(kTextTask), row_of({{"mr", "a"}, {"text", " "}}), 0, ByteTokenizer()).label, -1);
 }
 
 TEST(Render, SlicesAreWhatTheRowSaysThere) {
@@ -327,7 +327,7 @@ TEST(Render, SlicesAreWhatTheRowSaysThere) {
 }
 
 TEST(PromptGroups, CollectTheReferencesOfAPrompt) {
-  const Task task = task_of(kTexts);
+  const Task task = task_of(kTextTask);
   const std::vector<Row> rows = {row_of({{"mr", "b"}, {"text", "one"}}), row_of({{"mr", "a"}, {"text", "two"}}),
                                  row_of({{"mr", " b"}, {"text", " "}}), row_of({{"mr", "b"}, {"text", "three"}})};
   const auto groups = prompt_groups(task, rows);
@@ -338,7 +338,8 @@ TEST(PromptGroups, CollectTheReferencesOfAPrompt) {
   EXPECT_THAT(example.choices, ElementsAre(" one"));
   EXPECT_THAT(error_of([&] { render_group(task, {rows[2]}, 0, ByteTokenizer()); }),
               HasSubstr("mine.csv:2: there is no reference: the target ' {text}' is empty"));
-  EXPECT_EQ(prompt_groups(task_of(replaced(kTexts, "group_by: mr\n", "")), rows).size(), 2u) << "by the prompt itself";
+  EXPECT_EQ(prompt_groups(task_of(replaced(kTextTask, "group_by: mr\n", "")), rows).size(), 2u)
+      << "by the prompt itself";
   EXPECT_EQ(prompt_groups(task_of(kTask), rows).size(), 4u);
 }
 

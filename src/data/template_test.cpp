@@ -7,8 +7,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::string rendered(const std::string& source) {
   return TextTemplate(source, "t").render([](const std::string& name) { return "<" + name + ">"; });

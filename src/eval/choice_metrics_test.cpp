@@ -9,7 +9,7 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Two questions with three and two answers to be told right (1) or wrong (0).
 std::vector<Example> grouped_questions() {

@@ -30,7 +30,7 @@ class LineTokenizer : public ByteTokenizer {
   }
 };
 
-Example example(const std::string& prompt) {
+Example row_of(const std::string& prompt) {
   Example made;
   made.prompt = prompt;
   made.choices = {" x", " yz"};
@@ -55,7 +55,7 @@ const std::vector<std::string> kShown = {"one is 1", "two is 2", "six is 6"};
 const PromptLayout kLines = {"", "\n"};
 
 TEST(InContext, TokensAreThoseOfTheWholeText) {
-  const auto question = question_behind(example("ten is"), kLines, kShown, LineTokenizer(), {});
+  const auto question = question_behind(row_of("ten is"), kLines, kShown, LineTokenizer(), {});
   EXPECT_EQ(question.tokens.prompt, ids("one is 1\ntwo is 2\nsix is 6\nten is"));
   EXPECT_EQ(question.tokens.choices[1].tokens, ids(" yz"));
   EXPECT_EQ(question.kept, 3);
@@ -63,10 +63,10 @@ TEST(InContext, TokensAreThoseOfTheWholeText) {
 }
 
 TEST(InContext, WithoutDemonstrationsItIsThePromptAlone) {
-  const auto question = question_behind(example("ten is"), kLines, {}, LineTokenizer(), {});
+  const auto question = question_behind(row_of("ten is"), kLines, {}, LineTokenizer(), {});
   EXPECT_EQ(question.tokens.prompt, ids("ten is"));
   EXPECT_EQ(question.kept, 0);
-  const auto told = question_behind(example("ten is"), {"Say it.", "\n"}, {}, LineTokenizer(), {});
+  const auto told = question_behind(row_of("ten is"), {"Say it.", "\n"}, {}, LineTokenizer(), {});
   EXPECT_EQ(told.tokens.prompt, ids("Say it.\nten is"));
 }
 
@@ -75,7 +75,7 @@ TEST(InContext, WholeDemonstrationsAreLeftOutFromTheFront) {
   const std::int64_t query = 6, longest = 3;
   for (std::int64_t kept = 0; kept <= 3; ++kept) {
     for (const std::int64_t more : {0, 7}) {
-      const auto question = question_behind(example("ten is"), kLines, kShown, LineTokenizer(),
+      const auto question = question_behind(row_of("ten is"), kLines, kShown, LineTokenizer(),
                                             with_context(8 * kept + query + longest + (kept < 3 ? more : 0)));
       EXPECT_EQ(question.kept, kept);
       EXPECT_EQ(question.tokens.cut, 0);
@@ -87,7 +87,7 @@ TEST(InContext, WholeDemonstrationsAreLeftOutFromTheFront) {
 }
 
 TEST(InContext, AQueryThatAloneIsTooLongLosesItsBeginning) {
-  const auto question = question_behind(example("twenty is"), kLines, kShown, LineTokenizer(), with_context(8));
+  const auto question = question_behind(row_of("twenty is"), kLines, kShown, LineTokenizer(), with_context(8));
   EXPECT_EQ(question.kept, 0);
   EXPECT_EQ(question.tokens.cut, 4);
   EXPECT_EQ(question.tokens.prompt, ids("ty is"));
@@ -95,12 +95,12 @@ TEST(InContext, AQueryThatAloneIsTooLongLosesItsBeginning) {
 
 TEST(InContext, AChoiceThatDoesNotFitIsRefused) {
   const std::string told =
-      error_of([] { question_behind(example("ten is"), kLines, kShown, LineTokenizer(), with_context(3)); });
+      error_of([] { question_behind(row_of("ten is"), kLines, kShown, LineTokenizer(), with_context(3)); });
   EXPECT_NE(told.find("rows.csv:7: choice 1 has 3 tokens"), std::string::npos) << told;
 }
 
 TEST(InContext, ALimitOfPromptsLeavesDemonstrationsOutToo) {
-  const auto question = question_behind(example("ten is"), kLines, kShown, LineTokenizer(), {}, 16);
+  const auto question = question_behind(row_of("ten is"), kLines, kShown, LineTokenizer(), {}, 16);
   EXPECT_EQ(question.kept, 1);
 }
 
@@ -109,7 +109,7 @@ std::vector<Question> asked(const std::vector<std::string>& prompts, const Model
                             const PromptLayout& layout = kLines) {
   std::vector<Question> made;
   for (const auto& prompt : prompts)
-    made.push_back(question_behind(example(prompt), layout, kShown, LineTokenizer(), config));
+    made.push_back(question_behind(row_of(prompt), layout, kShown, LineTokenizer(), config));
   set_prefixes(made, layout, kShown, LineTokenizer(), config);
   return made;
 }
@@ -158,8 +158,8 @@ TEST(Prefixes, LeaveThePromptAToken) {
 TEST(Prefixes, AreNoneWhereTheyDoNotPay) {
   const std::vector<std::string> two = {kShown[1], kShown[2]};  // 16 tokens before the last line break
   std::vector<Question> questions = {
-      question_behind(example("ten is"), kLines, two, LineTokenizer(), {}),
-      question_behind(example("ten is"), kLines, std::span(two).last(1), LineTokenizer(), {})};
+      question_behind(row_of("ten is"), kLines, two, LineTokenizer(), {}),
+      question_behind(row_of("ten is"), kLines, std::span(two).last(1), LineTokenizer(), {})};
   set_prefixes(questions, kLines, two, LineTokenizer(), {});
   EXPECT_EQ(questions[0].prefix, 16);
   EXPECT_EQ(questions[1].prefix, 0);

@@ -75,7 +75,7 @@ class Perturbed : public Adapter {
   Where where_;
 };
 
-class Verify : public testing::Test {
+class Verify : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!fs::exists(goldens() / "llama")) GTEST_SKIP() << "no goldens; ./check makes them";

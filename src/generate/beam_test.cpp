@@ -7,7 +7,7 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 std::vector<float> log_of(const std::vector<double>& probabilities) {
   std::vector<float> logs;

@@ -9,7 +9,7 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 constexpr TokenId kEnd = 257;  // "<end>", special
 

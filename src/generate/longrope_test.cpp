@@ -41,7 +41,7 @@ at::Tensor logits_behind(const Model& model, const Ids& text) {
   return model.logits(read(model, text)[-1].unsqueeze(0), {}).to(at::kFloat);
 }
 
-Ids written_without_cache(const Model& model, Ids text, std::size_t count) {
+Ids greedy_without_cache(const Model& model, Ids text, std::size_t count) {
   Ids written;
   while (written.size() < count) {
     written.push_back(logits_behind(model, text).argmax().item<std::int64_t>());
@@ -78,9 +78,8 @@ TEST(LongRope, CachedDecodingEqualsReadingAllAgain) {
   const std::vector<Prompt> prompts = {{counting(5, 3)}, {counting(8, 15)}, {counting(2, 16)}, {counting(9, 30)}};
   const auto together = generate(*model, prompts, writing(20));
   for (std::size_t i = 0; i < prompts.size(); ++i)
-    EXPECT_EQ(together[i].tokens, written_without_cache(*model, prompts[i].tokens, 20)) << i;
-  EXPECT_EQ(generate(*model, {prompts[0]}, writing(10))[0].tokens,
-            written_without_cache(*model, prompts[0].tokens, 10));
+    EXPECT_EQ(together[i].tokens, greedy_without_cache(*model, prompts[i].tokens, 20)) << i;
+  EXPECT_EQ(generate(*model, {prompts[0]}, writing(10))[0].tokens, greedy_without_cache(*model, prompts[0].tokens, 10));
 }
 
 TEST(LongRope, ProposalsStayOnOneSide) {
@@ -92,7 +91,7 @@ TEST(LongRope, ProposalsStayOnOneSide) {
   EXPECT_EQ(speculation_obstacle(*model, options), "");
   const auto got = generate(*model, {{repeating}}, options)[0];
   EXPECT_GT(got.proposed, 0);
-  EXPECT_EQ(got.tokens, written_without_cache(*model, repeating, 24));
+  EXPECT_EQ(got.tokens, greedy_without_cache(*model, repeating, 24));
 }
 
 TEST(LongRope, APrefixIsReadAgainForALongPrompt) {
@@ -105,7 +104,7 @@ TEST(LongRope, APrefixIsReadAgainForALongPrompt) {
   std::vector<Prompt> prompts = {{counting(4, 12)}, {counting(4, 25)}};
   const auto got = generate(*model, prompts, options);
   for (std::size_t i = 0; i < prompts.size(); ++i)
-    EXPECT_EQ(got[i].tokens, written_without_cache(*model, prompts[i].tokens, 12)) << i;
+    EXPECT_EQ(got[i].tokens, greedy_without_cache(*model, prompts[i].tokens, 12)) << i;
 }
 
 TEST(LongRope, BeamsAreReadAgain) {

@@ -10,7 +10,7 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 std::vector<float> logs(const std::vector<double>& probabilities) {
   std::vector<float> result;

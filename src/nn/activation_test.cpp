@@ -10,7 +10,7 @@
 namespace graft {
 namespace {
 
-at::Tensor random(at::IntArrayRef shape) {
+at::Tensor random_inputs(at::IntArrayRef shape) {
   return at::randn(shape, at::detail::createCPUGenerator(3)) * 3;
 }
 
@@ -21,9 +21,9 @@ at::Tensor reference(const std::string& name, const at::Tensor& x) {
 TEST(Activation, RunsEqualTheOperationsOfLibTorch) {
   for (const char* name : {"silu", "gelu_new"}) {
     for (const std::int64_t width : {1, 7, 16, 40, 1000, 9000}) {
-      const at::Tensor mine = random({3, width}).requires_grad_(true), theirs = mine.detach().clone();
+      const at::Tensor mine = random_inputs({3, width}).requires_grad_(true), theirs = mine.detach().clone();
       theirs.requires_grad_(true);
-      const at::Tensor weights = random({3, width}).flip(0), got = activation(name)(mine),
+      const at::Tensor weights = random_inputs({3, width}).flip(0), got = activation(name)(mine),
                        want = reference(name, theirs);
       EXPECT_TRUE(at::allclose(got, want, 1e-5, 1e-6)) << name << " " << width;
       got.backward(weights);
@@ -35,7 +35,7 @@ TEST(Activation, RunsEqualTheOperationsOfLibTorch) {
 
 // Forty values are no whole registers: LibTorch's own operations take the end of a tensor by other means.
 TEST(Activation, ARowsBitsDoNotDependOnTheOthers) {
-  const at::Tensor x = random({41, 40});
+  const at::Tensor x = random_inputs({41, 40});
   for (const char* name : {"silu", "relu", "gelu", "gelu_new"}) {
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
       const at::Tensor rows = x.to(dtype), together = activation(name)(rows);

@@ -20,8 +20,8 @@ namespace {
 
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
-struct Inputs {
-  Inputs(std::int64_t tokens, std::int64_t heads, std::int64_t groups, at::ScalarType dtype) {
+struct AttentionInputs {
+  AttentionInputs(std::int64_t tokens, std::int64_t heads, std::int64_t groups, at::ScalarType dtype) {
     const auto made = [&](std::int64_t count, std::uint64_t seed) {
       return at::randn({tokens, count, 8}, at::detail::createCPUGenerator(seed)).to(dtype).requires_grad_(true);
     };
@@ -53,7 +53,7 @@ at::Tensor written_out(const Sight& sight, std::int64_t queries, std::int64_t ke
 }
 
 // Softmax written out, for whole rows of queries and keys.
-at::Tensor plain(const Inputs& in, const AttentionCall& call, const at::Tensor& bias, double scale) {
+at::Tensor plain_attention(const AttentionInputs& in, const AttentionCall& call, const at::Tensor& bias, double scale) {
   std::vector<at::Tensor> k, v;
   for (const auto& range : call.keys) {
     k.push_back(in.k.narrow(0, range.begin, range.length));
@@ -117,12 +117,13 @@ void expect_gradients(const std::vector<AttentionCall>& all, std::int64_t heads,
   AttentionOptions options;
   options.scale = 0.3;
   if (biased) options.bias = [&](std::size_t c) { return biases[c].to(dtype); };
-  Inputs got(tokens, heads, groups, dtype), want(tokens, heads, groups, dtype);
+  AttentionInputs got(tokens, heads, groups, dtype), want(tokens, heads, groups, dtype);
   const at::Tensor above = at::randn({tokens, heads * 8}, at::detail::createCPUGenerator(4));
   const at::Tensor result = attention(got.q, got.k, got.v, all, options);
   std::vector<at::Tensor> parts;
   for (std::size_t c = 0; c < all.size(); ++c)
-    parts.push_back(plain(want, all[c], biased ? biases[c].to(dtype).to(at::kFloat) : at::Tensor(), options.scale));
+    parts.push_back(
+        plain_attention(want, all[c], biased ? biases[c].to(dtype).to(at::kFloat) : at::Tensor(), options.scale));
   const at::Tensor reference = at::cat(parts);
   EXPECT_LE((result.to(at::kFloat) - reference).abs().max().item<double>(), tolerance);
   result.backward(above.to(dtype));
@@ -185,7 +186,7 @@ TEST(Attention, ByTheLibrarySeesTheSameKeys) {
 TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
   const int before = at::get_num_threads();
   const at::Tensor above = at::randn({580, 48}, at::detail::createCPUGenerator(4));
-  std::vector<Inputs> runs;
+  std::vector<AttentionInputs> runs;
   std::vector<at::Tensor> results;
   for (const int threads : {1, 2, 3}) {
     at::set_num_threads(threads);
@@ -205,13 +206,13 @@ TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
 TEST(Attention, WithoutGradientsTheBitsOfACallDoNotDependOnTheOthers) {
   const at::NoGradGuard no_grad;
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const Inputs in(580, 6, 2, dtype);
+    const AttentionInputs in(580, 6, 2, dtype);
     const auto all = long_calls();
     const at::Tensor together = attention(in.q, in.k, in.v, all, {});
     for (const AttentionCall& call : all) {
       const auto rows = [&](const at::Tensor& x) { return x.narrow(0, call.queries.begin, call.queries.length); };
       EXPECT_TRUE(at::equal(rows(attention(in.q, in.k, in.v, {call}, {})), rows(together)));
-      const at::Tensor want = plain(in, call, at::Tensor(), 1);
+      const at::Tensor want = plain_attention(in, call, at::Tensor(), 1);
       EXPECT_LE((rows(together).to(at::kFloat) - want).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 3e-2);
     }
   }
@@ -273,7 +274,7 @@ TEST(Attention, AFewTokensBehindACacheAreReadAsIfOneByOne) {
 TEST(Attention, ManyTokensBehindACacheSeeItAndTheirOwn) {
   const at::NoGradGuard no_grad;
   for (const std::int64_t window : {0, 5}) {
-    const Inputs in(60, 4, 2, at::kFloat);
+    const AttentionInputs in(60, 4, 2, at::kFloat);
     KvCache cache(1);
     cache.add_sequence();
     std::vector<at::Tensor> read;
@@ -297,12 +298,12 @@ TEST(Attention, ManyTokensBehindACacheSeeItAndTheirOwn) {
     whole.keys = {{0, 60}};
     whole.sight.ordered = true;
     whole.sight.window = window;
-    EXPECT_TRUE(at::allclose(at::cat(read), plain(in, whole, at::Tensor(), 1), 1e-5, 1e-5)) << window;
+    EXPECT_TRUE(at::allclose(at::cat(read), plain_attention(in, whole, at::Tensor(), 1), 1e-5, 1e-5)) << window;
   }
 }
 
 TEST(Attention, ATrainedBiasHasItsGradient) {
-  Inputs in(12, 2, 2, at::kFloat);
+  AttentionInputs in(12, 2, 2, at::kFloat);
   const auto all = calls();
   const at::Tensor bias = at::randn({2, 5, 5}, at::detail::createCPUGenerator(9)).requires_grad_(true);
   AttentionOptions options;
@@ -314,7 +315,7 @@ TEST(Attention, ATrainedBiasHasItsGradient) {
 
 // Values are trained in the first layer, whose queries nothing trained is before.
 TEST(Attention, TextsOfOneTokenGoBackwardToValuesWhereQueriesAreGiven) {
-  Inputs in(3, 2, 1, at::kFloat);
+  AttentionInputs in(3, 2, 1, at::kFloat);
   std::vector<AttentionCall> all(3);
   for (std::int64_t t = 0; t < 3; ++t) {
     AttentionCall& call = all[static_cast<std::size_t>(t)];

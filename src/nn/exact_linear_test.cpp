@@ -13,9 +13,9 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kRows = 600, kIn = 576, kOut = 192;
+constexpr std::int64_t kExactRows = 600, kExactIn = 576, kExactOut = 192;
 
-at::Tensor random(at::IntArrayRef shape, std::uint64_t seed) {
+at::Tensor random_matrix(at::IntArrayRef shape, std::uint64_t seed) {
   return at::randn(shape, at::detail::createCPUGenerator(seed));
 }
 
@@ -25,16 +25,17 @@ at::Tensor invariant(const at::Tensor& x, const at::Tensor& weight, const std::o
 
 TEST(ExactLinear, TheBitsOfARowDoNotDependOnTheRowsBesideIt) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const at::Tensor x = random({kRows, kIn}, 1).to(dtype), bias = random({kOut}, 3).to(dtype),
-                     weight = random({kOut, kIn}, 2).to(dtype);
+    const at::Tensor x = random_matrix({kExactRows, kExactIn}, 1).to(dtype),
+                     bias = random_matrix({kExactOut}, 3).to(dtype),
+                     weight = random_matrix({kExactOut, kExactIn}, 2).to(dtype);
     for (const at::Tensor& laid_out : {weight, weight.t().contiguous().t()}) {
       for (const auto& added : {std::optional<at::Tensor>(), std::optional<at::Tensor>(bias)}) {
         const at::Tensor all = invariant(x, laid_out, added), want = at::linear(x, laid_out, added);
         const double close = dtype == at::kFloat ? 1e-3 : 1;
         EXPECT_LE((all - want).abs().max().item<double>(), close);
         for (const std::int64_t rows : {1, 2, 511, 512, 513}) {
-          const at::Tensor last = invariant(x.narrow(0, kRows - rows, rows), laid_out, added);
-          EXPECT_TRUE(at::equal(last, all.narrow(0, kRows - rows, rows))) << rows << " rows, " << dtype;
+          const at::Tensor last = invariant(x.narrow(0, kExactRows - rows, rows), laid_out, added);
+          EXPECT_TRUE(at::equal(last, all.narrow(0, kExactRows - rows, rows))) << rows << " rows, " << dtype;
         }
       }
     }
@@ -42,8 +43,9 @@ TEST(ExactLinear, TheBitsOfARowDoNotDependOnTheRowsBesideIt) {
 }
 
 TEST(ExactLinear, WhatIsTrainedHasItsGradient) {
-  const at::Tensor x = random({3, 8}, 1).requires_grad_(true), weight = random({4, 8}, 2).requires_grad_(true),
-                   bias = random({4}, 3).requires_grad_(true);
+  const at::Tensor x = random_matrix({3, 8}, 1).requires_grad_(true),
+                   weight = random_matrix({4, 8}, 2).requires_grad_(true),
+                   bias = random_matrix({4}, 3).requires_grad_(true);
   invariant(x, weight.detach(), std::nullopt).sum().backward();
   EXPECT_TRUE(x.grad().defined());
   invariant(x.detach(), weight, std::nullopt).sum().backward();
@@ -55,14 +57,14 @@ TEST(ExactLinear, WhatIsTrainedHasItsGradient) {
 // kernels.plain runs it on processors that multiply bfloat16 as on those that do not.
 TEST(ExactLinear, InBfloat16ItIsTheProductInFp32Rounded) {
   for (const auto activations : {Activations::Exact, Activations::BatchInvariant}) {
-    at::Tensor x = random({5, 40}, 1), weight = random({7, 40}, 2), bias = random({7}, 3);
+    at::Tensor x = random_matrix({5, 40}, 1), weight = random_matrix({7, 40}, 2), bias = random_matrix({7}, 3);
     std::vector<at::Tensor> wide, narrow;
     for (at::Tensor* each : {&x, &weight, &bias}) {
       const at::Tensor rounded = each->to(at::kBFloat16);
       narrow.push_back(rounded.clone().requires_grad_(true));
       wide.push_back(rounded.to(at::kFloat).requires_grad_(true));
     }
-    const at::Tensor above = random({5, 7}, 4).to(at::kBFloat16);
+    const at::Tensor above = random_matrix({5, 7}, 4).to(at::kBFloat16);
     const at::Tensor got = exact_linear(narrow[0], narrow[1], narrow[2], activations),
                      want = at::linear(wide[0], wide[1], wide[2]);
     EXPECT_EQ(got.scalar_type(), at::kBFloat16);
@@ -84,7 +86,7 @@ TEST(ExactLinear, InBfloat16ItIsTheProductInFp32Rounded) {
 }
 
 TEST(ByTiles, EachTileIsWholeAndEndsInZeros) {
-  const at::Tensor x = random({700, 5}, 1), y = random({700, 2}, 2);
+  const at::Tensor x = random_matrix({700, 5}, 1), y = random_matrix({700, 2}, 2);
   std::vector<std::int64_t> seen;
   const at::Tensor got = by_tiles({x, y}, [&](const std::vector<at::Tensor>& tile) {
     seen.push_back(tile[0].size(0));
@@ -100,9 +102,9 @@ TEST(ByTiles, EachTileIsWholeAndEndsInZeros) {
 
 // So many rows that each thread may take its own.
 TEST(ExactLinear, ManyRowsHaveTheProductAndGradientsOfFew) {
-  const at::Tensor above = random({1501, 48}, 4).to(at::kBFloat16);
+  const at::Tensor above = random_matrix({1501, 48}, 4).to(at::kBFloat16);
   std::vector<at::Tensor> wide, narrow;
-  for (const auto& each : {random({1501, 64}, 1), random({48, 64}, 2), random({48}, 3)}) {
+  for (const auto& each : {random_matrix({1501, 64}, 1), random_matrix({48, 64}, 2), random_matrix({48}, 3)}) {
     narrow.push_back(each.to(at::kBFloat16).requires_grad_(true));
     wide.push_back(each.to(at::kBFloat16).to(at::kFloat).requires_grad_(true));
   }
@@ -129,13 +131,13 @@ at::Tensor with_room(const at::Tensor& x) {
 }
 
 TEST(ExactLinear, WhatLiesBehindManyRowsIsNobodys) {
-  const at::Tensor weight = random({48, 64}, 2).to(at::kBFloat16);
+  const at::Tensor weight = random_matrix({48, 64}, 2).to(at::kBFloat16);
   for (const std::int64_t count : {300, 1501}) {  // by all threads together, and by each some
-    const at::Tensor x = random({count, 64}, 1).to(at::kBFloat16), above = random({count, 48}, 3).to(at::kBFloat16),
-                     roomy = with_room(x);
+    const at::Tensor x = random_matrix({count, 64}, 1).to(at::kBFloat16),
+                     above = random_matrix({count, 48}, 3).to(at::kBFloat16), roomy = with_room(x);
     ASSERT_TRUE(rows::has_room(roomy) && !rows::has_room(x));
     for (const auto& bias :
-         {std::optional<at::Tensor>(), std::optional<at::Tensor>(random({48}, 4).to(at::kBFloat16))}) {
+         {std::optional<at::Tensor>(), std::optional<at::Tensor>(random_matrix({48}, 4).to(at::kBFloat16))}) {
       const at::Tensor mine = roomy.detach().requires_grad_(true), others = x.detach().requires_grad_(true);
       const at::Tensor got = exact_linear(mine, weight, bias, Activations::Exact),
                        want = exact_linear(others, weight, bias, Activations::Exact);

@@ -10,7 +10,7 @@
 namespace graft {
 namespace {
 
-at::Tensor random(std::int64_t tokens, std::uint64_t seed) {
+at::Tensor random_keys(std::int64_t tokens, std::uint64_t seed) {
   return at::randn({tokens, 2, 16}, at::detail::createCPUGenerator(seed));
 }
 
@@ -41,7 +41,7 @@ class KvCaches : public ::testing::TestWithParam<KvFormat> {
 
 TEST_P(KvCaches, GiveBackWhatWasAppended) {
   const auto first = cache_.add_sequence(), second = cache_.add_sequence();
-  const at::Tensor k = random(300, 1), v = random(300, 2);
+  const at::Tensor k = random_keys(300, 1), v = random_keys(300, 2);
   read(first, k.narrow(0, 0, 200), v.narrow(0, 0, 200));
   read(second, v, k);
   read(first, k.narrow(0, 200, 1), v.narrow(0, 200, 1));
@@ -53,7 +53,7 @@ TEST_P(KvCaches, GiveBackWhatWasAppended) {
 TEST_P(KvCaches, TakeSomeTokensOfABatch) {
   const auto sequence = cache_.add_sequence();
   // Slices of wider rows, as a fused map gives them, and tokens that lie together.
-  const at::Tensor wide = at::randn({300, 5, 16}, at::detail::createCPUGenerator(4)), k = random(300, 1),
+  const at::Tensor wide = at::randn({300, 5, 16}, at::detail::createCPUGenerator(4)), k = random_keys(300, 1),
                    v = wide.narrow(1, 2, 2);
   for (const auto& [first, count] : {std::pair{3, 4}, {290, 1}, {0, 280}}) {
     for (std::int64_t layer = 0; layer < 2; ++layer) {
@@ -73,7 +73,7 @@ TEST_P(KvCaches, TakeSomeTokensOfABatch) {
 
 TEST_P(KvCaches, ForgetWhatIsCutOff) {
   const auto sequence = cache_.add_sequence();
-  const at::Tensor k = random(20, 1), v = random(20, 2), other = random(3, 3);
+  const at::Tensor k = random_keys(20, 1), v = random_keys(20, 2), other = random_keys(3, 3);
   read(sequence, k, v);
   cache_.truncate(sequence, 12);
   expect_kept(sequence, k.narrow(0, 0, 12), v.narrow(0, 0, 12));
@@ -83,7 +83,7 @@ TEST_P(KvCaches, ForgetWhatIsCutOff) {
 
 TEST_P(KvCaches, CopiesAreIndependent) {
   const auto source = cache_.add_sequence(), target = cache_.add_sequence();
-  const at::Tensor k = random(9, 1), v = random(9, 2), other = random(2, 3);
+  const at::Tensor k = random_keys(9, 1), v = random_keys(9, 2), other = random_keys(2, 3);
   read(source, k.narrow(0, 0, 5), v.narrow(0, 0, 5));
   cache_.copy(source, target, 0);
   read(target, other, other);
@@ -96,7 +96,7 @@ TEST_P(KvCaches, CopiesAreIndependent) {
 }
 
 TEST_P(KvCaches, AnotherThatIsBegunWithIsNeverWrittenTo) {
-  const at::Tensor k = random(9, 1), v = random(9, 2), other = random(2, 3);
+  const at::Tensor k = random_keys(9, 1), v = random_keys(9, 2), other = random_keys(2, 3);
   KvCache owner(2, GetParam());
   const auto source = owner.add_sequence(), target = cache_.add_sequence(), copied = cache_.add_sequence();
   for (std::int64_t layer = 0; layer < 2; ++layer) owner.append(source, layer, k + layer, v);
@@ -119,7 +119,7 @@ TEST_P(KvCaches, AnotherThatIsBegunWithIsNeverWrittenTo) {
 
 // Whoever begins with many tokens of another shares their pages, and whoever writes has the last one to itself.
 TEST_P(KvCaches, PagesAreSharedUntilTheyAreWrittenTo) {
-  const at::Tensor k = random(300, 1), v = random(300, 2), other = random(1, 3);
+  const at::Tensor k = random_keys(300, 1), v = random_keys(300, 2), other = random_keys(1, 3);
   const auto source = cache_.add_sequence(), target = cache_.add_sequence();
   read(source, k, v);
   cache_.copy(source, target, 0);

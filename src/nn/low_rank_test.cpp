@@ -12,7 +12,7 @@
 namespace graft {
 namespace {
 
-constexpr std::int64_t kIn = 40, kOut = 20;
+constexpr std::int64_t kLowRankIn = 40, kLowRankOut = 20;
 
 struct Packing {
   const char* name;
@@ -24,7 +24,7 @@ struct Packing {
 
 const Packing kOne{"one run", {3}, {{{0, 9}, 0}}};
 const Packing kOneBesideTheBase{"one run beside rows of none", {3}, {{{0, 2}, -1}, {{2, 6}, 0}, {{8, 1}, -1}}};
-const Packing kTwo{"two runs", {2, 5}, {{{0, 4}, 1}, {{4, 5}, 0}}};
+const Packing kTwoRuns{"two runs", {2, 5}, {{{0, 4}, 1}, {{4, 5}, 0}}};
 const Packing kFive{"five slots, rows of none between",
                     {1, 4, 2, 3, 8},
                     {{{0, 1}, 2}, {{1, 3}, -1}, {{4, 5}, 0}, {{9, 2}, 4}, {{11, 2}, 1}, {{13, 1}, -1}, {{14, 6}, 3}}};
@@ -33,7 +33,7 @@ const Packing kAgain{"a slot in several runs, some long",
                      {3, 2},
                      {{{0, 300}, 1}, {{300, 4}, 0}, {{304, 7}, -1}, {{311, 129}, 1}, {{440, 2}, 0}, {{442, 1}, 1}}};
 
-const std::vector<Packing> kSeveral = {kTwo, kFive, kAgain};
+const std::vector<Packing> kSeveral = {kTwoRuns, kFive, kAgain};
 
 std::vector<Packing> packings() {
   std::vector<Packing> all = {kOne, kOneBesideTheBase};
@@ -45,16 +45,16 @@ at::Tensor made(at::IntArrayRef shape, std::uint64_t seed) {
   return at::randn(shape, at::detail::createCPUGenerator(seed));
 }
 
-struct Inputs {
-  Inputs(const Packing& packing, at::ScalarType dtype) {
-    y = made({packing.rows(), kOut}, 1).to(dtype).requires_grad_(true);
-    x = made({packing.rows(), kIn}, 2).to(dtype).requires_grad_(true);
-    above = made({packing.rows(), kOut}, 3).to(dtype);
+struct LowRankInputs {
+  LowRankInputs(const Packing& packing, at::ScalarType dtype) {
+    y = made({packing.rows(), kLowRankOut}, 1).to(dtype).requires_grad_(true);
+    x = made({packing.rows(), kLowRankIn}, 2).to(dtype).requires_grad_(true);
+    above = made({packing.rows(), kLowRankOut}, 3).to(dtype);
     by.runs = packing.runs;
     for (const std::int64_t rank : packing.ranks) {
       const auto seed = static_cast<std::uint64_t>(10 * by.updates.size());
-      by.updates.push_back({made({rank, kIn}, seed + 4).requires_grad_(true),
-                            made({kOut, rank}, seed + 5).requires_grad_(true),
+      by.updates.push_back({made({rank, kLowRankIn}, seed + 4).requires_grad_(true),
+                            made({kLowRankOut, rank}, seed + 5).requires_grad_(true),
                             0.7 + static_cast<double>(by.updates.size())});
     }
   }
@@ -96,7 +96,7 @@ TEST(LowRankSums, AreTheOperationsOneByOne) {
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
       SCOPED_TRACE(packing.name);
       const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
-      const Inputs mine(packing, dtype), theirs(packing, dtype);
+      const LowRankInputs mine(packing, dtype), theirs(packing, dtype);
       const at::Tensor got = mine.summed(), want = theirs.by_hand();
       expect_close(got, want, tolerance);
       got.backward(mine.above);
@@ -112,7 +112,7 @@ TEST(LowRankSums, AreTheOperationsOneByOne) {
 
 TEST(LowRankSums, RowsOfNoUpdateKeepTheirBits) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const Inputs in(kFive, dtype);
+    const LowRankInputs in(kFive, dtype);
     const at::Tensor got = in.summed();
     got.backward(in.above);
     for (const auto& run : kFive.runs) {
@@ -128,7 +128,7 @@ TEST(LowRankSums, RowsOfNoUpdateKeepTheirBits) {
 }
 
 TEST(LowRankSums, OfOneRunAreThoseOfTheRunAlone) {
-  const Inputs in(kAgain, at::kBFloat16);
+  const LowRankInputs in(kAgain, at::kBFloat16);
   const at::Tensor all = in.summed();
   for (const auto& run : kAgain.runs) {
     if (run.slot < 0) continue;
@@ -146,7 +146,7 @@ TEST(LowRankSums, OfSeveralRunsHaveTheSameBitsForAnyNumberOfThreads) {
       std::vector<std::vector<at::Tensor>> results;
       for (const int threads : {1, 2, 3}) {
         at::set_num_threads(threads);
-        const Inputs in(packing, dtype);
+        const LowRankInputs in(packing, dtype);
         const at::Tensor sum = in.summed();
         sum.backward(in.above);
         results.push_back(in.gradients());
@@ -167,7 +167,7 @@ TEST(LowRankSums, AreTheSameWithoutGradientsAndInInferenceMode) {
   for (const auto& packing : packings()) {
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
       SCOPED_TRACE(packing.name);
-      const Inputs in(packing, dtype);
+      const LowRankInputs in(packing, dtype);
       const at::Tensor want = in.summed().detach();
       {
         const at::NoGradGuard no_grad;
@@ -190,7 +190,7 @@ TEST(LowRankSums, AreTheSameWithoutGradientsAndInInferenceMode) {
 TEST(LowRankSums, WhatTheyAreAddedToMayBeGiven) {
   for (const auto& packing : packings()) {
     SCOPED_TRACE(packing.name);
-    const Inputs in(packing, at::kBFloat16), all(packing, at::kBFloat16);
+    const LowRankInputs in(packing, at::kBFloat16), all(packing, at::kBFloat16);
     const at::Tensor y = in.y.detach(), x = in.x.detach(), sum = low_rank_sums(y, x, in.by);
     ASSERT_TRUE(sum.requires_grad());
     sum.backward(in.above);
@@ -205,7 +205,7 @@ TEST(LowRankSums, WhatTheyAreAddedToMayBeGiven) {
 }
 
 TEST(LowRankSums, SoMaySomeOfTheFactors) {
-  const Inputs in(kFive, at::kFloat), all(kFive, at::kFloat);
+  const LowRankInputs in(kFive, at::kFloat), all(kFive, at::kFloat);
   LowRankRuns some = in.by;
   some.updates[0].a = some.updates[0].a.detach();
   some.updates[2].b = some.updates[2].b.detach();

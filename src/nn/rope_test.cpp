@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::int64_t kTokens = 5;
 
-at::Tensor random(std::int64_t heads, std::int64_t dim, at::ScalarType dtype) {
+at::Tensor random_queries(std::int64_t heads, std::int64_t dim, at::ScalarType dtype) {
   return at::randn({kTokens, heads, dim}, at::detail::createCPUGenerator(3)).to(dtype);
 }
 
@@ -22,7 +22,7 @@ RopeTable table_of(std::int64_t dim, std::int64_t rotated) {
   return Rope(config, dim, 128).table(positions, positions + 1);
 }
 
-at::Tensor by_hand(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+at::Tensor turned_by_hand(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const std::int64_t half = cos.size(1), rotated = 2 * half;
   const at::Tensor wide = x.to(at::kFloat), first = wide.narrow(2, 0, half), second = wide.narrow(2, half, half),
                    c = cos.unsqueeze(1), s = sin.unsqueeze(1);
@@ -34,9 +34,9 @@ TEST(Rope, TurnsHeadsAndTheRowsOfAMapAlike) {
     for (const std::int64_t heads : {1, 2, 3}) {
       for (const auto& [dim, rotated] : {std::pair{2, 2}, {6, 4}, {34, 34}, {64, 32}}) {
         SCOPED_TRACE(fmt::format("{} {} {} {}", toString(dtype), heads, dim, rotated));
-        const at::Tensor x = random(heads, dim, dtype), rows = x.reshape({kTokens, -1});
+        const at::Tensor x = random_queries(heads, dim, dtype), rows = x.reshape({kTokens, -1});
         const RopeTable table = table_of(dim, rotated);
-        const at::Tensor got = rotate(x, table), want = by_hand(x, table.cos, table.sin);
+        const at::Tensor got = rotate(x, table), want = turned_by_hand(x, table.cos, table.sin);
         ASSERT_EQ(got.scalar_type(), dtype);
         const double tolerance = dtype == at::kFloat ? 1e-6 : 1e-2;
         EXPECT_TRUE(at::allclose(got.to(at::kFloat), want, tolerance, tolerance));
@@ -49,11 +49,11 @@ TEST(Rope, TurnsHeadsAndTheRowsOfAMapAlike) {
 }
 
 TEST(Rope, GoesBackwardByTheOppositeAngle) {
-  const at::Tensor rows = random(3, 8, at::kFloat).reshape({kTokens, -1}).requires_grad_(true),
-                   above = random(3, 8, at::kFloat).flip(0);
+  const at::Tensor rows = random_queries(3, 8, at::kFloat).reshape({kTokens, -1}).requires_grad_(true),
+                   above = random_queries(3, 8, at::kFloat).flip(0);
   const RopeTable table = table_of(8, 8);
   rotate(rows, 8, table).backward(above);
-  EXPECT_TRUE(at::allclose(rows.grad().view_as(above), by_hand(above, table.cos, -table.sin), 1e-5, 1e-6));
+  EXPECT_TRUE(at::allclose(rows.grad().view_as(above), turned_by_hand(above, table.cos, -table.sin), 1e-5, 1e-6));
 }
 
 // Each token's frequencies by the length of its own text, the attention factor in both.

@@ -12,7 +12,7 @@ namespace {
 // Three slots, one of them twice, and rows without any; widths around the sizes of vector registers.
 const std::vector<SlotRun> kRuns = {{{0, 3}, 1}, {{3, 2}, -1}, {{5, 1}, 0}, {{6, 4}, 2}, {{10, 2}, 1}};
 
-at::Tensor by_hand(const at::Tensor& x, const at::Tensor& scales) {
+at::Tensor scaled_by_hand(const at::Tensor& x, const at::Tensor& scales) {
   std::vector<at::Tensor> parts;
   for (const auto& run : kRuns) {
     const at::Tensor rows = x.narrow(0, run.tokens.begin, run.tokens.length);
@@ -25,7 +25,7 @@ TEST(ScaleRows, IsEachRowTimesItsSlotsVector) {
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const std::int64_t width : {1, 7, 16, 33, 64, 200}) {
       const at::Tensor x = at::randn({12, width}).to(dtype), scales = at::randn({3, width});
-      EXPECT_TRUE(at::equal(scale_rows(x, scales, kRuns), by_hand(x, scales))) << width << " " << dtype;
+      EXPECT_TRUE(at::equal(scale_rows(x, scales, kRuns), scaled_by_hand(x, scales))) << width << " " << dtype;
       EXPECT_TRUE(at::equal(scale_rows(x, scales[0]), (x * scales[0]).to(dtype))) << width << " " << dtype;
     }
   }
@@ -50,7 +50,7 @@ TEST(ScaleRows, HasTheGradientsOfTheProduct) {
     const at::Tensor got_x = x.grad().clone(), got_scales = scales.grad().clone();
     x.mutable_grad() = at::Tensor();
     scales.mutable_grad() = at::Tensor();
-    by_hand(x, scales).backward(grad);
+    scaled_by_hand(x, scales).backward(grad);
     EXPECT_TRUE(at::allclose(got_scales, scales.grad(), 1e-2, 2e-2)) << dtype;
     EXPECT_TRUE(at::allclose(got_x.to(at::kFloat), x.grad().to(at::kFloat), 1e-2, 1e-2)) << dtype;
     if (dtype != at::kFloat) continue;
@@ -76,7 +76,7 @@ TEST(ScaleRows, ManyRowsHaveRoomBehindThem) {
 
 TEST(ScaleRows, TakesRowsThatAreNotInOrderInMemory) {
   const at::Tensor x = at::randn({20, 12}).t(), scales = at::randn({3, 20});
-  EXPECT_TRUE(at::equal(scale_rows(x, scales, kRuns), by_hand(x, scales)));
+  EXPECT_TRUE(at::equal(scale_rows(x, scales, kRuns), scaled_by_hand(x, scales)));
 }
 
 }  // namespace

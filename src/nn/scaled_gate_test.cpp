@@ -15,10 +15,10 @@ namespace graft {
 namespace {
 
 // More rows than one thread takes together, two slots, and rows without any.
-const std::vector<SlotRun> kRuns = {{{0, 150}, 1}, {{150, 7}, -1}, {{157, 3}, 0}, {{160, 70}, 1}};
+const std::vector<SlotRun> kGateRuns = {{{0, 150}, 1}, {{150, 7}, -1}, {{157, 3}, 0}, {{160, 70}, 1}};
 
-struct Inputs {
-  Inputs(std::int64_t width, at::ScalarType dtype) {
+struct GateInputs {
+  GateInputs(std::int64_t width, at::ScalarType dtype) {
     const auto made = [&](std::int64_t rows, std::uint64_t seed) {
       return at::randn({rows, width}, at::detail::createCPUGenerator(seed)) * 2;
     };
@@ -42,9 +42,9 @@ at::Tensor wide(const at::Tensor& x) {
 
 void expect_scaled_product(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
   const double tolerance = dtype == at::kFloat ? 1e-6 : 1e-2;
-  const Inputs in(width, dtype);
-  const at::Tensor got = scaled_gate(kind.gate, in.gate, in.up, {in.scales, kRuns}),
-                   want = scale_rows(gated(activation(kind.activation), in.gate, in.up), in.scales, kRuns);
+  const GateInputs in(width, dtype);
+  const at::Tensor got = scaled_gate(kind.gate, in.gate, in.up, {in.scales, kGateRuns}),
+                   want = scale_rows(gated(activation(kind.activation), in.gate, in.up), in.scales, kGateRuns);
   EXPECT_EQ(got.scalar_type(), dtype);
   EXPECT_TRUE(at::allclose(wide(got), wide(want), tolerance, tolerance)) << kind.activation << width << dtype;
 }
@@ -64,11 +64,11 @@ at::Tensor plainly_gated(const Kind& kind, const at::Tensor& gate, const at::Ten
 
 void expect_gradients_of_both(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
   const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
-  const Inputs mine(width, dtype), theirs(width, dtype);
-  scaled_gate(kind.gate, mine.gate, mine.up, {mine.scales, kRuns}).backward(mine.above);
+  const GateInputs mine(width, dtype), theirs(width, dtype);
+  scaled_gate(kind.gate, mine.gate, mine.up, {mine.scales, kGateRuns}).backward(mine.above);
   const at::Tensor product = dtype == at::kFloat ? plainly_gated(kind, theirs.gate, theirs.up)
                                                  : gated(activation(kind.activation), theirs.gate, theirs.up);
-  scale_rows(product, theirs.scales, kRuns).backward(theirs.above);
+  scale_rows(product, theirs.scales, kGateRuns).backward(theirs.above);
   for (const auto& [got, want] :
        {std::pair{mine.gate, theirs.gate}, {mine.up, theirs.up}, {mine.scales, theirs.scales}}) {
     EXPECT_EQ(got.grad().scalar_type(), got.scalar_type());
@@ -89,13 +89,13 @@ TEST(ScaledGate, HasTheGradientsOfBoth) {
 // Nor the product of both, which the two steps one after the other keep for the scales' gradient.
 TEST(ScaledGate, KeepsNoMoreForItsWayBackThanWhatItWasGiven) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const Inputs in(40, dtype);
+    const GateInputs in(40, dtype);
     EXPECT_EQ(kept_bytes([&] {
-                return scaled_gate(rows::Gate::Silu, in.gate, in.up, {in.scales, kRuns});
+                return scaled_gate(rows::Gate::Silu, in.gate, in.up, {in.scales, kGateRuns});
               }),
               0)
         << dtype;
-    EXPECT_GE(kept_bytes([&] { return scale_rows(gated(activation("silu"), in.gate, in.up), in.scales, kRuns); }),
+    EXPECT_GE(kept_bytes([&] { return scale_rows(gated(activation("silu"), in.gate, in.up), in.scales, kGateRuns); }),
               230 * 40 * in.gate.element_size())
         << dtype;
   }

@@ -11,7 +11,7 @@
 namespace graft {
 namespace {
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
 
 TEST(NiceTicks, CoverTheRangeInRoundSteps) {
   EXPECT_EQ(nice_ticks(0, 10, 6), (std::vector<double>{0, 5, 10}));
@@ -34,12 +34,12 @@ TEST(NiceTicks, EndForRangesThatCannotBeCut) {
   EXPECT_LE(nice_ticks(1e16, 1e16 + 2).size(), 6u);
   EXPECT_LE(nice_ticks(-1e308, 1e308).size(), 6u);
   EXPECT_LE(nice_ticks(0, 5e-324).size(), 6u);
-  EXPECT_EQ(nice_ticks(kNan, 1), (std::vector<double>{0, 1}));
+  EXPECT_EQ(nice_ticks(kNoNumber, 1), (std::vector<double>{0, 1}));
   EXPECT_EQ(nice_ticks(2, 1), (std::vector<double>{0, 1}));
 }
 
 TEST(Smoothed, AveragesAroundEachPointAndKeepsGaps) {
-  const auto out = smoothed({{0, 1}, {1, 4}, {2, 1}, {3, kNan}, {4, 3}}, 1);
+  const auto out = smoothed({{0, 1}, {1, 4}, {2, 1}, {3, kNoNumber}, {4, 3}}, 1);
   EXPECT_EQ(out[0].y, 1);  // ends are themselves
   EXPECT_EQ(out[1].y, 2);
   EXPECT_EQ(out[2].y, 2.5);  // the gap does not count
@@ -111,7 +111,7 @@ TEST(LineChart, ABandReachesFromLowToHighAndWidensTheAxis) {
 TEST(LineChart, NothingToDrawIsNothing) {
   EXPECT_EQ(draw(LineChart{}), "");
   LineChart chart;
-  chart.series = {{"a", {{0, kNan}, {1, kNan}}, true, true}};
+  chart.series = {{"a", {{0, kNoNumber}, {1, kNoNumber}}, true, true}};
   EXPECT_EQ(draw(chart), "");
   EXPECT_EQ(draw(IntervalChart{}), "");
   EXPECT_EQ(draw(ConfusionChart{}), "");
@@ -119,7 +119,7 @@ TEST(LineChart, NothingToDrawIsNothing) {
 
 TEST(LineChart, AGapLiftsThePen) {
   LineChart chart;
-  chart.series = {{"a", {{0, 1}, {1, 2}, {2, kNan}, {3, 2}, {4, 1}}, false, false}};
+  chart.series = {{"a", {{0, 1}, {1, 2}, {2, kNoNumber}, {3, 2}, {4, 1}}, false, false}};
   const std::string svg = draw(chart);
   const std::string path = svg.substr(svg.find("d=\"M"), 100);
   EXPECT_NE(path.find('M', 5), std::string::npos) << path;
@@ -154,7 +154,7 @@ TEST(IntervalChart, NumbersHaveAScaleThatHoldsThemAll) {
   EXPECT_EQ(svg.find("%"), std::string::npos);
   EXPECT_NE(svg.find("31.25 (28 to 42)"), std::string::npos);
   EXPECT_NE(svg.find(">60</text>"), std::string::npos) << "ticks to a round number above 42: " << svg;
-  chart.groups = {{"bleu", {{"0-shot", 0, 0, 0, 0}, {"8-shot", kNan, kNan, kNan, 1}}}};
+  chart.groups = {{"bleu", {{"0-shot", 0, 0, 0, 0}, {"8-shot", kNoNumber, kNoNumber, kNoNumber, 1}}}};
   EXPECT_EQ(draw(chart).find("nan\""), std::string::npos);
 }
 
@@ -162,7 +162,8 @@ TEST(IntervalChart, DrawsEveryBarWithinTheScale) {
   IntervalChart chart;
   chart.title = "t";
   chart.groups = {
-      {"Accuracy", {{"before", 0.5, -0.2, 0.6, 0}, {"after", 1.5, 0.4, 7, 1}, {"none", kNan, kNan, kNan, 1}}}};
+      {"Accuracy",
+       {{"before", 0.5, -0.2, 0.6, 0}, {"after", 1.5, 0.4, 7, 1}, {"none", kNoNumber, kNoNumber, kNoNumber, 1}}}};
   chart.reference = 0.2;
   chart.reference_name = "chance";
   const std::string svg = draw(chart);
@@ -226,7 +227,7 @@ TEST(ScatterPlot, NamesDoNotCover) {
 
 TEST(ScatterPlot, WhatCannotBeDrawnIsLeftOut) {
   ScatterPlot plot = scatter();
-  plot.points = {{"none", 0, 0.5, 0.5, 0.5}, {"gap", 0.1, kNan, kNan, kNan}};
+  plot.points = {{"none", 0, 0.5, 0.5, 0.5}, {"gap", 0.1, kNoNumber, kNoNumber, kNoNumber}};
   EXPECT_EQ(draw(plot), "");
   plot.points.push_back({"all", 1, 1, 1, 1});
   const std::string svg = draw(plot);
@@ -236,7 +237,7 @@ TEST(ScatterPlot, WhatCannotBeDrawnIsLeftOut) {
 }
 
 TEST(HeatMap, ShowsEveryValueUpTo32AndTheLastAlways) {
-  HeatMap map{"a < b", "columns", "rows", {{0, 0.5, kNan}, {0.25, 2, 1}}};
+  HeatMap map{"a < b", "columns", "rows", {{0, 0.5, kNoNumber}, {0.25, 2, 1}}};
   const std::string small = draw(map);
   EXPECT_EQ(markup_problem(small), "");
   EXPECT_NE(small.find("<title>1, 2: 0.5</title>"), std::string::npos) << small;

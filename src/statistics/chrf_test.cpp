@@ -5,24 +5,25 @@
 namespace graft {
 namespace {
 
-void expect(const ChrfSettings& settings, double corpus, const std::vector<double>& each) {
+void expect_chrf(const ChrfSettings& settings, double corpus, const std::vector<double>& each) {
   EXPECT_NEAR(corpus_chrf(golden_cases().view(), settings), corpus, 1e-10);
   expect_near(each_alone([&](const TextCases& cases) { return corpus_chrf(cases, settings); }), each);
 }
 
 TEST(Chrf, AgreesWithSacrebleu) {
-  expect({}, 62.66011835058107, {85.760151626488, 70.390704154167, 0, 33.350531477227, 68.854152554347});
+  expect_chrf({}, 62.66011835058107, {85.760151626488, 70.390704154167, 0, 33.350531477227, 68.854152554347});
 }
 
 TEST(Chrf, PlusPlusAgreesWithSacrebleu) {
-  expect({.word_order = 2}, 60.3126981036248, {83.504588164669, 67.239073949463, 0, 29.820599065464, 69.083546067069});
+  expect_chrf({.word_order = 2}, 60.3126981036248,
+              {83.504588164669, 67.239073949463, 0, 29.820599065464, 69.083546067069});
 }
 
 TEST(Chrf, SettingsAgreeWithSacrebleu) {
-  expect({.beta = 3, .lowercase = true, .whitespace = true}, 66.25348924494472,
-         {86.539030473529, 76.079871361386, 0, 39.799237136281, 77.613783541562});
-  expect({.word_order = 1, .eps_smoothing = true}, 62.88819895799611,
-         {85.21795893824, 69.929240507861, 0, 34.079873766539, 72.3348310581});
+  expect_chrf({.beta = 3, .lowercase = true, .whitespace = true}, 66.25348924494472,
+              {86.539030473529, 76.079871361386, 0, 39.799237136281, 77.613783541562});
+  expect_chrf({.word_order = 1, .eps_smoothing = true}, 62.88819895799611,
+              {85.21795893824, 69.929240507861, 0, 34.079873766539, 72.3348310581});
 }
 
 TEST(Chrf, ShortAndEmptyTexts) {

@@ -8,12 +8,12 @@
 namespace graft {
 namespace {
 
-const std::vector<std::int64_t> kTruth = {0, 0, 0, 1, 1, 2, 2, 2, 2, 0};
+const std::vector<std::int64_t> kLabels = {0, 0, 0, 1, 1, 2, 2, 2, 2, 0};
 const std::vector<std::int64_t> kPredicted = {0, 1, 0, 1, 3, 2, 2, 0, 2, 0};
 
 // Class 3 is only predicted, class 4 is in neither list.
 ConfusionMatrix example() {
-  return confusion_matrix(kTruth, kPredicted, 5);
+  return confusion_matrix(kLabels, kPredicted, 5);
 }
 
 TEST(Metrics, AgreeWithScikitLearn) {
@@ -74,7 +74,7 @@ TEST(Metrics, F1OfTheSecondClass) {
 TEST(Metrics, RefuseWhatHasNoScore) {
   const std::vector<std::int64_t> none, one = {0}, outside = {5}, negative = {-1};
   EXPECT_THROW(confusion_matrix(none, none, 2), Error);
-  EXPECT_THROW(confusion_matrix(kTruth, one, 3), Error);
+  EXPECT_THROW(confusion_matrix(kLabels, one, 3), Error);
   EXPECT_THROW(confusion_matrix(one, outside, 5), Error);
   EXPECT_THROW(confusion_matrix(negative, one, 5), Error);
   EXPECT_THROW(metric_value("acuracy", example()), Error);

@@ -5,7 +5,7 @@
 namespace graft {
 namespace {
 
-void expect(const Rouge& found, double mean, const std::vector<double>& f1) {
+void expect_rouge(const Rouge& found, double mean, const std::vector<double>& f1) {
   EXPECT_NEAR(found.mean.f1, mean, 1e-10);
   std::vector<double> each;
   for (const RougeScore& score : found.each) each.push_back(score.f1);
@@ -14,11 +14,11 @@ void expect(const Rouge& found, double mean, const std::vector<double>& f1) {
 
 TEST(Rouge, AgreesWithRougeScore) {
   const TextCases cases = golden_cases().view();
-  expect(rouge_n(cases, 1), 0.6473359683794466, {0.95652173913043, 0.96, 0, 0.36363636363636, 0.95652173913043});
-  expect(rouge_n(cases, 2), 0.4231884057971015, {0.85714285714286, 0.78260869565217, 0, 0, 0.47619047619048});
-  expect(rouge_l(cases), 0.5121897233201581, {0.95652173913043, 0.64, 0, 0.18181818181818, 0.78260869565217});
-  expect(rouge_l(cases, {.stem = true}), 0.5228849104859334,
-         {0.95652173913043, 0.64, 0, 0.23529411764706, 0.78260869565217});
+  expect_rouge(rouge_n(cases, 1), 0.6473359683794466, {0.95652173913043, 0.96, 0, 0.36363636363636, 0.95652173913043});
+  expect_rouge(rouge_n(cases, 2), 0.4231884057971015, {0.85714285714286, 0.78260869565217, 0, 0, 0.47619047619048});
+  expect_rouge(rouge_l(cases), 0.5121897233201581, {0.95652173913043, 0.64, 0, 0.18181818181818, 0.78260869565217});
+  expect_rouge(rouge_l(cases, {.stem = true}), 0.5228849104859334,
+               {0.95652173913043, 0.64, 0, 0.23529411764706, 0.78260869565217});
 }
 
 TEST(Rouge, PrecisionAndRecallAreThoseOfTheBestReference) {

@@ -5,20 +5,20 @@
 namespace graft {
 namespace {
 
-void expect(const TerSettings& settings, double corpus, const std::vector<double>& each) {
+void expect_ter(const TerSettings& settings, double corpus, const std::vector<double>& each) {
   EXPECT_NEAR(corpus_ter(golden_cases().view(), settings).score, corpus, 1e-10);
   expect_near(each_alone([&](const TextCases& cases) { return corpus_ter(cases, settings).score; }), each);
 }
 
 TEST(Ter, AgreesWithSacrebleu) {
-  expect({}, 42.201834862385326, {30.769230769231, 22.222222222222, 100, 62.5, 25});
+  expect_ter({}, 42.201834862385326, {30.769230769231, 22.222222222222, 100, 62.5, 25});
 }
 
 TEST(Ter, SettingsAgreeWithSacrebleu) {
-  expect({.case_sensitive = true}, 45.87155963302752, {30.769230769231, 37.037037037037, 100, 62.5, 25});
-  expect({.tokens = {.normalised = true}}, 42.016806722689076,
-         {20.689655172414, 32.258064516129, 100, 58.823529411765, 25});
-  expect({.tokens = {.no_punctuation = true}}, 37.38317757009346, {16, 15.384615384615, 100, 62.5, 25});
+  expect_ter({.case_sensitive = true}, 45.87155963302752, {30.769230769231, 37.037037037037, 100, 62.5, 25});
+  expect_ter({.tokens = {.normalised = true}}, 42.016806722689076,
+             {20.689655172414, 32.258064516129, 100, 58.823529411765, 25});
+  expect_ter({.tokens = {.no_punctuation = true}}, 37.38317757009346, {16, 15.384615384615, 100, 62.5, 25});
 }
 
 TEST(Ter, AMovedPhraseIsOneEdit) {

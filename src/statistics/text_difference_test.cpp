@@ -8,7 +8,7 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 const std::vector<std::string> kAnswers = {"no the sea is blue", "yes it is"};
 const std::vector<std::vector<std::string>> kTrue = {{"no", "the sea is blue"}, {"it is not"}};

@@ -73,7 +73,7 @@ TEST(TextMetric, AMisspeltNameIsNamed) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.category(), Category::InvalidArgument);
-    EXPECT_THAT(error.message(), testing::HasSubstr("did you mean 'rougeL_coco'?"));
+    EXPECT_THAT(error.message(), ::testing::HasSubstr("did you mean 'rougeL_coco'?"));
   }
 }
 

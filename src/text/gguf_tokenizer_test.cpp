@@ -8,6 +8,7 @@
 #include "checkpoint/fixture_test.h"
 #include "checkpoint/writer.h"
 #include "text/byte_alphabet.h"
+#include "text/gguf_token_types_test.h"
 #include "text/hugging_face_tokenizer.h"
 #include "text/loaders.h"
 #include "text/tokenizer.h"
@@ -19,8 +20,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::expect_error;
 using testing::Folder;
-
-constexpr int kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6;
 
 struct Tokens {
   std::vector<std::string> contents;

@@ -5,6 +5,7 @@
 #include "checkpoint/fixture_test.h"
 #include "checkpoint/writer.h"
 #include "text/byte_alphabet.h"
+#include "text/gguf_token_types_test.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -12,8 +13,6 @@ namespace {
 
 using testing::expect_error;
 using testing::Folder;
-
-constexpr int kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kByte = 6;
 
 // All bytes, a few merges, and tokens of every kind.
 nlohmann::json metadata(const std::string& pre) {
@@ -47,7 +46,7 @@ std::filesystem::path gguf(const Folder& folder, const nlohmann::json& fields) {
 }
 
 // Llama 2's kind: a piece for every byte, words with a visible space, tokens of every type.
-nlohmann::json sentencepiece_metadata() {
+nlohmann::json llama_metadata() {
   nlohmann::json tokens = nlohmann::json::array(), types = nlohmann::json::array(), scores = nlohmann::json::array();
   const auto add = [&](const std::string& token, int type, double score) {
     tokens.push_back(token);
@@ -83,7 +82,7 @@ void write_files(const std::filesystem::path& folder, const TokenizerFiles& file
   write_file(folder / "tokenizer_config.json", files.config.dump());
 }
 
-void expect_same_ids(const nlohmann::json& fields) {
+void expect_same_tokenizer(const nlohmann::json& fields) {
   const Folder folder;
   const auto file = gguf(folder, fields);
   write_files(folder.path() / "hf", hugging_face_tokenizer(file));
@@ -110,25 +109,25 @@ void expect_same_ids(const nlohmann::json& fields) {
 TEST(HuggingFaceTokenizer, GivesTheIdsOfTheGguf) {
   for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2"}) {
     SCOPED_TRACE(pre);
-    expect_same_ids(metadata(pre));
+    expect_same_tokenizer(metadata(pre));
   }
 }
 
 TEST(HuggingFaceTokenizer, OfSentencePieceToo) {
-  expect_same_ids(sentencepiece_metadata());
-  auto fields = sentencepiece_metadata();
+  expect_same_tokenizer(llama_metadata());
+  auto fields = llama_metadata();
   fields["tokenizer.ggml.add_bos_token"] = false;
   fields["tokenizer.ggml.add_eos_token"] = true;
   fields["tokenizer.ggml.add_space_prefix"] = false;
   fields["tokenizer.ggml.remove_extra_whitespaces"] = true;
   fields["tokenizer.ggml.padding_token_id"] = 2;
-  expect_same_ids(fields);
+  expect_same_tokenizer(fields);
 }
 
 TEST(HuggingFaceTokenizer, OfAUnigramModelToo) {
-  auto fields = sentencepiece_metadata();
+  auto fields = llama_metadata();
   fields["tokenizer.ggml.model"] = "t5";
-  expect_same_ids(fields);
+  expect_same_tokenizer(fields);
   const Folder folder;
   const auto files = hugging_face_tokenizer(gguf(folder, fields));
   EXPECT_EQ(files.sentencepiece_name, "spiece.model");
@@ -138,7 +137,7 @@ TEST(HuggingFaceTokenizer, OfAUnigramModelToo) {
 
 TEST(HuggingFaceTokenizer, WritesWhatTheReferenceNeedsOfSentencePiece) {
   const Folder folder;
-  const auto files = hugging_face_tokenizer(gguf(folder, sentencepiece_metadata()));
+  const auto files = hugging_face_tokenizer(gguf(folder, llama_metadata()));
   EXPECT_TRUE(files.tokenizer.is_null());
   EXPECT_EQ(files.sentencepiece_name, "tokenizer.model");
   EXPECT_EQ(files.config["tokenizer_class"], "LlamaTokenizer");
@@ -171,7 +170,7 @@ TEST(HuggingFaceTokenizer, RefusesWhatItCannotSay) {
   expect_error(Category::Unsupported, "unheard-of", [&] { hugging_face_tokenizer(gguf(folder, fields)); });
   fields["tokenizer.ggml.model"] = "bert";
   expect_error(Category::Unsupported, "'bert'", [&] { hugging_face_tokenizer(gguf(folder, fields)); });
-  fields = sentencepiece_metadata();
+  fields = llama_metadata();
   fields["tokenizer.ggml.unknown_token_id"] = 3;
   expect_error(Category::Unsupported, "different unknown tokens",
                [&] { hugging_face_tokenizer(gguf(folder, fields)); });

@@ -14,8 +14,8 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 std::string rendered_alone(const std::string& source) {
   return apply_chat_template(source, std::vector<ChatMessage>{}, {}, false);

@@ -232,8 +232,8 @@ TEST_F(Mask, OfADamagedStateIsRefused) {
   }
   rewrite(beyond);
   const std::string error = error_of([&] { trained(examples_, state()); });
-  EXPECT_THAT(error, testing::HasSubstr("Corruption " + state().string()));
-  EXPECT_THAT(error, testing::HasSubstr("int64 places within"));
+  EXPECT_THAT(error, ::testing::HasSubstr("Corruption " + state().string()));
+  EXPECT_THAT(error, ::testing::HasSubstr("int64 places within"));
 }
 
 TEST_F(Mask, WithoutSomeOfItsPlacesIsRefused) {
@@ -243,8 +243,8 @@ TEST_F(Mask, WithoutSomeOfItsPlacesIsRefused) {
                            [](const auto& tensor) { return tensor.first.starts_with("prepared."); }));
   rewrite(fewer);
   const std::string error = error_of([&] { trained(examples_, state()); });
-  EXPECT_THAT(error, testing::HasSubstr("Corruption " + state().string()));
-  EXPECT_THAT(error, testing::HasSubstr("trained tensors, the adapter has "));
+  EXPECT_THAT(error, ::testing::HasSubstr("Corruption " + state().string()));
+  EXPECT_THAT(error, ::testing::HasSubstr("trained tensors, the adapter has "));
 }
 
 TEST_F(Train, AGradientThatIsNoNumberStopsBeforeTheStep) {
@@ -283,10 +283,10 @@ TEST_F(Train, AStateOverOtherWeightsIsRefused) {
   EXPECT_NO_THROW(refuse_other_base(file, own));
   const std::string other(64, '0');
   const auto refused = [&](const BaseHashes& base) { return error_of([&] { refuse_other_base(file, base); }); };
-  EXPECT_THAT(refused({other, own.settings}), testing::HasSubstr("InvalidArgument"));
-  EXPECT_THAT(refused({other, own.settings}), testing::HasSubstr("another base model"));
-  EXPECT_THAT(refused({own.weights, other}), testing::HasSubstr("InvalidArgument"));
-  EXPECT_THAT(refused({own.weights, other}), testing::HasSubstr("other settings of the base model"));
+  EXPECT_THAT(refused({other, own.settings}), ::testing::HasSubstr("InvalidArgument"));
+  EXPECT_THAT(refused({other, own.settings}), ::testing::HasSubstr("another base model"));
+  EXPECT_THAT(refused({own.weights, other}), ::testing::HasSubstr("InvalidArgument"));
+  EXPECT_THAT(refused({own.weights, other}), ::testing::HasSubstr("other settings of the base model"));
 }
 
 TEST_F(Train, AStateOfAnEarlierVersionTellsOfItsWeightsAlone) {

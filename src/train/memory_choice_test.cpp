@@ -139,7 +139,7 @@ std::optional<double> resident_share(const std::vector<at::Tensor>& tensors) {
   return present / pages;
 }
 
-constexpr std::int64_t kHidden = 256, kInner = 1024, kLayers = 4, kVocabulary = 300;
+constexpr std::int64_t kWideHidden = 256, kWideInner = 1024, kLayers = 4, kWideVocabulary = 300;
 // A page that is touched may bring some of its neighbours, beyond where a tensor ends.
 constexpr double kAway = 0.1, kHere = 0.95;
 
@@ -156,16 +156,17 @@ class Streamed : public ::testing::Test {
     const auto matrix = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
       tensors.emplace_back(name + ".weight", at::randn({rows, columns}, generator) * 0.05);
     };
-    matrix("model.embed_tokens", kVocabulary, kHidden);
+    matrix("model.embed_tokens", kWideVocabulary, kWideHidden);
     for (std::int64_t l = 0; l < kLayers; ++l) {
       const std::string layer = fmt::format("model.layers.{}.", l);
       for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
-        tensors.emplace_back(layer + norm + ".weight", at::ones({kHidden}));
-      for (const char* map : {"q", "k", "v", "o"}) matrix(layer + "self_attn." + map + "_proj", kHidden, kHidden);
-      for (const char* map : {"gate", "up"}) matrix(layer + "mlp." + map + "_proj", kInner, kHidden);
-      matrix(layer + "mlp.down_proj", kHidden, kInner);
+        tensors.emplace_back(layer + norm + ".weight", at::ones({kWideHidden}));
+      for (const char* map : {"q", "k", "v", "o"})
+        matrix(layer + "self_attn." + map + "_proj", kWideHidden, kWideHidden);
+      for (const char* map : {"gate", "up"}) matrix(layer + "mlp." + map + "_proj", kWideInner, kWideHidden);
+      matrix(layer + "mlp.down_proj", kWideHidden, kWideInner);
     }
-    tensors.emplace_back("model.norm.weight", at::ones({kHidden}));
+    tensors.emplace_back("model.norm.weight", at::ones({kWideHidden}));
     write_tensors(folder_.path() / "model.safetensors", tensors);
     model_ = load();
   }
@@ -248,7 +249,7 @@ TEST_F(Streamed, TheBitsAreThoseOfWeightsThatStay) {
 }
 
 TEST_F(Streamed, WhatIsResidentAtATimeIsToldBefore) {
-  const std::int64_t layer = 4 * (4 * kHidden * kHidden + 3 * kHidden * kInner);
+  const std::int64_t layer = 4 * (4 * kWideHidden * kWideHidden + 3 * kWideHidden * kWideInner);
   const auto weights = model_->layer_weights(Stack::Decoder);
   ASSERT_EQ(weights.size(), static_cast<std::size_t>(kLayers));
   EXPECT_TRUE(model_->layer_weights(Stack::Encoder).empty());
@@ -272,8 +273,8 @@ TEST_F(Streamed, BoundsGrowWithTheTokens) {
   EXPECT_GT(activation_bound(*model_, 100, 10), 90 * activation_bound(*model_, 1, 10));
   EXPECT_GT(activation_bound(*model_, 1, 10), activation_bound(*model_, 1, 1));
   // A step keeps at the very least the inner activations of each layer.
-  EXPECT_GT(activation_bound(*model_, 1, 1), kLayers * kInner * 4 * 4);
-  EXPECT_LT(evaluation_bytes(*model_, 100, 10), activation_bound(*model_, 100, 10) + 100 * kVocabulary * 8);
+  EXPECT_GT(activation_bound(*model_, 1, 1), kLayers * kWideInner * 4 * 4);
+  EXPECT_LT(evaluation_bytes(*model_, 100, 10), activation_bound(*model_, 100, 10) + 100 * kWideVocabulary * 8);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ std::vector<fs::path> models() {
   return found;
 }
 
-class BeamGolden : public testing::TestWithParam<fs::path> {
+class BeamGolden : public ::testing::TestWithParam<fs::path> {
  protected:
   BeamGolden() {
     for (const auto& [name, value] : read_tensors(GetParam() / "beams.safetensors")) keys_[name] = value;
@@ -72,7 +72,7 @@ TEST_P(BeamGolden, TextsAreTheReferences) {
   EXPECT_GT(early, 0) << "no text ends by itself: choose other end tokens";
 }
 
-INSTANTIATE_TEST_SUITE_P(Reference, BeamGolden, testing::ValuesIn(models()), [](const auto& info) {
+INSTANTIATE_TEST_SUITE_P(Reference, BeamGolden, ::testing::ValuesIn(models()), [](const auto& info) {
   std::string title = info.param.filename().string();
   std::replace_if(
       title.begin(), title.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');

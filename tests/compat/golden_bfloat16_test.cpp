@@ -66,7 +66,7 @@ at::Tensor together(const Subject& subject, const std::map<std::string, at::Tens
   return at::cat(parts);
 }
 
-class GoldenBfloat16 : public testing::TestWithParam<Case> {
+class GoldenBfloat16 : public ::testing::TestWithParam<Case> {
  protected:
   GoldenBfloat16() : subject(GetParam(), at::kBFloat16), golden(subject.golden) {
     limits = kBfloat16Limits.at(subject.model->config().architecture);
@@ -119,7 +119,7 @@ TEST_P(GoldenBfloat16, TenOptimiserSteps) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Reference, GoldenBfloat16, testing::ValuesIn(parity::cases()),
+INSTANTIATE_TEST_SUITE_P(Reference, GoldenBfloat16, ::testing::ValuesIn(parity::cases()),
                          [](const auto& info) { return parity::test_name(info.param); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldenBfloat16);
 

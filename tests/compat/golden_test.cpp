@@ -99,7 +99,7 @@ void expect_logits(const Subject& subject) {
   }
 }
 
-class GoldenParity : public testing::TestWithParam<Case> {};
+class GoldenParity : public ::testing::TestWithParam<Case> {};
 
 TEST_P(GoldenParity, Float32LogitsLossAndGradients) {
   const Subject subject(GetParam(), at::kFloat);
@@ -135,7 +135,7 @@ TEST_P(GoldenParity, GreedyTextIsTheReferences) {
 TEST_P(GoldenParity, PeftFilesComeBackEqual) {
   if (!GetParam().has_adapter()) return;
   const Subject subject(GetParam(), at::kFloat);
-  const fs::path folder = fs::path(testing::TempDir()) / ("peft-" + std::to_string(::getpid()));
+  const fs::path folder = fs::path(::testing::TempDir()) / ("peft-" + std::to_string(::getpid()));
   save_adapter(folder, *subject.adapter, *subject.model, {});
   const auto before = Golden(GetParam().folder / "adapter/adapter_model.safetensors").all();
   const auto after = Golden(folder / "adapter_model.safetensors").all();
@@ -214,7 +214,7 @@ TEST_P(GoldenParity, LmObjectiveIsTheReferencesLoss) {
   expect_gradients(subject, "grad.");
 }
 
-INSTANTIATE_TEST_SUITE_P(Reference, GoldenParity, testing::ValuesIn(parity::cases()),
+INSTANTIATE_TEST_SUITE_P(Reference, GoldenParity, ::testing::ValuesIn(parity::cases()),
                          [](const auto& info) { return parity::test_name(info.param); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GoldenParity);
 

@@ -72,7 +72,7 @@ Inputs inputs_of(const std::map<std::string, at::Tensor>& stored) {
   return inputs;
 }
 
-at::Tensor logits_of(const Model& model, const Adapter& adapter, const StepInput& batch) {
+at::Tensor adapted_logits(const Model& model, const Adapter& adapter, const StepInput& batch) {
   ForwardOptions options;
   options.slots = {&adapter};
   return model.logits(model.forward(batch, options), options);
@@ -89,7 +89,7 @@ std::unique_ptr<Adapter> trained(const Model& model, const std::string& method, 
   settings.name = "adamw";
   const auto optimizer = make_optimizer(settings, parameters);
   for (int step = 0; step < 4; ++step) {
-    at::log_softmax(logits_of(model, *adapter, batch), -1).select(1, 5).mean().neg().backward();
+    at::log_softmax(adapted_logits(model, *adapter, batch), -1).select(1, 5).mean().neg().backward();
     optimizer->step(0.1);
   }
   return adapter;
@@ -98,7 +98,7 @@ std::unique_ptr<Adapter> trained(const Model& model, const std::string& method, 
 void write_for_peft(const Model& model, const Adapter& adapter, const Inputs& inputs, const fs::path& folder) {
   save_adapter(folder, adapter, model, {});
   NamedTensors tensors = inputs.tensors;
-  const at::Tensor logits = logits_of(model, adapter, inputs.batch).detach();
+  const at::Tensor logits = adapted_logits(model, adapter, inputs.batch).detach();
   for (std::size_t i = 0; i < inputs.batch.decoder.segments.size(); ++i) {
     const auto& segment = inputs.batch.decoder.segments[i];
     tensors.emplace_back(fmt::format("logits.{}", i), logits.narrow(0, segment.begin, segment.length));
@@ -153,7 +153,7 @@ double gap_to(const fs::path& folder, const Model& model, const Adapter& adapter
   const auto stored = tensors_of(folder / "logits.safetensors");
   const Inputs inputs = inputs_of(stored);
   const at::NoGradGuard no_grad;
-  const at::Tensor logits = logits_of(model, adapter, inputs.batch);
+  const at::Tensor logits = adapted_logits(model, adapter, inputs.batch);
   std::vector<double> gaps;
   for (std::size_t i = 0; i < inputs.batch.decoder.segments.size(); ++i) {
     const auto& segment = inputs.batch.decoder.segments[i];
@@ -175,7 +175,7 @@ void expect_exported_equal(const Model& model, const Adapter& adapter, const fs:
   }
 }
 
-class PeftParity : public testing::Test {
+class PeftParity : public ::testing::Test {
  protected:
   PeftParity() { fs::remove_all(scratch_); }
   ~PeftParity() override { fs::remove_all(scratch_); }

@@ -15,14 +15,14 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Words = std::vector<std::string>;
 
-const std::string kTask = topics_task();
+const std::string kBeginTask = topics_task();
 
 class Begin : public ::testing::Test {
  protected:
   Begin() {
     write_model(folder() / "model");
     write_rows(folder() / "rows.jsonl", 40);
-    write_file(folder() / "topics.yaml", kTask);
+    write_file(folder() / "topics.yaml", kBeginTask);
   }
 
   // A run of three steps.
@@ -97,7 +97,7 @@ TEST_F(Begin, FromAnotherAdapter) {
 class Mixture : public Begin {
  protected:
   Mixture() {
-    std::string other = kTask;
+    std::string other = kBeginTask;
     other.replace(other.find("name: topics"), 12, "name: other");
     write_file(folder() / "other.yaml", other);
   }
@@ -137,7 +137,7 @@ TEST_F(Mixture, Slips) {
   refused({"--task", "topics.yaml=rows.jsonl", "--task", "topics.yaml=rows.jsonl"},
           {"--task", "topics.yaml is named twice"});
   refused({"--task", "topics.yaml=rows.jsonl", "--data", "rows.jsonl"}, {"--data", "leave --data out"});
-  write_file(folder() / "copy.yaml", kTask);
+  write_file(folder() / "copy.yaml", kBeginTask);
   refused({"--task", "topics.yaml=rows.jsonl", "--task", "copy.yaml=rows.jsonl"},
           {"task.mixture", "two of its tasks are called topics"});
   write_file(folder() / "write.yaml",

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const std::string kTask = R"(name: said
+const std::string kSaidTask = R"(name: said
 format: lines
 separator: "||"
 fields: [mr, text]
@@ -42,7 +42,7 @@ class Texts : public ::testing::Test {
       test += "m" + std::to_string(row % 4) + " : he||the m" + std::to_string(row) + " here .\n";
     write_file(folder() / "data/train.txt", train);
     write_file(folder() / "data/test.txt", test);
-    write_file(folder() / "task.yaml", kTask);
+    write_file(folder() / "task.yaml", kSaidTask);
   }
 
   static std::vector<std::string> tune(const std::string& output, const std::vector<std::string>& settings = {}) {
@@ -228,15 +228,15 @@ TEST_F(Texts, WhatIsWrongIsNamed) {
           {"train.txt:13: has 1 fields, the task names 2"});
   refused("data/train.txt", text("data/train.txt") + "x||  \n", {"train.txt:13: the target '{text}' is empty"});
   refused("data/test.txt", text("data/test.txt") + "alone||\n", {"test.txt:13: there is no reference"});
-  std::string other = kTask;
+  std::string other = kSaidTask;
   other.replace(other.find("\"{text}\""), 8, "\"{txt}\"");
   refused("task.yaml", other, {"train.txt:1: has no field 'txt'; it has mr, text (did you mean 'text'?)"});
-  other = kTask;
+  other = kSaidTask;
   other.replace(other.find("group_by: mr"), 12, "group_by: nr");
   refused("task.yaml", other, {"train.txt:1: has no field 'nr'", "did you mean 'mr'?"});
-  refused("task.yaml", kTask, {"objective.name: tfew compares choices"}, {"objective.name=tfew"});
-  refused("task.yaml", kTask, {"train.best_metric: accuracy compares choices"}, {"train.best_metric=accuracy"});
-  refused("task.yaml", kTask, {"generation.beams", "[1, 1000]"}, {"generation.beams=0"});
+  refused("task.yaml", kSaidTask, {"objective.name: tfew compares choices"}, {"objective.name=tfew"});
+  refused("task.yaml", kSaidTask, {"train.best_metric: accuracy compares choices"}, {"train.best_metric=accuracy"});
+  refused("task.yaml", kSaidTask, {"generation.beams", "[1, 1000]"}, {"generation.beams=0"});
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ std::vector<double> values_of(const Json& scores) {
   return values;
 }
 
-class MetricsGolden : public testing::Test {
+class MetricsGolden : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto file = goldens() / "metrics.json";

@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 
-const fs::path kRoot = GRAFT_SOURCE_DIR, kVerbs = kRoot / "src/cli";
+const fs::path kDocsRoot = GRAFT_SOURCE_DIR, kVerbs = kDocsRoot / "src/cli";
 
 std::string content(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -86,8 +86,8 @@ Words unknown_in(const std::string& command) {
 
 // Not the change log, which tells what was.
 std::vector<fs::path> documents() {
-  std::vector<fs::path> found = {kRoot / "README.md", kRoot / "CONTRIBUTING.md"};
-  for (const auto& entry : fs::recursive_directory_iterator(kRoot / "docs")) {
+  std::vector<fs::path> found = {kDocsRoot / "README.md", kDocsRoot / "CONTRIBUTING.md"};
+  for (const auto& entry : fs::recursive_directory_iterator(kDocsRoot / "docs")) {
     if (entry.path().extension() == ".md") found.push_back(entry.path());
   }
   return found;
@@ -103,7 +103,7 @@ TEST(Hygiene, DocumentsNamePathsVerbsAndOptionsThatAreThere) {
       if (line.starts_with("```")) code = !code;
       for (const auto& path : paths_in(line)) {
         ++paths;
-        EXPECT_TRUE(fs::exists(kRoot / path)) << document << " names " << path;
+        EXPECT_TRUE(fs::exists(kDocsRoot / path)) << document << " names " << path;
       }
       for (const auto& command : commands_in(line, code)) {
         ++commands;

@@ -67,22 +67,23 @@ class Setup : public StandIns {
 TEST_F(Setup, TakesTheCpuBuildFromPipsIndexOnce) {
   run("", 0);
   EXPECT_THAT(run("", 0), HasSubstr("LibTorch is in .deps/torch"));
-  EXPECT_THAT(calls("pip.log"), ElementsAre("install -q " + wheel("+cpu")));
+  EXPECT_THAT(calls("pip.log"), ElementsAre("install -q --no-compile " + wheel("+cpu")));
 }
 
 TEST_F(Setup, LooksAtPyTorchsIndexBrieflyWherePipsHasNone) {
   run("FAILS=its-index", 0);
   EXPECT_THAT(
       calls("pip.log"),
-      ElementsAre("install -q " + wheel("+cpu"),
-                  "install -q --retries 1 --timeout 10 --extra-index-url https://download.pytorch.org/whl/cpu " +
-                      wheel("+cpu")));
+      ElementsAre(
+          "install -q --no-compile " + wheel("+cpu"),
+          "install -q --no-compile --retries 1 --timeout 10 --extra-index-url https://download.pytorch.org/whl/cpu " +
+              wheel("+cpu")));
 }
 
 TEST_F(Setup, TakesThePlainBuildWhereNoOtherIsToBeHadAndSaysSo) {
   EXPECT_THAT(run("FAILS=everywhere", 0), HasSubstr("; taking plain "));
   ASSERT_EQ(calls("pip.log").size(), 3u);
-  EXPECT_EQ(calls("pip.log").back(), "install -q " + wheel(""));
+  EXPECT_EQ(calls("pip.log").back(), "install -q --no-compile " + wheel(""));
   run("FAILS=everywhere", 0);
   EXPECT_EQ(calls("pip.log").size(), 3u) << "the plain one is as good the second time";
 }
@@ -90,7 +91,7 @@ TEST_F(Setup, TakesThePlainBuildWhereNoOtherIsToBeHadAndSaysSo) {
 TEST_F(Setup, TakesThePlainBuildAtOnceWhereThatIsTheRightOne) {
   for (const char* machine : {"HOST='Linux aarch64'", "HOST='Darwin arm64'", "GRAFT_PRESET=cuda"}) {
     run(machine, 0);
-    EXPECT_THAT(calls("pip.log"), ElementsAre("install -q " + wheel(""))) << machine;
+    EXPECT_THAT(calls("pip.log"), ElementsAre("install -q --no-compile " + wheel(""))) << machine;
     fs::remove(folder() / "pip.log");
     fs::remove_all(folder() / ".deps/torch/lib");
   }
@@ -107,7 +108,7 @@ TEST_F(Setup, TakesArrowOnceAndGoesOnWithoutIt) {
   EXPECT_THAT(run("", 0), HasSubstr("Arrow is in .deps/torch"));
   const auto asked = calls("arrow.log");
   ASSERT_EQ(asked.size(), 2u);
-  EXPECT_THAT(asked[1], HasSubstr("install -q --no-deps pyarrow=="));
+  EXPECT_THAT(asked[1], HasSubstr("install -q --no-compile --no-deps pyarrow=="));
 }
 
 TEST_F(Setup, HalfAWheelIsInstalledAgain) {

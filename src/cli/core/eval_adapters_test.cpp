@@ -11,8 +11,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 const std::vector<TaskData> kTasks = {{"rte", "data/rte"}, {"mine/cb.yaml", "data/cb"}};
 

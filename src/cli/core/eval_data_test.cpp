@@ -13,8 +13,8 @@ namespace graft {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 class EvalDataTest : public ::testing::Test {
  protected:
@@ -63,7 +63,7 @@ TEST_F(EvalDataTest, TheNearestDemonstrationStandsLast) {
   question.prompt = "a blue green one is";
   EXPECT_TRUE(demonstrator.ids().empty());
   const auto shown = demonstrator.before(question);
-  EXPECT_THAT(shown, testing::UnorderedElementsAre("green pear is a y", "blue plum is a y"));
+  EXPECT_THAT(shown, ::testing::UnorderedElementsAre("green pear is a y", "blue plum is a y"));
   question.prompt = "a cherry is";
   EXPECT_EQ(demonstrator.before(question).back(), "red cherry is an x");
 }
@@ -94,7 +94,7 @@ TEST_F(EvalDataTest, ContentFreePromptsAreThoseOfTheTemplates) {
   ASSERT_EQ(data.content_free.size(), 2u);
   for (const auto& prompts : data.content_free[0]) EXPECT_THAT(prompts, ElementsAre("N/A is", "[MASK] is", " is"));
   EXPECT_THAT(data.content_free[1],
-              ElementsAre(ElementsAre("What is N/A?", "What is [MASK]?", "What is ?"), testing::SizeIs(3)));
+              ElementsAre(ElementsAre("What is N/A?", "What is [MASK]?", "What is ?"), ::testing::SizeIs(3)));
   EXPECT_TRUE(open({}).content_free.empty());
   settings.normalisation = "pmi";
   EXPECT_THAT(refused(settings), HasSubstr("--calibrate: and the normalisation pmi both"));
@@ -107,7 +107,7 @@ TEST_F(EvalDataTest, ContentFreePromptsAreThoseOfTheTemplates) {
   settings.slices = {"text"};
   const EvalData theirs = open(settings);
   ASSERT_EQ(theirs.content_free.size(), 1u);
-  EXPECT_THAT(theirs.content_free[0], testing::Each(ElementsAre("N/A is", "[MASK] is", " is")));
+  EXPECT_THAT(theirs.content_free[0], ::testing::Each(ElementsAre("N/A is", "[MASK] is", " is")));
   for (const auto& question : theirs.questions[0]) EXPECT_EQ(question.slices.at(0) + " is", question.prompt);
   settings.slices = {"texts"};
   EXPECT_THAT(refused(settings), HasSubstr("has a field 'texts' (did you mean 'text'?)"));
@@ -148,8 +148,8 @@ TEST_F(EvalDataTest, RepeatedTextsAreReferencesAsInTuning) {
   config_.task.name = (folder_ / "said.yaml").string();
   const EvalData data = open({});
   ASSERT_EQ(data.count(), 1);
-  EXPECT_THAT(data.questions[0][0].choices, testing::UnorderedElementsAre(" one", " two"));
-  EXPECT_THAT(data.references(0, 0), testing::UnorderedElementsAre("one", "two", "one"));
+  EXPECT_THAT(data.questions[0][0].choices, ::testing::UnorderedElementsAre(" one", " two"));
+  EXPECT_THAT(data.references(0, 0), ::testing::UnorderedElementsAre("one", "two", "one"));
 }
 
 TEST_F(EvalDataTest, RowsThatComeTwiceAreToldAndEachCounts) {
@@ -158,7 +158,7 @@ TEST_F(EvalDataTest, RowsThatComeTwiceAreToldAndEachCounts) {
   EXPECT_EQ(data.count(), 5);
   EXPECT_THAT(data.notes, ElementsAre("2 of 5 held-out rows repeat an earlier one to the letter; each counts"));
   write_file(folder_ / "test.csv", "text,label\na red one,x\ngreen,y\na red one,y\n");
-  EXPECT_THAT(open({}).notes, testing::IsEmpty()) << "another label is another row";
+  EXPECT_THAT(open({}).notes, ::testing::IsEmpty()) << "another label is another row";
   config_.data.path = (folder_ / "pool.csv").string();
   write_file(folder_ / "pool.csv", "text,label\na,x\nb,y\na,x\n");
   data = open({});

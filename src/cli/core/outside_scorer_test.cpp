@@ -8,10 +8,10 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Two questions, and two settings, the second of two seeds.
-EvalData questions() {
+EvalData written_questions() {
   EvalData data;
   data.task.name = "sums";
   data.task.templates = {{"first", "{q}", {}, "", "{a}"}};
@@ -30,7 +30,7 @@ EvalData questions() {
   return data;
 }
 
-EvalPass pass_with(const std::vector<std::string>& texts) {
+EvalPass pass_of(const std::vector<std::string>& texts) {
   EvalPass pass;
   pass.template_name = "first";
   pass.texts = texts;
@@ -40,13 +40,13 @@ EvalPass pass_with(const std::vector<std::string>& texts) {
     pass.cut.push_back(0);
     pass.reference_tokens.push_back(1);
   }
-  score_texts(questions(), pass);
+  score_texts(written_questions(), pass);
   return pass;
 }
 
 std::vector<EvalRow> rows() {
-  return {{"0-shot", 0, nullptr, {pass_with({"yes", "no\n"})}},
-          {"1-shot", 1, nullptr, {pass_with({"yes", "yes"}), pass_with({"no", "bad"})}}};
+  return {{"0-shot", 0, nullptr, {pass_of({"yes", "no\n"})}},
+          {"1-shot", 1, nullptr, {pass_of({"yes", "yes"}), pass_of({"no", "bad"})}}};
 }
 
 std::vector<EvalRow> judged_by(const std::string& command, double patience = 60) {
@@ -54,11 +54,11 @@ std::vector<EvalRow> judged_by(const std::string& command, double patience = 60)
   settings.scorer = command;
   settings.scorer_patience = patience;
   auto all = rows();
-  judge_texts(settings, questions(), all);
+  judge_texts(settings, written_questions(), all);
   return all;
 }
 
-std::string refused(const std::string& command, double patience = 60) {
+std::string scorer_refused(const std::string& command, double patience = 60) {
   return error_of([&] { judged_by(command, patience); });
 }
 
@@ -69,7 +69,7 @@ TEST(OutsideScorer, ItsNumbersAreThoseOfTheirTexts) {
   EXPECT_EQ(all[0].passes[0].judged.at("good"), (std::vector<double>{1, 0}));
   EXPECT_EQ(all[1].passes[0].judged.at("good"), (std::vector<double>{1, 1}));
   EXPECT_EQ(all[1].passes[1].judged.at("bad"), (std::vector<double>{2, 2}));
-  const EvaluatedTask task = evaluated(questions(), all);
+  const EvaluatedTask task = evaluated(written_questions(), all);
   EXPECT_EQ(task.metrics, (std::vector<std::string>{"exact_match", "bad", "good"}));
   ASSERT_EQ(task.rows[1].metrics.size(), 3u);
   EXPECT_DOUBLE_EQ(task.rows[0].metrics[2].value, 0.5);
@@ -84,24 +84,27 @@ TEST(OutsideScorer, IsToldAllOfAText) {
       R"({"task":"sums","setting":"0-shot","seed":0,"template":"first","order":0,"id":"b","prompt":"prompt b",)"
       R"("output":"no","references":["yes"]})";
   EXPECT_EQ(
-      refused("grep -q -F '" + told + "' && exit 7"),
+      scorer_refused("grep -q -F '" + told + "' && exit 7"),
       "Io --scorer: the command ended with exit status 7 (lines answered: 0): grep -q -F '" + told + "' && exit 7");
 }
 
 TEST(OutsideScorer, WhatIsNoAnswerIsToldInALine) {
-  EXPECT_THAT(refused("head -n 2 | sed 's/.*/{\"score\": 1}/'"), HasSubstr("the 6 texts of task sums with 2 lines"));
-  EXPECT_THAT(refused("sed 'p; s/.*/{\"score\": 1}/'"), HasSubstr("with more lines than that"));
-  EXPECT_THAT(refused("sed 's/.*/{\"score\": \"high\"}/'"), HasSubstr("answer 1: 'score' is no number"));
-  EXPECT_THAT(refused("sed 's/.*/{\"score\": null}/'"), HasSubstr("answer 1: 'score' is no number"));
-  EXPECT_THAT(refused("sed 's/.*/0.5/'"), HasSubstr("answer 1 is '0.5', not a JSON object like {\"score\": 0.5}"));
-  EXPECT_THAT(refused("sed 's/.*/{}/'"), HasSubstr("answer 1 is '{}'"));
-  EXPECT_THAT(refused("sed 's/.*/{\"exact_match\": 1}/'"), HasSubstr("as a metric of the table is"));
-  EXPECT_THAT(refused("sed 's/.*/{\"\": 1}/'"), HasSubstr("answer 1 names a number \"\"; a name has 1 to 64 bytes"));
-  EXPECT_THAT(refused("sed 's/.*/{\"a\\\\nb\": 1}/'"), HasSubstr("names a number \"a\\nb\"; a name"));
-  EXPECT_THAT(refused("sed -e '1 s/.*/{\"a\": 1}/' -e '2,$ s/.*/{\"b\": 1}/'"),
+  EXPECT_THAT(scorer_refused("head -n 2 | sed 's/.*/{\"score\": 1}/'"),
+              HasSubstr("the 6 texts of task sums with 2 lines"));
+  EXPECT_THAT(scorer_refused("sed 'p; s/.*/{\"score\": 1}/'"), HasSubstr("with more lines than that"));
+  EXPECT_THAT(scorer_refused("sed 's/.*/{\"score\": \"high\"}/'"), HasSubstr("answer 1: 'score' is no number"));
+  EXPECT_THAT(scorer_refused("sed 's/.*/{\"score\": null}/'"), HasSubstr("answer 1: 'score' is no number"));
+  EXPECT_THAT(scorer_refused("sed 's/.*/0.5/'"),
+              HasSubstr("answer 1 is '0.5', not a JSON object like {\"score\": 0.5}"));
+  EXPECT_THAT(scorer_refused("sed 's/.*/{}/'"), HasSubstr("answer 1 is '{}'"));
+  EXPECT_THAT(scorer_refused("sed 's/.*/{\"exact_match\": 1}/'"), HasSubstr("as a metric of the table is"));
+  EXPECT_THAT(scorer_refused("sed 's/.*/{\"\": 1}/'"),
+              HasSubstr("answer 1 names a number \"\"; a name has 1 to 64 bytes"));
+  EXPECT_THAT(scorer_refused("sed 's/.*/{\"a\\\\nb\": 1}/'"), HasSubstr("names a number \"a\\nb\"; a name"));
+  EXPECT_THAT(scorer_refused("sed -e '1 s/.*/{\"a\": 1}/' -e '2,$ s/.*/{\"b\": 1}/'"),
               HasSubstr("answer 2 has other names of numbers than answer 1"));
-  EXPECT_THAT(refused("no-such-scorer 2> /dev/null"), HasSubstr("exit status 127"));
-  EXPECT_THAT(refused("sleep 50", 0.2), HasSubstr("neither reads nor answers for 0.2 seconds"));
+  EXPECT_THAT(scorer_refused("no-such-scorer 2> /dev/null"), HasSubstr("exit status 127"));
+  EXPECT_THAT(scorer_refused("sleep 50", 0.2), HasSubstr("neither reads nor answers for 0.2 seconds"));
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace graft {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 const std::string kShared = "one two three four five six seven eight nine ten eleven twelve thirteen";
 
@@ -113,7 +113,7 @@ TEST_F(QuestionOverlaps, AFileOfThatNameOutsideARunIsNotRead) {
   adapters_.back().path = (folder_ / "elsewhere/adapter").string();
   note_overlaps(data_, {&adapters_.back()});
   EXPECT_TRUE(data_.overlaps.empty());
-  EXPECT_THAT(data_.notes, ElementsAre(testing::StartsWith("not checked: ")));
+  EXPECT_THAT(data_.notes, ElementsAre(::testing::StartsWith("not checked: ")));
 }
 
 }  // namespace

@@ -11,7 +11,7 @@
 namespace graft {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 class RunComparison : public TestFolder {
  protected:

@@ -11,8 +11,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 std::string writers_refused(const std::vector<std::string>& given) {
   return error_of([&] { Writers(given, false); });

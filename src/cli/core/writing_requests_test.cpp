@@ -11,8 +11,8 @@
 namespace graft {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 class WritingRequests : public ::testing::Test {
  protected:

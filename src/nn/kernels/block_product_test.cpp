@@ -15,11 +15,11 @@ namespace {
 using testing::kBlockTypes;
 using testing::random_blocks;
 
-at::Tensor random(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
+at::Tensor random_inputs(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
   return at::randn(shape, at::detail::createCPUGenerator(7)).to(dtype);
 }
 
-double gap(const at::Tensor& got, const at::Tensor& want) {
+double product_gap(const at::Tensor& got, const at::Tensor& want) {
   return ((got.to(at::kFloat) - want).abs().max() / want.abs().max()).item<double>();
 }
 
@@ -43,7 +43,7 @@ TEST(BlockProduct, IsTheProductWithTheRoundedRows) {
       const at::Tensor matrix = block_store(of.type, blocks, at::kFloat)->dense();
       for (const std::int64_t count : {1, 2, 3, 4, 7, 8, 9, 17}) {
         SCOPED_TRACE(fmt::format("{} {} x {}", name(of.type), out, count));
-        const at::Tensor x = random({count, matrix.size(1)});
+        const at::Tensor x = random_inputs({count, matrix.size(1)});
         const at::Tensor want = at::linear(rounded(x, block_codes(of.type).group), matrix);
         // Sums of large products that nearly cancel: what is compared is the size of the terms.
         const double size = at::linear(x.abs(), matrix.abs()).max().item<double>();
@@ -69,7 +69,7 @@ TEST(BlockProduct, WhatItTakesIsToldBefore) {
 TEST(BlockProduct, ARowsResultDoesNotDependOnTheOthers) {
   for (const auto& of : kBlockTypes) {
     const BlockProduct product(of.type, random_blocks(of, 40, 2));
-    const at::Tensor x = random({11, 2 * block_elements(of.type)}, at::kBFloat16), all = times(product, x);
+    const at::Tensor x = random_inputs({11, 2 * block_elements(of.type)}, at::kBFloat16), all = times(product, x);
     for (std::int64_t n = 0; n < x.size(0); ++n)
       EXPECT_TRUE(at::equal(all.narrow(0, n, 1), times(product, x.narrow(0, n, 1)))) << name(of.type) << " " << n;
   }
@@ -83,7 +83,7 @@ TEST(BlockProduct, SeveralMatricesAtOnceGiveWhatEachGivesAlone) {
     matrices.emplace_back(kBlockTypes[1].type, random_blocks(kBlockTypes[1], out, 8));
   }
   for (const std::int64_t count : {1, 3, 300}) {
-    const at::Tensor x = random({count, 8 * block_elements(kBlockTypes[0].type)}, at::kBFloat16);
+    const at::Tensor x = random_inputs({count, 8 * block_elements(kBlockTypes[0].type)}, at::kBFloat16);
     ProductInput input(x);
     std::vector<Product> products;
     for (const auto& matrix : matrices) products.push_back(matrix.with(input));
@@ -99,7 +99,7 @@ TEST(BlockProduct, ManyRowsGiveTheBitsOfOne) {
     for (const std::int64_t out : {1, 16, 33}) {
       for (const std::int64_t blocks : {1, 2, 3, 5}) {
         const BlockProduct product(of.type, random_blocks(of, out, blocks));
-        const at::Tensor x = random({35, blocks * block_elements(of.type)});
+        const at::Tensor x = random_inputs({35, blocks * block_elements(of.type)});
         for (const std::int64_t count : {8, 9, 15, 16, 17, 31, 32, 33, 35}) {
           const at::Tensor all = times(product, x.narrow(0, 0, count));
           for (std::int64_t n = 0; n < count; ++n)
@@ -115,7 +115,7 @@ TEST(BlockProduct, WhatIsNotFiniteStaysSo) {
   for (const auto& of : kBlockTypes) {
     const BlockProduct product(of.type, random_blocks(of, 20, 2));
     for (const float value : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
-      at::Tensor x = random({2, 2 * block_elements(of.type)});
+      at::Tensor x = random_inputs({2, 2 * block_elements(of.type)});
       x[1][3] = value;
       const at::Tensor y = times(product, x);
       EXPECT_TRUE(y[0].isfinite().all().item<bool>()) << name(of.type);
@@ -139,7 +139,7 @@ TEST(BlockProduct, TheMachinesKernelEqualsThePlainOne) {
     tile.narrow(1, bytes - numbers * scale, numbers * scale).copy_(stored.contiguous().view(at::kByte));
     const at::Tensor given =
         at::randint(-127, 128, {kCount, kGroups * codes.group}, at::detail::createCPUGenerator(8), at::kChar);
-    const at::Tensor scales = random({kCount, kGroups}), sums = random({kCount, kGroups});
+    const at::Tensor scales = random_inputs({kCount, kGroups}), sums = random_inputs({kCount, kGroups});
     const at::Tensor starts = at::randint(-9999, 9999, {kCount, kGroups}, at::kInt);
     std::vector<TileInput> x;
     for (std::int64_t n = 0; n < kCount; ++n)
@@ -149,7 +149,7 @@ TEST(BlockProduct, TheMachinesKernelEqualsThePlainOne) {
     const auto* bytes_of_tile = tile.const_data_ptr<std::uint8_t>();
     tile_kernel(codes)(bytes_of_tile, kGroups, x.data(), kCount, got.data_ptr<float>());
     plain_tile_kernel(codes)(bytes_of_tile, kGroups, x.data(), kCount, want.data_ptr<float>());
-    EXPECT_LE(gap(got, want), 1e-5) << name(of.type);
+    EXPECT_LE(product_gap(got, want), 1e-5) << name(of.type);
   }
 }
 
@@ -161,23 +161,24 @@ at::Tensor few_rows(const at::Tensor& x, const at::Tensor& matrix) {
 }
 
 TEST(FewRowsProduct, IsAbsentForAnother) {
-  const at::Tensor matrix = random({4, 32}, at::kBFloat16);
-  EXPECT_FALSE(few_rows(random({kFewRows + 1, 32}, at::kBFloat16), matrix).defined());
-  EXPECT_FALSE(few_rows(random({0, 32}, at::kBFloat16), matrix).defined());
-  EXPECT_FALSE(few_rows(random({1, 16}, at::kBFloat16), matrix).defined());
-  EXPECT_FALSE(few_rows(random({1, 32}), matrix).defined());
-  EXPECT_FALSE(few_rows(random({1, 32}, at::kBFloat16), random({32, 4}, at::kBFloat16).t()).defined());
+  const at::Tensor matrix = random_inputs({4, 32}, at::kBFloat16);
+  EXPECT_FALSE(few_rows(random_inputs({kFewRows + 1, 32}, at::kBFloat16), matrix).defined());
+  EXPECT_FALSE(few_rows(random_inputs({0, 32}, at::kBFloat16), matrix).defined());
+  EXPECT_FALSE(few_rows(random_inputs({1, 16}, at::kBFloat16), matrix).defined());
+  EXPECT_FALSE(few_rows(random_inputs({1, 32}), matrix).defined());
+  EXPECT_FALSE(few_rows(random_inputs({1, 32}, at::kBFloat16), random_inputs({32, 4}, at::kBFloat16).t()).defined());
 }
 
 TEST(FewRowsProduct, EqualsTheDenseProduct) {
   for (const std::int64_t in : {1, 2, 31, 32, 33, 64, 100}) {
     for (const std::int64_t out : {1, 3, 4, 5, 33}) {
       for (std::int64_t count = 1; count <= kFewRows; ++count) {
-        const at::Tensor x = random({count, in}, at::kBFloat16), matrix = random({out, in}, at::kBFloat16);
+        const at::Tensor x = random_inputs({count, in}, at::kBFloat16),
+                         matrix = random_inputs({out, in}, at::kBFloat16);
         const at::Tensor got = few_rows(x, matrix);
         if (!got.defined()) GTEST_SKIP() << "this machine has no bfloat16 products";
         const at::Tensor want = at::linear(x.to(at::kFloat), matrix.to(at::kFloat));
-        EXPECT_LE(gap(got, want), 1e-2) << in << " " << out << " " << count;
+        EXPECT_LE(product_gap(got, want), 1e-2) << in << " " << out << " " << count;
         for (std::int64_t n = 0; n < count; ++n)
           EXPECT_TRUE(at::equal(got.narrow(0, n, 1), few_rows(x.narrow(0, n, 1), matrix)));
       }

@@ -15,17 +15,17 @@ namespace {
 
 constexpr std::int64_t kLongest = 70;
 
-at::Tensor random(at::IntArrayRef shape, double spread = 1) {
+at::Tensor random_rows(at::IntArrayRef shape, double spread = 1) {
   return at::randn(shape, at::detail::createCPUGenerator(3)) * spread;
 }
 
-double gap(const at::Tensor& got, const at::Tensor& want) {
+double rows_gap(const at::Tensor& got, const at::Tensor& want) {
   return ((got.to(at::kDouble) - want.to(at::kDouble)).abs().max() / want.to(at::kDouble).abs().max()).item<double>();
 }
 
 TEST(Rows, ReadAndWriteBothTypes) {
   for (std::int64_t width = 1; width <= kLongest; ++width) {
-    const at::Tensor x = random({3, width});
+    const at::Tensor x = random_rows({3, width});
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
       const at::Tensor stored = x.to(dtype);
       at::Tensor wide = at::empty({width}), back = at::zeros({3, width}, dtype);
@@ -40,17 +40,17 @@ TEST(Rows, ReadAndWriteBothTypes) {
 
 TEST(Rows, SumsAndProducts) {
   for (std::int64_t width = 1; width <= kLongest; ++width) {
-    const at::Tensor a = random({width}), b = random({width}).flip(0), half = b.to(at::kBFloat16);
+    const at::Tensor a = random_rows({width}), b = random_rows({width}).flip(0), half = b.to(at::kBFloat16);
     const auto* bits = static_cast<const rows::Bits*>(half.const_data_ptr());
     const double size = a.dot(a).item<double>() + b.dot(b).item<double>();
     EXPECT_NEAR(rows::dot(a.data_ptr<float>(), b.data_ptr<float>(), width), a.dot(b).item<double>(), 1e-6 * size);
     EXPECT_NEAR(rows::dot(a.data_ptr<float>(), bits, width), a.dot(half.to(at::kFloat)).item<double>(), 1e-6 * size);
     at::Tensor sum = a.clone();
     rows::add_scaled(sum.data_ptr<float>(), 0.5F, bits, width);
-    EXPECT_LE(gap(sum, a + 0.5 * half.to(at::kFloat)), 1e-6);
+    EXPECT_LE(rows_gap(sum, a + 0.5 * half.to(at::kFloat)), 1e-6);
     sum = a.clone();
     rows::add_products(sum.data_ptr<float>(), a.data_ptr<float>(), b.data_ptr<float>(), width);
-    EXPECT_LE(gap(sum, a + a * b), 1e-6);
+    EXPECT_LE(rows_gap(sum, a + a * b), 1e-6);
     EXPECT_EQ(rows::largest(a.data_ptr<float>(), width), a.max().item<float>());
   }
 }
@@ -58,8 +58,8 @@ TEST(Rows, SumsAndProducts) {
 TEST(Rows, OfTables) {
   for (std::int64_t width = 1; width <= kLongest; ++width) {
     // A column of wider rows, as a head's keys are.
-    const at::Tensor whole = random({5, width + 3}), half = whole.to(at::kBFloat16), x = random({width}).flip(0),
-                     weights = random({5});
+    const at::Tensor whole = random_rows({5, width + 3}), half = whole.to(at::kBFloat16),
+                     x = random_rows({width}).flip(0), weights = random_rows({5});
     const rows::Table<float> table{whole.data_ptr<float>() + 2, 5, width + 3, width};
     const rows::Table<rows::Bits> bits{static_cast<const rows::Bits*>(half.const_data_ptr()) + 2, 5, width + 3, width};
     at::Tensor products = at::empty({5}), sum = at::empty({width});
@@ -91,7 +91,7 @@ TEST(Rows, OfTables) {
 template <typename T>
 void expect_vectors_alike(rows::Table<T> table) {
   for (const std::int64_t vectors : {2, 3, 4, 5, 9}) {
-    const at::Tensor x = random({vectors, table.width}), weights = random({vectors, table.count}).flip(1);
+    const at::Tensor x = random_rows({vectors, table.width}), weights = random_rows({vectors, table.count}).flip(1);
     at::Tensor products = at::empty({vectors, table.count}), sums = at::zeros({vectors, table.width}),
                product = at::empty({table.count});
     rows::dots(x.const_data_ptr<float>(), vectors, table, {products.data_ptr<float>(), table.count}, table);
@@ -115,7 +115,7 @@ void expect_vectors_alike(rows::Table<T> table) {
 // Which heads a thread takes together must not show.
 TEST(Rows, AVectorsBitsDoNotDependOnTheOthers) {
   for (std::int64_t width = 1; width <= kLongest; ++width) {
-    const at::Tensor whole = random({7, width + 3}), half = whole.to(at::kBFloat16),
+    const at::Tensor whole = random_rows({7, width + 3}), half = whole.to(at::kBFloat16),
                      codes = (whole * 30).round().clamp(-127, 127).to(at::kChar);
     expect_vectors_alike(rows::Table<float>{whole.const_data_ptr<float>() + 1, 7, width + 3, width});
     expect_vectors_alike(
@@ -148,7 +148,7 @@ struct Groups {
 
 TEST(Rows, QuantisedValuesAreTheNearest) {
   for (std::int64_t width = 1; width <= kLongest; ++width) {
-    const at::Tensor x = random({3, width}) * at::tensor({1.0F, 1e-4F, 1e6F}).unsqueeze(1),
+    const at::Tensor x = random_rows({3, width}) * at::tensor({1.0F, 1e-4F, 1e6F}).unsqueeze(1),
                      largest = x.abs().amax(1, true);
     const Groups got(x);
     EXPECT_TRUE(at::allclose(got.scales, (largest / 127).squeeze(1), 2e-7, 0)) << width;
@@ -160,7 +160,7 @@ TEST(Rows, QuantisedValuesAreTheNearest) {
 
 TEST(Rows, QuantisedGroupsWithoutACodeAreZeros) {
   for (const std::int64_t width : {1, 16, 32, 37}) {
-    at::Tensor x = random({5, width});
+    at::Tensor x = random_rows({5, width});
     x[0][width - 1] = std::nanf("");
     x[1][0] = -std::numeric_limits<float>::infinity();
     x[2] = 1e-38F;
@@ -178,15 +178,15 @@ TEST(Rows, QuantisedGroupsWithoutACodeAreZeros) {
 TEST(Gated, EqualsTheTwoOperations) {
   for (const std::int64_t width : {1, 7, 16, 100, 1000}) {
     const auto with = [&](const auto& apply) {
-      at::Tensor gate = random({3, width}, 4).requires_grad_(true),
-                 up = random({3, width}).flip(1).requires_grad_(true);
+      at::Tensor gate = random_rows({3, width}, 4).requires_grad_(true),
+                 up = random_rows({3, width}).flip(1).requires_grad_(true);
       const at::Tensor y = apply(gate, up);
-      y.backward(random({3, width}).flip(0));
+      y.backward(random_rows({3, width}).flip(0));
       return std::vector<at::Tensor>{y.detach(), gate.grad(), up.grad()};
     };
     const auto got = with([](const auto& gate, const auto& up) { return gated(activation("silu"), gate, up); });
     const auto want = with([](const auto& gate, const auto& up) { return at::silu(gate) * up; });
-    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_LE(gap(got[i], want[i]), 1e-6) << width << " " << i;
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_LE(rows_gap(got[i], want[i]), 1e-6) << width << " " << i;
   }
 }
 
@@ -206,7 +206,8 @@ TEST(Rows, ManyHaveRoomBehindThemToAWholeNumber) {
 }
 
 TEST(Gated, InBfloat16ItIsRoundedOnce) {
-  const at::Tensor gate = random({5, 33}, 4).to(at::kBFloat16), up = random({5, 33}).flip(1).to(at::kBFloat16);
+  const at::Tensor gate = random_rows({5, 33}, 4).to(at::kBFloat16),
+                   up = random_rows({5, 33}).flip(1).to(at::kBFloat16);
   const at::Tensor want = at::silu(gate.to(at::kDouble)) * up.to(at::kDouble);
   const at::Tensor got = gated(activation("silu"), gate, up);
   EXPECT_EQ(got.scalar_type(), at::kBFloat16);

@@ -16,7 +16,7 @@
 namespace graft {
 namespace {
 
-at::Tensor random(at::IntArrayRef shape, at::ScalarType dtype) {
+at::Tensor random_heads(at::IntArrayRef shape, at::ScalarType dtype) {
   return at::randn(shape, at::detail::createCPUGenerator(7)).to(dtype);
 }
 
@@ -68,14 +68,14 @@ TEST(SingleQueryAttention, EqualsTheReference) {
       std::deque<Asked> asked;
       std::vector<SingleQuery> queries;
       for (const std::int64_t tokens : {1, 2, 15, 16, 17, 300}) {
-        const at::Tensor k = random({tokens, 2, dim}, dtype);
+        const at::Tensor k = random_heads({tokens, 2, dim}, dtype);
         at::Tensor bias;
-        if (tokens == 15) bias = random({6, tokens}, at::kFloat);
+        if (tokens == 15) bias = random_heads({6, tokens}, at::kFloat);
         if (tokens == 17) {
           bias = at::zeros({1, tokens});
           bias.narrow(1, 0, 5).fill_(-std::numeric_limits<float>::infinity());
         }
-        asked.emplace_back(random({6, dim}, dtype), HeadRows{k, {}}, HeadRows{k.flip(0), {}}, bias);
+        asked.emplace_back(random_heads({6, dim}, dtype), HeadRows{k, {}}, HeadRows{k.flip(0), {}}, bias);
         queries.push_back(asked.back().query);
       }
       const at::Tensor got = single_query_attention(queries, 0.3);
@@ -93,9 +93,9 @@ TEST(SingleQueryAttention, ReadsKeysAndValuesInEightBits) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     for (const std::int64_t dim : {1, 8, 20, 64, 80}) {
       for (const std::int64_t tokens : {1, 2, 17, 300}) {
-        const HeadRows k = in_eight_bits(random({tokens, 2, dim}, dtype)),
-                       v = in_eight_bits(random({tokens, 2, dim}, dtype).flip(0));
-        const at::Tensor q = random({6, dim}, dtype), bias = random({6, tokens}, at::kFloat);
+        const HeadRows k = in_eight_bits(random_heads({tokens, 2, dim}, dtype)),
+                       v = in_eight_bits(random_heads({tokens, 2, dim}, dtype).flip(0));
+        const at::Tensor q = random_heads({6, dim}, dtype), bias = random_heads({6, tokens}, at::kFloat);
         const Asked query(q, k, v, bias);
         const at::Tensor got = query.result(0.3);
         ASSERT_EQ(got.scalar_type(), dtype);
@@ -109,7 +109,7 @@ TEST(SingleQueryAttention, ReadsKeysAndValuesInEightBits) {
 
 TEST(HeadRows, AreWithinHalfALevelOfTheirValues) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    at::Tensor x = random({5, 3, 37}, dtype);
+    at::Tensor x = random_heads({5, 3, 37}, dtype);
     x[2][1].zero_();
     const HeadRows coded = in_eight_bits(x);
     EXPECT_EQ(coded.rows.scalar_type(), at::kChar);
@@ -123,7 +123,7 @@ TEST(HeadRows, AreWithinHalfALevelOfTheirValues) {
 }
 
 TEST(HeadRows, WhatIsNotFiniteStaysSo) {
-  at::Tensor x = random({2, 2, 8}, at::kFloat);
+  at::Tensor x = random_heads({2, 2, 8}, at::kFloat);
   x[1][0][3] = std::numeric_limits<float>::infinity();
   const at::Tensor read = in_eight_bits(x).values(at::kFloat);
   EXPECT_TRUE(read[1][0].isnan().all().item<bool>());
@@ -133,8 +133,8 @@ TEST(HeadRows, WhatIsNotFiniteStaysSo) {
 
 // Keys that lie among others, as slices of a fused map do.
 TEST(SingleQueryAttention, ReadsStridedKeys) {
-  const at::Tensor all = random({9, 3, 4, 16}, at::kFloat);
-  const at::Tensor q = random({4, 16}, at::kFloat), k = all.select(1, 1), v = all.select(1, 2);
+  const at::Tensor all = random_heads({9, 3, 4, 16}, at::kFloat);
+  const at::Tensor q = random_heads({4, 16}, at::kFloat), k = all.select(1, 1), v = all.select(1, 2);
   const HeadRows keys{k.contiguous(), {}}, values{v, {}};
   const Asked strided(q, {k, {}}, values), packed(q, keys, {v.contiguous(), {}}), mixed(q, keys, values);
   EXPECT_TRUE(at::equal(mixed.result(1), packed.result(1)));
@@ -143,7 +143,8 @@ TEST(SingleQueryAttention, ReadsStridedKeys) {
 
 // Rows of a batch and of a cache, which are told by number.
 TEST(SingleQueryAttention, ReadsTheTokensItIsToldOf) {
-  const at::Tensor q = random({3, 6, 20}, at::kBFloat16), k = random({40, 2, 20}, at::kBFloat16), v = k.flip(0);
+  const at::Tensor q = random_heads({3, 6, 20}, at::kBFloat16), k = random_heads({40, 2, 20}, at::kBFloat16),
+                   v = k.flip(0);
   for (const bool coded : {false, true}) {
     const HeadRows keys = coded ? in_eight_bits(k) : HeadRows{k, {}},
                    values = coded ? in_eight_bits(v) : HeadRows{v, {}};
@@ -158,12 +159,12 @@ TEST(SingleQueryAttention, ReadsTheTokensItIsToldOf) {
 TEST(SingleQueryAttention, WherePagesEndDoesNotShow) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     for (const bool coded : {false, true}) {
-      const at::Tensor q = random({1, 6, 20}, dtype), k = random({40, 2, 20}, dtype), v = k.flip(0);
+      const at::Tensor q = random_heads({1, 6, 20}, dtype), k = random_heads({40, 2, 20}, dtype), v = k.flip(0);
       const HeadRows keys = coded ? in_eight_bits(k) : HeadRows{k, {}},
                      values = coded ? in_eight_bits(v) : HeadRows{v, {}};
       const KvPages pages = pages_of(keys, values, {16, 16, 8});
       for (const auto& [first, count] : {std::pair{0, 40}, {7, 17}, {16, 16}, {33, 7}, {0, 1}, {15, 2}}) {
-        const at::Tensor bias = random({6, count}, at::kFloat);
+        const at::Tensor bias = random_heads({6, count}, at::kFloat);
         const Asked whole(q, 0, keys, values, first, count, bias);
         EXPECT_TRUE(at::equal(single_query_attention({{q, 0, &pages, first, count, bias}}, 0.3)[0], whole.result(0.3)))
             << first << " " << count;
