@@ -170,7 +170,7 @@ TEST(Attention, WindowedTextsGoBackwardBlockByBlock) {
 TEST(Attention, ByTheLibrarySeesTheSameKeys) {
   const at::NoGradGuard no_grad;
   for (const std::int64_t window : {0, 1, 37}) {
-    const Inputs in(580, 4, 2, at::kFloat);
+    const AttentionInputs in(580, 4, 2, at::kFloat);
     AttentionOptions capped;
     capped.softcap = 1e4;
     const at::Tensor want = attention(in.q, in.k, in.v, long_calls(window), {});
