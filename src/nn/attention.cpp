@@ -160,8 +160,8 @@ AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, cons
   AttentionProduct product;
   product.q = q, product.k = k, product.v = v;
   product.queries = call.queries, product.keys = call.keys;
-  // Of one text behind all cached keys the mask says no more than its order.
-  const bool masked = call.mask.defined() && !(call.continues && call.window == 0);
+  // Of one text behind all cached keys, or behind its ancestors', the mask says no more than its order.
+  const bool masked = call.mask.defined() && !call.follows && !(call.continues && call.window == 0);
   if (masked) product.mask = call.mask.contiguous();
   if (bias.defined()) product.bias = (rows::readable(bias) ? bias : bias.to(at::kFloat)).contiguous();
   product.ordered = call.causal || call.ordered;
@@ -190,7 +190,7 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
       const at::Tensor bias = options.bias ? options.bias(c) : at::Tensor();
       products.push_back(as_product(calls[c], queries, keys, values, bias, options.scale));
       // As they are: all layers share them.
-      saved.push_back(calls[c].mask);
+      saved.push_back(products.back().mask);
       saved.push_back(bias);
     }
     attention_result(products, result);

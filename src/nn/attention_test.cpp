@@ -132,6 +132,46 @@ TEST(Attention, LongTextsGoBackwardBlockByBlock) {
   }
 }
 
+// Texts behind tokens that they share: their mask says what their order does, and the first need not be read.
+std::vector<AttentionCall> texts_behind(std::int64_t front, const std::vector<std::int64_t>& lengths) {
+  std::vector<AttentionCall> calls(1);
+  calls[0].queries = {0, front};
+  calls[0].keys = {{0, front}};
+  calls[0].causal = calls[0].ordered = true;
+  std::int64_t begin = front;
+  for (const std::int64_t length : lengths) {
+    AttentionCall& text = calls.emplace_back();
+    text.queries = {begin, length};
+    text.keys = {{0, front}, {begin, length}};
+    text.ordered = text.follows = true;
+    text.mask = at::full({length, front + length}, kHidden).triu(front + 1);
+    begin += length;
+  }
+  return calls;
+}
+
+TEST(Attention, WhatTextsShareGetsTheGradientsOfAll) {
+  for (const auto& [heads, groups] : {std::pair{6, 2}, {3, 1}, {2, 2}}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
+      const auto all = texts_behind(10, {1, 57, 130, 64});
+      expect_gradients(all, heads, groups, at::kFloat, biased, 1e-5);
+      expect_gradients(all, heads, groups, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
+TEST(Attention, TheOrderOfATextSaysWhatItsMaskDoes) {
+  const auto plain_texts = texts_behind(10, {57, 130});
+  auto masked = plain_texts;
+  for (AttentionCall& call : masked) call.follows = false;
+  const Inputs in(197, 6, 2, at::kFloat);
+  const at::Tensor got = attention(in.q, in.k, in.v, plain_texts, {}), want = attention(in.q, in.k, in.v, masked, {});
+  EXPECT_TRUE(at::allclose(got, want, 1e-5, 1e-6));
+  const at::NoGradGuard no_grad;
+  EXPECT_TRUE(at::allclose(attention(in.q, in.k, in.v, plain_texts, {}), want, 1e-5, 1e-6));
+}
+
 TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
   const int before = at::get_num_threads();
   const at::Tensor above = at::randn({580, 48}, at::detail::createCPUGenerator(4));

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -47,6 +48,76 @@ TEST(ForestPlan, ContinuationsDoNotSeeEachOther) {
                                       1, 1, 0, 1, 1})
                               .view({5, 5});
   EXPECT_TRUE(at::equal(call.mask == 0, seen == 1));
+}
+
+// An adapter's tokens in front of two texts, the second in two parts. All fit into one masked product.
+Forest behind_virtual_tokens() {
+  Forest forest;
+  const auto front = forest.add(tokens(4));
+  forest.segments.back().virtual_tokens = 4;
+  forest.add(tokens(3), front);
+  const auto prompt = forest.add(tokens(2), front);
+  forest.add(tokens(5), prompt);
+  return forest;
+}
+
+TEST(ForestPlan, TextsBehindVirtualTokensAreProductsOfTheirOwn) {
+  const ForestPlan planned = plan(behind_virtual_tokens(), {});
+  ASSERT_EQ(planned.calls.size(), 3u);
+  EXPECT_TRUE(planned.calls[0].causal);
+  EXPECT_FALSE(planned.calls[0].follows);
+  for (const auto& [c, begin, length] : {std::tuple{1U, 4, 3}, {2U, 7, 7}}) {
+    const AttentionCall& call = planned.calls[c];
+    EXPECT_EQ(call.queries.begin, begin);
+    EXPECT_EQ(call.queries.length, length);
+    ASSERT_EQ(call.keys.size(), 2u);
+    EXPECT_EQ(call.keys[0].begin, 0);
+    EXPECT_EQ(call.keys[0].length, 4);
+    EXPECT_EQ(call.keys[1].begin, begin);
+    EXPECT_TRUE(call.ordered);
+    EXPECT_TRUE(call.follows);
+    EXPECT_FALSE(call.causal || call.continues);
+    // What whoever does not heed the order reads.
+    EXPECT_TRUE(at::equal(call.mask == 0, at::ones({length, length + 4}, at::kBool).tril(4)));
+  }
+  ASSERT_EQ(planned.virtual_tokens.size(), 1u);
+  EXPECT_EQ(planned.virtual_tokens[0].tokens.begin, 0);
+  EXPECT_EQ(planned.virtual_tokens[0].tokens.length, 4);
+}
+
+TEST(ForestPlan, VirtualTokensMakeNoTextAsLongAsAnother) {
+  const ForestPlan planned = plan(behind_virtual_tokens(), {});
+  EXPECT_TRUE(at::equal(planned.lengths.narrow(0, 4, 3), at::full({3}, 7, at::kLong)));
+  EXPECT_TRUE(at::equal(planned.lengths.narrow(0, 7, 7), at::full({7}, 11, at::kLong)));
+  EXPECT_EQ(planned.positions[4].item<std::int64_t>(), 4);
+  EXPECT_EQ(planned.positions[7].item<std::int64_t>(), 4);
+}
+
+TEST(ForestPlan, AWindowThatHidesAncestorsIsMoreThanAnOrder) {
+  PlanOptions options;
+  for (const auto& [window, follows] : {std::pair{3, false}, {11, true}}) {
+    options.window = window;
+    const ForestPlan planned = plan(behind_virtual_tokens(), options);
+    ASSERT_EQ(planned.windowed.size(), 3u);
+    EXPECT_EQ(planned.windowed[2].follows, follows) << window;
+    EXPECT_TRUE(planned.calls[2].follows);
+  }
+}
+
+// The continuations of a long prompt, one of which branches.
+TEST(ForestPlan, ATreeBehindAncestorsFollowsThemByItsMaskAlone) {
+  Forest forest;
+  const auto prompt = forest.add(tokens(800));
+  forest.add(tokens(2), prompt);
+  const auto fork = forest.add(tokens(1), prompt);
+  forest.add(tokens(2), fork);
+  forest.add(tokens(3), fork);
+  const ForestPlan planned = plan(forest, {});
+  ASSERT_EQ(planned.calls.size(), 3u);
+  EXPECT_FALSE(planned.calls[0].follows);
+  EXPECT_TRUE(planned.calls[1].follows);
+  EXPECT_FALSE(planned.calls[2].follows);
+  EXPECT_TRUE(planned.calls[2].mask.defined());
 }
 
 void expect_runs(const std::vector<SlotRun>& runs, const std::vector<std::vector<std::int64_t>>& want) {
