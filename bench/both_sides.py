@@ -139,14 +139,18 @@ def step_figures(seconds):
     return {"step_seconds": statistics.median(seconds), "all_step_seconds": [round(second, 4) for second in seconds]}
 
 
-def agree(what, ours, theirs):
-    """Prints how far apart the losses of both sides' steps are, as far as both went. Ends the benchmark where the first ones
-    are not the same: a ratio of rates would say nothing."""
+def tell_gaps(what, ours, theirs):
+    """Prints how far apart the losses of both sides' steps are, as far as both went; those of the first ones."""
     gaps = [abs(mine - other) / abs(other) for mine, other in zip(ours, theirs)]
     first = gaps[:FIRST_STEPS]
     print(f"{what}: losses within {max(first):.2%} in the first {len(first)} steps, within {max(gaps):.2%} in {len(gaps)}",
           flush=True)
-    if not all(gap <= MOST_GAP for gap in first):  # nor where one is not a number
+    return first
+
+
+def agree(what, ours, theirs):
+    """tell_gaps(), and ends the benchmark where the first losses are not the same: a ratio of rates would say nothing."""
+    if not all(gap <= MOST_GAP for gap in tell_gaps(what, ours, theirs)):  # nor where one is not a number
         sys.exit(f"{what}: the losses are more than {MOST_GAP:.0%} apart, so both sides do not compute the same; first steps: "
                  f"graft {ours[:FIRST_STEPS]}, peer {theirs[:FIRST_STEPS]}")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """E2E with few examples by graft and by transformers + PEFT, on the same examples, batches, learning rates and held-out
-prompts. Both systems' texts are scored by the same code, graft's. Prints a line for each method, size, seed and side, then
+prompts, and from the same values of what is trained: where an adapter is drawn at random, the peer's begins with graft's
+draws. Both systems' texts are scored by the same code, graft's. Prints a line for each method, size, seed and side, then
 the table over the seeds of what is finished so far (what is missing is told), where graft is below the peer by more than the
 seeds' spread, and the ratio of the times of a step (the bar: at most a third of the peer's).
 
@@ -41,6 +42,7 @@ SETTINGS = {
     "full": ["optimizer.lr=5e-5"],
 }
 NO_PEER = {"full", "ia3"}  # asked of graft alone
+DRAWN = {"lora", "prefix_tuning"}  # begin with random values
 
 
 def arguments():
@@ -68,13 +70,17 @@ def has_ended(folder):
     return summary.exists() and "after" in json.loads(summary.read_text())
 
 
+def tune(options, case, folder, prompts, settings=(), steps=None):
+    words = [word for setting in (*SETTINGS[case["method"]], *settings) for word in ("--set", setting)]
+    return both_sides.tune(options, folder, case["seed"], "--task", "e2e", "--recipe", "e2e-cpu", "--method", case["method"],
+                           "--shots", str(case["size"]), "--eval-rows", str(prompts), *words, steps=steps)
+
+
 def graft_run(options, case, folder):
     """The summary of graft's run, which is made, or goes on, where it has not ended."""
     if has_ended(folder):
         return both_sides.tuned(folder)
-    settings = [word for setting in SETTINGS[case["method"]] for word in ("--set", setting)]
-    summary = both_sides.tune(options, folder, case["seed"], "--task", "e2e", "--recipe", "e2e-cpu", "--method", case["method"],
-                              "--shots", str(case["size"]), "--eval-rows", str(options.prompts), *settings)
+    summary = tune(options, case, folder, options.prompts)
     for heavy in ("model", "state"):  # a whole model for each run of the method full
         shutil.rmtree(folder / heavy, ignore_errors=True)
     return summary
@@ -86,16 +92,30 @@ def run_graft(options, case, folder):
     references = {row["id"]: row["references"] for row in predictions}
     of = lambda phase: scored(options, {row["id"]: row["output"] for row in predictions if row["phase"] == phase}, references)
     return {"scores": of("after"), "before": of("before"), "write_seconds": summary["after"]["seconds"],
-            **{key: summary[key] for key in ("step_seconds", "all_step_seconds", "step_tokens", "peak_memory_bytes")}}
+            **{key: summary[key] for key in ("step_seconds", "all_step_seconds", "losses", "step_tokens", "peak_memory_bytes")}}
+
+
+def start_of(options, case, folder):
+    """A file with the values that graft's adapter begins with: the state of another run of the seed, behind one step that is
+    too small to change them (LoRA's zeros become some 1e-31)."""
+    file = folder / "start.safetensors"
+    if not file.exists():
+        with tempfile.TemporaryDirectory(prefix="graft-bench-") as work:
+            run = pathlib.Path(work) / "start"
+            tune(options, case, run, 1, ("optimizer.lr=1e-30", "optimizer.weight_decay=0"), steps=1)
+            shutil.move(run / "state" / "state.safetensors", file)
+    return file
 
 
 def run_peer(options, case, folder):
     graft_run(options, case, folder)
     texts = folder / "peer.jsonl"
-    summary = both_sides.peer(options, "e2e_peer.py", folder, "--output", texts)["summary"]
+    start = ["--start", start_of(options, case, folder)] if case["method"] in DRAWN else []
+    summary = both_sides.peer(options, "e2e_peer.py", folder, "--output", texts, *start)["summary"]
     references = {row["id"]: row["references"] for row in both_sides.lines(folder / "predictions.jsonl")}
     return {"scores": scored(options, {row["id"]: row["output"] for row in both_sides.lines(texts)}, references),
-            **{key: summary[key] for key in ("step_seconds", "all_step_seconds", "write_seconds", "peak_memory_bytes")}}
+            "same_start": True,
+            **{key: summary[key] for key in ("step_seconds", "all_step_seconds", "losses", "write_seconds", "peak_memory_bytes")}}
 
 
 def measure(options, case, runs):
@@ -122,7 +142,10 @@ def row_of(rows, case):
 
 
 def refuse_others(options, rows):
-    """Rows of other steps or prompts are of another table."""
+    """Rows of other steps or prompts, and a peer's that began with draws of its own, are of another table."""
+    if any(row["side"] == "peer" and not row.get("same_start") for row in rows):
+        sys.exit("e2e.py: a kept row of the peer is of an earlier version, where it began with other values than graft; give "
+                 "another --output")
     wanted = {"steps": options.steps, "prompts": options.prompts}
     for row in rows:
         for name, value in wanted.items():
@@ -198,7 +221,10 @@ def ratios(options, rows):
                                    "--recipe", "e2e-cpu")
     for graft, peer in both:
         limit = limits.get(graft["method"]) if graft["machine"] == here else None
-        both_sides.compared_steps(f"{graft['method']}, {graft['size']} examples, seed {graft['seed']}", graft, peer, limit)
+        what = f"{graft['method']}, {graft['size']} examples, seed {graft['seed']}"
+        if "losses" in graft:
+            both_sides.tell_gaps(what, graft["losses"], peer["losses"])
+        both_sides.compared_steps(what, graft, peer, limit)
     for name in sorted({row["machine"] for row in rows}):
         dates = sorted(row["date"] for row in rows if row["machine"] == name)
         print(f"measured on {name}, {dates[0]} to {dates[-1]}")

@@ -4,7 +4,8 @@
 
 Everything comes from graft's run folder, so that both systems do the same work: the training examples (train.jsonl), the
 examples and the learning rate of every step (metrics.jsonl), the held-out prompts (predictions.jsonl), the settings
-(config.yaml). Prints one JSON object a line; --output takes what was written for each held-out prompt, one JSON line each.
+(config.yaml); with --start the values that training begins with, too. Prints one JSON object a line; --output takes what was
+written for each held-out prompt, one JSON line each.
 """
 
 import json
@@ -13,6 +14,7 @@ import resource
 import statistics
 import time
 
+import safetensors.torch
 import torch
 import yaml
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
@@ -26,6 +28,7 @@ WRITTEN_AT_A_TIME = 32
 def arguments():
     parser = peer.parser(__doc__)
     parser.add_argument("--output", required=True, type=pathlib.Path, help="JSON lines: id, output")
+    parser.add_argument("--start", type=pathlib.Path, help="state of a graft run whose values it begins with (default: own draws)")
     return parser.parse_args()
 
 
@@ -46,6 +49,27 @@ def adapted(model, method):
     else:
         raise SystemExit(f"no peer for the method {name}")
     return get_peft_model(model, config)
+
+
+def peer_name(method, name):
+    """What PEFT calls a tensor of graft's adapter."""
+    if method == "prefix_tuning":
+        return name.replace("decoder.", "prompt_encoder.default.", 1)
+    _, layer, role, matrix = name.split(".")
+    return f"base_model.model.model.layers.{layer}.self_attn.{role}_proj.lora_{matrix.upper()}.default.weight"
+
+
+def take_start(model, method, file):
+    mark = "parameter."
+    values = {peer_name(method, name.removeprefix(mark)): value for name, value in safetensors.torch.load_file(file).items()
+              if name.startswith(mark)}
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    shapes = lambda tensors: {name: list(tensor.shape) for name, tensor in tensors.items()}
+    if shapes(values) != shapes(trained):
+        raise SystemExit(f"{file}: holds {shapes(values)}, PEFT trains {shapes(trained)}")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(values[name])
 
 
 def make_optimiser(settings, parameters):
@@ -125,6 +149,8 @@ def main():
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     dtype = torch.bfloat16 if config["train"]["precision"] == "bfloat16" else torch.float32
     model = adapted(AutoModelForCausalLM.from_pretrained(options.model, dtype=dtype), config["method"])
+    if options.start:
+        take_start(model, config["method"]["name"], options.start)
     examples = [encoded(tokenizer, row["prompt"], row["choices"][0]) for row in peer.lines(options.run / "train.jsonl")]
     held_out = [row for row in peer.lines(options.run / "predictions.jsonl") if row["phase"] == "after"]
 

@@ -4,6 +4,7 @@
 
 #include <ATen/core/grad_mode.h>
 #include <fmt/ranges.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <map>
 
@@ -13,6 +14,7 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "nn/kv_cache.h"
+#include "nn/learns.h"
 
 namespace graft {
 namespace {
@@ -22,24 +24,61 @@ constexpr const char* kInfixType = "GRAFT_PREFIX_TUNING";
 struct Shape {
   std::int64_t length = 0, layers = 0, heads = 0, dim = 0;
   bool every_other = false;
-  std::int64_t block_width() const { return 2 * heads * dim; }
+  std::int64_t key_width() const { return heads * dim; }
+  std::int64_t block_width() const { return 2 * key_width(); }
   std::int64_t width() const { return layers * block_width(); }
   // PEFT doubles an encoder–decoder's blocks for two attentions a layer and cuts them into fours, of which it uses the
   // first half: the decoder's layers have every other block, twice over where their number is even.
   std::int64_t block_of(std::int64_t layer) const { return every_other ? 2 * layer % layers : layer; }
 };
 
+// x [P, H] through `count` rows of a trained map (weight [W, H], bias [W]) that holds those of all layers. Gradients
+// are added to the parameters' own, in the places of these rows: autograd would make a parameter of zeros for every
+// layer and add it to the others' (SmolLM2-135M with a network of 512: 30 times 24 MB).
+class RowsOfMap : public torch::autograd::Function<RowsOfMap> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& bias, std::int64_t begin, std::int64_t count) {
+    ctx->save_for_backward({x});
+    // The parameters themselves, which their gradients belong to.
+    ctx->saved_data["weight"] = weight;
+    ctx->saved_data["bias"] = bias;
+    ctx->saved_data["begin"] = begin;
+    ctx->saved_data["count"] = count;
+    return at::linear(x, weight.narrow(0, begin, count), bias.narrow(0, begin, count));
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
+                                                 torch::autograd::variable_list grads) {
+    const at::NoGradGuard no_grad;
+    const at::Tensor x = ctx->get_saved_variables()[0], &above = grads[0];
+    const at::Tensor weight = ctx->saved_data["weight"].toTensor(), bias = ctx->saved_data["bias"].toTensor();
+    const std::int64_t begin = ctx->saved_data["begin"].toInt(), count = ctx->saved_data["count"].toInt();
+    gradient_of(weight).narrow(0, begin, count).addmm_(above.t(), x);
+    gradient_of(bias).narrow(0, begin, count).add_(above.sum(0));
+    return {above.mm(weight.narrow(0, begin, count)), at::Tensor(), at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  static at::Tensor gradient_of(const at::Tensor& parameter) {
+    at::Tensor& gradient = parameter.mutable_grad();
+    if (!gradient.defined()) gradient = at::zeros_like(parameter.detach());
+    return gradient;
+  }
+};
+
 // The prefixes of one stack's attentions, [P, layers · 2 · G · D]: blocks of keys, then values, as PEFT has them.
 struct Prefixes {
   Shape shape;
   at::Tensor direct;                                               // [P, width]; undefined where reparametrised
-  at::Tensor embedding, hidden, hidden_bias, output, output_bias;  // [P, C], [H, C], [H], [width, H], [width]
+  at::Tensor embedding, hidden, hidden_bias, output, output_bias;  // [P, G·D], [H, G·D], [H], [width, H], [width]
 
   /// [P, 2 · G · D]
   at::Tensor block(std::int64_t number) const {
     const std::int64_t begin = number * shape.block_width(), count = shape.block_width();
     if (direct.defined()) return direct.narrow(1, begin, count);
     const at::Tensor inner = at::tanh(at::linear(embedding, hidden, hidden_bias));
+    if (learns(inner)) return RowsOfMap::apply(inner, output, output_bias, begin, count);
     return at::linear(inner, output.narrow(0, begin, count), output_bias.narrow(0, begin, count));
   }
 
@@ -79,9 +118,9 @@ class PrefixTuning : public Adapter {
   std::pair<at::Tensor, at::Tensor> prefix(Stack stack, std::int64_t layer) const override {
     if (prefixes_.count(stack) == 0) return {};
     const Prefixes& here = prefixes_.at(stack);
-    const at::Tensor both =
-        here.block(here.shape.block_of(layer)).view({here.shape.length, 2, here.shape.heads, here.shape.dim});
-    return {both.select(1, 0), both.select(1, 1)};
+    const auto both =
+        here.block(here.shape.block_of(layer)).view({here.shape.length, 2, here.shape.heads, here.shape.dim}).unbind(1);
+    return {both[0], both[1]};
   }
 
   std::vector<AdapterTensor> parameters() const override {
@@ -140,9 +179,11 @@ std::map<Stack, Shape> shapes(const Model& model, std::int64_t length, bool peft
   return {{Stack::Encoder, encoder}, {Stack::Decoder, decoder}, {Stack::Cross, decoder}};
 }
 
-// nn.Linear's and nn.Embedding's defaults, as in the authors' code.
+// nn.Linear's and nn.Embedding's defaults, as in the authors' code. Embeddings are as wide as a layer's keys, which in
+// the models of the paper is the model's width: where fewer heads have keys, PEFT takes theirs (its token_dim), and a
+// wider network would learn faster at the same rate.
 Prefixes reparametrised(const Model& model, Shape shape, std::int64_t hidden, Rng& rng) {
-  const std::int64_t width = model.config().hidden_size;
+  const std::int64_t width = shape.key_width();
   const auto linear = [&](std::int64_t out, std::int64_t in) {
     const double bound = 1.0 / std::sqrt(static_cast<double>(in));
     return std::pair{trainable(uniform({out, in}, bound, rng), model), trainable(uniform({out}, bound, rng), model)};
@@ -232,13 +273,13 @@ std::map<Stack, at::Tensor> activations(const Model& model, const std::vector<st
 
 // `hidden` features of the network, 0: there is none.
 void refuse_large(const Model& model, const std::map<Stack, Shape>& shapes, std::int64_t hidden) {
-  double widths = 0, length = 0;
+  double widths = 0, read = 0, length = 0;
   for (const auto& [stack, shape] : shapes) {
     widths += static_cast<double>(shape.width());
+    read += static_cast<double>(shape.key_width());
     length = static_cast<double>(shape.length);
   }
   adapters::refuse_beyond_base(length * widths, model, "method.options.length");
-  const double read = static_cast<double>(model.config().hidden_size) * static_cast<double>(shapes.size());
   adapters::refuse_beyond_base(static_cast<double>(hidden) * (widths + read), model, "method.options.hidden");
 }
 

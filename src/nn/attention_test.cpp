@@ -155,6 +155,34 @@ TEST(Attention, LongTextsGoBackwardBlockByBlock) {
   }
 }
 
+// Texts behind tokens that they share.
+std::vector<AttentionCall> texts_behind(std::int64_t front, const std::vector<std::int64_t>& lengths) {
+  std::vector<AttentionCall> calls(1);
+  calls[0].queries = {0, front};
+  calls[0].keys = {{0, front}};
+  calls[0].sight.ordered = true;
+  std::int64_t begin = front;
+  for (const std::int64_t length : lengths) {
+    AttentionCall& text = calls.emplace_back();
+    text.queries = {begin, length};
+    text.keys = {{0, front}, {begin, length}};
+    text.sight.ordered = true;
+    begin += length;
+  }
+  return calls;
+}
+
+TEST(Attention, WhatTextsShareGetsTheGradientsOfAll) {
+  for (const auto& [heads, groups] : {std::pair{6, 2}, {3, 1}, {2, 2}}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
+      const auto all = texts_behind(10, {1, 57, 130, 64});
+      expect_gradients(all, heads, groups, at::kFloat, biased, 1e-5);
+      expect_gradients(all, heads, groups, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
 // Windows that end within a block, that reach over a branch, and that none of these texts fills.
 TEST(Attention, WindowedTextsGoBackwardBlockByBlock) {
   for (const std::int64_t window : {1, 37, 90, 1000}) {

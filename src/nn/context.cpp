@@ -16,15 +16,19 @@ template <typename RowsOf>
 at::Tensor replaced(const std::vector<SlotRun>& runs, const at::Tensor& x, const RowsOf& rows_of) {
   std::vector<at::Tensor> parts;
   std::int64_t next = 0;
+  // Each part costs a tensor of x's size in the backward pass, an empty one too.
+  const auto keep_up_to = [&](std::int64_t end) {
+    if (end > next) parts.push_back(x.narrow(0, next, end - next));
+  };
   for (const auto& run : runs) {
     const at::Tensor rows = rows_of(run.slot);
     if (!rows.defined()) continue;
-    parts.push_back(x.narrow(0, next, run.tokens.begin - next));
+    keep_up_to(run.tokens.begin);
     parts.push_back(rows.to(x.scalar_type()));
     next = run.tokens.begin + run.tokens.length;
   }
   if (parts.empty()) return x;
-  parts.push_back(x.narrow(0, next, x.size(0) - next));
+  keep_up_to(x.size(0));
   return at::cat(parts);
 }
 

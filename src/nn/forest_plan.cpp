@@ -115,20 +115,28 @@ class Planner {
   std::vector<std::int64_t> tree_lengths() const {
     std::vector<std::int64_t> lengths(positions_.size());
     for (const auto root : tree_.roots) {
-      const auto begin = static_cast<std::size_t>(place(root).begin);
-      const auto end = begin + static_cast<std::size_t>(tree_.subtree_tokens[static_cast<std::size_t>(root)]);
-      std::int64_t longest = 0;
-      for (auto at = begin; at < end; ++at) longest = std::max(longest, positions_[at] + 1);
-      std::fill(lengths.begin() + static_cast<std::ptrdiff_t>(begin),
-                lengths.begin() + static_cast<std::ptrdiff_t>(end), longest);
+      fill_length(root, lengths);
+      if (!segment(root).only_virtual()) continue;
+      for (const auto text : tree_.children[static_cast<std::size_t>(root)]) fill_length(text, lengths);
     }
     return lengths;
   }
 
+  // Of all tokens of the tree that begins at `top`.
+  void fill_length(std::int32_t top, std::vector<std::int64_t>& lengths) const {
+    const auto begin = static_cast<std::size_t>(place(top).begin);
+    const auto end = begin + static_cast<std::size_t>(tree_.subtree_tokens[static_cast<std::size_t>(top)]);
+    std::int64_t longest = 0;
+    for (auto at = begin; at < end; ++at) longest = std::max(longest, positions_[at] + 1);
+    std::fill(lengths.begin() + static_cast<std::ptrdiff_t>(begin), lengths.begin() + static_cast<std::ptrdiff_t>(end),
+              longest);
+  }
+
   void plan_calls(std::int32_t root, std::vector<std::int32_t> prefix) {
     const bool leaf = tree_.children[static_cast<std::size_t>(root)].empty();
-    // What is behind a cached root are texts of their own: the product of one must not depend on the others.
-    const bool shared = segment(root).cache >= 0;
+    // What is behind a cached root or behind an adapter's tokens are texts of their own: the product of one must not
+    // depend on the others.
+    const bool shared = segment(root).cache >= 0 || segment(root).only_virtual();
     const auto all = subtree(root);
     const bool small = tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens;
     if (leaf || (!shared && (small || one_behind_the_other(all)))) {

@@ -44,7 +44,8 @@ std::vector<SlotRun> chosen_runs(const std::vector<SlotRun>& runs, const std::ve
 struct ForestPlan {
   at::Tensor tokens;                    ///< [N] int64, planned order, on the model's device
   at::Tensor positions;                 ///< [N] int64, position within the path from the root
-  at::Tensor lengths;                   ///< [N] int64, longest path of the token's tree: what dynamic RoPE looks at
+  at::Tensor lengths;                   ///< [N] int64, longest path of the token's tree: what dynamic RoPE looks at.
+                                        ///< Texts that share no more than virtual tokens are trees of their own
   std::vector<AttentionCall> calls;     ///< self-attention
   std::vector<AttentionCall> windowed;  ///< the same calls for layers with a sliding window; empty without one
   std::vector<AttentionCall> cross;     ///< over the encoder's planned rows, where segments have a source

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -90,6 +91,58 @@ TEST(ForestPlan, OfALongTextAWindowIsOneNumber) {
   ASSERT_EQ(planned.windowed.size(), 1u);
   EXPECT_TRUE(planned.windowed[0].sight.paths.empty());
   EXPECT_EQ(planned.windowed[0].sight.window, 4096);
+}
+
+// An adapter's tokens in front of two texts, the second in two parts. All would fit into one product.
+Forest behind_virtual_tokens() {
+  Forest forest;
+  const auto front = forest.add(tokens(4));
+  forest.segments.back().virtual_tokens = 4;
+  forest.add(tokens(3), front);
+  const auto prompt = forest.add(tokens(2), front);
+  forest.add(tokens(5), prompt);
+  return forest;
+}
+
+TEST(ForestPlan, TextsBehindVirtualTokensAreProductsOfTheirOwn) {
+  const ForestPlan planned = plan(behind_virtual_tokens(), {});
+  ASSERT_EQ(planned.calls.size(), 3u);
+  for (const auto& [c, begin, length] : {std::tuple{1U, 4, 3}, {2U, 7, 7}}) {
+    const AttentionCall& call = planned.calls[c];
+    EXPECT_EQ(call.queries.begin, begin);
+    EXPECT_EQ(call.queries.length, length);
+    ASSERT_EQ(call.keys.size(), 2u);
+    EXPECT_EQ(call.keys[0].begin, 0);
+    EXPECT_EQ(call.keys[0].length, 4);
+    EXPECT_EQ(call.keys[1].begin, begin);
+    EXPECT_TRUE(call.sight.ordered && call.sight.plain());
+    EXPECT_FALSE(call.continues);
+  }
+  ASSERT_EQ(planned.virtual_tokens.size(), 1u);
+  EXPECT_EQ(planned.virtual_tokens[0].tokens.begin, 0);
+  EXPECT_EQ(planned.virtual_tokens[0].tokens.length, 4);
+}
+
+TEST(ForestPlan, VirtualTokensMakeNoTextAsLongAsAnother) {
+  const ForestPlan planned = plan(behind_virtual_tokens(), {});
+  EXPECT_TRUE(at::equal(planned.lengths.narrow(0, 4, 3), at::full({3}, 7, at::kLong)));
+  EXPECT_TRUE(at::equal(planned.lengths.narrow(0, 7, 7), at::full({7}, 11, at::kLong)));
+  EXPECT_EQ(planned.positions[4].item<std::int64_t>(), 4);
+  EXPECT_EQ(planned.positions[7].item<std::int64_t>(), 4);
+}
+
+// The continuations of a long prompt, one of which branches.
+TEST(ForestPlan, ATreeBehindAncestorsHasPaths) {
+  Forest forest;
+  const auto prompt = forest.add(tokens(800));
+  forest.add(tokens(2), prompt);
+  const auto fork = forest.add(tokens(1), prompt);
+  forest.add(tokens(2), fork);
+  forest.add(tokens(3), fork);
+  const ForestPlan planned = plan(forest, {});
+  ASSERT_EQ(planned.calls.size(), 3u);
+  EXPECT_TRUE(planned.calls[1].sight.paths.empty());
+  EXPECT_EQ(planned.calls[2].sight.paths.size(), 3u);
 }
 
 void expect_runs(const std::vector<SlotRun>& runs, const std::vector<std::vector<std::int64_t>>& want) {

@@ -61,6 +61,10 @@ bool stands_alone(const SiteHooks& hooks) {
   return hooks.replaces_parameters() && !hooks.changes_by_places();
 }
 
+bool shares_virtual_tokens(const SiteHooks& hooks, Stack stack) {
+  return hooks.virtual_tokens(stack) > 0 && !hooks.infix() && !hooks.prompt(stack).defined();
+}
+
 bool changes_head(const std::vector<const SiteHooks*>& slots) {
   return std::any_of(slots.begin(), slots.end(), [](const SiteHooks* hooks) {
     return hooks != nullptr &&

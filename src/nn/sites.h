@@ -159,6 +159,9 @@ class SiteHooks {
 
 /// Whether an adapter can share no batch with others or the base model: it replaces whole parameters.
 bool stands_alone(const SiteHooks& hooks);
+/// Whether texts without a cache may all go on the same virtual tokens of the adapter: they stand in front, and only
+/// their keys and values matter, which are what they are whatever follows.
+bool shares_virtual_tokens(const SiteHooks& hooks, Stack stack);
 /// Whether the logits of any of the adapters (null where a slot is empty) come from more than the base's head.
 bool changes_head(const std::vector<const SiteHooks*>& slots);
 /// The first of the adapters (null where a slot is empty) that stands alone, or nullptr.

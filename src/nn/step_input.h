@@ -17,6 +17,9 @@ struct Segment {
   std::int64_t prompt_end = 0;      ///< of its tokens, how many there are up to where a prompt ends; 0: none ends in it
   std::int64_t virtual_tokens = 0;  ///< how many of its tokens stand for its adapter's own; Model::forward adds them
   std::int64_t first_virtual = 0;   ///< which of its tokens is the first of those
+
+  /// Whether it is nothing but virtual tokens, which the texts behind it share.
+  bool only_virtual() const { return length > 0 && virtual_tokens == length; }
 };
 
 struct Forest {

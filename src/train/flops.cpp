@@ -15,7 +15,7 @@ struct Rows {
 
 // As pack() and Model::forward() lay the example out: the prompt once, the last token of a choice not at all and common
 // beginnings once where the decoder has read it, logits where a token is scored, virtual tokens once for every text
-// that begins anew.
+// that begins anew, and not at all where all texts of a batch share them.
 Rows rows_of(const Model& model, const Adapter* adapter, const ExampleTokens& example) {
   const auto virtual_tokens = [&](Stack stack) {
     return adapter == nullptr ? 0.0 : static_cast<double>(adapter->virtual_tokens(stack));
@@ -25,7 +25,8 @@ Rows rows_of(const Model& model, const Adapter* adapter, const ExampleTokens& ex
     return {example.prompt + encoder, example.choice_tokens + decoder, example.choice_tokens, encoder + decoder};
   }
   const double behind = example.choice_tokens - example.choices - example.alike, front = virtual_tokens(Stack::Decoder);
-  return {0, front + example.prompt + behind, 1 + behind - example.read, front};
+  const bool shared = adapter != nullptr && shares_virtual_tokens(*adapter, Stack::Decoder);
+  return {0, (shared ? 0 : front) + example.prompt + behind, 1 + behind - example.read, front};
 }
 
 // Keys and values of cross-attention are made from the encoder's tokens.

@@ -102,6 +102,25 @@ TEST_F(Flops, VirtualTokensAreRowsLikeOthers) {
   }
 }
 
+// A batch has the rows of a prefix once, whatever number of texts go on it; an encoder–decoder's texts have their own.
+TEST_F(Flops, APrefixIsNoRowOfADecodersText) {
+  for (const char* name : {"llama", "t5"}) {
+    const auto loaded = model(name);
+    Rng rng(0);
+    const auto prefix = adapters::find("prefix_tuning").create(*loaded, {{"length", 4}, {"reparametrise", false}}, rng);
+    const ExampleTokens tokens = tokens_of(example_);
+    const double bare = inference_flops(*loaded, nullptr, tokens),
+                 with = inference_flops(*loaded, prefix.get(), tokens);
+    if (loaded->encoder_decoder()) {
+      EXPECT_GT(with, bare);
+      continue;
+    }
+    EXPECT_DOUBLE_EQ(with, bare);
+    EXPECT_DOUBLE_EQ(training_flops(*loaded, *prefix, tokens),
+                     2 * bare + 2 * 4 * static_cast<double>(trainable_elements(*prefix)));
+  }
+}
+
 TEST_F(Flops, AnEncoderReadsThePromptAndTheDecoderTheChoices) {
   const auto loaded = model("t5");
   const double source = 5, tokens = 4;

@@ -117,7 +117,8 @@ TEST_P(InfixLaw, BehindNothingItIsAPrefix) {
     SCOPED_TRACE(variant.method + " " + variant.options.dump());
     const auto infix = fresh(MethodChoice(variant.method), model(), placed(variant, "infix")),
                prefix = fresh(MethodChoice(variant.method), model(), placed(variant, "prefix"));
-    EXPECT_TRUE(at::equal(logits_of(ids, 1, infix.get()), logits_of(ids, 1, prefix.get())));
+    // A prefix is a segment of its own, which other texts could go on: another product adds up in another order.
+    EXPECT_LE(relative_gap(logits_of(ids, 1, infix.get()), logits_of(ids, 1, prefix.get())), kRounding);
     EXPECT_GT(relative_gap(logits_of(ids, kPrompt, infix.get()), logits_of(ids, kPrompt, prefix.get())), 1e-4);
   }
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -120,11 +121,36 @@ class VirtualTokens {
     return {0, begins ? hooks->virtual_tokens(stack) : 0};
   }
 
+  // A text that is kept in a cache, or reads an encoder's, has rows of its own.
+  static bool shares(const Segment& segment, Stack stack, const ForwardOptions& options) {
+    return stack == Stack::Decoder && segment.cache < 0 && segment.source < 0 &&
+           shares_virtual_tokens(*options.slots.at(static_cast<std::size_t>(segment.slot)), stack);
+  }
+
+  // The root of nothing but virtual tokens that a slot's texts go on.
+  static std::int32_t front(std::int32_t slot, std::int64_t count, std::map<std::int32_t, std::int32_t>& fronts,
+                            Forest& to) {
+    const auto [found, fresh] = fronts.try_emplace(slot, static_cast<std::int32_t>(to.segments.size()));
+    if (!fresh) return found->second;
+    to.add(std::vector<std::int64_t>(static_cast<std::size_t>(count), 0), -1, slot);
+    to.segments.back().virtual_tokens = count;
+    return found->second;
+  }
+
   static std::vector<std::int64_t> extend(const Forest& from, Stack stack, const ForwardOptions& options, Forest& to) {
     std::vector<std::int64_t> rows(from.tokens.size());
+    std::map<std::int32_t, std::int32_t> fronts;  // by slot
+    std::vector<std::int32_t> places;             // of the given segments
     for (const Segment& segment : from.segments) {
-      const Place own = place(segment, stack, options);
+      Place own = place(segment, stack, options);
+      std::int32_t parent = segment.parent < 0 ? -1 : places[static_cast<std::size_t>(segment.parent)];
+      if (own.count > 0 && shares(segment, stack, options)) {
+        parent = front(segment.slot, own.count, fronts, to);
+        own = {};
+      }
+      places.push_back(static_cast<std::int32_t>(to.segments.size()));
       Segment longer = segment;
+      longer.parent = parent;
       longer.begin = to.size();
       longer.length = segment.length + own.count;
       longer.virtual_tokens = own.count;
