@@ -17,11 +17,11 @@ namespace {
 const std::vector<SlotRun> kRuns = {{{0, 3}, 1}, {{3, 2}, -1}, {{5, 1}, 0}, {{6, 4}, 2}, {{10, 2}, 1}};
 
 // A row of `scales` for each slot.
-RowScales by(const at::Tensor& scales) {
+RowScales in_rows(const at::Tensor& scales) {
   return {scales.unbind(), kRuns};
 }
 
-at::Tensor by_hand(const at::Tensor& x, const at::Tensor& scales) {
+at::Tensor scaled_by_hand(const at::Tensor& x, const at::Tensor& scales) {
   std::vector<at::Tensor> parts;
   for (const auto& run : kRuns) {
     const at::Tensor rows = x.narrow(0, run.tokens.begin, run.tokens.length);
@@ -34,7 +34,7 @@ TEST(ScaleRows, IsEachRowTimesItsSlotsVector) {
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
     for (const std::int64_t width : {1, 7, 16, 33, 64, 200}) {
       const at::Tensor x = at::randn({12, width}).to(dtype), scales = at::randn({3, width});
-      EXPECT_TRUE(at::equal(scale_rows(x, by(scales)), by_hand(x, scales))) << width << " " << dtype;
+      EXPECT_TRUE(at::equal(scale_rows(x, in_rows(scales)), scaled_by_hand(x, scales))) << width << " " << dtype;
       EXPECT_TRUE(at::equal(scale_rows(x, scales[0]), (x * scales[0]).to(dtype))) << width << " " << dtype;
     }
   }
@@ -54,12 +54,12 @@ TEST(ScaleRows, HasTheGradientsOfTheProduct) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const at::Tensor x = at::randn({12, 40}).to(dtype).requires_grad_(), scales = at::randn({3, 40}).requires_grad_();
     const at::Tensor grad = at::randn({12, 40}).to(dtype);
-    const at::Tensor y = scale_rows(x, by(scales));
+    const at::Tensor y = scale_rows(x, in_rows(scales));
     y.backward(grad);
     const at::Tensor got_x = x.grad().clone(), got_scales = scales.grad().clone();
     x.mutable_grad() = at::Tensor();
     scales.mutable_grad() = at::Tensor();
-    by_hand(x, scales).backward(grad);
+    scaled_by_hand(x, scales).backward(grad);
     EXPECT_TRUE(at::allclose(got_scales, scales.grad(), 1e-2, 2e-2)) << dtype;
     EXPECT_TRUE(at::allclose(got_x.to(at::kFloat), x.grad().to(at::kFloat), 1e-2, 1e-2)) << dtype;
     if (dtype != at::kFloat) continue;
@@ -71,7 +71,7 @@ TEST(ScaleRows, HasTheGradientsOfTheProduct) {
 TEST(ScaleRows, KeepsNoMoreForItsWayBackThanWhatItWasGiven) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const at::Tensor x = at::randn({12, 40}).to(dtype).requires_grad_(), scales = at::randn({3, 40}).requires_grad_();
-    EXPECT_EQ(kept_bytes([&] { return scale_rows(x, by(scales)); }), 0) << dtype;
+    EXPECT_EQ(kept_bytes([&] { return scale_rows(x, in_rows(scales)); }), 0) << dtype;
     EXPECT_EQ(kept_bytes([&] { return scale_rows(x, scales[0]); }), 0) << dtype;
   }
   // As the product would, written plainly.
@@ -126,7 +126,7 @@ TEST(ScaleRows, ManyRowsHaveRoomBehindThem) {
 
 TEST(ScaleRows, TakesRowsAndVectorsThatAreNotInOrderInMemory) {
   const at::Tensor x = at::randn({20, 12}).t(), scales = at::randn({20, 3}).t();
-  EXPECT_TRUE(at::equal(scale_rows(x, by(scales)), by_hand(x, scales)));
+  EXPECT_TRUE(at::equal(scale_rows(x, in_rows(scales)), scaled_by_hand(x, scales)));
 }
 
 }  // namespace

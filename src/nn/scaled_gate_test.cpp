@@ -15,10 +15,10 @@ namespace graft {
 namespace {
 
 // More rows than one thread takes together, two slots, and rows without any.
-const std::vector<SlotRun> kRuns = {{{0, 150}, 1}, {{150, 7}, -1}, {{157, 3}, 0}, {{160, 70}, 1}};
+const std::vector<SlotRun> kGateRuns = {{{0, 150}, 1}, {{150, 7}, -1}, {{157, 3}, 0}, {{160, 70}, 1}};
 
-struct Inputs {
-  Inputs(std::int64_t width, at::ScalarType dtype) {
+struct GateInputs {
+  GateInputs(std::int64_t width, at::ScalarType dtype) {
     const auto made = [&](std::int64_t rows, std::uint64_t seed) {
       return at::randn({rows, width}, at::detail::createCPUGenerator(seed)) * 2;
     };
@@ -27,7 +27,7 @@ struct Inputs {
     scales = made(2, 3).requires_grad_(true);
     above = made(230, 4).to(dtype);
   }
-  RowScales by() const { return {scales.unbind(), kRuns}; }
+  RowScales by() const { return {scales.unbind(), kGateRuns}; }
 
   at::Tensor gate, up, scales, above;
 };
@@ -44,7 +44,7 @@ at::Tensor wide(const at::Tensor& x) {
 
 void expect_scaled_product(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
   const double tolerance = dtype == at::kFloat ? 1e-6 : 1e-2;
-  const Inputs in(width, dtype);
+  const GateInputs in(width, dtype);
   const at::Tensor got = scaled_gate(kind.gate, in.gate, in.up, in.by()),
                    want = scale_rows(gated(activation(kind.activation), in.gate, in.up), in.by());
   EXPECT_EQ(got.scalar_type(), dtype);
@@ -66,7 +66,7 @@ at::Tensor plainly_gated(const Kind& kind, const at::Tensor& gate, const at::Ten
 
 void expect_gradients_of_both(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
   const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
-  const Inputs mine(width, dtype), theirs(width, dtype);
+  const GateInputs mine(width, dtype), theirs(width, dtype);
   scaled_gate(kind.gate, mine.gate, mine.up, mine.by()).backward(mine.above);
   const at::Tensor product = dtype == at::kFloat ? plainly_gated(kind, theirs.gate, theirs.up)
                                                  : gated(activation(kind.activation), theirs.gate, theirs.up);
@@ -91,7 +91,7 @@ TEST(ScaledGate, HasTheGradientsOfBoth) {
 // Nor the product of both, which the two steps one after the other keep for the scales' gradient.
 TEST(ScaledGate, KeepsNoMoreForItsWayBackThanWhatItWasGiven) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const Inputs in(40, dtype);
+    const GateInputs in(40, dtype);
     EXPECT_EQ(kept_bytes([&] { return scaled_gate(rows::Gate::Silu, in.gate, in.up, in.by()); }), 0) << dtype;
     EXPECT_GE(kept_bytes([&] { return scale_rows(gated(activation("silu"), in.gate, in.up), in.by()); }),
               230 * 40 * in.gate.element_size())
@@ -100,12 +100,12 @@ TEST(ScaledGate, KeepsNoMoreForItsWayBackThanWhatItWasGiven) {
 }
 
 TEST(ScaledGate, EachVectorHasTheGradientThatItHasAlone) {
-  const Inputs in(40, at::kBFloat16);
+  const GateInputs in(40, at::kBFloat16);
   const auto leaf = [](const at::Tensor& row) { return row.detach().clone().requires_grad_(true); };
   const std::vector<at::Tensor> together = {leaf(in.scales[0]), leaf(in.scales[1])};
-  scaled_gate(rows::Gate::Silu, in.gate, in.up, {together, kRuns}).backward(in.above);
+  scaled_gate(rows::Gate::Silu, in.gate, in.up, {together, kGateRuns}).backward(in.above);
   for (std::int32_t slot = 0; slot < 2; ++slot) {
-    std::vector<SlotRun> runs = kRuns;
+    std::vector<SlotRun> runs = kGateRuns;
     for (auto& run : runs) run.slot = run.slot == slot ? 0 : -1;
     const at::Tensor& one = together[static_cast<std::size_t>(slot)];
     const at::Tensor alone = leaf(one);
