@@ -165,7 +165,7 @@ at::Tensor Context::linear_of_gated(const Linear& map, Activation activate, cons
     const RowScales before = rows_.input_scales(map.site);
     // What does more than scale the map's output may read the product that is not scaled.
     const auto behind = rows_.output_scales(map.site);
-    if (before.scales.defined() && behind)
+    if (!before.scales.empty() && behind)
       return scale_rows(products({map}, scaled_gate(*kind, gate, up, before)).front(), *behind);
   }
   return linear(map, gated(activate, gate, up));

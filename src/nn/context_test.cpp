@@ -2,6 +2,7 @@
 #include "nn/context.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -54,18 +55,48 @@ class Doubling : public Acting {
   at::Tensor output(const Site&, const at::Tensor&, const at::Tensor& y) const override { return y * 2; }
 };
 
+// A vector that training changes; counts how often it is asked for.
+class Trained : public Acting {
+ public:
+  explicit Trained(std::uint64_t seed) : scale(numbers({kFeatures}, seed).requires_grad_(true)) {}
+  std::optional<at::Tensor> output_scale(const Site&) const override {
+    ++asked;
+    return scale;
+  }
+
+  at::Tensor scale;
+  mutable int asked = 0;
+};
+
+class Behind : public Acting {
+ public:
+  bool changes_sublayer(const Site& last) const override { return last == kAdapted; }
+  at::Tensor sublayer(const Site&, const at::Tensor& x, const at::Tensor& y) const override {
+    ++asked;
+    return x + y;
+  }
+
+  mutable int asked = 0;
+};
+
 class ContextOfManySlots : public ::testing::Test {
  protected:
   /// Slot s has the rows [3 s, 3 s + 3) of x and y, the base what is behind them.
-  at::Tensor adapted(const std::vector<const SiteHooks*>& slots, Activations activations = Activations::Exact,
-                     const Site& site = kAdapted) {
+  Context context(const std::vector<const SiteHooks*>& slots, Activations activations = Activations::Exact) const {
     ForestPlan plan;
     for (std::size_t slot = 0; slot < slots.size(); ++slot)
       plan.runs.push_back({{static_cast<std::int64_t>(3 * slot), 3}, static_cast<std::int32_t>(slot)});
     const auto taken = static_cast<std::int64_t>(3 * slots.size());
     plan.runs.push_back({{taken, x_.size(0) - taken}, -1});
-    return Context(none_, slots, plan, nullptr, activations).adapt_output(site, x_, y_);
+    return Context(none_, slots, plan, nullptr, activations);
   }
+
+  at::Tensor adapted(const std::vector<const SiteHooks*>& slots, Activations activations = Activations::Exact,
+                     const Site& site = kAdapted) const {
+    return context(slots, activations).adapt_output(site, x_, y_);
+  }
+
+  at::Tensor rows_of_slot(const at::Tensor& of, std::int64_t slot) const { return of.narrow(0, 3 * slot, 3); }
 
   void expect_each_alone(const at::Tensor& all, const std::vector<const SiteHooks*>& slots) const {
     for (std::size_t slot = 0; slot < slots.size(); ++slot) {
@@ -118,6 +149,50 @@ TEST_F(ContextOfManySlots, NorWhereBitsAreARowsOwn) {
 
 TEST_F(ContextOfManySlots, NothingIsDoneWhereNoneActs) {
   EXPECT_TRUE(adapted({&small_, &scaling_}, Activations::Exact, kOther).is_same(y_));
+}
+
+TEST_F(ContextOfManySlots, ASlotIsAskedOnceForAMapHoweverManyRunsItHas) {
+  const Trained first(1), second(2);
+  ForestPlan plan;
+  plan.runs = {{{0, 3}, 1}, {{3, 3}, 0}, {{6, 2}, -1}, {{8, 3}, 1}, {{11, 3}, 0}};
+  const at::Tensor all = Context(none_, {&first, &second}, plan).adapt_output(kAdapted, x_, y_);
+  EXPECT_EQ(first.asked, 1);
+  EXPECT_EQ(second.asked, 1);
+  for (const SlotRun& run : plan.runs) {
+    const auto rows = [&](const at::Tensor& of) { return of.narrow(0, run.tokens.begin, run.tokens.length); };
+    const at::Tensor want = run.slot < 0 ? rows(y_) : rows(y_) * (run.slot == 0 ? first : second).scale;
+    EXPECT_TRUE(at::equal(rows(all), want)) << run.tokens.begin;
+  }
+}
+
+TEST_F(ContextOfManySlots, AChangedVectorIsTakenAsItIsNow) {
+  const Trained first(1), second(2);
+  const at::Tensor before = adapted({&first, &second});
+  before.sum().backward();
+  EXPECT_TRUE(first.scale.grad().defined() && second.scale.grad().defined());
+  {
+    const at::NoGradGuard no_grad;
+    at::Tensor(first.scale).mul_(2);
+  }
+  const at::Tensor after = adapted({&first, &second}), swapped = adapted({&second, &first});
+  EXPECT_TRUE(at::equal(rows_of_slot(after, 0), rows_of_slot(before, 0) * 2));
+  EXPECT_TRUE(at::equal(rows_of_slot(after, 1), rows_of_slot(before, 1)));
+  EXPECT_TRUE(at::equal(rows_of_slot(swapped, 0), rows_of_slot(y_, 0) * second.scale));
+  EXPECT_TRUE(at::equal(rows_of_slot(swapped, 1), rows_of_slot(y_, 1) * first.scale));
+}
+
+// Cut into the runs of many slots it would be a copy, and backward a tensor of zeros for each of them.
+TEST_F(ContextOfManySlots, TheOutputOfASublayerIsCutForThoseAloneThatChangeIt) {
+  EXPECT_TRUE(context({&scaling_, &small_, &doubling_}).sublayer(kAdapted, x_, y_).is_same(y_));
+  Behind behind;
+  EXPECT_TRUE(context({&scaling_, &behind}).sublayer(kOther, x_, y_).is_same(y_));
+  for (const auto activations : {Activations::Exact, Activations::BatchInvariant}) {
+    const at::Tensor all = context({&scaling_, &behind}, activations).sublayer(kAdapted, x_, y_);
+    EXPECT_TRUE(at::equal(rows_of_slot(all, 0), rows_of_slot(y_, 0)));
+    EXPECT_TRUE(at::equal(rows_of_slot(all, 1), rows_of_slot(x_, 1) + rows_of_slot(y_, 1)));
+    EXPECT_TRUE(at::equal(all.slice(0, 6), y_.slice(0, 6)));
+  }
+  EXPECT_EQ(behind.asked, 2);
 }
 
 TEST_F(ContextOfManySlots, GradientsGoThroughBoth) {

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "nn/kernels/any_row.h"
+#include "nn/kernels/tile_layout.h"
 #include "nn/row_scale.h"
 
 namespace graft {
@@ -17,20 +18,72 @@ constexpr std::int64_t kMostRanks = 16;  // with more, products of matrices are 
 
 // Of one update: a [R, in] and bᵀ [R, out].
 struct TurnedUpdate {
-  explicit TurnedUpdate(const LowRankUpdate& update)
-      : a(update.a.contiguous()), b(update.b.t().contiguous()), scale(static_cast<float>(update.scale)) {}
+  const float* a_row(std::int64_t r) const { return a + r * in; }
+  const float* b_row(std::int64_t r) const { return b + r * out; }
 
-  const float* a_row(std::int64_t r) const { return a.const_data_ptr<float>() + r * a.size(1); }
-  const float* b_row(std::int64_t r) const { return b.const_data_ptr<float>() + r * b.size(1); }
-  std::int64_t ranks() const { return a.size(0); }
-
-  at::Tensor a, b;
-  float scale;
+  const float *a = nullptr, *b = nullptr;
+  std::int64_t ranks = 0, in = 0, out = 0;
+  float scale = 1;
 };
 
-std::vector<TurnedUpdate> turned(const std::vector<LowRankUpdate>& updates) {
-  return {updates.begin(), updates.end()};
+// Whether b [out, R] lies in memory as bᵀ does.
+bool lies_turned(const at::Tensor& b) {
+  return b.stride(0) == 1 && (b.size(1) == 1 || b.stride(1) == b.size(0));
 }
+
+// Several, turned by the threads: LibTorch's copies, one a slot and map, took longer than what they were made for.
+class TurnedUpdates {
+ public:
+  explicit TurnedUpdates(const std::vector<LowRankUpdate>& updates) {
+    std::int64_t room = 0;
+    for (const auto& update : updates) room += lies_turned(update.b) ? 0 : update.b.numel();
+    turned_ = rows::empty({room}, at::kFloat);
+    float* next = turned_.data_ptr<float>();
+    std::vector<Turn> turns;
+    for (const auto& update : updates) {
+      const std::int64_t ranks = update.a.size(0), out = update.b.size(0);
+      const float *a = kept(update.a.contiguous()), *b = nullptr;
+      if (lies_turned(update.b)) {
+        b = kept(update.b);
+      } else {
+        turns.push_back({kept(update.b.contiguous()), out, ranks, next});
+        b = next;
+        next += update.b.numel();
+      }
+      updates_.push_back({a, b, ranks, update.a.size(1), out, static_cast<float>(update.scale)});
+    }
+    at::parallel_for(0, static_cast<std::int64_t>(turns.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const Turn& turn = turns[static_cast<std::size_t>(i)];
+        rows::turn(turn.from, turn.out, turn.ranks, turn.to);
+      }
+    });
+  }
+
+  const TurnedUpdate& operator[](std::size_t slot) const { return updates_[slot]; }
+  std::size_t size() const { return updates_.size(); }
+  std::int64_t most_ranks() const {
+    std::int64_t ranks = 0;
+    for (const auto& update : updates_) ranks = std::max(ranks, update.ranks);
+    return ranks;
+  }
+
+ private:
+  struct Turn {
+    const float* from;
+    std::int64_t out, ranks;
+    float* to;
+  };
+
+  const float* kept(const at::Tensor& factor) {
+    held_.push_back(factor);
+    return factor.const_data_ptr<float>();
+  }
+
+  std::vector<at::Tensor> held_;
+  at::Tensor turned_;
+  std::vector<TurnedUpdate> updates_;
+};
 
 template <typename T>
 rows::Table<T> rows_of_part(const at::Tensor& x, const TokenRange& tokens) {
@@ -50,12 +103,10 @@ class RowSums {
   RowSums(const at::Tensor& y, const at::Tensor& x, const LowRankRuns& by)
       : y_(y.contiguous()),
         x_(x.contiguous()),
-        updates_(turned(by.updates)),
+        updates_(by.updates),
         parts_(parts_of(by.runs)),
         result_(rows::empty(y.sizes(), y.scalar_type())) {
-    std::int64_t ranks = 0;
-    for (const auto& update : updates_) ranks = std::max(ranks, update.ranks());
-    inner_ = rows::empty({ranks, x.size(0)}, at::kFloat);
+    inner_ = rows::empty({updates_.most_ranks(), x.size(0)}, at::kFloat);
   }
 
   LowRankResult made() {
@@ -75,18 +126,18 @@ class RowSums {
     }
     const TurnedUpdate& update = updates_[static_cast<std::size_t>(part.slot)];
     float* inner = inner_.data_ptr<float>() + first;
-    rows::dots(update.a_row(0), update.ranks(), rows_of_part<T>(x_, part.tokens), {inner, all});
+    rows::dots(update.a_row(0), update.ranks, rows_of_part<T>(x_, part.tokens), {inner, all});
     std::vector<float> row(static_cast<std::size_t>(width));
     for (std::int64_t n = 0; n < part.tokens.length; ++n, from += width, to += width) {
       rows::widen(from, row.data(), width);
-      for (std::int64_t r = 0; r < update.ranks(); ++r)
+      for (std::int64_t r = 0; r < update.ranks; ++r)
         rows::add_scaled(row.data(), update.scale * inner[r * all + n], update.b_row(r), width);
       rows::narrow(row.data(), to, width);
     }
   }
 
   at::Tensor y_, x_;
-  std::vector<TurnedUpdate> updates_;
+  TurnedUpdates updates_;
   std::vector<SlotRun> parts_;
   at::Tensor result_, inner_;
 };
@@ -98,7 +149,7 @@ class RowGradients {
       : above_(above.contiguous()),
         x_(x.contiguous()),
         inner_(inner),
-        updates_(turned(by.updates)),
+        updates_(by.updates),
         wishes_(wishes),
         parts_(parts_of(by.runs)) {
     if (wishes.x) of_x_ = rows::empty(x.sizes(), x.scalar_type());
@@ -120,7 +171,7 @@ class RowGradients {
  private:
   // Over a slot's parts in their order.
   at::Tensor summed(const at::Tensor& of_parts, std::size_t slot) const {
-    const std::int64_t ranks = updates_[slot].ranks();
+    const std::int64_t ranks = updates_[slot].ranks;
     at::Tensor sum = at::zeros({ranks, of_parts.size(2)}, of_parts.options());
     for (std::size_t part = 0; part < parts_.size(); ++part) {
       if (parts_[part].slot != static_cast<std::int32_t>(slot)) continue;
@@ -138,7 +189,7 @@ class RowGradients {
       return;
     }
     const TurnedUpdate& update = updates_[static_cast<std::size_t>(slot)];
-    const std::int64_t ranks = update.ranks(), count = tokens.length, all = x_.size(0);
+    const std::int64_t ranks = update.ranks, count = tokens.length, all = x_.size(0);
     const auto above = rows_of_part<T>(above_, tokens);
     const float* inner = inner_.const_data_ptr<float>() + tokens.begin;
     const auto place = static_cast<std::int64_t>(part) * inner_.size(0);
@@ -161,14 +212,14 @@ class RowGradients {
     std::vector<float> row(static_cast<std::size_t>(width));
     for (std::int64_t n = 0; n < tokens.length; ++n, to += width) {
       std::fill(row.begin(), row.end(), 0.0F);
-      for (std::int64_t r = 0; r < update.ranks(); ++r)
+      for (std::int64_t r = 0; r < update.ranks; ++r)
         rows::add_scaled(row.data(), of_inner[r * tokens.length + n], update.a_row(r), width);
       rows::narrow(row.data(), to, width);
     }
   }
 
   at::Tensor above_, x_, inner_;
-  std::vector<TurnedUpdate> updates_;
+  TurnedUpdates updates_;
   const LowRankWishes& wishes_;
   std::vector<SlotRun> parts_;
   at::Tensor of_x_, of_a_, of_b_;

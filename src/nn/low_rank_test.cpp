@@ -186,6 +186,27 @@ TEST(LowRankSums, AreTheSameWithoutGradientsAndInInferenceMode) {
   at::set_num_threads(before);
 }
 
+TEST(LowRankSums, FactorsMayLieInMemoryAnyhow) {
+  const auto turned = [](const at::Tensor& x) { return x.t().contiguous().t(); };
+  const auto cut = [](const at::Tensor& x) { return at::cat({x, x}, 1).narrow(1, 0, x.size(1)); };
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    const Inputs in(kFive, dtype);
+    const at::Tensor want = in.summed();
+    want.backward(in.above);
+    for (const bool turns : {true, false}) {
+      const Inputs other(kFive, dtype);
+      LowRankRuns by = other.by;
+      for (auto& update : by.updates)
+        update = {turns ? turned(update.a) : cut(update.a), turns ? turned(update.b) : cut(update.b), update.scale};
+      const at::Tensor got = low_rank_sums(other.y, other.x, by);
+      EXPECT_TRUE(at::equal(got, want)) << turns << dtype;
+      got.backward(other.above);
+      const auto gradients = other.gradients(), wanted = in.gradients();
+      for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_TRUE(at::equal(gradients[i], wanted[i])) << i << dtype;
+    }
+  }
+}
+
 // What a method trains may be all that is trained: those of the first layer.
 TEST(LowRankSums, WhatTheyAreAddedToMayBeGiven) {
   for (const auto& packing : packings()) {

@@ -6,33 +6,36 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "nn/kernels/any_row.h"
+#include "nn/learns.h"
 
 namespace graft {
 namespace {
 
-// For each row the row of `scales`, or -1.
-std::vector<std::int64_t> scale_of_row(const std::vector<SlotRun>& runs) {
-  std::vector<std::int64_t> result;
-  for (const auto& run : runs) result.insert(result.end(), static_cast<std::size_t>(run.tokens.length), run.slot);
-  return result;
+// The run that row n is of.
+std::vector<SlotRun>::const_iterator run_of_row(const std::vector<SlotRun>& runs, std::int64_t n) {
+  return std::partition_point(runs.begin(), runs.end(),
+                              [n](const SlotRun& run) { return run.tokens.begin + run.tokens.length <= n; });
 }
 
-at::Tensor scaled_by_rows(const at::Tensor& given, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
+at::Tensor scaled_by_rows(const at::Tensor& given, at::TensorList scales, const std::vector<SlotRun>& runs) {
   RECORD_USER_SCOPE("graft::scale_rows");
   const at::Tensor x = given.contiguous();
   at::Tensor y = rows::empty(x.sizes(), x.scalar_type());
-  const auto scale_of = scale_of_row(runs);
   const std::int64_t width = x.size(1);
-  const float* scale = scales.const_data_ptr<float>();
+  const ScaleVectors vectors(scales, width);
   at::parallel_for(0, x.size(0), rows::rows_per_thread(width), [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(width));
+    auto run = run_of_row(runs, begin);
     for (std::int64_t n = begin; n < end; ++n) {
-      const std::int64_t by = scale_of[static_cast<std::size_t>(n)];
+      while (n >= run->tokens.begin + run->tokens.length) ++run;
+      const float* scale = vectors.of(run->slot);
       rows::read(x, n * width, row.data(), width);
-      if (by >= 0) rows::multiply(row.data(), scale + by * width, width);
+      if (scale != nullptr) rows::multiply(row.data(), scale, width);
       rows::write(row.data(), y, n * width, width);
     }
   });
@@ -41,36 +44,47 @@ at::Tensor scaled_by_rows(const at::Tensor& given, const at::Tensor& scales, con
 
 // Columns are shared out among threads, so that a sum does not depend on their number.
 void add_products_by_rows(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
-                          at::Tensor& sums) {
+                          const std::vector<at::Tensor>& sums) {
   RECORD_USER_SCOPE("graft::scale_rows_backward");
   const std::int64_t width = x.size(1);
-  auto* sum = sums.data_ptr<float>();
+  std::vector<float*> firsts;
+  for (const auto& sum : sums) firsts.push_back(sum.data_ptr<float>());
   at::parallel_for(0, width, 128, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t count = end - begin;
     std::vector<float> values(static_cast<std::size_t>(count)), grads(static_cast<std::size_t>(count));
     for (const auto& run : runs) {
       if (run.slot < 0) continue;
+      float* sum = firsts[static_cast<std::size_t>(run.slot)] + begin;
       for (std::int64_t n = run.tokens.begin; n < run.tokens.begin + run.tokens.length; ++n) {
         rows::read(x, n * width + begin, values.data(), count);
         rows::read(grad, n * width + begin, grads.data(), count);
-        rows::add_products(sum + run.slot * width + begin, values.data(), grads.data(), count);
+        rows::add_products(sum, values.data(), grads.data(), count);
       }
     }
   });
 }
 
-at::Tensor scaled(const at::Tensor& x, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
-  if (rows::readable(x)) return scaled_by_rows(x, scales, runs);
-  // Ones behind the last row: where -1 points to.
-  const at::Tensor padded = at::cat({scales, at::ones({1, scales.size(1)}, scales.options())});
-  at::Tensor which = at::tensor(scale_of_row(runs), at::kLong);
-  which = at::where(which < 0, scales.size(0), which).to(x.device());
-  return at::mul(x, padded.index_select(0, which)).to(x.scalar_type());
+// For each row the place of its vector; of those without one, of what is behind the last.
+std::vector<std::int64_t> scale_of_row(const std::vector<SlotRun>& runs, std::int64_t behind) {
+  std::vector<std::int64_t> result;
+  for (const auto& run : runs)
+    result.insert(result.end(), static_cast<std::size_t>(run.tokens.length), run.slot < 0 ? behind : run.slot);
+  return result;
 }
 
-at::Tensor sums_of_products(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
-                            const at::Tensor& like) {
-  at::Tensor sums = at::zeros_like(like);
+at::Tensor scaled(const at::Tensor& x, at::TensorList scales, const std::vector<SlotRun>& runs) {
+  if (rows::readable(x)) return scaled_by_rows(x, scales, runs);
+  std::vector<at::Tensor> padded = scales.vec();
+  padded.push_back(at::ones({x.size(1)}, scales.front().options()));
+  const at::Tensor which = at::tensor(scale_of_row(runs, static_cast<std::int64_t>(scales.size())), at::kLong);
+  return at::mul(x, at::stack(padded).index_select(0, which.to(x.device()))).to(x.scalar_type());
+}
+
+// For each of the scales.
+std::vector<at::Tensor> sums_of_products(const at::Tensor& x, const at::Tensor& grad, at::TensorList scales,
+                                         const std::vector<SlotRun>& runs) {
+  std::vector<at::Tensor> sums;
+  for (const auto& scale : scales) sums.push_back(at::zeros(scale.sizes(), scale.options()));
   if (rows::readable(x) && rows::readable(grad)) {
     add_products_by_rows(x.contiguous(), grad.contiguous(), runs, sums);
     return sums;
@@ -80,16 +94,18 @@ at::Tensor sums_of_products(const at::Tensor& x, const at::Tensor& grad, const s
     const auto values = [&](const at::Tensor& of) {
       return of.narrow(0, run.tokens.begin, run.tokens.length).to(at::kFloat);
     };
-    sums[run.slot] += (values(grad) * values(x)).sum(0);
+    sums[static_cast<std::size_t>(run.slot)] += (values(grad) * values(x)).sum(0);
   }
   return sums;
 }
 
 class ScaleRows : public torch::autograd::Function<ScaleRows> {
  public:
-  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, const at::Tensor& scales,
+  static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& x, at::TensorList scales,
                             const std::vector<SlotRun>& runs) {
-    ctx->save_for_backward({x, scales});
+    torch::autograd::variable_list kept = {x};
+    kept.insert(kept.end(), scales.begin(), scales.end());
+    ctx->save_for_backward(kept);
     ctx->saved_data["runs"] = as_numbers(runs);
     return scaled(x, scales, runs);
   }
@@ -97,11 +113,16 @@ class ScaleRows : public torch::autograd::Function<ScaleRows> {
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     const auto saved = ctx->get_saved_variables();
+    const at::TensorList scales = at::TensorList(saved).slice(1);
     const auto runs = as_runs(ctx->saved_data["runs"].toIntVector());
-    at::Tensor grad_x, grad_scales;
-    if (ctx->needs_input_grad(0)) grad_x = scaled(grads[0], saved[1], runs);
-    if (ctx->needs_input_grad(1)) grad_scales = sums_of_products(saved[0], grads[0], runs, saved[1]);
-    return {grad_x, grad_scales, at::Tensor()};
+    torch::autograd::variable_list result(saved.size() + 1);  // the last: of the runs
+    if (ctx->needs_input_grad(0)) result[0] = scaled(grads[0], scales, runs);
+    bool any = false;
+    for (std::size_t input = 1; input < saved.size(); ++input) any = any || ctx->needs_input_grad(input);
+    if (!any) return result;
+    auto sums = sums_of_products(saved[0], grads[0], scales, runs);
+    std::move(sums.begin(), sums.end(), result.begin() + 1);
+    return result;
   }
 };
 
@@ -109,6 +130,7 @@ class ScaleRows : public torch::autograd::Function<ScaleRows> {
 
 std::vector<std::int64_t> as_numbers(const std::vector<SlotRun>& runs) {
   std::vector<std::int64_t> numbers;
+  numbers.reserve(3 * runs.size());
   for (const auto& run : runs) numbers.insert(numbers.end(), {run.tokens.begin, run.tokens.length, run.slot});
   return numbers;
 }
@@ -131,15 +153,22 @@ std::vector<SlotRun> parts_of(const std::vector<SlotRun>& runs) {
 }
 
 at::Tensor scale_rows(const at::Tensor& x, const RowScales& by) {
-  return by.scales.defined() ? scale_rows(x, by.scales, by.runs) : x;
-}
-
-at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scales, const std::vector<SlotRun>& runs) {
-  return ScaleRows::apply(x, scales, runs);
+  if (by.scales.empty()) return x;
+  const bool goes_backward = learns(x) || std::any_of(by.scales.begin(), by.scales.end(), learns);
+  return goes_backward ? ScaleRows::apply(x, at::TensorList(by.scales), by.runs) : scaled(x, by.scales, by.runs);
 }
 
 at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scale) {
-  return scale_rows(x, scale.unsqueeze(0), {{{0, x.size(0)}, 0}});
+  return scale_rows(x, RowScales{{scale}, {{{0, x.size(0)}, 0}}});
+}
+
+ScaleVectors::ScaleVectors(at::TensorList scales, std::int64_t width) {
+  for (const auto& scale : scales) {
+    if (scale.numel() != width)
+      fail(Category::Internal, "scale", "an adapter has {} values for rows of {}", scale.numel(), width);
+    held_.push_back(scale.contiguous());
+    firsts_.push_back(held_.back().const_data_ptr<float>());
+  }
 }
 
 }  // namespace graft

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "nn/kernels/any_row.h"
@@ -20,9 +21,10 @@ namespace {
 at::Tensor scaled_product(rows::Gate kind, const at::Tensor& given_gate, const at::Tensor& given_up,
                           const RowScales& by) {
   RECORD_USER_SCOPE("graft::scaled_gate");
-  const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous(), scales = by.scales.contiguous();
+  const at::Tensor gate = given_gate.contiguous(), up = given_up.contiguous();
   at::Tensor y = rows::empty(gate.sizes(), gate.scalar_type());
   const std::int64_t width = gate.size(1);
+  const ScaleVectors scales(by.scales, width);
   const auto parts = parts_of(by.runs);
   rows::by_type(gate, [&]<typename T>(T*) {
     const auto *a = static_cast<const T*>(gate.const_data_ptr()), *b = static_cast<const T*>(up.const_data_ptr());
@@ -30,7 +32,7 @@ at::Tensor scaled_product(rows::Gate kind, const at::Tensor& given_gate, const a
     at::parallel_for(0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t part = begin; part < end; ++part) {
         const auto& [tokens, slot] = parts[static_cast<std::size_t>(part)];
-        const float* scale = slot < 0 ? nullptr : scales.const_data_ptr<float>() + slot * width;
+        const float* scale = scales.of(slot);
         for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n)
           rows::gated(kind, a + n * width, b + n * width, scale, out + n * width, width);
       }
@@ -46,13 +48,14 @@ class Gradients {
       : kind_(kind),
         gate_(gate.contiguous()),
         up_(up.contiguous()),
-        scales_(by.scales.contiguous()),
+        count_(by.scales.size()),
+        scales_(by.scales, gate.size(1)),
         grad_(grad.to(gate.scalar_type()).contiguous()),
         parts_(parts_of(by.runs)),
         width_(gate.size(1)),
         of_gate_(rows::empty(gate.sizes(), gate.scalar_type())),
         of_up_(rows::empty(up.sizes(), up.scalar_type())),
-        of_parts_(at::zeros({static_cast<std::int64_t>(parts_.size()), width_}, scales_.options())) {
+        of_parts_(at::zeros({static_cast<std::int64_t>(parts_.size()), width_}, at::kFloat)) {
     rows::by_type(gate_, [&]<typename T>(T*) {
       at::parallel_for(0, static_cast<std::int64_t>(parts_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t part = begin; part < end; ++part) compute<T>(part);
@@ -62,13 +65,14 @@ class Gradients {
 
   const at::Tensor& gate() const { return of_gate_; }
   const at::Tensor& up() const { return of_up_; }
-  at::Tensor scales() const {
-    at::Tensor sums = at::zeros_like(scales_);
+  std::vector<at::Tensor> scales() const {
+    std::vector<at::Tensor> sums;
+    for (std::size_t slot = 0; slot < count_; ++slot) sums.push_back(at::zeros({width_}, at::kFloat));
     for (std::size_t part = 0; part < parts_.size(); ++part) {
-      const std::int64_t slot = parts_[part].slot, from = static_cast<std::int64_t>(part) * width_;
-      if (slot >= 0)
-        rows::add_scaled(sums.data_ptr<float>() + slot * width_, 1.0F, of_parts_.const_data_ptr<float>() + from,
-                         width_);
+      if (parts_[part].slot < 0) continue;
+      const at::Tensor& sum = sums[static_cast<std::size_t>(parts_[part].slot)];
+      const auto from = static_cast<std::int64_t>(part) * width_;
+      rows::add_scaled(sum.data_ptr<float>(), 1.0F, of_parts_.const_data_ptr<float>() + from, width_);
     }
     return sums;
   }
@@ -77,7 +81,7 @@ class Gradients {
   template <typename T>
   void compute(std::int64_t part) {
     const auto& [tokens, slot] = parts_[static_cast<std::size_t>(part)];
-    const float* scale = slot < 0 ? nullptr : scales_.const_data_ptr<float>() + slot * width_;
+    const float* scale = scales_.of(slot);
     float* of_scale = of_parts_.data_ptr<float>() + part * width_;
     const auto values = [](const at::Tensor& x) { return static_cast<const T*>(x.const_data_ptr()); };
     for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n) {
@@ -89,7 +93,10 @@ class Gradients {
   }
 
   rows::Gate kind_;
-  at::Tensor gate_, up_, scales_, grad_;
+  at::Tensor gate_, up_;
+  std::size_t count_;  // of the scales
+  ScaleVectors scales_;
+  at::Tensor grad_;
   std::vector<SlotRun> parts_;
   std::int64_t width_;
   at::Tensor of_gate_, of_up_, of_parts_;
@@ -98,29 +105,35 @@ class Gradients {
 class ScaledGate : public torch::autograd::Function<ScaledGate> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& up,
-                            const at::Tensor& scales, const std::vector<SlotRun>& runs, rows::Gate kind) {
-    ctx->save_for_backward({gate, up, scales});
+                            at::TensorList scales, const std::vector<SlotRun>& runs, rows::Gate kind) {
+    torch::autograd::variable_list kept = {gate, up};
+    kept.insert(kept.end(), scales.begin(), scales.end());
+    ctx->save_for_backward(kept);
     ctx->saved_data["runs"] = as_numbers(runs);
     ctx->saved_data["kind"] = static_cast<std::int64_t>(kind);
-    return scaled_product(kind, gate, up, {scales, runs});
+    return scaled_product(kind, gate, up, {scales.vec(), runs});
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list grads) {
     RECORD_USER_SCOPE("graft::scaled_gate_backward");
     const auto saved = ctx->get_saved_variables();
-    const RowScales by{saved[2], as_runs(ctx->saved_data["runs"].toIntVector())};
+    const RowScales by{at::TensorList(saved).slice(2).vec(), as_runs(ctx->saved_data["runs"].toIntVector())};
     const Gradients gradients(static_cast<rows::Gate>(ctx->saved_data["kind"].toInt()), saved[0], saved[1], by,
                               grads[0]);
-    return {gradients.gate(), gradients.up(), gradients.scales(), at::Tensor(), at::Tensor()};
+    torch::autograd::variable_list result = {gradients.gate(), gradients.up()};
+    for (auto& sum : gradients.scales()) result.push_back(std::move(sum));
+    result.resize(result.size() + 2);  // of the runs and the kind
+    return result;
   }
 };
 
 }  // namespace
 
 at::Tensor scaled_gate(rows::Gate kind, const at::Tensor& gate, const at::Tensor& up, const RowScales& by) {
-  return learns(gate) || learns(up) || learns(by.scales) ? ScaledGate::apply(gate, up, by.scales, by.runs, kind)
-                                                         : scaled_product(kind, gate, up, by);
+  const bool goes_backward = learns(gate) || learns(up) || std::any_of(by.scales.begin(), by.scales.end(), learns);
+  return goes_backward ? ScaledGate::apply(gate, up, at::TensorList(by.scales), by.runs, kind)
+                       : scaled_product(kind, gate, up, by);
 }
 
 }  // namespace graft

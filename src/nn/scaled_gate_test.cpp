@@ -27,6 +27,8 @@ struct GateInputs {
     scales = made(2, 3).requires_grad_(true);
     above = made(230, 4).to(dtype);
   }
+  RowScales by() const { return {scales.unbind(), kGateRuns}; }
+
   at::Tensor gate, up, scales, above;
 };
 
@@ -43,8 +45,8 @@ at::Tensor wide(const at::Tensor& x) {
 void expect_scaled_product(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
   const double tolerance = dtype == at::kFloat ? 1e-6 : 1e-2;
   const GateInputs in(width, dtype);
-  const at::Tensor got = scaled_gate(kind.gate, in.gate, in.up, {in.scales, kGateRuns}),
-                   want = scale_rows(gated(activation(kind.activation), in.gate, in.up), in.scales, kGateRuns);
+  const at::Tensor got = scaled_gate(kind.gate, in.gate, in.up, in.by()),
+                   want = scale_rows(gated(activation(kind.activation), in.gate, in.up), in.by());
   EXPECT_EQ(got.scalar_type(), dtype);
   EXPECT_TRUE(at::allclose(wide(got), wide(want), tolerance, tolerance)) << kind.activation << width << dtype;
 }
@@ -65,10 +67,10 @@ at::Tensor plainly_gated(const Kind& kind, const at::Tensor& gate, const at::Ten
 void expect_gradients_of_both(const Kind& kind, std::int64_t width, at::ScalarType dtype) {
   const double tolerance = dtype == at::kFloat ? 1e-5 : 1e-2;
   const GateInputs mine(width, dtype), theirs(width, dtype);
-  scaled_gate(kind.gate, mine.gate, mine.up, {mine.scales, kGateRuns}).backward(mine.above);
+  scaled_gate(kind.gate, mine.gate, mine.up, mine.by()).backward(mine.above);
   const at::Tensor product = dtype == at::kFloat ? plainly_gated(kind, theirs.gate, theirs.up)
                                                  : gated(activation(kind.activation), theirs.gate, theirs.up);
-  scale_rows(product, theirs.scales, kGateRuns).backward(theirs.above);
+  scale_rows(product, theirs.by()).backward(theirs.above);
   for (const auto& [got, want] :
        {std::pair{mine.gate, theirs.gate}, {mine.up, theirs.up}, {mine.scales, theirs.scales}}) {
     EXPECT_EQ(got.grad().scalar_type(), got.scalar_type());
@@ -90,14 +92,26 @@ TEST(ScaledGate, HasTheGradientsOfBoth) {
 TEST(ScaledGate, KeepsNoMoreForItsWayBackThanWhatItWasGiven) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const GateInputs in(40, dtype);
-    EXPECT_EQ(kept_bytes([&] {
-                return scaled_gate(rows::Gate::Silu, in.gate, in.up, {in.scales, kGateRuns});
-              }),
-              0)
-        << dtype;
-    EXPECT_GE(kept_bytes([&] { return scale_rows(gated(activation("silu"), in.gate, in.up), in.scales, kGateRuns); }),
+    EXPECT_EQ(kept_bytes([&] { return scaled_gate(rows::Gate::Silu, in.gate, in.up, in.by()); }), 0) << dtype;
+    EXPECT_GE(kept_bytes([&] { return scale_rows(gated(activation("silu"), in.gate, in.up), in.by()); }),
               230 * 40 * in.gate.element_size())
         << dtype;
+  }
+}
+
+TEST(ScaledGate, EachVectorHasTheGradientThatItHasAlone) {
+  const GateInputs in(40, at::kBFloat16);
+  const auto leaf = [](const at::Tensor& row) { return row.detach().clone().requires_grad_(true); };
+  const std::vector<at::Tensor> together = {leaf(in.scales[0]), leaf(in.scales[1])};
+  scaled_gate(rows::Gate::Silu, in.gate, in.up, {together, kGateRuns}).backward(in.above);
+  for (std::int32_t slot = 0; slot < 2; ++slot) {
+    std::vector<SlotRun> runs = kGateRuns;
+    for (auto& run : runs) run.slot = run.slot == slot ? 0 : -1;
+    const at::Tensor& one = together[static_cast<std::size_t>(slot)];
+    const at::Tensor alone = leaf(one);
+    scaled_gate(rows::Gate::Silu, in.gate, in.up, {{alone}, runs}).backward(in.above);
+    EXPECT_TRUE(at::equal(one.grad(), alone.grad())) << slot;
+    EXPECT_GT(alone.grad().abs().max().item<double>(), 0) << slot;
   }
 }
 
@@ -106,12 +120,12 @@ TEST(ScaledGate, ManyRowsAndTheirGradientsHaveRoomBehindThem) {
   const auto made = [](std::uint64_t seed) {
     return at::randn({300, 16}, at::detail::createCPUGenerator(seed)).to(at::kBFloat16).requires_grad_(true);
   };
-  const at::Tensor gate = made(1), up = made(2), scales = at::ones({1, 16});
+  const at::Tensor gate = made(1), up = made(2), scales = at::ones({16});
   int roomy = 0;
   for (const at::Tensor& each : {gate, up})
     each.register_hook([&roomy](const at::Tensor& grad) { roomy += rows::has_room(grad) ? 1 : 0; });
   const std::vector<SlotRun> runs = {{{0, 300}, 0}};
-  const at::Tensor scaled = scaled_gate(rows::Gate::Silu, gate, up, {scales, runs}),
+  const at::Tensor scaled = scaled_gate(rows::Gate::Silu, gate, up, {{scales}, runs}),
                    plain = gated(activation("silu"), gate, up);
   EXPECT_TRUE(rows::has_room(scaled) && rows::has_room(plain));
   scaled.backward(at::ones_like(scaled));

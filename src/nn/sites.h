@@ -104,8 +104,13 @@ class SiteHooks {
     (void)x;
     return y;
   }
+  /// Whether sublayer() does anything at the site: where it does not, a batch of many slots is not cut for it.
+  virtual bool changes_sublayer(const Site& last) const {
+    (void)last;
+    return false;
+  }
   /// Output y [n, C] of a whole attention or feed-forward, before it is added to the stream; x [n, C] is what went in,
-  /// `last` the site of its last map (o or down).
+  /// `last` the site of its last map (o or down). Called where changes_sublayer() is true.
   virtual at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const {
     (void)last;
     (void)x;

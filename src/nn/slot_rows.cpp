@@ -11,30 +11,6 @@
 namespace graft {
 namespace {
 
-// What some slots have, each once, and for each run the place of its slot's, or -1.
-template <typename Value>
-struct OfSlots {
-  std::vector<Value> values;
-  std::vector<SlotRun> runs;
-};
-
-// take(slot, values) puts behind the others what a slot has, if it has anything; absent where that is false of one.
-template <typename Value, typename Take>
-std::optional<OfSlots<Value>> of_slots(const std::vector<SlotRun>& runs, const Take& take) {
-  OfSlots<Value> result;
-  std::map<std::int32_t, std::int32_t> places;
-  for (const auto& run : runs) {
-    const auto [place, fresh] = places.try_emplace(run.slot, -1);
-    if (fresh) {
-      const std::size_t next = result.values.size();
-      if (!take(run.slot, result.values)) return std::nullopt;
-      if (result.values.size() > next) place->second = static_cast<std::int32_t>(next);
-    }
-    result.runs.push_back({run.tokens, place->second});
-  }
-  return result;
-}
-
 std::optional<SparseDifference> difference_of(const SiteHooks& hooks, std::int64_t index,
                                               const ParameterTable& parameters) {
   const auto change = index < 0 ? std::nullopt : hooks.change(index);
@@ -46,13 +22,17 @@ std::optional<SparseDifference> difference_of(const SiteHooks& hooks, std::int64
 SlotRows::SlotRows(const ParameterTable& parameters, std::vector<const SiteHooks*> slots, std::vector<SlotRun> runs,
                    Activations activations)
     : parameters_(parameters), slots_(std::move(slots)), runs_(std::move(runs)), activations_(activations) {
+  std::map<std::int32_t, std::size_t> places;
   for (const auto& run : runs_) {
     if (run.slot >= static_cast<std::int32_t>(slots_.size()))
       fail(Category::Internal, "", "segment names adapter slot {} of {}", run.slot, slots_.size());
+    const auto [place, fresh] = places.try_emplace(run.slot, distinct_.size());
+    if (fresh) distinct_.push_back(run.slot);
+    places_.push_back(place->second);
   }
   alone_ = the_only();
-  any_changes_ = alone_ == nullptr && std::any_of(runs_.begin(), runs_.end(), [this](const SlotRun& run) {
-                   return hooks(run.slot) != nullptr && hooks(run.slot)->changes_by_places();
+  any_changes_ = alone_ == nullptr && std::any_of(distinct_.begin(), distinct_.end(), [this](std::int32_t slot) {
+                   return hooks(slot) != nullptr && hooks(slot)->changes_by_places();
                  });
 }
 
@@ -60,7 +40,7 @@ SlotRows::SlotRows(const ParameterTable& parameters, std::vector<const SiteHooks
 // put whole parameters together, and they can be made beforehand (FrozenAdapter).
 const SiteHooks* SlotRows::the_only() const {
   const auto has_all = [this](const SiteHooks* one) {
-    return std::all_of(runs_.begin(), runs_.end(), [&](const SlotRun& run) { return hooks(run.slot) == one; });
+    return std::all_of(distinct_.begin(), distinct_.end(), [&](std::int32_t slot) { return hooks(slot) == one; });
   };
   if (const SiteHooks* alone = standing_alone(slots_); alone != nullptr) {
     if (has_all(alone)) return alone;
@@ -73,25 +53,38 @@ const SiteHooks* SlotRows::the_only() const {
 }
 
 bool SlotRows::acts_on(const Site& site) const {
-  return std::any_of(runs_.begin(), runs_.end(), [&](const SlotRun& run) {
-    const SiteHooks* here = hooks(run.slot);
+  return std::any_of(distinct_.begin(), distinct_.end(), [&](std::int32_t slot) {
+    const SiteHooks* here = hooks(slot);
     return here != nullptr && here->acts_on(site);
   });
+}
+
+// take(slot, values) puts behind the others what a slot has, if it has anything; absent where that is false of one.
+// Every map of a pass asks: a slot is asked once, however many runs it has.
+template <typename Value, typename Take>
+std::optional<SlotRows::OfSlots<Value>> SlotRows::of_slots(const Take& take) const {
+  OfSlots<Value> result;
+  std::vector<std::int32_t> place_of(distinct_.size(), -1);
+  for (std::size_t i = 0; i < distinct_.size(); ++i) {
+    const std::size_t next = result.values.size();
+    if (!take(distinct_[i], result.values)) return std::nullopt;
+    if (result.values.size() > next) place_of[i] = static_cast<std::int32_t>(next);
+  }
+  result.runs.reserve(runs_.size());
+  for (std::size_t run = 0; run < runs_.size(); ++run)
+    result.runs.push_back({runs_[run].tokens, place_of[places_[run]]});
+  return result;
 }
 
 // The tensor scale_of(slot) gives, undefined for none, for each slot; absent where one of them does something else.
 template <typename ScaleOf>
 std::optional<RowScales> SlotRows::row_scales(const ScaleOf& scale_of) const {
-  const auto found = of_slots<at::Tensor>(runs_, [&](std::int32_t slot, std::vector<at::Tensor>& scales) {
-    const std::optional<at::Tensor> scale = scale_of(slot);
-    if (scale && scale->defined()) scales.push_back(*scale);
+  auto found = of_slots<at::Tensor>([&](std::int32_t slot, std::vector<at::Tensor>& scales) {
+    std::optional<at::Tensor> scale = scale_of(slot);
+    if (scale && scale->defined()) scales.push_back(std::move(*scale));
     return scale.has_value();
   });
-  if (!found) return std::nullopt;
-  return RowScales{found->values.empty()
-                       ? at::Tensor()
-                       : at::cat(found->values).view({static_cast<std::int64_t>(found->values.size()), -1}),
-                   found->runs};
+  return found ? std::optional(RowScales{std::move(found->values), std::move(found->runs)}) : std::nullopt;
 }
 
 RowScales SlotRows::input_scales(const Site& site) const {
@@ -126,14 +119,14 @@ at::Tensor SlotRows::hooked(const at::Tensor& x, const at::Tensor& y, const Hook
 
 // Of the slots that scale no output; absent where one of them does something else.
 std::optional<LowRankRuns> SlotRows::low_rank_updates(const Site& site) const {
-  const auto found = of_slots<LowRankUpdate>(runs_, [&](std::int32_t slot, std::vector<LowRankUpdate>& updates) {
+  auto found = of_slots<LowRankUpdate>([&](std::int32_t slot, std::vector<LowRankUpdate>& updates) {
     const SiteHooks* here = hooks(slot);
     if (here == nullptr || !here->acts_on(site) || here->output_scale(site)) return true;
-    const auto update = here->low_rank(site);
-    if (update) updates.push_back(*update);
+    auto update = here->low_rank(site);
+    if (update) updates.push_back(std::move(*update));
     return update.has_value();
   });
-  return found ? std::optional(LowRankRuns{found->values, found->runs}) : std::nullopt;
+  return found ? std::optional(LowRankRuns{std::move(found->values), std::move(found->runs)}) : std::nullopt;
 }
 
 // y of all runs where each slot has its rows scaled or adds an update of low rank to them: two passes, each of which
@@ -163,12 +156,12 @@ at::Tensor SlotRows::adapt_output(const Site& site, const at::Tensor& x, const a
 }
 
 at::Tensor SlotRows::sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const {
-  if (!acts_on(last)) return y;
+  const auto changes = [&](std::int32_t slot) { return hooks(slot) != nullptr && hooks(slot)->changes_sublayer(last); };
+  if (std::none_of(distinct_.begin(), distinct_.end(), changes)) return y;
   return by_run(y, [&](std::int32_t slot, const at::Tensor& rows, TokenRange range) {
-    const SiteHooks* here = hooks(slot);
-    if (here == nullptr || !here->acts_on(last)) return rows;
+    if (!changes(slot)) return rows;
     return hooked(x.narrow(0, range.begin, range.length), rows, [&](const at::Tensor& read, const at::Tensor& written) {
-      return here->sublayer(last, read, written);
+      return hooks(slot)->sublayer(last, read, written);
     });
   });
 }

@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -70,7 +71,16 @@ class SlotRows {
   at::Tensor changed_table_rows(std::int64_t index, const at::Tensor& ids, const at::Tensor& rows) const;
 
  private:
+  // What some slots have, each once, and for each run the place of its slot's, or -1.
+  template <typename Value>
+  struct OfSlots {
+    std::vector<Value> values;
+    std::vector<SlotRun> runs;
+  };
+
   const SiteHooks* the_only() const;
+  template <typename Value, typename Take>
+  std::optional<OfSlots<Value>> of_slots(const Take& take) const;
   template <typename ScaleOf>
   std::optional<RowScales> row_scales(const ScaleOf& scale_of) const;
   bool by_invariant_tiles(const at::Tensor& x, const at::Tensor& y) const;
@@ -82,6 +92,8 @@ class SlotRows {
   const ParameterTable& parameters_;
   std::vector<const SiteHooks*> slots_;
   std::vector<SlotRun> runs_;
+  std::vector<std::int32_t> distinct_;  // slots of the runs, each once
+  std::vector<std::size_t> places_;     // of each run's slot among them
   Activations activations_;
   const SiteHooks* alone_ = nullptr;
   bool any_changes_ = false;

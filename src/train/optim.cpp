@@ -44,7 +44,7 @@ class AdamW : public Optimizer {
 
  private:
   void step(const std::vector<std::size_t>& members, double lr) {
-    std::vector<at::Tensor> values, gradients, means, squares, steps;
+    std::vector<at::Tensor> values, gradients, means, squares;
     for (const std::size_t i : members) {
       const at::Tensor& value = parameters_[i];
       if (!value.grad().defined()) continue;
@@ -52,10 +52,12 @@ class AdamW : public Optimizer {
       gradients.push_back(laid_out_like(value, value.grad()));
       means.push_back(mean_[i]);
       squares.push_back(square_[i]);
-      steps.push_back(at::full({}, steps_, value.options().dtype(at::kFloat).requires_grad(false)));
       value.mutable_grad().reset();
     }
     if (values.empty()) return;
+    // One for all: it is only read.
+    const at::Tensor count = at::full({}, steps_, means.front().options().dtype(at::kFloat));
+    const std::vector<at::Tensor> steps(values.size(), count);
     at::_fused_adamw_(values, gradients, means, squares, {}, steps, lr, settings_.beta1, settings_.beta2,
                       settings_.weight_decay, settings_.eps, false, false);
     // LibTorch does not count what this step changes.

@@ -33,6 +33,24 @@ TEST(Optimizer, AParameterLearnsAtItsRatioOfTheRate) {
   }
 }
 
+TEST(Optimizer, TensorsStepTogetherAsEachDoesAlone) {
+  for (const char* name : {"adamw", "adafactor"}) {
+    OptimizerSettings settings;
+    settings.name = name;
+    const std::vector<at::Tensor> all = {with_gradient({1, 2}), with_gradient({3}), with_gradient({})},
+                                  first = {with_gradient({1, 2})}, second = {with_gradient({3})};
+    const auto together = make_optimizer(settings, all, {}), one = make_optimizer(settings, first, {}),
+               other = make_optimizer(settings, second, {});
+    for (const double gradient : {1.0, -2.0, 0.5}) {
+      for (const at::Tensor& each : {all[0], all[1], first[0], second[0]})
+        each.mutable_grad() = at::full_like(each.detach(), gradient);
+      for (const auto* optimizer : {&together, &one, &other}) (*optimizer)->step(1e-2);
+      EXPECT_TRUE(at::equal(all[0], first[0]) && at::equal(all[1], second[0])) << name << gradient;
+    }
+    EXPECT_GT(all[0].abs().max().item<double>(), 0) << name;
+  }
+}
+
 // What is made of a parameter for a pass is made again where LibTorch counts a change.
 TEST(Optimizer, AStepIsCountedAsAChange) {
   for (const char* name : {"adamw", "adafactor"}) {

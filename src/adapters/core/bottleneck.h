@@ -27,6 +27,7 @@ class Bottleneck : public Adapter {
  public:
   explicit Bottleneck(BottleneckSettings settings) : settings_(std::move(settings)) {}
   bool acts_on(const Site& site) const override;
+  bool changes_sublayer(const Site& last) const override { return acts_on(last); }
   at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const override;
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override;
 

@@ -234,10 +234,15 @@ at::Tensor Combination::output(const Site& site, const at::Tensor& x, const at::
   return result;
 }
 
+bool Combination::changes_sublayer(const Site& last) const {
+  return std::any_of(parts_.begin(), parts_.end(),
+                     [&](const Part& part) { return part.adapter->changes_sublayer(last); });
+}
+
 at::Tensor Combination::sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const {
   at::Tensor result = y;
   for (const auto& part : parts_) {
-    if (part.adapter->acts_on(last)) result = part.adapter->sublayer(last, x, result);
+    if (part.adapter->changes_sublayer(last)) result = part.adapter->sublayer(last, x, result);
   }
   return result;
 }

@@ -53,6 +53,7 @@ class Combination : public Adapter {
   /// That of a part which acts there alone.
   std::optional<LowRankUpdate> low_rank(const Site& site) const override;
   at::Tensor output(const Site& site, const at::Tensor& x, const at::Tensor& y) const override;
+  bool changes_sublayer(const Site& last) const override;
   at::Tensor sublayer(const Site& last, const at::Tensor& x, const at::Tensor& y) const override;
   std::int64_t virtual_tokens(Stack stack) const override;
   bool infix() const override;
