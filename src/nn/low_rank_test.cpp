@@ -190,11 +190,11 @@ TEST(LowRankSums, FactorsMayLieInMemoryAnyhow) {
   const auto turned = [](const at::Tensor& x) { return x.t().contiguous().t(); };
   const auto cut = [](const at::Tensor& x) { return at::cat({x, x}, 1).narrow(1, 0, x.size(1)); };
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const Inputs in(kFive, dtype);
+    const LowRankInputs in(kFive, dtype);
     const at::Tensor want = in.summed();
     want.backward(in.above);
     for (const bool turns : {true, false}) {
-      const Inputs other(kFive, dtype);
+      const LowRankInputs other(kFive, dtype);
       LowRankRuns by = other.by;
       for (auto& update : by.updates)
         update = {turns ? turned(update.a) : cut(update.a), turns ? turned(update.b) : cut(update.b), update.scale};

@@ -133,7 +133,9 @@ TEST_F(Weights, WhatDoesNotFitItsBlocksFallsBackAndIsTold) {
     EXPECT_EQ(table.store(0).kind(), name(kept));
     EXPECT_TRUE(at::equal(table.value(0), rounded(kept, wide_)));
     EXPECT_EQ(table.store(1).kind(), "F32");
-    if (told.contains(type)) EXPECT_EQ(table.fallen_back(), told.at(type));
+    if (told.contains(type)) {
+      EXPECT_EQ(table.fallen_back(), told.at(type));
+    }
   }
   EXPECT_EQ(load(WeightFormat::Dense).fallen_back(), "");
 }
