@@ -160,9 +160,11 @@ AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, cons
   AttentionProduct product;
   product.q = q, product.k = k, product.v = v;
   product.queries = call.queries, product.keys = call.keys;
-  // Of one text behind all cached keys the mask says no more than its order.
-  const bool masked = call.mask.defined() && !(call.continues && call.window == 0);
-  if (masked) product.mask = call.mask.contiguous();
+  product.until = call.until;
+  // Of one text behind all cached keys the mask says no more than its order, and of a tree no more than that it
+  // branches.
+  const bool told = (call.continues && call.window == 0) || product.branches();
+  if (call.mask.defined() && !told) product.mask = call.mask.contiguous();
   if (bias.defined()) product.bias = (rows::readable(bias) ? bias : bias.to(at::kFloat)).contiguous();
   product.ordered = call.causal || call.ordered;
   product.scale = scale;
@@ -215,18 +217,19 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
   }
 
  private:
-  // Ranges and order; masks are tensors, which are saved as such.
+  // Ranges, order and branches; masks are tensors, which are saved as such.
   static std::vector<std::int64_t> written(const std::vector<AttentionCall>& calls) {
     std::vector<std::int64_t> numbers;
     for (const auto& call : calls) {
       for (const std::int64_t number :
            {call.queries.begin, call.queries.length, std::int64_t{call.causal || call.ordered},
-            static_cast<std::int64_t>(call.keys.size())})
+            static_cast<std::int64_t>(call.keys.size()), static_cast<std::int64_t>(call.until.size())})
         numbers.push_back(number);
       for (const auto& range : call.keys) {
         numbers.push_back(range.begin);
         numbers.push_back(range.length);
       }
+      numbers.insert(numbers.end(), call.until.begin(), call.until.end());
     }
     return numbers;
   }
@@ -238,11 +241,13 @@ class LearnedAttention : public torch::autograd::Function<LearnedAttention> {
       call.queries = {numbers[at], numbers[at + 1]};
       call.ordered = numbers[at + 2] != 0;
       call.keys.resize(static_cast<std::size_t>(numbers[at + 3]));
-      at += 4;
+      call.until.resize(static_cast<std::size_t>(numbers[at + 4]));
+      at += 5;
       for (auto& range : call.keys) {
         range = {numbers[at], numbers[at + 1]};
         at += 2;
       }
+      for (auto& end : call.until) end = static_cast<std::int32_t>(numbers[at++]);
     }
     return calls;
   }

@@ -8,24 +8,11 @@
 #include <atomic>
 #include <cstring>
 
+#include "nn/attention_cut.h"
 #include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
-
-// Rows of a block: enough for a product's speed, few enough that a causal text skips most of what it does not see, and
-// that scores stay in a core's cache.
-constexpr std::int64_t kRows = 192, kScores = std::int64_t{1} << 19;
-constexpr std::int64_t kLeastQueries = 8, kMostQueries = 128;
-
-// Of blocks of about the same size.
-std::int64_t queries_of_a_block(const AttentionProduct& product) {
-  const std::int64_t ratio = product.q.size(1) / product.k.size(1), all = product.queries.length;
-  const std::int64_t rows = std::min(kRows, kScores / product.key_count());
-  const std::int64_t most = std::clamp(rows / ratio, kLeastQueries, kMostQueries);
-  const std::int64_t blocks = (all + most - 1) / most;
-  return (all + blocks - 1) / blocks;
-}
 
 // Onto values [count] those of x from `first` on.
 void add(const at::Tensor& x, std::int64_t first, float* to, std::int64_t count) {
@@ -52,15 +39,52 @@ void read_queries(const AttentionBlock& block, const at::Tensor& x, T* to) {
   for (std::int64_t t = 0; t < block.count; ++t) take(x, from + t * token, to + t * width, width);
 }
 
+// visit(row, count) for the runs of rows of k and v that a block's keys are, in their order.
+template <typename Visit>
+void for_key_rows(const AttentionBlock& block, const Visit& visit) {
+  for (const auto& seen : block.keys) {
+    std::int64_t begin = seen.begin, left = seen.length;
+    for (const auto& range : block.product->keys) {
+      const std::int64_t count = std::min(left, range.length - begin);
+      if (count > 0) {
+        visit(range.begin + begin, count);
+        left -= count;
+      }
+      begin = std::max<std::int64_t>(0, begin - range.length);
+    }
+  }
+}
+
 template <typename T>
 void read_keys_of(const AttentionBlock& block, const at::Tensor& x, T* to) {
   const std::int64_t token = x.stride(0), head = x.stride(1), dim = block.dim;
-  std::int64_t left = block.seen;
-  for (const auto& range : block.product->keys) {
-    const std::int64_t count = std::min(left, range.length), from = range.begin * token + block.group * head;
+  for_key_rows(block, [&](std::int64_t row, std::int64_t count) {
+    const std::int64_t from = row * token + block.group * head;
     for (std::int64_t t = 0; t < count; ++t, to += dim) take(x, from + t * token, to, dim);
-    left -= count;
+  });
+}
+
+// Those of the first group.
+std::vector<AttentionBlock> blocks_of_group(const AttentionProduct& product) {
+  std::vector<AttentionBlock> blocks;
+  const auto runs = cut_queries(product);
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+    AttentionBlock& block = blocks.emplace_back();
+    block.product = &product;
+    block.first = run->begin;
+    block.count = run->length;
+    block.ratio = product.q.size(1) / product.k.size(1);
+    block.dim = product.q.size(2);
+    block.before = product.key_count() - product.queries.length;
+    if (product.branches()) {
+      block.keys = keys_of_branches(product, *run);
+      block.until = until_of(product, block.keys, *run);
+    } else {
+      block.keys = {{0, block.before + (product.ordered ? run->begin + run->length : product.queries.length)}};
+    }
+    for (const auto& range : block.keys) block.seen += range.length;
   }
+  return blocks;
 }
 
 std::int64_t whole_lines(std::int64_t values) {
@@ -90,11 +114,35 @@ void AttentionBlock::write(const float* from, at::Tensor& x) const {
   for (std::int64_t t = 0; t < count; ++t) rows::write(from + t * width, x, to + t * token, width);
 }
 
+std::int64_t AttentionBlock::bias_row(std::int64_t row) const {
+  const std::int64_t head = group * ratio + row % ratio;
+  return head * product->queries.length * (before + product->queries.length) + mask_row(row);
+}
+
+std::int64_t AttentionBlock::mask_row(std::int64_t row) const {
+  return (first + row / ratio) * (before + product->queries.length);
+}
+
 void AttentionBlock::add_biases(std::int64_t row, float* scores) const {
-  const std::int64_t query = first + row / ratio, head = group * ratio + row % ratio, sees = seen_by(row),
-                     all = before + product->queries.length;
-  if (product->bias.defined()) add(product->bias, (head * product->queries.length + query) * all, scores, sees);
-  if (product->mask.defined()) add(product->mask, query * all, scores, sees);
+  const std::int64_t sees = seen_by(row);
+  const auto onto = [&](const at::Tensor& x, std::int64_t from) {
+    std::int64_t done = 0;
+    for (const auto& range : keys) {
+      const std::int64_t some = std::min(range.length, sees - done);
+      if (some > 0) add(x, from + range.begin, scores + done, some);
+      done += range.length;
+    }
+  };
+  if (product->bias.defined()) onto(product->bias, bias_row(row));
+  if (product->mask.defined()) onto(product->mask, mask_row(row));
+  if (!until.empty()) rows::hide(scores, until.data(), static_cast<std::int32_t>(first + row / ratio), sees);
+}
+
+void AttentionBlock::add_to_keys(const float* from, float* sums) const {
+  for (const auto& range : keys) {
+    rows::add_scaled(sums + range.begin * dim, 1.0F, from, range.length * dim);
+    from += range.length * dim;
+  }
 }
 
 float AttentionBlock::exponentials(std::int64_t row, float* scores) const {
@@ -108,19 +156,11 @@ float AttentionBlock::exponentials(std::int64_t row, float* scores) const {
 std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& products) {
   std::vector<AttentionBlock> blocks;
   for (const auto& product : products) {
-    const std::int64_t queries = product.queries.length, keys = product.key_count(), groups = product.k.size(1),
-                       step = queries_of_a_block(product);
-    for (std::int64_t group = 0; group < groups; ++group) {
-      for (std::int64_t first = (queries - 1) / step * step; first >= 0; first -= step) {
-        AttentionBlock& block = blocks.emplace_back();
-        block.product = &product;
-        block.group = group;
-        block.first = first;
-        block.count = std::min(step, queries - first);
-        block.ratio = product.q.size(1) / groups;
-        block.dim = product.q.size(2);
-        block.before = keys - queries;
-        block.seen = product.ordered ? block.before + first + block.count : keys;
+    const auto of_group = blocks_of_group(product);
+    for (std::int64_t group = 0; group < product.k.size(1); ++group) {
+      for (const auto& block : of_group) {
+        blocks.push_back(block);
+        blocks.back().group = group;
       }
     }
   }

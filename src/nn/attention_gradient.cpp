@@ -15,30 +15,35 @@ namespace graft {
 namespace {
 
 struct BackwardBuffer {
-  enum : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes };
+  enum : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes, kParts };
 };
 
-// Blocks [begin, end) of one group, the first of which sees the most keys: one thread adds up their gradients of keys
+// Blocks [begin, end) of one group, the first of which reaches the furthest: one thread adds up their gradients of keys
 // and values, so that these sums do not depend on who computes what.
 struct Unit {
   std::size_t begin = 0, end = 0;
-  at::Tensor sums;  // [2, room for seen, D] fp32, of keys and of values
+  at::Tensor sums;  // [2, room for the product's keys up to there, D] fp32, of keys and of values
 };
 
-// A few of each group: one for each block of a long text would take the memory of as many texts.
+// Of branches each block adds to keys of its own; without them the first one writes all.
+at::Tensor sums_of_keys(const AttentionBlock& first) {
+  const std::vector<std::int64_t> shape = {2, tile_room(first.reach()), first.dim};
+  return first.product->branches() ? at::zeros(shape, at::kFloat) : at::empty(shape, at::kFloat);
+}
+
+// A few of each group: one for each block of a long text would take the memory of as many texts. Blocks of branches are
+// smaller.
 std::vector<Unit> units_of(const std::vector<AttentionBlock>& blocks) {
-  constexpr std::size_t kLeastBlocks = 4, kUnits = 4;
+  constexpr std::size_t kLeastBlocks = 4, kLeastOfBranches = 12, kUnits = 4;
   std::vector<Unit> units;
   for (std::size_t begin = 0, end = 0; begin < blocks.size(); begin = end) {
     while (end < blocks.size() && blocks[end].product == blocks[begin].product &&
            blocks[end].group == blocks[begin].group)
       ++end;
-    const std::size_t step = std::max(kLeastBlocks, (end - begin + kUnits - 1) / kUnits);
-    for (std::size_t first = begin; first < end; first += step) {
-      const AttentionBlock& block = blocks[first];
-      units.push_back(
-          {first, std::min(first + step, end), at::empty({2, tile_room(block.seen), block.dim}, at::kFloat)});
-    }
+    const std::size_t least = blocks[begin].product->branches() ? kLeastOfBranches : kLeastBlocks,
+                      step = std::max(least, (end - begin + kUnits - 1) / kUnits);
+    for (std::size_t first = begin; first < end; first += step)
+      units.push_back({first, std::min(first + step, end), sums_of_keys(blocks[first])});
   }
   return units;
 }
@@ -52,7 +57,8 @@ class BackwardPass {
         keys_(buffers.of(thread, BackwardBuffer::kKeys)),
         values_(buffers.of(thread, BackwardBuffer::kValues)),
         scores_(buffers.of(thread, BackwardBuffer::kScores)),
-        slopes_(buffers.of(thread, BackwardBuffer::kSlopes)) {}
+        slopes_(buffers.of(thread, BackwardBuffer::kSlopes)),
+        parts_(buffers.of(thread, BackwardBuffer::kParts)) {}
 
   void read(const AttentionBlock& first) {
     read_keys(first, first.product->k, keys_);
@@ -74,8 +80,8 @@ class BackwardPass {
     at::mm_out(scores, queries, keys.t());
     at::mm_out(slopes, above, values.t());
     through_softmax(block);
-    add_product(as_matrix(sum_k, seen, dim), slopes.t(), queries, begins);
-    add_product(as_matrix(sum_v, seen, dim), scores.t(), above, begins);
+    add_product(block, slopes.t(), queries, begins, sum_k);
+    add_product(block, scores.t(), above, begins, sum_v);
     at::mm_out(queries, slopes, keys);
     rows::scale(queries_, scale, height * dim);
     block.write(queries_, grad_q);
@@ -94,22 +100,25 @@ class BackwardPass {
     }
   }
 
-  static void add_product(at::Tensor sum, const at::Tensor& a, const at::Tensor& b, bool begins) {
-    if (begins) {
+  void add_product(const AttentionBlock& block, const at::Tensor& a, const at::Tensor& b, bool begins, float* sums) {
+    const bool apart = block.product->branches();
+    at::Tensor sum = as_matrix(apart ? parts_ : sums, block.seen, block.dim);
+    if (begins || apart) {
       at::mm_out(sum, a, b);
     } else {
       sum.addmm_(a, b);
     }
+    if (apart) block.add_to_keys(parts_, sums);
   }
 
-  float *queries_, *above_, *keys_, *values_, *scores_, *slopes_;
+  float *queries_, *above_, *keys_, *values_, *scores_, *slopes_, *parts_;
 };
 
-// Onto the rows of sum [M, G, D] fp32 that a block's keys are, from [seen, D].
+// Onto the rows of sum [M, G, D] fp32 that the product's keys are, as far as a block reaches, from [reach, D].
 void add_keys(const AttentionBlock& block, const float* from, at::Tensor& sum) {
   const std::int64_t dim = block.dim, token = sum.size(1) * dim;
   auto* to = sum.data_ptr<float>() + block.group * dim;
-  std::int64_t left = block.seen;
+  std::int64_t left = block.reach();
   for (const auto& range : block.product->keys) {
     const std::int64_t count = std::min(left, range.length);
     for (std::int64_t t = 0; t < count; ++t, from += dim)
@@ -137,10 +146,12 @@ void go_through(const std::vector<AttentionBlock>& blocks, const std::vector<Uni
   by_free_threads(units.size(), [&](std::int64_t thread, std::size_t place) {
     Pass& pass = passes[static_cast<std::size_t>(thread)];
     const Unit& unit = units[place];
-    pass.read(blocks[unit.begin]);
     auto* sum_k = unit.sums.data_ptr<float>();
-    for (std::size_t b = unit.begin; b < unit.end; ++b)
-      pass.compute(blocks[b], above, b == unit.begin, sum_k, sum_k + unit.sums.stride(0), grad_q);
+    for (std::size_t b = unit.begin; b < unit.end; ++b) {
+      const bool begins = b == unit.begin;
+      if (begins || blocks[b].product->branches()) pass.read(blocks[b]);
+      pass.compute(blocks[b], above, begins, sum_k, sum_k + unit.sums.stride(0), grad_q);
+    }
   });
 }
 
@@ -159,7 +170,8 @@ AttentionGradient attention_gradient(const std::vector<AttentionProduct>& produc
     go_through(blocks, units, above, passes, grad_q);
   } else {
     const LargestBlock most = largest_of(blocks);
-    const ThreadBuffers buffers({most.queries, most.queries, most.keys, most.keys, most.scores, most.scores});
+    const ThreadBuffers buffers(
+        {most.queries, most.queries, most.keys, most.keys, most.scores, most.scores, most.keys});
     std::vector<BackwardPass> passes;
     for (std::size_t thread = 0; thread < threads; ++thread)
       passes.emplace_back(buffers, static_cast<std::int64_t>(thread));

@@ -44,9 +44,9 @@ class ForwardPass {
   }
 
  private:
-  // The block before this one may have been of the same group: then it saw more keys.
+  // The block before this one may have been of the same group: then it saw more keys. Of branches each sees others.
   void hold_keys(const AttentionBlock& block) {
-    if (held_ == block.product && group_ == block.group) return;
+    if (held_ == block.product && group_ == block.group && !block.product->branches()) return;
     read_keys(block, block.product->k, keys_);
     read_keys(block, block.product->v, values_);
     held_ = block.product;

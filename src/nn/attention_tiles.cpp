@@ -4,10 +4,10 @@
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "base/cpu.h"
-#include "nn/kernels/rows.h"
+#include "nn/kernels/any_row.h"
 #include "nn/kernels/softmax_columns.h"
 #include "nn/kernels/tile_layout.h"
 
@@ -19,6 +19,20 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const rows::Bits* 
               const rows::Bits* b, std::int64_t b_stride, float* c, bool adds = false) {
   at::native::cpublas::brgemm(m, n, k, a_stride, b_stride, n, adds, reinterpret_cast<const at::BFloat16*>(a),
                               reinterpret_cast<const at::BFloat16*>(b), c);
+}
+
+// Scores [seen, room] of a block become factor · scores + the line of each of its rows, of values for the product's
+// keys.
+template <typename T>
+void add_turned_keys(const AttentionBlock& block, std::vector<const T*> lines, float factor, float* scores,
+                     std::int64_t room) {
+  std::int64_t place = 0;
+  for (const auto& range : block.keys) {
+    for (auto& line : lines) line += range.begin - place;
+    place = range.begin;
+    rows::add_turned(lines.data(), block.height(), range.length, factor, scores, room);
+    scores += range.length * room;
+  }
 }
 
 }  // namespace
@@ -33,9 +47,9 @@ std::int64_t tile_room(std::int64_t count) {
   return (count + kWhole - 1) / kWhole * kWhole;
 }
 
-// The block before this one may have been of the same group: then it saw more keys.
+// The block before this one may have been of the same group: then it saw more keys. Of branches each sees others.
 void TilePass::hold_keys(const AttentionBlock& block) {
-  if (held_ == block.product && group_ == block.group) return;
+  if (held_ == block.product && group_ == block.group && !block.product->branches()) return;
   held_ = block.product;
   group_ = block.group;
   width_ = tile_room(block.seen);
@@ -51,16 +65,16 @@ void TilePass::hold_keys(const AttentionBlock& block) {
 
 float TilePass::make_shares(const AttentionBlock& block, std::int64_t row, std::int64_t width) {
   const std::int64_t sees = block.seen_by(row);
-  const auto factor = static_cast<float>(block.product->scale);
+  auto factor = static_cast<float>(block.product->scale);
   float* scores = scores_.data() + row * width;
   Stored* shares = shares_.data() + row * width;
   std::fill(shares + sees, shares + width, Stored{0});
-  if (!block.product->bias.defined() && !block.product->mask.defined())
-    return rows::exponentials(scores, factor, shares, sees);
-  rows::scale(scores, factor, sees);
-  const float total = block.exponentials(row, scores);
-  rows::narrow(scores, shares, sees);
-  return total;
+  if (block.biased() && factor != 1.0F) {
+    rows::scale(scores, factor, sees);
+    factor = 1.0F;
+  }
+  block.add_biases(row, scores);
+  return rows::exponentials(scores, factor, shares, sees);
 }
 
 void TilePass::compute(const AttentionBlock& block, at::Tensor& result) {
@@ -93,42 +107,66 @@ void TileBackward::Queries::read(const AttentionBlock& block, const at::Tensor& 
   rows::pair_rows(rows.data(), room, block.dim, row_pairs.data());
 }
 
-void TileBackward::read(const AttentionBlock& first) {
-  width_ = tile_room(first.seen);
-  keys_.assign(static_cast<std::size_t>(width_ * first.dim), 0);
+void TileBackward::read(const AttentionBlock& block) {
+  width_ = tile_room(block.seen);
+  keys_.assign(static_cast<std::size_t>(width_ * block.dim), 0);
   values_.assign(keys_.size(), 0);
   turned_keys_.resize(keys_.size());
-  read_keys(first, first.product->k, keys_.data());
-  read_keys(first, first.product->v, values_.data());
-  rows::turn(keys_.data(), width_, first.dim, turned_keys_.data());
+  read_keys(block, block.product->k, keys_.data());
+  read_keys(block, block.product->v, values_.data());
+  rows::turn(keys_.data(), width_, block.dim, turned_keys_.data());
 }
 
-// Scores are scaled, and what is added to them is: a query's biases lie together, its scores do not.
-void TileBackward::add_biases(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
-  const auto size = static_cast<std::int64_t>(scores_.size());
-  biases_.resize(2 * scores_.size());
-  float *by_query = biases_.data(), *by_key = by_query + size;
-  std::fill_n(by_query, size, 0.0F);
-  for (std::int64_t row = 0; row < block.height(); ++row) block.add_biases(row, by_query + row * seen);
-  rows::turn(by_query, room, seen, by_key);
-  rows::scale(scores_.data(), static_cast<float>(block.product->scale), size);
-  rows::add_scaled(scores_.data(), 1.0F, by_key, size);
+// A query's biases lie together, its scores do not.
+void TileBackward::add_biases(const AttentionBlock& block, std::int64_t room) {
+  auto factor = static_cast<float>(block.product->scale);
+  const auto onto = [&](const at::Tensor& x, std::int64_t (AttentionBlock::*row_of)(std::int64_t) const) {
+    if (!x.defined()) return;
+    rows::by_type(x, [&]<typename T>(T*) {
+      const auto* values = static_cast<const T*>(x.const_data_ptr());
+      std::vector<const T*> lines;
+      for (std::int64_t row = 0; row < block.height(); ++row) lines.push_back(values + (block.*row_of)(row));
+      add_turned_keys(block, std::move(lines), factor, scores_.data(), room);
+    });
+    factor = 1.0F;
+  };
+  onto(block.product->bias, &AttentionBlock::bias_row);
+  onto(block.product->mask, &AttentionBlock::mask_row);
+}
+
+void TileBackward::find_queries(const AttentionBlock& block) {
+  const auto keys = static_cast<std::size_t>(block.seen);
+  first_.assign(keys, 0);
+  last_.assign(keys, block.height());
+  if (block.product->ordered) {
+    const std::int64_t own = block.seen - block.count;
+    for (std::int64_t query = 1; query < block.count; ++query)
+      first_[static_cast<std::size_t>(own + query)] = query * block.ratio;
+  }
+  for (std::size_t key = 0; key < block.until.size(); ++key)
+    last_[key] = std::min((block.until[key] - block.first) * block.ratio, block.height());
 }
 
 void TileBackward::through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
-  const AttentionProduct& product = *block.product;
-  const bool biased = product.bias.defined() || product.mask.defined();
-  if (biased) add_biases(block, seen, room);
-  first_.assign(static_cast<std::size_t>(block.seen), 0);
-  if (product.ordered) {
-    for (std::int64_t key = block.before + block.first + 1; key < block.seen; ++key)
-      first_[static_cast<std::size_t>(key)] = (key - block.before - block.first) * block.ratio;
-  }
-  const auto scale = static_cast<float>(product.scale);
+  if (block.biased()) add_biases(block, room);
+  find_queries(block);
+  const auto scale = static_cast<float>(block.product->scale);
   rows::softmax_columns_backward({scores_.data(), probability_slopes_.data(), block.seen, seen, block.height(), room,
-                                  biased ? 1.0F : scale, scale, first_.data()},
+                                  block.biased() ? 1.0F : scale, scale, first_.data(), last_.data()},
                                  {shares_.data(), slopes_.data()});
   rows::pair_rows(slopes_.data(), seen, room, slope_pairs_.data());
+}
+
+void TileBackward::add_product(const AttentionBlock& block, const Stored* factors, const Stored* pairs, bool begins,
+                               float* sums) {
+  const std::int64_t room = tile_room(block.height()), seen = tile_room(block.seen), dim = block.dim;
+  if (!block.product->branches()) {
+    multiply(seen, dim, room, factors, room, pairs, dim, sums, !begins);
+    return;
+  }
+  parts_.resize(static_cast<std::size_t>(seen * dim));
+  multiply(seen, dim, room, factors, room, pairs, dim, parts_.data());
+  block.add_to_keys(parts_.data(), sums);
 }
 
 void TileBackward::compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
@@ -144,8 +182,8 @@ void TileBackward::compute(const AttentionBlock& block, const at::Tensor& grad, 
   multiply(seen, room, dim, keys_.data(), dim, queries_.column_pairs.data(), room, scores_.data());
   multiply(seen, room, dim, values_.data(), dim, above_.column_pairs.data(), room, probability_slopes_.data());
   through_softmax(block, seen, room);
-  multiply(seen, dim, room, shares_.data(), room, above_.row_pairs.data(), dim, sum_v, !begins);
-  multiply(seen, dim, room, slopes_.data(), room, queries_.row_pairs.data(), dim, sum_k, !begins);
+  add_product(block, shares_.data(), above_.row_pairs.data(), begins, sum_v);
+  add_product(block, slopes_.data(), queries_.row_pairs.data(), begins, sum_k);
   multiply(dim, room, seen, turned_keys_.data(), width_, slope_pairs_.data(), room, turned);
   at::native::cpublas::brgemm_release();
   rows::turn(turned, dim, room, queries);

@@ -39,8 +39,9 @@ class TilePass {
 /// bfloat16 when they are multiplied on.
 class TileBackward {
  public:
-  void read(const AttentionBlock& first);
-  /// `begins`: nothing is in the sums [tile_room(first block's seen), D] yet.
+  /// Keys and values, of the first block of a unit, or of each where its product branches.
+  void read(const AttentionBlock& block);
+  /// `begins`: nothing is in the sums [tile_room(first block's reach()), D] yet. Of branches there are zeros.
   void compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
                at::Tensor& grad_q);
 
@@ -51,14 +52,17 @@ class TileBackward {
     std::vector<Stored> rows, column_pairs, row_pairs;
     void read(const AttentionBlock& block, const at::Tensor& x, std::int64_t room);
   };
-  void add_biases(const AttentionBlock& block, std::int64_t seen, std::int64_t room);
+  void add_biases(const AttentionBlock& block, std::int64_t room);
+  void find_queries(const AttentionBlock& block);
   void through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room);
+  /// Onto sums of keys, or in their place, the product with `factors` [seen, room] of rows by pairs.
+  void add_product(const AttentionBlock& block, const Stored* factors, const Stored* pairs, bool begins, float* sums);
 
   std::vector<Stored> keys_, values_, turned_keys_, shares_, slopes_, slope_pairs_;
   Queries queries_, above_;
-  std::vector<float> scores_, probability_slopes_, turned_, biases_;
-  std::vector<std::int64_t> first_;
-  std::int64_t width_ = 0;  // keys that are held, with those that round it up
+  std::vector<float> scores_, probability_slopes_, turned_, parts_;
+  std::vector<std::int64_t> first_, last_;  // of each key, the columns that see it
+  std::int64_t width_ = 0;                  // keys that are held, with those that round it up
 };
 
 }  // namespace graft

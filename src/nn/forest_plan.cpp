@@ -16,6 +16,9 @@ namespace {
 // A tree of up to this many tokens is one masked product; a larger one that branches is cut at its root, so that a long
 // shared prefix with many continuations costs (own tokens × path) and not (all tokens)².
 constexpr std::int64_t kWholeTreeTokens = 768;
+// What stands side by side is one product of up to so many tokens, where each has no more than this: by itself it would
+// leave most of a product's tiles empty.
+constexpr std::int64_t kTogetherTokens = 128, kShortTokens = 16;
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 struct Tree {
@@ -58,7 +61,11 @@ class Planner {
   ForestPlan run() {
     place_segments();
     plan_rows();
-    for (const auto root : tree_.roots) plan_calls(root, {});
+    if (options_.joins && !options_.bidirectional) {
+      plan_side_by_side(tree_.roots, {});
+    } else {
+      for (const auto root : tree_.roots) plan_calls(root, {});
+    }
     if (options_.window > 0) plan_windows();
     if (options_.cross) plan_cross();
     return std::move(plan_);
@@ -131,14 +138,46 @@ class Planner {
     // What is behind a cached root are texts of their own: the product of one must not depend on the others.
     const bool shared = segment(root).cache >= 0;
     const auto all = subtree(root);
-    const bool small = tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens;
+    const bool small = tokens_below(root) <= kWholeTreeTokens;
     if (leaf || (!shared && (small || one_behind_the_other(all)))) {
       add_call(all, prefix);
       return;
     }
     add_call({root}, prefix);
     prefix.push_back(root);
-    for (const auto child : tree_.children[static_cast<std::size_t>(root)]) plan_calls(child, prefix);
+    const auto& children = tree_.children[static_cast<std::size_t>(root)];
+    if (!shared) return plan_side_by_side(children, prefix);
+    for (const auto child : children) plan_calls(child, prefix);
+  }
+
+  std::int64_t tokens_below(std::int32_t root) const { return tree_.subtree_tokens[static_cast<std::size_t>(root)]; }
+
+  // Roots, or continuations of one segment, in their order: short ones together.
+  void plan_side_by_side(const std::vector<std::int32_t>& tops, const std::vector<std::int32_t>& prefix) {
+    for (std::size_t first = 0; first < tops.size();) {
+      const std::size_t end = first + short_ones(tops, first);
+      if (end < first + 2) {
+        plan_calls(tops[first++], prefix);
+        continue;
+      }
+      std::vector<std::int32_t> members;
+      for (; first < end; ++first) {
+        const auto all = subtree(tops[first]);
+        members.insert(members.end(), all.begin(), all.end());
+      }
+      add_call(members, prefix);
+    }
+  }
+
+  // How many of them, from `first` on, are one product.
+  std::size_t short_ones(const std::vector<std::int32_t>& tops, std::size_t first) const {
+    std::size_t count = 0;
+    for (std::int64_t tokens = 0; first + count < tops.size(); ++count) {
+      const std::int32_t top = tops[first + count];
+      tokens += tokens_below(top);
+      if (segment(top).cache >= 0 || tokens_below(top) > kShortTokens || tokens > kTogetherTokens) break;
+    }
+    return count;
   }
 
   std::vector<std::int32_t> subtree(std::int32_t root) const {
@@ -178,7 +217,19 @@ class Planner {
     call.continues = one_text && cached > 0;
     const bool sees_everything = members.size() == 1 && call.queries.length == 1;
     if (!call.causal && !sees_everything) call.mask = mask(members, call, cached);
+    if (call.mask.defined() && !call.continues) call.until = until(members, call.queries);
     plan_.calls.push_back(std::move(call));
+  }
+
+  // A token is seen by its text behind it and by all that goes on that text, which lies behind it depth first.
+  std::vector<std::int32_t> until(const std::vector<std::int32_t>& members, TokenRange queries) const {
+    std::vector<std::int32_t> ends;
+    for (const auto member : members) {
+      const auto here = place(member);
+      const std::int64_t end = std::min(here.begin + tokens_below(member) - queries.begin, queries.length);
+      ends.insert(ends.end(), static_cast<std::size_t>(here.length), static_cast<std::int32_t>(end));
+    }
+    return ends;
   }
 
   void set_positions(AttentionCall& call, std::int64_t cached) const {
@@ -201,6 +252,7 @@ class Planner {
     for (std::size_t i = 0; i + 1 < call.keys.size(); ++i) before += call.keys[i].length;
     const std::int64_t rows = call.queries.length;
     const std::int64_t columns = before + rows;
+    const std::int32_t above = segment(members.front()).parent;
     at::Tensor visible = at::full({rows, columns}, kHidden, at::kFloat);
     float* data = visible.data_ptr<float>();
     for (const auto member : members) {
@@ -208,7 +260,7 @@ class Planner {
       for (std::int64_t i = 0; i < range.length; ++i) {
         float* row = data + (range.begin - call.queries.begin + i) * columns;
         std::fill(row, row + before, 0.0f);
-        show_ancestors(member, members.front(), row + before - call.queries.begin);
+        show_ancestors(member, above, row + before - call.queries.begin);
         std::fill(row + before + range.begin - call.queries.begin,
                   row + before + range.begin - call.queries.begin + i + 1, 0.0f);
       }
@@ -216,11 +268,10 @@ class Planner {
     return visible.to(options_.device, options_.dtype);
   }
 
-  // `row` is indexed by planned token.
-  void show_ancestors(std::int32_t member, std::int32_t top, float* row) const {
-    while (member != top) {
-      member = segment(member).parent;
-      const auto range = place(member);
+  // Up to the one that goes on `above`; `row` is indexed by planned token.
+  void show_ancestors(std::int32_t member, std::int32_t above, float* row) const {
+    for (auto at = segment(member).parent; at != above; at = segment(at).parent) {
+      const auto range = place(at);
       std::fill(row + range.begin, row + range.begin + range.length, 0.0f);
     }
   }
@@ -232,6 +283,7 @@ class Planner {
       if (behind.any().item<bool>()) {
         call.mask = written_out(call).masked_fill(behind.to(options_.device), kHidden);
         call.causal = false;
+        call.until.clear();
       }
       if (call.continues) call.window = options_.window;
       plan_.windowed.push_back(std::move(call));

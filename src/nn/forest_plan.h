@@ -31,6 +31,9 @@ struct AttentionCall {
   bool continues = false;      ///< one text behind cached keys: a query sees these and its text up to itself
   std::int64_t window = 0;     ///< where it continues: keys that a query sees at most, its own among them; 0: all
   bool ordered = false;        ///< the last keys are the queries' own, and none sees one behind its own
+  /// [Tq] of the key of each query, the first query behind it that does not see it: in planned order those that do are
+  /// one run. With `ordered` it says all that the mask does; empty where it would not, or where there are no branches.
+  std::vector<std::int32_t> until{};
 };
 
 /// Consecutive planned tokens with one adapter slot.
@@ -66,6 +69,9 @@ struct PlanOptions {
   const KvCache* cache = nullptr;       ///< gives the length of cached sequences
   bool cross = false;                   ///< plan cross-attention too
   const ForestPlan* encoder = nullptr;  ///< where the sources are; absent when their keys are in the cache
+  /// Short trees side by side become one product: faster, but the bits of one then depend on its neighbours. Of
+  /// decoders; trees that go on a cache stay by themselves.
+  bool joins = false;
 };
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options);

@@ -49,6 +49,86 @@ TEST(ForestPlan, ContinuationsDoNotSeeEachOther) {
   EXPECT_TRUE(at::equal(call.mask == 0, seen == 1));
 }
 
+// With the order of the queries, what a mask says.
+at::Tensor as_mask(const AttentionCall& call) {
+  const std::int64_t count = call.queries.length;
+  at::Tensor seen = at::ones({count, call.key_positions.size(0)}, at::kBool).tril(call.key_positions.size(0) - count);
+  for (std::int64_t key = 0; key < count; ++key) {
+    const std::int64_t end = call.until[static_cast<std::size_t>(key)];
+    seen.narrow(0, end, count - end).select(1, call.key_positions.size(0) - count + key).fill_(false);
+  }
+  return seen;
+}
+
+// A prompt of `prompt` tokens, and behind it texts that branch again.
+Forest branching(std::int64_t prompt, std::int64_t branches) {
+  Forest forest;
+  const auto root = forest.add(tokens(prompt));
+  for (std::int64_t b = 0; b < branches; ++b) {
+    const auto text = forest.add(tokens(1 + b % 3), root);
+    for (std::int64_t c = 0; c < b % 4; ++c) forest.add(tokens(1 + c), text);
+  }
+  return forest;
+}
+
+// One call, or a call for the prompt and some for what goes on it.
+TEST(ForestPlan, WhereATextEndsSaysAllThatItsMaskDoes) {
+  for (const std::int64_t prompt : {1, 20, 760}) {
+    const Forest forest = branching(prompt, 40);
+    const ForestPlan planned = plan(forest, {});
+    std::int64_t next = 0, told = 0;
+    for (const auto& call : planned.calls) {
+      EXPECT_EQ(call.queries.begin, next);
+      next += call.queries.length;
+      if (!call.mask.defined()) continue;
+      ASSERT_EQ(call.until.size(), static_cast<std::size_t>(call.queries.length));
+      EXPECT_TRUE(at::equal(call.mask == 0, as_mask(call)));
+      ++told;
+    }
+    EXPECT_EQ(next, forest.size());
+    EXPECT_GT(told, 0) << prompt;
+    EXPECT_LT(planned.calls.size(), 6u) << "continuations of a few tokens are put together";
+  }
+}
+
+TEST(ForestPlan, AWindowThatHidesMoreLeavesTheMaskToTellIt) {
+  PlanOptions options;
+  options.window = 4;
+  const ForestPlan narrow = plan(branching(20, 5), options);
+  ASSERT_EQ(narrow.windowed.size(), 1u);
+  EXPECT_FALSE(narrow.calls[0].until.empty());
+  EXPECT_TRUE(narrow.windowed[0].until.empty());
+  options.window = 100;
+  EXPECT_FALSE(plan(branching(20, 5), options).windowed[0].until.empty());
+}
+
+Forest side_by_side(const std::vector<std::int64_t>& lengths) {
+  Forest forest;
+  for (const auto length : lengths) forest.add(tokens(length));
+  return forest;
+}
+
+std::vector<std::int64_t> queries_of_calls(const Forest& forest, const PlanOptions& options) {
+  std::vector<std::int64_t> lengths;
+  for (const auto& call : plan(forest, options).calls) lengths.push_back(call.queries.length);
+  return lengths;
+}
+
+TEST(ForestPlan, ShortTextsAreOneProductWhereTheyMayBe) {
+  using Lengths = std::vector<std::int64_t>;
+  PlanOptions joined;
+  joined.joins = true;
+  const Forest forest = side_by_side({4, 3, 1, 40, 2, 50, 5, 6});
+  EXPECT_EQ(queries_of_calls(forest, {}), (Lengths{4, 3, 1, 40, 2, 50, 5, 6}));
+  EXPECT_EQ(queries_of_calls(forest, joined), (Lengths{8, 40, 2, 50, 11}));
+  EXPECT_EQ(queries_of_calls(side_by_side(Lengths(20, 10)), joined), (Lengths{120, 80})) << "of a limited size";
+  const ForestPlan planned = plan(forest, joined);
+  for (const std::size_t c : {0, 4}) EXPECT_TRUE(at::equal(planned.calls[c].mask == 0, as_mask(planned.calls[c]))) << c;
+  EXPECT_TRUE(planned.calls[2].causal);
+  joined.bidirectional = true;
+  EXPECT_EQ(queries_of_calls(forest, joined), (Lengths{4, 3, 1, 40, 2, 50, 5, 6})) << "an encoder's";
+}
+
 void expect_runs(const std::vector<SlotRun>& runs, const std::vector<std::vector<std::int64_t>>& want) {
   ASSERT_EQ(runs.size(), want.size());
   for (std::size_t i = 0; i < want.size(); ++i) {
