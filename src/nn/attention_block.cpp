@@ -8,25 +8,11 @@
 #include <atomic>
 #include <cstring>
 
+#include "nn/attention_cut.h"
 #include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
-
-// Rows of a block: enough for a product's speed, few enough that a causal text skips most of what it does not see, and
-// that scores stay in a core's cache.
-constexpr std::int64_t kRows = 192, kScores = std::int64_t{1} << 19;
-constexpr std::int64_t kLeastQueries = 8, kMostQueries = 128;
-
-// Of blocks of about the same size.
-std::int64_t queries_of_a_block(const AttentionProduct& product) {
-  const std::int64_t ratio = product.q.size(1) / product.k.size(1), all = product.queries.length,
-                     window = product.sight.window, keys = product.key_count();
-  const std::int64_t rows = std::min(kRows, kScores / (window > 0 ? std::min(keys, window + kMostQueries) : keys));
-  const std::int64_t most = std::clamp(rows / ratio, kLeastQueries, kMostQueries);
-  const std::int64_t blocks = (all + most - 1) / most;
-  return (all + blocks - 1) / blocks;
-}
 
 // Onto values [count] those of x from `first` on.
 void add(const at::Tensor& x, std::int64_t first, float* to, std::int64_t count) {
@@ -56,10 +42,58 @@ void read_queries(const AttentionBlock& block, const at::Tensor& x, T* to) {
 template <typename T>
 void read_keys_of(const AttentionBlock& block, const at::Tensor& x, T* to) {
   const std::int64_t token = x.stride(0), head = x.stride(1), dim = block.dim;
-  for (const auto& range : block.key_ranges()) {
+  for (const auto& range : block.key_rows()) {
     const std::int64_t from = range.begin * token + block.group * head;
     for (std::int64_t t = 0; t < range.length; ++t, to += dim) take(x, from + t * token, to, dim);
   }
+}
+
+void append_keys(AttentionBlock& block, const SeenKeys& seen) {
+  const auto [begin, length] = seen.keys;
+  if (!block.keys.empty() && block.reach() == begin) {
+    block.keys.back().length += length;
+  } else {
+    block.keys.push_back(seen.keys);
+  }
+  block.until.insert(block.until.end(), static_cast<std::size_t>(length), static_cast<std::int32_t>(seen.until));
+  if (block.product->sight.window == 0) return;
+  for (std::int64_t way = seen.way; way < seen.way + length; ++way)
+    block.ways.push_back(static_cast<std::int32_t>(way));
+}
+
+// What the block reads, and which of its queries see it.
+void find_keys(AttentionBlock& block) {
+  const AttentionProduct& product = *block.product;
+  const TokenRange own{block.first, block.count};
+  const std::int64_t queries = product.queries.length, all = block.before + queries;
+  if (product.branches()) {
+    for (const SeenKeys& seen : product.sight.seen_together(own, queries, all)) append_keys(block, seen);
+    const std::int64_t behind = block.first + block.count;
+    if (std::all_of(block.until.begin(), block.until.end(), [&](std::int32_t end) { return end >= behind; }))
+      block.until.clear();
+  } else {
+    const auto [begin, length] = product.sight.seen_by(own, queries, all);
+    const std::int64_t from = begin / kKeysTogether * kKeysTogether;
+    block.keys = {{from, begin + length - from}};
+  }
+  for (const auto& range : block.keys) block.seen += range.length;
+}
+
+// Those of the first group.
+std::vector<AttentionBlock> blocks_of_group(const AttentionProduct& product) {
+  std::vector<AttentionBlock> blocks;
+  const auto runs = cut_queries(product);
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) {
+    AttentionBlock& block = blocks.emplace_back();
+    block.product = &product;
+    block.first = run->begin;
+    block.count = run->length;
+    block.ratio = product.q.size(1) / product.k.size(1);
+    block.dim = product.q.size(2);
+    block.before = product.key_count() - product.queries.length;
+    find_keys(block);
+  }
+  return blocks;
 }
 
 std::int64_t whole_lines(std::int64_t values) {
@@ -89,31 +123,52 @@ void AttentionBlock::write(const float* from, at::Tensor& x) const {
   for (std::int64_t t = 0; t < count; ++t) rows::write(from + t * width, x, to + t * token, width);
 }
 
-std::vector<TokenRange> AttentionBlock::key_ranges() const {
-  std::vector<TokenRange> ranges;
-  std::int64_t skipped = from, left = seen;
-  for (const auto& range : product->keys) {
-    const std::int64_t passed = std::min(skipped, range.length), length = std::min(left, range.length - passed);
-    if (length > 0) ranges.push_back({range.begin + passed, length});
-    skipped -= passed;
-    left -= length;
+std::vector<TokenRange> AttentionBlock::key_rows() const {
+  std::vector<TokenRange> found;
+  for (const auto& some : keys) {
+    std::int64_t skipped = some.begin, left = some.length;
+    for (const auto& range : product->keys) {
+      const std::int64_t passed = std::min(skipped, range.length), length = std::min(left, range.length - passed);
+      if (length > 0) found.push_back({range.begin + passed, length});
+      skipped -= passed;
+      left -= length;
+    }
   }
-  return ranges;
+  return found;
 }
 
 TokenRange AttentionBlock::seen_by(std::int64_t row) const {
-  const std::int64_t queries = product->queries.length;
-  const auto [begin, length] = product->sight.seen_by({first + row / ratio, 1}, queries, before + queries);
-  return {begin - from, length};
+  const Sight& sight = product->sight;
+  if (!sight.ordered) return {0, seen};
+  const std::int64_t end = seen - count + row / ratio + 1;
+  const bool one_window = sight.window > 0 && sight.paths.empty();
+  const std::int64_t begin = one_window ? std::max<std::int64_t>(0, end - sight.window) : 0;
+  return {begin, end - begin};
+}
+
+std::int64_t AttentionBlock::bias_row(std::int64_t row) const {
+  const std::int64_t head = group * ratio + row % ratio, queries = product->queries.length;
+  return (head * queries + first + row / ratio) * (before + queries);
+}
+
+std::int64_t AttentionBlock::left_out(std::int64_t row) const {
+  const auto own = static_cast<std::size_t>(seen - count + row / ratio);
+  return ways[own] - product->sight.window;
 }
 
 void AttentionBlock::add_biases(std::int64_t row, float* scores) const {
-  const std::int64_t query = first + row / ratio, head = group * ratio + row % ratio, queries = product->queries.length,
-                     all = before + queries;
   const auto [begin, length] = seen_by(row);
-  if (product->bias.defined())
-    add(product->bias, (head * queries + query) * all + from + begin, scores + begin, length);
-  product->sight.hide(query, queries, all, from, scores);
+  if (product->bias.defined()) {
+    std::int64_t place = 0;  // of a range's first key among all that are read
+    for (const auto& range : keys) {
+      const std::int64_t start = std::max(begin, place), end = std::min(begin + length, place + range.length);
+      if (start < end) add(product->bias, bias_row(row) + range.begin + start - place, scores + start, end - start);
+      place += range.length;
+    }
+  }
+  const std::int64_t query = first + row / ratio;
+  if (!until.empty()) rows::hide(scores, until.data(), static_cast<std::int32_t>(query), begin + length);
+  if (!ways.empty()) rows::hide(scores, ways.data(), static_cast<std::int32_t>(left_out(row)), begin + length);
 }
 
 float AttentionBlock::exponentials(std::int64_t row, float* scores) const {
@@ -126,24 +181,21 @@ float AttentionBlock::exponentials(std::int64_t row, float* scores) const {
   return total;
 }
 
+void AttentionBlock::add_to_keys(const float* parts, float* sums) const {
+  for (const auto& range : keys) {
+    rows::add_scaled(sums + (range.begin - from()) * dim, 1.0F, parts, range.length * dim);
+    parts += range.length * dim;
+  }
+}
+
 std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& products) {
   std::vector<AttentionBlock> blocks;
   for (const auto& product : products) {
-    const std::int64_t queries = product.queries.length, keys = product.key_count(), groups = product.k.size(1),
-                       step = queries_of_a_block(product);
-    for (std::int64_t group = 0; group < groups; ++group) {
-      for (std::int64_t first = (queries - 1) / step * step; first >= 0; first -= step) {
-        AttentionBlock& block = blocks.emplace_back();
-        block.product = &product;
-        block.group = group;
-        block.first = first;
-        block.count = std::min(step, queries - first);
-        block.ratio = product.q.size(1) / groups;
-        block.dim = product.q.size(2);
-        block.before = keys - queries;
-        const TokenRange seen = product.sight.seen_by({first, block.count}, queries, keys);
-        block.from = seen.begin / kKeysTogether * kKeysTogether;
-        block.seen = seen.begin + seen.length - block.from;
+    const auto of_group = blocks_of_group(product);
+    for (std::int64_t group = 0; group < product.k.size(1); ++group) {
+      for (const auto& block : of_group) {
+        blocks.push_back(block);
+        blocks.back().group = group;
       }
     }
   }

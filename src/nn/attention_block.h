@@ -24,6 +24,7 @@ struct AttentionProduct {
   double scale = 1;
 
   std::int64_t key_count() const;
+  bool branches() const { return !sight.paths.empty(); }
 };
 
 /// Queries [first, first + count) of a product for the heads of one group. As rows of a matrix they are the heads of
@@ -34,32 +35,48 @@ struct AttentionBlock {
   std::int64_t ratio = 1;   ///< heads of a group
   std::int64_t dim = 0;     ///< of a head
   std::int64_t before = 0;  ///< Tk - Tq
-  std::int64_t from = 0;    ///< the first key that is read, a multiple of kKeysTogether
-  std::int64_t seen = 0;    ///< keys from there on, up to the last that any of the queries sees
+  std::int64_t seen = 0;    ///< keys that are read, the last `count` the queries' own where these are ordered
+  /// These keys, by their numbers among the product's: what the queries see, and without branches all that is between
+  /// the first, at a multiple of kKeysTogether, and the last.
+  std::vector<TokenRange> keys;
+  /// Of branches, for each of these keys: the first query behind those that see it; empty where all of the block do, as
+  /// far as order and window let them.
+  std::vector<std::int32_t> until;
+  std::vector<std::int32_t> ways;  ///< of branches with a window: how many keys are before each on its way
 
   std::int64_t height() const { return count * ratio; }
+  /// The first key that is read, and the one behind the last.
+  std::int64_t from() const { return keys.front().begin; }
+  std::int64_t reach() const { return keys.back().begin + keys.back().length; }
   /// Rows of k and v that its keys are, front to back.
-  std::vector<TokenRange> key_ranges() const;
+  std::vector<TokenRange> key_rows() const;
   /// [height, D] of x [N, H, D] or [N, H·D], and back.
   void read(const at::Tensor& x, float* to) const;
   void read(const at::Tensor& x, rows::Bits* to) const;  ///< x is bfloat16
   void write(const float* from, at::Tensor& x) const;
-  /// Of its keys, the first being 0, those among which are all that row `row` sees.
+  /// Of its keys, the first being 0, those among which are all that row `row` sees; without branches it sees them all.
   TokenRange seen_by(std::int64_t row) const;
+  /// Where a row's values begin in a bias, that of key 0 of the product first.
+  std::int64_t bias_row(std::int64_t row) const;
+  /// Of branches with a window: keys with no more than so many before them on their way are not seen by `row`.
+  std::int64_t left_out(std::int64_t row) const;
   /// Onto a row of scores [seen]: the bias where seen_by(row), kUnseen where a key among these is not seen.
   void add_biases(std::int64_t row, float* scores) const;
   /// A row of scaled scores [seen] becomes exp(score + bias - largest), 0 where it does not see; returns the sum.
   float exponentials(std::int64_t row, float* scores) const;
+  /// Parts [seen, D] onto those of the product's keys, the first of them being from().
+  void add_to_keys(const float* parts, float* sums) const;
 };
 
-/// Blocks' keys begin at whole numbers of so many, which is what a processor's tiles are filled with.
+/// The first key of a block without branches is a whole number of so many, which is what a processor's tiles are filled
+/// with.
 inline constexpr std::int64_t kKeysTogether = 32;
 
-/// All blocks of the products. How a product is cut depends on nothing but its own shape; of a group, blocks follow
-/// each other from the last queries to the first, so that none reads keys behind those of the one before it.
+/// All blocks of the products. How a product is cut depends on nothing but its own shape and sight; of a group, blocks
+/// follow each other from the last queries to the first, so that none reads keys behind those of the one before it.
 std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& products);
 
-/// The keys [seen, D] of a block, from its first one on, of x [M, G, D].
+/// The keys [seen, D] of a block, one behind the other, of x [M, G, D].
 void read_keys(const AttentionBlock& block, const at::Tensor& x, float* to);
 void read_keys(const AttentionBlock& block, const at::Tensor& x, rows::Bits* to);  ///< x is bfloat16
 

@@ -15,38 +15,43 @@ namespace graft {
 namespace {
 
 struct BackwardBuffer {
-  enum : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes };
+  enum : std::size_t { kQueries, kAbove, kKeys, kValues, kScores, kSlopes, kParts };
 };
 
 // Blocks [begin, end) of one group: one thread adds up their gradients of keys and values, so that these sums do not
 // depend on who computes what.
 struct Unit {
   std::size_t begin = 0, end = 0;
-  AttentionBlock all;  // of whose keys each of the blocks reads some
-  bool begins = true;  // the first of them reads all of these
-  at::Tensor sums;     // [2, room for them, D] fp32, of keys and of values; zeros where the first does not fill them
+  AttentionBlock all;  // with all keys from the first to the last that any of the blocks reads
+  bool begins = true;  // the first of them writes the sums of all these keys
+  at::Tensor sums;     // [2, room for them, D] fp32, of keys and of values; zeros where the first does not write them
 };
 
+// Of branches, each block adds to some of the keys.
 Unit unit_of(const std::vector<AttentionBlock>& blocks, std::size_t begin, std::size_t end) {
   Unit unit{begin, end, blocks[begin], true, {}};
-  const std::int64_t behind = unit.all.from + unit.all.seen;
-  for (std::size_t b = begin; b < end; ++b) unit.all.from = std::min(unit.all.from, blocks[b].from);
-  unit.all.seen = behind - unit.all.from;
-  unit.begins = unit.all.from == blocks[begin].from;
+  const std::int64_t reach = unit.all.reach();
+  std::int64_t from = unit.all.from();
+  for (std::size_t b = begin; b < end; ++b) from = std::min(from, blocks[b].from());
+  unit.begins = from == unit.all.from() && !unit.all.product->branches();
+  unit.all.keys = {{from, reach - from}};
+  unit.all.seen = reach - from;
   unit.sums = at::empty({2, tile_room(unit.all.seen), unit.all.dim}, at::kFloat);
   if (!unit.begins) unit.sums.zero_();
   return unit;
 }
 
-// A few of each group: one for each block of a long text would take the memory of as many texts.
+// A few of each group: one for each block of a long text would take the memory of as many texts. Blocks of branches are
+// smaller.
 std::vector<Unit> units_of(const std::vector<AttentionBlock>& blocks) {
-  constexpr std::size_t kLeastBlocks = 4, kUnits = 4;
+  constexpr std::size_t kLeastBlocks = 4, kLeastOfBranches = 12, kUnits = 4;
   std::vector<Unit> units;
   for (std::size_t begin = 0, end = 0; begin < blocks.size(); begin = end) {
     while (end < blocks.size() && blocks[end].product == blocks[begin].product &&
            blocks[end].group == blocks[begin].group)
       ++end;
-    const std::size_t step = std::max(kLeastBlocks, (end - begin + kUnits - 1) / kUnits);
+    const std::size_t least = blocks[begin].product->branches() ? kLeastOfBranches : kLeastBlocks,
+                      step = std::max(least, (end - begin + kUnits - 1) / kUnits);
     for (std::size_t first = begin; first < end; first += step)
       units.push_back(unit_of(blocks, first, std::min(first + step, end)));
   }
@@ -62,19 +67,20 @@ class BackwardPass {
         keys_(buffers.of(thread, BackwardBuffer::kKeys)),
         values_(buffers.of(thread, BackwardBuffer::kValues)),
         scores_(buffers.of(thread, BackwardBuffer::kScores)),
-        slopes_(buffers.of(thread, BackwardBuffer::kSlopes)) {}
+        slopes_(buffers.of(thread, BackwardBuffer::kSlopes)),
+        parts_(buffers.of(thread, BackwardBuffer::kParts)) {}
 
-  void read(const AttentionBlock& all) {
-    from_ = all.from;
-    read_keys(all, all.product->k, keys_);
-    read_keys(all, all.product->v, values_);
+  /// As TileBackward's.
+  void read(const AttentionBlock& block) {
+    from_ = block.from();
+    read_keys(block, block.product->k, keys_);
+    read_keys(block, block.product->v, values_);
   }
 
-  /// `begins`: nothing is in the sums yet.
   void compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
                at::Tensor& grad_q) {
     const std::int64_t height = block.height(), seen = block.seen, dim = block.dim,
-                       skipped = (block.from - from_) * dim;
+                       skipped = (block.from() - from_) * dim;
     const auto scale = static_cast<float>(block.product->scale);
     block.read(block.product->q, queries_);
     rows::scale(queries_, scale, height * dim);
@@ -86,8 +92,8 @@ class BackwardPass {
     at::mm_out(scores, queries, keys.t());
     at::mm_out(slopes, above, values.t());
     through_softmax(block);
-    add_product(as_matrix(sum_k, seen, dim), slopes.t(), queries, begins);
-    add_product(as_matrix(sum_v, seen, dim), scores.t(), above, begins);
+    add_product(block, slopes.t(), queries, begins, sum_k);
+    add_product(block, scores.t(), above, begins, sum_v);
     at::mm_out(queries, slopes, keys);
     rows::scale(queries_, scale, height * dim);
     block.write(queries_, grad_q);
@@ -108,15 +114,18 @@ class BackwardPass {
     }
   }
 
-  static void add_product(at::Tensor sum, const at::Tensor& a, const at::Tensor& b, bool begins) {
-    if (begins) {
+  void add_product(const AttentionBlock& block, const at::Tensor& a, const at::Tensor& b, bool begins, float* sums) {
+    const bool apart = block.product->branches();
+    at::Tensor sum = as_matrix(apart ? parts_ : sums, block.seen, block.dim);
+    if (begins || apart) {
       at::mm_out(sum, a, b);
     } else {
       sum.addmm_(a, b);
     }
+    if (apart) block.add_to_keys(parts_, sums);
   }
 
-  float *queries_, *above_, *keys_, *values_, *scores_, *slopes_;
+  float *queries_, *above_, *keys_, *values_, *scores_, *slopes_, *parts_;
   std::int64_t from_ = 0;
 };
 
@@ -124,7 +133,7 @@ class BackwardPass {
 void add_keys(const AttentionBlock& block, const float* from, at::Tensor& sum) {
   const std::int64_t dim = block.dim, token = sum.size(1) * dim;
   auto* to = sum.data_ptr<float>() + block.group * dim;
-  for (const auto& range : block.key_ranges()) {
+  for (const auto& range : block.key_rows()) {
     for (std::int64_t t = 0; t < range.length; ++t, from += dim)
       rows::add_scaled(to + (range.begin + t) * token, 1.0F, from, dim);
   }
@@ -148,11 +157,13 @@ void go_through(const std::vector<AttentionBlock>& blocks, const std::vector<Uni
   by_free_threads(units.size(), [&](std::int64_t thread, std::size_t place) {
     Pass& pass = passes[static_cast<std::size_t>(thread)];
     const Unit& unit = units[place];
-    pass.read(unit.all);
     auto* sums = unit.sums.data_ptr<float>();
+    if (!unit.all.product->branches()) pass.read(unit.all);
     for (std::size_t b = unit.begin; b < unit.end; ++b) {
-      float* sum_k = sums + (blocks[b].from - unit.all.from) * unit.all.dim;
-      pass.compute(blocks[b], above, unit.begins && b == unit.begin, sum_k, sum_k + unit.sums.stride(0), grad_q);
+      const AttentionBlock& block = blocks[b];
+      if (block.product->branches()) pass.read(block);
+      float* sum_k = sums + (block.from() - unit.all.from()) * block.dim;
+      pass.compute(block, above, unit.begins && b == unit.begin, sum_k, sum_k + unit.sums.stride(0), grad_q);
     }
   });
 }
@@ -173,7 +184,8 @@ AttentionGradient attention_gradient(const std::vector<AttentionProduct>& produc
   } else {
     LargestBlock most = largest_of(blocks);
     for (const Unit& unit : units) most.keys = std::max(most.keys, unit.all.seen * unit.all.dim);
-    const ThreadBuffers buffers({most.queries, most.queries, most.keys, most.keys, most.scores, most.scores});
+    const ThreadBuffers buffers(
+        {most.queries, most.queries, most.keys, most.keys, most.scores, most.scores, most.keys});
     std::vector<BackwardPass> passes;
     for (std::size_t thread = 0; thread < threads; ++thread)
       passes.emplace_back(buffers, static_cast<std::int64_t>(thread));

@@ -28,10 +28,9 @@ at::Tensor mask_of(const Sight& sight, const MaskedPart& part, std::int64_t quer
   const at::Tensor mask = at::full({part.queries.length, part.keys.length}, kUnseen, at::kFloat);
   for (std::int64_t i = 0; i < part.queries.length; ++i) {
     const std::int64_t query = part.queries.begin + i;
-    const auto [begin, length] = sight.seen_by({query, 1}, queries, keys);
     float* row = mask.data_ptr<float>() + i * part.keys.length;
-    std::fill_n(row + begin - part.keys.begin, length, 0.0F);
-    sight.hide(query, queries, keys, part.keys.begin, row);
+    for (const SeenKeys& seen : sight.seen_together({query, 1}, queries, keys))
+      std::fill_n(row + seen.keys.begin - part.keys.begin, seen.keys.length, 0.0F);
   }
   return mask.to(like.device(), like.scalar_type());
 }

@@ -44,14 +44,15 @@ class ForwardPass {
   }
 
  private:
-  // The block before this one may have been of the same group: then it read on behind this one's keys.
+  // The block before this one may have been of the same group: then it read on behind this one's keys. Of branches each
+  // reads others.
   void hold_keys(const AttentionBlock& block) {
-    if (held_ == block.product && group_ == block.group && from_ == block.from) return;
+    if (held_ == block.product && group_ == block.group && from_ == block.from() && !block.product->branches()) return;
     read_keys(block, block.product->k, keys_);
     read_keys(block, block.product->v, values_);
     held_ = block.product;
     group_ = block.group;
-    from_ = block.from;
+    from_ = block.from();
   }
 
   float *queries_, *keys_, *values_, *scores_, *sums_, *totals_;

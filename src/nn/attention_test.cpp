@@ -21,9 +21,10 @@ namespace {
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 struct AttentionInputs {
-  AttentionInputs(std::int64_t tokens, std::int64_t heads, std::int64_t groups, at::ScalarType dtype) {
+  AttentionInputs(std::int64_t tokens, std::int64_t heads, std::int64_t groups, at::ScalarType dtype,
+                  std::int64_t dim = 8) {
     const auto made = [&](std::int64_t count, std::uint64_t seed) {
-      return at::randn({tokens, count, 8}, at::detail::createCPUGenerator(seed)).to(dtype).requires_grad_(true);
+      return at::randn({tokens, count, dim}, at::detail::createCPUGenerator(seed)).to(dtype).requires_grad_(true);
     };
     q = made(heads, 1), k = made(groups, 2), v = made(groups, 3);
   }
@@ -34,6 +35,7 @@ struct AttentionInputs {
 at::Tensor written_out(const Sight& sight, std::int64_t queries, std::int64_t keys) {
   if (!sight.ordered) return at::zeros({queries, keys});
   at::Tensor mask = at::full({queries, keys}, kHidden);
+  auto cells = mask.accessor<float, 2>();
   for (std::int64_t query = 0; query < queries; ++query) {
     std::vector<TokenRange> ranges = {{0, keys}};
     for (const AttentionPath& path : sight.paths) {
@@ -47,7 +49,7 @@ at::Tensor written_out(const Sight& sight, std::int64_t queries, std::int64_t ke
     }
     const auto size = static_cast<std::int64_t>(way.size());
     for (std::int64_t i = sight.window > 0 ? std::max<std::int64_t>(0, size - sight.window) : 0; i < size; ++i)
-      mask[query][way[static_cast<std::size_t>(i)]] = 0;
+      cells[query][way[static_cast<std::size_t>(i)]] = 0;
   }
   return mask;
 }
@@ -105,9 +107,43 @@ std::vector<AttentionCall> long_calls(std::int64_t window = 0) {
   return {text, behind, beside};
 }
 
+std::vector<std::int64_t> blank(std::int64_t count) {
+  return std::vector<std::int64_t>(static_cast<std::size_t>(count), 0);
+}
+
+// Onto a forest: a prompt, and choices of a few tokens behind it, some of which begin alike.
+void add_choices(Forest& forest, std::int64_t prompt, std::int64_t choices) {
+  const auto root = forest.add(blank(prompt));
+  for (std::int64_t c = 0; c < choices; ++c) {
+    const auto beginning = forest.add(blank(1 + c * 5 % 6), root);
+    for (std::int64_t end = 0; end < c % 3; ++end) forest.add(blank(1 + end), beginning);
+  }
+}
+
+std::vector<AttentionCall> calls_of_choices(std::int64_t prompt, std::int64_t choices, std::int64_t window = 0) {
+  Forest forest;
+  add_choices(forest, prompt, choices);
+  PlanOptions how;
+  how.window = window;
+  const ForestPlan planned = plan(forest, how);
+  return window > 0 ? planned.windowed : planned.calls;
+}
+
+std::vector<AttentionCall> calls_of_short_texts(std::int64_t count) {
+  Forest forest;
+  for (std::int64_t t = 0; t < count; ++t) forest.add(blank(1 + t * 3 % 7));
+  PlanOptions how;
+  how.joins = true;
+  return plan(forest, how).calls;
+}
+
+std::int64_t tokens_of(const std::vector<AttentionCall>& all) {
+  return all.back().queries.begin + all.back().queries.length;
+}
+
 void expect_gradients(const std::vector<AttentionCall>& all, std::int64_t heads, std::int64_t groups,
-                      at::ScalarType dtype, bool biased, double tolerance) {
-  const std::int64_t tokens = all.back().queries.begin + all.back().queries.length;
+                      at::ScalarType dtype, bool biased, double tolerance, std::int64_t dim = 8) {
+  const std::int64_t tokens = tokens_of(all);
   std::vector<at::Tensor> biases;
   for (const auto& call : all) {
     std::int64_t keys = 0;
@@ -117,8 +153,8 @@ void expect_gradients(const std::vector<AttentionCall>& all, std::int64_t heads,
   AttentionOptions options;
   options.scale = 0.3;
   if (biased) options.bias = [&](std::size_t c) { return biases[c].to(dtype); };
-  AttentionInputs got(tokens, heads, groups, dtype), want(tokens, heads, groups, dtype);
-  const at::Tensor above = at::randn({tokens, heads * 8}, at::detail::createCPUGenerator(4));
+  AttentionInputs got(tokens, heads, groups, dtype, dim), want(tokens, heads, groups, dtype, dim);
+  const at::Tensor above = at::randn({tokens, heads * dim}, at::detail::createCPUGenerator(4));
   const at::Tensor result = attention(got.q, got.k, got.v, all, options);
   std::vector<at::Tensor> parts;
   for (std::size_t c = 0; c < all.size(); ++c)
@@ -155,6 +191,17 @@ TEST(Attention, LongTextsGoBackwardBlockByBlock) {
   }
 }
 
+// In both types, and a bias is taken where heads share keys and where they do not.
+void expect_all_gradients(const std::vector<AttentionCall>& all) {
+  for (const auto& [heads, groups] : {std::pair{9, 3}, {2, 2}, {4, 1}}) {
+    for (const bool biased : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
+      expect_gradients(all, heads, groups, at::kFloat, biased, 1e-5);
+      expect_gradients(all, heads, groups, at::kBFloat16, biased, 3e-2);
+    }
+  }
+}
+
 // Texts behind tokens that they share.
 std::vector<AttentionCall> texts_behind(std::int64_t front, const std::vector<std::int64_t>& lengths) {
   std::vector<AttentionCall> calls(1);
@@ -173,14 +220,7 @@ std::vector<AttentionCall> texts_behind(std::int64_t front, const std::vector<st
 }
 
 TEST(Attention, WhatTextsShareGetsTheGradientsOfAll) {
-  for (const auto& [heads, groups] : {std::pair{6, 2}, {3, 1}, {2, 2}}) {
-    for (const bool biased : {false, true}) {
-      SCOPED_TRACE(fmt::format("{} heads, {} groups{}", heads, groups, biased ? ", biased" : ""));
-      const auto all = texts_behind(10, {1, 57, 130, 64});
-      expect_gradients(all, heads, groups, at::kFloat, biased, 1e-5);
-      expect_gradients(all, heads, groups, at::kBFloat16, biased, 3e-2);
-    }
-  }
+  expect_all_gradients(texts_behind(10, {1, 57, 130, 64}));
 }
 
 // Windows that end within a block, that reach over a branch, and that none of these texts fills.
@@ -211,15 +251,50 @@ TEST(Attention, ByTheLibrarySeesTheSameKeys) {
   }
 }
 
-TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
+TEST(Attention, ChoicesBehindAPromptGoBackward) {
+  const auto all = calls_of_choices(40, 77);
+  ASSERT_EQ(all.size(), 1u);
+  ASSERT_FALSE(all[0].sight.paths.empty());
+  expect_all_gradients(all);
+  expect_gradients(all, 9, 3, at::kBFloat16, false, 3e-2, 64);
+  expect_all_gradients(calls_of_choices(1, 5));
+  expect_all_gradients(calls_of_choices(33, 1));
+}
+
+TEST(Attention, ChoicesBehindALongPromptGoBackward) {
+  const auto all = calls_of_choices(700, 20);
+  ASSERT_EQ(all.size(), 2u) << "the prompt, and its choices together";
+  expect_gradients(all, 3, 1, at::kFloat, false, 1e-5);
+  expect_gradients(all, 3, 1, at::kBFloat16, true, 3e-2);
+}
+
+// Windows of which some end within a choice, some in the prompt, and some before it for all but the longest.
+TEST(Attention, ChoicesWithAWindowGoBackward) {
+  for (const std::int64_t window : {1, 3, 7, 42}) {
+    SCOPED_TRACE(window);
+    const auto all = calls_of_choices(40, 20, window);
+    ASSERT_EQ(all.size(), 1u);
+    ASSERT_EQ(all[0].sight.window, window);
+    expect_all_gradients(all);
+  }
+}
+
+TEST(Attention, ShortTextsInOneProductGoBackward) {
+  const auto all = calls_of_short_texts(60);
+  ASSERT_LT(all.size(), 5u);
+  expect_all_gradients(all);
+  expect_gradients(all, 2, 2, at::kBFloat16, true, 3e-2, 64);
+}
+
+void expect_same_bits_of_threads(const std::vector<AttentionCall>& all) {
   const int before = at::get_num_threads();
-  const at::Tensor above = at::randn({580, 48}, at::detail::createCPUGenerator(4));
+  const at::Tensor above = at::randn({tokens_of(all), 48}, at::detail::createCPUGenerator(4));
   std::vector<AttentionInputs> runs;
   std::vector<at::Tensor> results;
   for (const int threads : {1, 2, 3}) {
     at::set_num_threads(threads);
-    runs.emplace_back(580, 6, 2, at::kFloat);
-    results.push_back(attention(runs.back().q, runs.back().k, runs.back().v, long_calls(90), {}));
+    runs.emplace_back(tokens_of(all), 6, 2, at::kFloat);
+    results.push_back(attention(runs.back().q, runs.back().k, runs.back().v, all, {}));
     results.back().backward(above);
   }
   at::set_num_threads(before);
@@ -231,11 +306,15 @@ TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
   }
 }
 
-TEST(Attention, WithoutGradientsTheBitsOfACallDoNotDependOnTheOthers) {
+TEST(Attention, GivesTheSameBitsForAnyNumberOfThreads) {
+  expect_same_bits_of_threads(long_calls(90));
+  expect_same_bits_of_threads(calls_of_choices(40, 77));
+}
+
+void expect_bits_of_their_own(const std::vector<AttentionCall>& all) {
   const at::NoGradGuard no_grad;
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    const AttentionInputs in(580, 6, 2, dtype);
-    const auto all = long_calls();
+    const AttentionInputs in(tokens_of(all), 6, 2, dtype);
     const at::Tensor together = attention(in.q, in.k, in.v, all, {});
     for (const AttentionCall& call : all) {
       const auto rows = [&](const at::Tensor& x) { return x.narrow(0, call.queries.begin, call.queries.length); };
@@ -244,6 +323,15 @@ TEST(Attention, WithoutGradientsTheBitsOfACallDoNotDependOnTheOthers) {
       EXPECT_LE((rows(together).to(at::kFloat) - want).abs().max().item<double>(), dtype == at::kFloat ? 1e-5 : 3e-2);
     }
   }
+}
+
+TEST(Attention, WithoutGradientsTheBitsOfACallDoNotDependOnTheOthers) {
+  expect_bits_of_their_own(long_calls());
+  Forest forest;
+  for (const std::int64_t prompt : {40, 7, 130}) add_choices(forest, prompt, 30);
+  const auto trees = plan(forest, {}).calls;
+  ASSERT_EQ(trees.size(), 3u);
+  expect_bits_of_their_own(trees);
 }
 
 // A text of nine tokens, read by parts of these lengths through a cache.

@@ -4,10 +4,10 @@
 #include <ATen/native/CPUBlas.h>
 
 #include <algorithm>
-#include <cstring>
+#include <utility>
 
 #include "base/cpu.h"
-#include "nn/kernels/rows.h"
+#include "nn/kernels/any_row.h"
 #include "nn/kernels/softmax_columns.h"
 #include "nn/kernels/tile_layout.h"
 
@@ -21,6 +21,20 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const rows::Bits* 
                               reinterpret_cast<const at::BFloat16*>(b), c);
 }
 
+// Scores [seen, room] of a block become factor · scores + the line of each of its rows, of values for the product's
+// keys.
+template <typename T>
+void add_turned_keys(const AttentionBlock& block, std::vector<const T*> lines, float factor, float* scores,
+                     std::int64_t room) {
+  std::int64_t place = 0;
+  for (const auto& range : block.keys) {
+    for (auto& line : lines) line += range.begin - place;
+    place = range.begin;
+    rows::add_turned(lines.data(), block.height(), range.length, factor, scores, room);
+    scores += range.length * room;
+  }
+}
+
 }  // namespace
 
 bool tiles_suit(const AttentionProduct& product) {
@@ -32,12 +46,13 @@ std::int64_t tile_room(std::int64_t count) {
   return (count + kKeysTogether - 1) / kKeysTogether * kKeysTogether;
 }
 
-// The block before this one may have been of the same group: then it read on behind this one's keys.
+// The block before this one may have been of the same group: then it read on behind this one's keys. Of branches each
+// reads others.
 void TilePass::hold_keys(const AttentionBlock& block) {
-  if (held_ == block.product && group_ == block.group && from_ == block.from) return;
+  if (held_ == block.product && group_ == block.group && from_ == block.from() && !block.product->branches()) return;
   held_ = block.product;
   group_ = block.group;
-  from_ = block.from;
+  from_ = block.from();
   width_ = tile_room(block.seen);
   const auto size = static_cast<std::size_t>(width_ * block.dim);
   rows_.assign(size, 0);
@@ -51,17 +66,17 @@ void TilePass::hold_keys(const AttentionBlock& block) {
 
 float TilePass::make_shares(const AttentionBlock& block, std::int64_t row, std::int64_t width) {
   const auto [begin, length] = block.seen_by(row);
-  const auto factor = static_cast<float>(block.product->scale);
+  auto factor = static_cast<float>(block.product->scale);
   float *scores = scores_.data() + row * width, *own = scores + begin;
   Stored *shares = shares_.data() + row * width, *own_shares = shares + begin;
   std::fill(shares, own_shares, Stored{0});
   std::fill(own_shares + length, shares + width, Stored{0});
-  if (!block.product->bias.defined() && block.product->sight.paths.empty())
-    return rows::exponentials(own, factor, own_shares, length);
-  rows::scale(own, factor, length);
-  const float total = block.exponentials(row, scores);
-  rows::narrow(own, own_shares, length);
-  return total;
+  if (block.product->bias.defined() && factor != 1.0F) {
+    rows::scale(own, factor, length);
+    factor = 1.0F;
+  }
+  block.add_biases(row, scores);
+  return rows::exponentials(own, factor, own_shares, length);
 }
 
 void TilePass::compute(const AttentionBlock& block, at::Tensor& result) {
@@ -94,53 +109,86 @@ void TileBackward::Queries::read(const AttentionBlock& block, const at::Tensor& 
   rows::pair_rows(rows.data(), room, block.dim, row_pairs.data());
 }
 
-void TileBackward::read(const AttentionBlock& all) {
-  from_ = all.from;
-  width_ = tile_room(all.seen);
-  keys_.assign(static_cast<std::size_t>(width_ * all.dim), 0);
+void TileBackward::read(const AttentionBlock& block) {
+  from_ = block.from();
+  width_ = tile_room(block.seen);
+  keys_.assign(static_cast<std::size_t>(width_ * block.dim), 0);
   values_.assign(keys_.size(), 0);
   turned_keys_.resize(keys_.size());
-  read_keys(all, all.product->k, keys_.data());
-  read_keys(all, all.product->v, values_.data());
-  rows::turn(keys_.data(), width_, all.dim, turned_keys_.data());
+  read_keys(block, block.product->k, keys_.data());
+  read_keys(block, block.product->v, values_.data());
+  rows::turn(keys_.data(), width_, block.dim, turned_keys_.data());
 }
 
 // Scores are scaled, and what is added to them is: a query's biases lie together, its scores do not.
-void TileBackward::add_biases(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
-  const auto size = static_cast<std::int64_t>(scores_.size());
-  biases_.resize(2 * scores_.size());
-  float *by_query = biases_.data(), *by_key = by_query + size;
-  std::fill_n(by_query, size, 0.0F);
-  for (std::int64_t row = 0; row < block.height(); ++row) {
-    block.add_biases(row, by_query + row * seen);
-    std::fill_n(by_query + row * seen, block.seen_by(row).begin, kUnseen);
+void TileBackward::add_biases(const AttentionBlock& block, std::int64_t room) {
+  const at::Tensor& bias = block.product->bias;
+  const auto factor = static_cast<float>(block.product->scale);
+  rows::by_type(bias, [&]<typename T>(T*) {
+    const auto* values = static_cast<const T*>(bias.const_data_ptr());
+    std::vector<const T*> lines;
+    for (std::int64_t row = 0; row < block.height(); ++row) lines.push_back(values + block.bias_row(row));
+    add_turned_keys(block, std::move(lines), factor, scores_.data(), room);
+  });
+}
+
+// Where texts branch, the queries whose windows a key is in do not lie together.
+void TileBackward::hide_behind_windows(const AttentionBlock& block, std::int64_t room) {
+  if (block.ways.empty()) return;
+  for (std::int64_t row = 0; row < block.height(); row += block.ratio) {
+    const std::int64_t left_out = block.left_out(row);
+    for (std::int64_t key = 0; key < block.seen; ++key) {
+      if (block.ways[static_cast<std::size_t>(key)] <= left_out)
+        std::fill_n(scores_.data() + key * room + row, block.ratio, kUnseen);
+    }
   }
-  rows::turn(by_query, room, seen, by_key);
-  rows::scale(scores_.data(), static_cast<float>(block.product->scale), size);
-  rows::add_scaled(scores_.data(), 1.0F, by_key, size);
+}
+
+void TileBackward::find_columns(const AttentionBlock& block) {
+  const auto keys = static_cast<std::size_t>(block.seen);
+  first_.assign(keys, 0);
+  last_.assign(keys, block.height());
+  const Sight& sight = block.product->sight;
+  if (!sight.ordered) return;
+  const std::int64_t own = block.seen - block.count;  // the first query's key
+  for (std::int64_t query = 1; query < block.count; ++query)
+    first_[static_cast<std::size_t>(own + query)] = query * block.ratio;
+  for (std::size_t key = 0; key < block.until.size(); ++key)
+    last_[key] = std::min((block.until[key] - block.first) * block.ratio, block.height());
+  if (sight.window == 0 || block.product->branches()) return;
+  for (std::int64_t key = 0; key < block.seen; ++key)
+    last_[static_cast<std::size_t>(key)] =
+        std::clamp<std::int64_t>((key - own + sight.window) * block.ratio, 0, block.height());
 }
 
 void TileBackward::through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room) {
-  const AttentionProduct& product = *block.product;
-  const bool biased = product.bias.defined() || !product.sight.plain();
-  if (biased) add_biases(block, seen, room);
-  first_.assign(static_cast<std::size_t>(block.seen), 0);
-  if (product.sight.ordered) {
-    const std::int64_t own = block.before + block.first - block.from;  // the first query's key
-    for (std::int64_t key = own + 1; key < block.seen; ++key)
-      first_[static_cast<std::size_t>(key)] = (key - own) * block.ratio;
-  }
-  const auto scale = static_cast<float>(product.scale);
+  const bool biased = block.product->bias.defined();
+  if (biased) add_biases(block, room);
+  hide_behind_windows(block, room);
+  find_columns(block);
+  const auto scale = static_cast<float>(block.product->scale);
   rows::softmax_columns_backward({scores_.data(), probability_slopes_.data(), block.seen, seen, block.height(), room,
-                                  biased ? 1.0F : scale, scale, first_.data()},
+                                  biased ? 1.0F : scale, scale, first_.data(), last_.data()},
                                  {shares_.data(), slopes_.data()});
   rows::pair_rows(slopes_.data(), seen, room, slope_pairs_.data());
+}
+
+void TileBackward::add_product(const AttentionBlock& block, const Stored* factors, const Stored* pairs, bool begins,
+                               float* sums) {
+  const std::int64_t room = tile_room(block.height()), seen = tile_room(block.seen), dim = block.dim;
+  if (!block.product->branches()) {
+    multiply(seen, dim, room, factors, room, pairs, dim, sums, !begins);
+    return;
+  }
+  parts_.resize(static_cast<std::size_t>(seen * dim));
+  multiply(seen, dim, room, factors, room, pairs, dim, parts_.data());
+  block.add_to_keys(parts_.data(), sums);
 }
 
 void TileBackward::compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
                            at::Tensor& grad_q) {
   const std::int64_t room = tile_room(block.height()), seen = tile_room(block.seen), dim = block.dim,
-                     skipped = block.from - from_;
+                     skipped = block.from() - from_;
   const auto size = static_cast<std::size_t>(seen * room);
   queries_.read(block, block.product->q, room);
   above_.read(block, grad, room);
@@ -152,8 +200,8 @@ void TileBackward::compute(const AttentionBlock& block, const at::Tensor& grad, 
   multiply(seen, room, dim, values_.data() + skipped * dim, dim, above_.column_pairs.data(), room,
            probability_slopes_.data());
   through_softmax(block, seen, room);
-  multiply(seen, dim, room, shares_.data(), room, above_.row_pairs.data(), dim, sum_v, !begins);
-  multiply(seen, dim, room, slopes_.data(), room, queries_.row_pairs.data(), dim, sum_k, !begins);
+  add_product(block, shares_.data(), above_.row_pairs.data(), begins, sum_v);
+  add_product(block, slopes_.data(), queries_.row_pairs.data(), begins, sum_k);
   multiply(dim, room, seen, turned_keys_.data() + skipped, width_, slope_pairs_.data(), room, turned);
   at::native::cpublas::brgemm_release();
   rows::turn(turned, dim, room, queries);

@@ -39,9 +39,10 @@ class TilePass {
 /// bfloat16 when they are multiplied on.
 class TileBackward {
  public:
-  /// The keys of `all`, among which are those of the blocks that follow.
-  void read(const AttentionBlock& all);
-  /// `begins`: nothing is in the sums [tile_room(block.seen), D] yet.
+  /// Keys and values, among which are those of the blocks that follow: of branches, of each block by itself.
+  void read(const AttentionBlock& block);
+  /// The sums begin with block.from(). `begins`: nothing is in these [tile_room(block.seen), D] yet; of branches there
+  /// are zeros.
   void compute(const AttentionBlock& block, const at::Tensor& grad, bool begins, float* sum_k, float* sum_v,
                at::Tensor& grad_q);
 
@@ -52,14 +53,18 @@ class TileBackward {
     std::vector<Stored> rows, column_pairs, row_pairs;
     void read(const AttentionBlock& block, const at::Tensor& x, std::int64_t room);
   };
-  void add_biases(const AttentionBlock& block, std::int64_t seen, std::int64_t room);
+  void add_biases(const AttentionBlock& block, std::int64_t room);
+  void hide_behind_windows(const AttentionBlock& block, std::int64_t room);
+  void find_columns(const AttentionBlock& block);
   void through_softmax(const AttentionBlock& block, std::int64_t seen, std::int64_t room);
+  /// Onto sums of keys, or in their place, the product with `factors` [seen, room] of rows by pairs.
+  void add_product(const AttentionBlock& block, const Stored* factors, const Stored* pairs, bool begins, float* sums);
 
   std::vector<Stored> keys_, values_, turned_keys_, shares_, slopes_, slope_pairs_;
   Queries queries_, above_;
-  std::vector<float> scores_, probability_slopes_, turned_, biases_;
-  std::vector<std::int64_t> first_;
-  std::int64_t from_ = 0, width_ = 0;  // keys that are held, with those that round it up
+  std::vector<float> scores_, probability_slopes_, turned_, parts_;
+  std::vector<std::int64_t> first_, last_;  // of each key, the columns that see it
+  std::int64_t from_ = 0, width_ = 0;       // keys that are held, with those that round it up
 };
 
 }  // namespace graft

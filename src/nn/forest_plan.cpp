@@ -16,6 +16,9 @@ namespace {
 // A tree of up to this many tokens is one product; a larger one that branches is cut at its root, so that a long
 // shared prefix with many continuations costs (own tokens × path) and not (all tokens)².
 constexpr std::int64_t kWholeTreeTokens = 768;
+// What stands side by side is one product of up to so many tokens, where each has no more than this: by itself it would
+// leave most of a product's tiles empty.
+constexpr std::int64_t kTogetherTokens = 128, kShortTokens = 16;
 
 struct Tree {
   std::vector<std::vector<std::int32_t>> children;
@@ -57,7 +60,11 @@ class Planner {
   ForestPlan run() {
     place_segments();
     plan_rows();
-    for (const auto root : tree_.roots) plan_calls(root, {});
+    if (options_.joins && !options_.bidirectional) {
+      plan_side_by_side(tree_.roots, {});
+    } else {
+      for (const auto root : tree_.roots) plan_calls(root, {});
+    }
     if (options_.window > 0) plan_windows();
     if (options_.cross) plan_cross();
     return std::move(plan_);
@@ -132,20 +139,52 @@ class Planner {
               longest);
   }
 
+  // What is behind a cached root or behind an adapter's tokens are texts of their own: the product of one must not
+  // depend on the others.
+  bool shared(std::int32_t root) const { return segment(root).cache >= 0 || segment(root).only_virtual(); }
+
+  std::int64_t tokens_below(std::int32_t root) const { return tree_.subtree_tokens[static_cast<std::size_t>(root)]; }
+
   void plan_calls(std::int32_t root, std::vector<std::int32_t> prefix) {
-    const bool leaf = tree_.children[static_cast<std::size_t>(root)].empty();
-    // What is behind a cached root or behind an adapter's tokens are texts of their own: the product of one must not
-    // depend on the others.
-    const bool shared = segment(root).cache >= 0 || segment(root).only_virtual();
+    const auto& children = tree_.children[static_cast<std::size_t>(root)];
     const auto all = subtree(root);
-    const bool small = tree_.subtree_tokens[static_cast<std::size_t>(root)] <= kWholeTreeTokens;
-    if (leaf || (!shared && (small || one_behind_the_other(all)))) {
+    const bool small = tokens_below(root) <= kWholeTreeTokens;
+    if (children.empty() || (!shared(root) && (small || one_behind_the_other(all)))) {
       add_call(all, prefix);
       return;
     }
     add_call({root}, prefix);
     prefix.push_back(root);
-    for (const auto child : tree_.children[static_cast<std::size_t>(root)]) plan_calls(child, prefix);
+    if (!shared(root)) return plan_side_by_side(children, prefix);
+    for (const auto child : children) plan_calls(child, prefix);
+  }
+
+  // Roots, or continuations of one segment, in their order: short ones together.
+  void plan_side_by_side(const std::vector<std::int32_t>& tops, const std::vector<std::int32_t>& prefix) {
+    for (std::size_t first = 0; first < tops.size();) {
+      const std::size_t end = first + short_ones(tops, first);
+      if (end < first + 2) {
+        plan_calls(tops[first++], prefix);
+        continue;
+      }
+      std::vector<std::int32_t> members;
+      for (; first < end; ++first) {
+        const auto all = subtree(tops[first]);
+        members.insert(members.end(), all.begin(), all.end());
+      }
+      add_call(members, prefix);
+    }
+  }
+
+  // How many of them, from `first` on, are one product.
+  std::size_t short_ones(const std::vector<std::int32_t>& tops, std::size_t first) const {
+    std::size_t count = 0;
+    for (std::int64_t tokens = 0; first + count < tops.size(); ++count) {
+      const std::int32_t top = tops[first + count];
+      tokens += tokens_below(top);
+      if (shared(top) || tokens_below(top) > kShortTokens || tokens > kTogetherTokens) break;
+    }
+    return count;
   }
 
   std::vector<std::int32_t> subtree(std::int32_t root) const {
@@ -206,27 +245,27 @@ class Planner {
                                    std::int64_t cached) const {
     std::int64_t before = cached;
     for (std::size_t i = 0; i + 1 < call.keys.size(); ++i) before += call.keys[i].length;
+    const std::int32_t above = segment(members.front()).parent;
     std::vector<AttentionPath> found;
     for (const auto member : members) {
       const TokenRange own = place(member);
       if (own.length == 0) continue;
       AttentionPath& path = found.emplace_back();
       path.queries = {own.begin - call.queries.begin, own.length};
-      path.keys = way_to(member, members.front(), before - call.queries.begin);
+      path.keys = way_to(member, above, before - call.queries.begin);
       if (before > 0) path.keys.insert(path.keys.begin(), {0, before});
     }
     return found;
   }
 
-  // Segments from `top` on down to `member`, so much further on.
-  std::vector<TokenRange> way_to(std::int32_t member, std::int32_t top, std::int64_t further) const {
-    std::vector<TokenRange> way = {place(member)};
-    while (member != top) {
-      member = segment(member).parent;
-      way.push_back(place(member));
+  // Segments from the one that goes on `above` down to `member`, so much further on.
+  std::vector<TokenRange> way_to(std::int32_t member, std::int32_t above, std::int64_t further) const {
+    std::vector<TokenRange> way;
+    for (; member != above; member = segment(member).parent) {
+      const auto [begin, length] = place(member);
+      way.push_back({begin + further, length});
     }
     std::reverse(way.begin(), way.end());
-    for (TokenRange& range : way) range.begin += further;
     return way;
   }
 

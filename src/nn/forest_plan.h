@@ -62,6 +62,9 @@ struct PlanOptions {
   const KvCache* cache = nullptr;       ///< gives the length of cached sequences
   bool cross = false;                   ///< plan cross-attention too
   const ForestPlan* encoder = nullptr;  ///< where the sources are; absent when their keys are in the cache
+  /// Short trees side by side become one product: faster, but the bits of one then depend on its neighbours. Of
+  /// decoders; trees that go on a cache or on an adapter's own tokens stay by themselves.
+  bool joins = false;
 };
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options);

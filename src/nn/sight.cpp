@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
 namespace graft {
 
-const AttentionPath& Sight::path_of(std::int64_t query) const {
+std::vector<AttentionPath>::const_iterator Sight::path_of(std::int64_t query) const {
   const auto behind =
       std::upper_bound(paths.begin(), paths.end(), query,
                        [](std::int64_t at, const AttentionPath& path) { return at < path.queries.begin; });
-  return *std::prev(behind);
+  return std::prev(behind);
 }
 
 // Keys at the beginning of a query's way that its window leaves out.
@@ -17,7 +18,7 @@ std::int64_t Sight::behind_window(std::int64_t query, std::int64_t queries, std:
   if (window == 0) return 0;
   std::int64_t way = keys - queries + query + 1;
   if (!paths.empty()) {
-    const AttentionPath& path = path_of(query);
+    const AttentionPath& path = *path_of(query);
     way = query + 1 - path.queries.begin - path.queries.length;
     for (const TokenRange& range : path.keys) way += range.length;
   }
@@ -36,18 +37,32 @@ TokenRange Sight::seen_by(TokenRange some, std::int64_t queries, std::int64_t ke
   return {begin, end - begin};
 }
 
-void Sight::hide(std::int64_t query, std::int64_t queries, std::int64_t keys, std::int64_t first, float* scores) const {
-  if (paths.empty()) return;
-  const auto [begin, length] = seen_by({query, 1}, queries, keys);
-  std::int64_t left_out = behind_window(query, queries, keys), shown = begin;
-  for (const TokenRange& range : path_of(query).keys) {
-    const std::int64_t skipped = std::min(left_out, range.length), from = range.begin + skipped,
-                       to = std::min(range.begin + range.length, begin + length);
-    left_out -= skipped;
-    if (from >= to) continue;
-    std::fill(scores + shown - first, scores + std::max(shown, from) - first, kUnseen);
-    shown = to;
+std::vector<SeenKeys> Sight::seen_together(TokenRange some, std::int64_t queries, std::int64_t keys) const {
+  if (paths.empty()) {
+    const TokenRange seen = seen_by(some, queries, keys);
+    return {{seen, queries, seen.begin}};
   }
+  const std::int64_t behind = some.begin + some.length;
+  std::map<std::int64_t, SeenKeys> found;  // by where their range of a path begins
+  for (auto path = path_of(some.begin); path != paths.end() && path->queries.begin < behind; ++path) {
+    const std::int64_t first = std::max(some.begin, path->queries.begin),
+                       end = std::min(behind, path->queries.begin + path->queries.length),
+                       left_out = behind_window(first, queries, keys);
+    std::int64_t way = 0;
+    for (const TokenRange& range : path->keys) {
+      const std::int64_t skipped = std::clamp<std::int64_t>(left_out - way, 0, range.length),
+                         from = range.begin + skipped, to = std::min(range.begin + range.length, keys - queries + end);
+      if (from < to) {
+        SeenKeys& seen = found[range.begin];
+        if (seen.until == 0 || from < seen.keys.begin) seen = {{from, to - from}, end, way + skipped};
+        seen.until = end;
+      }
+      way += range.length;
+    }
+  }
+  std::vector<SeenKeys> together;
+  for (const auto& [begin, seen] : found) together.push_back(seen);
+  return together;
 }
 
 }  // namespace graft

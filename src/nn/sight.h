@@ -22,8 +22,16 @@ struct AttentionPath {
   std::vector<TokenRange> keys;  ///< of the call's, front to back; the last are the queries' own
 };
 
+/// Keys one behind the other, at the same place of every way that they are on.
+struct SeenKeys {
+  TokenRange keys;
+  std::int64_t until = 0;  ///< the first query behind those that see them
+  std::int64_t way = 0;    ///< keys that are before them on their way
+};
+
 /// Which of Tk keys, those of a cache first, each of Tq queries sees. Queries and keys are told by number; `paths`
-/// cover the queries in their order.
+/// cover the queries in their order, depth first: a range of one is a range of the other or has no key in common with
+/// its ranges, and the paths that a range is of follow each other. Keys before the queries' own are on all or none.
 struct Sight {
   bool ordered = false;              ///< the last keys are the queries' own, and none sees one behind its own
   std::int64_t window = 0;           ///< where ordered: the last keys of its way that a query sees, its own too; 0: all
@@ -34,11 +42,13 @@ struct Sight {
   /// Keys among which are all that these queries, at least one, see. Nothing else is among them without paths and for
   /// one query.
   TokenRange seen_by(TokenRange some, std::int64_t queries, std::int64_t keys) const;
-  /// Of scores that begin with key `first`, those become kUnseen that a query does not see between the ones it sees.
-  void hide(std::int64_t query, std::int64_t queries, std::int64_t keys, std::int64_t first, float* scores) const;
+  /// The keys that any of these queries, at least one, sees, front to back. Of them a query sees those whose `until` is
+  /// behind it, but none behind its own and none that is a window or more before it on its way. The last are the
+  /// queries' own where these are ordered; of one query there is nothing else.
+  std::vector<SeenKeys> seen_together(TokenRange some, std::int64_t queries, std::int64_t keys) const;
 
  private:
-  const AttentionPath& path_of(std::int64_t query) const;
+  std::vector<AttentionPath>::const_iterator path_of(std::int64_t query) const;
   std::int64_t behind_window(std::int64_t query, std::int64_t queries, std::int64_t keys) const;
 };
 

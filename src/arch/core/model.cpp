@@ -1,6 +1,7 @@
 #include "arch/core/model.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -283,6 +284,7 @@ PlanOptions Model::plan_options(const ForwardOptions& options) const {
   plan.device = device();
   plan.cache = options.cache;
   plan.window = config_.sliding_window.value_or(0);
+  plan.joins = at::GradMode::is_enabled() && options.activations != Activations::BatchInvariant;
   return plan;
 }
 

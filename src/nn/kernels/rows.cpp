@@ -250,6 +250,11 @@ GRAFT_FOR_EACH_CPU void multiply(float* x, const float* by, std::int64_t count) 
   for (std::int64_t i = 0; i < count; ++i) x[i] *= by[i];
 }
 
+GRAFT_FOR_EACH_CPU void hide(float* x, const std::int32_t* numbers, std::int32_t most, std::int64_t count) {
+  constexpr float kHidden = -std::numeric_limits<float>::infinity();
+  for (std::int64_t i = 0; i < count; ++i) x[i] = numbers[i] > most ? x[i] : kHidden;
+}
+
 GRAFT_FOR_EACH_CPU float largest(const float* x, std::int64_t count) {
   return largest_of(x, count);
 }

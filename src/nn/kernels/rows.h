@@ -51,6 +51,8 @@ void add_products(float* sum, const float* a, const float* b, std::int64_t count
 void scale(float* x, float factor, std::int64_t count);
 void multiply(float* x, const float* by, std::int64_t count);
 
+/// x becomes -inf where `numbers` are no larger than `most`.
+void hide(float* x, const std::int32_t* numbers, std::int32_t most, std::int64_t count);
 float largest(const float* x, std::int64_t count);
 /// Whether none is NaN or infinite.
 bool finite(const float* x, std::int64_t count);

@@ -185,6 +185,19 @@ TEST(PlainRows, ExponentialsAndTheirGradient) {
   }
 }
 
+TEST(PlainRows, AreHiddenFromWhereTheyEnd) {
+  for (const auto count : plain_lengths()) {
+    const Floats given = plain_values(count, 21);
+    std::vector<std::int32_t> until;
+    for (std::int64_t i = 0; i < count; ++i) until.push_back(static_cast<std::int32_t>(i * 5 % 9));
+    until.shrink_to_fit();
+    Floats x = given;
+    rows::hide(x.data(), until.data(), 4, count);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      ASSERT_EQ(x[i], until[i] > 4 ? given[i] : -std::numeric_limits<float>::infinity()) << i << " of " << count;
+  }
+}
+
 TEST(PlainRows, Rotations) {
   for (const auto count : plain_lengths()) {
     const Floats a = plain_values(count, 9), b = plain_values(count, 10), cos = plain_values(count, 11),

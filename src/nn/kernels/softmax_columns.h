@@ -8,7 +8,8 @@
 namespace graft::rows {
 
 /// Scores q·k of some keys, a row each, and some queries, a column each, with the gradients of the probabilities they
-/// become. Columns behind `columns` are room, as are rows behind `keys`: the results have zeros there.
+/// become. Columns behind `columns` are room, as are rows behind `keys`: the results have zeros there. All slopes are
+/// finite.
 struct ScoreTile {
   float* scores = nullptr;        ///< [rows, stride]; overwritten
   const float* slopes = nullptr;  ///< [rows, stride]
@@ -16,6 +17,7 @@ struct ScoreTile {
   float factor = 1;                     ///< of the scores, before the softmax
   float scale = 1;                      ///< of the gradients of the scores
   const std::int64_t* first = nullptr;  ///< [keys] the first column that sees the key: those before it do not
+  const std::int64_t* last = nullptr;   ///< [keys] the first one behind these that does not
 };
 
 /// Probabilities and gradients of scores as bfloat16, of a tile.

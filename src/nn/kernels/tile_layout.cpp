@@ -1,6 +1,5 @@
 #include "nn/kernels/tile_layout.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "base/for_each_cpu.h"
@@ -11,6 +10,8 @@ namespace {
 
 constexpr std::int64_t kSide = 8;
 using Eight = std::uint32_t __attribute__((vector_size(kSide * sizeof(std::uint32_t))));
+using EightBits = Bits __attribute__((vector_size(kSide * sizeof(Bits))));
+using EightFloats = float __attribute__((vector_size(kSide * sizeof(float))));
 
 // Of each pair of vectors whose places differ in `kBit`, the halves that are in each other's place change it.
 template <int kBit>
@@ -58,6 +59,64 @@ GRAFT_INLINE void turn_words(const void* given, std::int64_t count, std::int64_t
   }
 }
 
+// Eight rows of eight pairs of columns, in registers.
+GRAFT_INLINE void turn_pairs(const Bits* x, std::int64_t width, Bits* to, std::int64_t count) {
+  Eight rows[kSide];
+  for (std::int64_t r = 0; r < kSide; ++r) std::memcpy(&rows[r], x + r * width, sizeof(Eight));
+  exchange<4>(rows);
+  exchange<2>(rows);
+  exchange<1>(rows);
+  for (std::int64_t pair = 0; pair < kSide; ++pair) {
+    const EightBits even = __builtin_convertvector(rows[pair] & 0xffffu, EightBits),
+                    odd = __builtin_convertvector(rows[pair] >> 16, EightBits);
+    std::memcpy(to + 2 * pair * count, &even, sizeof even);
+    std::memcpy(to + (2 * pair + 1) * count, &odd, sizeof odd);
+  }
+}
+
+// Eight values as fp32 has them.
+GRAFT_INLINE void load_eight(const float* x, Eight& words) {
+  std::memcpy(&words, x, sizeof words);
+}
+GRAFT_INLINE void load_eight(const Bits* x, Eight& words) {
+  EightBits bits;
+  std::memcpy(&bits, x, sizeof bits);
+  words = __builtin_convertvector(bits, Eight) << 16;
+}
+
+// Of eight lines from `column` on.
+template <typename T>
+GRAFT_INLINE void add_turned_square(const T* const* lines, std::int64_t column, float factor, float* to,
+                                    std::int64_t stride) {
+  Eight rows[kSide];
+  for (std::int64_t r = 0; r < kSide; ++r) load_eight(lines[r] + column, rows[r]);
+  exchange<4>(rows);
+  exchange<2>(rows);
+  exchange<1>(rows);
+  for (std::int64_t c = 0; c < kSide; ++c) {
+    EightFloats sum, value;
+    std::memcpy(&sum, to + c * stride, sizeof sum);
+    std::memcpy(&value, &rows[c], sizeof value);
+    sum = sum * factor + value;
+    std::memcpy(to + c * stride, &sum, sizeof sum);
+  }
+}
+
+template <typename T>
+GRAFT_INLINE void add_turned_lines(const T* const* lines, std::int64_t count, std::int64_t width, float factor,
+                                   float* to, std::int64_t stride) {
+  const std::int64_t rows = count / kSide * kSide, columns = width / kSide * kSide;
+  for (std::int64_t c = 0; c < columns; c += kSide) {
+    for (std::int64_t r = 0; r < rows; r += kSide) add_turned_square(lines + r, c, factor, to + c * stride + r, stride);
+  }
+  for (std::int64_t r = 0; r < count; ++r) {
+    for (std::int64_t c = r < rows ? columns : 0; c < width; ++c) {
+      float& sum = to[c * stride + r];
+      sum = sum * factor + wide(lines[r][c]);
+    }
+  }
+}
+
 }  // namespace
 
 GRAFT_FOR_EACH_CPU void pair_rows(const Bits* x, std::int64_t count, std::int64_t width, Bits* to) {
@@ -79,14 +138,25 @@ GRAFT_FOR_EACH_CPU void turn(const float* x, std::int64_t count, std::int64_t wi
   turn_words(x, count, width, to);
 }
 
-void turn(const Bits* x, std::int64_t count, std::int64_t width, Bits* to) {
-  constexpr std::int64_t kSome = 32;  // columns whose lines are filled up before others are begun
-  for (std::int64_t first = 0; first < count; first += kSome) {
-    const std::int64_t last = std::min(count, first + kSome);
-    for (std::int64_t c = 0; c < width; ++c) {
-      for (std::int64_t r = first; r < last; ++r) to[c * count + r] = x[r * width + c];
-    }
+GRAFT_FOR_EACH_CPU void turn(const Bits* x, std::int64_t count, std::int64_t width, Bits* to) {
+  constexpr std::int64_t kColumns = 2 * kSide;
+  const std::int64_t rows = count / kSide * kSide, columns = width / kColumns * kColumns;
+  for (std::int64_t c = 0; c < columns; c += kColumns) {
+    for (std::int64_t r = 0; r < rows; r += kSide) turn_pairs(x + r * width + c, width, to + c * count + r, count);
   }
+  for (std::int64_t r = 0; r < count; ++r) {
+    for (std::int64_t c = r < rows ? columns : 0; c < width; ++c) to[c * count + r] = x[r * width + c];
+  }
+}
+
+GRAFT_FOR_EACH_CPU void add_turned(const float* const* lines, std::int64_t count, std::int64_t width, float factor,
+                                   float* to, std::int64_t stride) {
+  add_turned_lines(lines, count, width, factor, to, stride);
+}
+
+GRAFT_FOR_EACH_CPU void add_turned(const Bits* const* lines, std::int64_t count, std::int64_t width, float factor,
+                                   float* to, std::int64_t stride) {
+  add_turned_lines(lines, count, width, factor, to, stride);
 }
 
 }  // namespace graft::rows

@@ -14,5 +14,10 @@ void pair_columns(const Bits* x, std::int64_t count, std::int64_t width, Bits* t
 /// x [count, width] → [width, count].
 void turn(const float* x, std::int64_t count, std::int64_t width, float* to);
 void turn(const Bits* x, std::int64_t count, std::int64_t width, Bits* to);
+/// to [width, stride] becomes factor · to + the lines [count] of `width` values, each a column of it; stride >= count.
+void add_turned(const float* const* lines, std::int64_t count, std::int64_t width, float factor, float* to,
+                std::int64_t stride);
+void add_turned(const Bits* const* lines, std::int64_t count, std::int64_t width, float factor, float* to,
+                std::int64_t stride);
 
 }  // namespace graft::rows
