@@ -95,6 +95,20 @@ TEST_F(BadOptions, AFeatureThatNoProcessorHas) {
   EXPECT_EQ(generate({"--prompt", "the"}).code, 0);
 }
 
+// Which are of prompts that are given.
+TEST_F(BadOptions, OptionsThatAConversationHasNoUseFor) {
+  Limits typed;
+  typed.terminal = true;
+  const auto talk = [&](const std::string& option, const std::string& value) {
+    return graft(folder_.path(), {"generate", "--model", "model", "--chat", option, value}, typed);
+  };
+  expect_refused(talk("--profile", "trace.json"), 2, {"--profile: is of prompts that are given", "give --prompt"});
+  expect_refused(talk("--logits", "logits.safetensors"), 2, {"--logits: is of prompts that are given"});
+  expect_refused(talk("--samples", "2"), 2, {"--samples: is of prompts that are given"});
+  // Nothing of that is what the next one is refused for.
+  expect_refused(talk("--samples", "1"), 2, {"chat template"});
+}
+
 TEST_F(BadOptions, NumbersOfVerify) {
   for (const auto& [option, value] : std::vector<std::pair<std::string, std::string>>{
            {"--tolerance", "nan"}, {"--tolerance", "-1"}, {"--tolerance", "inf"}, {"--shots", "-2"}, {"--seed", "-1"}})

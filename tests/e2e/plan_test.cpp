@@ -85,6 +85,10 @@ TEST_F(Plan, SlipsAreTold) {
   expect_refused(run(with({"plan"}, {"--profile"})), 2, {"--profile", "graft tune"});
   expect_refused(run(with({"plan"}, {"--method", "loar"})), 2, {"did you mean 'lora'?"});
   EXPECT_FALSE(fs::exists(folder() / "run"));
+  for (const char* option : {"--profile", "--logits"})
+    expect_refused(run({"plan", "generate", "--model", "model", "--prompt", "goal", option, "file"}), 2,
+                   {std::string(option) + ": is a file that graft generate writes"});
+  EXPECT_FALSE(fs::exists(folder() / "file"));
 }
 
 TEST_F(Plan, PredictingTellsItsRows) {
@@ -134,6 +138,10 @@ TEST_F(Plan, AnEvaluationOfTextsTellsItsTexts) {
                          "6",
                          "--set",
                          "generation.max_new_tokens=4",
+                         "--speculate",
+                         "2",
+                         "--kv-cache",
+                         "q8",
                          "--output",
                          "out"};
   const json plan = plan_of(command);

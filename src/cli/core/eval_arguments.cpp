@@ -91,6 +91,7 @@ void declare_eval(CLI::App& app, EvalArguments& a) {
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--weights", a.weights, "how matrices are kept; block types quantise while loading (default: dense)")
       ->check(weights_name());
+  add_decoding_options(app, a.decoding);
   app.add_option("--set", a.sets,
                  "a setting of graft tune that has a say here, e.g. data.held_out_split=test, generation.beams=5, "
                  "generation.max_new_tokens=60");
@@ -119,6 +120,7 @@ EvalSettings eval_settings(const EvalArguments& a) {
   settings.layout = {unescaped(a.instruction), unescaped(a.separator)};
   settings.normalisation = a.normalisation;
   settings.metrics = a.metrics;
+  settings.decoding = a.decoding;
   settings.slices = a.slices;
   settings.scorer = a.scorer;
   settings.scorer_patience = a.scorer_seconds;
