@@ -103,6 +103,20 @@ TEST_F(Plan, PredictingTellsItsRows) {
   EXPECT_EQ(files(), before);
 }
 
+TEST_F(Plan, VerifyingTellsItsExamples) {
+  ASSERT_EQ(run(with({}, {"--steps", "2"})).code, 0);
+  const auto before = files();
+  const Words command = {"verify", "--run", "run", "--eval-rows", "7"};
+  const json plan = plan_of(command);
+  EXPECT_EQ(plan.at("examples"), 7);
+  EXPECT_GT(plan.at("tokens").get<double>(), 7);
+  EXPECT_GT(plan.at("replay_seconds").get<double>(), 0);
+  EXPECT_GE(plan.at("memory_bytes").get<double>(), plan.at("weight_bytes").get<double>());
+  expect_words(command, {"memory    ", "replaying ", "7 examples", "in all    "});
+  EXPECT_EQ(files(), before);
+  EXPECT_EQ(run(command).code, 0);
+}
+
 // What it counts is what is then scored, and what was scored is no work any more.
 TEST_F(Plan, AnEvaluationTellsWhatIsLeftToScore) {
   const Words command = {"eval",    "--model", "model",       "--task", "topics.yaml", "--data", "rows.jsonl",
