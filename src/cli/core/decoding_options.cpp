@@ -56,7 +56,7 @@ void drop_idle_speculation(const Model& model, GenerateOptions& options) {
 }
 
 void refuse_idle_decoding(const DecodingArguments& arguments, const std::string& why) {
-  const DecodingArguments standard;
+  const DecodingArguments standard{};
   const std::pair<const char*, bool> asked[] = {{"--speculate", arguments.speculate != standard.speculate},
                                                 {"--kv-cache", arguments.kv_cache != standard.kv_cache}};
   for (const auto& [option, given] : asked) {
