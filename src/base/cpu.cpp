@@ -1,8 +1,15 @@
 #include "base/cpu.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/suggest.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -14,6 +21,8 @@
 
 namespace graft {
 namespace {
+
+constexpr const char* kMaskVariable = "GRAFT_MASK_CPU";
 
 #if defined(__x86_64__)
 // Whether tiles can be multiplied. Linux keeps their registers only for a process that asked for it
@@ -42,19 +51,45 @@ CpuFeatures asked() {
   found.avx512_vnni = base && __builtin_cpu_supports("avx512vnni");
   found.avx512_bf16 = base && __builtin_cpu_supports("avx512bf16");
 #endif
-  const char* mask = std::getenv("GRAFT_MASK_CPU");
-  const std::string masked = mask == nullptr ? "" : mask;
-  const auto hidden = [&](const char* feature) { return masked == "all" || masked.find(feature) != std::string::npos; };
-  if (hidden("avx2")) found.avx2 = false;
-  if (hidden("avx512_vnni")) found.avx512_vnni = false;
-  if (hidden("avx512_bf16")) found.avx512_bf16 = false;
+  const char* mask = std::getenv(kMaskVariable);
+  const CpuFeatures hidden = masked_cpu_features(mask == nullptr ? "" : mask);
+  if (hidden.avx2) found.avx2 = false;
+  if (hidden.avx512_vnni) found.avx512_vnni = false;
+  if (hidden.avx512_bf16) found.avx512_bf16 = false;
 #if defined(__x86_64__)
-  found.amx = found.avx512_vnni && !hidden("amx") && may_use_tiles();
+  found.amx = found.avx512_vnni && !hidden.amx && may_use_tiles();
 #endif
   return found;
 }
 
 }  // namespace
+
+CpuFeatures masked_cpu_features(const std::string& value) {
+  static const std::vector<std::pair<std::string, bool CpuFeatures::*>> kNames = {
+      {"avx2", &CpuFeatures::avx2},
+      {"avx512_vnni", &CpuFeatures::avx512_vnni},
+      {"avx512_bf16", &CpuFeatures::avx512_bf16},
+      {"amx", &CpuFeatures::amx}};
+  CpuFeatures masked;
+  for (std::size_t begin = 0; begin < value.size();) {
+    const std::size_t end = std::min(value.find(',', begin), value.size());
+    const std::string word = value.substr(begin, end - begin);
+    std::vector<std::string> known = {"all"};
+    bool found = word == "all";
+    for (const auto& [name, feature] : kNames) {
+      known.push_back(name);
+      if (word != name && word != "all") continue;
+      masked.*feature = true;
+      found = true;
+    }
+    if (!found)
+      fail(Category::InvalidArgument, kMaskVariable,
+           "'{}' is no feature of a processor that can be hidden{}; correct or unset it", word,
+           did_you_mean(word, known));
+    begin = end + 1;
+  }
+  return masked;
+}
 
 const CpuFeatures& cpu_features() {
   static const CpuFeatures features = asked();

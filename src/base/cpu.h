@@ -12,8 +12,12 @@ struct CpuFeatures {
   bool amx = false;  ///< of 8-bit numbers and bfloat16, with AVX-512 as above, and the system's leave to use tiles
 };
 
-/// Features named in the environment variable GRAFT_MASK_CPU ("avx2,avx512_vnni,avx512_bf16,amx", or "all") count
-/// as absent, so that the other paths can be tested.
+/// The features that a value of the environment variable GRAFT_MASK_CPU hides: their names with commas between, or
+/// "all"; nothing where it is empty. Throws InvalidArgument for any other word.
+CpuFeatures masked_cpu_features(const std::string& value);
+
+/// What the machine has, without the features that GRAFT_MASK_CPU hides, so that the other paths can be tested. Throws
+/// as masked_cpu_features(); the command asks before it does anything else.
 const CpuFeatures& cpu_features();
 
 /// The processor as the system names it ("AMD EPYC 9R14"); empty where it does not (Linux on x86 does).

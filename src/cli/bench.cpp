@@ -40,9 +40,11 @@ struct Arguments : JobArguments {
 };
 
 Arguments arguments;
+const CLI::App* command = nullptr;
 
 const std::vector<std::string> kParts = {"machine", "prefill", "decode", "decode_1", "decode_16",
                                          "tune",    "ia3",     "lora",   "full",     "score"};
+const std::vector<std::string> kOnExamples = {"ia3", "lora", "full", "score"};
 
 constexpr const char* kExplanation = R"(
 The machine's limits are measured first: products of matrices of the model's own shapes, and the rate at which all
@@ -85,10 +87,17 @@ std::vector<BenchJob> wanted_of(const std::vector<BenchJob>& jobs) {
 std::optional<RunConfig> config_of_data() {
   if (!arguments.task.empty()) arguments.tasks = {arguments.task};
   if (arguments.data.empty() && arguments.tasks.empty()) {
+    if (command->count("--recipe") > 0)
+      fail(
+          Category::InvalidArgument, "--recipe",
+          "says how the examples of --data are tuned, and none are named; give --data and --task too, or leave it out");
     if (!arguments.text_column.empty() || !arguments.label_column.empty())
       fail(Category::InvalidArgument, "--data", "name the file or folder that has the columns");
     return std::nullopt;
   }
+  if (!any_wanted(kOnExamples))
+    fail(Category::InvalidArgument, arguments.data.empty() ? "--task" : "--data",
+         "is tuned and scored, and --only leaves both out; leave one of the two options out");
   const RunConfig config = run_config_of(arguments);
   task_of(config);
   return config;
@@ -116,7 +125,7 @@ class Bench {
 
   BenchResult run() {
     measure_machine();
-    const bool tunes = any_wanted({"ia3", "lora", "full", "score"});
+    const bool tunes = any_wanted(kOnExamples);
     if (any_wanted({"prefill", "decode_1", "decode_16"})) write(tunes ? 0.4 : 1);
     if (tunes) tune();
     return std::move(result_);
@@ -194,6 +203,7 @@ int run() {
 }
 
 void declare(CLI::App& app) {
+  command = &app;
   Arguments& a = arguments;
   app.add_option("--model", a.model, "model folder (Hugging Face) or .gguf file")->required();
   app.add_option("--only", a.only,

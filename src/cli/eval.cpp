@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/json_text.h"
 #include "base/memory.h"
+#include "cli/core/decoding_options.h"
 #include "cli/core/eval_adapters.h"
 #include "cli/core/eval_arguments.h"
 #include "cli/core/eval_progress.h"
@@ -25,6 +26,7 @@
 #include "cli/core/eval_results.h"
 #include "cli/core/eval_statistics.h"
 #include "cli/core/eval_work.h"
+#include "cli/core/evaluation.h"
 #include "cli/core/lm_eval_results.h"
 #include "cli/core/mixture.h"
 #include "cli/core/outside_scorer.h"
@@ -69,6 +71,7 @@ struct Planned {
   RunConfig config;
   EvalSettings settings;
   std::string task = {};  ///< its name
+  bool writes = false;    ///< texts
 
   bool draws() const { return settings.choice == DemonstrationChoice::Random && settings.shots.size() > 1; }
 };
@@ -96,6 +99,10 @@ void refuse_idle_demonstrations(const std::vector<Planned>& plan) {
   }
 }
 
+bool writes_any(const std::vector<Planned>& plan) {
+  return std::any_of(plan.begin(), plan.end(), [](const Planned& planned) { return planned.writes; });
+}
+
 std::vector<Planned> plan_of(const EvalArguments& a, const EvalSettings& settings, const std::vector<TaskData>& tasks) {
   std::vector<Planned> plan;
   for (const auto& [name, data] : tasks) {
@@ -113,11 +120,13 @@ std::vector<Planned> plan_of(const EvalArguments& a, const EvalSettings& setting
     // A slip is told before anything is loaded.
     const Task task = eval_task(config, planned.settings);
     planned.task = task.name;
+    planned.writes = writes_texts(task, planned.settings);
     refuse_name_again(plan, planned.task, name);
     take_from_task(task, config, planned.settings);
     plan.push_back(planned);
   }
   refuse_idle_demonstrations(plan);
+  if (!writes_any(plan)) refuse_idle_decoding(a.decoding, "none is written here");
   if (plan.size() > 1 && !a.demonstrations_file.empty() && a.demonstrations_file.find("{task}") == std::string::npos)
     fail(Category::InvalidArgument, "--demonstrations-file", "is one file for {} tasks; write {{task}} in it",
          plan.size());
@@ -125,6 +134,15 @@ std::vector<Planned> plan_of(const EvalArguments& a, const EvalSettings& setting
     std::fprintf(stderr, "graft: note: nothing is drawn at random, so one run stands for all %lld seeds\n",
                  static_cast<long long>(a.seeds));
   return plan;
+}
+
+// Once for all tasks, which are written with the same settings.
+void settle_decoding(std::vector<Planned>& plan, const Base& base) {
+  const auto writer = std::find_if(plan.begin(), plan.end(), [](const Planned& planned) { return planned.writes; });
+  if (writer == plan.end()) return;
+  const Task task = eval_task(writer->config, writer->settings);
+  const DecodingArguments decoding = settled_decoding(writer->settings.decoding, writer->config, task, base);
+  for (auto& planned : plan) planned.settings.decoding = decoding;
 }
 
 // In the order of the choices.
@@ -225,7 +243,7 @@ struct Opened {
         choices(adapter_choices(arguments.adapters, tasks)),
         home(arguments.output),
         base((refuse_other_folder(home, task_names(plan)), open_base(plan.front().config, budget.said()))),
-        adapters(open_adapters(choices, base)),
+        adapters((settle_decoding(plan, base), open_adapters(choices, base))),
         data(open_all(plan, base, choices, adapters)),
         hashes(hashes_of(*base.model, arguments.model)),
         scorers(scorers_of(base, hashes, adapters, score_folder(arguments.scores, home), work)) {}

@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/json_text.h"
 #include "base/progress.h"
+#include "cli/core/decoding_options.h"
 #include "cli/core/job.h"
 #include "cli/core/options.h"
 #include "cli/core/pass_memory.h"
@@ -39,7 +40,8 @@ struct Arguments {
   std::vector<std::string> adapters, stop;
   SamplingOptions sampling;
   BeamOptions beam;
-  std::string early_stopping = "false", speculate = "off", kv_cache = "dense";
+  DecodingArguments decoding;
+  std::string early_stopping = "false";
   std::int64_t max_new_tokens = 256, samples = 1;
   std::uint64_t seed = 0;
   bool json = false, ignore_eos = false, chat = false, with_base = false;
@@ -172,24 +174,14 @@ GenerateOptions options_of(const Tokenizer& tokenizer) {
   options.sampling = arguments.sampling;
   options.beam = arguments.beam;
   options.beam.early_stopping = early_stopping_of(arguments.early_stopping);
-  options.speculation = speculation_of(arguments.speculate);
+  set_decoding(arguments.decoding, options);
   options.max_new_tokens = arguments.max_new_tokens;
   options.ignore_eos = arguments.ignore_eos;
   options.stop = arguments.stop;
   options.tokenizer = &tokenizer;
-  options.kv_cache = kv_format(arguments.kv_cache);
   if (arguments.dtype == "float32") options.activations = Activations::Exact;
   if (arguments.chat) options.end_tokens = Chat(tokenizer, arguments.system).end_tokens();
   return options;
-}
-
-// Says so where nothing will be proposed.
-void drop_idle_speculation(const Model& model, GenerateOptions& options) {
-  if (options.speculation.tokens == 0) return;
-  const std::string obstacle = speculation_obstacle(model, options);
-  if (obstacle.empty()) return;
-  fmt::print(stderr, "graft: note: --speculate is off: {}\n", obstacle);
-  options.speculation = {};
 }
 
 // What was asked for and would do nothing.
@@ -210,6 +202,22 @@ void refuse_idle_options() {
   }
   if (arguments.samples > 1 && given.greedy())
     fmt::print(stderr, "graft: note: at temperature 0 all samples of a prompt are the same; --temperature 1 draws\n");
+}
+
+// Of a conversation and of a plan, which have nothing to write there.
+void refuse_files(const char* why) {
+  const std::pair<const char*, bool> files[] = {{"--logits", !arguments.logits.empty()},
+                                                {"--profile", !arguments.profile.empty()}};
+  for (const auto& [option, given] : files) {
+    if (given) fail(Category::InvalidArgument, option, "{}", why);
+  }
+}
+
+void refuse_beside_conversation() {
+  constexpr const char* kWhy =
+      "is of prompts that are given, and this is a conversation; give --prompt too, or leave it out";
+  refuse_files(kWhy);
+  if (arguments.samples > 1) fail(Category::InvalidArgument, "--samples", "{}", kWhy);
 }
 
 bool asks_for_conversation() {
@@ -327,12 +335,14 @@ int write_on(const Opened& opened) {
 
 int run() {
   const bool conversation = asks_for_conversation();
+  if (conversation) refuse_beside_conversation();
   const Opened opened(conversation);
   settle(opened.fit);
   return conversation ? converse(opened) : write_on(opened);
 }
 
 void plan(bool json) {
+  refuse_files("is a file that graft generate writes, and graft plan does not; leave it out");
   if (asks_for_conversation())
     fail(Category::InvalidArgument, "--chat",
          "without a prompt is a conversation, whose length nobody knows; give one");
@@ -388,10 +398,6 @@ void declare(CLI::App& app) {
          "impossible")
       ->check(CLI::IsMember({"true", "false", "never"}))
       ->capture_default_str();
-  app.add_option("--speculate", arguments.speculate,
-                 "tokens that followed the same words earlier in the text are proposed and verified together, so that "
-                 "what repeats its prompt is written faster: off, auto, or at most so many at a time (1 to 15)")
-      ->capture_default_str();
   app.add_option("--stop", arguments.stop, "end before this text; may be given several times")->allow_extra_args(false);
   app.add_flag("--ignore-eos", arguments.ignore_eos, "go on behind the end-of-text token");
   app.add_option("--samples", arguments.samples, "texts for each prompt; their seeds count up from --seed")
@@ -403,12 +409,8 @@ void declare(CLI::App& app) {
   app.add_option("--profile", arguments.profile,
                  "a table of what took the time, and in this file a trace that ui.perfetto.dev opens");
   add_writing_options(app, arguments.dtype, arguments.weights);
-  app.add_option("--kv-cache", arguments.kv_cache,
-                 "how keys and values of what was read are kept: dense, as they are; q8, in 8 bits: half of bfloat16's "
-                 "memory for long texts and large batches, at a small error")
-      ->check(CLI::IsMember({"dense", "q8"}))
-      ->capture_default_str();
   add_memory_option(app, arguments.memory);
+  add_decoding_options(app, arguments.decoding);
   app.add_option("--logits", arguments.logits, "also write the logits of the prompts to this safetensors file");
   app.add_flag("--json", arguments.json, "one JSON line a text: ids, text, why it stopped");
 }

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/json_text.h"
 #include "cli/core/columns.h"
+#include "cli/core/decoding_options.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/evaluation_plan.h"
 #include "cli/core/options.h"
@@ -31,6 +32,7 @@ using Json = nlohmann::ordered_json;
 struct Arguments : TunedArguments {
   std::string task, data, output, dtype, prompt_template, memory;
   std::vector<std::string> keep;
+  DecodingArguments decoding;
   bool raft = false;
 };
 
@@ -53,6 +55,7 @@ void declare(CLI::App& app) {
   app.add_option("--dtype", a.dtype, "float32 or bfloat16 (default: the run's)")
       ->check(CLI::IsMember({"float32", "bfloat16"}));
   add_memory_option(app, a.memory);
+  add_decoding_options(app, a.decoding);
 }
 
 // A method without an adapter file leaves a whole model in its run folder.
@@ -211,6 +214,8 @@ Opened open_rows() {
     fail(Category::InvalidArgument, "--template",
          "all takes the mean of the choices' probabilities, and the task {} writes texts; name one of its templates",
          task.name);
+  if (!task.generates())
+    refuse_idle_decoding(arguments.decoding, fmt::format("the task {} has choices to compare", task.name));
   opened.rows = read_unlabelled(task, arguments.data);
   for (const auto& notice : garbled_notices(opened.rows)) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   opened.columns = kept_columns(opened.rows, task);
@@ -218,6 +223,7 @@ Opened open_rows() {
   opened.job = open_unlabelled(config, opened.base, std::move(task), opened.rows, adapter);
   opened.fit = fit_passes(*opened.job.model, answer_needs(opened.job, adapter), budget);
   opened.job.memory = opened.fit.choice;
+  opened.job.decoding = settled_decoding(arguments.decoding, config, opened.job.task, opened.base);
   return opened;
 }
 
@@ -248,6 +254,7 @@ const Verb predict{
     "  graft predict --run runs/mine --data new.csv --keep id --keep text --output answers.csv\n"
     "  graft predict --model ./smollm2 --adapter runs/bbc/adapter --data new.jsonl --output topics.jsonl\n"
     "  graft predict --run runs/rte-11b --data new.jsonl --memory 20GiB --output answers.csv\n"
+    "  graft predict --run runs/answers --data questions.jsonl --speculate 4 --kv-cache q8 --output answers.jsonl\n"
     "  graft predict --run runs/raft-ade --data test_unlabeled.csv --raft --output predictions.csv\n",
     declare,
     run,

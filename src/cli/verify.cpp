@@ -16,6 +16,7 @@
 #include "cli/core/options.h"
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
+#include "cli/core/verify_plan.h"
 #include "eval/verify.h"
 
 namespace graft {
@@ -175,28 +176,46 @@ void print_verdict(const VerifyReport& report, bool recorded_passed, double tole
   if (off.empty() && recorded_passed) fmt::print("agreed: every path is within {} of evaluation\n", tolerance);
 }
 
-int run() {
-  RunConfig config = resolve();
-  const at::ScalarType run_dtype = compute_dtype(config);
-  config.model.dtype = arguments.dtype;
-  Job job = open_job(config);
-  const std::string folder = adapter_of_tuned(arguments);
+// What run() and plan() begin with.
+struct Opened {
+  at::ScalarType run_dtype = at::kFloat;
+  std::string folder;  // of the adapter; empty: none
+  Job job;
   LoadedAdapter loaded;
-  if (!folder.empty()) {
-    loaded = load_adapter(folder, *job.model, *job.tokenizer);
-    tell_placed(folder, loaded.method, loaded.tensors);
+  VerifyOptions options;
+};
+
+Opened open_examples() {
+  RunConfig config = resolve();
+  Opened opened;
+  opened.run_dtype = compute_dtype(config);
+  config.model.dtype = arguments.dtype;
+  Job& job = opened.job = open_job(config);
+  opened.folder = adapter_of_tuned(arguments);
+  LoadedAdapter& loaded = opened.loaded;
+  if (!opened.folder.empty()) {
+    loaded = load_adapter(opened.folder, *job.model, *job.tokenizer);
+    tell_placed(opened.folder, loaded.method, loaded.tensors);
   }
   if (loaded.adapter != nullptr &&
       config_beside(*job.model, loaded.adapter.get()).max_positions != job.texts.max_positions)
-    job = open_job(config, {job.model, job.tokenizer, 0}, loaded.adapter.get());
-  VerifyOptions options;
+    job = open_job(config, {job.model, job.tokenizer, job.load_seconds}, loaded.adapter.get());
+  VerifyOptions& options = opened.options;
   options.tolerance = arguments.tolerance.value_or(verify_tolerance(job.model->dtype()));
   options.batch_size = job.config.train.batch_size;
   options.checkpoint_layers = job.config.train.checkpoint_layers;
   if (job.task.normalisation != "pmi") options.normalisation = normalisation_of(job.task.normalisation);
+  return opened;
+}
+
+int run() {
+  Opened opened = open_examples();
+  Job& job = opened.job;
+  const std::string& folder = opened.folder;
+  const VerifyOptions& options = opened.options;
   const auto& examples = examples_of(job);
-  const VerifyReport report = verify(*job.model, loaded.adapter.get(), examples, options);
-  const auto recorded = compare_with_run(job, run_dtype, report.evaluation);
+  const VerifyReport report = verify(*job.model, opened.loaded.adapter.get(), examples, options);
+  const auto recorded = compare_with_run(job, opened.run_dtype, report.evaluation);
   const bool recorded_passed =
       !recorded || recorded->probability_gap <= std::min(options.tolerance, kRecordedTolerance);
   const bool passed = report.passed() && recorded_passed;
@@ -212,6 +231,15 @@ int run() {
   print_table(report, recorded);
   print_verdict(report, recorded_passed, options.tolerance);
   return passed ? 0 : kDisagree;
+}
+
+void plan(bool json) {
+  Opened opened = open_examples();
+  const auto& examples = examples_of(opened.job);
+  if (examples.empty()) fail(Category::InvalidArgument, "data", "holds no example to replay");
+  print_plan(plan_verification(*opened.job.model, opened.loaded.adapter.get(), examples, opened.options,
+                               opened.job.load_seconds),
+             json || arguments.json);
 }
 
 void declare(CLI::App& app) {
@@ -242,11 +270,14 @@ void declare(CLI::App& app) {
 
 namespace cli {
 extern const Verb verify;
-const Verb verify{"verify", "replay held-out examples through training, evaluation, generation and merged weights",
+const Verb verify{"verify",
+                  "replay held-out examples through training, evaluation, generation and merged weights",
                   "  graft verify --run runs/bbc\n"
                   "  graft verify --run runs/bbc --eval-rows 100 --dtype bfloat16 --json\n"
                   "  graft verify --model ./smollm2 --adapter runs/bbc/adapter --task bbc_news --data articles/\n"
                   "Exit code 0: all paths agree; 1: a path differs by more than the tolerance.\n",
-                  declare, run};
+                  declare,
+                  run,
+                  plan};
 }  // namespace cli
 }  // namespace graft

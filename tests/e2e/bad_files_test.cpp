@@ -70,6 +70,7 @@ class BadFiles : public ::testing::Test {
   static void expect_flips_survived(const fs::path& file, const std::function<Outcome()>& use) {
     const char* asked = std::getenv("GRAFT_FLIPS");
     const int flips = asked != nullptr ? std::atoi(asked) : 16;
+    ASSERT_GT(flips, 0) << "GRAFT_FLIPS is '" << asked << "', no whole number from 1 on; correct or unset it";
     const std::string whole = read_file(file);
     ASSERT_EQ(use().code, 0) << use().err;
     Rng rng(3);

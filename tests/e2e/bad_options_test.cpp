@@ -1,6 +1,7 @@
 // Command lines and prompts with mistakes.
 #include <gtest/gtest.h>
 
+#include "base/environment_variable_test.h"
 #include "command.h"
 #include "tiny_model.h"
 
@@ -81,6 +82,31 @@ TEST_F(BadOptions, WhatWouldDoNothing) {
   EXPECT_NE(same.err.find("graft: note: at temperature 0 all samples"), std::string::npos) << same.err;
   const Outcome drawn = generate({"--prompt", "the", "--samples", "2", "--temperature", "1"});
   EXPECT_EQ(drawn.err.find("all samples"), std::string::npos) << drawn.err;
+}
+
+// Whatever the verb is: what it would have computed with is another question.
+TEST_F(BadOptions, AFeatureThatNoProcessorHas) {
+  const EnvironmentVariable mask("GRAFT_MASK_CPU");
+  mask.set("avx512_vnn");
+  const std::string said = "GRAFT_MASK_CPU: 'avx512_vnn' is no feature of a processor that can be hidden (did you mean";
+  expect_refused(run({"list"}), 2, {said});
+  expect_refused(generate({"--prompt", "the"}), 2, {said});
+  mask.set("all");
+  EXPECT_EQ(generate({"--prompt", "the"}).code, 0);
+}
+
+// Which are of prompts that are given.
+TEST_F(BadOptions, OptionsThatAConversationHasNoUseFor) {
+  Limits typed;
+  typed.terminal = true;
+  const auto talk = [&](const std::string& option, const std::string& value) {
+    return graft(folder_.path(), {"generate", "--model", "model", "--chat", option, value}, typed);
+  };
+  expect_refused(talk("--profile", "trace.json"), 2, {"--profile: is of prompts that are given", "give --prompt"});
+  expect_refused(talk("--logits", "logits.safetensors"), 2, {"--logits: is of prompts that are given"});
+  expect_refused(talk("--samples", "2"), 2, {"--samples: is of prompts that are given"});
+  // Nothing of that is what the next one is refused for.
+  expect_refused(talk("--samples", "1"), 2, {"chat template"});
 }
 
 TEST_F(BadOptions, NumbersOfVerify) {

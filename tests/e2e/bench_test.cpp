@@ -108,6 +108,9 @@ TEST_F(Bench, Slips) {
   expect_refused(run({"--task", "rte"}), 2, {"--task rte: has no data"});
   expect_refused(run({"--text-column", "text"}), 2, {"--data: name the file or folder"});
   expect_refused(run({"--data", "rows.jsonl"}), 2, {"--task: name a task"});
+  expect_refused(run({"--recipe", "lora"}), 2, {"--recipe: says how the examples of --data are tuned", "leave it out"});
+  for (const char* option : {"--data", "--task"})
+    expect_refused(run({option, "rte", "--only", "decode"}), 2, {std::string(option) + ": is tuned and scored, and"});
   expect_refused(run({"--dtype", "float8"}), 2, {"--dtype"});
   expect_refused(graft(folder(), {"bench", "--model", "model", "--seconds", "0"}), 2, {"--seconds"});
   expect_refused(graft(folder(), {"bench", "--model", "nothing"}), 3, {"nothing"});

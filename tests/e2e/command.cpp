@@ -43,6 +43,13 @@ int memory_file() {
   return file;
 }
 
+// The other end of a terminal, whose name ptsname() tells.
+int terminal_end() {
+  const int end = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (end < 0 || ::grantpt(end) != 0 || ::unlockpt(end) != 0) throw std::runtime_error("no terminal");
+  return end;
+}
+
 std::string content(int file) {
   std::string text(static_cast<std::size_t>(::lseek(file, 0, SEEK_END)), '\0');
   if (::pread(file, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
@@ -56,11 +63,12 @@ bool limit(__rlimit_resource_t what, rlim_t value) {
 }
 
 // Runs in the child: only calls that are safe between fork and exec.
-[[noreturn]] void become(const char* where, char* const* arguments, const Limits& limits, int out, int err) {
+[[noreturn]] void become(const char* where, char* const* arguments, const Limits& limits, const char* in, int out,
+                         int err) {
   // Below the test that watches it, so that the test wakes in time.
   [[maybe_unused]] const int nice = ::nice(5);
   const bool placed = ::dup2(out, STDOUT_FILENO) >= 0 && ::dup2(err, STDERR_FILENO) >= 0 &&
-                      ::dup2(::open("/dev/null", O_RDONLY), STDIN_FILENO) >= 0 && ::chdir(where) == 0;
+                      ::dup2(::open(in, O_RDONLY | O_NOCTTY), STDIN_FILENO) >= 0 && ::chdir(where) == 0;
   const bool limited = limit(RLIMIT_FSIZE, limits.file_bytes) && limit(RLIMIT_AS, kMostMemory) && limit(RLIMIT_CORE, 0);
   const bool dropped =
       !limits.as_nobody || (::setgroups(0, nullptr) == 0 && ::setgid(kNobody) == 0 && ::setuid(kNobody) == 0);
@@ -111,8 +119,10 @@ Running::Running(const fs::path& where, const std::vector<std::string>& argument
   // No test finds what another has kept.
   const char* cache = std::getenv("GRAFT_TEST_CACHE");
   ::setenv("XDG_CACHE_HOME", cache != nullptr ? cache : fs::absolute(where / ".cache").c_str(), 1);
+  if (limits_.terminal) terminal_ = terminal_end();
+  const std::string in = terminal_ >= 0 ? ::ptsname(terminal_) : "/dev/null";
   pid_ = ::fork();
-  if (pid_ == 0) become(where.c_str(), pointers.data(), limits_, out_, err_in);
+  if (pid_ == 0) become(where.c_str(), pointers.data(), limits_, in.c_str(), out_, err_in);
   ::close(err_in);
   if (pid_ < 0) throw std::runtime_error("no process");
 }
@@ -124,6 +134,7 @@ Running::~Running() {
   }
   ::close(out_);
   ::close(err_);
+  if (terminal_ >= 0) ::close(terminal_);
 }
 
 void Running::reap(int options) {

@@ -29,6 +29,7 @@ struct Limits {
   rlim_t file_bytes = RLIM_INFINITY;  ///< no file may grow beyond: what a full disk looks like to a program
   bool as_nobody = false;             ///< drop root's power to write everywhere
   double seconds = 120;               ///< then it is killed and timed_out
+  bool terminal = false;              ///< standard input is a terminal that nobody types on; else there is none
 };
 
 struct Outcome {
@@ -61,7 +62,7 @@ class Running {
 
   Limits limits_;
   pid_t pid_ = -1;
-  int out_ = -1, err_ = -1;
+  int out_ = -1, err_ = -1, terminal_ = -1;
   bool ended_ = false;
   Outcome outcome_;
 };

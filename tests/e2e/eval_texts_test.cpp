@@ -117,6 +117,27 @@ TEST_F(EvalTexts, AreJudgedByACommand) {
   expect_refused(run(eval({"--scorer", "cat"}, "other")), 2, {"--scorer", "task short has none to write"});
 }
 
+TEST_F(EvalTexts, AreWrittenFasterOrInLessMemoryWhereThatIsAsked) {
+  ASSERT_EQ(run(sums({"--eval-rows", "6"})).code, 0);
+  const std::string plain = read_file(score_files()[0]);
+  const Words proposed = {"--eval-rows", "6", "--speculate", "3", "--kv-cache", "q8"};
+  ASSERT_EQ(run(sums(proposed)).code, 0);
+  EXPECT_EQ(results().at("settings").at("generation").at("speculate"), "3");
+  EXPECT_EQ(results().at("settings").at("generation").at("kv_cache"), "q8");
+  EXPECT_EQ(written().size(), 6u);
+  const std::string both = read_file(score_files()[0]);
+  EXPECT_GT(both.size(), plain.size()) << "keys and values of 8 bits are another text's";
+  ASSERT_EQ(run(sums(proposed)).code, 0);
+  EXPECT_EQ(read_file(score_files()[0]), both) << "and it is kept, too";
+  const Outcome beams = run(sums({"--eval-rows", "2", "--speculate", "3", "--set", "generation.beams=2"}, "beams"));
+  EXPECT_EQ(beams.code, 0) << beams.err;
+  EXPECT_NE(beams.err.find("graft: note: --speculate is off: a search with beams"), std::string::npos) << beams.err;
+  EXPECT_EQ(results("beams").at("settings").at("generation").at("speculate"), "off");
+  expect_refused(run(eval({"--speculate", "auto"}, "other")), 2, {"--speculate: is about writing texts, and none is"});
+  expect_refused(run(sums({"--metric", "token_perplexity", "--kv-cache", "q8"}, "other")), 2,
+                 {"--kv-cache: is about writing texts, and none is"});
+}
+
 TEST_F(EvalTexts, ASecondRunWritesNothing) {
   const Words command = sums({"--shots", "2"});
   ASSERT_EQ(run(command).code, 0);

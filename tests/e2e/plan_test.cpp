@@ -85,6 +85,10 @@ TEST_F(Plan, SlipsAreTold) {
   expect_refused(run(with({"plan"}, {"--profile"})), 2, {"--profile", "graft tune"});
   expect_refused(run(with({"plan"}, {"--method", "loar"})), 2, {"did you mean 'lora'?"});
   EXPECT_FALSE(fs::exists(folder() / "run"));
+  for (const char* option : {"--profile", "--logits"})
+    expect_refused(run({"plan", "generate", "--model", "model", "--prompt", "goal", option, "file"}), 2,
+                   {std::string(option) + ": is a file that graft generate writes"});
+  EXPECT_FALSE(fs::exists(folder() / "file"));
 }
 
 TEST_F(Plan, PredictingTellsItsRows) {
@@ -97,6 +101,20 @@ TEST_F(Plan, PredictingTellsItsRows) {
   EXPECT_GT(plan.at("answer_seconds").get<double>(), 0);
   expect_words(command, {"memory    ", "answering ", "40 rows", "in all    "});
   EXPECT_EQ(files(), before);
+}
+
+TEST_F(Plan, VerifyingTellsItsExamples) {
+  ASSERT_EQ(run(with({}, {"--steps", "2"})).code, 0);
+  const auto before = files();
+  const Words command = {"verify", "--run", "run", "--eval-rows", "7"};
+  const json plan = plan_of(command);
+  EXPECT_EQ(plan.at("examples"), 7);
+  EXPECT_GT(plan.at("tokens").get<double>(), 7);
+  EXPECT_GT(plan.at("replay_seconds").get<double>(), 0);
+  EXPECT_GE(plan.at("memory_bytes").get<double>(), plan.at("weight_bytes").get<double>());
+  expect_words(command, {"memory    ", "replaying ", "7 examples", "in all    "});
+  EXPECT_EQ(files(), before);
+  EXPECT_EQ(run(command).code, 0);
 }
 
 // What it counts is what is then scored, and what was scored is no work any more.
@@ -134,6 +152,10 @@ TEST_F(Plan, AnEvaluationOfTextsTellsItsTexts) {
                          "6",
                          "--set",
                          "generation.max_new_tokens=4",
+                         "--speculate",
+                         "2",
+                         "--kv-cache",
+                         "q8",
                          "--output",
                          "out"};
   const json plan = plan_of(command);

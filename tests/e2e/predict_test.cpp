@@ -180,6 +180,17 @@ TEST_F(Predict, WritesTexts) {
   ASSERT_EQ(told.size(), 2u);
   EXPECT_TRUE(json::parse(told[0]).at("prediction").is_string());
   EXPECT_FALSE(json::parse(told[0]).contains("probabilities"));
+  const Words asked = {"predict", "--run", "texts", "--data", "asked.csv", "--output"};
+  const auto faster = [&](const Words& more) {
+    Words words = asked;
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words);
+  };
+  EXPECT_EQ(faster({"proposed.jsonl", "--speculate", "3"}).code, 0);
+  EXPECT_EQ(lines("proposed.jsonl").size(), 2u);
+  EXPECT_EQ(faster({"rounded.jsonl", "--kv-cache", "q8"}).code, 0);
+  EXPECT_EQ(lines("rounded.jsonl").size(), 2u);
+  expect_refused(faster({"slip.jsonl", "--speculate", "atuo"}), 2, {"--speculate", "did you mean 'auto'?"});
   expect_refused(
       run({"predict", "--run", "texts", "--data", "asked.csv", "--template", "all", "--output", "all.jsonl"}), 2,
       {"--template: all takes the mean", "writes texts"});
@@ -242,6 +253,8 @@ TEST_F(Predict, Slips) {
   expect_refused(with({"a.csv", "--raft"}), 2, {"'ID'"});
   expect_refused(with({"a.csv", "--raft", "--keep", "text"}), 2, {"--keep: stands beside --raft"});
   expect_refused(with({"a.csv", "--template", "9"}), 2, {"data.template", "'9'"});
+  expect_refused(with({"a.csv", "--speculate", "auto"}), 2, {"--speculate: is about writing texts", "has choices"});
+  expect_refused(with({"a.csv", "--kv-cache", "q8"}), 2, {"--kv-cache: is about writing texts", "has choices"});
   write_file(folder() / "other.csv", "body\nx\n");
   expect_refused(run({"predict", "--run", "run", "--data", "other.csv", "--output", "a.csv"}), 2,
                  {"other.csv:1", "'text'"});

@@ -92,6 +92,7 @@ void declare_eval(CLI::App& app, EvalArguments& a) {
   app.add_option("--weights", a.weights, "how matrices are kept; block types quantise while loading (default: dense)")
       ->check(weights_name());
   add_memory_option(app, a.memory);
+  add_decoding_options(app, a.decoding);
   app.add_option("--set", a.sets,
                  "a setting of graft tune that has a say here, e.g. data.held_out_split=test, generation.beams=5, "
                  "generation.max_new_tokens=60");
@@ -120,6 +121,7 @@ EvalSettings eval_settings(const EvalArguments& a) {
   settings.layout = {unescaped(a.instruction), unescaped(a.separator)};
   settings.normalisation = a.normalisation;
   settings.metrics = a.metrics;
+  settings.decoding = a.decoding;
   settings.slices = a.slices;
   settings.scorer = a.scorer;
   settings.scorer_patience = a.scorer_seconds;

@@ -17,6 +17,7 @@ struct EvalArguments : JobArguments {
   std::vector<std::int64_t> in_context;
   std::string demonstrations = "random", demonstrations_file, instruction, separator = "\\n\\n", normalisation,
               prompt_template, dtype, weights, memory, output_format, calibrate, scorer, scores;
+  DecodingArguments decoding;
   double scorer_seconds = EvalSettings{}.scorer_patience;
   std::int64_t seeds = 1, candidates = 0, orders = 1, batch_tokens = RankOptions{}.batch_tokens;
   bool balanced = false, shots_for_adapters = false;

@@ -212,12 +212,17 @@ Task eval_task(const RunConfig& config, const EvalSettings& settings) {
   return task;
 }
 
+bool writes_texts(const Task& task, const EvalSettings& settings) {
+  const auto metrics = metrics_of(settings, task);
+  return std::any_of(metrics.begin(), metrics.end(), is_text_metric) || !settings.scorer.empty();
+}
+
 EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, const Tokenizer& tokenizer) {
   EvalData data;
   data.task = eval_task(config, settings);
   data.path = config.data.path;
   data.metrics = metrics_of(settings, data.task);
-  data.writes = std::any_of(data.metrics.begin(), data.metrics.end(), is_text_metric) || !settings.scorer.empty();
+  data.writes = writes_texts(data.task, settings);
   data.templates = templates_of(config, data.task);
   data.one_pool = is_one_pool(data.task, data.path);
   FewShot sample = evaluation_data(

@@ -30,6 +30,7 @@ struct EvalSettings {
   std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity too
   std::string scorer;                ///< a command that judges the texts; empty: none
   double scorer_patience = 600;      ///< seconds in which it may stand still
+  DecodingArguments decoding;        ///< of the texts that are written
   std::vector<std::string> slices;   ///< fields by which scores are told apart, beside those of the task
 };
 
@@ -43,7 +44,7 @@ struct EvalData {
   Task task;
   std::string path;
   std::vector<std::string> metrics;    ///< "accuracy" the first
-  bool writes = false;                 ///< the model writes texts: some of them are of these, or a scorer judges them
+  bool writes = false;                 ///< writes_texts()
   std::vector<std::size_t> templates;  ///< of the task
   std::vector<Row> candidates;         ///< for demonstrations
   /// [template][row]. Of a task with choices every one is labelled; of one with texts to write, the choices are the
@@ -68,6 +69,10 @@ struct EvalData {
 /// normalisations that there are not, and for what a task with a text to write, or with running text, has not. Reads no
 /// data.
 Task eval_task(const RunConfig& config, const EvalSettings& settings);
+
+/// Whether the model writes texts for the task: some metrics are of these, or a scorer judges them. Throws
+/// InvalidArgument for metrics that there are not.
+bool writes_texts(const Task& task, const EvalSettings& settings);
 
 /// Reads and renders the rows. Throws as evaluation_data and render, and InvalidArgument where nothing is left to ask,
 /// or where no row has a field that the settings' slices name. (Of the task's own, such a field is left out with a

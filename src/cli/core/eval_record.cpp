@@ -78,7 +78,9 @@ nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConf
             {"beams", config.generation.beams},
             {"length_penalty", config.generation.length_penalty},
             {"no_repeat_ngram", config.generation.no_repeat_ngram},
-            {"early_stopping", config.generation.early_stopping}}}};
+            {"early_stopping", config.generation.early_stopping},
+            {"speculate", settings.decoding.speculate},
+            {"kv_cache", settings.decoding.kv_cache}}}};
 }
 
 bool holds_evaluation(const fs::path& folder) {

@@ -197,6 +197,7 @@ class TaskRun {
   GenerateOptions decoding(const Demonstrator& demonstrator, const PromptLayout& layout,
                            const EvalScorer& scorer) const {
     GenerateOptions how = generate_options(config_, data_.task, scorer.model(), scorer.tokenizer());
+    set_decoding(settings_.decoding, how);
     const std::string& separator = layout.separator;
     const bool known = std::find(how.stop.begin(), how.stop.end(), separator) != how.stop.end();
     if (demonstrator.shots() > 0 && !separator.empty() && !known && data_.task.documents == nullptr)

@@ -182,6 +182,16 @@ GenerateOptions generate_options(const RunConfig& config, const Task& task, cons
   return options;
 }
 
+DecodingArguments settled_decoding(DecodingArguments arguments, const RunConfig& config, const Task& task,
+                                   const Base& base) {
+  if (!task.generates()) return arguments;
+  GenerateOptions options = generate_options(config, task, *base.model, *base.tokenizer);
+  set_decoding(arguments, options);
+  drop_idle_speculation(*base.model, options);
+  if (options.speculation.tokens == 0) arguments.speculate = "off";
+  return arguments;
+}
+
 std::string decoding_text(const GenerateOptions& options, const ModelConfig& model) {
   constexpr const char* kEarly[] = {"true", "false", "never"};
   std::string text =
@@ -190,6 +200,7 @@ std::string decoding_text(const GenerateOptions& options, const ModelConfig& mod
   text += " " + options.tokenizer->hash();
   // Of generation_config.json.
   if (model.forced_bos) text += fmt::format(" begins with {}", *model.forced_bos);
+  text += decoding_options_text(options);
   for (const auto& stop : options.stop) text += fmt::format(" {}:{}", stop.size(), stop);
   return text;
 }
@@ -197,6 +208,7 @@ std::string decoding_text(const GenerateOptions& options, const ModelConfig& mod
 std::vector<std::string> write_held_out(const Job& job, const Adapter* adapter, const std::string& what) {
   WriteOptions options;
   options.generate = generate_options(job.config, job.task, *job.model, *job.tokenizer);
+  set_decoding(job.decoding, options.generate);
   options.what = what;
   const FrozenAdapter frozen(*job.model, adapter);
   options.generate.slots = frozen.slots();

@@ -48,6 +48,11 @@ std::vector<RankedExample> rank_in(const Job& job, const Job::Templated& made, c
 GenerateOptions generate_options(const RunConfig& config, const Task& task, const Model& model,
                                  const Tokenizer& tokenizer);
 
+/// `arguments`, with --speculate off where nothing would be proposed for the texts of the task; a note says so. Does
+/// nothing for a task that has none.
+DecodingArguments settled_decoding(DecodingArguments arguments, const RunConfig& config, const Task& task,
+                                   const Base& base);
+
 /// All that a text follows from beside weights, config.json, adapter and prompt, as text. The options have a tokenizer.
 std::string decoding_text(const GenerateOptions& options, const ModelConfig& model);
 

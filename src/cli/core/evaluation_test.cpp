@@ -144,7 +144,15 @@ TEST(DecodingText, DiffersWithWhatATextFollowsFrom) {
   changed = options;
   changed.beam.early_stopping = EarlyStopping::Never;
   texts.insert(decoding_text(changed, model));
-  EXPECT_EQ(texts.size(), 7u);
+  changed = options;
+  changed.kv_cache = KvFormat::EightBit;
+  texts.insert(decoding_text(changed, model));
+  for (const char* setting : {"2", "3", "auto"}) {
+    changed = options;
+    changed.speculation = speculation_of(setting);
+    texts.insert(decoding_text(changed, model));
+  }
+  EXPECT_EQ(texts.size(), 11u);
 }
 
 // The same weights under other settings, or kept otherwise, answer otherwise. (127 is a value that blocks keep

@@ -9,6 +9,7 @@
 
 #include "adapters/core/method.h"
 #include "arch/core/model.h"
+#include "cli/core/decoding_options.h"
 #include "config/run_config.h"
 #include "data/sampler.h"
 #include "data/task.h"
@@ -76,7 +77,8 @@ struct Job {
   std::vector<Part> parts;
   std::string data_hash;
   double load_seconds = 0;
-  MemoryChoice memory;  ///< how it is to fit; tune_memory.h settles it
+  MemoryChoice memory;         ///< how it is to fit; tune_memory.h settles it
+  DecodingArguments decoding;  ///< of the texts that are written; no setting of a run
 };
 
 /// The dtype a run of this configuration computes in. Throws InvalidArgument.

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "base/build.h"
+#include "base/cpu.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/progress.h"
@@ -78,6 +79,7 @@ int run(const CLI::App& options, const graft::Verb& verb) {
   try {
     graft::refuse_empty_options(options);
     graft::choose_device_option();
+    graft::cpu_features();  // a slip in what masks them is told before anything is loaded
     return flushed(verb.run());
   } catch (const std::system_error&) {
     // fmt throws it where it cannot print, and does not say where.
