@@ -167,7 +167,7 @@ void expect_gradients(const std::vector<AttentionCall>& all, std::int64_t heads,
   for (const auto& [a, b] : {std::pair{got.q, want.q}, {got.k, want.k}, {got.v, want.v}}) {
     const at::Tensor exact = b.grad().to(at::kFloat);
     EXPECT_LE((a.grad().to(at::kFloat) - exact).abs().max().item<double>(),
-              tolerance * exact.abs().max().item<double>());
+              tolerance * std::max(0.1, exact.abs().max().item<double>()));  // with a window of 1 it is 0
   }
 }
 

@@ -10,10 +10,18 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "cli/core/tune_memory.h"
 #include "train/memory_choice.h"
 
 namespace graft {
 namespace {
+
+// A verification has no --memory: nothing is done to take less.
+MemoryFit with_everything_kept() {
+  MemoryFit fit;
+  fit.budget = memory_budget("");
+  return fit;
+}
 
 class VerifyPlanner {
  public:
@@ -23,7 +31,7 @@ class VerifyPlanner {
         adapter_(adapter),
         longest_first_(examples),
         options_(options),
-        plan_(begin_plan(model, load_seconds)) {
+        plan_(begin_plan(model, load_seconds, with_everything_kept())) {
     const auto more = [this](const ChoiceTokens& a, const ChoiceTokens& b) { return tokens_of(a) > tokens_of(b); };
     std::stable_sort(longest_first_.begin(), longest_first_.end(), more);
   }
