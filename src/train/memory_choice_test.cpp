@@ -16,7 +16,7 @@
 #include "adapters/core/combination.h"
 #include "base/rng.h"
 #include "checkpoint/fixture_test.h"
-#include "nn/tensor_file.h"
+#include "train/wide_llama_test.h"
 
 namespace graft {
 namespace {
@@ -139,35 +139,18 @@ std::optional<double> resident_share(const std::vector<at::Tensor>& tensors) {
   return present / pages;
 }
 
-constexpr std::int64_t kWideHidden = 256, kWideInner = 1024, kLayers = 4, kWideVocabulary = 300;
+using testing::kWideHidden;
+using testing::kWideInner;
+using testing::kWideVocabulary;
+
+constexpr std::int64_t kLayers = 4;
 // A page that is touched may bring some of its neighbours, beyond where a tensor ends.
 constexpr double kAway = 0.1, kHere = 0.95;
 
-// A llama whose layers of 4 MiB each lie in a mapped file.
 class Streamed : public ::testing::Test {
  protected:
   Streamed() {
-    folder_.file("config.json",
-                 R"({"model_type":"llama","vocab_size":300,"hidden_size":256,"intermediate_size":1024,
-    "num_hidden_layers":4,"num_attention_heads":4,"num_key_value_heads":4,"max_position_embeddings":64,
-    "rms_norm_eps":1e-5,"hidden_act":"silu","tie_word_embeddings":true})");
-    NamedTensors tensors;
-    const auto generator = at::detail::createCPUGenerator(3);
-    const auto matrix = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
-      tensors.emplace_back(name + ".weight", at::randn({rows, columns}, generator) * 0.05);
-    };
-    matrix("model.embed_tokens", kWideVocabulary, kWideHidden);
-    for (std::int64_t l = 0; l < kLayers; ++l) {
-      const std::string layer = fmt::format("model.layers.{}.", l);
-      for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
-        tensors.emplace_back(layer + norm + ".weight", at::ones({kWideHidden}));
-      for (const char* map : {"q", "k", "v", "o"})
-        matrix(layer + "self_attn." + map + "_proj", kWideHidden, kWideHidden);
-      for (const char* map : {"gate", "up"}) matrix(layer + "mlp." + map + "_proj", kWideInner, kWideHidden);
-      matrix(layer + "mlp.down_proj", kWideHidden, kWideInner);
-    }
-    tensors.emplace_back("model.norm.weight", at::ones({kWideHidden}));
-    write_tensors(folder_.path() / "model.safetensors", tensors);
+    testing::write_wide_llama(folder_, kLayers);
     model_ = load();
   }
 

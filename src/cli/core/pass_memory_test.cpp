@@ -13,37 +13,20 @@
 #include "base/memory.h"
 #include "checkpoint/fixture_test.h"
 #include "nn/kernels/block_product.h"
-#include "nn/tensor_file.h"
+#include "train/wide_llama_test.h"
 
 namespace graft {
 namespace {
 
-constexpr std::int64_t kWidth = 256, kInside = 1024, kDepth = 8, kTokens = 300, kMegabyte = 1'000'000;
+using testing::kWideHidden;
 
-// A llama whose eight layers of 4 MiB each lie in a mapped file.
+constexpr std::int64_t kDepth = 8, kMegabyte = 1'000'000;
+
+// A model of eight layers.
 class Passes : public ::testing::Test {
  protected:
   Passes() {
-    folder_.file("config.json",
-                 R"({"model_type":"llama","vocab_size":300,"hidden_size":256,"intermediate_size":1024,
-    "num_hidden_layers":8,"num_attention_heads":4,"num_key_value_heads":4,"max_position_embeddings":64,
-    "rms_norm_eps":1e-5,"hidden_act":"silu","tie_word_embeddings":true})");
-    NamedTensors tensors;
-    const auto generator = at::detail::createCPUGenerator(3);
-    const auto matrix = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
-      tensors.emplace_back(name + ".weight", at::randn({rows, columns}, generator) * 0.05);
-    };
-    matrix("model.embed_tokens", kTokens, kWidth);
-    for (std::int64_t l = 0; l < kDepth; ++l) {
-      const std::string layer = "model.layers." + std::to_string(l) + ".";
-      for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
-        tensors.emplace_back(layer + norm + ".weight", at::ones({kWidth}));
-      for (const char* map : {"q", "k", "v", "o"}) matrix(layer + "self_attn." + map + "_proj", kWidth, kWidth);
-      for (const char* map : {"gate", "up"}) matrix(layer + "mlp." + map + "_proj", kInside, kWidth);
-      matrix(layer + "mlp.down_proj", kWidth, kInside);
-    }
-    tensors.emplace_back("model.norm.weight", at::ones({kWidth}));
-    write_tensors(folder_.path() / "model.safetensors", tensors);
+    testing::write_wide_llama(folder_, kDepth);
     model_ = load_model(folder_.path().string());
   }
 
@@ -107,7 +90,7 @@ TEST_F(Passes, WhatFitsInNoWayIsToldWithWhatWould) {
 
 TEST_F(Passes, BlocksThatAreLaidOutCountBeside) {
   const auto blocks = load_model(folder_.path().string(), {at::kBFloat16, at::kCPU, WeightFormat::Q8_0});
-  std::int64_t values = 4 * kWidth;  // the table of 300 rows is laid out by sixteens
+  std::int64_t values = 4 * kWideHidden;  // the table of 300 rows is laid out by sixteens
   for (const auto& parameter : blocks->parameters().all()) {
     if (parameter.store->packed()) values += parameter.store->elements();
   }
