@@ -25,7 +25,7 @@
 namespace graft {
 namespace {
 
-constexpr int kScoreFormat = 4;                // to be raised where a key or a kept line comes to mean something else
+constexpr int kScoreFormat = 5;                // to be raised where a key or a kept line comes to mean something else
 constexpr std::size_t kHeaderBytes = 1 << 20;  // of a GGUF file: its settings come first
 
 std::string hash_of(const Adapter& adapter) {
