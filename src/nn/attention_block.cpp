@@ -210,6 +210,15 @@ void read_keys(const AttentionBlock& block, const at::Tensor& x, rows::Bits* to)
   read_keys_of(block, x, to);
 }
 
+bool HeldKeys::have(const AttentionBlock& block) {
+  if (product_ == block.product && group_ == block.group && from_ == block.from() && !block.product->branches())
+    return true;
+  product_ = block.product;
+  group_ = block.group;
+  from_ = block.from();
+  return false;
+}
+
 LargestBlock largest_of(const std::vector<AttentionBlock>& blocks) {
   LargestBlock largest;
   for (const auto& block : blocks) {

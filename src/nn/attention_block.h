@@ -80,6 +80,18 @@ std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& produ
 void read_keys(const AttentionBlock& block, const at::Tensor& x, float* to);
 void read_keys(const AttentionBlock& block, const at::Tensor& x, rows::Bits* to);  ///< x is bfloat16
 
+/// Whose keys and values a forward pass over blocks holds, from one block to the next.
+class HeldKeys {
+ public:
+  /// Whether the block's are among them: the one before it may have been of the same group, and then it read on behind
+  /// this one's. Of branches each block reads others. If not, they are the block's from here on.
+  bool have(const AttentionBlock& block);
+
+ private:
+  const AttentionProduct* product_ = nullptr;
+  std::int64_t group_ = -1, from_ = 0;
+};
+
 /// Numbers of values that hold what any of the blocks needs.
 struct LargestBlock {
   std::int64_t queries = 0, keys = 0, scores = 0, rows = 0;

@@ -44,20 +44,14 @@ class ForwardPass {
   }
 
  private:
-  // The block before this one may have been of the same group: then it read on behind this one's keys. Of branches each
-  // reads others.
   void hold_keys(const AttentionBlock& block) {
-    if (held_ == block.product && group_ == block.group && from_ == block.from() && !block.product->branches()) return;
+    if (held_.have(block)) return;
     read_keys(block, block.product->k, keys_);
     read_keys(block, block.product->v, values_);
-    held_ = block.product;
-    group_ = block.group;
-    from_ = block.from();
   }
 
   float *queries_, *keys_, *values_, *scores_, *sums_, *totals_;
-  const AttentionProduct* held_ = nullptr;
-  std::int64_t group_ = -1, from_ = 0;
+  HeldKeys held_;
 };
 
 // `passes`, one a thread, go through the blocks.

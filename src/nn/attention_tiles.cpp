@@ -46,13 +46,8 @@ std::int64_t tile_room(std::int64_t count) {
   return (count + kKeysTogether - 1) / kKeysTogether * kKeysTogether;
 }
 
-// The block before this one may have been of the same group: then it read on behind this one's keys. Of branches each
-// reads others.
 void TilePass::hold_keys(const AttentionBlock& block) {
-  if (held_ == block.product && group_ == block.group && from_ == block.from() && !block.product->branches()) return;
-  held_ = block.product;
-  group_ = block.group;
-  from_ = block.from();
+  if (held_.have(block)) return;
   width_ = tile_room(block.seen);
   const auto size = static_cast<std::size_t>(width_ * block.dim);
   rows_.assign(size, 0);

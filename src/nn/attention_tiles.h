@@ -30,8 +30,8 @@ class TilePass {
 
   std::vector<Stored> rows_, keys_, values_, queries_, shares_;
   std::vector<float> scores_, sums_, totals_;
-  const AttentionProduct* held_ = nullptr;
-  std::int64_t group_ = -1, from_ = 0, width_ = 0;  // keys that are held, with those that round it up
+  HeldKeys held_;
+  std::int64_t width_ = 0;  // keys that are held, with those that round it up
 };
 
 /// One thread's way through the blocks of its units, as attention_gradient() says. Scores are made key by key, a query

@@ -132,7 +132,7 @@ class Planner {
   // Of all tokens of the tree that begins at `top`.
   void fill_length(std::int32_t top, std::vector<std::int64_t>& lengths) const {
     const auto begin = static_cast<std::size_t>(place(top).begin);
-    const auto end = begin + static_cast<std::size_t>(tree_.subtree_tokens[static_cast<std::size_t>(top)]);
+    const auto end = begin + static_cast<std::size_t>(tokens_below(top));
     std::int64_t longest = 0;
     for (auto at = begin; at < end; ++at) longest = std::max(longest, positions_[at] + 1);
     std::fill(lengths.begin() + static_cast<std::ptrdiff_t>(begin), lengths.begin() + static_cast<std::ptrdiff_t>(end),

@@ -25,8 +25,8 @@ struct AttentionCall {
   at::Tensor query_positions;  ///< [Tq] int64, for relative position biases
   at::Tensor key_positions;    ///< [Tk] int64
   bool continues = false;      ///< one text behind cached keys: a query sees these and its text up to itself
-  std::shared_ptr<SharedMasks>
-      masks;  ///< what LibTorch's operation is given instead of the sight; null: made each time
+  /// What LibTorch's operation is given instead of the sight; null: made each time.
+  std::shared_ptr<SharedMasks> masks{};
 };
 
 /// Consecutive planned tokens with one adapter slot.

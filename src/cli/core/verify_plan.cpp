@@ -16,13 +16,6 @@
 namespace graft {
 namespace {
 
-// A verification has no --memory: nothing is done to take less.
-MemoryFit with_everything_kept() {
-  MemoryFit fit;
-  fit.budget = memory_budget("");
-  return fit;
-}
-
 class VerifyPlanner {
  public:
   VerifyPlanner(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
@@ -31,7 +24,8 @@ class VerifyPlanner {
         adapter_(adapter),
         longest_first_(examples),
         options_(options),
-        plan_(begin_plan(model, load_seconds, with_everything_kept())) {
+        // It has no --memory: nothing is done to take less.
+        plan_(begin_plan(model, load_seconds, {memory_budget(""), RunStage::Fresh, {}, {}})) {
     const auto more = [this](const ChoiceTokens& a, const ChoiceTokens& b) { return tokens_of(a) > tokens_of(b); };
     std::stable_sort(longest_first_.begin(), longest_first_.end(), more);
   }
