@@ -56,7 +56,8 @@ void declare(CLI::App& app) {
       ->check(count_from(1));
   app.add_option("--first-seed", a.first_seed, "the first of them")->check(count_from(0))->capture_default_str();
   app.add_option("--shots", a.sizes,
-                 "training examples per class, 0: all rows, of one pool but data.held_out_share; several, 4,8,16,32, "
+                 "training examples per class (in total with --set data.balanced=false), 0: all rows, of one pool but "
+                 "data.held_out_share; several, 4,8,16,32, "
                  "make a learning curve (default: the "
                  "comparison's, else the recipe's)")
       ->delimiter(',')
@@ -251,7 +252,7 @@ const Verb compare{
     "  graft compare --model ./t0 --comparison tfew-methods --task rte --task cb --task copa --data 'few-shot/{task}' "
     "--output runs/paper\n"
     "  graft compare --model ./t0-3b --comparison tfew-pretraining --start-from t03b_ia3_finish.pt --task cb "
-    "--data cb/ --shots 32 --output runs/worth\n"
+    "--data cb/ --shots 32 --set data.balanced=false --output runs/worth\n"
     "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte='tfew/rte/*.jsonl' "
     "--shots 8 --output runs/two\n"
     "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte --data superglue/rte/ "

@@ -171,7 +171,7 @@ Tokens count_data(const RunConfig& config, const CostModel& model, const Adapter
   const auto tokenizer = open_tokenizer(is_json(path) ? path.parent_path() / "." : path);
   check_base(*model.outline, *tokenizer, config.model.path);
   FewShot data = few_shot_data(task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
-                               {config.data.train_split, config.data.held_out_split});
+                               {config.data.train_split, config.data.held_out_split, 0, config.data.balanced});
   drop_alike_choices(data, task, templates_of(config, task), *tokenizer);
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   const ModelConfig shape = config_beside(*model.outline, adapter);

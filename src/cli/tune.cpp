@@ -47,8 +47,9 @@ void declare(CLI::App& app) {
       ->required();
   app.add_option(
          "--shots", a.shots,
-         "training examples per class (in total where the task has no classes), the others are held out; 0, which is "
-         "the default: all rows, but for a fifth (at most 200) where the data is one pool (data.held_out_share)")
+         "training examples per class (in total where the task has no classes, or with --set data.balanced=false), the "
+         "others are held out; 0, which is the default: all rows, but for a fifth (at most 200) where the data is one "
+         "pool (data.held_out_share)")
       ->check(count_from(0));
   app.add_option("--eval-rows", a.eval_rows,
                  "held-out examples (prompts, where texts are written) to score, 0: all (default: the recipe's)")
@@ -142,7 +143,8 @@ const Verb tune{
     "ia3-pretraining --output runs/vectors\n"
     "  graft tune --model ./t0-11b-bf16 --task rte --data rte/ --set train.precision=bfloat16 --memory 20GiB --output "
     "runs/rte-11b   (its files hold bfloat16: weights that are converted while loading would have to fit)\n"
-    "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --start-from t03b_ia3_finish.pt --output runs/cb\n",
+    "  graft tune --model ./t0-3b --task cb --data cb/ --shots 32 --set data.balanced=false --start-from "
+    "t03b_ia3_finish.pt --output runs/cb\n",
     declare,
     run,
     plan};

@@ -86,6 +86,8 @@ void visit_fields(Config& c, Visit&& visit) {
         "of data in one pool with shots 0: share of each class that is held out, at most 200 rows; 0: all rows train");
   visit(c.data.shots, "data.shots", between(0, kMaxCount),
         "training examples of each class (in total where the task has no classes); 0: all rows");
+  visit(c.data.balanced, "data.balanced", any(),
+        "whether data.shots counts those of each class; false: all together, drawn whatever their labels");
   visit(c.data.seed, "data.seed", between(0, kMaxCount), "seed of the few-shot sample");
   visit(c.data.eval_rows, "data.eval_rows", between(0, kMaxCount),
         "held-out rows to evaluate, of a generation task held-out prompts; 0: all");

@@ -42,6 +42,7 @@ struct RunConfig {
     std::string held_out_split;
     double held_out_share = 0.2;
     std::int64_t shots = 0;
+    bool balanced = true;
     std::int64_t seed = 0;
     std::int64_t eval_rows = 0;
     std::int64_t max_prompt_tokens = 0;

@@ -209,6 +209,12 @@ void hold_out_share(FewShot& sample, const Task& task, double share, std::uint64
   sample.notices.push_back(told_share(sample, task, share));
 }
 
+FewShot sampled(const std::vector<Row>& rows, const Task& task, std::int64_t shots, std::uint64_t seed, bool balanced) {
+  // Without classes the sample is of all rows anyway, which it says.
+  if (balanced || !task.has_classes()) return sample_few_shot(rows, task, shots, seed);
+  return sample_total(rows, task, shots, seed);
+}
+
 // Choices that differ from row to row.
 bool has_own_choices(const PromptTemplate& made, const Task& task) {
   return !made.choices_from.empty() ||
@@ -273,13 +279,13 @@ FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::
   std::vector<std::string> notices;
   if (is_one_pool(task, data)) {
     const auto rows = noted(read_split(task, data, "pool"), notices);
-    FewShot sample = behind_notices(notices, sample_few_shot(rows, task, shots_per_class, seed));
+    FewShot sample = behind_notices(notices, sampled(rows, task, shots_per_class, seed, splits.balanced));
     if (shots_per_class == 0) hold_out_share(sample, task, splits.held_out_share, seed);
     return sample;
   }
   const std::string held_out = held_out_split(task, splits);
   const auto rows = noted(read_split(task, data, splits.train, true), notices);
-  FewShot sample = behind_notices(notices, sample_few_shot(rows, task, shots_per_class, seed));
+  FewShot sample = behind_notices(notices, sampled(rows, task, shots_per_class, seed, splits.balanced));
   if (held_out.empty()) return sample;
   sample.held_out = noted(read_split(task, data, held_out), sample.notices);
   drop_trained(sample, task);

@@ -35,15 +35,16 @@ struct SplitChoice {
   std::string train = "train";
   std::string held_out;
   double held_out_share = 0;  ///< of one pool all of whose rows would train; below 1
+  bool balanced = true;       ///< shots count the rows of each class; else of all together (sample_total)
 };
 
 /// Reads and samples what `graft tune` needs. One pool, a single file, or all files that a pattern ("rte/*.jsonl")
-/// names: sample_few_shot of them; where all rows would train, `held_out_share` of each class's is held out instead (of
-/// texts to write of the prompts), drawn by the seed, at least one and in all at most 200 or one of each class. A class
-/// of fewer than five rows trains whole. A notice tells it, and where there are too few rows. Files that are not UTF-8
-/// have a notice (garbled_notices()). Otherwise `train` is sampled from one split and `held_out` is another, without
-/// rows that train; of a generation task, without rows whose prompt trains. Throws as read_split and sample_few_shot,
-/// and InvalidArgument for the same split twice.
+/// names: sample_few_shot of them (sample_total where they are not to be balanced); where all rows would train,
+/// `held_out_share` of each class's is held out instead (of texts to write of the prompts), drawn by the seed, at least
+/// one and in all at most 200 or one of each class. A class of fewer than five rows trains whole. A notice tells it,
+/// and where there are too few rows. Files that are not UTF-8 have a notice (garbled_notices()). Otherwise `train` is
+/// sampled from one split and `held_out` is another, without rows that train; of a generation task, without rows whose
+/// prompt trains. Throws as read_split and sample_few_shot, and InvalidArgument for the same split twice.
 FewShot few_shot_data(const Task& task, const std::filesystem::path& data, std::int64_t shots_per_class,
                       std::uint64_t seed, const SplitChoice& splits = {});
 

@@ -73,6 +73,30 @@ TEST(Sampler, TotalDrawsWithoutRegardToClasses) {
               HasSubstr("there are 6 distinct rows, 7 were asked for"));
 }
 
+// As T-Few draws its examples: CB has too few rows of one class for as many of each.
+TEST(Sampler, ASampleNeedNotBeBalanced) {
+  const Folder folder;
+  std::string rows = "text,label\n";
+  for (int i = 0; i < 30; ++i) rows += fmt::format("t{},{}\n", i, i < 28 ? "x" : i < 29 ? "y" : "z");
+  const auto file = folder.file("a.csv", rows);
+  folder.file("val.csv", "text,label\nv,z\n");
+  SplitChoice in_all;
+  in_all.balanced = false;
+  EXPECT_THAT(error_of([&] { few_shot_data(task(), file, 4, 0); }), HasSubstr("the class 'y' has 1 distinct rows"));
+  const auto pool = few_shot_data(task(), file, 12, 5, in_all);
+  EXPECT_EQ(pool.train.size(), 12u);
+  EXPECT_EQ(pool.held_out.size(), 18u);
+  EXPECT_EQ(texts(pool.train), texts(few_shot_data(task(), file, 12, 5, in_all).train));
+  EXPECT_NE(distinct(pool.train), distinct(few_shot_data(task(), file, 12, 6, in_all).train));
+  Task splits = task();
+  splits.splits = {{"train", "a.csv"}, {"validation", "val.csv"}};
+  const auto divided = few_shot_data(splits, folder.path(), 12, 5, in_all);
+  EXPECT_EQ(texts(divided.train), texts(pool.train));
+  EXPECT_THAT(texts(divided.held_out), ElementsAre("v"));
+  EXPECT_THAT(error_of([&] { few_shot_data(task(), file, 31, 0, in_all); }),
+              HasSubstr("there are 30 distinct rows, 31 were asked for"));
+}
+
 // Two of nine rows have their answer in place 1 and none has it in place 2, which says nothing of the rows.
 TEST(Sampler, WithoutClassesTheShotsAreATotal) {
   const Task own = parse_task(

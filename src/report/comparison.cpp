@@ -29,6 +29,11 @@ std::int64_t most_shots(const ComparisonReport& report) {
   return most;
 }
 
+// Behind "examples".
+const char* counted_by(const ComparisonReport& report) {
+  return report.shots_in_all ? "" : " a class";
+}
+
 std::vector<std::string> names_of(const ComparisonReport& report) {
   std::vector<std::string> names;
   for (const auto& variant : report.variants) {
@@ -54,7 +59,7 @@ std::string learning_curve(const ComparisonReport& report, std::size_t index) {
   const ComparedTask& task = report.tasks[index];
   LineChart chart;
   chart.title = fmt::format("{} on {} by the number of training examples", task.metric, task.name);
-  chart.x_label = "training examples a class";
+  chart.x_label = std::string("training examples") + counted_by(report);
   chart.y_label = task.metric;
   chart.percent = task.percent;
   chart.log_x = true;
@@ -93,7 +98,7 @@ std::string task_plot(const ComparisonReport& report, std::size_t index) {
     if (const auto& score = variant.scores[index]; score && variant.shots == shots)
       plot.points.push_back({variant.name, variant.fraction, score->value, score->low, score->high});
   }
-  const std::string trained = shots > 0 ? fmt::format(", {} examples a class", shots) : "";
+  const std::string trained = shots > 0 ? fmt::format(", {} examples{}", shots, counted_by(report)) : "";
   return figure(draw(plot),
                 escape(fmt::format("{}: {}{}", report.tasks[index].name, report.tasks[index].metric, trained)));
 }
@@ -145,7 +150,8 @@ std::string table_section(const ComparisonReport& report) {
   const bool mean = report.tasks.size() > 1;
   const bool sizes = most_shots(report) > 0;
   std::string head = "<th scope=\"col\">variant</th><th scope=\"col\">method</th>";
-  if (sizes) head += "<th scope=\"col\" class=\"n\">examples<br>a class</th>";
+  if (sizes)
+    head += fmt::format("<th scope=\"col\" class=\"n\">examples{}</th>", report.shots_in_all ? "" : "<br>a class");
   head += "<th scope=\"col\" class=\"n\">trained</th>";
   for (const auto& task : report.tasks)
     head += fmt::format("<th scope=\"col\" class=\"n\">{}<br>{}</th>", escape(task.name), escape(task.metric));
@@ -180,8 +186,9 @@ std::string run_row(const ComparisonReport& report, const ComparedRun& run) {
   return fmt::format(
       "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
       escape(run.task),
-      escape(run.shots > 0 ? fmt::format("{}, {} examples a class", run.variant, run.shots) : run.variant), run.seed,
-      value(run.before), value(run.score), link);
+      escape(run.shots > 0 ? fmt::format("{}, {} examples{}", run.variant, run.shots, counted_by(report))
+                           : run.variant),
+      run.seed, value(run.before), value(run.score), link);
 }
 
 std::string runs_section(const ComparisonReport& report) {

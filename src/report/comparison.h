@@ -27,7 +27,7 @@ struct ComparedVariant {
   double step_seconds = 0;                         ///< median over runs
   std::vector<std::optional<ReportScore>> scores;  ///< by task: median and quartiles over seeds
   std::optional<ReportScore> mean;                 ///< of the above over tasks; where every task has one in percent
-  std::int64_t shots = 0;  ///< training examples a class, where several numbers are compared; else 0
+  std::int64_t shots = 0;                          ///< training examples, where several numbers are compared; else 0
 };
 
 struct ComparedRun {
@@ -47,6 +47,7 @@ struct ComparisonReport {
   std::string started;  ///< in words
   std::string version;  ///< of graft
   std::int64_t seeds = 0;
+  bool shots_in_all = false;  ///< they are a task's, else those of each of its classes
   std::vector<ComparedTask> tasks;
   std::vector<ComparedVariant> variants;  ///< in the order of the comparison; one for each number of examples
   std::vector<ComparedRun> runs;

@@ -74,6 +74,11 @@ TEST(ComparisonPage, SeveralNumbersOfExamplesMakeALearningCurve) {
                            "ia3, 16 examples a class", "rte: accuracy, 16 examples a class", "<h1>2 variants"})
     EXPECT_NE(html.find(part), std::string::npos) << part;
   EXPECT_EQ(render_comparison(two_tasks()).find("examples a class"), std::string::npos);
+  report.shots_in_all = true;
+  const std::string in_all = render_comparison(report);
+  EXPECT_EQ(in_all.find("a class"), std::string::npos) << "which they are not of";
+  for (const char* part : {"ia3, 16 examples<", "rte: accuracy, 16 examples<", ">examples</th>"})
+    EXPECT_NE(in_all.find(part), std::string::npos) << part;
 }
 
 TEST(ComparisonPage, MetricsThatAreNoFractionsKeepTheirUnit) {

@@ -298,6 +298,22 @@ TEST_F(Compare, SeedsOfOneNumberOfExamplesTrainTogether) {
   EXPECT_EQ(end.err.find("tune 4 together"), std::string::npos) << end.err;
 }
 
+TEST_F(Compare, ACurveOfSamplesThatAreNotBalancedCountsAllExamples) {
+  const Words command =
+      compare({"--comparison", "few.yaml", "--variant", "plain", "--set", "data.balanced=false", "--shots", "4"}, "3");
+  const Outcome end = run(command);
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_EQ(lines_of(out() / "runs/a.plain.shots3.seed0/train.jsonl").size(), 3u);
+  EXPECT_EQ(lines_of(out() / "runs/a.plain.shots4.seed1/train.jsonl").size(), 4u);
+  EXPECT_EQ(read_file(out() / "report.html").find("examples a class"), std::string::npos);
+  ASSERT_EQ(run({"runs", "plot", "out", "--output", "curve.svg"}).code, 0);
+  const std::string curve = read_file(folder() / "curve.svg");
+  EXPECT_NE(curve.find("training examples"), std::string::npos);
+  EXPECT_EQ(curve.find("a class"), std::string::npos);
+  const Words balanced = compare({"--comparison", "few.yaml", "--variant", "plain", "--shots", "4"}, "3");
+  expect_refused(run(balanced), 2, {"other settings", "data.balanced is false there and true here"});
+}
+
 TEST_F(Compare, OneNumberOfExamplesIsNoCurve) {
   expect_refused(run(compare({"--comparison", "few.yaml", "--shots", "0,8"})), 2, {"--shots", "all rows"});
   ASSERT_EQ(run(compare({"--comparison", "few.yaml", "--variant", "plain"}, "2")).code, 0);

@@ -154,6 +154,8 @@ ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector
   const Collector collector(plan, measured);
   ComparisonReport report;
   report.seeds = static_cast<std::int64_t>(distinct(plan, &PlannedRun::seed).size());
+  report.shots_in_all =
+      std::none_of(plan.begin(), plan.end(), [](const auto& run) { return run.config.data.balanced; });
   for (const auto& name : distinct(plan, &PlannedRun::task)) report.tasks.push_back(collector.task(name));
   for (const auto& [name, shots] : variants_of(plan))
     report.variants.push_back(collector.variant(name, shots, report.tasks));

@@ -23,7 +23,7 @@ struct PlannedRun {
   std::string variant;  ///< as it is told
   std::int64_t seed = 0;
   RunConfig config;        ///< run.output is its folder
-  std::int64_t shots = 0;  ///< training examples a class, where several numbers are compared; else 0
+  std::int64_t shots = 0;  ///< training examples, where several numbers are compared; else 0
 };
 
 /// Whether nothing of it is left to do.

@@ -239,9 +239,12 @@ std::string without_shots(const std::string& name) {
   return counted ? name.substr(0, shots) : name;
 }
 
+constexpr const char* kExamplesInAll = "training examples";
+
 // The scores of the seeds, by the number of examples. Of runs that are not at their end there are none.
 struct Examples {
   std::string metric;
+  bool of_each_class = true;
   std::map<std::int64_t, std::vector<double>> scores;
 };
 
@@ -256,6 +259,7 @@ std::map<std::string, Examples> examples_of(const fs::path& folder, const std::s
     if (!score || config.data.shots == 0) continue;
     Examples& variant = variants[without_shots(*compared_name(member))];
     variant.metric = metric;
+    variant.of_each_class = config.data.balanced;
     variant.scores[config.data.shots].push_back(*score);
   }
   return variants;
@@ -271,6 +275,7 @@ void add_examples(RunPlot& plot, const fs::path& folder, const std::string& want
       series.band.emplace_back(score.low, score.high);
     }
     add(plot, std::move(series), variant.metric);
+    if (!variant.of_each_class) plot.chart.x_label = kExamplesInAll;
   }
 }
 
@@ -406,10 +411,8 @@ RunPlot plot_of(const std::vector<fs::path>& folders, bool loss, const std::stri
     fail(Category::InvalidArgument, folders.front().string(), "holds nothing to draw: {}",
          nothing_to_draw(kind, loss, metric));
   const std::string what = loss ? "training loss" : plot.metric;
-  const std::string over = kind == Drawn::Shots      ? "demonstrations"
-                           : kind == Drawn::Examples ? "training examples"
-                                                     : "step";
-  chart.x_label = kind == Drawn::Examples ? over + " a class" : over;
+  const std::string over = kind == Drawn::Shots ? "demonstrations" : kind == Drawn::Examples ? kExamplesInAll : "step";
+  if (chart.x_label.empty()) chart.x_label = kind == Drawn::Examples ? over + " a class" : over;
   chart.y_label = what;
   chart.title = fmt::format("{} by {}{}", what, kind == Drawn::Steps ? "" : "the number of ", over);
   chart.percent = is_fraction(plot.metric);

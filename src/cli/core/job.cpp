@@ -149,9 +149,9 @@ void render_templates(Job& job, const FewShot& data) {
 
 void read_data(Job& job) {
   const RunConfig& config = job.config;
-  FewShot data =
-      few_shot_data(job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
-                    {config.data.train_split, config.data.held_out_split, config.data.held_out_share});
+  FewShot data = few_shot_data(
+      job.task, config.data.path, config.data.shots, static_cast<std::uint64_t>(config.data.seed),
+      {config.data.train_split, config.data.held_out_split, config.data.held_out_share, config.data.balanced});
   drop_alike_choices(data, job.task, templates_of(config, job.task), *job.tokenizer);
   for (const auto& notice : data.notices) std::fprintf(stderr, "graft: note: %s\n", notice.c_str());
   job.data_hash = data_hash(data.train);
