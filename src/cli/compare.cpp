@@ -150,7 +150,7 @@ void refuse_unused_start(const std::string& start, const std::vector<PlannedRun>
                                 [](const PlannedRun& run) { return !run.config.method.start_from.empty(); });
   if (start.empty() || used) return;
   fail(Category::InvalidArgument, "--start-from",
-       "no variant begins from an adapter; take --comparison tfew-pretraining, or one with method.start_from");
+       "no variant begins from an adapter; take --comparison tfew-ablation, or one with method.start_from");
 }
 
 void refuse_twice(const std::vector<PlannedRun>& plan) {

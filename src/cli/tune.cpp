@@ -35,9 +35,10 @@ void declare(CLI::App& app) {
   add_column_options(app, a.text_column, a.label_column);
   app.add_option("--prompt-column", a.prompt_column, "without --task: the column that holds what the model reads …");
   app.add_option("--target-column", a.target_column, "… and the one with the text that it learns to write");
-  app.add_option("--recipe", a.recipe,
-                 "tfew, tfew-cpu, ia3-pretraining, lora, lora-e2e, prefix-tuning-e2e, prefix-tuning-webnlg, "
-                 "prefix-tuning-dart, prefix-tuning-xsum, e2e-cpu, or a YAML file")
+  app.add_option(
+         "--recipe", a.recipe,
+         "tfew, tfew-authors, tfew-cpu, ia3-pretraining, lora, lora-e2e, lora-webnlg, lora-dart, "
+         "prefix-tuning-e2e, prefix-tuning-webnlg, prefix-tuning-dart, prefix-tuning-xsum, e2e-cpu, or a YAML file")
       ->capture_default_str();
   app.add_option("--method", a.method, "one that graft list shows, or several: lora+bitfit (default: the recipe's)");
   app.add_option("--start-from", a.start_from,

@@ -1,5 +1,6 @@
 #include "config/comparison.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "base/error_test_support.h"
@@ -59,8 +60,25 @@ TEST(Comparison, SaysHowManySeeds) {
                 HasSubstr("c.yaml:1: 'seeds' counts the runs"));
   }
   EXPECT_THAT(comparison_error(std::string("seeds: [1]\n") + kTwo), HasSubstr("seeds"));
-  for (const char* published : {"tfew-methods", "tfew-losses", "tfew-pretraining"})
+  for (const char* published : {"tfew-methods", "tfew-losses", "tfew-pretraining", "tfew-ablation"})
     EXPECT_EQ(load_comparison(published).seeds, 5) << published;
+}
+
+// As the configurations have it that the paper's authors released.
+TEST(Comparison, TfewsAuthorsWarmUpAndScaleAlike) {
+  for (const char* published : {"tfew-methods", "tfew-losses", "tfew-pretraining", "tfew-ablation"}) {
+    const Comparison comparison = load_comparison(published);
+    for (const Variant& variant : comparison.variants) {
+      SCOPED_TRACE(fmt::format("{} {}", published, variant.name));
+      const RunConfig config = with_settings(variant.settings, load_recipe(comparison.recipe));
+      EXPECT_EQ(100 * config.optimizer.warmup_steps, 6 * config.train.steps);
+      EXPECT_EQ(config.optimizer.scale_parameter, config.method.name != "prompt_tuning");
+      EXPECT_EQ(config.optimizer.clip_norm, 1);
+      if (config.method.name == "lora+layernorm") {
+        EXPECT_EQ(config.method.options.at("lora.alpha"), "1") << "B A / rank";
+      }
+    }
+  }
 }
 
 TEST(Comparison, SlipsNameTheLine) {

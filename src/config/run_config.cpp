@@ -117,6 +117,8 @@ void visit_fields(Config& c, Visit&& visit) {
   visit(c.optimizer.beta1, "optimizer.beta1", from_below(0, 1), "AdamW: decay of the mean");
   visit(c.optimizer.beta2, "optimizer.beta2", from_below(0, 1), "AdamW: decay of the mean square");
   visit(c.optimizer.eps, "optimizer.eps", above(0, 1), "AdamW: added to the root of the mean square");
+  visit(c.optimizer.scale_parameter, "optimizer.scale_parameter", any(),
+        "Adafactor: a tensor's learning rate is times its root mean square, at least 0.001");
   visit(c.optimizer.clip_norm, "optimizer.clip_norm", between(0, 1e9),
         "largest norm of all gradients together; 0: no limit");
   visit(c.optimizer.schedule, "optimizer.schedule", one_of({"linear", "constant", "cosine"}),

@@ -69,6 +69,7 @@ struct RunConfig {
     double beta1 = 0.9;
     double beta2 = 0.999;
     double eps = 1e-8;
+    bool scale_parameter = false;
     double clip_norm = 0;
     std::string schedule = "linear";
     std::int64_t warmup_steps = 60;

@@ -129,6 +129,21 @@ TEST(RunConfig, DefaultsAreThePapers) {
   EXPECT_EQ(config.train.batch_size, 8);
 }
 
+TEST(RunConfig, TheAuthorsRecipeIsThePapersWithTheirOptimiser) {
+  RunConfig theirs = load_recipe("tfew-authors");
+  EXPECT_TRUE(theirs.optimizer.scale_parameter);
+  EXPECT_EQ(theirs.optimizer.clip_norm, 1);
+  EXPECT_EQ(theirs.objective.unlikelihood_variant, "authors");
+  theirs.optimizer.scale_parameter = false;
+  theirs.optimizer.clip_norm = 0;
+  theirs.objective.unlikelihood_variant = "paper";
+  EXPECT_EQ(theirs, load_recipe("tfew"));
+  const RunConfig before = load_recipe("ia3-pretraining");
+  EXPECT_EQ(before.optimizer.lr, 3e-4);
+  EXPECT_EQ(100 * before.optimizer.warmup_steps, 6 * before.train.steps);
+  EXPECT_TRUE(before.optimizer.scale_parameter);
+}
+
 TEST(RunConfig, EveryShippedRecipeOpensAndRoundTrips) {
   for (const auto& recipe : shipped_names("recipes")) {
     const auto config = load_recipe(recipe);
@@ -142,6 +157,16 @@ TEST(RunConfig, EveryShippedRecipeOpensAndRoundTrips) {
     EXPECT_EQ(config.method.options.at("length"), length) << recipe;
     EXPECT_EQ(config.train.steps, steps) << recipe;
     EXPECT_EQ(config.optimizer.lr, 5e-5) << recipe;
+  }
+  const RunConfig summaries = load_recipe("prefix-tuning-xsum");
+  EXPECT_EQ(summaries.method.options.at("length"), "100");
+  EXPECT_EQ(summaries.method.options.at("hidden"), "800");
+  for (const auto& [recipe, smoothing, penalty] :
+       {std::tuple{"lora-e2e", 0.1, 0.9}, std::tuple{"lora-webnlg", 0.1, 0.8}, std::tuple{"lora-dart", 0.0, 0.8}}) {
+    const auto config = load_recipe(recipe);
+    EXPECT_EQ(config.objective.label_smoothing, smoothing) << recipe;
+    EXPECT_EQ(config.optimizer.weight_decay, smoothing / 10) << recipe;
+    EXPECT_EQ(config.generation.length_penalty, penalty) << recipe;
   }
   EXPECT_THAT(error_of([] { load_recipe("tfew-cpi"); }), HasSubstr("(did you mean 'tfew-cpu'?)"));
 }
@@ -192,7 +217,7 @@ TEST(Shipped, AWrongHomeIsNotPassedOver) {
   ::setenv("GRAFT_HOME", "/nonexistent-graft-home", 1);
   EXPECT_THAT(error_of([] { shipped_names("recipes"); }), HasSubstr("correct or unset GRAFT_HOME"));
   ::unsetenv("GRAFT_HOME");
-  EXPECT_EQ(shipped_names("recipes").size(), 10u);
+  EXPECT_EQ(shipped_names("recipes").size(), 13u);
 }
 
 }  // namespace

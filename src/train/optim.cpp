@@ -75,6 +75,11 @@ class AdamW : public Optimizer {
   std::int64_t steps_ = 0;
 };
 
+// No number of a tensor without values: std::max keeps what stands before it.
+double root_mean_square(const at::Tensor& values) {
+  return values.norm().item<double>() / std::sqrt(static_cast<double>(values.numel()));
+}
+
 // Matrices keep row and column means of the squared gradient; vectors keep it whole.
 class Adafactor : public Optimizer {
  public:
@@ -101,10 +106,9 @@ class Adafactor : public Optimizer {
       at::Tensor& parameter = parameters_[i];
       const at::Tensor grad = parameter.grad();
       if (!grad.defined()) continue;
-      const double lr = run_lr * lr_ratios_[i];
+      const double lr = run_lr * lr_ratios_[i] * scale_of(parameter);
       at::Tensor update = preconditioned(i, grad, decay);
-      const double rms = update.norm().item<double>() / std::sqrt(static_cast<double>(update.numel()));
-      update.div_(std::max(1.0, rms)).mul_(lr);
+      update.div_(std::max(1.0, root_mean_square(update))).mul_(lr);
       if (settings_.weight_decay != 0) parameter.add_(parameter, -settings_.weight_decay * lr);
       parameter.sub_(update);
       parameter.mutable_grad().reset();
@@ -123,6 +127,11 @@ class Adafactor : public Optimizer {
   void set_steps(std::int64_t steps) override { steps_ = steps; }
 
  private:
+  double scale_of(const at::Tensor& parameter) const {
+    constexpr double kLeast = 1e-3;
+    return settings_.scale_parameter ? std::max(kLeast, root_mean_square(parameter)) : 1;
+  }
+
   at::Tensor preconditioned(std::size_t i, const at::Tensor& grad, double decay) {
     constexpr double kEps = 1e-30;
     const at::Tensor square = grad * grad + kEps;

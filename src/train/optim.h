@@ -14,9 +14,10 @@ namespace graft {
 struct OptimizerSettings {
   std::string name = "adafactor";  ///< adafactor or adamw
   double weight_decay = 0;
-  double beta1 = 0.9;    ///< AdamW
-  double beta2 = 0.999;  ///< AdamW
-  double eps = 1e-8;     ///< AdamW
+  double beta1 = 0.9;            ///< AdamW
+  double beta2 = 0.999;          ///< AdamW
+  double eps = 1e-8;             ///< AdamW
+  bool scale_parameter = false;  ///< Adafactor: a tensor's rate is times its root mean square, of at least 0.001
 };
 
 /// Not thread-safe. Parameters keep their identity: steps write in place.
@@ -30,9 +31,10 @@ class Optimizer {
   virtual void set_steps(std::int64_t steps) = 0;
 };
 
-/// AdamW: Loshchilov and Hutter 2019. Adafactor: Shazeer and Stern 2018 with the settings of T-Few (no relative step,
-/// no parameter scaling, update clipping at 1, decay 1 − t^−0.8, no momentum). `lr_ratios`, if not empty, has for each
-/// parameter its learning rate as a multiple of step()'s. Throws InvalidArgument for another name.
+/// AdamW: Loshchilov and Hutter 2019. Adafactor: Shazeer and Stern 2018 without relative steps and momentum, with
+/// update clipping at 1 and decay 1 − t^−0.8, as T-Few's authors call it (they scale by the parameter, but for
+/// prompts). `lr_ratios`, if not empty, has for each parameter its learning rate as a multiple of step()'s. Throws
+/// InvalidArgument for another name.
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters,
                                           std::vector<double> lr_ratios = {});
 

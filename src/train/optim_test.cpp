@@ -63,6 +63,22 @@ TEST(Optimizer, AStepIsCountedAsAChange) {
   }
 }
 
+// The first step of Adafactor is as long for every gradient: 1 a value, times the rate.
+TEST(Optimizer, AdafactorMayStepInProportionToTheParameter) {
+  const auto moved = [](const std::vector<double>& values, bool scaled) {
+    const at::Tensor before = at::tensor(values, at::kFloat), parameter = before.clone().requires_grad_();
+    parameter.mutable_grad() = at::full_like(before, 0.25);
+    OptimizerSettings settings;
+    settings.scale_parameter = scaled;
+    make_optimizer(settings, {parameter})->step(1e-2);
+    return (before - parameter.detach()).abs().max().item<double>();
+  };
+  EXPECT_NEAR(moved({3, -4}, false), 1e-2, 1e-6);
+  EXPECT_NEAR(moved({3, -4}, true), 1e-2 * std::sqrt(12.5), 1e-5);
+  EXPECT_NEAR(moved({0, 0}, true), 1e-2 * 1e-3, 1e-9) << "or nothing would ever leave zero";
+  EXPECT_NEAR(moved({1e-5, 0}, true), 1e-2 * 1e-3, 1e-9);
+}
+
 TEST(ClipGradients, ScalesAllTogetherToTheLimit) {
   const std::vector<at::Tensor> parameters = {with_gradient({3, 0}), with_gradient({}), with_gradient({4})};
   EXPECT_DOUBLE_EQ(clip_gradients(parameters, 1), 5);

@@ -87,8 +87,8 @@ TrainSettings train_settings(const RunConfig& config, const Task& task) {
   if (objective_of(config, task) == "lm") settings.lm = LmSettings{objective.label_smoothing};
   refuse_no_loss(settings);
   settings.loss.authors_unlikelihood = objective.unlikelihood_variant == "authors";
-  settings.optimizer = {config.optimizer.name, config.optimizer.weight_decay, config.optimizer.beta1,
-                        config.optimizer.beta2, config.optimizer.eps};
+  settings.optimizer = {config.optimizer.name,  config.optimizer.weight_decay, config.optimizer.beta1,
+                        config.optimizer.beta2, config.optimizer.eps,          config.optimizer.scale_parameter};
   settings.lr = config.optimizer.lr;
   settings.schedule = config.optimizer.schedule;
   settings.warmup_steps = config.optimizer.warmup_steps;

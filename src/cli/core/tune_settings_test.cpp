@@ -107,6 +107,8 @@ TEST(TuneSettings, EverySettingOfOptimiserAndTrainingArrives) {
       {"optimizer.beta1=0.5", [](const TrainSettings& s) { return s.optimizer.beta1; }, 0.5},
       {"optimizer.beta2=0.75", [](const TrainSettings& s) { return s.optimizer.beta2; }, 0.75},
       {"optimizer.eps=0.0625", [](const TrainSettings& s) { return s.optimizer.eps; }, 0.0625},
+      {"optimizer.scale_parameter=true", [&](const TrainSettings& s) { return number(s.optimizer.scale_parameter); },
+       1},
       {"optimizer.clip_norm=2.5", [](const TrainSettings& s) { return s.clip_norm; }, 2.5},
       {"optimizer.schedule=cosine", [&](const TrainSettings& s) { return number(s.schedule == "cosine"); }, 1},
       {"optimizer.warmup_steps=7", [](const TrainSettings& s) { return static_cast<double>(s.warmup_steps); }, 7},
