@@ -5,6 +5,8 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "adapters/core/method.h"
 #include "adapters/core/options.h"
@@ -81,6 +83,8 @@ class Fish : public Adapter {
     count_ = std::max<std::int64_t>(1, static_cast<std::int64_t>(static_cast<double>(elements) * ratio));
     take(outline ? shares(sizes, elements, count_) : largest(sizes, count_));
   }
+
+  const std::map<std::int64_t, Sparse>& entries() const { return entries_; }
 
   bool replaces_parameters() const override { return true; }
   bool changes_by_places() const override { return true; }
@@ -223,6 +227,32 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json&, co
   return std::make_unique<Fish>(model, std::move(entries));
 }
 
+using Factored = std::vector<std::pair<const Sparse*, double>>;
+
+// θ + Σ f · (v − θ) at every place that one of them trains, of θ in any shape.
+Sparse added_up(const at::Tensor& base, const Factored& summands, const Model& model) {
+  std::vector<at::Tensor> places;
+  for (const auto& [sparse, factor] : summands) places.push_back(sparse->indices);
+  const at::Tensor all = std::get<0>(at::unique_consecutive(std::get<0>(at::sort(at::cat(places)))));
+  const at::Tensor flat = base.to(at::kFloat).reshape({-1}), values = flat.gather(0, all);
+  for (const auto& [sparse, factor] : summands) {
+    const at::Tensor change = sparse->values.detach() - flat.gather(0, sparse->indices);
+    values.index_add_(0, at::searchsorted(all, sparse->indices), change, factor);
+  }
+  return {all, trainable(values, model)};
+}
+
+std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& summands) {
+  std::map<std::int64_t, Factored> by_parameter;
+  for (const auto& [adapter, factor] : summands) {
+    for (const auto& [index, entry] : dynamic_cast<const Fish&>(*adapter).entries())
+      by_parameter[index].emplace_back(&entry, factor);
+  }
+  std::map<std::int64_t, Sparse> sums;
+  for (const auto& [index, parts] : by_parameter) sums[index] = added_up(model.parameters().value(index), parts, model);
+  return std::make_unique<Fish>(model, std::move(sums));
+}
+
 }  // namespace
 
 namespace adapters {
@@ -232,6 +262,8 @@ const Method fish{"fish",
                   "ratio=0.002 (of all parameters)  samples=1024 (training examples that it is measured on, at most)",
                   "FISH",
                   create,
-                  from_peft};
+                  from_peft,
+                  /*starts_at_base=*/true,
+                  sum};
 }  // namespace adapters
 }  // namespace graft

@@ -1,8 +1,10 @@
 // Whole trained copies of the token embeddings and of the output head, as PEFT's modules_to_save makes them: a copy is
 // of the module that is named, whether the base ties it to another or not.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <map>
+#include <set>
 
 #include "adapters/core/lora_config.h"
 #include "adapters/core/method.h"
@@ -27,6 +29,8 @@ class Tables : public Adapter {
       copies_[entry.site] = {entry, trainable(base, model)};
     }
   }
+
+  const std::map<Site, Copy>& copies() const { return copies_; }
 
   // The head's copy is head_table().
   bool acts_on(const Site& site) const override { return site.role == Role::Embed && copies_.count(site) > 0; }
@@ -85,6 +89,23 @@ std::unique_ptr<Adapter> from_peft(const Model& model, const nlohmann::json& con
   return adapters::from_own(adapters::find("tables"), model, config, tensors);
 }
 
+std::unique_ptr<Adapter> sum(const Model& model, const std::vector<Summand>& summands) {
+  std::set<std::string> roles;
+  for (const auto& [adapter, factor] : summands)
+    for (const auto& [site, copy] : dynamic_cast<const Tables&>(*adapter).copies()) roles.insert(name(site.role));
+  Rng rng(0);
+  auto result = create(model, {{"roles", roles}}, rng);  // copies of the base
+  const auto& sums = dynamic_cast<const Tables&>(*result).copies();
+  const at::NoGradGuard no_grad;
+  for (const auto& [adapter, factor] : summands) {
+    for (const auto& [site, copy] : dynamic_cast<const Tables&>(*adapter).copies()) {
+      const at::Tensor base = model.parameters().value(model.parameters().index(copy.entry.weight)).to(at::kFloat);
+      at::Tensor(sums.at(site).table).add_(copy.table - base, factor);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 namespace adapters {
@@ -94,6 +115,8 @@ const Method tables{"tables",
                     "roles=[embed, head]",
                     "TABLES",
                     create,
-                    from_peft};
+                    from_peft,
+                    /*starts_at_base=*/true,
+                    sum};
 }  // namespace adapters
 }  // namespace graft

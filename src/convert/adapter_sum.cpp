@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "adapters/core/combination.h"
 #include "adapters/core/lora_config.h"
 #include "adapters/core/options.h"
 #include "base/error.h"
@@ -115,6 +116,44 @@ class LowRank {
   nlohmann::json ranks_ = nlohmann::json::object();
 };
 
+using Combinations = std::vector<std::pair<const Combination*, double>>;
+
+// Whether no two parts change the same parameter, so that what they change adds up.
+bool parts_are_apart(const Model& model, const Combinations& summands) {
+  const auto count = static_cast<std::int64_t>(model.parameters().all().size());
+  for (std::int64_t index = 0; index < count; ++index) {
+    const at::Tensor base = model.parameters().value(index);
+    const Method* first = nullptr;
+    for (const auto& [combination, factor] : summands) {
+      for (const auto& part : combination->parts()) {
+        if (!part.adapter->merged(index, base).defined()) continue;
+        if (first != nullptr && first != part.method) return false;
+        first = part.method;
+      }
+    }
+  }
+  return true;
+}
+
+// Part by part. Nullptr as exact_sum; all have the same parts.
+std::unique_ptr<Adapter> sum_of_parts(const Model& model, const std::vector<Summand>& summands) {
+  Combinations combinations;
+  for (const auto& [adapter, factor] : summands)
+    combinations.emplace_back(dynamic_cast<const Combination*>(adapter), factor);
+  if (combinations.front().first == nullptr || !parts_are_apart(model, combinations)) return nullptr;
+  std::vector<Combination::Part> sums;
+  for (std::size_t p = 0; p < combinations.front().first->parts().size(); ++p) {
+    std::vector<Summand> parts;
+    for (const auto& [combination, factor] : combinations)
+      parts.push_back({combination->parts()[p].adapter.get(), factor});
+    const Method* method = combinations.front().first->parts()[p].method;
+    auto sum = method->sum == nullptr ? nullptr : method->sum(model, parts);
+    if (sum == nullptr) return nullptr;
+    sums.push_back({method, std::move(sum)});
+  }
+  return std::make_unique<Combination>(model, std::move(sums));
+}
+
 }  // namespace
 
 nlohmann::json AdapterSum::peft_config() const {
@@ -139,6 +178,7 @@ at::Tensor AdapterSum::merged(std::int64_t index, const at::Tensor& base) const 
 
 std::unique_ptr<Adapter> exact_sum(const Model& model, const std::string& method,
                                    const std::vector<Summand>& summands) {
+  if (method.find('+') != std::string::npos) return sum_of_parts(model, summands);
   const auto& known = adapters::registry();
   const auto found = std::find_if(known.begin(), known.end(), [&](const Method* one) { return one->name == method; });
   return found == known.end() || (*found)->sum == nullptr ? nullptr : (*found)->sum(model, summands);

@@ -27,8 +27,9 @@ class AdapterSum : public Adapter {
   std::vector<Summand> summands_;
 };
 
-/// The sum as one adapter of the summands' own method, exactly, at the cost of one (LoRA: of the ranks together);
-/// nullptr where they are of several methods, or theirs has no such form.
+/// The sum as one adapter of the summands' own method, exactly, at the cost of one (LoRA: of the ranks together; FISH:
+/// of the places together); of a combination ("lora+layernorm") part by part. Nullptr where they are of several methods
+/// (`method` is empty), theirs has no such form, or parts of a combination change the same parameter.
 std::unique_ptr<Adapter> exact_sum(const Model& model, const std::string& method, const std::vector<Summand>& summands);
 
 /// How much of a change of the weights a LoRA adapter holds. Norms are Frobenius's over all changed maps.

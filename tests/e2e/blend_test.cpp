@@ -95,6 +95,15 @@ TEST_F(Blend, LoraAddsUpByItsRanks) {
   EXPECT_EQ(config.at("r"), 16);
 }
 
+TEST_F(Blend, SeveralMethodsTogetherAddUpPartByPart) {
+  tune("both-0", "lora+layernorm", 0);
+  tune("both-1", "lora+layernorm", 1);
+  const auto told = blended({"both-0", "both-1"}, {"--factor", "0.5", "--factor", "0.5"});
+  EXPECT_EQ(told.at("form"), "lora+layernorm adapter");
+  expect_equal(told);
+  EXPECT_TRUE(std::filesystem::exists(folder() / "out/layernorm/adapter_config.json"));
+}
+
 TEST_F(Blend, AnyMethodsBecomeLoraAndTheLossIsTold) {
   const Outcome end = blend({"ia3-0", "lora-1"}, {"--as", "lora", "--rank", "2"});
   ASSERT_EQ(end.code, 0) << end.err;

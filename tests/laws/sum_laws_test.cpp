@@ -61,8 +61,50 @@ TEST_P(SumLaw, AnExactSumIsTheSumInTheWeights) {
     EXPECT_LE(relative_gap(logits(model(), input, loaded.adapter.get()), want), 1e-4);
   });
   // Not every model has room for BitFit's biases.
-  for (const char* name : {"ia3", "lora", "layernorm", "bitfit"}) EXPECT_EQ(found.count(name), met.count(name)) << name;
-  EXPECT_GE(found.size(), 3u);
+  for (const char* name : {"ia3", "lora", "layernorm", "bitfit", "fish", "tables"})
+    EXPECT_EQ(found.count(name), met.count(name)) << name;
+  EXPECT_GE(found.size(), 4u);
+}
+
+// Largest weights, and those of the largest gradients: some places are of both, others of one.
+TEST_P(SumLaw, MasksOfOtherPlacesAddUp) {
+  const Text words = text(9);
+  const auto by_weight = stirred(MethodChoice("fish"), 11, {{"ratio", 0.05}});
+  const auto by_gradient = fresh(MethodChoice("fish"), model(), {{"ratio", 0.05}});
+  by_gradient->prepare(1, [&](std::size_t) { return loss(model(), words, *by_gradient); });
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& parameter : by_gradient->parameters()) at::Tensor(parameter.value).add_(0.1);
+  }
+  const std::vector<Summand> summands = {{by_weight.get(), 0.5}, {by_gradient.get(), -2}};
+  const auto sum = exact_sum(model(), "fish", summands);
+  ASSERT_NE(sum, nullptr);
+  EXPECT_GT(trainable_elements(*sum), trainable_elements(*by_weight));
+  EXPECT_LT(trainable_elements(*sum), trainable_elements(*by_weight) + trainable_elements(*by_gradient));
+  const at::Tensor want = in_weights(words, summands);
+  EXPECT_GT(relative_gap(logits(model(), words), want), 1e-3);
+  EXPECT_LE(relative_gap(logits(model(), words, sum.get()), want), 1e-4);
+}
+
+TEST_P(SumLaw, CombinationsAddUpWhereTheirPartsAreApart) {
+  for (const char* name : {"lora+layernorm", "ia3+layernorm"}) {
+    SCOPED_TRACE(name);
+    const Pair pair(*this, MethodChoice(name), nlohmann::json::object());
+    const auto sum = exact_sum(model(), name, pair.summands());
+    ASSERT_NE(sum, nullptr);
+    const Text input = text(12);
+    const at::Tensor want = in_weights(input, pair.summands());
+    EXPECT_LE(relative_gap(logits(model(), input, sum.get()), want), 1e-4);
+    save_adapter(folder() / name, *sum, model(), {});
+    const auto loaded = load_adapter(folder() / name, model());
+    EXPECT_EQ(loaded.method, name);
+    EXPECT_LE(relative_gap(logits(model(), input, loaded.adapter.get()), want), 1e-4);
+  }
+  // Both act on keys or values: the second scales what the first has added.
+  const Pair overlapping(*this, MethodChoice("lora+ia3"), nlohmann::json::object());
+  EXPECT_EQ(exact_sum(model(), "lora+ia3", overlapping.summands()), nullptr);
+  const Pair dora(*this, MethodChoice("lora+layernorm"), {{"lora", {{"dora", true}}}});
+  EXPECT_EQ(exact_sum(model(), "lora+layernorm", dora.summands()), nullptr);
 }
 
 TEST_P(SumLaw, DoraHasNoSumOfItsOwn) {
