@@ -69,6 +69,24 @@ TEST_F(GpuVerdict, AGpuThatIsKnownIsHeldToItsDataSheet) {
   EXPECT_THAT(told, HasSubstr("26.9% of 3350 GB/s (data sheet), asked: 70%, NOT met"));
   EXPECT_THAT(told, HasSubstr("recipe: not measured"));
   verdict(0, "--gpu 'Some other GPU'");
+  for (const char* kin : {"NVIDIA H200 NVL", "NVIDIA GH200 480GB"})  // with other rates than an H200
+    EXPECT_THAT(verdict(0, "--gpu '" + std::string(kin) + "'"), HasSubstr("90.0% of 100 TFLOP/s (measured)")) << kin;
+}
+
+TEST_F(GpuVerdict, ABarOfWhichNothingWasMeasuredIsNotMet) {
+  recipe(9);
+  const std::string nothing = verdict(3);
+  EXPECT_THAT(nothing, HasSubstr("training: not measured: no row of it in "));
+  EXPECT_THAT(nothing, HasSubstr("writing: not measured: no row of it in "));
+  write_file(
+      folder() / "bench.json",
+      R"({"dtype": "bfloat16", "machine": {"bfloat16_flops": {"median": 100e12}, "read_bytes": {"median": 1e12}}, "rows":
+                 [{"name": "lora", "what": "LoRA step", "repetitions": 3, "seconds": {"median": 1}, "flops": 50e12},
+                  {"name": "decode_1", "repetitions": 0}]})");
+  const std::string told = verdict(3);
+  EXPECT_THAT(told, HasSubstr("training: bench, LoRA step: 50.0% of 100 TFLOP/s (measured), asked: 45%, met"));
+  EXPECT_THAT(told, HasSubstr("writing: not measured: "));
+  EXPECT_THAT(told, HasSubstr("recipe: 1,000 steps, from 100: 9.0 minutes, asked: 10, met"));
 }
 
 TEST_F(GpuVerdict, AFolderWithoutFiguresIsAFailure) {
