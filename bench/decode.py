@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reading and writing by graft and by llama.cpp (its server, through xllamacpp), in turn, on the same tokens of the same
-file in the same type. How probable both find the text that llama.cpp writes is held together: a rate at a worse prediction
-would say nothing. Prints a line for each type and rate.
+file in the same type. How probable both find the text that llama.cpp writes is held together first: a rate at a worse
+prediction would say nothing, and none is printed then. Prints a line for each type and rate.
 
   bench/setup_peers
   bench/decode.py --model SmolLM2-135M-Instruct.Q4_1.gguf --types Q4_1 Q4_0 Q8_0 BF16
@@ -93,7 +93,6 @@ def show(options, file, kind, ours, theirs):
     for key, name in RATES.items():
         both_sides.compared(f"{kind}, {name}", "tokens a second", ours[key], theirs[key], memory=memory,
                             limit=both_sides.limit_of(limits.get(key), "tokens"))
-    print(f"{kind}: loss {ours['loss']:.4f}, {theirs['loss']:.4f}; load {ours['load']:.2f}, {theirs['load']:.2f} s", flush=True)
 
 
 def show_speculation(options, kind, figures):
@@ -114,9 +113,11 @@ def main():
     for kind in options.types:
         file = file_of(options, kind)
         ours, theirs = measured(options, file, kind, ids)
-        show(options, file, kind, ours, theirs)
+        print(f"{kind}: loss {ours['loss']:.4f}, {theirs['loss']:.4f}; load {ours['load']:.2f}, {theirs['load']:.2f} s", flush=True)
         if not ours["loss"] <= theirs["loss"] + MOST_LOSS:  # nor where one is not a number
             worse.append(f"{kind}: graft's loss is {ours['loss'] - theirs['loss']:.4f} above llama.cpp's")
+            continue
+        show(options, file, kind, ours, theirs)
         worse += show_speculation(options, kind, ours)
     if worse:
         sys.exit("decode.py: not at equal quality: " + "; ".join(worse))
