@@ -189,6 +189,12 @@ TEST_F(DecodeScript, AtEqualQualityRatesAreTold) {
   EXPECT_THAT(told, HasSubstr("Q4_0: loss 0.2050, 0.2000"));
   EXPECT_THAT(told,
               HasSubstr("Q4_0, writing one text: graft 20 (20 to 20), peer 10 (10 to 10) tokens a second: 2.00x"));
+  EXPECT_THAT(told,
+              HasSubstr("Q4_0, writing 16 texts: graft 100 (100 to 100), peer 50 (50 to 50) tokens a second: 2.00x"));
+  EXPECT_THAT(told, HasSubstr("; asked: 2x, met"));
+  EXPECT_THAT(told,
+              HasSubstr("4 bits, writing one text, the best file of each: graft 20 (20 to 20), peer 10 (10 to 10) "
+                        "tokens a second: 2.00x; asked: 2.5x, NOT met"));
 }
 
 TEST_F(DecodeScript, AtAWorseOneNoneAre) {
