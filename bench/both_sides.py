@@ -67,9 +67,10 @@ def quartiles(values):
     return tuple(statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def compared(what, unit, ours, theirs, limit=None, memory=None, fewer=False):
+def compared(what, unit, ours, theirs, limit=None, memory=None, fewer=False, bar=None):
     """Prints a line on both sides' measurements (lists; with `fewer`, less is better) and returns graft's advantage, a ratio
-    of medians. `limit`: what the machine allows, in the same unit; `memory`: peak bytes of both."""
+    of medians. `limit`: what the machine allows, in the same unit; `memory`: peak bytes of both; `bar`: the ratio that is
+    asked for, of which the line says whether it is met."""
     sides = [quartiles(values) for values in (ours, theirs)]
     mine, other = (middle for _, middle, _ in sides)
     ratio = other / mine if fewer else mine / other
@@ -80,6 +81,8 @@ def compared(what, unit, ours, theirs, limit=None, memory=None, fewer=False):
         line += f"; of the machine's limit {shares[0]:.0%}, {shares[1]:.0%}"
     if memory:
         line += f"; peak memory {memory[0] / 2**20:.0f}, {memory[1] / 2**20:.0f} MiB: {memory[0] / memory[1]:.2f}x"
+    if bar:
+        line += f"; asked: {bar:g}x, {'met' if ratio >= bar else 'NOT met'}"
     print(line, flush=True)
     return ratio
 
@@ -166,11 +169,11 @@ def in_turn(rounds, ours, theirs):
     return tuple(joined(side) for side in zip(*both))
 
 
-def compared_steps(what, graft, peer, row):
+def compared_steps(what, graft, peer, row, bar=None):
     """compared() of two sides' steps; `row` of limits() is of such steps, or None."""
     limit = graft["step_tokens"] / limit_of(row, "tokens") if row else None
     return compared(what, "s a step", graft["all_step_seconds"], peer["all_step_seconds"], limit=limit, fewer=True,
-                    memory=(graft["peak_memory_bytes"], peer["peak_memory_bytes"]))
+                    memory=(graft["peak_memory_bytes"], peer["peak_memory_bytes"]), bar=bar)
 
 
 def kept(options):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """From the start of a process to the first token of a text that goes on a short prompt, by graft and by llama.cpp (its
-server, through xllamacpp), in turn, with the same file, the same tokens and everything in the page cache. Prints medians,
-quartiles, the ratio, both sides' peak resident memory, and whether the bars are held: 0.25 s, and less memory than the peer.
-Ends with status 1 where one is not.
+server, through xllamacpp), in turn, with the same file, the same tokens and everything in the page cache. Ends before any
+figure where both do not write the same token. Prints medians, quartiles, the ratio, both sides' peak resident memory, and
+whether the bars are held: 0.25 s, and less memory than the peer. Ends with status 1 where one is not.
 
   bench/setup_peers
   bench/load.py --model SmolLM2-135M-Instruct.Q4_1.gguf
@@ -65,10 +65,12 @@ def writing(options, *more):
             "--ignore-eos", *more]
 
 
-def prompt_ids(options):
+def written(options):
+    """The prompt's ids, and the text that graft writes behind them."""
     done = subprocess.run(list(map(str, writing(options, "--json"))), check=True, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True, env=environment(options))
-    return json.loads(done.stdout)["prompt_ids"]
+    line = json.loads(done.stdout)
+    return line["prompt_ids"], line["text"]
 
 
 def peer(options, ids):
@@ -80,11 +82,14 @@ def peer(options, ids):
 
 def measured(options):
     """Seconds and bytes of every round, the first of which is left out, of graft, of the peer, and of graft's start alone."""
-    ids = prompt_ids(options)
+    ids, text = written(options)
     ours, theirs, start = [], [], []
     for _ in range(options.rounds + 1):
         ours.append(timed(writing(options), options))
         figures = peer(options, ids)
+        if figures["text"] != text:
+            sys.exit(f"load.py: behind the same ids graft writes {text!r} and the peer {figures['text']!r}: both do not compute "
+                     "the same, or two tokens are about as probable, which another --prompt tells")
         theirs.append((figures["seconds"], figures["memory_bytes"]))
         start.append(timed([options.graft, "--version"], options))
     return ours[1:], theirs[1:], start[1:]

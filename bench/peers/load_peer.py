@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Loads llama.cpp's server (xllamacpp) and a model and lets it write one token behind the ids that come from standard input,
-as a JSON list. Prints one JSON object: the seconds from before the library was loaded to the token, and the peak resident
-memory beyond what Python held before."""
+as a JSON list. Prints one JSON object: the token's text, the seconds from before the library was loaded to it, and the peak
+resident memory beyond what Python held before."""
 
 import argparse
 import json
@@ -41,7 +41,7 @@ def main():
     if answer["timings"]["predicted_n"] != 1:
         sys.exit(f"load_peer.py: {answer['timings']['predicted_n']} tokens were written, not one")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "memory_bytes": peak - before}))
+    print(json.dumps({"text": answer["choices"][0]["text"], "seconds": seconds, "memory_bytes": peak - before}))
 
 
 if __name__ == "__main__":

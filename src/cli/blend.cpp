@@ -17,6 +17,7 @@
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "convert/adapter_sum.h"
+#include "convert/lossless_model.h"
 #include "convert/merge.h"
 #include "convert/merged_weights.h"
 #include "eval/probe.h"
@@ -220,7 +221,7 @@ int run() {
   // What blocks hold is exact in fp32 alone, and so is what the probes are to show.
   const bool exact = format != WeightFormat::Dense || a.probes > 0;
   const auto dtype = exact ? at::kFloat : lossless_dtype(*open_model_files(a.model).weights);
-  const auto model = load_model(a.model, {dtype, compute_device(), format});
+  const auto model = load_lossless(a.model, {dtype, compute_device(), format});
   tell_fallen_back(*model);
   std::vector<LoadedAdapter> adapters;
   for (const auto& path : a.adapters) {

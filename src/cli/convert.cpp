@@ -16,6 +16,7 @@
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "convert/export.h"
+#include "convert/lossless_model.h"
 #include "convert/merge.h"
 #include "nn/compute_dtype.h"
 
@@ -71,7 +72,7 @@ void convert_adapter() {
     fail(Category::InvalidArgument, "dtype", "is for a whole model; an adapter is written as it is, leave --dtype out");
   refuse_output();
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
-  const auto model = load_model(arguments.model, {dtype, at::kCPU});  // nothing is computed with it
+  const auto model = load_lossless(arguments.model, {dtype, at::kCPU});  // nothing is computed with it
   const LoadedAdapter loaded = load_adapter(arguments.adapter, *model);
   tell_placed(arguments.adapter, loaded.method, loaded.tensors);
   if (wants_gguf()) {

@@ -16,6 +16,7 @@
 #include "cli/core/options.h"
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
+#include "convert/lossless_model.h"
 #include "convert/subspace.h"
 #include "nn/compute_dtype.h"
 #include "report/similarity.h"
@@ -91,7 +92,7 @@ int run() {
   if (std::filesystem::exists(arguments.output))
     fail(Category::InvalidArgument, arguments.output, "exists already; name a new file with --output");
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
-  const auto model = load_model(arguments.model, {dtype, compute_device()});
+  const auto model = load_lossless(arguments.model, {dtype, compute_device()});
   const LoadedAdapter first = load_adapter(arguments.adapters[0], *model),
                       second = load_adapter(arguments.adapters[1], *model);
   tell_placed(arguments.adapters[0], first.method, first.tensors);

@@ -14,6 +14,7 @@
 #include "base/json_text.h"
 #include "cli/core/evaluation.h"
 #include "cli/core/options.h"
+#include "cli/core/pass_memory.h"
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
 #include "cli/core/verify_plan.h"
@@ -30,7 +31,7 @@ constexpr int kDisagree = 1;  // exit code: everything was read, and the paths d
 constexpr double kRecordedTolerance = 0.05;
 
 struct Arguments : TunedArguments {
-  std::string task, data, text_column, label_column, dtype = "float32";
+  std::string task, data, text_column, label_column, memory, dtype = "float32";
   std::int64_t rows = 16, shots = -1, seed = -1;
   std::optional<double> tolerance;
   bool json = false;
@@ -76,6 +77,7 @@ RunConfig resolve() {
 // With all rows in training there is nothing held out; the paths can be compared on any examples.
 const std::vector<ChoiceTokens>& examples_of(Job& job) {
   if (!job.held_out.empty()) return job.templates.front().held_out;
+  if (job.train_tokens.empty()) fail(Category::InvalidArgument, "data", "holds no example to replay");
   std::fprintf(stderr, "graft: note: nothing is held out, so training examples are replayed\n");
   const auto rows = static_cast<std::size_t>(arguments.rows);
   if (job.train_tokens.size() > rows) job.train_tokens.resize(rows);
@@ -178,6 +180,7 @@ void print_verdict(const VerifyReport& report, bool recorded_passed, double tole
 
 // What run() and plan() begin with.
 struct Opened {
+  MemoryBudget budget;
   at::ScalarType run_dtype = at::kFloat;
   std::string folder;  // of the adapter; empty: none
   Job job;
@@ -186,11 +189,12 @@ struct Opened {
 };
 
 Opened open_examples() {
-  RunConfig config = resolve();
   Opened opened;
+  opened.budget = memory_budget(arguments.memory);
+  RunConfig config = resolve();
   opened.run_dtype = compute_dtype(config);
   config.model.dtype = arguments.dtype;
-  Job& job = opened.job = open_job(config);
+  Job& job = opened.job = open_job(config, opened.budget.said());
   opened.folder = adapter_of_tuned(arguments);
   LoadedAdapter& loaded = opened.loaded;
   if (!opened.folder.empty()) {
@@ -208,12 +212,17 @@ Opened open_examples() {
   return opened;
 }
 
+MemoryFit fit(Opened& opened, const std::vector<ChoiceTokens>& examples) {
+  return fit_verification(*opened.job.model, opened.loaded.adapter.get(), examples, opened.budget, opened.options);
+}
+
 int run() {
   Opened opened = open_examples();
   Job& job = opened.job;
   const std::string& folder = opened.folder;
   const VerifyOptions& options = opened.options;
   const auto& examples = examples_of(job);
+  settle(fit(opened, examples));
   const VerifyReport report = verify(*job.model, opened.loaded.adapter.get(), examples, options);
   const auto recorded = compare_with_run(job, opened.run_dtype, report.evaluation);
   const bool recorded_passed =
@@ -236,9 +245,9 @@ int run() {
 void plan(bool json) {
   Opened opened = open_examples();
   const auto& examples = examples_of(opened.job);
-  if (examples.empty()) fail(Category::InvalidArgument, "data", "holds no example to replay");
+  const MemoryFit fitted = fit(opened, examples);
   print_plan(plan_verification(*opened.job.model, opened.loaded.adapter.get(), examples, opened.options,
-                               opened.job.load_seconds),
+                               opened.job.load_seconds, fitted),
              json || arguments.json);
 }
 
@@ -263,6 +272,11 @@ void declare(CLI::App& app) {
                  fmt::format("largest gap allowed (default: {} in float32, {} in bfloat16)",
                              verify_tolerance(at::kFloat), verify_tolerance(at::kBFloat16)))
       ->check(number_from_zero());
+  app.add_option(
+      "--memory", a.memory,
+      "resident memory that it may take, e.g. 8GiB (default: what the machine has free). Where more would be "
+      "taken, the training path computes layers again, then logits, then weights are read from the mapped "
+      "file layer by layer; the results are the same");
   app.add_flag("--json", a.json, "as one JSON object");
 }
 

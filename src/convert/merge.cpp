@@ -11,6 +11,7 @@
 #include "adapters/core/peft.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "convert/lossless_model.h"
 #include "convert/merge_gguf.h"
 #include "convert/model_folder.h"
 #include "convert/stored_type.h"
@@ -116,7 +117,7 @@ MergeReport merge(const std::filesystem::path& model_path, const std::filesystem
   folder_config(files);
   // What blocks hold is exact in fp32 alone.
   const at::ScalarType dtype = weights == WeightFormat::Dense ? lossless_dtype(*files.weights) : at::kFloat;
-  const auto model = load_model(model_path.string(), {dtype, compute_device(), weights});
+  const auto model = load_lossless(model_path, {dtype, compute_device(), weights});
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
   refuse_other_tokenizer_beside(model_path, loaded);
   MergeReport report = FolderMerge(*model, files, *loaded.adapter, options.dtype).write(files, output);

@@ -16,6 +16,7 @@
 #include "checkpoint/gguf.h"
 #include "checkpoint/writer.h"
 #include "config/gguf_names.h"
+#include "convert/lossless_model.h"
 #include "convert/stored_type.h"
 #include "nn/compute_dtype.h"
 
@@ -221,7 +222,7 @@ MergeReport merge_gguf(const std::filesystem::path& model_path, const std::files
     fail(Category::InvalidArgument, output.string(),
          "a GGUF file is written over a GGUF base, and {} is a Hugging Face folder; give a folder as --output",
          model_path.string());
-  const auto model = load_model(model_path.string(), options_for(files));
+  const auto model = load_lossless(model_path, options_for(files));
   const LoadedAdapter loaded = load_adapter(adapter_path, *model);
   refuse_other_tokenizer_beside(model_path, loaded);
   MergeReport report = GgufMerge(*model, files, *loaded.adapter).write(output, wanted);

@@ -9,7 +9,8 @@
 namespace graft {
 
 /// Used as the hooks of a slot, in the adapter's place. Holds a copy of every weight the adapter changes, computed in
-/// fp32 and rounded once to the model's dtype; the others stay the model's own. Immutable.
+/// fp32 and rounded once to the model's dtype; the others stay the model's own, and are given back once they have been
+/// looked at where mapped weights are streamed. Immutable.
 class MergedWeights : public SiteHooks {
  public:
   /// Throws Unsupported for a method that cannot be merged.

@@ -55,6 +55,7 @@ class Verifier {
   Replay training(const SiteHooks* adapter) const {
     ForwardOptions forward = with_hooks(adapter);
     forward.checkpoint_layers = options_.checkpoint_layers;
+    forward.kept_logit_bytes = options_.kept_logit_bytes;
     const at::AutoGradMode gradients(true);
     return packed(groups_of_size(examples_, options_.batch_size), forward, "training");
   }

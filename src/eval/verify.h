@@ -11,9 +11,10 @@
 namespace graft {
 
 struct VerifyOptions {
-  double tolerance = 1e-3;         ///< largest gap of a logit, and of a log-probability
-  std::int64_t batch_size = 8;     ///< examples of one training step's forest
-  bool checkpoint_layers = false;  ///< as in training
+  double tolerance = 1e-3;                          ///< largest gap of a logit, and of a log-probability
+  std::int64_t batch_size = 8;                      ///< examples of one training step's forest
+  bool checkpoint_layers = false;                   ///< as in training
+  std::int64_t kept_logit_bytes = kKeptLogitBytes;  ///< the same
   Normalisation normalisation = Normalisation::Tokens;
   std::int64_t batch_tokens = RankOptions{}.batch_tokens;  ///< of evaluation
 };

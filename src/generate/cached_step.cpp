@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <c10/core/ScalarType.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,6 +15,7 @@ namespace graft {
 namespace {
 
 constexpr std::int64_t kLeastPerThread = 1 << 14, kRun = 1 << 12;  // values
+constexpr std::int64_t kScaleBytes = sizeof(float);                // of a head's 8-bit codes
 
 // Looked at while they are written.
 at::Tensor finite_logits(const Model& model, const at::Tensor& hidden, const ForwardOptions& options) {
@@ -81,6 +83,17 @@ std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const Mode
 
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache) {
   add_tokens(input, {token}, slot, cache);
+}
+
+std::int64_t kept_bytes(const Model& model, const KeptTexts& texts, KvFormat format) {
+  const ModelConfig& config = model.config();
+  const std::int64_t pairs = 2 * model.cache_layers(),  // keys and values
+      dense = config.head_dim * static_cast<std::int64_t>(c10::elementSize(model.dtype())),
+                     head = format == KvFormat::Dense ? dense : config.head_dim + kScaleBytes,
+                     token = pairs * config.kv_heads * head, written = texts.beams * texts.written;
+  if (model.encoder_decoder()) return pairs * config.heads * dense * texts.read + token * written;
+  const std::int64_t last_pages = std::min(texts.read, texts.count * (KvCache::kPageTokens - 1));
+  return token * (texts.read + (texts.beams - 1) * last_pages + written);
 }
 
 at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options) {

@@ -41,6 +41,20 @@ std::int64_t begin_with_prefix(KvCache& cache, std::int32_t sequence, const Mode
 void add_tokens(StepInput& input, const std::vector<std::int64_t>& tokens, std::int32_t slot, std::int32_t cache);
 void add_token(StepInput& input, std::int64_t token, std::int32_t slot, std::int32_t cache);
 
+/// Texts that are written on in one batch.
+struct KeptTexts {
+  std::int64_t count = 0;
+  std::int64_t read = 0;     ///< tokens of their prompts together, virtual ones too
+  std::int64_t written = 0;  ///< behind all of them together, each text once
+  std::int64_t beams = 1;    ///< of each
+};
+
+/// Bytes of the keys and values that a cache on the CPU keeps of these texts at their end, in every layer: with 8 bits
+/// a value also a scale for each head of each token. Beams share the full pages of their prompt; each has a copy of the
+/// last one, which is told to the high side. Of an encoder–decoder's prompts what cross-attention reads is kept, once
+/// and as it is. What is left free in a last page does not count.
+std::int64_t kept_bytes(const Model& model, const KeptTexts& texts, KvFormat format);
+
 /// Logits [S, V] fp32 on the CPU behind the last token of each decoder segment. Throws Corruption where they are not
 /// finite.
 at::Tensor last_logits(const Model& model, const StepInput& input, const ForwardOptions& options);

@@ -11,9 +11,9 @@
 namespace graft {
 namespace {
 
-// Tokens of a page. Small enough that sequences seldom hold much of what they do not use; on a GPU, where all pages of
-// a sequence are put together for each product, so large that there is seldom more than one.
-constexpr std::int64_t kPageTokens = 128, kGpuPageTokens = 4096;
+// Tokens of a page on a GPU, where all pages of a sequence are put together for each product: so large that there is
+// seldom more than one.
+constexpr std::int64_t kGpuPageTokens = 4096;
 
 std::int64_t tokens_of(const KeyValues& page) {
   return page.keys.rows.size(0);
@@ -22,7 +22,7 @@ std::int64_t tokens_of(const KeyValues& page) {
 // [tokens, G, …] like x [M, G, …], head by head.
 at::Tensor room(const at::Tensor& x, std::int64_t dims, at::ScalarType dtype) {
   auto shape = x.sizes().slice(1, static_cast<std::size_t>(dims - 1)).vec();
-  shape.insert(shape.begin() + 1, x.is_cpu() ? kPageTokens : kGpuPageTokens);
+  shape.insert(shape.begin() + 1, x.is_cpu() ? KvCache::kPageTokens : kGpuPageTokens);
   return at::empty(shape, x.options().dtype(dtype)).transpose(0, 1);
 }
 

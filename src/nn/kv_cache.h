@@ -23,6 +23,9 @@ KvFormat kv_format(const std::string& name);
 /// Not thread-safe. Used without gradients only.
 class KvCache {
  public:
+  /// Tokens of a page on the CPU. Small enough that sequences seldom hold much of what they do not use.
+  static constexpr std::int64_t kPageTokens = 128;
+
   explicit KvCache(std::int64_t layers, KvFormat format = KvFormat::Dense) : layers_(layers), format_(format) {}
 
   /// A new, empty sequence; its index is what Segment::cache names.

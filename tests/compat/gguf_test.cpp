@@ -13,6 +13,7 @@
 #include "as_gguf.h"
 #include "base/file.h"
 #include "checkpoint/fixture_test.h"
+#include "convert/lossless_model.h"
 #include "parity_texts.h"
 
 namespace graft {
@@ -84,6 +85,24 @@ TEST_P(GgufParity, LoadingTakesWhatIsToldBefore) {
     EXPECT_NO_THROW(load_model(file().string(), options));
     options.memory = own - 1;
     testing::expect_error(Category::ResourceExhausted, "would take", [&] { load_model(file().string(), options); });
+  }
+}
+
+// merge, blend, similarity and convert: dense where there is room, else the blocks in their place, with the same
+// values.
+TEST_P(GgufParity, WorkOnValuesTakesBlocksWhereADenseCopyHasNoRoom) {
+  write_as_gguf(source(), file(), architecture(), DType::Q8_0);
+  ModelOptions options{at::kFloat, at::kCPU, WeightFormat::Dense};
+  const auto dense = load_lossless(file(), options);
+  EXPECT_FALSE(dense->parameters().packed());
+  options.memory = weight_memory(dense->parameters()).own - 1;
+  const auto blocks = load_lossless(file(), options);
+  EXPECT_TRUE(blocks->parameters().packed());
+  EXPECT_LT(weight_memory(blocks->parameters()).own, options.memory);
+  for (std::size_t i = 0; i < dense->parameters().all().size(); ++i) {
+    const auto index = static_cast<std::int64_t>(i);
+    EXPECT_TRUE(at::equal(dense->parameters().value(index), blocks->parameters().value(index)))
+        << dense->parameters().all()[i].name;
   }
 }
 

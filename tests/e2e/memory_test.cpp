@@ -121,6 +121,26 @@ TEST_F(Memory, WorkWithoutTrainingKeepsToABudgetToo) {
   }
 }
 
+TEST_F(Memory, VerifyingKeepsToABudgetToo) {
+  ASSERT_EQ(tune("run", {}).code, 0);
+  const auto in = [this](const std::string& memory) { return run({"verify", "--run", "run", "--memory", memory}); };
+  const std::string fits = "what fits: --memory ";
+  const Outcome none = in("10MiB");
+  expect_refused(none, 7, {"--memory", "10.5 MB are too little", fits});
+  const long long mebibytes = std::stoll(none.err.substr(none.err.find(fits) + fits.size()));
+  const Outcome plenty = in("1TB"), tight = in(std::to_string(mebibytes * 6 / 5) + "MiB");
+  ASSERT_EQ(plenty.code, 0) << plenty.err;
+  EXPECT_NE(plenty.err.find("memory: everything is kept, at most "), std::string::npos) << plenty.err;
+  ASSERT_EQ(tight.code, 0) << tight.err;
+  EXPECT_NE(tight.err.find("memory: "), std::string::npos) << tight.err;
+  EXPECT_EQ(tight.out, plenty.out);
+  expect_refused(in("lots"), 2, {"--memory", "lots", "8GiB"});
+  const Outcome plan = run({"plan", "--json", "verify", "--run", "run", "--memory", "10MiB"});
+  ASSERT_EQ(plan.code, 0) << plan.err;
+  EXPECT_EQ(nlohmann::json::parse(plan.out).at("available_bytes"), 10 << 20);
+  EXPECT_EQ(nlohmann::json::parse(plan.out).at("fits"), false);
+}
+
 TEST_F(Memory, PlansOfWorkWithoutTrainingTakeTheBudget) {
   ASSERT_EQ(tune("run", {}).code, 0);
   const Words predict = {"predict",  "--run",     "run",      "--data", "rows.jsonl",

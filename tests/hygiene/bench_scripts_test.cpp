@@ -69,6 +69,24 @@ TEST_F(GpuVerdict, AGpuThatIsKnownIsHeldToItsDataSheet) {
   EXPECT_THAT(told, HasSubstr("26.9% of 3350 GB/s (data sheet), asked: 70%, NOT met"));
   EXPECT_THAT(told, HasSubstr("recipe: not measured"));
   verdict(0, "--gpu 'Some other GPU'");
+  for (const char* kin : {"NVIDIA H200 NVL", "NVIDIA GH200 480GB"})  // with other rates than an H200
+    EXPECT_THAT(verdict(0, "--gpu '" + std::string(kin) + "'"), HasSubstr("90.0% of 100 TFLOP/s (measured)")) << kin;
+}
+
+TEST_F(GpuVerdict, ABarOfWhichNothingWasMeasuredIsNotMet) {
+  recipe(9);
+  const std::string nothing = verdict(3);
+  EXPECT_THAT(nothing, HasSubstr("training: not measured: no row of it in "));
+  EXPECT_THAT(nothing, HasSubstr("writing: not measured: no row of it in "));
+  write_file(
+      folder() / "bench.json",
+      R"({"dtype": "bfloat16", "machine": {"bfloat16_flops": {"median": 100e12}, "read_bytes": {"median": 1e12}}, "rows":
+                 [{"name": "lora", "what": "LoRA step", "repetitions": 3, "seconds": {"median": 1}, "flops": 50e12},
+                  {"name": "decode_1", "repetitions": 0}]})");
+  const std::string told = verdict(3);
+  EXPECT_THAT(told, HasSubstr("training: bench, LoRA step: 50.0% of 100 TFLOP/s (measured), asked: 45%, met"));
+  EXPECT_THAT(told, HasSubstr("writing: not measured: "));
+  EXPECT_THAT(told, HasSubstr("recipe: 1,000 steps, from 100: 9.0 minutes, asked: 10, met"));
 }
 
 TEST_F(GpuVerdict, AFolderWithoutFiguresIsAFailure) {
@@ -109,6 +127,80 @@ TEST_F(PlanScript, OneThatIsTooFarOffIsTheStatus) {
   EXPECT_THAT(told, HasSubstr("then     8.0 s: +25.0%, NOT met"));
   EXPECT_THAT(told, HasSubstr("plan.py: more than 15% off: (IA)3, five topics, training: +25.0%; LoRA, entailment"));
   EXPECT_THAT(told, Not(HasSubstr("all within")));
+}
+
+// A token each: graft's is " Paris".
+class LoadScript : public StandIns {
+ protected:
+  void SetUp() override {
+    stand_in("graft", R"sh(case "$*" in
+  *--json*) echo '{"prompt_ids": [1, 2], "text": " Paris"}' ;;
+  *) echo Paris ;;
+esac)sh");
+    stand_in("peer", R"sh(cat <<END
+{"text": "$WRITES", "seconds": 0.5, "memory_bytes": 1}
+END)sh");
+  }
+  // Ends with 1 in any case: the stand-in takes more than a byte of memory.
+  std::string run(const std::string& peer_writes) const {
+    return printed_by("WRITES='" + peer_writes + "' " + script("load.py") + "--model m --rounds 1 --graft '" +
+                          (folder() / "graft").string() + "' --peer-python '" + (folder() / "peer").string() + "'",
+                      1);
+  }
+};
+
+TEST_F(LoadScript, OfTheSameTokenBothTimesAreTold) {
+  const std::string told = run(" Paris");
+  EXPECT_THAT(told, HasSubstr("first token: graft "));
+  EXPECT_THAT(told, HasSubstr("MiB resident (bar: below the peer's 0 MiB)"));
+}
+
+TEST_F(LoadScript, OfAnotherTokenNoneIs) {
+  const std::string told = run(" London");
+  EXPECT_THAT(told, HasSubstr("load.py: behind the same ids graft writes ' Paris' and the peer ' London'"));
+  EXPECT_THAT(told, Not(HasSubstr("first token:")));
+}
+
+// graft writes twice as fast as the peer, at a loss of $LOSS beside 0.2.
+class DecodeScript : public StandIns {
+ protected:
+  void SetUp() override {
+    stand_in("graft", R"sh(case "$*" in
+  *generate*) echo '{"prompt_ids": [1, 2, 3]}' ;;
+  *) echo '{"rows": []}' ;;
+esac)sh");
+    stand_in("bench", R"sh(cat <<END
+{"load": 0.1, "loss": $LOSS, "prefill": [200], "decode_1": [20], "decode_16": [100], "peak_memory_bytes": 1000}
+END)sh");
+    stand_in("peer", R"sh(echo '{"load": 0.1, "loss": 0.2, "prefill": [100], "decode_1": [10], "decode_16": [50],' \
+  '"text": [4], "peak_memory_bytes": 1000}')sh");
+  }
+  std::string run(const std::string& loss, int status) const {
+    const auto at = [this](const std::string& name) { return "'" + (folder() / name).string() + "'"; };
+    return printed_by("LOSS=" + loss + " " + script("decode.py") + "--model m.Q4_0.gguf --types Q4_0 --graft " +
+                          at("graft") + " --bench " + at("bench") + " --peer-python " + at("peer") + " --work " +
+                          at("."),
+                      status);
+  }
+};
+
+TEST_F(DecodeScript, AtEqualQualityRatesAreTold) {
+  const std::string told = run("0.205", 0);
+  EXPECT_THAT(told, HasSubstr("Q4_0: loss 0.2050, 0.2000"));
+  EXPECT_THAT(told,
+              HasSubstr("Q4_0, writing one text: graft 20 (20 to 20), peer 10 (10 to 10) tokens a second: 2.00x"));
+  EXPECT_THAT(told,
+              HasSubstr("Q4_0, writing 16 texts: graft 100 (100 to 100), peer 50 (50 to 50) tokens a second: 2.00x"));
+  EXPECT_THAT(told, HasSubstr("; asked: 2x, met"));
+  EXPECT_THAT(told,
+              HasSubstr("4 bits, writing one text, the best file of each: graft 20 (20 to 20), peer 10 (10 to 10) "
+                        "tokens a second: 2.00x; asked: 2.5x, NOT met"));
+}
+
+TEST_F(DecodeScript, AtAWorseOneNoneAre) {
+  const std::string told = run("0.215", 1);
+  EXPECT_THAT(told, HasSubstr("decode.py: not at equal quality: Q4_0: graft's loss is 0.0150 above llama.cpp's"));
+  EXPECT_THAT(told, Not(HasSubstr("tokens a second")));
 }
 
 }  // namespace

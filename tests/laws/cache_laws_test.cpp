@@ -1,9 +1,28 @@
 // What cached keys and values must not change, on every golden model with every method, and with the variants.
+#include "generate/cached_step.h"
 #include "law_model.h"
 #include "nn/kv_cache.h"
 
 namespace graft::laws {
 namespace {
+
+// Of what a cache gives back.
+std::int64_t bytes_in(KvCache& cache, std::int64_t layers) {
+  std::size_t bytes = 0;
+  const auto count = [&bytes](const at::Tensor& x) { bytes += x.defined() ? x.nbytes() : 0; };
+  for (std::int32_t sequence = 0; sequence < static_cast<std::int32_t>(cache.sequences()); ++sequence) {
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      const auto visible = cache.visible(sequence, layer);
+      for (const HeadRows* rows : {&visible.first, &visible.second}) {
+        count(rows->rows);
+        count(rows->scales);
+      }
+      count(cache.cross(sequence, layer).first);
+      count(cache.cross(sequence, layer).second);
+    }
+  }
+  return static_cast<std::int64_t>(bytes);
+}
 
 class CacheLaw : public Law {
  protected:
@@ -43,6 +62,28 @@ TEST_P(CacheLaw, CachedStepsEqualTheWholePass) {
   for_every_variant([&](const MethodVariant& variant) {
     expect_cached_as_whole(stirred(variant).get(), variant.listed ? kCoarseRounding : kRounding);
   });
+}
+
+// graft plan and --memory count on it: heads that share keys, 8 bits, what an encoder–decoder keeps of its encoder.
+TEST_P(CacheLaw, WhatIsKeptTakesTheBytesThatAreTold) {
+  const at::NoGradGuard no_grad;
+  for (const KvFormat format : {KvFormat::Dense, KvFormat::EightBit}) {
+    KvCache cache(model().cache_layers(), format);
+    ForwardOptions options;
+    options.cache = &cache;
+    StepInput input;
+    KeptTexts texts;
+    for (const std::int64_t count : {5, 9}) {
+      const Text one = text(count);
+      add(input, one);
+      input.decoder.segments.back().cache = cache.add_sequence();
+      ++texts.count;
+      (model().encoder_decoder() ? texts.written : texts.read) += count;
+      texts.read += static_cast<std::int64_t>(one.source.size());
+    }
+    model().forward(input, options);
+    EXPECT_EQ(bytes_in(cache, model().cache_layers()), kept_bytes(model(), texts, format));
+  }
 }
 
 TEST_P(CacheLaw, ACacheSequenceMustBeThereAndBeNamedOnce) {

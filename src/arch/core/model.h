@@ -125,6 +125,7 @@ struct ModelOptions {
   at::Device device = at::kCPU;
   WeightFormat weights = WeightFormat::Dense;
   std::int64_t memory = 0;  ///< bytes that may be resident, as the user says; 0: what this process can have
+  bool settled = false;     ///< dtype and weights are no options of the verb: where there is no room, none is named
 };
 
 /// Opens a model folder or .gguf file with the architecture its config names. Blocks that are fitted while loading a

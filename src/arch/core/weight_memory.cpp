@@ -34,6 +34,7 @@ using NamedOptions = std::pair<std::string, ModelOptions>;
 
 std::vector<NamedOptions> other_options(const ModelOptions& now) {
   std::vector<NamedOptions> others;
+  if (now.settled) return others;
   for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
     ModelOptions other = now;
     other.dtype = dtype;

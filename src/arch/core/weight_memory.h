@@ -23,8 +23,8 @@ using OutlineOf = std::function<std::unique_ptr<Model>(const ModelOptions&)>;
 
 /// Throws ResourceExhausted where loading with `options` would take more than ModelOptions::memory, or without that
 /// more than this process can have now, of memory that nothing but its end gives back: names `path`, what it takes,
-/// what can be had, which dtypes and formats would fit, and what says that there is more. Mapped weights are refused
-/// nothing: the system drops their pages where it needs them.
+/// what can be had, which dtypes and formats would fit (unless they are settled), and what says that there is more.
+/// Mapped weights are refused nothing: the system drops their pages where it needs them.
 void refuse_oversized(const std::string& path, const ModelOptions& options, const OutlineOf& outline);
 
 }  // namespace graft

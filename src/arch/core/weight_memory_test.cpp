@@ -73,6 +73,13 @@ TEST_F(WeightMemoryTest, WhatHasNoRoomIsToldWithWhatFits) {
     expect_error(Category::ResourceExhausted, part, refused);
 }
 
+// Of a verb that has no options for them, dtypes and formats are no way out.
+TEST_F(WeightMemoryTest, WhatIsSettledIsNotNamed) {
+  expect_error(Category::ResourceExhausted, "1.00 kB can be had; what fits: --memory 1GiB", [this] {
+    load_model(model(), {at::kBFloat16, at::kCPU, WeightFormat::Dense, 1000, /*settled=*/true});
+  });
+}
+
 TEST_F(WeightMemoryTest, TheEnvironmentMaySayWhatThereIs) {
   const EnvironmentVariable given("GRAFT_MEMORY");
   given.set("1kB");

@@ -1,6 +1,5 @@
 #include "cli/core/pass_memory.h"
 
-#include <c10/core/ScalarType.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include "cli/core/evaluation.h"
 #include "eval/rank.h"
 #include "eval/write.h"
+#include "generate/cached_step.h"
 #include "train/footprint.h"
 
 namespace graft {
@@ -102,10 +102,8 @@ std::int64_t virtual_tokens_in(const Model& model, const Adapter* adapter, const
 
 std::int64_t writing_bytes(const Model& model, std::int64_t tokens, std::int64_t longest, std::int64_t texts,
                            const GenerateOptions& how) {
-  const ModelConfig& config = model.config();
-  const std::int64_t kept = 2 * model.cache_layers() * config.heads * config.head_dim *
-                            static_cast<std::int64_t>(c10::elementSize(model.dtype()));
-  return evaluation_bytes(model, tokens, longest) + kept * how.beam.beams * (tokens + texts * how.max_new_tokens);
+  const KeptTexts kept{texts, tokens, texts * how.max_new_tokens, how.beam.beams};
+  return evaluation_bytes(model, tokens, longest) + kept_bytes(model, kept, how.kv_cache);
 }
 
 PassNeeds answer_needs(const Job& job, const Adapter* adapter) {

@@ -88,6 +88,16 @@ TEST_F(Passes, WhatFitsInNoWayIsToldWithWhatWould) {
   EXPECT_NO_THROW(settle(fit(kMegabyte / 2, /*asked=*/false))) << "nobody asked: a note";
 }
 
+TEST_F(Passes, KeysAndValuesCountAsTheyAreKept) {
+  GenerateOptions how;
+  how.max_new_tokens = 10;
+  const auto bytes = [&] { return writing_bytes(*model_, 100, 40, 4, how); };
+  const std::int64_t dense = bytes(), heads = 2 * kDepth * 4 * (100 + 4 * 10);  // of keys and values
+  EXPECT_EQ(dense - evaluation_bytes(*model_, 100, 40), heads * 64 * 4);
+  how.kv_cache = KvFormat::EightBit;
+  EXPECT_EQ(bytes() - evaluation_bytes(*model_, 100, 40), heads * (64 + 4));
+}
+
 TEST_F(Passes, BlocksThatAreLaidOutCountBeside) {
   const auto blocks = load_model(folder_.path().string(), {at::kBFloat16, at::kCPU, WeightFormat::Q8_0});
   std::int64_t values = 4 * kWideHidden;  // the table of 300 rows is laid out by sixteens

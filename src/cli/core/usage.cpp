@@ -1,6 +1,7 @@
 #include "cli/core/usage.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
@@ -52,6 +53,13 @@ std::string unknown_word(const std::vector<std::string>& left_over) {
   return word.substr(0, word.find('='));
 }
 
+// "graft plan merge …": a verb of the command that `verb`, which is plan, has not.
+bool names_unplanned_verb(const CLI::App& app, const CLI::App& verb, const std::vector<std::string>& left_over) {
+  if (verb.get_name() != "plan" || left_over.empty() || !verb.get_subcommands().empty()) return false;
+  const auto verbs = verb_names(app);
+  return std::find(verbs.begin(), verbs.end(), left_over.front()) != verbs.end();
+}
+
 }  // namespace
 
 std::string explain_usage(const CLI::App& app, const CLI::ParseError& error) {
@@ -61,7 +69,10 @@ std::string explain_usage(const CLI::App& app, const CLI::ParseError& error) {
   const char* kind = root ? "verb" : "tool";
   const auto left_over = app.remaining(/*recurse=*/true);
   std::string what = error.what();
-  if (!left_over.empty()) {
+  if (names_unplanned_verb(app, verb, left_over)) {
+    what = fmt::format("graft {} cannot tell beforehand what it takes; these can: {}", left_over.front(),
+                       fmt::join(tools, ", "));
+  } else if (!left_over.empty()) {
     const std::string word = unknown_word(left_over);
     if (word.starts_with("-")) {
       what = fmt::format("unknown option '{}'{}", word, likely(word, option_names(verb)));

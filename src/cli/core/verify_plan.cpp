@@ -1,31 +1,113 @@
 #include "cli/core/verify_plan.h"
 
+#include <c10/core/ScalarType.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "cli/core/tune_memory.h"
+#include "cli/core/pass_memory.h"
+#include "generate/cached_step.h"
 #include "train/memory_choice.h"
 
 namespace graft {
 namespace {
 
+constexpr std::int64_t kWideBytes = 4;  // of a value in fp32
+
+// What a training step's forward pass keeps. Where layers are computed again, that is the stream between them, and for
+// a while what one of them keeps.
+std::int64_t kept_by_step(const Model& model, std::int64_t tokens, std::int64_t longest, bool recomputed) {
+  const std::int64_t all = activation_bound(model, tokens, longest);
+  if (!recomputed) return all;
+  const ModelConfig& config = model.config();
+  const std::int64_t layers = config.layers + config.decoder_layers;
+  return all / layers + layers * config.hidden_size * kWideBytes * tokens;
+}
+
+// Parameters that merging changes, at the most: a fused map, which plays several roles, once.
+std::set<std::int64_t> merged_parameters(const Model& model, const Adapter& adapter) {
+  std::set<std::int64_t> changed;
+  for (const RoleMap* roles : {&model.roles(), &model.tables()}) {
+    for (const RoleEntry& entry : *roles) {
+      if (adapter.replaces_parameters() || adapter.acts_on(entry.site))
+        changed.insert(model.parameters().index(entry.weight));
+    }
+  }
+  changed.erase(-1);
+  return changed;
+}
+
+// Of the values that MergedWeights has in the place of the model's, and of the map that is being merged, in fp32.
+std::int64_t merged_bytes(const Model& model, const Adapter* adapter) {
+  if (adapter == nullptr) return 0;
+  std::int64_t values = 0, largest = 0;
+  for (const std::int64_t index : merged_parameters(model, *adapter)) {
+    const std::int64_t elements = model.parameters().store(index).elements();
+    values += elements;
+    largest = std::max(largest, elements);
+  }
+  return values * static_cast<std::int64_t>(c10::elementSize(model.dtype())) + 2 * largest * kWideBytes;
+}
+
+// The longest examples, of which verify() may make a training batch.
+std::vector<const ChoiceTokens*> largest_batch(const Model& model, const std::vector<ChoiceTokens>& examples,
+                                               std::int64_t size) {
+  std::vector<std::int64_t> tokens;
+  for (const auto& example : examples) tokens.push_back(computed_tokens(example, model.config()));
+  std::vector<const ChoiceTokens*> batch;
+  for (const std::size_t place : longest_first(tokens)) {
+    if (static_cast<std::int64_t>(batch.size()) < size) batch.push_back(&examples[place]);
+  }
+  return batch;
+}
+
+MemoryNeeds needs_of_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
+                                  const VerifyOptions& options) {
+  const auto tokens_of = [&](const ChoiceTokens& example) {
+    return computed_tokens(example, model.config()) + virtual_tokens_in(model, adapter, example);
+  };
+  std::int64_t longest = 0, all = 0, in_batch = 0;
+  for (const auto& example : examples) {
+    longest = std::max(longest, tokens_of(example));
+    all += tokens_of(example);
+  }
+  const auto batch = largest_batch(model, examples, options.batch_size);
+  for (const ChoiceTokens* example : batch) in_batch += tokens_of(*example);
+  const auto rows = static_cast<std::int64_t>(pack(batch, model.config(), 0).scored.size());
+  const auto size = static_cast<std::int64_t>(c10::elementSize(model.dtype()));
+  const std::int64_t vocabulary = model.config().vocab_size, logits = rows * vocabulary * size,
+                     block = std::min(rows, kLogitRows) * vocabulary;
+  MemoryNeeds needs;
+  needs.resident = resident_memory();
+  needs.standing = merged_bytes(model, adapter);
+  needs.mapped = model.parameters().residency().bytes();
+  needs.streamed = streamed_bytes(model);
+  needs.recomputed = kept_by_step(model, in_batch, longest, true);
+  needs.activations = options.checkpoint_layers ? needs.recomputed : kept_by_step(model, in_batch, longest, false);
+  needs.logits = logits > options.kept_logit_bytes ? 0 : logits;
+  needs.logit_block = block * (size + kWideBytes);
+  // Beside a pass the logits of two paths, which are held together, and what generation keeps of an example.
+  needs.evaluation = evaluation_bytes(model, std::max(longest, std::min(all, options.batch_tokens)), longest) +
+                     2 * block * kWideBytes + kept_bytes(model, {1, longest, longest, 1}, KvFormat::Dense);
+  return needs;
+}
+
 class VerifyPlanner {
  public:
   VerifyPlanner(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
-                const VerifyOptions& options, double load_seconds)
+                const VerifyOptions& options, double load_seconds, const MemoryFit& fit)
       : model_(model),
         adapter_(adapter),
         longest_first_(examples),
         options_(options),
-        // It has no --memory: nothing is done to take less.
-        plan_(begin_plan(model, load_seconds, {memory_budget(""), RunStage::Fresh, {}, {}})) {
+        plan_(begin_plan(model, load_seconds, fit)) {
     const auto more = [this](const ChoiceTokens& a, const ChoiceTokens& b) { return tokens_of(a) > tokens_of(b); };
     std::stable_sort(longest_first_.begin(), longest_first_.end(), more);
   }
@@ -74,8 +156,8 @@ class VerifyPlanner {
     begin_peak();
     const double first = seconds_of_first(1);  // lays out the weights, too
     const double one = seconds_of_first(1), laying_out = std::max(0.0, first - one);
-    const std::int64_t estimate =
-        peak_memory() + activation_bound(model_, in_batch, longest) - activation_bound(model_, longest, longest);
+    const std::int64_t estimate = peak_memory() + kept_by_step(model_, in_batch, longest, options_.checkpoint_layers) -
+                                  kept_by_step(model_, longest, longest, options_.checkpoint_layers);
     if (!plan_.has_room_for(estimate)) {
       plan_.memory = estimate + further_scoring(longest, tokens);
       return laying_out + one * static_cast<double>(tokens) / static_cast<double>(longest);
@@ -97,9 +179,32 @@ class VerifyPlanner {
 
 }  // namespace
 
+MemoryFit fit_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
+                           const MemoryBudget& budget, VerifyOptions& options) {
+  MemoryFit fit{budget, RunStage::Fresh, {}, {}};
+  if (!model.device().is_cpu()) {
+    refuse_budget_on_gpu(budget);
+    return fit;
+  }
+  Residency& residency = model.parameters().residency();
+  residency.release();
+  trim_memory();
+  const MemoryNeeds needs = needs_of_verification(model, adapter, examples, options);
+  fit.choice = choose_memory(needs, budget.room());
+  const bool replaces = adapter != nullptr && adapter->replaces_parameters();
+  if (!fit.choice.fits && !replaces && !model.parameters().packed()) {
+    const MemoryChoice blocks = choose_memory(in_small_blocks(needs, model), budget.room());
+    if (blocks.bytes < fit.choice.bytes) fit.changes.push_back({"--weights q4_0", blocks.bytes, blocks.fits});
+  }
+  options.checkpoint_layers = options.checkpoint_layers || fit.choice.recompute_layers;
+  if (fit.choice.recompute_logits) options.kept_logit_bytes = 0;
+  residency.stream(fit.choice.stream_weights);
+  return fit;
+}
+
 WorkPlan plan_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
-                           const VerifyOptions& options, double load_seconds) {
-  return VerifyPlanner(model, adapter, examples, options, load_seconds).plan();
+                           const VerifyOptions& options, double load_seconds, const MemoryFit& fit) {
+  return VerifyPlanner(model, adapter, examples, options, load_seconds, fit).plan();
 }
 
 }  // namespace graft

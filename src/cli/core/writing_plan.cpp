@@ -1,6 +1,5 @@
 #include "cli/core/writing_plan.h"
 
-#include <c10/core/ScalarType.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,15 +10,13 @@
 #include "base/interrupt.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "cost/paper_rule.h"
 #include "generate/cached_step.h"
 
 namespace graft {
 namespace {
 
 constexpr std::int64_t kReadTokens = 1 << 13;
-constexpr std::int64_t kNewTokensOfPlan = 17;   // the first of which reading gives
-constexpr double kEightBitBytes = 34.0 / 32.0;  // of a value, with its share of the scale of a head of 64
+constexpr std::int64_t kNewTokensOfPlan = 17;  // the first of which reading gives
 
 std::int64_t tokens_in(const std::vector<Prompt>& prompts) {
   std::int64_t tokens = 0;
@@ -56,7 +53,7 @@ class WritingPlanner {
     const std::vector<Prompt> part = whole ? shortened(prompts_) : shortened({prompts_.front()});
     measure(part);
     if (whole) {
-      plan_.memory = measured_ + cache_bytes(unmade(part), options_.kv_cache) +
+      plan_.memory = measured_ + std::max<std::int64_t>(0, kept(whole_texts()) - kept(made_texts(part))) +
                      std::max<std::int64_t>(0, reading_bytes(prompts_) - reading_bytes(part));
     } else {
       plan_.memory = std::max(estimate, measured_);
@@ -67,9 +64,7 @@ class WritingPlanner {
   }
 
   // Beside the model.
-  std::int64_t bytes() const {
-    return reading_bytes(prompts_) + cache_bytes(read_ + options_.beam.beams * written_, options_.kv_cache);
-  }
+  std::int64_t bytes() const { return reading_bytes(prompts_) + kept(whole_texts()); }
 
  private:
   // Of the pass that reads the most of these.
@@ -84,12 +79,30 @@ class WritingPlanner {
     return std::max<std::int64_t>(1, std::min(context - prompt + 1, most));
   }
 
-  // Of decoders: an encoder–decoder's keys and values are few.
-  std::int64_t cache_bytes(std::int64_t tokens, KvFormat format) const {
-    if (model_.encoder_decoder()) return 0;
-    const double value =
-        format == KvFormat::Dense ? static_cast<double>(c10::elementSize(model_.dtype())) : kEightBitBytes;
-    return static_cast<std::int64_t>(paper_rule::cache_bytes(model_.config(), static_cast<double>(tokens), value));
+  std::int64_t kept(const KeptTexts& texts) const { return kept_bytes(model_, texts, options_.kv_cache); }
+
+  // What an adapter puts before a text is read with it.
+  std::int64_t virtual_tokens_before(const std::vector<Prompt>& prompts) const {
+    std::int64_t tokens = 0;
+    const Stack stack = model_.encoder_decoder() ? Stack::Encoder : Stack::Decoder;
+    for (const auto& prompt : prompts) {
+      const SiteHooks* hooks = prompt.slot < 0 ? nullptr : options_.slots.at(static_cast<std::size_t>(prompt.slot));
+      if (hooks != nullptr) tokens += hooks->virtual_tokens(stack);
+    }
+    return tokens;
+  }
+
+  // At the end of the command.
+  KeptTexts whole_texts() const {
+    return {static_cast<std::int64_t>(prompts_.size()), read_ + virtual_tokens_before(prompts_), written_,
+            options_.beam.beams};
+  }
+
+  // At the end of measure().
+  KeptTexts made_texts(const std::vector<Prompt>& part) const {
+    const auto count = static_cast<std::int64_t>(part.size());
+    const std::int64_t written = count * std::min(kNewTokensOfPlan, options_.max_new_tokens);
+    return {count, tokens_in(part) + virtual_tokens_before(part), written, options_.beam.beams};
   }
 
   static std::vector<Prompt> shortened(std::vector<Prompt> prompts) {
@@ -97,13 +110,6 @@ class WritingPlanner {
     const std::size_t each = std::max<std::size_t>(1, static_cast<std::size_t>(kReadTokens) / prompts.size());
     for (auto& prompt : prompts) prompt.tokens.resize(std::min(prompt.tokens.size(), each));
     return prompts;
-  }
-
-  // Tokens of the command that measure() had no keys and values of.
-  std::int64_t unmade(const std::vector<Prompt>& part) const {
-    const auto texts = static_cast<std::int64_t>(part.size());
-    const std::int64_t all = read_ + options_.beam.beams * written_;
-    return std::max<std::int64_t>(0, all - tokens_in(part) - options_.beam.beams * texts * kNewTokensOfPlan);
   }
 
   struct Timed {
@@ -162,11 +168,14 @@ class WritingPlanner {
       const std::int64_t bytes = plan_.memory - less;
       if (less > 0) plan_.changes.push_back({setting, bytes, plan_.has_room_for(bytes)});
     };
-    const std::int64_t tokens = read_ + options_.beam.beams * written_, dense = cache_bytes(tokens, options_.kv_cache);
-    if (options_.kv_cache == KvFormat::Dense) add("--kv-cache q8", dense - cache_bytes(tokens, KvFormat::EightBit));
-    if (most_written_ > 1)
-      add(fmt::format("--max-new-tokens {}", most_written_ / 2),
-          cache_bytes(options_.beam.beams * written_ / 2, options_.kv_cache));
+    const KeptTexts all = whole_texts();
+    if (options_.kv_cache == KvFormat::Dense)
+      add("--kv-cache q8", kept(all) - kept_bytes(model_, all, KvFormat::EightBit));
+    if (most_written_ > 1) {
+      KeptTexts shorter = all;
+      shorter.written /= 2;
+      add(fmt::format("--max-new-tokens {}", most_written_ / 2), kept(all) - kept(shorter));
+    }
     const bool replaced = std::any_of(options_.slots.begin(), options_.slots.end(), [](const SiteHooks* slot) {
       return slot != nullptr && slot->replaces_parameters();
     });
