@@ -64,7 +64,7 @@ void take_from_task(const Task& task, const RunConfig& config, EvalSettings& set
   if (!said("--separator")) settings.layout.separator = shown.separator;
   if (said("--instruction")) return;
   settings.layout.instruction = shown.description;
-  settings.layout.instruction_as_is = true;
+  settings.layout.instruction_as_is = shown.as_is;
 }
 
 struct Planned {
