@@ -233,7 +233,19 @@ std::vector<Case> text_cases() {
        "test.jsonl",
        R"({"translation": {"de": "Guten Tag.", "en": "Good day."}})",
        {"Q: What is the English translation of Guten Tag.\nA:"},
-       {" Good day."}}};
+       {" Good day."}},
+      {"five_digit_subtraction",
+       "pool",
+       "five_digit_subtraction.jsonl",
+       R"({"context": "\n\nQ: What is 10000 minus 10001?\n\nA:", "completion": " -1"})",
+       {"\n\nQ: What is 10000 minus 10001?\n\nA:"},
+       {" -1"}},
+      {"random_insertion_in_word",
+       "pool",
+       "random_insertion_in_word.jsonl",
+       R"({"context": "\nw.o r/d =", "completion": " word"})",
+       {"\nw.o r/d ="},
+       {" word"}}};
 }
 
 void holds(const Case& one) {

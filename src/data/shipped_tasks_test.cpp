@@ -16,17 +16,21 @@ TEST(ShippedTasks, AreTheAnnouncedOnes) {
   EXPECT_THAT(
       shipped_tasks(),
       ElementsAre("anli_r1", "anli_r2", "anli_r3", "arc_challenge", "arc_easy", "banking77", "bbc_news", "boolq", "cb",
-                  "copa", "coqa", "crows_pairs", "cycle_letters_in_word", "dart", "drop", "e2e", "hellaswag", "lambada",
-                  "mmlu", "multirc", "nq_open", "openbookqa", "piqa", "quac", "race", "raft_ade_corpus_v2",
-                  "raft_banking_77", "raft_neurips_impact_statement_risks", "raft_one_stop_english", "raft_overruling",
-                  "raft_semiconductor_org_types", "raft_systematic_review_inclusion", "raft_tai_safety_research",
-                  "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints", "real_toxicity_prompts",
-                  "record", "reversed_words", "rte", "running_text", "single_digit_three_ops", "squad_v2", "sst2",
-                  "storycloze", "three_digit_addition", "triviaqa", "truthfulqa_generation", "truthfulqa_informative",
-                  "truthfulqa_judge", "truthfulqa_mc1", "truthfulqa_mc2", "two_digit_addition", "two_digit_subtraction",
-                  "web_questions", "webnlg", "wic", "wikitext", "winogender", "winogender_pairs", "winograd",
-                  "winogrande", "winogrande_partial", "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de",
-                  "wmt16_en_ro", "wmt16_ro_en", "wsc", "xsum"));
+                  "copa", "coqa", "crows_pairs", "cycle_letters_in_word", "dart", "drop", "e2e", "five_digit_addition",
+                  "five_digit_subtraction", "four_digit_addition", "four_digit_subtraction", "hellaswag", "lambada",
+                  "mid_word_1_anagrams", "mid_word_2_anagrams", "mmlu", "multirc", "nq_open", "openbookqa", "piqa",
+                  "quac", "race", "raft_ade_corpus_v2", "raft_banking_77", "raft_neurips_impact_statement_risks",
+                  "raft_one_stop_english", "raft_overruling", "raft_semiconductor_org_types",
+                  "raft_systematic_review_inclusion", "raft_tai_safety_research", "raft_terms_of_service",
+                  "raft_tweet_eval_hate", "raft_twitter_complaints", "random_insertion_in_word",
+                  "real_toxicity_prompts", "record", "reversed_words", "rte", "running_text", "single_digit_three_ops",
+                  "six_digit_addition", "six_digit_subtraction", "squad_v2", "sst2", "storycloze", "sum_of_digits",
+                  "three_digit_addition", "three_digit_subtraction", "triviaqa", "truthfulqa_generation",
+                  "truthfulqa_informative", "truthfulqa_judge", "truthfulqa_mc1", "truthfulqa_mc2",
+                  "two_digit_addition", "two_digit_multiplication", "two_digit_subtraction", "web_questions", "webnlg",
+                  "wic", "wikitext", "winogender", "winogender_pairs", "winograd", "winogrande", "winogrande_partial",
+                  "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de", "wmt16_en_ro", "wmt16_ro_en", "wsc",
+                  "xsum"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -61,6 +65,21 @@ TEST(ShippedTasks, AnswersToQuestionsEndAtTheirLine) {
     EXPECT_THAT(task.decoding.stop, ElementsAre("\n")) << name;
     EXPECT_GT(task.decoding.max_new_tokens, 0) << name;
   }
+}
+
+// Their rows begin with line breaks of their own.
+TEST(ShippedTasks, NothingIsPutBetweenTheTestsOfGpt3) {
+  int tests = 0;
+  for (const auto& name : shipped_tasks()) {
+    const Task task = load_task(name);
+    if (task.description.find("GPT-3's authors publish") == std::string::npos) continue;
+    ++tests;
+    ASSERT_TRUE(task.in_context.has_value()) << name;
+    EXPECT_EQ(task.in_context->separator, "") << name;
+    EXPECT_EQ(task.splits.at("pool"), name + ".jsonl");
+    EXPECT_THAT(task.decoding.stop, ElementsAre("\n")) << name;
+  }
+  EXPECT_EQ(tests, 18) << "the files of their repository";
 }
 
 // One row as the data sets' own files have it, made here: most of them may not be passed on.
