@@ -316,7 +316,11 @@ int run() {
     predictions += prediction_lines(data[t], rows);
     if (lm_eval) lm_eval->add(data[t], plan[t].settings, *opened.base.tokenizer, rows);
     print_evaluated(report.tasks.back());
-    if (!a.slices.empty()) print_slices(report.tasks.back());
+    if (a.slices.empty()) {
+      print_parts(report.tasks.back());
+    } else {
+      print_slices(report.tasks.back());
+    }
   }
   print_overview(report.tasks);
   write_files({{home / "predictions.jsonl", predictions},
