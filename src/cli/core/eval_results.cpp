@@ -319,6 +319,7 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
   for (const auto index : data.templates) templates.push_back(data.task.templates[index].name);
   Json json = {{"task", data.task.name},
                {"task_sha256", sha256(data.task.text)},
+               {"task_yaml", data.task.text},
                {"data", data.path},
                {"questions_sha256", data.questions_hash},
                {"candidates_sha256", data.candidates_hash},
