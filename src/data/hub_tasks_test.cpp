@@ -305,6 +305,16 @@ TEST(HubTasks, OfTheTrainingSetsOfWinograndeTheLargestTrains) {
   EXPECT_EQ(rows[0].fields.at("sentence"), "xl _ x");
 }
 
+// What graft pull brings has translations beside it.
+TEST(HubTasks, LambadaIsReadInOneLanguage) {
+  const Folder folder;
+  folder.file("lambada_test.jsonl", "{\"text\": \"we rowed to the island\"}\n");
+  folder.file("lambada_test_de.jsonl", "{\"text\": \"wir ruderten zur Insel\"}\n");
+  const auto rows = read_split(load_task("lambada"), folder.path(), "pool");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].fields.at("word"), "island");
+}
+
 // The place of the pronoun counts characters, not bytes.
 TEST(HubTasks, WinogradSchemasAreCutAroundTheirPronoun) {
   const Example made = first_example(
