@@ -64,7 +64,7 @@ void take_from_task(const Task& task, const RunConfig& config, EvalSettings& set
   if (!said("--separator")) settings.layout.separator = shown.separator;
   if (said("--instruction")) return;
   settings.layout.instruction = shown.description;
-  settings.layout.instruction_as_is = true;
+  settings.layout.instruction_as_is = shown.as_is;
 }
 
 struct Planned {
@@ -316,7 +316,11 @@ int run() {
     predictions += prediction_lines(data[t], rows);
     if (lm_eval) lm_eval->add(data[t], plan[t].settings, *opened.base.tokenizer, rows);
     print_evaluated(report.tasks.back());
-    if (!a.slices.empty()) print_slices(report.tasks.back());
+    if (a.slices.empty()) {
+      print_parts(report.tasks.back());
+    } else {
+      print_slices(report.tasks.back());
+    }
   }
   print_overview(report.tasks);
   write_files({{home / "predictions.jsonl", predictions},

@@ -108,8 +108,10 @@ Overlap overlap_of(std::span<const std::string> tuned_on, std::span<const std::s
   }
   for (std::size_t e = 0; e < held_out.size(); ++e) {
     const auto grams = index.grams(e);
-    overlap.shared += std::any_of(grams.begin(), grams.end(), [&](GramIndex::Gram gram) { return seen[gram]; });
+    if (std::any_of(grams.begin(), grams.end(), [&](GramIndex::Gram gram) { return seen[gram]; }))
+      overlap.dirty.push_back(e);
   }
+  overlap.shared = static_cast<std::int64_t>(overlap.dirty.size());
   return overlap;
 }
 

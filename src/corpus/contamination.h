@@ -81,6 +81,7 @@ struct Overlap {
   std::size_t order = 0;
   std::int64_t examples = 0;
   std::int64_t shared = 0;  ///< share an n-gram with any of the tuning examples; shorter ones their whole text
+  std::vector<std::size_t> dirty = {};  ///< their places in the list, ascending; none where only the numbers are known
 };
 
 /// Of `held_out` against `tuned_on`, whatever the number of texts that an n-gram stands in. `order` 0: gram_order() of

@@ -179,6 +179,7 @@ TEST(Overlap, CountsHeldOutExamplesThatShareARun) {
   const Overlap overlap = overlap_of(tuned_on, held_out);
   EXPECT_EQ(overlap.examples, 5);
   EXPECT_EQ(overlap.shared, 2);
+  EXPECT_EQ(overlap.dirty, (std::vector<std::size_t>{0, 2}));
   EXPECT_EQ(overlap_text(overlap), "2 of 5 held-out examples share an 8-gram with the tuning examples");
   EXPECT_EQ(overlap_of({}, {}).order, 13u);
   EXPECT_EQ(overlap_of({}, held_out).shared, 0);

@@ -233,7 +233,19 @@ std::vector<Case> text_cases() {
        "test.jsonl",
        R"({"translation": {"de": "Guten Tag.", "en": "Good day."}})",
        {"Q: What is the English translation of Guten Tag.\nA:"},
-       {" Good day."}}};
+       {" Good day."}},
+      {"five_digit_subtraction",
+       "pool",
+       "five_digit_subtraction.jsonl",
+       R"({"context": "\n\nQ: What is 10000 minus 10001?\n\nA:", "completion": " -1"})",
+       {"\n\nQ: What is 10000 minus 10001?\n\nA:"},
+       {" -1"}},
+      {"random_insertion_in_word",
+       "pool",
+       "random_insertion_in_word.jsonl",
+       R"({"context": "\nw.o r/d =", "completion": " word"})",
+       {"\nw.o r/d ="},
+       {" word"}}};
 }
 
 void holds(const Case& one) {
@@ -291,6 +303,16 @@ TEST(HubTasks, OfTheTrainingSetsOfWinograndeTheLargestTrains) {
   const auto rows = read_split(load_task("winogrande"), folder.path(), "train");
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].fields.at("sentence"), "xl _ x");
+}
+
+// What graft pull brings has translations beside it.
+TEST(HubTasks, LambadaIsReadInOneLanguage) {
+  const Folder folder;
+  folder.file("lambada_test.jsonl", "{\"text\": \"we rowed to the island\"}\n");
+  folder.file("lambada_test_de.jsonl", "{\"text\": \"wir ruderten zur Insel\"}\n");
+  const auto rows = read_split(load_task("lambada"), folder.path(), "pool");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].fields.at("word"), "island");
 }
 
 // The place of the pronoun counts characters, not bytes.

@@ -170,6 +170,7 @@ class LmEvalReader {
   void read_in_context() {
     InContext shown;
     shown.description = text_or(map_, "description", "");
+    shown.as_is = true;
     if (shown.description.find("{{") != std::string::npos || shown.description.find("{%") != std::string::npos)
       refuse(*map_.find("description"), "description", "changes from document to document");
     shown.separator = text_or(map_, "fewshot_delimiter", "\n\n");

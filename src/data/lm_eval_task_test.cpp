@@ -303,7 +303,8 @@ TEST_F(LmEvalTask, SaysWhatStandsAroundDemonstrations) {
   ASSERT_TRUE(task.in_context.has_value());
   EXPECT_EQ(task.in_context->shots, 3);
   EXPECT_TRUE(task.in_context->first);
-  const PromptLayout layout{task.in_context->description, task.in_context->separator, true};
+  EXPECT_TRUE(task.in_context->as_is);
+  const PromptLayout layout{task.in_context->description, task.in_context->separator, task.in_context->as_is};
   const std::vector<std::string> shown = {"Q: a?\nA: b"};
   EXPECT_EQ(prompt_behind(layout, shown, "Q: c?\nA:"), "Answer these questions:\n\nQ: a?\nA: b\nQ: c?\nA:");
 }

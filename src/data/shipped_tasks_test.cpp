@@ -16,17 +16,21 @@ TEST(ShippedTasks, AreTheAnnouncedOnes) {
   EXPECT_THAT(
       shipped_tasks(),
       ElementsAre("anli_r1", "anli_r2", "anli_r3", "arc_challenge", "arc_easy", "banking77", "bbc_news", "boolq", "cb",
-                  "copa", "coqa", "crows_pairs", "cycle_letters_in_word", "dart", "drop", "e2e", "hellaswag", "lambada",
-                  "mmlu", "multirc", "nq_open", "openbookqa", "piqa", "quac", "race", "raft_ade_corpus_v2",
-                  "raft_banking_77", "raft_neurips_impact_statement_risks", "raft_one_stop_english", "raft_overruling",
-                  "raft_semiconductor_org_types", "raft_systematic_review_inclusion", "raft_tai_safety_research",
-                  "raft_terms_of_service", "raft_tweet_eval_hate", "raft_twitter_complaints", "real_toxicity_prompts",
-                  "record", "reversed_words", "rte", "running_text", "single_digit_three_ops", "squad_v2", "sst2",
-                  "storycloze", "three_digit_addition", "triviaqa", "truthfulqa_generation", "truthfulqa_informative",
-                  "truthfulqa_judge", "truthfulqa_mc1", "truthfulqa_mc2", "two_digit_addition", "two_digit_subtraction",
-                  "web_questions", "webnlg", "wic", "wikitext", "winogender", "winogender_pairs", "winograd",
-                  "winogrande", "winogrande_partial", "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de",
-                  "wmt16_en_ro", "wmt16_ro_en", "wsc", "xsum"));
+                  "copa", "coqa", "crows_pairs", "cycle_letters_in_word", "dart", "drop", "e2e", "five_digit_addition",
+                  "five_digit_subtraction", "four_digit_addition", "four_digit_subtraction", "hellaswag", "lambada",
+                  "mid_word_1_anagrams", "mid_word_2_anagrams", "mmlu", "multirc", "nq_open", "openbookqa", "piqa",
+                  "quac", "race", "raft_ade_corpus_v2", "raft_banking_77", "raft_neurips_impact_statement_risks",
+                  "raft_one_stop_english", "raft_overruling", "raft_semiconductor_org_types",
+                  "raft_systematic_review_inclusion", "raft_tai_safety_research", "raft_terms_of_service",
+                  "raft_tweet_eval_hate", "raft_twitter_complaints", "random_insertion_in_word",
+                  "real_toxicity_prompts", "record", "reversed_words", "rte", "running_text", "single_digit_three_ops",
+                  "six_digit_addition", "six_digit_subtraction", "squad_v2", "sst2", "storycloze", "sum_of_digits",
+                  "three_digit_addition", "three_digit_subtraction", "triviaqa", "truthfulqa_generation",
+                  "truthfulqa_informative", "truthfulqa_judge", "truthfulqa_mc1", "truthfulqa_mc2",
+                  "two_digit_addition", "two_digit_multiplication", "two_digit_subtraction", "web_questions", "webnlg",
+                  "wic", "wikitext", "winogender", "winogender_pairs", "winograd", "winogrande", "winogrande_partial",
+                  "wmt14_en_fr", "wmt14_fr_en", "wmt16_de_en", "wmt16_en_de", "wmt16_en_ro", "wmt16_ro_en", "wsc",
+                  "xsum"));
 }
 
 TEST(ShippedTasks, EachOneOpensUnderItsFileName) {
@@ -63,45 +67,31 @@ TEST(ShippedTasks, AnswersToQuestionsEndAtTheirLine) {
   }
 }
 
-// One row as the data sets' own files have it, made here: most of them may not be passed on.
-TEST(ShippedTasks, ReadTheirFilesLayout) {
-  struct Case {
-    const char* task;
-    const char* split;
-    const char* file;
-    const char* text;
-    const char* choice;  ///< the right one, in the first template
-  };
-  const std::vector<Case> cases = {
-      {"anli_r2", "validation", "R2/dev.jsonl",
-       R"({"uid": "x", "context": "Ann sleeps.", "hypothesis": "Ann runs.", "label": "c"})", " No"},
-      {"wsc", "validation", "val.jsonl",
-       R"({"text": "Ann saw Eve, so she left.", "label": true, "target": {"span1_text": "Ann", "span2_text": "she"}})",
-       " Yes"},
-      {"winogrande", "validation", "dev.jsonl",
-       R"({"sentence": "The box is in the bag as _ is big.", "option1": "box", "option2": "bag", "answer": "2"})",
-       " bag"},
-      {"hellaswag", "validation", "hellaswag_val.jsonl",
-       R"({"ctx": "A man", "activity_label": "Rest", "endings": ["sits.", "flies.", "ends.", "is."], "label": 1})",
-       " flies."},
-      {"storycloze", "test", "cloze_test.csv",
-       "InputStoryid,InputSentence1,InputSentence2,InputSentence3,InputSentence4,RandomFifthSentenceQuiz1,"
-       "RandomFifthSentenceQuiz2,AnswerRightEnding\n1,A.,B.,C.,D.,E.,F.,2\n",
-       " F."},
-      {"raft_semiconductor_org_types", "train", "train.csv",
-       "ID,Paper title,Organization name,Label\n7,On chips,\"Chips, Inc.\",company\n", " company"},
-      {"raft_overruling", "train", "train.csv", "ID,Sentence,Label\n7,We overrule it.,overruling\n", " Yes"},
-      {"truthfulqa_judge", "pool", "samples.csv",
-       ",model_type,prompt_type,adversarial,question,answer,true,info\n0,m,QA prompt,True,Is the sea "
-       "red?,No.,0.75,0.1\n",
-       " yes"},
-      {"truthfulqa_informative", "pool", "samples.csv",
-       ",model_type,prompt_type,adversarial,question,answer,true,info\n0,m,QA prompt,True,Is the sea "
-       "red?,No.,0.75,0.1\n",
-       " no"},
-      {"xsum", "validation", "xsum-validation.jsonl", R"({"document": "A long text.", "summary": "Short.", "id": "1"})",
-       "Short."}};
-  for (const Case& one : cases) {
+// Their rows begin with line breaks of their own.
+TEST(ShippedTasks, NothingIsPutBetweenTheTestsOfGpt3) {
+  int tests = 0;
+  for (const auto& name : shipped_tasks()) {
+    const Task task = load_task(name);
+    if (task.description.find("GPT-3's authors publish") == std::string::npos) continue;
+    ++tests;
+    ASSERT_TRUE(task.in_context.has_value()) << name;
+    EXPECT_EQ(task.in_context->separator, "") << name;
+    EXPECT_EQ(task.splits.at("pool"), name + ".jsonl");
+    EXPECT_THAT(task.decoding.stop, ElementsAre("\n")) << name;
+  }
+  EXPECT_EQ(tests, 18) << "the files of their repository";
+}
+
+struct OneRow {
+  const char* task;
+  const char* split;
+  const char* file;
+  const char* text;
+  const char* choice;  ///< the right one, in the first template
+};
+
+void read_as_published(const std::vector<OneRow>& cases) {
+  for (const OneRow& one : cases) {
     const Folder folder;
     folder.file(one.file, one.text);
     const Task task = load_task(one.task);
@@ -115,6 +105,58 @@ TEST(ShippedTasks, ReadTheirFilesLayout) {
       }
     }
   }
+}
+
+// One row as the data sets' own files have it, made here: most of them may not be passed on.
+TEST(ShippedTasks, ReadTheirFilesLayout) {
+  read_as_published(
+      {{"anli_r2", "validation", "R2/dev.jsonl",
+        R"({"uid": "x", "context": "Ann sleeps.", "hypothesis": "Ann runs.", "label": "c"})", " No"},
+       {"wsc", "validation", "val.jsonl",
+        R"({"text": "Ann saw Eve, so she left.", "label": true, "target": {"span1_text": "Ann", "span2_text": "she"}})",
+        " Yes"},
+       {"winogrande", "validation", "dev.jsonl",
+        R"({"sentence": "The box is in the bag as _ is big.", "option1": "box", "option2": "bag", "answer": "2"})",
+        " bag"},
+       {"hellaswag", "validation", "hellaswag_val.jsonl",
+        R"({"ctx": "A man", "activity_label": "Rest", "endings": ["sits.", "flies.", "ends.", "is."], "label": 1})",
+        " flies."},
+       {"storycloze", "test", "cloze_test.csv",
+        "InputStoryid,InputSentence1,InputSentence2,InputSentence3,InputSentence4,RandomFifthSentenceQuiz1,"
+        "RandomFifthSentenceQuiz2,AnswerRightEnding\n1,A.,B.,C.,D.,E.,F.,2\n",
+        " F."},
+       {"raft_semiconductor_org_types", "train", "train.csv",
+        "ID,Paper title,Organization name,Label\n7,On chips,\"Chips, Inc.\",company\n", " company"},
+       {"raft_overruling", "train", "train.csv", "ID,Sentence,Label\n7,We overrule it.,overruling\n", " Yes"},
+       {"truthfulqa_judge", "pool", "samples.csv",
+        ",model_type,prompt_type,adversarial,question,answer,true,info\n0,m,QA prompt,True,Is the sea "
+        "red?,No.,0.75,0.1\n",
+        " yes"},
+       {"truthfulqa_informative", "pool", "samples.csv",
+        ",model_type,prompt_type,adversarial,question,answer,true,info\n0,m,QA prompt,True,Is the sea "
+        "red?,No.,0.75,0.1\n",
+        " no"},
+       {"xsum", "validation", "xsum-validation.jsonl",
+        R"({"document": "A long text.", "summary": "Short.", "id": "1"})", "Short."}});
+}
+
+// Where labels are numbers, and what SuperGLUE's own files nest is flat.
+TEST(ShippedTasks, ReadTheHubsFormOfSuperGlueToo) {
+  read_as_published({
+      {"rte", "validation", "validation.jsonl", R"({"premise": "P.", "hypothesis": "H.", "idx": 0, "label": 1})",
+       " No"},
+      {"cb", "train", "train.jsonl", R"({"premise": "P.", "hypothesis": "H.", "idx": 0, "label": 2})", " Maybe"},
+      {"copa", "validation", "validation.jsonl",
+       R"({"premise": "P.", "choice1": "A.", "choice2": "B.", "question": "effect", "idx": 0, "label": 1})", " B."},
+      {"wic", "validation", "validation.jsonl",
+       R"({"word": "w", "sentence1": "A w.", "sentence2": "B w.", "start1": 2, "end1": 3, "label": 0})", " No"},
+      {"boolq", "train", "train.jsonl", R"({"question": "is it", "passage": "It is.", "idx": 0, "label": 1})", " Yes"},
+      {"wsc", "validation", "validation.jsonl",
+       R"({"text": "Ann saw Eve, so she left.", "span1_index": 0, "span2_index": 4, "span1_text": "Ann", )"
+       R"("span2_text": "she", "idx": 0, "label": 1})",
+       " Yes"},
+      {"sst2", "validation", "validation.jsonl", R"({"idx": 0, "sentence": "so good ", "label": 1})", " positive"},
+  });
 }
 
 class PublishedData : public ::testing::Test {

@@ -160,6 +160,19 @@ void check_references(const Task& task, const std::vector<Row>& rows) {
   if (!found) require_field(rows.front(), first, task.format);
 }
 
+// Where other rows have choices, a list without any is the row's fault, and not that of the task.
+void check_choice_lists(const Task& task, const std::vector<Row>& rows) {
+  if (task.documents != nullptr) return;
+  for (const auto& made : task.templates) {
+    if (made.choices_from.empty()) continue;
+    const auto lacks = [&made](const Row& row) { return list_of(row, made.choices_from).empty(); };
+    const auto first = std::find_if(rows.begin(), rows.end(), lacks);
+    if (first == rows.end() || std::all_of(rows.begin(), rows.end(), lacks)) continue;
+    fail(Category::InvalidArgument, first->where,
+         "the list of choices '{}' is empty or absent; fill it in or remove the row", made.choices_from);
+  }
+}
+
 std::vector<Row> rows_in(const Task& task, const fs::path& path) {
   if (task.documents != nullptr) return task.documents->rows(path);
   const std::string& format = task.format;
@@ -254,6 +267,7 @@ std::vector<Row> read_split(const Task& task, const fs::path& data, const std::s
   if (task.format == "webnlg") mark_seen(task, data, split, rows);
   const auto used = used_fields(task);
   const bool labelled = trains || split != "test";
+  check_choice_lists(task, rows);
   for (const auto& row : rows) check_row(task, row, used, labelled);
   if (labelled) check_references(task, rows);
   if (task.format == "folder") check_class_folders(task, data, rows);

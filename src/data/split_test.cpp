@@ -55,6 +55,25 @@ TEST(ReadSplit, EmptyRowsAreNamed) {
   EXPECT_THAT(train_error("text,label\n"), HasSubstr("part.csv: has no rows"));
 }
 
+TEST(ReadSplit, AnEmptyListOfChoicesIsToldWithItsRow) {
+  const Task task = parse_task(
+      "name: mine\nformat: jsonl\nsplits: {pool: a.jsonl}\nlabel: label\ntemplates:\n"
+      "  - {prompt: \"{q}\", choices_from: options}\n",
+      "mine.yaml");
+  const auto told = [&task](const std::string& first, const std::string& second) {
+    const Folder folder;
+    const auto file = folder.file("a.jsonl", R"({"q": "a", "label": 0, "options": )" + first + "}\n" +
+                                                 R"({"q": "b", "label": 0)" + second + "}\n");
+    return error_of([&] { read_split(task, file, "pool"); });
+  };
+  EXPECT_EQ(told(R"(["x", "y"])", R"(, "options": ["z", "u"])"), "nothing");
+  for (const char* none : {R"(, "options": [])", R"(, "options": null)", ""})
+    EXPECT_THAT(told(R"(["x", "y"])", none),
+                HasSubstr("a.jsonl:2: the list of choices 'options' is empty or absent; fill it in or remove the row"));
+  EXPECT_THAT(told("[]", R"(, "option": ["x", "y"])"), HasSubstr("a.jsonl:1: has no field 'options.0'"))
+      << "where no row has it, the task names another";
+}
+
 std::string webnlg_of(const std::vector<std::string>& categories) {
   std::string entries;
   for (const auto& category : categories) {

@@ -176,6 +176,15 @@ void read_decoding(YamlMap& map, Task& task) {
          task.decoding.max_new_tokens);
 }
 
+InContext read_demonstrations(const YamlNode& node) {
+  YamlMap map(node, "demonstrations");
+  InContext shown;
+  shown.description = map.text("instruction", "");
+  shown.separator = map.text("separator", shown.separator);
+  map.finish();
+  return shown;
+}
+
 void read_classification(YamlMap& map, Task& task) {
   read_labels(map, task);
   for (const char* key : {"references", "false_references", "stop", "max_new_tokens"})
@@ -198,6 +207,7 @@ void read_running(YamlMap& map, Task& task) {
   for (const char* key : {"group_by", "references", "false_references", "stop", "max_new_tokens"})
     refuse_key(map, key, "is for tasks whose templates have a target; leave it out");
   refuse_key(map, "slices", "tells answers apart, and running text is told as a whole; leave it out");
+  refuse_key(map, "demonstrations", "stand in front of questions, and running text is read alone; leave it out");
   read_metrics(map, task, running_metric_names());
   if (task.metrics.empty()) task.metrics = {"word_perplexity", "byte_perplexity", "bits_per_byte"};
 }
@@ -281,6 +291,7 @@ Task parse_task(std::string_view yaml, const std::string& file) {
       read_running(map, task);
       break;
   }
+  if (const YamlNode* node = map.find("demonstrations")) task.in_context = read_demonstrations(*node);
   task.field_rules = field_rules_of(map);
   if (const YamlNode* node = map.find("words")) task.words = read_words(*node);
   for (const char* later : {"max_tokens", "collapse_whitespace"}) map.find(later);

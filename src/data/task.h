@@ -74,8 +74,9 @@ struct WordTable {
 
 /// What a task says of demonstrations in front of its questions. It holds where the command does not say otherwise.
 struct InContext {
-  std::string description;  ///< in front of everything, as it is
-  std::string separator;    ///< behind each demonstration
+  std::string description;         ///< in front of everything
+  std::string separator = "\n\n";  ///< behind each demonstration
+  bool as_is = false;              ///< nothing is put behind the description, where else the separator is
   std::int64_t shots = 0;
   bool first = false;  ///< the first rows of their split are demonstrated, not drawn ones
 };
@@ -127,9 +128,9 @@ struct Task {
   std::string text;                        ///< the YAML it came from, kept in the adapter's manifest
   /// Of a task file of lm-evaluation-harness (data/lm_eval_task.h): how a document becomes a row; else null.
   std::shared_ptr<const LmEvalDocuments> documents;
-  std::string delimiter;                ///< of the same: what every choice begins with
-  std::optional<InContext> in_context;  ///< of the same
-  bool only_scored = false;             ///< of the same: a text is scored, and written only where that is asked for
+  std::string delimiter;     ///< of the same: what every choice begins with
+  bool only_scored = false;  ///< of the same: a text is scored, and written only where that is asked for
+  std::optional<InContext> in_context;
   Decoding decoding;
 
   /// True where the data is one pool: what is not sampled for training is held out.

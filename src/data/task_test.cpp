@@ -107,6 +107,19 @@ TEST(TaskYaml, SaysWhereATextEnds) {
   EXPECT_THAT(task_error(kTask + "stop: [x]\n"), HasSubstr("'stop' is for tasks whose templates have a target"));
 }
 
+TEST(TaskYaml, SaysWhatStandsAroundDemonstrations) {
+  EXPECT_FALSE(task_of(kTextTask).in_context.has_value());
+  const Task task = task_of(kTextTask + "demonstrations: {instruction: \"Tell it.\", separator: \"\"}\n");
+  ASSERT_TRUE(task.in_context.has_value());
+  EXPECT_EQ(task.in_context->description, "Tell it.");
+  EXPECT_EQ(task.in_context->separator, "");
+  EXPECT_FALSE(task.in_context->as_is) << "the separator stands behind an instruction";
+  EXPECT_EQ(task.in_context->shots, 0);
+  EXPECT_EQ(task_of(kTask + "demonstrations: {instruction: Judge.}\n").in_context->separator, "\n\n");
+  EXPECT_THAT(task_error(kTask + "demonstrations: {seperator: x}\n"), HasSubstr("'separator'"));
+  EXPECT_THAT(task_error(kTask + "demonstrations: x\n"), HasSubstr("mine.yaml:8: "));
+}
+
 TEST(TaskYaml, ATargetAndChoicesDoNotMix) {
   EXPECT_THAT(task_error(kTextTask + "label: text\n"), HasSubstr("mine.yaml:10: 'label' is for tasks with choices"));
   EXPECT_THAT(task_error(kTextTask + "normalisation: pmi\n"), HasSubstr("'normalisation' is for tasks with choices"));
@@ -140,6 +153,8 @@ TEST(TaskYaml, ADocumentMakesATaskOfRunningText) {
   EXPECT_THAT(task_error(running + "label: text\n"), HasSubstr("the templates have a document"));
   EXPECT_THAT(task_error(running + "stop: [x]\n"), HasSubstr("'stop' is for tasks whose templates have a target"));
   EXPECT_THAT(task_error(running + "references: text\n"), HasSubstr("'references' is for tasks"));
+  EXPECT_THAT(task_error(running + "demonstrations: {separator: x}\n"),
+              HasSubstr("mine.yaml:6: 'demonstrations' stand in front of questions"));
   EXPECT_THAT(task_error(running + "metrics: [accuracy]\n"), HasSubstr("unknown metric 'accuracy'"));
 }
 

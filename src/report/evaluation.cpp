@@ -30,7 +30,8 @@ constexpr const char* kExplanation =
     "are in the unit of docs/metrics.md, with bootstrap intervals over the questions; their differences and p-values "
     "are "
     "of the paired bootstrap, too. Tables by a field tell the accuracy of the questions with one value, with Wilson's "
-    "interval.";
+    "interval; by prompt template that of its runs; by a shared n-gram that of the questions that have one in common "
+    "with other examples (yes) and of the others (no).";
 
 std::string range(double low, double high) {
   return fmt::format("<small>{}–{}</small>", percent(low), percent(high));

@@ -96,6 +96,9 @@ struct EvaluatedTask {
   std::vector<EvaluatedRow> rows;      ///< the first is what the others are compared with
   std::vector<std::string> notes;      ///< sentences
   std::vector<EvaluatedSlice> slices;  ///< field by field, of each the most frequent value first
+  /// What is told apart without being asked for, each under a name in place of a field: of several templates each,
+  /// whose runs have all questions; and where some questions share an n-gram with other examples, the others and these.
+  std::vector<EvaluatedSlice> parts = {};
 };
 
 struct EvaluationReport {
@@ -117,12 +120,15 @@ std::string render_evaluation(const EvaluationReport& report);
 /// than two tasks.
 std::vector<std::vector<std::string>> overview_of(const std::vector<EvaluatedTask>& tasks);
 
-/// The fields of the slices of a task, in their order.
+/// The fields of the slices of a task and then of its parts, in their order.
 std::vector<std::string> sliced_fields(const EvaluatedTask& task);
 
-/// The slices by one of these fields, as lines of equally many cells, the headings the first: value, questions, and
-/// accuracy of every setting with Wilson's interval; of texts that were written also their metric with its bootstrap
-/// interval.
+/// Those of its parts alone.
+std::vector<std::string> part_fields(const EvaluatedTask& task);
+
+/// The slices or parts by one of these fields, as lines of equally many cells, the headings the first: value,
+/// questions, and accuracy of every setting with Wilson's interval; of texts that were written also their metric with
+/// its bootstrap interval.
 std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, const std::string& field);
 
 /// Of the metrics beside accuracy, as lines of equally many cells, the headings the first: metric, setting, difference

@@ -21,13 +21,24 @@ std::string metric_text(const ReportScore& score) {
   return fmt::format("{} ({}–{})", number(score.value), number(score.low), number(score.high));
 }
 
+void add_slice_fields(const std::vector<EvaluatedSlice>& slices, std::vector<std::string>& fields) {
+  for (const auto& slice : slices) {
+    if (std::find(fields.begin(), fields.end(), slice.field) == fields.end()) fields.push_back(slice.field);
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> sliced_fields(const EvaluatedTask& task) {
   std::vector<std::string> fields;
-  for (const auto& slice : task.slices) {
-    if (std::find(fields.begin(), fields.end(), slice.field) == fields.end()) fields.push_back(slice.field);
-  }
+  add_slice_fields(task.slices, fields);
+  add_slice_fields(task.parts, fields);
+  return fields;
+}
+
+std::vector<std::string> part_fields(const EvaluatedTask& task) {
+  std::vector<std::string> fields;
+  add_slice_fields(task.parts, fields);
   return fields;
 }
 
@@ -38,14 +49,16 @@ std::vector<std::vector<std::string>> slice_lines(const EvaluatedTask& task, con
     lines[0].push_back(written ? row.name + " accuracy" : row.name);
     if (written) lines[0].push_back(row.name + " " + task.text_metric);
   }
-  for (const auto& slice : task.slices) {
-    if (slice.field != field) continue;
-    std::vector<std::string> line = {slice_name(slice.value, slice.others), grouped(slice.examples)};
-    for (const auto& score : slice.rows) {
-      line.push_back(accuracy_text(score.accuracy));
-      if (written) line.push_back(score.metric ? metric_text(*score.metric) : "-");
+  for (const auto* slices : {&task.slices, &task.parts}) {
+    for (const auto& slice : *slices) {
+      if (slice.field != field) continue;
+      std::vector<std::string> line = {slice_name(slice.value, slice.others), grouped(slice.examples)};
+      for (const auto& score : slice.rows) {
+        line.push_back(accuracy_text(score.accuracy));
+        if (written) line.push_back(score.metric ? metric_text(*score.metric) : "-");
+      }
+      lines.push_back(std::move(line));
     }
-    lines.push_back(std::move(line));
   }
   return lines;
 }

@@ -158,6 +158,27 @@ TEST(EvaluationPage, SlicesAreTablesByField) {
   EXPECT_EQ(written[1][5], "-");
 }
 
+TEST(EvaluationPage, PartsAreTablesBehindTheSlices) {
+  EvaluationReport made = report();
+  EvaluatedTask& task = made.tasks[0];
+  const std::vector<EvaluatedSliceScore> scores(4, {{0.25, 0.125, 0.5}, std::nullopt});
+  task.slices = {{"place", "here", 0, 1277, scores}};
+  task.parts = {{"prompt template", "first", 0, 1277, scores},
+                {"prompt template", "second", 0, 1277, scores},
+                {"13-gram shared with <a>", "no", 0, 1200, scores},
+                {"13-gram shared with <a>", "yes", 0, 77, scores}};
+  EXPECT_EQ(part_fields(task), (std::vector<std::string>{"prompt template", "13-gram shared with <a>"}));
+  EXPECT_EQ(sliced_fields(task), (std::vector<std::string>{"place", "prompt template", "13-gram shared with <a>"}));
+  const auto lines = slice_lines(task, "13-gram shared with <a>");
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[2][0], "yes");
+  EXPECT_EQ(lines[2][1], "77");
+  const std::string html = render_evaluation(made);
+  EXPECT_EQ(markup_problem(html), "");
+  for (const char* part : {"<h3>By place</h3>", "<h3>By prompt template</h3>", "By 13-gram shared with &lt;a&gt;"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+}
+
 TEST(EvaluationPage, CalibrationAndOrdersHaveColumnsAndDrawings) {
   EvaluationReport made = report();
   auto& rows = made.tasks[0].rows;

@@ -41,6 +41,8 @@ TEST_F(EvalTasks, OneTableOfAll) {
   ASSERT_EQ(end.code, 0) << end.err;
   EXPECT_EQ(results().at("tasks").size(), 2u);
   EXPECT_EQ(results().at("tasks")[1].at("task"), "other");
+  EXPECT_EQ(results().at("tasks")[1].at("task_yaml"), read_file(folder() / "other.yaml")) << "to be repeated with";
+  EXPECT_EQ(results().at("tasks")[1].at("settings").at("train_split"), "train");
   for (const char* part : {"all tasks", "mean of 2"}) EXPECT_NE(end.out.find(part), std::string::npos) << end.out;
   EXPECT_NE(read_file(folder() / "out/report.html").find("mean of 2"), std::string::npos);
 }

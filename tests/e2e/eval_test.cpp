@@ -119,6 +119,26 @@ TEST_F(Eval, ScoresAreThoseOfThePredictions) {
   }
 }
 
+TEST_F(Eval, TemplatesAreToldApart) {
+  const Outcome end = run(eval({"--shots", "2", "--seeds", "2", "--template", "all"}));
+  ASSERT_EQ(end.code, 0) << end.err;
+  EXPECT_NE(end.out.find("short by prompt template"), std::string::npos) << end.out;
+  EXPECT_NE(run({"runs", "show", "out"}).out.find("short by prompt template"), std::string::npos) << "read again";
+  EXPECT_NE(read_file(folder() / "out/report.html").find("By prompt template"), std::string::npos);
+  const json parts = results().at("tasks")[0].at("parts");
+  std::map<std::string, double> mean;  // of a template with demonstrations, over the seeds
+  const json runs = rows()[1].at("runs");
+  for (const auto& pass : runs) mean[pass.at("template").get<std::string>()] += pass.at("accuracy").get<double>() / 2;
+  std::size_t templates = 0;
+  for (const auto& part : parts) {
+    if (part.at("field") != "prompt template") continue;
+    ++templates;
+    EXPECT_NEAR(part.at("rows")[1].at("accuracy").at("value").get<double>(),
+                mean.at(part.at("value").get<std::string>()), 1e-12);
+  }
+  EXPECT_EQ(templates, 2u) << parts;
+}
+
 TEST_F(Eval, AnswersAsTheTuningRunDid) {
   tune("runs/a");
   ASSERT_EQ(run(eval({"--candidates", "3", "--adapter", "runs/a/adapter"})).code, 0);

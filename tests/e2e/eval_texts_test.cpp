@@ -71,6 +71,21 @@ TEST_F(EvalTexts, AreWrittenScoredAndReported) {
   EXPECT_EQ(run({"runs", "show", "out"}).code, 0);
 }
 
+// The task's file says it, and the command has the last word.
+TEST_F(EvalTexts, StandBehindDemonstrationsAsTheirTaskSays) {
+  ASSERT_EQ(run(sums({"--shots", "2", "--separator", "ee", "--instruction", "Add"}, "asked")).code, 0);
+  const std::string task = read_file(folder() / "sums.yaml") + "demonstrations: {separator: ee, instruction: Add}\n";
+  write_file(folder() / "sums.yaml", task);
+  ASSERT_EQ(run(sums({"--shots", "2"}, "said")).code, 0);
+  EXPECT_EQ(written("said"), written("asked"));
+  const auto settings = [this](const char* output) { return results(output).at("tasks")[0].at("settings"); };
+  EXPECT_EQ(settings("said").at("separator"), "ee");
+  EXPECT_EQ(settings("said").at("instruction"), "Add");
+  ASSERT_EQ(run(sums({"--shots", "2", "--separator", "zz"}, "both")).code, 0);
+  EXPECT_EQ(settings("both").at("separator"), "zz");
+  EXPECT_EQ(settings("both").at("instruction"), "Add");
+}
+
 TEST_F(EvalTexts, AreDrawnAndComparedByTheirFirstMetric) {
   ASSERT_EQ(run(sums({"--shots", "1,2", "--seeds", "2"})).code, 0);
   EXPECT_EQ(results().at("tasks")[0].at("text_metric"), "exact_match");

@@ -41,8 +41,11 @@ void declare_demonstrations(CLI::App& app, EvalArguments& a) {
                  "rows of each class to take demonstrations from: with N and --seed S these are the rows that graft "
                  "tune --shots N --seed S trains on (default: all that train; of one pool up to four times --shots)")
       ->check(count_from(1));
-  app.add_option("--instruction", a.instruction, "text in front of everything; \\n is a line break");
-  app.add_option("--separator", a.separator, "text behind the instruction and each demonstration")
+  app.add_option("--instruction", a.instruction,
+                 "text in front of everything; \\n is a line break (default: the task's, if it has one)");
+  app.add_option(
+         "--separator", a.separator,
+         "text behind the instruction and each demonstration (where the task says another, that is the default)")
       ->capture_default_str();
 }
 

@@ -144,6 +144,17 @@ void note_repeats(EvalData& data) {
                                    data.questions.front().size() - ids.size(), data.questions.front().size()));
 }
 
+// Nothing is asked there, and the score is higher by it, as that of guessing is.
+void note_single_choices(EvalData& data) {
+  if (!data.task.has_choices()) return;
+  const auto& questions = data.questions.front();
+  const auto count = std::count_if(questions.begin(), questions.end(),
+                                   [](const Example& question) { return question.choices.size() == 1; });
+  if (count > 0)
+    data.notes.push_back(fmt::format("{} of {} questions have one choice, which is right whatever the model says",
+                                     count, questions.size()));
+}
+
 // Running text is scored as it is, with nothing in front of it.
 void refuse_for_running_text(const Task& task, const EvalSettings& settings) {
   if (!task.rolls()) return;
@@ -244,6 +255,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
     for (const auto index : data.templates)
       data.content_free.push_back(content_free(data.task, groups, index, tokenizer));
   note_repeats(data);
+  note_single_choices(data);
   if (wanted == 0 || data.count() < config.data.eval_rows) note_few(data, settings);
   data.candidates_hash = data_hash(data.candidates);
   data.questions_hash = hash_of(groups);

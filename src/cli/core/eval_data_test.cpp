@@ -124,6 +124,20 @@ TEST_F(EvalDataTest, QuestionsWithTheSameChoiceTwiceAreNotAsked) {
   EXPECT_THAT(data.notes, ElementsAre(HasSubstr("1 of 3 held-out rows have the same choice twice")));
 }
 
+TEST_F(EvalDataTest, QuestionsWithOneChoiceAreTold) {
+  write_file(folder_ / "own.yaml",
+             "name: own\nformat: jsonl\nsplits: {pool: a.jsonl}\nlabel: label\n"
+             "templates:\n  - {prompt: '{text} is', choices_from: options}\n");
+  write_file(folder_ / "a.jsonl",
+             "{\"text\": \"a\", \"options\": [\"m\", \"n\"], \"label\": 0}\n"
+             "{\"text\": \"b\", \"options\": [\"m\"], \"label\": 0}\n");
+  config_.task.name = (folder_ / "own.yaml").string();
+  config_.data.path = (folder_ / "a.jsonl").string();
+  const EvalData data = open({});
+  EXPECT_EQ(data.count(), 2);
+  EXPECT_THAT(data.notes, ElementsAre("1 of 2 questions have one choice, which is right whatever the model says"));
+}
+
 TEST_F(EvalDataTest, QuestionsThatAreReadAlikeDifferInWhatIsScored) {
   write_file(folder_ / "partial.yaml",
              "name: partial\nformat: csv\nsplits: {train: train.csv, test: test.csv}\nlabel: label\nlabels: [x, y]\n"

@@ -72,6 +72,8 @@ nlohmann::ordered_json settings_json(const EvalSettings& settings, const RunConf
           {"slices", settings.slices},
           {"scorer", settings.scorer},
           {"eval_rows", config.data.eval_rows},
+          {"train_split", config.data.train_split},
+          {"held_out_split", config.data.held_out_split},
           {"max_prompt_tokens", config.data.max_prompt_tokens},
           {"generation",
            {{"max_new_tokens", config.generation.max_new_tokens},

@@ -295,6 +295,14 @@ std::vector<std::string> cells_of(const EvaluatedTask& task, const EvaluatedRow&
   return cells;
 }
 
+void print_fields(const EvaluatedTask& task, const std::vector<std::string>& fields) {
+  for (const auto& field : fields) {
+    fmt::print("{} by {}\n", task.name, field);
+    print_columns(slice_lines(task, field));
+    fmt::print("\n");
+  }
+}
+
 // One entry for each set of examples that the questions were compared with.
 Json overlaps_json(const EvalData& data) {
   Json all = Json::array();
@@ -311,6 +319,7 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
   for (const auto index : data.templates) templates.push_back(data.task.templates[index].name);
   Json json = {{"task", data.task.name},
                {"task_sha256", sha256(data.task.text)},
+               {"task_yaml", data.task.text},
                {"data", data.path},
                {"questions_sha256", data.questions_hash},
                {"candidates_sha256", data.candidates_hash},
@@ -325,7 +334,8 @@ Json results_of(const EvalData& data, const std::vector<EvalRow>& rows, const Ev
   for (std::size_t r = 0; r < rows.size(); ++r)
     json["rows"].push_back(row_json(data, rows[r], scores.rows[r], scores.text_metric));
   if (!scores.text_metric.empty()) json["text_metric"] = scores.text_metric;
-  if (!scores.slices.empty()) json["slices"] = slices_json(scores);
+  if (!scores.slices.empty()) json["slices"] = slices_json(scores, scores.slices);
+  if (!scores.parts.empty()) json["parts"] = slices_json(scores, scores.parts);
   return json;
 }
 
@@ -337,6 +347,7 @@ EvaluatedTask evaluated_of(const nlohmann::json& entry) {
   entry.at("notes").get_to(task.notes);
   task.percent = task.chance > 0;
   if (entry.contains("slices")) task.slices = slices_from(entry.at("slices"));
+  if (entry.contains("parts")) task.parts = slices_from(entry.at("parts"));
   std::size_t runs = 0;
   for (const auto& row : entry.at("rows")) {
     task.rows.push_back(row_of(row));
@@ -399,11 +410,11 @@ void print_evaluated(const EvaluatedTask& task) {
 }
 
 void print_slices(const EvaluatedTask& task) {
-  for (const auto& field : sliced_fields(task)) {
-    fmt::print("{} by {}\n", task.name, field);
-    print_columns(slice_lines(task, field));
-    fmt::print("\n");
-  }
+  print_fields(task, sliced_fields(task));
+}
+
+void print_parts(const EvaluatedTask& task) {
+  print_fields(task, part_fields(task));
 }
 
 void print_overview(const std::vector<EvaluatedTask>& tasks) {

@@ -23,8 +23,10 @@ std::string prediction_lines(const EvalData& data, const std::vector<EvalRow>& r
 /// The table of one task on standard output.
 void print_evaluated(const EvaluatedTask& task);
 
-/// The tables of its slices, one a field, on standard output; nothing where there are none.
+/// The tables of its slices and parts, one a field, on standard output; nothing where there are none.
 void print_slices(const EvaluatedTask& task);
+/// Those of its parts alone.
+void print_parts(const EvaluatedTask& task);
 
 /// The table of all tasks (overview_of()) on standard output; nothing for one task.
 void print_overview(const std::vector<EvaluatedTask>& tasks);

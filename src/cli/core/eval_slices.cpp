@@ -1,5 +1,7 @@
 #include "cli/core/eval_slices.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 #include <map>
@@ -62,9 +64,46 @@ std::vector<QuestionSlice> slices_of(const std::vector<std::string>& fields, con
   return all;
 }
 
-Json slices_json(const EvaluatedTask& task) {
+std::vector<QuestionSlice> slices_by_overlap(const EvalData& data) {
+  std::vector<QuestionSlice> slices;
+  if (data.task.rolls()) return slices;
+  const auto count = static_cast<std::size_t>(data.count());
+  for (const EvalOverlap& one : data.overlaps) {
+    const std::vector<std::size_t>& dirty = one.overlap.dirty;
+    if (dirty.empty() || dirty.size() == count) continue;
+    const std::string field = fmt::format("{}-gram shared with {}", one.overlap.order, one.with);
+    QuestionSlice clean{field, "no", 0, {}};
+    for (std::size_t q = 0; q < count; ++q) {
+      if (!std::binary_search(dirty.begin(), dirty.end(), q)) clean.questions.push_back(q);
+    }
+    slices.push_back(std::move(clean));
+    slices.push_back({field, "yes", 0, dirty});
+  }
+  return slices;
+}
+
+std::vector<EvaluatedSlice> told_slices(const std::vector<QuestionSlice>& slices) {
+  std::vector<EvaluatedSlice> told;
+  for (const auto& slice : slices)
+    told.push_back({slice.field, slice.value, slice.others, static_cast<std::int64_t>(slice.questions.size())});
+  return told;
+}
+
+std::vector<EvaluatedSlice> template_parts(const EvalData& data) {
+  std::vector<EvaluatedSlice> parts;
+  if (data.templates.size() < 2 || data.task.rolls()) return parts;
+  for (const auto index : data.templates)
+    parts.push_back({"prompt template", data.task.templates[index].name, 0, data.count()});
+  return parts;
+}
+
+void add_setting(const std::vector<EvaluatedSliceScore>& scores, std::vector<EvaluatedSlice>& slices) {
+  for (std::size_t s = 0; s < scores.size(); ++s) slices[s].rows.push_back(scores[s]);
+}
+
+Json slices_json(const EvaluatedTask& task, const std::vector<EvaluatedSlice>& slices) {
   Json all = Json::array();
-  for (const auto& slice : task.slices) {
+  for (const auto& slice : slices) {
     Json json = {
         {"field", slice.field}, {"value", slice.value}, {"questions", slice.examples}, {"rows", Json::array()}};
     if (slice.others > 0) json["other_values"] = slice.others;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/core/eval_data.h"
 #include "data/task.h"
 #include "report/evaluation.h"
 
@@ -26,9 +27,22 @@ struct QuestionSlice {
 /// with.
 std::vector<QuestionSlice> slices_of(const std::vector<std::string>& fields, const std::vector<Example>& questions);
 
-/// The slices of a task in results.json, and back. The latter throws nlohmann::json::exception on a missing key or a
-/// wrong type.
-nlohmann::ordered_json slices_json(const EvaluatedTask& task);
+/// Of each set of examples that some of the questions share an n-gram with, and some do not, the latter ("no") and then
+/// the former ("yes"). None of running text.
+std::vector<QuestionSlice> slices_by_overlap(const EvalData& data);
+
+/// As a report tells them: without the scores of any setting yet.
+std::vector<EvaluatedSlice> told_slices(const std::vector<QuestionSlice>& slices);
+
+/// The templates of the data as such, where there are several of them; none of running text.
+std::vector<EvaluatedSlice> template_parts(const EvalData& data);
+
+/// Adds one setting's scores, a slice each.
+void add_setting(const std::vector<EvaluatedSliceScore>& scores, std::vector<EvaluatedSlice>& slices);
+
+/// The slices, or parts, of a task in results.json, and back. The latter throws nlohmann::json::exception on a missing
+/// key or a wrong type.
+nlohmann::ordered_json slices_json(const EvaluatedTask& task, const std::vector<EvaluatedSlice>& slices);
 std::vector<EvaluatedSlice> slices_from(const nlohmann::json& json);
 
 }  // namespace graft

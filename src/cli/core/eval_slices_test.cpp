@@ -46,6 +46,24 @@ TEST(EvalSlices, BeyondTwentyValuesTheRareOnesAreOne) {
   EXPECT_EQ(slices_of({"f"}, questions_with(values)).back().others, 0);
 }
 
+TEST(EvalSlices, QuestionsThatShareAnNgramAreApartFromTheOthers) {
+  EvalData data;
+  data.task.templates = {{"first", "{text}", {" x"}, "", ""}};
+  data.questions.emplace_back(4);
+  data.overlaps = {
+      {"the candidates", {13, 4, 0, {}}}, {"run (ia3)", {8, 4, 2, {1, 3}}}, {"all", {8, 4, 4, {0, 1, 2, 3}}}};
+  const auto slices = slices_by_overlap(data);
+  ASSERT_EQ(slices.size(), 2u) << "where all or none are, nothing is apart";
+  EXPECT_EQ(slices[0].field, "8-gram shared with run (ia3)");
+  EXPECT_EQ(slices[0].value, "no");
+  EXPECT_EQ(slices[0].questions, (std::vector<std::size_t>{0, 2}));
+  EXPECT_EQ(slices[1].field, slices[0].field);
+  EXPECT_EQ(slices[1].value, "yes");
+  EXPECT_EQ(slices[1].questions, (std::vector<std::size_t>{1, 3}));
+  data.task.templates[0].document = "{text}";
+  EXPECT_TRUE(slices_by_overlap(data).empty()) << "running text is told as a whole";
+}
+
 TEST(EvalSlices, ComeBackFromJson) {
   EvaluatedTask task;
   task.text_metric = "bleu";
@@ -54,7 +72,7 @@ TEST(EvalSlices, ComeBackFromJson) {
   task.rows[1].name = "8-shot";
   task.slices = {{"gender", "female", 0, 12, {{{0.5, 0.25, 0.75}, ReportScore{31, 30, 33}}, {{1, 0.8, 1}, {}}}},
                  {"gender", "", 4, 5, {{{0, 0, 0.2}, {}}, {{0.2, 0.1, 0.5}, {}}}}};
-  const nlohmann::json json = nlohmann::json::parse(slices_json(task).dump());
+  const nlohmann::json json = nlohmann::json::parse(slices_json(task, task.slices).dump());
   EXPECT_EQ(json[0].at("rows")[1].at("setting"), "8-shot");
   EXPECT_EQ(json[1].at("other_values"), 4);
   const auto slices = slices_from(json);

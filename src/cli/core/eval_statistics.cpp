@@ -56,7 +56,7 @@ class Statistics {
     row.shots = given.shots;
     if (given.adapter != nullptr) row.adapter = given.adapter->name;
     row.calibrated = given.calibrated;
-    const Answers answers = answers_of(given);
+    const Answers answers = answers_of(given.passes);
     if (!data_.task.rolls()) grade(given, answers.runs, row);
     for (std::size_t m = 1; m < data_.metrics.size(); ++m) row.metrics.push_back(metric_of(data_.metrics[m], given));
     for (const auto& judged : given.passes.front().judged)
@@ -87,13 +87,13 @@ class Statistics {
     return result;
   }
 
-  /// By slice. `text_metric` is empty where nothing was written.
-  std::vector<EvaluatedSliceScore> by_slice(const EvalRow& row, const std::vector<QuestionSlice>& slices,
+  /// Of some runs of a row, by slice. `text_metric` is empty where nothing was written.
+  std::vector<EvaluatedSliceScore> by_slice(std::span<const EvalPass> passes, const std::vector<QuestionSlice>& slices,
                                             const std::string& text_metric) const {
     std::vector<EvaluatedSliceScore> scores;
     if (slices.empty()) return scores;
-    const Answers answers = answers_of(row);
-    const Statistic written = text_metric.empty() ? Statistic() : text_statistic(text_metric, row.passes);
+    const Answers answers = answers_of(passes);
+    const Statistic written = text_metric.empty() ? Statistic() : text_statistic(text_metric, passes);
     for (const auto& slice : slices) {
       EvaluatedSliceScore score{share_of_right(answers.runs, slice.questions), std::nullopt};
       if (written) score.metric = interval_over(slice.questions, written);
@@ -102,8 +102,17 @@ class Statistics {
     return scores;
   }
 
+  /// Of the runs of each template, on all questions.
+  std::vector<EvaluatedSliceScore> by_template(const EvalRow& row, const std::string& text_metric) const {
+    const std::vector<QuestionSlice> whole = {{"", "", 0, numbers_to(truth_.size())}};
+    std::vector<EvaluatedSliceScore> scores;
+    for (std::size_t t = 0; t < data_.templates.size(); ++t)
+      scores.push_back(by_slice(passes_in(row, t), whole, text_metric).front());
+    return scores;
+  }
+
   EvaluatedDifference difference(const EvalRow& base, const EvalRow& row) const {
-    const Answers first = answers_of(base), second = answers_of(row);
+    const Answers first = answers_of(base.passes), second = answers_of(row.passes);
     const auto paired = paired_bootstrap_runs("accuracy", truth_, first.runs, second.runs, classes_);
     const McNemar test = mcnemar(right(first.runs.front()), right(second.runs.front()));
     return {{paired.difference, paired.interval.low, paired.interval.high},
@@ -189,9 +198,18 @@ class Statistics {
     return {mean, interval.low, interval.high};
   }
 
-  static Answers answers_of(const EvalRow& row) {
+  // Those in the template at a place, which stand together.
+  static Passes passes_in(const EvalRow& row, std::size_t place) {
+    const auto is_in = [place](const EvalPass& pass) { return pass.place == place; };
+    const auto first = std::find_if(row.passes.begin(), row.passes.end(), is_in);
+    const auto last = std::find_if_not(first, row.passes.end(), is_in);
+    return Passes(row.passes)
+        .subspan(static_cast<std::size_t>(first - row.passes.begin()), static_cast<std::size_t>(last - first));
+  }
+
+  static Answers answers_of(Passes passes) {
     Answers answers;
-    for (const auto& pass : row.passes) {
+    for (const auto& pass : passes) {
       auto& predictions = answers.lists.emplace_back();
       for (const auto& answer : pass.ranked) predictions.push_back(class_answer(answer).predicted);
     }
@@ -378,6 +396,20 @@ std::vector<EvaluatedText> texts_of(const EvalData& data, const std::vector<Eval
   return texts;
 }
 
+// EvaluatedTask::parts.
+std::vector<EvaluatedSlice> evaluated_parts(const EvalData& data, const std::vector<EvalRow>& rows,
+                                            const Statistics& statistics, const std::string& text_metric) {
+  std::vector<EvaluatedSlice> parts = template_parts(data);
+  const auto shared = slices_by_overlap(data);
+  std::vector<EvaluatedSlice> apart = told_slices(shared);
+  for (const auto& row : rows) {
+    if (!parts.empty()) add_setting(statistics.by_template(row, text_metric), parts);
+    add_setting(statistics.by_slice(row.passes, shared, text_metric), apart);
+  }
+  parts.insert(parts.end(), apart.begin(), apart.end());
+  return parts;
+}
+
 }  // namespace
 
 EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) {
@@ -396,12 +428,11 @@ EvaluatedTask evaluated(const EvalData& data, const std::vector<EvalRow>& rows) 
   if (written != task.metrics.end()) task.text_metric = *written;
   task.texts = texts_of(data, rows);
   const auto slices = slices_of(data.task.slices, data.questions.front());
-  for (const auto& slice : slices)
-    task.slices.push_back({slice.field, slice.value, slice.others, static_cast<std::int64_t>(slice.questions.size())});
+  task.slices = told_slices(slices);
+  task.parts = evaluated_parts(data, rows, statistics, task.text_metric);
   for (const auto& row : rows) {
     task.rows.push_back(statistics.row(row));
-    const auto scores = statistics.by_slice(row, slices, task.text_metric);
-    for (std::size_t s = 0; s < scores.size(); ++s) task.slices[s].rows.push_back(scores[s]);
+    add_setting(statistics.by_slice(row.passes, slices, task.text_metric), task.slices);
     EvaluatedRow& scored = task.rows.back();
     for (const auto& metric : task.metrics) {
       scored.further.push_back(statistics.further(metric, rows.front(), row));

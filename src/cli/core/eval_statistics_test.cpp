@@ -100,15 +100,49 @@ TEST(EvalStatistics, ComparesWithTheFirstRowOnTheSameQuestions) {
   EXPECT_NEAR(difference.mcnemar_p, 0.25, 1e-12) << "2 / 2^3";
 }
 
+EvalPass in_second(EvalPass pass) {
+  pass.place = 1;
+  pass.template_name = "second";
+  return pass;
+}
+
 TEST(EvalStatistics, SeedsAndTemplatesAreBothTold) {
   EvalData data = questions();
   data.task.templates.push_back({"second", "{text}?", {}, "", ""});
   data.templates = {0, 1};
   data.questions.push_back(data.questions[0]);
-  const EvalRow base{"0-shot", 0, nullptr, {pass_with(4), pass_with(5)}};
-  const EvalRow shown{"2-shot", 2, nullptr, {pass_with(4), pass_with(5), pass_with(6), pass_with(7)}};
-  EXPECT_EQ(evaluated(data, {base, shown}).runs, "2 seeds × 2 templates");
+  const EvalRow base{"0-shot", 0, nullptr, {pass_with(4), in_second(pass_with(5))}};
+  const EvalRow shown{
+      "2-shot", 2, nullptr, {pass_with(4), pass_with(6, 1), in_second(pass_with(6)), in_second(pass_with(8, 1))}};
+  const EvaluatedTask task = evaluated(data, {base, shown});
+  EXPECT_EQ(task.runs, "2 seeds × 2 templates");
   EXPECT_EQ(evaluated(data, {base}).runs, "2 templates");
+  ASSERT_EQ(task.parts.size(), 2u) << "how much hangs on the prompt";
+  EXPECT_EQ(task.parts[1].field, "prompt template");
+  EXPECT_EQ(task.parts[1].value, "second");
+  EXPECT_EQ(task.parts[1].examples, 8);
+  EXPECT_DOUBLE_EQ(task.parts[0].rows[0].accuracy.value, 4.0 / 8);
+  EXPECT_DOUBLE_EQ(task.parts[1].rows[0].accuracy.value, 5.0 / 8);
+  EXPECT_DOUBLE_EQ(task.parts[0].rows[1].accuracy.value, 5.0 / 8) << "over both seeds";
+  EXPECT_DOUBLE_EQ(task.parts[1].rows[1].accuracy.value, 7.0 / 8);
+  EXPECT_EQ(task.parts[1].rows[1].accuracy.low, wilson(7.0 / 8, 8).low) << "there are eight questions";
+  EXPECT_TRUE(evaluated(questions(), {{"0-shot", 0, nullptr, {pass_with(4)}}}).parts.empty());
+}
+
+// The first three questions stand in what trained an adapter.
+TEST(EvalStatistics, QuestionsThatTrainingTextHoldsAreToldApart) {
+  EvalData data = questions();
+  data.overlaps = {{"run (ia3)", {13, 8, 3, {0, 1, 2}}}};
+  const EvaluatedTask task =
+      evaluated(data, {{"0-shot", 0, nullptr, {pass_with(1)}}, {"run (ia3)", 0, nullptr, {pass_with(4)}}});
+  ASSERT_EQ(task.parts.size(), 2u);
+  EXPECT_EQ(task.parts[0].field, "13-gram shared with run (ia3)");
+  EXPECT_EQ(task.parts[0].value, "no");
+  EXPECT_EQ(task.parts[0].examples, 5);
+  EXPECT_DOUBLE_EQ(task.parts[0].rows[1].accuracy.value, 0.2);
+  EXPECT_EQ(task.parts[1].value, "yes");
+  EXPECT_DOUBLE_EQ(task.parts[1].rows[0].accuracy.value, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(task.parts[1].rows[1].accuracy.value, 1);
 }
 
 TEST(EvalStatistics, OrdersOfOneDrawAreToldByTheirRange) {
