@@ -94,6 +94,18 @@ TEST_F(Begin, FromAnotherAdapter) {
   EXPECT_FALSE(fs::exists(folder() / "other"));
 }
 
+// A run's config.yaml is such a recipe: with it the run can be repeated.
+TEST_F(Begin, WithTheRowsThatARecipeNames) {
+  run(tune("first", {"--data", "rows.jsonl", "--text-column", "text", "--label-column", "label"}));
+  run(tune("second", {"--recipe", "first/config.yaml"}));
+  EXPECT_EQ(tensors("second"), tensors("first"));
+  write_file(folder() / "mine.yaml", "data: {text_column: text, label_column: label}\n");
+  run(tune("third", {"--recipe", "mine.yaml", "--data", "rows.jsonl"}));
+  write_file(folder() / "task.yaml", "task: {name: topics.yaml}\n");
+  EXPECT_NE(run(tune("fourth", {"--recipe", "task.yaml", "--data", "rows.jsonl"})).err.find("task: topics, "),
+            std::string::npos);
+}
+
 class Mixture : public Begin {
  protected:
   Mixture() {
