@@ -60,6 +60,10 @@ class Begin : public ::testing::Test {
   const fs::path& folder() const { return folder_.path(); }
   std::string text(const std::string& file) const { return read_file(folder() / file); }
   json summary(const std::string& run) const { return json::parse(text(run + "/summary.json")); }
+  json manifest(const std::string& run) const {
+    const auto adapter = open_checkpoint(folder() / run / "adapter/adapter_model.safetensors");
+    return json::parse(adapter->metadata().at("graft_manifest").get<std::string>());
+  }
   std::string tensors(const std::string& run) const {
     return content_hash(*open_checkpoint(folder() / run / "adapter/adapter_model.safetensors"));
   }
@@ -130,6 +134,9 @@ TEST_F(Mixture, TrainsOneAdapterOnSeveralTasks) {
   EXPECT_EQ(tasks.size(), 2u) << after;
   EXPECT_NEAR(after.at("accuracy"), (tasks.at("topics").get<double>() + tasks.at("other").get<double>()) / 2, 1e-9);
   EXPECT_EQ(lines_of(folder() / "mixed/train.jsonl").size(), 14u);
+  const std::string both = manifest("mixed").at("tasks");
+  for (const char* part : {"name: other\n", "\n---\n", "name: topics\n", "What is this about?"})
+    EXPECT_NE(both.find(part), std::string::npos) << both;
   EXPECT_NE(text("mixed/report.html").find("id=\"tasks\""), std::string::npos);
   EXPECT_EQ(json::parse(run({"verify", "--run", "mixed", "--json"}).out).at("examples"), 10);
   expect_refused(graft(folder(), {"predict", "--run", "mixed", "--data", "rows.jsonl", "--output", "out.csv"}), 2,
