@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -225,7 +226,13 @@ PipelineSpec spec_of_model(const fs::path& file) {
 }  // namespace text
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path) {
-  return std::make_shared<text::Pipeline>(text::spec_of_model(text::tokenizer_file(path)));
+  const std::filesystem::path file = text::tokenizer_file(path);
+  text::PipelineSpec spec = text::spec_of_model(file);
+  try {
+    return std::make_shared<text::Pipeline>(std::move(spec));
+  } catch (const Error& error) {  // an added token that takes another's id, wherever it is listed
+    throw error.within(file.string());
+  }
 }
 
 }  // namespace graft

@@ -225,6 +225,17 @@ TEST(Tokenizer, AnAddedTokenWithoutAnIdIsRefused) {
   }
 }
 
+TEST(Tokenizer, AnAddedTokenWithTheIdOfAnotherIsToldWithItsFolder) {
+  try {
+    opened_beside({{"added_tokens.json", R"({"<y>":0})"}});
+    ADD_FAILURE() << "was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), Category::Corruption);
+    EXPECT_NE(error.context().find("vocab.json: added token"), std::string::npos) << error.what();
+    EXPECT_NE(error.message().find("'a' and '<y>' both have id 0"), std::string::npos) << error.what();
+  }
+}
+
 // SmolLM2, GPT-2, unigram and BPE of SentencePiece, raw and converted, and the patterns of other families, from both of
 // their files, on a slice of the ugly corpus and on bytes that are no UTF-8; single steps on every character.
 // Watched by sanitizers every line takes ten times as long: few of them, and one model of each kind.
