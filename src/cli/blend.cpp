@@ -78,7 +78,7 @@ std::string formula(const std::vector<double>& factors) {
 Manifest manifest_of(const std::vector<LoadedAdapter>& adapters, const std::vector<double>& factors) {
   Manifest manifest;
   manifest.fields["blend"] = formula(factors);
-  for (const char* key : {"task", "weights", kTokenizerKey}) {
+  for (const char* key : {"task", "tasks", "weights", kTokenizerKey}) {
     const auto value = [key](const LoadedAdapter& one) {
       return one.manifest.is_object() ? one.manifest.value(key, std::string()) : std::string();
     };

@@ -229,6 +229,7 @@ Opened open_rows() {
 
 int run() {
   const Opened opened = open_rows();
+  AtomicFile(arguments.output);  // a place that cannot be written to is told before anything is answered
   settle(opened.fit);
   const auto answers = answers_of(opened.job, opened.rows, opened.adapter.adapter.get());
   const bool csv = fs::path(arguments.output).extension() == ".csv";

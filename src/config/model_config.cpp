@@ -130,13 +130,22 @@ void read_bart(const Fields& fields, ModelConfig& config) {
   read_forced_bos(fields, config);
 }
 
-// Hugging Face's order: where a folder says how to write texts, config.json no longer does.
+// Chat models end a text at more tokens than config.json names ("<|eot_id|>", "<end_of_turn>"). Its own come first.
+void add_ends_of_text(const Fields& fields, ModelConfig& config) {
+  for (const std::int64_t id : fields.ids("eos_token_id")) {
+    const bool known = std::find(config.eos.begin(), config.eos.end(), id) != config.eos.end();
+    if (!known && id < config.vocab_size) config.eos.push_back(id);
+  }
+}
+
+// Hugging Face's order: where a folder says how to write texts, config.json's forced token no longer counts.
 void read_generation_config(const std::filesystem::path& file, ModelConfig& config) {
-  if (!config.encoder_decoder() || !std::filesystem::exists(file)) return;
+  if (!std::filesystem::exists(file)) return;
   const json object = json::parse(read_file(file), nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) fail(Category::Corruption, file.string(), "is not a JSON object");
   const Fields fields(object, file.string());
-  read_forced_bos(fields, config);
+  add_ends_of_text(fields, config);
+  if (config.encoder_decoder()) read_forced_bos(fields, config);
 }
 
 }  // namespace

@@ -105,10 +105,10 @@ struct ModelConfig {
 /// Token that an encoder–decoder model's decoder begins with. Throws InvalidArgument where the configuration has none.
 std::int64_t decoder_start_of(const ModelConfig& config);
 
-/// Reads `folder`/config.json (or a config.json given by name), and of an encoder–decoder the forced first token from
-/// the generation_config.json beside it: where that is there, config.json's is not looked at, as in Hugging Face's.
-/// Throws NotFound, Corruption (not JSON), InvalidArgument (file, field, value), Unsupported (a model type or a variant
-/// whose mathematics graft does not have; names the known ones).
+/// Reads `folder`/config.json (or a config.json given by name), and from the generation_config.json beside it further
+/// tokens that end a text and, of an encoder–decoder, the forced first token: where that file is there, config.json's
+/// is not looked at, as in Hugging Face's. Throws NotFound, Corruption (not JSON), InvalidArgument (file, field,
+/// value), Unsupported (a model type or a variant whose mathematics graft does not have; names the known ones).
 ModelConfig read_model_config(const std::filesystem::path& folder);
 
 /// The same from parsed JSON; `where` names the file in errors.

@@ -217,6 +217,26 @@ TEST(ModelConfig, ADecoderHasNoForcedToken) {
   EXPECT_FALSE(read_model_config(folder.path()).forced_bos.has_value());
 }
 
+TEST(ModelConfig, AGenerationConfigNamesFurtherEndsOfAText) {
+  using Ids = std::vector<std::int64_t>;
+  const Folder folder;
+  folder.file("config.json", llama().dump());
+  const auto ends = [&] { return read_model_config(folder.path()).eos; };
+  const Ids own = ends();
+  ASSERT_EQ(own, (Ids{2, 3}));
+  folder.file("generation_config.json", R"({"eos_token_id":[3,5]})");
+  EXPECT_EQ(ends(), (Ids{2, 3, 5}));
+  folder.file("generation_config.json", R"({"eos_token_id":7})");
+  EXPECT_EQ(ends(), (Ids{2, 3, 7}));
+  for (const char* nothing :
+       {R"({"eos_token_id":null})", R"({"eos_token_id":-1})", R"({"max_length":20})", R"({"eos_token_id":900000})"}) {
+    folder.file("generation_config.json", nothing);
+    EXPECT_EQ(ends(), own) << nothing;
+  }
+  folder.file("generation_config.json", R"({"eos_token_id":"</s>"})");
+  expect_error(Category::InvalidArgument, "generation_config.json: field 'eos_token_id'", ends);
+}
+
 TEST(ModelConfig, NamesFileFieldAndValue) {
   const auto broken = [](const char* key, json value) {
     json object = llama();

@@ -29,7 +29,9 @@ struct SentencePieceVocabulary {
 /// The file that says most of the tokenizer of a folder, or `path` itself where it is a file. Throws NotFound.
 std::filesystem::path tokenizer_file(const std::filesystem::path& path);
 
-/// Any of the files that open_tokenizer reads, with what lies beside it. Throws as open_tokenizer.
+/// Any of the files that open_tokenizer reads, with what lies beside it: special_tokens_map.json, tokenizer_config.json
+/// and, where neither it nor tokenizer.json lists the added tokens, added_tokens.json; chat_template.jinja. Throws as
+/// open_tokenizer.
 PipelineSpec spec_of_model(const std::filesystem::path& file);
 
 /// Hugging Face's tokenizers format.
@@ -60,10 +62,6 @@ SentencePieceVocabulary sentencepiece_of_model(std::string_view model, const std
 /// ByT5's byte tokens: a byte is its number and 3, sentinels follow. `config` (tokenizer_config.json, or config.json
 /// where that alone names the class) lists or counts them; 125 where it does neither.
 PipelineSpec spec_of_byt5(const Json& config, const std::string& context);
-
-/// What tokenizer_config.json and special_tokens_map.json say beyond the tokenizer's own file: bos, eos, pad, unk,
-/// added tokens, the chat template.
-void apply_config(PipelineSpec& spec, const Json& config, const std::string& context);
 
 /// The flags of an added token, which every Hugging Face file writes alike: special, single_word, lstrip, rstrip,
 /// normalized (by default where it is not special).

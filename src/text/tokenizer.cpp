@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -13,6 +16,8 @@ namespace text {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kAddedTokens = "added_tokens_decoder";  // of tokenizer_config.json
 
 Json read_json_if_present(const fs::path& path) {
   return fs::exists(path) ? parse_json(MappedFile(path).text(), path.string()) : Json();
@@ -33,16 +38,82 @@ std::optional<TokenId> id_of(const PipelineSpec& spec, const std::string& conten
   return spec.vocabulary.find(content);
 }
 
-void apply_added_tokens(PipelineSpec& spec, const Json& list, const std::string& context) {
+// A token is looked for whole where a file lists it. But SentencePiece's own file says itself how its pieces are found.
+bool is_found_already(const PipelineSpec& spec, const std::string& content, bool own_pieces) {
+  const bool added = std::ranges::any_of(spec.added, [&](const AddedToken& token) { return token.content == content; });
+  return added || (own_pieces && spec.vocabulary.find(content).has_value());
+}
+
+void apply_added_tokens(PipelineSpec& spec, const Json& list, bool own_pieces, const std::string& context) {
   for (const auto& [key, entry] : list.items()) {
     AddedToken token;
     token.content = string_field(entry, "content", context);
-    if (token.content.empty() || id_of(spec, token.content).has_value()) continue;
+    if (token.content.empty() || is_found_already(spec, token.content, own_pieces)) continue;
     if (key.empty() || key.size() > 9 || key.find_first_not_of("0123456789") != std::string::npos) {
-      fail(Category::Corruption, context, "'{}' in added_tokens_decoder is no token id", key);
+      fail(Category::Corruption, context, "'{}' in {} is no token id", key, kAddedTokens);
     }
-    token.id = static_cast<TokenId>(std::stol(key));
+    // As in tokenizer.json the vocabulary's own id wins.
+    token.id = spec.vocabulary.find(token.content).value_or(static_cast<TokenId>(std::stol(key)));
     read_flags(entry, context, token);
+    spec.added.push_back(std::move(token));
+  }
+}
+
+// Special tokens without a part of their own, under the names of all times: a list, or by name.
+std::vector<Json> further_special(const Json& config, const std::string& context) {
+  std::vector<Json> entries;
+  for (const char* key : {"sep_token", "cls_token", "mask_token"}) {
+    if (const Json* value = find_field(config, key, context)) entries.push_back(*value);
+  }
+  for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
+    const Json* value = find_field(config, key, context);
+    if (value == nullptr || !value->is_structured()) continue;
+    for (const Json& entry : *value) entries.push_back(entry);
+  }
+  return entries;
+}
+
+void add_further_special(PipelineSpec& spec, const Json& entry, bool own_pieces, const std::string& context) {
+  AddedToken token;
+  token.content = content_of(entry);
+  // One that has no id in any file is in no model's vocabulary either.
+  const auto id = spec.vocabulary.find(token.content);
+  if (!id.has_value() || is_found_already(spec, token.content, own_pieces)) return;
+  token.id = *id;
+  if (entry.is_object()) {
+    read_flags(entry, context, token);
+    token.normalized = bool_field(entry, "normalized", context, false);
+  }
+  token.special = true;
+  spec.added.push_back(std::move(token));
+}
+
+std::vector<std::string> special_contents(const Json& config, const std::string& context) {
+  std::vector<std::string> contents;
+  if (!config.is_object()) return contents;
+  for (const char* key : {"bos_token", "eos_token", "pad_token", "unk_token"}) {
+    if (const Json* value = find_field(config, key, context)) contents.push_back(content_of(*value));
+  }
+  for (const Json& entry : further_special(config, context)) contents.push_back(content_of(entry));
+  return contents;
+}
+
+// added_tokens.json, in which Hugging Face kept contents and ids before tokenizer_config.json listed them.
+void apply_added_file(PipelineSpec& spec, const fs::path& path, const std::vector<std::string>& special,
+                      bool own_pieces) {
+  const Json file = read_json_if_present(path);
+  if (file.is_null()) return;
+  if (!file.is_object()) fail(Category::Corruption, path.string(), "must be an object of tokens and ids");
+  for (const auto& [content, id] : file.items()) {
+    constexpr std::int64_t kMostTokens = 1'000'000'000;
+    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= kMostTokens)
+      fail(Category::Corruption, path.string(), "the id of token '{}' is no whole number from 0", content);
+    if (content.empty() || is_found_already(spec, content, own_pieces)) continue;
+    AddedToken token;
+    token.id = spec.vocabulary.find(content).value_or(static_cast<TokenId>(id.get<std::int64_t>()));
+    token.content = content;
+    token.special = std::ranges::find(special, content) != special.end();
+    token.normalized = !token.special;
     spec.added.push_back(std::move(token));
   }
 }
@@ -96,13 +167,13 @@ fs::path file_in_folder(const fs::path& folder) {
        "sentencepiece.bpe.model and a .gguf file");
 }
 
-}  // namespace
-
-void apply_config(PipelineSpec& spec, const Json& config, const std::string& context) {
+// What tokenizer_config.json and special_tokens_map.json say beyond the tokenizer's own file: bos, eos, pad, unk, added
+// and further special tokens, the chat template.
+void apply_config(PipelineSpec& spec, const Json& config, bool own_pieces, const std::string& context) {
   if (!config.is_object()) return;
-  if (const Json* added = find_field(config, "added_tokens_decoder", context)) {
-    if (!added->is_object()) fail(Category::Corruption, context, "added_tokens_decoder must be an object");
-    apply_added_tokens(spec, *added, context);
+  if (const Json* added = find_field(config, kAddedTokens, context)) {
+    if (!added->is_object()) fail(Category::Corruption, context, "{} must be an object", kAddedTokens);
+    apply_added_tokens(spec, *added, own_pieces, context);
   }
   const auto set = [&](const char* key, std::optional<TokenId>& target) {
     const Json* value = find_field(config, key, context);
@@ -118,8 +189,11 @@ void apply_config(PipelineSpec& spec, const Json& config, const std::string& con
   set("eos_token", spec.eos);
   set("pad_token", spec.pad);
   set("unk_token", spec.unk);
+  for (const Json& entry : further_special(config, context)) add_further_special(spec, entry, own_pieces, context);
   if (const Json* source = find_field(config, "chat_template", context)) spec.chat_template = chat_template_of(*source);
 }
+
+}  // namespace
 
 fs::path tokenizer_file(const fs::path& path) {
   if (!fs::exists(path)) fail(Category::NotFound, path.string(), "no such file or folder");
@@ -134,8 +208,17 @@ PipelineSpec spec_of_model(const fs::path& file) {
   PipelineSpec spec = spec_of_file(file, config);
   // A GGUF file says all of it itself.
   if (file.extension() == ".gguf") return spec;
-  apply_config(spec, read_json_if_present(map_path), map_path.string());
-  apply_config(spec, config, config_path.string());
+  const Json map = read_json_if_present(map_path);
+  const bool own_pieces = file.extension() == ".model";
+  // tokenizer.json holds its added tokens itself, and the later list replaced the earlier file.
+  const bool listed = file.filename() == "tokenizer.json" || (config.is_object() && config.contains(kAddedTokens));
+  if (!listed) {
+    auto special = special_contents(map, map_path.string());
+    std::ranges::copy(special_contents(config, config_path.string()), std::back_inserter(special));
+    apply_added_file(spec, folder / "added_tokens.json", special, own_pieces);
+  }
+  apply_config(spec, map, own_pieces, map_path.string());
+  apply_config(spec, config, own_pieces, config_path.string());
   if (fs::exists(folder / "chat_template.jinja")) spec.chat_template = read_file(folder / "chat_template.jinja");
   return spec;
 }
@@ -143,7 +226,13 @@ PipelineSpec spec_of_model(const fs::path& file) {
 }  // namespace text
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path) {
-  return std::make_shared<text::Pipeline>(text::spec_of_model(text::tokenizer_file(path)));
+  const std::filesystem::path file = text::tokenizer_file(path);
+  text::PipelineSpec spec = text::spec_of_model(file);
+  try {
+    return std::make_shared<text::Pipeline>(std::move(spec));
+  } catch (const Error& error) {  // an added token that takes another's id, wherever it is listed
+    throw error.within(file.string());
+  }
 }
 
 }  // namespace graft

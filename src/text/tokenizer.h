@@ -54,9 +54,9 @@ class Tokenizer {
 };
 
 /// Opens the tokenizer of a model: a folder (tokenizer.json, else vocab.json + merges.txt, else
-/// spiece.model/tokenizer.model, with tokenizer_config.json and special_tokens_map.json beside it; ByT5's is only the
-/// class that tokenizer_config.json or config.json names), one of those files, or a .gguf file. Throws NotFound (names
-/// what it looked for), Corruption (file and field), Unsupported (names the unknown component).
+/// spiece.model/tokenizer.model, with tokenizer_config.json, special_tokens_map.json and added_tokens.json beside it;
+/// ByT5's is only the class that tokenizer_config.json or config.json names), one of those files, or a .gguf file.
+/// Throws NotFound (names what it looked for), Corruption (file and field), Unsupported (names the unknown component).
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::filesystem::path& path);
 
 }  // namespace graft

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -165,6 +166,74 @@ TEST(Tokenizer, AFolderWithoutOneSaysWhatWasLookedFor) {
     EXPECT_NE(error.message().find("tokenizer.json"), std::string::npos);
   }
   fs::remove_all(folder);
+}
+
+// vocab.json and merges.txt, with further files beside them: names and contents.
+std::shared_ptr<const Tokenizer> opened_beside(const std::map<std::string, std::string>& files) {
+  const fs::path folder = folder_for("beside");
+  write_file(folder / "vocab.json", R"({"a":0,"b":1,"ab":2,"Ġ":3,"<x>":4,"<":5,"x":6,">":7,"y":8})");
+  write_file(folder / "merges.txt", "#version: 0.2\na b\n");
+  for (const auto& file : files) write_file(folder / file.first, file.second);
+  std::shared_ptr<const Tokenizer> tokenizer;
+  try {
+    tokenizer = open_tokenizer(folder);
+  } catch (...) {
+    fs::remove_all(folder);
+    throw;
+  }
+  fs::remove_all(folder);
+  return tokenizer;
+}
+
+// As transformers reads such folders, which it wrote before tokenizer_config.json had a list of added tokens.
+TEST(Tokenizer, AddedTokensHaveAFileOfTheirOwnBesideVocabAndMerges) {
+  using Ids = std::vector<TokenId>;
+  const std::string text = "ab<x>ab <y>", added = R"({"<y>":9})";
+  EXPECT_EQ(opened_beside({})->encode(text), (Ids{2, 5, 6, 7, 2, 3, 5, 8, 7}));
+  const auto plain = opened_beside({{"added_tokens.json", added}});
+  EXPECT_EQ(plain->encode(text), (Ids{2, 5, 6, 7, 2, 3, 9}));
+  EXPECT_EQ(plain->vocab_size(), 10);
+  EXPECT_EQ(plain->decode(Ids{2, 9}), "ab<y>") << "no file says that it is special";
+  const std::string special = R"({"eos_token":"<y>","additional_special_tokens":["<x>"]})";
+  for (const std::string file : {"special_tokens_map.json", "tokenizer_config.json"}) {
+    const auto tokenizer = opened_beside({{"added_tokens.json", added}, {file, special}});
+    EXPECT_EQ(tokenizer->encode(text), (Ids{2, 4, 2, 3, 9})) << file;
+    EXPECT_EQ(tokenizer->decode(Ids{2, 4, 9}), "ab") << file;
+    EXPECT_EQ(tokenizer->eos(), 9) << file;
+  }
+}
+
+TEST(Tokenizer, AListOfAddedTokensTakesThePlaceOfTheirFile) {
+  using Ids = std::vector<TokenId>;
+  const std::string listed = R"({"added_tokens_decoder":{"4":{"content":"<x>","special":true}}})";
+  const auto tokenizer = opened_beside({{"added_tokens.json", R"({"<y>":9})"}, {"tokenizer_config.json", listed}});
+  EXPECT_EQ(tokenizer->encode("a<x><y>"), (Ids{0, 4, 5, 8, 7})) << "<x> stands in the vocabulary, and is found whole";
+  EXPECT_EQ(tokenizer->decode(Ids{0, 4}), "a");
+  EXPECT_EQ(tokenizer->vocab_size(), 9);
+}
+
+TEST(Tokenizer, AnAddedTokenWithoutAnIdIsRefused) {
+  for (const std::string wrong :
+       {R"({"<y>":"nine"})", R"({"<y>":-1})", R"({"<y>":4000000000})", R"(["<y>"])", R"("<y>")", "{"}) {
+    try {
+      opened_beside({{"added_tokens.json", wrong}});
+      ADD_FAILURE() << "was accepted: " << wrong;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.category(), Category::Corruption);
+      EXPECT_NE(error.context().find("added_tokens.json"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(Tokenizer, AnAddedTokenWithTheIdOfAnotherIsToldWithItsFolder) {
+  try {
+    opened_beside({{"added_tokens.json", R"({"<y>":0})"}});
+    ADD_FAILURE() << "was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.category(), Category::Corruption);
+    EXPECT_NE(error.context().find("vocab.json: added token"), std::string::npos) << error.what();
+    EXPECT_NE(error.message().find("'a' and '<y>' both have id 0"), std::string::npos) << error.what();
+  }
 }
 
 // SmolLM2, GPT-2, unigram and BPE of SentencePiece, raw and converted, and the patterns of other families, from both of

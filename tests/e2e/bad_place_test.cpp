@@ -31,6 +31,9 @@ class BadPlace : public ::testing::Test {
   Outcome merge(const std::string& output, Limits limits = {}) const {
     return graft(folder_.path(), {"merge", "--model", "model", "--adapter", "run/adapter", "--output", output}, limits);
   }
+  Outcome predict(const std::string& output, Limits limits = {}) const {
+    return graft(folder_.path(), {"predict", "--run", "run", "--data", "rows.jsonl", "--output", output}, limits);
+  }
   std::vector<std::string> entries() const {
     std::vector<std::string> names;
     for (const auto& entry : fs::directory_iterator(folder_.path())) names.push_back(entry.path().filename().string());
@@ -81,6 +84,29 @@ TEST_F(BadPlace, AFolderWithoutPermission) {
   if (limits.as_nobody) expect_refused(tune("other", limits), 6, {"model", "Permission denied"});
 }
 
+// Before any row is answered, which may take hours.
+TEST_F(BadPlace, AnswersThatWouldHaveNoPlaceAreNotWorkedOut) {
+  ASSERT_EQ(tune("run").code, 0);
+  folder_.file("taken", "mine");
+  const auto told = [](const Outcome& end, const std::vector<std::string>& parts) {
+    expect_refused(end, 6, parts);
+    EXPECT_EQ(end.err.find("predict "), std::string::npos) << "the line of progress: " << end.err;
+  };
+  told(predict("taken/answers.csv"), {"taken"});
+  EXPECT_EQ(read_file(folder_.path() / "taken"), "mine");
+  EXPECT_NE(predict("new/answers.csv").err.find("predict "), std::string::npos);
+  Limits limits;
+  limits.as_nobody = ::geteuid() == 0;
+  if (limits.as_nobody && graft(folder_.path(), {"list"}, limits).code != 0)
+    GTEST_SKIP() << "the program lies where only root may go";
+  fs::create_directories(folder_.path() / "closed");
+  fs::permissions(folder_.path() / "closed",
+                  fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  told(predict("closed/answers.csv", limits),
+       {"closed/answers.csv", "Permission denied", "choose a folder you may write to"});
+  EXPECT_TRUE(fs::is_empty(folder_.path() / "closed"));
+}
+
 TEST_F(BadPlace, AFullDiskLeavesNoHalfModel) {
   ASSERT_EQ(tune("run").code, 0);
   for (const rlim_t room : {rlim_t{100}, rlim_t{5000}, rlim_t{30000}}) {
@@ -91,6 +117,18 @@ TEST_F(BadPlace, AFullDiskLeavesNoHalfModel) {
     EXPECT_EQ(entries(), before);
   }
   EXPECT_EQ(merge("merged").code, 0);
+}
+
+TEST_F(BadPlace, AFullDiskLeavesNoHalfTableOfAnswers) {
+  ASSERT_EQ(tune("run").code, 0);
+  const auto before = entries();
+  Limits full;
+  full.file_bytes = 100;
+  for (const char* output : {"answers.csv", "answers.jsonl"}) {
+    expect_refused(predict(output, full), 7, {output, "free some space"});
+    EXPECT_EQ(entries(), before);
+  }
+  EXPECT_EQ(predict("answers.csv").code, 0);
 }
 
 // A finished run that is started again writes what it leaves anew.

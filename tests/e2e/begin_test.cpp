@@ -60,6 +60,10 @@ class Begin : public ::testing::Test {
   const fs::path& folder() const { return folder_.path(); }
   std::string text(const std::string& file) const { return read_file(folder() / file); }
   json summary(const std::string& run) const { return json::parse(text(run + "/summary.json")); }
+  json manifest(const std::string& run) const {
+    const auto adapter = open_checkpoint(folder() / run / "adapter/adapter_model.safetensors");
+    return json::parse(adapter->metadata().at("graft_manifest").get<std::string>());
+  }
   std::string tensors(const std::string& run) const {
     return content_hash(*open_checkpoint(folder() / run / "adapter/adapter_model.safetensors"));
   }
@@ -94,6 +98,18 @@ TEST_F(Begin, FromAnotherAdapter) {
   EXPECT_FALSE(fs::exists(folder() / "other"));
 }
 
+// A run's config.yaml is such a recipe: with it the run can be repeated.
+TEST_F(Begin, WithTheRowsThatARecipeNames) {
+  run(tune("first", {"--data", "rows.jsonl", "--text-column", "text", "--label-column", "label"}));
+  run(tune("second", {"--recipe", "first/config.yaml"}));
+  EXPECT_EQ(tensors("second"), tensors("first"));
+  write_file(folder() / "mine.yaml", "data: {text_column: text, label_column: label}\n");
+  run(tune("third", {"--recipe", "mine.yaml", "--data", "rows.jsonl"}));
+  write_file(folder() / "task.yaml", "task: {name: topics.yaml}\n");
+  EXPECT_NE(run(tune("fourth", {"--recipe", "task.yaml", "--data", "rows.jsonl"})).err.find("task: topics, "),
+            std::string::npos);
+}
+
 class Mixture : public Begin {
  protected:
   Mixture() {
@@ -118,6 +134,9 @@ TEST_F(Mixture, TrainsOneAdapterOnSeveralTasks) {
   EXPECT_EQ(tasks.size(), 2u) << after;
   EXPECT_NEAR(after.at("accuracy"), (tasks.at("topics").get<double>() + tasks.at("other").get<double>()) / 2, 1e-9);
   EXPECT_EQ(lines_of(folder() / "mixed/train.jsonl").size(), 14u);
+  const std::string both = manifest("mixed").at("tasks");
+  for (const char* part : {"name: other\n", "\n---\n", "name: topics\n", "What is this about?"})
+    EXPECT_NE(both.find(part), std::string::npos) << both;
   EXPECT_NE(text("mixed/report.html").find("id=\"tasks\""), std::string::npos);
   EXPECT_EQ(json::parse(run({"verify", "--run", "mixed", "--json"}).out).at("examples"), 10);
   expect_refused(graft(folder(), {"predict", "--run", "mixed", "--data", "rows.jsonl", "--output", "out.csv"}), 2,

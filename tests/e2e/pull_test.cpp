@@ -1,5 +1,6 @@
 // graft pull: a model from a hub, which this test is, by the environment alone; and what can be done with it then.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <string>
@@ -88,6 +89,33 @@ TEST_F(Pull, AWrongHashIsRefusedAndNothingOfItIsLeft) {
   hub_.promised_ = std::string(64, '0');
   expect_refused(run({"pull", "org/model"}), 4, {"model.safetensors", "SHA-256"});
   EXPECT_FALSE(fs::exists(snapshot_in("home/hub") / "model.safetensors"));
+}
+
+// What was fetched stays beside the whole files, and the next pull goes on with it.
+TEST_F(Pull, AFullDiskIsToldAndThePartGoesOn) {
+  const std::size_t room = hub_.weights_.size() / 2;
+  Limits full;
+  full.file_bytes = room;
+  expect_refused(graft(folder_.path(), {"pull", "org/model"}, full), 7, {".incomplete", "free some space"});
+  EXPECT_FALSE(fs::exists(snapshot_in("home/hub") / "model.safetensors"));
+  EXPECT_FALSE(fs::exists(folder_.path() / "home/hub/models--org--model/refs"));
+  expect_pulled(run({"pull", "org/model"}), snapshot_in("home/hub"));
+  EXPECT_EQ(hub_.ranges_, ";bytes=" + std::to_string(room) + "-;");
+}
+
+TEST_F(Pull, ACacheThatCannotBeWrittenIsTold) {
+  Limits limits;
+  limits.as_nobody = ::geteuid() == 0;
+  if (limits.as_nobody && graft(folder_.path(), {"list"}, limits).code != 0)
+    GTEST_SKIP() << "the program lies where only root may go";
+  const fs::path closed = folder_.path() / "closed";
+  fs::create_directories(closed);
+  fs::permissions(closed,
+                  fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  home_.set(closed.c_str());
+  expect_refused(graft(folder_.path(), {"pull", "org/model"}, limits), 6,
+                 {"closed/hub", "Permission denied", "choose a folder you may write to"});
+  EXPECT_TRUE(fs::is_empty(closed));
 }
 
 }  // namespace

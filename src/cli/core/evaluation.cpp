@@ -198,8 +198,9 @@ std::string decoding_text(const GenerateOptions& options, const ModelConfig& mod
       fmt::format("{} {} {} {} {}", options.max_new_tokens, options.beam.beams, options.beam.length_penalty,
                   options.sampling.no_repeat_ngram, kEarly[static_cast<std::size_t>(options.beam.early_stopping)]);
   text += " " + options.tokenizer->hash();
-  // Of generation_config.json.
+  // What generation_config.json may say too.
   if (model.forced_bos) text += fmt::format(" begins with {}", *model.forced_bos);
+  for (const std::int64_t id : model.eos) text += fmt::format(" ends at {}", id);
   text += decoding_options_text(options);
   for (const auto& stop : options.stop) text += fmt::format(" {}:{}", stop.size(), stop);
   return text;

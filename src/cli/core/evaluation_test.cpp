@@ -125,11 +125,13 @@ class NamedTokenizer : public ByteTokenizer {
 // Kept texts are found by it.
 TEST(DecodingText, DiffersWithWhatATextFollowsFrom) {
   const NamedTokenizer one("one"), other("other");
-  ModelConfig model, forced;
+  ModelConfig model, forced, ending;
   forced.forced_bos = 3;
+  ending.eos = {3};
   GenerateOptions options;
   options.tokenizer = &one;
-  std::set<std::string> texts = {decoding_text(options, model), decoding_text(options, forced)};
+  std::set<std::string> texts = {decoding_text(options, model), decoding_text(options, forced),
+                                 decoding_text(options, ending)};
   GenerateOptions changed = options;
   changed.tokenizer = &other;
   texts.insert(decoding_text(changed, model));
@@ -152,7 +154,7 @@ TEST(DecodingText, DiffersWithWhatATextFollowsFrom) {
     changed.speculation = speculation_of(setting);
     texts.insert(decoding_text(changed, model));
   }
-  EXPECT_EQ(texts.size(), 11u);
+  EXPECT_EQ(texts.size(), 12u);
 }
 
 // The same weights under other settings, or kept otherwise, answer otherwise. (127 is a value that blocks keep

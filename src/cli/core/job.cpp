@@ -229,6 +229,26 @@ void choose_tasks(RunConfig& config, const std::vector<TaskData>& tasks) {
   for (const auto& [task, data] : tasks) config.task.mixture[task] = data;
 }
 
+void take(std::string& setting, const std::string& given) {
+  if (!given.empty()) setting = given;
+}
+
+// A task or columns of the command take the place of whatever the recipe says of what the rows hold.
+void choose_rows(RunConfig& config, const JobArguments& a) {
+  RunConfig::Data& data = config.data;
+  const bool labelled = !a.text_column.empty() || !a.label_column.empty(),
+             written = !a.prompt_column.empty() || !a.target_column.empty(), named = !a.tasks.empty();
+  if (named || labelled || written) config.task = {};
+  if (named || written) data.text_column = data.label_column = "";
+  if (named || labelled) data.prompt_column = data.target_column = "";
+  take(data.text_column, a.text_column);
+  take(data.label_column, a.label_column);
+  take(data.prompt_column, a.prompt_column);
+  take(data.target_column, a.target_column);
+  take(data.path, a.data);
+  if (named) choose_tasks(config, task_data(a.tasks, a.data));
+}
+
 void refuse_task_beside_mixture(const RunConfig& config) {
   if (config.task.name.empty() && config.data.path.empty()) return;
   fail(Category::InvalidArgument, "task.mixture",
@@ -243,11 +263,7 @@ RunConfig run_config_of(const JobArguments& a) {
 
 RunConfig run_config_of(const JobArguments& a, RunConfig config) {
   config.model.path = a.model;
-  if (!a.tasks.empty() || !a.data.empty()) choose_tasks(config, task_data(a.tasks, a.data));
-  config.data.text_column = a.text_column;
-  config.data.label_column = a.label_column;
-  config.data.prompt_column = a.prompt_column;
-  config.data.target_column = a.target_column;
+  choose_rows(config, a);
   config.run.output = a.output;
   choose_method(config, a.method);
   if (!a.start_from.empty()) config.method.start_from = a.start_from;

@@ -75,6 +75,7 @@ struct Job {
     std::size_t first = 0, count = 0;
   };
   std::vector<Part> parts;
+  std::string task_texts;  ///< of a mixture: the YAML of all of its tasks, a document each
   std::string data_hash;
   double load_seconds = 0;
   MemoryChoice memory;         ///< how it is to fit; tune_memory.h settles it

@@ -67,6 +67,7 @@ class Mixture {
                  part.train.size());
     hash_.update(part.data_hash);
     names_.push_back(part.task.name);
+    job_.task_texts += (job_.task_texts.empty() ? "" : "\n---\n") + part.task.text;
     hold_out(std::move(part));
   }
 

@@ -291,6 +291,7 @@ void TuneRun::save() {
                      {kTokenizerKey, tokenizer_mark(*job_.tokenizer)},
                      {"seed", std::to_string(settings_.seed)}};
   if (!job_.task.text.empty()) manifest.fields["task"] = job_.task.text;
+  if (!job_.task_texts.empty()) manifest.fields["tasks"] = job_.task_texts;
   if (!job_.config.method.start_from.empty()) manifest.fields["start_from"] = job_.config.method.start_from;
   if (after_) {
     for (const auto& [name, value] : kept_numbers(job_, *after_)) manifest.fields[name] = fmt::format("{:.6f}", value);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/suggest.h"
+#include "data/unicode.h"
 
 namespace graft {
 namespace {
@@ -88,7 +89,8 @@ std::vector<WritingRequest> read_requests_file(const std::string& file, const Pr
   std::istringstream lines(read_file(file));
   std::string line;
   for (std::size_t number = 1; std::getline(lines, line); ++number) {
-    if (!line.empty()) add_prompt_line(requests, line, fmt::format("{}:{}", file, number), form, writers);
+    // Also a line that is empty but for Windows' end of line.
+    if (!is_blank(line)) add_prompt_line(requests, line, fmt::format("{}:{}", file, number), form, writers);
   }
   if (requests.empty()) fail(Category::InvalidArgument, file, "holds no prompt");
   return requests;

@@ -69,6 +69,14 @@ TEST_F(WritingRequests, ALineNamesItsAdapterOrTheBase) {
   EXPECT_FALSE(several_writers(read(R"({"prompt": "a", "adapter": "rude"})")));
 }
 
+TEST_F(WritingRequests, ByteOrderMarkAndWindowsLineEndsAreFine) {
+  const auto requests = read("\xEF\xBB\xBF\"ab\"\r\n\r\n[1, 2]\r\n\r\n");
+  EXPECT_THAT(numbers_of(requests), ElementsAre(0, 0, 1, 1));
+  EXPECT_EQ(requests[0].text, "ab");
+  EXPECT_THAT(requests[2].ids, ElementsAre(1, 2));
+  EXPECT_THAT(requests[2].where, HasSubstr(".jsonl:3"));
+}
+
 TEST_F(WritingRequests, OnePromptGoesToEveryWriter) {
   const auto requests = requests_for("--prompt", "ab", {encode}, Writers({"runs/a"}, true));
   EXPECT_THAT(slots_of(requests), ElementsAre(-1, 0));
