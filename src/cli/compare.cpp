@@ -53,7 +53,10 @@ void declare(CLI::App& app) {
   add_tasks_options(app, a);
   app.add_option("--comparison", a.comparison, "a shipped comparison (graft list shows them) or a YAML file");
   app.add_option("--variant", a.variants, "only this variant of the comparison, once for each");
-  app.add_option("--method", a.methods, "without --comparison: a method, once for each, or all");
+  app.add_option(
+      "--method", a.methods,
+      "without --comparison: a method, once for each, or all; in_context is the base model as it answers without any, "
+      "in a comparison's file also behind demonstrations (docs/compare.md)");
   app.add_option("--recipe", a.recipe, "what the variants change (default: the comparison's, else tfew)");
   app.add_option("--start-from", a.start_from,
                  "the adapter from which those variants begin that begin from one, in place of the one they name");
@@ -284,6 +287,8 @@ const Verb compare{
     "--shots 8 --output runs/two\n"
     "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte --data superglue/rte/ "
     "--shots 4,8,16,32 --seeds 5 --output runs/curve\n"
+    "  graft compare --model ./smollm2 --comparison tfew-in-context --task rte --task cb --task copa --task wic --task "
+    "boolq --task sst2 --data 'data/{task}' --output runs/tfew-and-icl\n"
     "  graft compare --model ./smollm2 --comparison lora-ranks --data mine.csv --text-column text --label-column label "
     "--shots 8 --output runs/ranks\n",
     declare,
