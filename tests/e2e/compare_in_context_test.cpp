@@ -208,7 +208,7 @@ TEST_F(CompareInContext, FinishedRunsOfAnotherModelOrOfOtherDataAreRefused) {
 
 TEST_F(CompareInContext, OtherVerbsReadIt) {
   Words plan = compare();
-  plan.insert(plan.begin(), {"plan"});
+  plan.insert(plan.begin(), "plan");
   const Outcome planned = run(plan);
   ASSERT_EQ(planned.code, 0) << planned.err;
   EXPECT_NE(planned.out.find("answering "), std::string::npos) << planned.out;
