@@ -6,16 +6,21 @@
 #include <algorithm>
 #include <ctime>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "adapters/core/combination.h"
 #include "base/build.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_text.h"
+#include "base/suggest.h"
 #include "cli/core/columns.h"
+#include "cli/core/comparison_costs.h"
 #include "cli/core/comparison_fit.h"
 #include "cli/core/comparison_plan.h"
 #include "cli/core/comparison_run.h"
+#include "cli/core/in_context_run.h"
 #include "cli/core/job.h"
 #include "cli/core/mixture.h"
 #include "cli/core/options.h"
@@ -48,7 +53,10 @@ void declare(CLI::App& app) {
   add_tasks_options(app, a);
   app.add_option("--comparison", a.comparison, "a shipped comparison (graft list shows them) or a YAML file");
   app.add_option("--variant", a.variants, "only this variant of the comparison, once for each");
-  app.add_option("--method", a.methods, "without --comparison: a method, once for each, or all");
+  app.add_option(
+      "--method", a.methods,
+      "without --comparison: a method, once for each, or all; in_context is the base model as it answers without any, "
+      "in a comparison's file also behind demonstrations (docs/compare.md)");
   app.add_option("--recipe", a.recipe, "what the variants change (default: the comparison's, else tfew)");
   app.add_option("--start-from", a.start_from,
                  "the adapter from which those variants begin that begin from one, in place of the one they name");
@@ -105,6 +113,15 @@ std::string plain(std::string name) {
   return name;
 }
 
+// An unknown one is told now.
+void refuse_unknown_method(const RunConfig& config) {
+  if (is_in_context(config)) return;
+  if (nearest(config.method.name, {kInContext}) == kInContext)
+    fail(Category::InvalidArgument, "method", "unknown method '{}'{}", config.method.name,
+         did_you_mean(config.method.name, {kInContext}));
+  MethodChoice(config.method.name);
+}
+
 // Ascending; one, -1, where nothing says how many.
 std::vector<std::int64_t> sizes_of(const Arguments& a, const Comparison& comparison) {
   const std::vector<std::int64_t>& said = a.sizes.empty() ? comparison.shots : a.sizes;
@@ -137,7 +154,7 @@ std::vector<PlannedRun> plan_of(const Arguments& a, const Comparison& comparison
           one.output = (fs::path(a.output) / "runs" / folder).string();
           plan.push_back({task.name, task.metrics.front(), !task.generates() && is_share(task.metrics.front()),
                           variant.name, one.seed, run_config_of(one, config), size.empty() ? 0 : shots});
-          MethodChoice(plan.back().config.method.name);  // an unknown one is told now
+          refuse_unknown_method(plan.back().config);
         }
       }
     }
@@ -185,10 +202,12 @@ void print_table(const ComparisonReport& report) {
                            : "-");
     }
     if (mean) line.push_back(variant.mean ? compared_value(report.tasks[0], variant.mean->value) : "-");
-    line.push_back(fmt::format("{:.2f}", variant.step_seconds));
+    line.push_back(variant.step_seconds > 0 ? fmt::format("{:.2f}", variant.step_seconds) : "-");
     lines.push_back(line);
   }
   print_columns(lines);
+  fmt::print("\n");
+  print_columns(cost_lines(report));
   for (const auto& task : report.tasks) {
     if (!task.overlap.empty()) fmt::print("{}: {}\n", task.name, task.overlap);
   }
@@ -198,6 +217,16 @@ Comparison comparison_asked() {
   Comparison comparison = comparison_of(arguments);
   if (!arguments.recipe.empty()) comparison.recipe = arguments.recipe;
   return comparison;
+}
+
+std::string results_text(const ComparisonReport& report, const Comparison& comparison,
+                         const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured) {
+  nlohmann::ordered_json results = {
+      {"graft", GRAFT_VERSION},     {"commit", build_commit()}, {"command", command_line(*options)},
+      {"started", report.started},  {"model", report.model},    {"description", comparison.description},
+      {"recipe", comparison.recipe}};
+  results.update(comparison_json(report, plan, measured));
+  return json_text(results, 2) + "\n";
 }
 
 int run() {
@@ -223,11 +252,12 @@ int run() {
   report.version = build_version();
   report.reproducibility = {{"Recipe", comparison.recipe}};
   report.commands = {{"The same comparison", command_line(*options)}};
-  write_files(
-      {{home / "results.csv", comparison_csv(plan, measured)}, {home / "report.html", render_comparison(report)}});
+  write_files({{home / "results.csv", comparison_csv(plan, measured)},
+               {home / "results.json", results_text(report, comparison, plan, measured)},
+               {home / "report.html", render_comparison(report)}});
   print_table(report);
-  fmt::print("report:  {}\nfigures: {}\nruns:    {}\n", (home / "report.html").string(),
-             (home / "results.csv").string(), (home / "runs").string());
+  fmt::print("report:  {}\nfigures: {}, {}\nruns:    {}\n", (home / "report.html").string(),
+             (home / "results.json").string(), (home / "results.csv").string(), (home / "runs").string());
   return failures.empty() ? 0 : 1;
 }
 
@@ -257,6 +287,8 @@ const Verb compare{
     "--shots 8 --output runs/two\n"
     "  graft compare --model ./smollm2 --method ia3 --method lora --recipe tfew-cpu --task rte --data superglue/rte/ "
     "--shots 4,8,16,32 --seeds 5 --output runs/curve\n"
+    "  graft compare --model ./smollm2 --comparison tfew-in-context --task rte --task cb --task copa --task wic --task "
+    "boolq --task sst2 --data 'data/{task}' --output runs/tfew-and-icl\n"
     "  graft compare --model ./smollm2 --comparison lora-ranks --data mine.csv --text-column text --label-column label "
     "--shots 8 --output runs/ranks\n",
     declare,

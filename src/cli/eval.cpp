@@ -61,10 +61,13 @@ void take_from_task(const Task& task, const RunConfig& config, EvalSettings& set
     settings.choice = DemonstrationChoice::Fixed;
     settings.demonstrations_file = config.data.path;  // a file of demonstrations is read in its order
   }
-  if (!said("--separator")) settings.layout.separator = shown.separator;
-  if (said("--instruction")) return;
-  settings.layout.instruction = shown.description;
-  settings.layout.instruction_as_is = shown.as_is;
+  PromptLayout layout = task_layout(task);
+  if (said("--separator")) layout.separator = settings.layout.separator;
+  if (said("--instruction")) {
+    layout.instruction = settings.layout.instruction;
+    layout.instruction_as_is = settings.layout.instruction_as_is;
+  }
+  settings.layout = layout;
 }
 
 struct Planned {

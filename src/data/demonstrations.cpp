@@ -72,6 +72,11 @@ std::vector<std::string> content_free_prompts(const Task& task, const Row& row, 
   return prompts;
 }
 
+PromptLayout task_layout(const Task& task) {
+  if (!task.in_context) return {};
+  return {task.in_context->description, task.in_context->separator, task.in_context->as_is};
+}
+
 std::string instruction_text(const PromptLayout& layout) {
   if (layout.instruction.empty() || layout.instruction_as_is) return layout.instruction;
   return layout.instruction + layout.separator;

@@ -43,6 +43,9 @@ struct PromptLayout {
   bool instruction_as_is = false;  ///< nothing is put behind the instruction
 };
 
+/// What the task says of it (Task::in_context); the standard where it says nothing.
+PromptLayout task_layout(const Task& task);
+
 /// The instruction with what stands behind it; empty where there is none.
 std::string instruction_text(const PromptLayout& layout);
 

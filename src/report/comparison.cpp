@@ -168,11 +168,23 @@ std::string table_section(const ComparisonReport& report) {
       rows += fmt::format("<td class=\"n\">{}</td>", score ? score_text(report.tasks[i], *score) : "–");
     }
     if (mean) rows += fmt::format("<td class=\"n\">{}</td>", variant.mean ? percent(variant.mean->value) : "–");
-    rows += fmt::format("<td class=\"n\">{}</td></tr>", number(variant.step_seconds));
+    rows += fmt::format("<td class=\"n\">{}</td></tr>", variant.step_seconds > 0 ? number(variant.step_seconds) : "–");
   }
   return section("table", "Medians and quartiles over seeds",
                  fmt::format("<div class=\"scroll\"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>",
                              head, rows));
+}
+
+std::string costs_section(const ComparisonReport& report) {
+  constexpr std::size_t kNames = 2;
+  const std::string note =
+      "<p class=\"note\">Accuracy is that of all seeds together, with the intervals of Wilson and of a bootstrap over "
+      "the "
+      "questions; the difference is to the first variant, paired by question. Training and answering a question are "
+      "medians over the runs. FLOPs are those of matrix products, demonstrations read once for all questions; alone, "
+      "by each question itself.</p>";
+  const std::string table = text_table(cost_lines(report), kNames);
+  return table.empty() ? "" : section("costs", "How sure it is, and what it takes", note + table);
 }
 
 std::string run_row(const ComparisonReport& report, const ComparedRun& run) {
@@ -231,6 +243,7 @@ std::string render_comparison(const ComparisonReport& report) {
                header(report),
                {{"Result", result_section(report)},
                 {"Table", table_section(report)},
+                {"Costs", costs_section(report)},
                 {"Runs", runs_section(report)},
                 {"Try it", commands_section(shared)},
                 {"Reproduce", reproducibility_section(shared)}},

@@ -41,6 +41,23 @@ struct ComparedRun {
   std::int64_t shots = 0;  ///< as ComparedVariant::shots
 };
 
+/// A variant on a task, or the base model there: how sure its accuracy is, and what it takes.
+struct ComparedCost {
+  std::string task = {};
+  std::string variant = {};                    ///< empty: the base model
+  std::int64_t shots = 0;                      ///< as ComparedVariant::shots
+  std::int64_t questions = 0;                  ///< distinct ones that were asked, over all seeds
+  std::optional<ReportScore> accuracy = {};    ///< of all seeds together, with its bootstrap interval over questions
+  double wilson_low = 0, wilson_high = 0;      ///< of the same
+  std::optional<ReportScore> difference = {};  ///< of accuracy to the first variant's, with its paired interval
+  double p = 1;                                ///< two-sided, of the paired bootstrap
+  std::optional<double> train_seconds = {};    ///< of a run, here and below the median over runs; 0: nothing trains
+  std::optional<double> train_flops = {};      ///< of the same
+  std::optional<double> seconds = {};          ///< of answering a question
+  std::optional<double> flops = {};            ///< of the same, demonstrations read once for all questions
+  std::optional<double> flops_alone = {};      ///< where each question reads its demonstrations itself
+};
+
 struct ComparisonReport {
   std::string model;
   std::string description;
@@ -51,6 +68,7 @@ struct ComparisonReport {
   std::vector<ComparedTask> tasks;
   std::vector<ComparedVariant> variants;  ///< in the order of the comparison; one for each number of examples
   std::vector<ComparedRun> runs;
+  std::vector<ComparedCost> costs = {};  ///< task by task; of each the base model first
   std::vector<std::pair<std::string, std::string>> reproducibility;
   std::vector<ReportCommand> commands;
 };
@@ -59,8 +77,13 @@ struct ComparisonReport {
 /// the mean over tasks and of every task, the table, and every run. Where several numbers of training examples are
 /// compared, each task has a learning curve in front: the median over seeds with the quartiles as band, over the
 /// number; the scatter plots are of the largest one then. Behind the plots stands what each task's held-out examples
-/// share with those that trained. Every text may be hostile: it is escaped.
+/// share with those that trained. A second table has cost_lines(). Every text may be hostile: it is escaped.
 std::string render_comparison(const ComparisonReport& report);
+
+/// ComparisonReport::costs as lines of equally many cells, the headings the first: task, variant, where several are
+/// compared the number of training examples, accuracy with its intervals, difference to the first variant, seconds and
+/// FLOPs of training and of answering a question. Empty where there is nothing of it.
+std::vector<std::vector<std::string>> cost_lines(const ComparisonReport& report);
 
 /// "86.5%" where the metric is a fraction, else "41.27".
 std::string compared_value(const ComparedTask& task, double value);

@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
+#include "report/evaluation.h"
+#include "report/markup.h"
 #include "report/well_formed.h"
 
 namespace graft {
@@ -79,6 +84,49 @@ TEST(ComparisonPage, SeveralNumbersOfExamplesMakeALearningCurve) {
   EXPECT_EQ(in_all.find("a class"), std::string::npos) << "which they are not of";
   for (const char* part : {"ia3, 16 examples<", "rte: accuracy, 16 examples<", ">examples</th>"})
     EXPECT_NE(in_all.find(part), std::string::npos) << part;
+}
+
+TEST(ComparisonPage, TellsHowSureItIsAndWhatItTakes) {
+  ComparisonReport report = two_tasks();
+  EXPECT_TRUE(cost_lines(report).empty());
+  EXPECT_EQ(render_comparison(report).find("what it takes"), std::string::npos);
+  ComparedCost base{"rte", "", 0, 200, ReportScore{0.5, 0.43, 0.57}, 0.431, 0.569};
+  base.seconds = 0.02;
+  ComparedCost tuned{"rte", "<full>", 0, 200, ReportScore{0.6, 0.53, 0.67}, 0.531, 0.665};
+  tuned.train_seconds = 200;
+  tuned.train_flops = 2.5e13;
+  ComparedCost shown{"rte", "8-shot", 0, 200, ReportScore{0.55, 0.48, 0.62}, 0.481, 0.617};
+  shown.difference = ReportScore{-0.05, -0.1, 0.01};
+  shown.p = 0.1234;
+  shown.train_seconds = shown.train_flops = 0;
+  shown.flops = 2e9;
+  shown.flops_alone = 9e10;
+  report.costs = {base, tuned, shown};
+  const auto lines = cost_lines(report);
+  ASSERT_EQ(lines.size(), 4u);
+  for (const auto& line : lines) EXPECT_EQ(line.size(), lines.front().size());
+  EXPECT_EQ(lines[0], (std::vector<std::string>{"task", "variant", "accuracy", "Wilson 95%", "bootstrap 95%",
+                                                "to the first (95%)", "p", "training", "training FLOPs", "s a question",
+                                                "FLOPs", "alone"}));
+  EXPECT_EQ(lines[1], (std::vector<std::string>{"rte", "(base)", "50.0%", "43.1–56.9", "43.0–57.0", "-", "-", "-", "-",
+                                                "0.02", "-", "-"}));
+  EXPECT_EQ(lines[2][8], si(2.5e13));
+  EXPECT_EQ(lines[3],
+            (std::vector<std::string>{"rte", "8-shot", "55.0%", "48.1–61.7", "48.0–62.0",
+                                      points_text({-0.05, -0.1, 0.01}), "0.123", "0", "0", "-", si(2e9), si(9e10)}));
+  const std::string html = render_comparison(report);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_NE(html.find("How sure it is, and what it takes"), std::string::npos);
+  EXPECT_NE(html.find("48.1–61.7"), std::string::npos);
+  report.costs[2].shots = 16;
+  EXPECT_EQ(cost_lines(report)[0][2], "shots");
+  EXPECT_EQ(cost_lines(report)[3][2], "16");
+}
+
+TEST(ComparisonPage, WhatDoesNotTrainTakesNoStep) {
+  ComparisonReport report = two_tasks();
+  report.variants[1].step_seconds = 0;
+  EXPECT_EQ(count(render_comparison(report), "<td class=\"n\">–</td></tr>"), 1u);
 }
 
 TEST(ComparisonPage, MetricsThatAreNoFractionsKeepTheirUnit) {

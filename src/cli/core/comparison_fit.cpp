@@ -11,6 +11,7 @@
 
 #include "adapters/core/combination.h"
 #include "base/error.h"
+#include "cli/core/in_context_run.h"
 #include "cli/core/job.h"
 #include "cli/core/tune_settings.h"
 
@@ -50,6 +51,10 @@ class VariantFits {
   }
 
   static void make(const RunConfig& config, const Model& outline) {
+    if (is_in_context(config)) {
+      in_context_settings(config);
+      return;
+    }
     if (!config.method.start_from.empty()) return refuse_absent_start(config);
     const auto adapter = counted_adapter(config, outline);
     if (MethodChoice(config.method.name).has_adapter_file()) adapter->peft_tensors();

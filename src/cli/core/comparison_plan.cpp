@@ -5,12 +5,17 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "cli/core/eval_record.h"
+#include "cli/core/eval_work.h"
+#include "cli/core/in_context_run.h"
+#include "cli/core/pass_memory.h"
 #include "cli/core/tune_plan.h"
 #include "cli/core/tune_run.h"
 #include "cli/core/tune_settings.h"
@@ -58,6 +63,7 @@ class ComparisonPlanner {
 
   // To whose questions the base model has answered already.
   void note_answers(const PlannedRun& run) {
+    if (is_in_context(run.config)) return;  // by other passes, in batches of any size
     const nlohmann::json summary = read_summary(run.config.run.output);
     if (summary.is_object() && summary.contains("before")) answered_.insert(questions_of_run(run));
   }
@@ -65,6 +71,7 @@ class ComparisonPlanner {
   void open(const PlannedRun& run) {
     const std::string key = base_key(run.config);
     if (base_of_ == key) return;
+    add_in_context();
     base_ = {};  // before the next is read: two would not fit
     base_ = open_base(run.config, budget_.said());
     base_of_ = key;
@@ -115,8 +122,37 @@ class ComparisonPlanner {
     plan_.changes.insert(plan_.changes.end(), fit.changes.begin(), fit.changes.end());
   }
 
+  // What several runs on one base ask counts once.
+  void count_in_context(const PlannedRun& run) {
+    kinds_.try_emplace(kind_of(run));
+    if (!scorer_) {
+      const auto folder = score_folder("", std::filesystem::path(run.config.run.output).parent_path());
+      const ModelHashes hashes = hashes_of(*base_.model, run.config.model.path);
+      scorer_.emplace(base_, hashes, nullptr, folder, RankOptions{}.batch_tokens, &in_context_);
+    }
+    InContextRun(run.config, base_).rows(*scorer_);
+  }
+
+  // To be called while the base is there.
+  void add_in_context() {
+    if (!scorer_) return;
+    const Model& model = *base_.model;
+    const WorkPlan work = in_context_.plan(model, 0, fit_passes(model, in_context_.needs(model), budget_));
+    for (const auto& part : work.parts) {
+      answers_.push_back({"answering", part.seconds, part.detail});
+      in_context_seconds_ += part.seconds;
+    }
+    if (work.memory > plan_.memory) {
+      plan_.memory = work.memory;
+      plan_.saving = work.saving;
+    }
+    scorer_.reset();
+    in_context_ = {};
+  }
+
   void add(const PlannedRun& run) {
     open(run);
+    if (is_in_context(run.config)) return count_in_context(run);
     const Kind& kind = measured(run);
     const TunePlan& plan = kind.plan;
     const double steps = static_cast<double>(std::max<std::int64_t>(1, plan.steps));
@@ -131,16 +167,19 @@ class ComparisonPlanner {
   }
 
   void tell() {
+    add_in_context();
     plan_.memory = std::max(plan_.memory, peak_memory());
     const auto all = static_cast<std::int64_t>(runs_.size());
     plan_.parts.push_back(
         {"training", train_seconds_, fmt::format("{} of {} runs are left, of {} kinds", count_, all, kinds_.size())});
     if (evaluations_ > 0)
       plan_.parts.push_back({"scoring", evaluate_seconds_, fmt::format("{:.0f} evaluations", evaluations_)});
+    plan_.parts.insert(plan_.parts.end(), answers_.begin(), answers_.end());
     plan_.figures = {{"runs", all},
                      {"runs_left", count_},
                      {"train_seconds", train_seconds_},
-                     {"evaluate_seconds", evaluate_seconds_}};
+                     {"evaluate_seconds", evaluate_seconds_},
+                     {"in_context_seconds", in_context_seconds_}};
   }
 
   const std::vector<PlannedRun>& runs_;
@@ -153,7 +192,10 @@ class ComparisonPlanner {
   std::int64_t count_ = 0;                    // all of them
   std::set<std::string> answered_;
   std::map<std::string, Kind> kinds_;
-  double train_seconds_ = 0, evaluate_seconds_ = 0, evaluations_ = 0;
+  double train_seconds_ = 0, evaluate_seconds_ = 0, evaluations_ = 0, in_context_seconds_ = 0;
+  EvalWork in_context_;               // of base_
+  std::optional<EvalScorer> scorer_;  // that counts in it
+  std::vector<PlannedPart> answers_;
 };
 
 }  // namespace

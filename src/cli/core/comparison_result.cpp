@@ -3,6 +3,7 @@
 
 #include "base/progress.h"
 #include "cli/core/columns.h"
+#include "cli/core/comparison_costs.h"
 #include "cli/core/comparison_run.h"
 #include "cli/core/evaluation.h"
 
@@ -10,6 +11,23 @@ namespace graft {
 namespace {
 
 namespace fs = std::filesystem;
+
+std::optional<double> number_in(const nlohmann::json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number() ? std::optional(found->get<double>()) : std::nullopt;
+}
+
+// Where each question reads all of its text itself, one number is both.
+AnswerCost answer_cost(const nlohmann::json& summary, const char* phase) {
+  AnswerCost cost;
+  if (!summary.contains(phase) || !summary.at(phase).contains("cost")) return cost;
+  const nlohmann::json& told = summary.at(phase).at("cost");
+  const auto answers = number_in(told, "answers"), seconds = number_in(summary.at(phase), "seconds");
+  if (answers && seconds && *answers > 0) cost.seconds = *seconds / *answers;
+  cost.flops = number_in(told, "flops");
+  cost.flops_alone = told.contains("flops_alone") ? number_in(told, "flops_alone") : cost.flops;
+  return cost;
+}
 
 MeasuredRun measured_run(const PlannedRun& run) {
   MeasuredRun result;
@@ -21,6 +39,10 @@ MeasuredRun measured_run(const PlannedRun& run) {
   result.base_parameters = summary.value("base_parameters", std::int64_t{0});
   const auto steps = summary.value("steps", std::int64_t{0});
   if (steps > 0) result.step_seconds = summary.value("train_seconds", 0.0) / static_cast<double>(steps);
+  result.train_seconds = number_in(summary, "train_seconds");
+  result.train_flops = number_in(summary, "train_flops");
+  result.asked_before = answer_cost(summary, "before");
+  result.asked_after = answer_cost(summary, "after");
   if (summary.contains("overlap")) {
     const nlohmann::json& overlap = summary.at("overlap");
     result.overlap = Overlap{overlap.at("ngram").get<std::size_t>(), overlap.at("held_out").get<std::int64_t>(),
@@ -62,12 +84,14 @@ class Collector {
 
   ComparedTask task(const std::string& name) const {
     ComparedTask result;
+    std::string answered;  // the first variant whose base has: others ask it the same, by other passes
     std::vector<double> before;
     std::vector<Overlap> overlaps;
     for (std::size_t i = 0; i < plan_.size(); ++i) {
       if (plan_[i].task != name) continue;
       result = {name, plan_[i].metric, plan_[i].percent, std::nullopt};
-      if (measured_[i].before) before.push_back(*measured_[i].before);
+      if (measured_[i].before && answered.empty()) answered = plan_[i].variant;
+      if (measured_[i].before && answered == plan_[i].variant) before.push_back(*measured_[i].before);
       if (measured_[i].overlap) overlaps.push_back(*measured_[i].overlap);
     }
     result.overlap = overlap_over_runs(overlaps);
@@ -167,19 +191,23 @@ ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector
     if (const auto failed = failures.find(run.config.run.output); failed != failures.end()) row.note = failed->second;
     report.runs.push_back(row);
   }
+  report.costs = compared_costs(plan, measured);
   return report;
 }
 
 std::string comparison_csv(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured) {
   std::string text = csv_line({"task", "variant", "method", "shots", "seed", "metric", "before", "after",
-                               "trained_parameters", "step_seconds", "folder"});
+                               "trained_parameters", "step_seconds", "train_seconds", "train_flops",
+                               "seconds_a_question", "flops_a_question", "flops_a_question_alone", "folder"});
   const auto value = [](const std::optional<double>& score) { return score ? fmt::format("{}", *score) : ""; };
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const PlannedRun& run = plan[i];
     text += csv_line({run.task, run.variant, run.config.method.name, std::to_string(run.config.data.shots),
                       std::to_string(run.seed), run.metric, value(measured[i].before), value(measured[i].after),
                       std::to_string(measured[i].parameters), fmt::format("{}", measured[i].step_seconds),
-                      run.config.run.output});
+                      value(measured[i].train_seconds), value(measured[i].train_flops),
+                      value(measured[i].asked_after.seconds), value(measured[i].asked_after.flops),
+                      value(measured[i].asked_after.flops_alone), run.config.run.output});
   }
   return text;
 }

@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/core/eval_record.h"
+#include "cli/core/eval_work.h"
+#include "cli/core/in_context_run.h"
+#include "cli/core/pass_memory.h"
 #include "cli/core/tune_run.h"
 
 namespace graft {
@@ -25,9 +30,15 @@ class Runner {
 
   std::map<std::string, std::string> run() {
     refuse_changed();  // before hours of work on what would stand beside other results
+    refuse_unanswerable();
     for (const auto& planned : plan_) {
       if (finished(planned)) continue;
-      if (!pass_.empty() && !shares_pass(planned)) train_pass();
+      const bool answers = is_in_context(planned.config);
+      if (!pass_.empty() && (answers || !shares_pass(planned))) train_pass();
+      if (answers) {
+        answer(planned);
+        continue;
+      }
       auto run = open(planned);
       // In a pass with others a mask would ask twice the products of the model.
       if (run->adapter().replaces_parameters()) {
@@ -57,8 +68,14 @@ class Runner {
   void take_base(const RunConfig& config) {
     if (base_of_ == base_key(config)) return;
     base_ = {};  // before the next is read: two would not fit
+    hashes_.reset();
     base_ = open_base(config, budget_.said());
     base_of_ = base_key(config);
+  }
+
+  const ModelHashes& hashes(const RunConfig& config) {
+    if (!hashes_) hashes_ = hashes_of(*base_.model, config.model.path);
+    return *hashes_;
   }
 
   // Runs that are at their end are held to the model and the data as they are now, as those that go on are.
@@ -66,13 +83,62 @@ class Runner {
     for (const auto& planned : plan_) {
       if (!finished(planned)) continue;
       take_base(planned.config);
-      refuse_changed_run(open_job(planned.config, base_), base_hashes(*base_.model));
+      if (is_in_context(planned.config)) {
+        InContextRun(planned.config, base_).refuse_changed(hashes(planned.config));
+      } else {
+        refuse_changed_run(open_job(planned.config, base_), base_hashes(*base_.model));
+      }
     }
+  }
+
+  // Too few rows to demonstrate are told before hours of work, too.
+  void refuse_unanswerable() {
+    for (const auto& planned : plan_) {
+      if (finished(planned) || !is_in_context(planned.config)) continue;
+      take_base(planned.config);
+      try {
+        InContextRun(planned.config, base_);
+      } catch (const Error& error) {
+        throw error.within(fmt::format("variant {}", planned.variant));
+      }
+    }
+  }
+
+  void tell(const PlannedRun& planned) const {
+    std::fprintf(stderr, "[%td of %zu] %s\n", &planned - plan_.data() + 1, plan_.size(), told(planned).c_str());
+  }
+
+  // Trains nothing: what it scores is kept wherever it is stopped, and is not scored again.
+  void answer(const PlannedRun& planned) {
+    take_base(planned.config);
+    tell(planned);
+    InContextRun run(planned.config, base_);
+    const bool first = scores_.empty();
+    EvalScorer scorer(base_, hashes(planned.config), nullptr, scores(), RankOptions{}.batch_tokens);
+    if (first) clear_user_scores();  // behind what is used here, which now counts as used
+    if (budget_.asked) keep_to_budget(run, scorer);
+    run.finish(scorer, hashes(planned.config));
+  }
+
+  // Where no score can be kept for all evaluations of a user, beside the runs.
+  const fs::path& scores() {
+    if (scores_.empty()) scores_ = score_folder("", fs::path(plan_.front().config.run.output).parent_path());
+    return scores_;
+  }
+
+  void keep_to_budget(const InContextRun& run, EvalScorer& scorer) const {
+    EvalWork work;
+    scorer.count_in(&work);
+    run.rows(scorer);
+    scorer.count_in(nullptr);
+    const MemoryFit fit = fit_passes(*base_.model, work.needs(*base_.model), budget_);
+    settle(fit);
+    scorer.read_fewer(fit.choice.smaller_evaluations);
   }
 
   std::unique_ptr<TuneRun> open(const PlannedRun& planned) {
     take_base(planned.config);
-    std::fprintf(stderr, "[%td of %zu] %s\n", &planned - plan_.data() + 1, plan_.size(), told(planned).c_str());
+    tell(planned);
     Job job = open_job(planned.config, base_);
     if (budget_.asked) make_fit(job);
     auto run = std::make_unique<TuneRun>(std::move(job));
@@ -143,6 +209,8 @@ class Runner {
   MemoryBudget budget_;
   Base base_;
   std::string base_of_;
+  std::optional<ModelHashes> hashes_;  // of base_
+  fs::path scores_;
   std::vector<Member> pass_;
   std::map<std::string, std::string> failures_;
 };

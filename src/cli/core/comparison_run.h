@@ -33,12 +33,13 @@ bool finished(const PlannedRun& run);
 std::string base_key(const RunConfig& config);
 
 /// Runs all that are not finished, in order, once it is sure that the finished ones are of this model and these data.
-/// Neighbours of one task, variant and number of examples (with `together`
+/// Of a variant in context (in_context_run.h) nothing trains; that it has too few rows to demonstrate is told first,
+/// too. Neighbours of one task, variant and number of examples (with `together`
 /// above 0: any up to that many neighbours on one base) share their training passes, unless they replace base
 /// parameters. Under a `budget` that was asked for every run trains by itself and is made to fit as by fit_memory().
 /// A run whose loss or gradient stops being finite is left out; returns why, by its folder. Throws as
-/// refuse_changed_run(), TuneRun, train() and refuse_unfitting() do, Cancelled too: what is done is kept, and the same
-/// call goes on.
+/// refuse_changed_run(), InContextRun, TuneRun, train() and refuse_unfitting() do, Cancelled too: what is done is kept,
+/// and the same call goes on.
 std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, std::size_t together,
                                            const MemoryBudget& budget);
 
@@ -46,12 +47,21 @@ std::map<std::string, std::string> run_all(const std::vector<PlannedRun>& plan, 
 /// several are in use, as the T-Few paper reports it. Nothing where that is not measured.
 std::optional<double> compared_score(const nlohmann::json& summary, const char* phase, const std::string& metric);
 
+/// What answering one question takes, as far as it is known.
+struct AnswerCost {
+  std::optional<double> seconds = {};
+  std::optional<double> flops = {};        ///< demonstrations read once for all questions
+  std::optional<double> flops_alone = {};  ///< where it reads its demonstrations itself
+};
+
 /// What a run has measured, as far as it came.
 struct MeasuredRun {
   std::optional<double> before, after;
   std::int64_t parameters = 0, base_parameters = 0;
   double step_seconds = 0;
   std::optional<Overlap> overlap = {};  ///< of its held-out examples with those that train; where there are both
+  std::optional<double> train_seconds = {}, train_flops = {};
+  AnswerCost asked_before = {}, asked_after = {};
 };
 
 /// From the summary of every run folder. Throws as read_summary.
@@ -67,7 +77,7 @@ ComparisonReport compared(const std::vector<PlannedRun>& plan, const std::vector
                           const std::map<std::string, std::string>& failures, const std::filesystem::path& home);
 
 /// One line a run: task, variant, method, shots, seed, metric, before, after, trained parameters, seconds a step,
-/// folder.
+/// seconds and FLOPs of training, seconds and FLOPs of answering a question, folder.
 std::string comparison_csv(const std::vector<PlannedRun>& plan, const std::vector<MeasuredRun>& measured);
 
 }  // namespace graft

@@ -4,6 +4,7 @@
 
 #include "adapters/core/combination.h"
 #include "base/error.h"
+#include "cli/core/in_context_run.h"
 #include "cli/core/tune_settings.h"
 #include "config/comparison.h"
 #include "config/published_test_support.h"
@@ -20,7 +21,12 @@ bool is_for(const std::string& comparison, const Model& model) {
 void expect_adapters(const Comparison& comparison, const Model& model) {
   for (const auto& variant : comparison.variants) {
     SCOPED_TRACE(variant.name);
-    const RunConfig config = with_settings(variant.settings, load_recipe(comparison.recipe));
+    RunConfig config = with_settings(variant.settings, load_recipe(comparison.recipe));
+    if (is_in_context(config)) {
+      config.task.name = "rte";
+      EXPECT_NO_THROW(in_context_settings(config));
+      continue;
+    }
     try {
       const auto adapter = counted_adapter(config, model);
       EXPECT_GT(trainable_elements(*adapter), 0);

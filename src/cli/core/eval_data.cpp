@@ -86,6 +86,16 @@ std::string hash_of(const std::vector<std::vector<Row>>& groups) {
   return data_hash(rows);
 }
 
+FewShot rows_of(const Task& task, const RunConfig::Data& data, const EvalSettings& settings) {
+  const auto seed = static_cast<std::uint64_t>(data.seed);
+  if (settings.training_rows) {
+    return few_shot_data(task, data.path, data.shots, seed,
+                         {data.train_split, data.held_out_split, data.held_out_share, data.balanced});
+  }
+  return evaluation_data(task, data.path, {settings.demonstrations_file, settings.candidates, settings.shots.back()},
+                         seed, {data.train_split, data.held_out_split});
+}
+
 // What tells a question from a demonstration: not the text to write.
 std::vector<std::string> reading_of(const Example& example) {
   std::vector<std::string> reading = {example.prompt};
@@ -123,13 +133,14 @@ void drop_unlabelled(EvalData& data, std::vector<Row>& rows) {
          "no held-out row carries a label or a text to write, nothing can be scored; name a split with labels");
   fail(Category::InvalidArgument, data.path,
        "no row is left to ask: all of them are candidates for demonstrations, or the task has neither validation nor "
-       "test; give fewer --candidates, or --set data.held_out_split");
+       "test; give fewer --candidates (graft compare: --shots), or --set data.held_out_split");
 }
 
 // Intervals are wide then, and nobody may have meant it.
 void note_few(EvalData& data, const EvalSettings& settings) {
   const auto shown = static_cast<std::int64_t>(data.candidates.size());
-  if (!data.one_pool || !settings.demonstrations_file.empty() || data.count() >= shown) return;
+  const bool chosen = settings.training_rows || !settings.demonstrations_file.empty();
+  if (!data.one_pool || chosen || data.count() >= shown) return;
   data.notes.push_back(fmt::format(
       "{} rows are asked and {} are set aside for demonstrations; fewer --shots or --candidates, or rows of their own "
       "(--demonstrations-file), leave more to ask",
@@ -236,9 +247,7 @@ EvalData open_eval_data(const RunConfig& config, const EvalSettings& settings, c
   data.writes = writes_texts(data.task, settings);
   data.templates = templates_of(config, data.task);
   data.one_pool = is_one_pool(data.task, data.path);
-  FewShot sample = evaluation_data(
-      data.task, data.path, {settings.demonstrations_file, settings.candidates, settings.shots.back()},
-      static_cast<std::uint64_t>(config.data.seed), {config.data.train_split, config.data.held_out_split});
+  FewShot sample = rows_of(data.task, config.data, settings);
   drop_alike_choices(sample, data.task, data.templates, tokenizer);
   data.notes = std::move(sample.notices);
   data.candidates = std::move(sample.train);
@@ -270,9 +279,12 @@ Demonstrator::Demonstrator(const EvalData& data, const EvalSettings& settings, c
     : shots_(static_cast<std::size_t>(shots)) {
   if (shots == 0) return;
   if (shots > static_cast<std::int64_t>(data.candidates.size())) {
-    fail(Category::InvalidArgument, "--shots", "{} demonstrations were asked for, task {} has {} rows for them; {}",
-         shots, data.task.name, data.candidates.size(),
-         data.one_pool ? "ask for fewer, or set more rows aside with --candidates" : "ask for fewer");
+    const char* way_out = settings.training_rows ? "ask for fewer, or give more rows to train on (--shots)"
+                          : data.one_pool        ? "ask for fewer, or set more rows aside with --candidates"
+                                                 : "ask for fewer";
+    fail(Category::InvalidArgument, settings.training_rows ? "method.options.shots" : "--shots",
+         "{} demonstrations were asked for, task {} has {} rows for them; {}", shots, data.task.name,
+         data.candidates.size(), way_out);
   }
   std::vector<Row> rows = data.candidates;
   if (settings.choice == DemonstrationChoice::Random)

@@ -23,8 +23,11 @@ struct EvalSettings {
   bool shots_for_adapters = false;  ///< adapters answer behind demonstrations, too
   std::string demonstrations_file;
   std::int64_t candidates = 0;  ///< rows of each class that demonstrations are taken from; 0: DemonstrationSource's
-  std::int64_t orders = 1;      ///< of the same demonstrations, each a run
-  bool contextual = false;      ///< rows of contextually calibrated answers beside the base model's
+  /// Demonstrations are taken from the rows that `graft tune` would train on with the configuration, and asked is what
+  /// it would hold out.
+  bool training_rows = false;
+  std::int64_t orders = 1;  ///< of the same demonstrations, each a run
+  bool contextual = false;  ///< rows of contextually calibrated answers beside the base model's
   PromptLayout layout;
   std::string normalisation;         ///< empty: the task's
   std::vector<std::string> metrics;  ///< empty: the task's; of texts to write, token_perplexity too

@@ -13,6 +13,7 @@
 #include "cli/core/eval_record.h"
 #include "cli/core/eval_results.h"
 #include "cli/core/evaluation.h"
+#include "cli/core/in_context_run.h"
 #include "cli/core/job.h"
 #include "cli/core/mixture.h"
 #include "data/task.h"
@@ -88,6 +89,10 @@ void read_tuned(FoundRun& run) {
   run.scores.push_back(score);
   std::error_code ignored;
   if (fs::exists(run.folder / "report.html", ignored)) return;  // the last file of a run
+  if (is_in_context(config)) {
+    run.state = "not all is answered";
+    return;
+  }
   const auto metrics = read_metrics(run.folder);
   run.state = fmt::format("step {} of {}", metrics.empty() ? 0 : metrics.back().step, config.train.steps);
 }

@@ -51,22 +51,6 @@ void add_mistakes(ReportData& data, const TuneResult& run) {
   }
 }
 
-// metrics.jsonl names the examples of every step, those before a stop too.
-double flops_of(const TuneResult& run) {
-  std::map<std::int64_t, double> by_example;
-  double total = 0;
-  for (const auto& line : read_metrics(run.folder.path())) {
-    for (const auto index : line.examples) {
-      const auto [found, fresh] = by_example.emplace(index, 0);
-      if (fresh)
-        found->second = training_flops(*run.job.model, run.adapter,
-                                       tokens_of(run.job.train_tokens.at(static_cast<std::size_t>(index))));
-      total += found->second;
-    }
-  }
-  return total;
-}
-
 void add_cost(ReportData& data, const TuneResult& run) {
   data.cost.seconds = {{"load", run.job.load_seconds}, {"train", run.trained.seconds}};
   if (run.before) data.cost.seconds.insert(data.cost.seconds.begin() + 1, {"evaluate before", run.before->seconds});
@@ -74,7 +58,7 @@ void add_cost(ReportData& data, const TuneResult& run) {
   data.cost.tokens = run.trained.tokens;
   if (run.trained.seconds > 0)
     data.cost.tokens_per_second = static_cast<double>(run.trained.tokens) / run.trained.seconds;
-  data.cost.flops = flops_of(run);
+  data.cost.flops = run.trained.flops;
   data.cost.adapter_parameters = trainable_elements(run.adapter);
   data.cost.base_parameters = run.job.model->parameters().elements();
   const auto file = run.folder.adapter() / "adapter_model.safetensors";
@@ -157,6 +141,34 @@ void add_comparison(ReportData& data, const TuneResult& run) {
 }
 
 }  // namespace
+
+// metrics.jsonl names the examples of every step, those before a stop too.
+double trained_flops(const Job& job, const Adapter& adapter, const RunFolder& folder) {
+  std::map<std::int64_t, double> by_example;
+  double total = 0;
+  for (const auto& line : read_metrics(folder.path())) {
+    for (const auto index : line.examples) {
+      const auto [found, fresh] = by_example.emplace(index, 0);
+      if (fresh)
+        found->second =
+            training_flops(*job.model, adapter, tokens_of(job.train_tokens.at(static_cast<std::size_t>(index))));
+      total += found->second;
+    }
+  }
+  return total;
+}
+
+std::optional<double> answer_flops(const Job& job, const Adapter* adapter) {
+  if (job.task.generates() || job.held_out.empty()) return std::nullopt;
+  ExampleTokens mean, neutral;
+  for (const auto& made : job.templates) {
+    const double share = 1 / static_cast<double>(job.templates.size() * made.held_out.size());
+    for (const auto& example : made.held_out) mean.add(tokens_of(example), share);
+    for (const auto& example : made.neutral) neutral.add(tokens_of(example), share);
+  }
+  const double of_neutral = neutral.choices > 0 ? inference_flops(*job.model, adapter, neutral) : 0;
+  return inference_flops(*job.model, adapter, mean) + of_neutral;
+}
 
 ReportData tune_report(const TuneResult& run, const std::string& next) {
   ReportData data;

@@ -18,6 +18,7 @@ namespace graft {
 struct Trained {
   double seconds = 0;  ///< in training steps, over all starts of the run
   std::int64_t tokens = 0;
+  double flops = 0;  ///< trained_flops(), once it has ended
 };
 
 struct TuneResult {
@@ -32,6 +33,13 @@ struct TuneResult {
   Trained trained;
   const std::optional<Overlap>& overlap;  ///< overlap_of() the job
 };
+
+/// FLOPs (train/flops.h) of all steps that the folder's metrics tell. Throws as read_metrics.
+double trained_flops(const Job& job, const Adapter& adapter, const RunFolder& folder);
+
+/// Of answering one held-out question, the mean, with `adapter` (null: the base model), the neutral prompt too. Nothing
+/// of texts to write, whose length is not known, and where nothing is held out.
+std::optional<double> answer_flops(const Job& job, const Adapter* adapter);
 
 /// `next` is the command to go on with. The curves come from the folder's metrics. Throws as read_metrics.
 ReportData tune_report(const TuneResult& run, const std::string& next);

@@ -21,13 +21,6 @@
 namespace graft {
 namespace {
 
-RunFolder open_folder(const RunConfig& config) {
-  const std::filesystem::path path = config.run.output;
-  RunFolder folder = RunFolder::is_run(path) ? RunFolder::open(path) : RunFolder::create(path);
-  folder.write_config(write_run_config(config));
-  return folder;
-}
-
 std::filesystem::path state_in(const std::filesystem::path& folder) {
   return folder / "state" / "state.safetensors";
 }
@@ -70,6 +63,13 @@ std::map<std::string, double> kept_numbers(const Job& job, const Evaluation& eva
 }
 
 }  // namespace
+
+RunFolder open_run_folder(const RunConfig& config) {
+  const std::filesystem::path path = config.run.output;
+  RunFolder folder = RunFolder::is_run(path) ? RunFolder::open(path) : RunFolder::create(path);
+  folder.write_config(write_run_config(config));
+  return folder;
+}
 
 void refuse_other_run(const RunConfig& config) {
   const std::filesystem::path path = config.run.output, file = path / "config.yaml";
@@ -114,7 +114,7 @@ TuneRun::TuneRun(Job job)
       method_(job_.config.method.name),
       adapter_(new_adapter(job_, method_, settings_.seed)),
       // Last, so that a slip in anything above leaves no folder behind.
-      folder_((refuse_unscorable(job_), open_folder(job_.config))) {
+      folder_((refuse_unscorable(job_), open_run_folder(job_.config))) {
   // A start that failed may have kept another beginning.
   if (!RunFolder::has_begun(folder_.path())) std::filesystem::remove_all(kept_start(job_.config));
   if (!job_.config.method.start_from.empty() && !std::filesystem::exists(kept_start(job_.config))) {
@@ -191,7 +191,7 @@ void TuneRun::begin(const std::vector<std::filesystem::path>& others) {
   }
   if (!before_) before_ = evaluate_templates(job_, nullptr, "evaluate before");
   folder_.write_predictions("before", predictions_of(job_, *before_));
-  folder_.write_summary({{"before", summary_of(*before_)}, {"before_key", key}});
+  folder_.write_summary({{"before", summary_of(*before_, nullptr)}, {"before_key", key}});
 }
 
 void TuneRun::tell_before() const {
@@ -268,6 +268,7 @@ void TuneRun::finish() {
   if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
   if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
   overlap_ = overlap_of(job_);
+  trained_.flops = trained_flops(job_, *adapter_, folder_);
   save();
   folder_.write_summary(summary());
   const TuneResult result{job_,     settings_, method_.name(), *adapter_, folder_,
@@ -307,6 +308,7 @@ nlohmann::json TuneRun::summary() const {
                            {"steps", settings_.steps},
                            {"train_seconds", trained_.seconds},
                            {"train_tokens", trained_.tokens},
+                           {"train_flops", trained_.flops},
                            {"load_seconds", job_.load_seconds},
                            {"trainable_parameters", trainable_elements(*adapter_)},
                            {"base_parameters", job_.model->parameters().elements()},
@@ -315,19 +317,21 @@ nlohmann::json TuneRun::summary() const {
                            {"device", job_.model->device().str()},
                            {"peak_memory_bytes", peak_memory()}};
   if (before_) {
-    result["before"] = summary_of(*before_);
+    result["before"] = summary_of(*before_, nullptr);
     result["before_key"] = evaluation_key(job_);
     result["held_out_hash"] = held_out_hash(job_);
   }
-  if (after_) result["after"] = summary_of(*after_);
+  if (after_) result["after"] = summary_of(*after_, adapter_.get());
   if (overlap_)
     result["overlap"] = {{"ngram", overlap_->order}, {"held_out", overlap_->examples}, {"shared", overlap_->shared}};
   return result;
 }
 
-nlohmann::json TuneRun::summary_of(const Evaluation& evaluation) const {
+nlohmann::json TuneRun::summary_of(const Evaluation& evaluation, const Adapter* adapter) const {
   nlohmann::json result = kept_numbers(job_, evaluation);
   result["seconds"] = evaluation.seconds;
+  result["cost"]["answers"] = job_.held_out.size() * (job_.task.generates() ? 1 : job_.templates.size());
+  if (const auto flops = answer_flops(job_, adapter)) result["cost"]["flops"] = *flops;
   for (const auto& [task, accuracy] : accuracy_by_task(job_, evaluation)) result["tasks"][task] = accuracy;
   if (evaluation.by_template.empty()) return result;
   const ReportScore spread = evaluation.spread();

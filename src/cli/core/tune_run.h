@@ -22,6 +22,9 @@
 
 namespace graft {
 
+/// The run folder of `config`, new or to go on with, with its config.yaml. Throws as RunFolder::create and open.
+RunFolder open_run_folder(const RunConfig& config);
+
 /// Throws InvalidArgument where the run folder of `config` holds a run of other settings (the first that differs, with
 /// both values), or something else. A start that failed before a step or an evaluation is no run.
 void refuse_other_run(const RunConfig& config);
@@ -77,7 +80,7 @@ class TuneRun {
   bool has_adapter_file() const { return method_.has_adapter_file(); }
   std::filesystem::path state_file() const;
   nlohmann::json summary() const;
-  nlohmann::json summary_of(const Evaluation& evaluation) const;
+  nlohmann::json summary_of(const Evaluation& evaluation, const Adapter* adapter) const;
   std::string generate_command() const;
 
   Job job_;
