@@ -67,7 +67,8 @@ class CompareInContext : public Eval {
   }
 
   json score_of(const std::string& variant) const {
-    for (const auto& score : results("cmp").at("scores")) {
+    const json all = results("cmp");
+    for (const auto& score : all.at("scores")) {
       if (variant.empty() ? score.at("variant").is_null() : score.at("variant") == variant) return score;
     }
     ADD_FAILURE() << "no " << variant;
