@@ -23,9 +23,8 @@ fs::path folder_for(const std::string& name) {
   return folder;
 }
 
-std::shared_ptr<const Tokenizer> opened(const std::string& text) {
-  const fs::path folder = folder_for("json");
-  write_file(folder / "tokenizer.json", text);
+// And removed.
+std::shared_ptr<const Tokenizer> opened_in(const fs::path& folder) {
   std::shared_ptr<const Tokenizer> tokenizer;
   try {
     tokenizer = open_tokenizer(folder);
@@ -35,6 +34,12 @@ std::shared_ptr<const Tokenizer> opened(const std::string& text) {
   }
   fs::remove_all(folder);
   return tokenizer;
+}
+
+std::shared_ptr<const Tokenizer> opened(const std::string& text) {
+  const fs::path folder = folder_for("json");
+  write_file(folder / "tokenizer.json", text);
+  return opened_in(folder);
 }
 
 Json small() {
@@ -174,15 +179,7 @@ std::shared_ptr<const Tokenizer> opened_beside(const std::map<std::string, std::
   write_file(folder / "vocab.json", R"({"a":0,"b":1,"ab":2,"Ġ":3,"<x>":4,"<":5,"x":6,">":7,"y":8})");
   write_file(folder / "merges.txt", "#version: 0.2\na b\n");
   for (const auto& file : files) write_file(folder / file.first, file.second);
-  std::shared_ptr<const Tokenizer> tokenizer;
-  try {
-    tokenizer = open_tokenizer(folder);
-  } catch (...) {
-    fs::remove_all(folder);
-    throw;
-  }
-  fs::remove_all(folder);
-  return tokenizer;
+  return opened_in(folder);
 }
 
 // As transformers reads such folders, which it wrote before tokenizer_config.json had a list of added tokens.

@@ -40,6 +40,12 @@ class BadPlace : public ::testing::Test {
     std::sort(names.begin(), names.end());
     return names;
   }
+  // To whoever is not root.
+  void close_folder() const {
+    fs::create_directories(folder_.path() / "closed");
+    fs::permissions(folder_.path() / "closed",
+                    fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  }
 
   Folder folder_;
 };
@@ -69,9 +75,7 @@ TEST_F(BadPlace, AFolderWithoutPermission) {
   limits.as_nobody = ::geteuid() == 0;
   if (limits.as_nobody && graft(folder_.path(), {"list"}, limits).code != 0)
     GTEST_SKIP() << "the program lies where only root may go";
-  fs::create_directories(folder_.path() / "closed");
-  fs::permissions(folder_.path() / "closed",
-                  fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  close_folder();
   expect_refused(tune("closed", limits), 6, {"closed", "Permission denied", "choose a folder you may write to"});
   expect_refused(tune("closed/deeper/run", limits), 6, {"closed/deeper", "Permission denied"});
   EXPECT_TRUE(fs::is_empty(folder_.path() / "closed"));
@@ -99,9 +103,7 @@ TEST_F(BadPlace, AnswersThatWouldHaveNoPlaceAreNotWorkedOut) {
   limits.as_nobody = ::geteuid() == 0;
   if (limits.as_nobody && graft(folder_.path(), {"list"}, limits).code != 0)
     GTEST_SKIP() << "the program lies where only root may go";
-  fs::create_directories(folder_.path() / "closed");
-  fs::permissions(folder_.path() / "closed",
-                  fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  close_folder();
   told(predict("closed/answers.csv", limits),
        {"closed/answers.csv", "Permission denied", "choose a folder you may write to"});
   EXPECT_TRUE(fs::is_empty(folder_.path() / "closed"));

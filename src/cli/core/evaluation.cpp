@@ -273,29 +273,39 @@ std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation&
   return result;
 }
 
+Prediction asked_question(const Example& question, const Task& task, const std::vector<std::size_t>& slices) {
+  Prediction prediction;
+  prediction.id = question.id;
+  prediction.where = question.where;
+  prediction.text = question.prompt;
+  prediction.group = question.group;
+  for (const auto f : slices) prediction.slices[task.slices[f]] = question.slices[f];
+  if (task.generates()) {
+    prediction.references = question.references;
+    prediction.false_references = question.false_references;
+  } else {
+    prediction.choices = question.choices;
+  }
+  return prediction;
+}
+
+void set_answer(const RankedExample& answer, Prediction& prediction) {
+  prediction.probabilities = answer.probabilities;
+  prediction.truth = answer.label;
+  prediction.prediction = answer.prediction;
+}
+
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation) {
   std::vector<Prediction> predictions;
   const auto slices = told_slices(job);
   for (std::size_t i = 0; i < job.held_out.size(); ++i) {
-    const Example& example = job.held_out[i];
-    Prediction prediction;
-    prediction.id = example.id;
-    prediction.where = example.where;
-    prediction.text = example.prompt;
-    prediction.group = example.group;
-    for (const auto f : slices) prediction.slices[job.task.slices[f]] = example.slices[f];
+    Prediction prediction = asked_question(job.held_out[i], job.task, slices);
     if (job.task.generates()) {
-      prediction.references = example.references;
-      prediction.false_references = example.false_references;
       prediction.output = evaluation.outputs[i];
       prediction.written = evaluation.written[i];
-      predictions.push_back(std::move(prediction));
-      continue;
+    } else {
+      set_answer(evaluation.ranked[i], prediction);
     }
-    prediction.choices = example.choices;
-    prediction.probabilities = evaluation.ranked[i].probabilities;
-    prediction.truth = evaluation.ranked[i].label;
-    prediction.prediction = evaluation.ranked[i].prediction;
     predictions.push_back(std::move(prediction));
   }
   return predictions;

@@ -77,6 +77,12 @@ std::optional<ReportCalibration> calibration_of(const std::vector<RankedExample>
 /// Of a mixture, by task; empty for a job on one. A task whose held-out rows carry no label is left out.
 std::map<std::string, double> accuracy_by_task(const Job& job, const Evaluation& evaluation);
 
+/// What predictions tell of a question before it is answered: its text, the fields at `slices` (places in
+/// Task::slices), and its choices or references.
+Prediction asked_question(const Example& question, const Task& task, const std::vector<std::size_t>& slices);
+
+void set_answer(const RankedExample& answer, Prediction& prediction);
+
 std::vector<Prediction> predictions_of(const Job& job, const Evaluation& evaluation);
 
 /// SHA-256 of all that the base model's own answers follow from: weights and how they are kept, config.json (of a GGUF

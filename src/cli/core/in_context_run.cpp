@@ -7,6 +7,7 @@
 #include <ctime>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "adapters/core/options.h"
 #include "base/build.h"
@@ -58,26 +59,15 @@ nlohmann::json phase_json(const EvalData& data, const EvalRow& row, const Evalua
 }
 
 Prediction in_context_prediction(const EvalData& data, const EvalPass& pass, std::size_t q) {
-  const Example& question = data.questions[pass.place][q];
-  const RankedExample& answer = pass.ranked[q];
-  Prediction prediction;
-  prediction.id = question.id;
-  prediction.where = question.where;
-  prediction.text = question.prompt;
-  prediction.group = question.group;
-  for (std::size_t f = 0; f < data.task.slices.size(); ++f) prediction.slices[data.task.slices[f]] = question.slices[f];
-  if (data.task.generates()) {
-    prediction.references = question.references;
-    prediction.false_references = question.false_references;
-    if (!data.writes) return prediction;
+  std::vector<std::size_t> slices(data.task.slices.size());
+  std::iota(slices.begin(), slices.end(), 0);
+  Prediction prediction = asked_question(data.questions[pass.place][q], data.task, slices);
+  if (!data.task.generates()) {
+    set_answer(pass.ranked[q], prediction);
+  } else if (data.writes) {
     prediction.output = pass.outputs[q];
     prediction.written = pass.texts[q];
-    return prediction;
   }
-  prediction.choices = question.choices;
-  prediction.probabilities = answer.probabilities;
-  prediction.truth = answer.label;
-  prediction.prediction = answer.prediction;
   return prediction;
 }
 

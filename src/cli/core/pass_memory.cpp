@@ -126,8 +126,7 @@ MemoryFit fit_passes(const Model& model, const PassNeeds& needs, const MemoryBud
     return fit;
   }
   Residency& residency = model.parameters().residency();
-  residency.release();
-  trim_memory();
+  give_back_memory(residency);
   const MemoryNeeds exact = needs_beside(model, needs);
   fit.choice = choice_of_passes(needs.eight_bits ? with_blocks_laid_out(exact, model) : exact, budget);
   if (!fit.choice.fits) fit.changes = smaller_options(model, needs, exact, fit);

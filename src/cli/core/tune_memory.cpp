@@ -58,8 +58,7 @@ class Fitting {
         settings_(train_settings(job)),
         outline_(outline_model(model_.config())),
         adapter_(adapter_to_count(job, *outline_)) {
-    residency_.release();
-    trim_memory();
+    give_back_memory(residency_);
     needs_.resident = resident_memory();
     needs_.mapped = residency_.bytes();
     needs_.streamed = streamed_bytes(model_);
@@ -153,8 +152,7 @@ class Fitting {
     std::vector<std::size_t> examples = batches_.largest;
     std::sort(examples.begin(), examples.end(),
               [this](std::size_t a, std::size_t b) { return tokens_[a] > tokens_[b]; });
-    residency_.release();
-    trim_memory();
+    give_back_memory(residency_);
     TrainSettings probed = settings_;
     probed.eval_every = 0;
     const std::int64_t beside =
@@ -175,8 +173,7 @@ class Fitting {
     TrainSettings settings = settings_;
     settings.checkpoint_layers = recompute_layers;
     settings.kept_logit_bytes = 0;
-    residency_.release();
-    trim_memory();
+    give_back_memory(residency_);
     return {tokens_of(examples), probe(job_, settings, examples, 1).peak};
   }
 
@@ -213,6 +210,11 @@ MemoryBudget memory_budget(const std::string& text) {
   constexpr std::int64_t kMost = std::int64_t{1} << 60;  // where the system does not tell
   if (text.empty()) return {std::min(available_memory(), kMost) + private_memory(), false};
   return {memory_amount(text, "--memory"), true};
+}
+
+void give_back_memory(Residency& residency) {
+  residency.release();
+  trim_memory();
 }
 
 MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage) {

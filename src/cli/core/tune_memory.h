@@ -49,6 +49,10 @@ struct MemoryFit {
 /// Throws as probe(), and InvalidArgument for a budget that was asked for there.
 MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage = RunStage::Fresh);
 
+/// Everything that nothing holds: pages of mapped weights, and the allocator's. What is measured then is what must
+/// stay.
+void give_back_memory(Residency& residency);
+
 /// Throws InvalidArgument for a budget that was asked for.
 void refuse_budget_on_gpu(const MemoryBudget& budget);
 

@@ -187,8 +187,7 @@ MemoryFit fit_verification(const Model& model, const Adapter* adapter, const std
     return fit;
   }
   Residency& residency = model.parameters().residency();
-  residency.release();
-  trim_memory();
+  give_back_memory(residency);
   const MemoryNeeds needs = needs_of_verification(model, adapter, examples, options);
   fit.choice = choose_memory(needs, budget.room());
   const bool replaces = adapter != nullptr && adapter->replaces_parameters();
