@@ -58,7 +58,7 @@ if(NOT GRAFT_TORCH)
   file(GLOB plain_kernel_tests CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/nn/kernels/*_plain_test.cpp)
   graft_test_binary(graft_kernel_tests SOURCES ${plain_kernel_tests} LIBRARIES graft_plain_kernels)
   # The paths that this machine has better ones than.
-  foreach(masked all avx512_vnni amx)
+  foreach(masked all avx512_vnni avx512_bf16 amx)
     add_test(NAME plain_kernels.without_${masked} COMMAND graft_kernel_tests --gtest_brief=1)
     set_tests_properties(plain_kernels.without_${masked} PROPERTIES ENVIRONMENT GRAFT_MASK_CPU=${masked})
   endforeach()

@@ -10,7 +10,7 @@
 namespace graft {
 
 /// Writes what each product gives into the rows `queries` of result [N, H·D], contiguous and of q's dtype. Scores,
-/// probabilities and sums are fp32 (bfloat16's on a processor with AMX: TilePass, attention_tiles.h); no more of them
+/// probabilities and sums are fp32 (bfloat16's by TilePass where tiles_suit(), attention_tiles.h); no more of them
 /// exist than one block's for each thread. The bits of a product's rows depend neither on the other products nor on the
 /// number of threads. The heads of a group are one matrix product, and a block of queries reads the keys from the first
 /// to the last that it sees: LibTorch's kernel for the CPU takes each head by itself.

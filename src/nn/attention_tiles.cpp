@@ -21,6 +21,26 @@ void multiply(std::int64_t m, std::int64_t n, std::int64_t k, const rows::Bits* 
                               reinterpret_cast<const at::BFloat16*>(b), c);
 }
 
+// Whether LibTorch reads the second factor two rows side by side here. It says so of itself with AMX alone
+// (could_pack()), and does so with AVX-512's products of pairs; oneDNN can be told to leave these out.
+bool multiplies_pairs() {
+  constexpr std::int64_t kSide = kKeysTogether, kValues = kSide * kSide;
+  std::vector<float> one(kValues, 0.0F), other, product(kValues);
+  for (std::int64_t row = 0; row < kSide; ++row) one[static_cast<std::size_t>(row * kSide + row)] = 1;
+  for (std::int64_t i = 0; i < kValues; ++i) other.push_back(static_cast<float>(i % 251));
+  std::vector<rows::Bits> a(kValues), b(kValues), pairs(kValues);
+  rows::narrow(one.data(), a.data(), kValues);
+  rows::narrow(other.data(), b.data(), kValues);
+  rows::pair_rows(b.data(), kSide, kSide, pairs.data());
+  try {
+    multiply(kSide, kSide, kSide, a.data(), kSide, pairs.data(), kSide, product.data());
+    at::native::cpublas::brgemm_release();
+  } catch (const c10::Error&) {
+    return false;
+  }
+  return product == other;
+}
+
 // Scores [seen, room] of a block become factor · scores + the line of each of its rows, of values for the product's
 // keys.
 template <typename T>
@@ -38,8 +58,8 @@ void add_turned_keys(const AttentionBlock& block, std::vector<const T*> lines, f
 }  // namespace
 
 bool tiles_suit(const AttentionProduct& product) {
-  return cpu_features().amx && product.q.scalar_type() == at::kBFloat16 && product.q.size(2) % 2 == 0 &&
-         at::native::cpublas::could_pack(at::kBFloat16);
+  static const bool here = cpu_features().avx512_bf16 && multiplies_pairs();
+  return here && product.q.scalar_type() == at::kBFloat16 && product.q.size(2) % 2 == 0;
 }
 
 std::int64_t tile_room(std::int64_t count) {

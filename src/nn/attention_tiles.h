@@ -1,5 +1,5 @@
-// Attention's products in bfloat16, where the processor multiplies tiles of it (AMX). Queries, keys, values and what is
-// asked of the results are multiplied as they are stored, and sums are fp32.
+// Attention's products in bfloat16, where the processor multiplies pairs of it (AVX-512) or tiles (AMX). Queries, keys,
+// values and what is asked of the results are multiplied as they are stored, and sums are fp32.
 #pragma once
 
 #include <ATen/core/Tensor.h>

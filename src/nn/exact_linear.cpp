@@ -191,7 +191,7 @@ at::Tensor our_product(const at::Tensor& x, const at::Tensor& matrix, const std:
 
 // From the gradient `above` [N, out] of x [N, in] through a weight [out, in].
 at::Tensor gradient_of_weight(const at::Tensor& above, const at::Tensor& x) {
-  return both_bfloat16(above, x) && x.numel() > 0 && above.numel() > 0 && TileProduct::has_tiles()
+  return both_bfloat16(above, x) && x.numel() > 0 && above.numel() > 0 && TileProduct::is_here()
              ? tile_product_of_rows(above, x)
              : our_product(above.t(), x, std::nullopt);
 }

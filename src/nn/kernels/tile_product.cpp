@@ -159,7 +159,7 @@ inline void add_products(const BlockOfX& block, const Bits* strip) {
 // 32 rows of x, or sixteen, times a strip. The strip, which is used again after all others, is told to stay out of the
 // first cache, which the rows need.
 template <bool kBoth>
-inline void multiply_block(const std::vector<BlockOfX>& blocks, const Bits* strip, bool begins, Sums& sums) {
+inline void multiply_tiles(const std::vector<BlockOfX>& blocks, const Bits* strip, bool begins, Sums& sums) {
   begin_sums<kBoth>(begins, sums);
   for (const BlockOfX& block : blocks) {
     add_products<kBoth>(block, strip);
@@ -172,6 +172,89 @@ inline void multiply_block(const std::vector<BlockOfX>& blocks, const Bits* stri
     _tile_stored(3, sums.of[1][1], 64);
   }
 }
+
+// What multiplies a strip with up to kBlockRows rows of x: of the sums, those of whole groups of rows are written.
+struct Tiles {
+  Tiles() {
+    TileShapes shapes;
+    for (int tile = 0; tile < 8; ++tile) shapes.shape(tile, kTileSide, 64);
+    written(&shapes);
+    _tile_loadconfig(&shapes);
+  }
+  ~Tiles() { _tile_release(); }
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+
+  static void multiply(const std::vector<BlockOfX>& blocks, std::int64_t count, const Bits* strip, bool begins,
+                       Sums& sums) {
+    if (count > kTileSide) {
+      multiply_tiles<true>(blocks, strip, begins, sums);
+    } else {
+      multiply_tiles<false>(blocks, strip, begins, sums);
+    }
+    written(&sums);
+  }
+};
+
+constexpr std::int64_t kVectorRows = 8;  // whose sums are held in registers
+
+inline __m512bh pairs_at(const Bits* values) {
+  return reinterpret_cast<__m512bh>(_mm512_load_si512(values));
+}
+
+inline __m512bh pair_for_all(const Bits* values) {
+  std::int32_t pair;
+  std::memcpy(&pair, values, sizeof pair);
+  return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+}
+
+// A pair of columns at a time, the strip's halves being columns of y.
+inline void add_vectors(const BlockOfX& block, const Bits* x, const Bits* strip, __m512 (&sums)[kVectorRows][2]) {
+  for (std::int64_t k = 0; k < block.columns; k += kTileColumns, strip += 2 * kTileValues) {
+    for (std::int64_t pair = 0; pair < kTileSide; ++pair) {
+      const __m512bh low = pairs_at(strip + pair * kTileColumns),
+                     high = pairs_at(strip + kTileValues + pair * kTileColumns);
+#pragma GCC unroll 8
+      for (std::int64_t row = 0; row < kVectorRows; ++row) {
+        const __m512bh value = pair_for_all(x + row * block.stride + k + 2 * pair);
+        sums[row][0] = _mm512_dpbf16_ps(sums[row][0], value, low);
+        sums[row][1] = _mm512_dpbf16_ps(sums[row][1], value, high);
+      }
+    }
+  }
+}
+
+// Where the processor has products of pairs, and no tiles.
+struct Vectors {
+  static void multiply(const std::vector<BlockOfX>& blocks, std::int64_t count, const Bits* strip, bool begins,
+                       Sums& sums) {
+    for (std::int64_t row = 0; row < count; row += kVectorRows) {
+      auto& halves = sums.of[row / kTileSide];
+      const std::int64_t at = row % kTileSide * kTileSide;
+      multiply_rows(blocks, row, strip, begins, halves[0] + at, halves[1] + at);
+    }
+  }
+
+ private:
+  static void multiply_rows(const std::vector<BlockOfX>& blocks, std::int64_t first, const Bits* strip, bool begins,
+                            float* low, float* high) {
+    __m512 sums[kVectorRows][2];
+#pragma GCC unroll 8
+    for (std::int64_t row = 0; row < kVectorRows; ++row) {
+      sums[row][0] = begins ? _mm512_setzero_ps() : _mm512_load_ps(low + row * kTileSide);
+      sums[row][1] = begins ? _mm512_setzero_ps() : _mm512_load_ps(high + row * kTileSide);
+    }
+    for (const BlockOfX& block : blocks) {
+      add_vectors(block, block.x + first * block.stride, strip, sums);
+      strip += kStripColumns * block.columns;
+    }
+#pragma GCC unroll 8
+    for (std::int64_t row = 0; row < kVectorRows; ++row) {
+      _mm512_store_ps(low + row * kTileSide, sums[row][0]);
+      _mm512_store_ps(high + row * kTileSide, sums[row][1]);
+    }
+  }
+};
 
 struct Bias {
   __m512 low, high;
@@ -198,22 +281,22 @@ inline void write_block(const Sums& sums, std::int64_t count, const Bias& bias, 
   }
 }
 
+// A thread's, so that its pages are touched for the first time once.
+struct Kept {
+  std::vector<Bits> strips, tail;
+  std::vector<Sums> sums;
+};
+thread_local Kept kept;
+
 // One thread's way through parts of the products.
+template <typename Units>
 class StripPass {
  public:
   StripPass(const TileProducts& products, const Shares& shares)
       : products_(products),
         shares_(shares),
-        strips_(lines(kept_.strips, shares.each * kStripColumns * shares.columns)),
-        tail_(lines(kept_.tail, kBlockRows * shares.columns)) {
-    TileShapes shapes;
-    for (int tile = 0; tile < 8; ++tile) shapes.shape(tile, kTileSide, 64);
-    written(&shapes);
-    _tile_loadconfig(&shapes);
-  }
-  ~StripPass() { _tile_release(); }
-  StripPass(const StripPass&) = delete;
-  StripPass& operator=(const StripPass&) = delete;
+        strips_(lines(kept.strips, shares.each * kStripColumns * shares.columns)),
+        tail_(lines(kept.tail, kBlockRows * shares.columns)) {}
 
   void compute(std::int64_t part) {
     const std::int64_t strip = part % shares_.groups() * shares_.each;
@@ -256,20 +339,15 @@ class StripPass {
 
   void multiply(const Round& round, bool begins, bool ends) {
     const std::int64_t kept_blocks = begins && ends ? 1 : share_of(last_ - first_, kBlockRows);
-    if (const auto needed = static_cast<std::size_t>(kept_blocks) * count_; kept_.sums.size() < needed)
-      kept_.sums.resize(needed);
-    Sums* sums = kept_.sums.data();
+    if (const auto needed = static_cast<std::size_t>(kept_blocks) * count_; kept.sums.size() < needed)
+      kept.sums.resize(needed);
+    Sums* sums = kept.sums.data();
     for (std::int64_t row = first_; row < last_; row += kBlockRows) {
       const std::int64_t count = std::min(kBlockRows, last_ - row);
       take_rows(round, row, count);
       const Bits* laid = strips_;
       for (std::size_t strip = 0; strip < count_; ++strip, laid += kStripColumns * round.columns) {
-        if (count > kTileSide) {
-          multiply_block<true>(blocks_, laid, begins, sums[strip]);
-        } else {
-          multiply_block<false>(blocks_, laid, begins, sums[strip]);
-        }
-        written(sums);
+        units_.multiply(blocks_, count, laid, begins, sums[strip]);
         if (ends) write(sums[strip], row, count, places_[strip]);
       }
       if (kept_blocks > 1) sums += count_;
@@ -304,19 +382,13 @@ class StripPass {
     write_block(sums, count, bias, there, product.y + row * product.out + place.column, product.out);
   }
 
-  // A thread's, so that its pages are touched for the first time once.
-  struct Kept {
-    std::vector<Bits> strips, tail;
-    std::vector<Sums> sums;
-  };
-  static thread_local Kept kept_;
-
   // Room for so many values from the start of a line on; what a thread has kept is in it, or zeros.
   static Bits* lines(std::vector<Bits>& kept, std::int64_t count) {
     if (const auto needed = static_cast<std::size_t>(count + kTileColumns); kept.size() < needed) kept.resize(needed);
     return kept.data() + (64 - reinterpret_cast<std::uintptr_t>(kept.data()) % 64) % 64 / sizeof(Bits);
   }
 
+  Units units_;
   const TileProducts& products_;
   const Shares& shares_;
   Bits *strips_, *tail_;
@@ -326,7 +398,11 @@ class StripPass {
   std::vector<BlockOfX> blocks_;  // of the rows that are multiplied
 };
 
-thread_local StripPass::Kept StripPass::kept_;
+template <typename Units>
+void compute_parts(const TileProducts& products, const Shares& shares, std::int64_t begin, std::int64_t end) {
+  StripPass<Units> pass(products, shares);
+  for (std::int64_t part = begin; part < end; ++part) pass.compute(part);
+}
 
 #if defined(__clang__)
 #pragma clang attribute pop
@@ -338,12 +414,12 @@ thread_local StripPass::Kept StripPass::kept_;
 
 }  // namespace
 
-bool TileProduct::has_tiles() {
-  return cpu_features().amx && cpu_features().avx512_bf16;
+bool TileProduct::is_here() {
+  return cpu_features().avx512_bf16;
 }
 
 bool TileProduct::suits(std::int64_t in) {
-  return has_tiles() && in > 0 && in % kTileColumns == 0;
+  return is_here() && in > 0 && in % kTileColumns == 0;
 }
 
 std::int64_t TileProducts::parts(std::int64_t threads) const {
@@ -354,10 +430,13 @@ std::int64_t TileProducts::parts(std::int64_t threads) const {
 void TileProducts::compute(std::int64_t threads, std::int64_t begin, std::int64_t end) const {
 #if defined(__x86_64__)
   const Shares shares(*this, threads);
-  StripPass pass(*this, shares);
-  for (std::int64_t part = begin; part < end; ++part) pass.compute(part);
+  if (cpu_features().amx) {
+    compute_parts<Tiles>(*this, shares, begin, end);
+  } else {
+    compute_parts<Vectors>(*this, shares, begin, end);
+  }
 #else
-  fail(Category::Internal, "", "no tiles of bfloat16 for parts {} to {} of {} threads", begin, end, threads);
+  fail(Category::Internal, "", "no products of bfloat16 for parts {} to {} of {} threads", begin, end, threads);
 #endif
 }
 

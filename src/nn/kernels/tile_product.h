@@ -1,6 +1,6 @@
 // Products of bfloat16 rows with a dense matrix, where the processor multiplies tiles of it (AMX, Intel 64 and IA-32
-// Architectures Software Developer's Manual, volume 1, chapter 18). Nothing of the matrix is kept laid out: a strip of
-// it takes less time to lay out than to multiply even few rows with.
+// Architectures Software Developer's Manual, volume 1, chapter 18) or pairs in vectors (AVX-512's VDPBF16PS). Nothing
+// of the matrix is kept laid out: a strip of it takes less time to lay out than to multiply even few rows with.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct TileProduct {
   std::int64_t stride = 0;
 
   /// Whether this machine has the instructions.
-  static bool has_tiles();
+  static bool is_here();
   /// And `in` is a whole number of tiles.
   static bool suits(std::int64_t in);
 };

@@ -1,4 +1,4 @@
-// How the factors of a product of bfloat16 tiles lie (nn/kernels/tile_product.h). Where TileProduct::has_tiles().
+// How the factors of a product of bfloat16 tiles lie (nn/kernels/tile_product.h). Where TileProduct::is_here().
 #pragma once
 
 #include <cstdint>
