@@ -28,6 +28,7 @@
 #include "cli/core/writing_requests.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
+#include "nn/stores/mapped_values.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -154,11 +155,11 @@ int exit_code_of(const Generated& last) {
   return last.reason == StopReason::Cancelled ? exit_code(Category::Cancelled) : 0;
 }
 
-// Behind a first token, which lays out the weights.
+// Behind tokens with which the weights are laid out and copied.
 std::unique_ptr<Profile> begin_profile(const Model& model, const std::vector<Prompt>& prompts,
                                        GenerateOptions options) {
   if (arguments.profile.empty()) return nullptr;
-  options.max_new_tokens = 1;
+  options.max_new_tokens = std::min<std::int64_t>(kReadsBeforeCopy + 1, options.max_new_tokens);
   generate(model, prompts, options);
   return std::make_unique<Profile>();
 }

@@ -15,7 +15,9 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/progress.h"
+#include "nn/kernels/huge_pages.h"
 #include "nn/stored_dtype.h"
+#include "nn/stores/mapped_values.h"
 
 namespace graft {
 namespace {
@@ -55,6 +57,23 @@ bool can_be_quantised(const std::vector<float>& values) {
 // What is laid out for products is read there from then on.
 std::function<void()> giving_back(const std::shared_ptr<const TensorSource>& source, const TensorInfo& info) {
   return [source, info] { source->release(info); };
+}
+
+// Values of `info`, which may be copied where that has room.
+std::shared_ptr<MappedValues> values_of(const at::Tensor& mapped, const std::shared_ptr<const TensorSource>& source,
+                                        const TensorInfo& info, const std::shared_ptr<Residency>& residency) {
+  // Which holds what is made here.
+  const auto has_room = [pages = std::weak_ptr<const Residency>(residency)] {
+    const auto held = pages.lock();
+    return held != nullptr && held->has_room_for_copies();
+  };
+  const auto give_back = [source, info](std::size_t first, std::size_t count) {
+    TensorInfo part = info;
+    part.offset += first;
+    part.bytes = count;
+    source->release(part);
+  };
+  return std::make_shared<MappedValues>(mapped, has_room, give_back);
 }
 
 bool aligned(const std::byte* data, at::ScalarType type) {
@@ -243,7 +262,13 @@ at::Tensor ParameterLoader::quantised(const TensorInfo& info, DType type) const 
 at::Tensor ParameterLoader::ordered(const at::Tensor& values, const std::string& name,
                                     const std::vector<std::int64_t>& rows) const {
   if (rows.empty() || values.is_meta()) return values;
-  const at::Tensor copy = values.index_select(0, at::tensor(rows, at::kLong).to(values.device()));
+  const at::Tensor from = at::tensor(rows, at::kLong).to(values.device());
+  at::Tensor copy = values.is_cpu() ? in_huge_pages(values.sizes(), values.scalar_type()) : at::Tensor();
+  if (copy.defined()) {
+    at::index_select_out(copy, values, 0, from);
+  } else {
+    copy = values.index_select(0, from);
+  }
   source_->release(source_->at(name));
   return copy;
 }
@@ -251,8 +276,10 @@ at::Tensor ParameterLoader::ordered(const at::Tensor& values, const std::string&
 std::int64_t ParameterLoader::take(const std::string& name, const std::vector<std::int64_t>& shape,
                                    const std::vector<std::int64_t>& rows) {
   const at::Tensor values = ordered(stored(name, shape), name, rows);
-  const std::int64_t index = add(name, dense_store(values));
-  note_mapped(index, values);
+  const TensorInfo* info = lies_in_file(name, values);
+  const auto mapped = info != nullptr ? values_of(values, source_, *info, table_.residency_) : nullptr;
+  const std::int64_t index = add(name, mapped != nullptr ? mapped_store(mapped) : dense_store(values));
+  if (mapped != nullptr) table_.residency_->add(index, *info, source_, mapped);
   note_outlined(index, std::nullopt, rows);
   return index;
 }
@@ -269,7 +296,7 @@ std::int64_t ParameterLoader::take_matrix(const std::string& name, const std::ve
   const at::Tensor bytes = ordered(mapped_blocks(source_, info), name, rows);
   const auto laid_out = rows.empty() ? giving_back(source_, info) : std::function<void()>();
   const std::int64_t index = add(name, block_store(*type, bytes, dtype_, laid_out));
-  note_mapped(index, bytes);
+  if (lies_in_file(name, bytes) != nullptr) table_.residency_->add(index, info, source_);
   return index;
 }
 
@@ -322,11 +349,11 @@ std::int64_t ParameterLoader::add(const std::string& name, std::shared_ptr<const
   return index;
 }
 
-// Values that were converted, or whose rows changed places, lie elsewhere than the file's.
-void ParameterLoader::note_mapped(std::int64_t index, const at::Tensor& values) {
-  if (source_ == nullptr || !values.is_cpu()) return;
-  const TensorInfo& info = source_->at(table_.name(index));
-  if (values.const_data_ptr() == source_->bytes(info).data()) table_.residency_->add(index, info, source_);
+// Null of values that were converted, or whose rows changed places: they lie elsewhere than the file's.
+const TensorInfo* ParameterLoader::lies_in_file(const std::string& name, const at::Tensor& values) const {
+  if (source_ == nullptr || !values.is_cpu()) return nullptr;
+  const TensorInfo& info = source_->at(name);
+  return values.const_data_ptr() == source_->bytes(info).data() ? &info : nullptr;
 }
 
 // Of an outline: what load() and take_matrix() would leave where it is. No value is looked at.

@@ -131,7 +131,7 @@ class ParameterLoader {
   at::Tensor converted(const TensorInfo& info) const;
   at::Tensor ordered(const at::Tensor& values, const std::string& name, const std::vector<std::int64_t>& rows) const;
   std::int64_t add(const std::string& name, std::shared_ptr<const WeightStore> store);
-  void note_mapped(std::int64_t index, const at::Tensor& values);
+  const TensorInfo* lies_in_file(const std::string& name, const at::Tensor& values) const;
   void note_outlined(std::int64_t index, const std::optional<DType>& blocks, const std::vector<std::int64_t>& rows);
   void refuse_without_blocks() const;
   void keep_made() const;

@@ -14,9 +14,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpu.h"
+#include "base/environment_variable_test.h"
 #include "checkpoint/fixture_test.h"
 #include "checkpoint/writer.h"
 #include "nn/kernels/block_product.h"
+#include "nn/kernels/huge_pages.h"
+#include "nn/stores/mapped_values.h"
 #include "nn/tensor_file.h"
 
 namespace graft {
@@ -245,6 +249,41 @@ TEST_F(Weights, MappedBlocksAreGivenBackOnceTheyAreLaidOut) {
   table.store(0).linear(x, Layout::OutIn, std::nullopt, Activations::EightBit);
   EXPECT_EQ(source->released, std::vector<std::string>(BlockProduct::fast() ? 1 : 0, "wide"));
   EXPECT_TRUE(at::equal(table.value(0), before)) << "they come again";
+}
+
+// Where there is room, and only as long as nothing asks for it.
+TEST_F(Weights, MappedMatricesAreGivenBackOnceTheyAreCopied) {
+  const EnvironmentVariable memory("GRAFT_MEMORY");
+  memory.set("1TB");
+  write_tensors(folder_.path() / "rounded.safetensors", {{"wide", wide_.to(at::kBFloat16)}});
+  const auto source = std::make_shared<Noting>(open_checkpoint(folder_.path() / "rounded.safetensors"));
+  ParameterLoader loader(source, at::kBFloat16, at::kCPU);
+  loader.take_matrix("wide", {9001, 64});
+  const ParameterTable table = loader.finish();
+  const void* mapped = table.value(0).const_data_ptr();
+  const at::Tensor before = table.value(0).clone(), x = at::ones({2, 64}, at::kBFloat16);
+  const auto is_copied_by_reading = [&] {
+    source->released.clear();
+    for (int i = 0; i < 2 * kReadsBeforeCopy; ++i)
+      table.store(0).linear(x, Layout::OutIn, std::nullopt, Activations::EightBit);
+    EXPECT_TRUE(at::equal(table.value(0), before));
+    EXPECT_EQ(table.residency().bytes(), table.bytes()) << "it takes no more than it did";
+    const bool copied = table.value(0).const_data_ptr() != mapped;
+    EXPECT_EQ(source->released, std::vector<std::string>(copied ? 1 : 0, "wide"));
+    return copied;
+  };
+  const bool faster = cpu_features().avx512_bf16 && huge_pages_are_given();
+  EXPECT_EQ(is_copied_by_reading(), faster);
+  table.residency().release();
+  EXPECT_EQ(table.value(0).const_data_ptr(), mapped);
+  EXPECT_EQ(is_copied_by_reading(), faster);
+  table.residency().stream(true);
+  EXPECT_EQ(table.value(0).const_data_ptr(), mapped);
+  EXPECT_FALSE(is_copied_by_reading());
+  table.residency().stream(false);
+  table.residency().release();
+  memory.set("1kB");
+  EXPECT_FALSE(is_copied_by_reading());
 }
 
 TEST_F(Weights, ASourceOfWhichNothingIsMappedIsLetGo) {

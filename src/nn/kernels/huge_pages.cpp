@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <fstream>
 #include <memory>
 #include <mutex>
+#include <string>
 
 namespace graft {
 namespace {
@@ -50,10 +53,16 @@ class Chunk {
 
 }  // namespace
 
-at::Tensor zeros_in_huge_pages(at::IntArrayRef sizes) {
+bool huge_pages_are_given(const std::filesystem::path& told) {
+  std::ifstream in(told);
+  std::string words;  // "always [madvise] never"
+  return std::getline(in, words) && words.find("[never]") == words.npos;
+}
+
+at::Tensor in_huge_pages(at::IntArrayRef sizes, at::ScalarType dtype) {
   static std::mutex mutex;
   static std::weak_ptr<Chunk> current;
-  const auto bytes = static_cast<std::size_t>(c10::multiply_integers(sizes));
+  const std::size_t bytes = static_cast<std::size_t>(c10::multiply_integers(sizes)) * c10::elementSize(dtype);
   const std::lock_guard<std::mutex> lock(mutex);
   std::shared_ptr<Chunk> chunk = current.lock();
   std::byte* memory = chunk ? chunk->take(bytes) : nullptr;
@@ -62,9 +71,14 @@ at::Tensor zeros_in_huge_pages(at::IntArrayRef sizes) {
     memory = chunk->take(bytes);
     current = chunk;
   }
-  if (memory == nullptr) return at::zeros(sizes, at::kByte);  // which says that there is no memory
+  if (memory == nullptr) return {};
   return at::from_blob(
-      memory, sizes, [chunk](void*) {}, at::kByte);
+      memory, sizes, [chunk](void*) {}, at::TensorOptions().dtype(dtype));
+}
+
+at::Tensor zeros_in_huge_pages(at::IntArrayRef sizes) {
+  const at::Tensor zeros = in_huge_pages(sizes, at::kByte);
+  return zeros.defined() ? zeros : at::zeros(sizes, at::kByte);
 }
 
 }  // namespace graft

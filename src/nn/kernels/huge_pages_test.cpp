@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "checkpoint/fixture_test.h"
+
 namespace graft {
 namespace {
 
@@ -21,6 +23,27 @@ TEST(HugePages, AreZerosThatDoNotOverlap) {
     EXPECT_TRUE((parts[i] == static_cast<int>(i) + 1).all().item<bool>()) << i;
   EXPECT_EQ(zeros_in_huge_pages({2, 3, 4}).sizes(), (at::IntArrayRef{2, 3, 4}));
   EXPECT_EQ(zeros_in_huge_pages({0, 7}).numel(), 0);
+}
+
+TEST(HugePages, HoldValuesOfAnyType) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kByte}) {
+    const at::Tensor values = in_huge_pages({7, 300}, dtype);
+    ASSERT_TRUE(values.defined());
+    EXPECT_EQ(values.scalar_type(), dtype);
+    EXPECT_EQ(values.sizes(), (at::IntArrayRef{7, 300}));
+    const at::Tensor behind = in_huge_pages({1}, at::kByte);
+    values.fill_(3);
+    EXPECT_TRUE((values == 3).all().item<bool>());
+    EXPECT_EQ(behind.item<std::int64_t>(), 0) << "values reach beyond their memory";
+  }
+}
+
+TEST(HugePages, AreGivenWhereTheSystemSaysSo) {
+  const testing::Folder folder;
+  EXPECT_TRUE(huge_pages_are_given(folder.file("asked", "always [madvise] never\n")));
+  EXPECT_TRUE(huge_pages_are_given(folder.file("always", "[always] madvise never\n")));
+  EXPECT_FALSE(huge_pages_are_given(folder.file("never", "always madvise [never]\n")));
+  EXPECT_FALSE(huge_pages_are_given(folder.path() / "a kernel that has none"));
 }
 
 TEST(HugePages, OutliveWhatTheyWereTakenWith) {

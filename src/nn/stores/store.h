@@ -16,6 +16,7 @@
 
 namespace graft {
 
+class MappedValues;
 class ProductInput;
 struct Product;
 
@@ -65,8 +66,12 @@ struct StoredMap {
 /// too.
 std::vector<at::Tensor> linear(const std::vector<StoredMap>& maps, const at::Tensor& x, Activations activations);
 
-/// The tensor itself; it may be mapped.
+/// The tensor itself.
 std::shared_ptr<const WeightStore> dense_store(const at::Tensor& values);
+
+/// Values that lie in a mapped file, as they are there. Each product() with 8-bit activations is a reading that may
+/// have them copied (MappedValues::read_once_more()): texts are written with such.
+std::shared_ptr<const WeightStore> mapped_store(std::shared_ptr<MappedValues> values);
 
 /// Of a model without values: the tensor (device meta) stands for a matrix in blocks of `type`, whose bytes() it has.
 /// Rows are whole blocks.
