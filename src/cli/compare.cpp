@@ -208,6 +208,7 @@ void print_table(const ComparisonReport& report) {
   print_columns(lines);
   fmt::print("\n");
   print_columns(cost_lines(report));
+  for (const auto& note : cost_notes(report)) fmt::print("{}\n", note);
   for (const auto& task : report.tasks) {
     if (!task.overlap.empty()) fmt::print("{}: {}\n", task.name, task.overlap);
   }

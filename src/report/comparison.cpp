@@ -84,9 +84,16 @@ ScatterPlot plot_of(const ComparedTask& task) {
   plot.x_label = "parameters trained, of the model's";
   plot.y_label = task.metric;
   plot.percent = task.percent;
-  plot.reference = task.before;
-  plot.reference_name = "base model";
+  if (task.before) plot.lines.push_back({"base model", *task.before});
   return plot;
+}
+
+// What trains nothing has no place on an axis of what is trained.
+void add_to_plot(const ComparedVariant& variant, const ReportScore& score, ScatterPlot& plot) {
+  if (variant.parameters == 0)
+    plot.lines.push_back({variant.name, score.value});
+  else
+    plot.points.push_back({variant.name, variant.fraction, score.value, score.low, score.high});
 }
 
 std::string task_plot(const ComparisonReport& report, std::size_t index) {
@@ -95,8 +102,7 @@ std::string task_plot(const ComparisonReport& report, std::size_t index) {
   plot.height = 320;
   const std::int64_t shots = most_shots(report);
   for (const auto& variant : report.variants) {
-    if (const auto& score = variant.scores[index]; score && variant.shots == shots)
-      plot.points.push_back({variant.name, variant.fraction, score->value, score->low, score->high});
+    if (const auto& score = variant.scores[index]; score && variant.shots == shots) add_to_plot(variant, *score, plot);
   }
   const std::string trained = shots > 0 ? fmt::format(", {} examples{}", shots, counted_by(report)) : "";
   return figure(draw(plot),
@@ -118,9 +124,7 @@ std::string mean_plot(const ComparisonReport& report) {
   const ComparedTask all{"all tasks", "score", true, mean_before(report.tasks)};
   ScatterPlot plot = plot_of(all);
   for (const auto& variant : report.variants) {
-    if (variant.mean && variant.shots == most_shots(report))
-      plot.points.push_back(
-          {variant.name, variant.fraction, variant.mean->value, variant.mean->low, variant.mean->high});
+    if (variant.mean && variant.shots == most_shots(report)) add_to_plot(variant, *variant.mean, plot);
   }
   return figure(draw(plot), "Mean over tasks of the median over seeds, with quartiles");
 }
@@ -159,10 +163,11 @@ std::string table_section(const ComparisonReport& report) {
   head += "<th scope=\"col\" class=\"n\">s a step</th>";
   std::string rows;
   for (const auto& variant : report.variants) {
-    rows += fmt::format("<tr><th scope=\"row\">{}</th><td>{}</td>{}<td class=\"n\">{} <small>{}</small></td>",
-                        escape(variant.name), escape(variant.method),
-                        sizes ? fmt::format("<td class=\"n\">{}</td>", variant.shots) : "",
-                        fraction_text(variant.fraction), grouped(variant.parameters));
+    rows += fmt::format(
+        "<tr><th scope=\"row\" class=\"nowrap\">{}</th><td>{}</td>{}<td class=\"n\">{} <small>{}</small></td>",
+        escape(variant.name), escape(variant.method),
+        sizes ? fmt::format("<td class=\"n\">{}</td>", variant.shots) : "", fraction_text(variant.fraction),
+        grouped(variant.parameters));
     for (std::size_t i = 0; i < report.tasks.size(); ++i) {
       const auto& score = variant.scores[i];
       rows += fmt::format("<td class=\"n\">{}</td>", score ? score_text(report.tasks[i], *score) : "–");
@@ -179,12 +184,14 @@ std::string costs_section(const ComparisonReport& report) {
   constexpr std::size_t kNames = 2;
   const std::string note =
       "<p class=\"note\">Accuracy is that of all seeds together, with the intervals of Wilson and of a bootstrap over "
-      "the "
-      "questions; the difference is to the first variant, paired by question. Training and answering a question are "
-      "medians over the runs. FLOPs are those of matrix products, demonstrations read once for all questions; alone, "
-      "by each question itself.</p>";
+      "the questions; the difference is to the first variant, paired by question, with a bootstrap interval and the "
+      "p-value of McNemar's exact test over the questions (one that several seeds were asked counts once, for the "
+      "variant that was right more often). Training and answering a question are medians over the runs. FLOPs are "
+      "those of matrix products, demonstrations read once for all questions; alone, by each question itself.</p>";
   const std::string table = text_table(cost_lines(report), kNames);
-  return table.empty() ? "" : section("costs", "How sure it is, and what it takes", note + table);
+  std::string notes;
+  for (const auto& line : cost_notes(report)) notes += "<p class=\"note\">" + escape(line) + ".</p>";
+  return table.empty() ? "" : section("costs", "How sure it is, and what it takes", note + table + notes);
 }
 
 std::string run_row(const ComparisonReport& report, const ComparedRun& run) {
@@ -196,7 +203,8 @@ std::string run_row(const ComparisonReport& report, const ComparedRun& run) {
   const std::string link =
       run.report.empty() ? escape(run.note) : fmt::format("<a href=\"{}\">report</a>", escape(run.report));
   return fmt::format(
-      "<tr><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
+      "<tr><td class=\"nowrap\">{}</td><td class=\"nowrap\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td "
+      "class=\"n\">{}</td><td>{}</td></tr>",
       escape(run.task),
       escape(run.shots > 0 ? fmt::format("{}, {} examples{}", run.variant, run.shots, counted_by(report))
                            : run.variant),

@@ -22,7 +22,7 @@ struct ComparedTask {
 struct ComparedVariant {
   std::string name;
   std::string method;
-  std::int64_t parameters = 0;                     ///< trained
+  std::int64_t parameters = 0;                     ///< trained; 0: nothing is, as in context
   double fraction = 0;                             ///< of the base's parameters
   double step_seconds = 0;                         ///< median over runs
   std::vector<std::optional<ReportScore>> scores;  ///< by task: median and quartiles over seeds
@@ -50,12 +50,16 @@ struct ComparedCost {
   std::optional<ReportScore> accuracy = {};    ///< of all seeds together, with its bootstrap interval over questions
   double wilson_low = 0, wilson_high = 0;      ///< of the same
   std::optional<ReportScore> difference = {};  ///< of accuracy to the first variant's, with its paired interval
-  double p = 1;                                ///< two-sided, of the paired bootstrap
+  double mcnemar_p = 1;                        ///< of the same, exact and two-sided, over the questions
+  std::int64_t first_better = 0;               ///< questions that the first variant has right with more seeds
+  std::int64_t this_better = 0;                ///< and those that this one has
   std::optional<double> train_seconds = {};    ///< of a run, here and below the median over runs; 0: nothing trains
   std::optional<double> train_flops = {};      ///< of the same
   std::optional<double> seconds = {};          ///< of answering a question
   std::optional<double> flops = {};            ///< of the same, demonstrations read once for all questions
   std::optional<double> flops_alone = {};      ///< where each question reads its demonstrations itself
+  std::int64_t dropped = 0;                    ///< demonstrations without room in the context, over all answers
+  std::int64_t lost_questions = 0;             ///< answers that stand behind fewer for it
 };
 
 struct ComparisonReport {
@@ -74,16 +78,22 @@ struct ComparisonReport {
 };
 
 /// The whole page: a scatter plot of score against the fraction of parameters trained (Liu et al. 2022, figure 2) of
-/// the mean over tasks and of every task, the table, and every run. Where several numbers of training examples are
-/// compared, each task has a learning curve in front: the median over seeds with the quartiles as band, over the
-/// number; the scatter plots are of the largest one then. Behind the plots stands what each task's held-out examples
-/// share with those that trained. A second table has cost_lines(). Every text may be hostile: it is escaped.
+/// the mean over tasks and of every task, the table, and every run. What trains nothing, the base model and variants in
+/// context, lies across the scatter plots. Where several numbers of training examples are compared, each task has a
+/// learning curve in front: the median over seeds with the quartiles as band, over the number; the scatter plots are of
+/// the largest one then. Behind the plots stands what each task's held-out examples share with those that trained. A
+/// second table has cost_lines(), cost_notes() behind it. Every text may be hostile: it is escaped.
 std::string render_comparison(const ComparisonReport& report);
 
 /// ComparisonReport::costs as lines of equally many cells, the headings the first: task, variant, where several are
-/// compared the number of training examples, accuracy with its intervals, difference to the first variant, seconds and
-/// FLOPs of training and of answering a question. Empty where there is nothing of it.
+/// compared the number of training examples, questions, accuracy with its intervals, difference to the first variant
+/// with the p-value of McNemar's test, seconds and FLOPs of training and of answering a question. Empty where there is
+/// nothing of it.
 std::vector<std::vector<std::string>> cost_lines(const ComparisonReport& report);
+
+/// What may mislead in them, a sentence each without its full stop: demonstrations that the context did not hold, and
+/// bootstrap intervals of fewer than 30 questions.
+std::vector<std::string> cost_notes(const ComparisonReport& report);
 
 /// "86.5%" where the metric is a fraction, else "41.27".
 std::string compared_value(const ComparedTask& task, double value);

@@ -42,6 +42,28 @@ TEST(ComparisonPage, ShowsPlotsTableAndRuns) {
   EXPECT_NE(html.find("base model"), std::string::npos);
 }
 
+TEST(ComparisonPage, WhatTrainsNothingLiesAcrossThePlots) {
+  ComparisonReport report = two_tasks();
+  EXPECT_EQ(count(render_comparison(report), "class=\"reference\""), 3u) << "the base model in each";
+  report.variants.push_back({"8-shot",
+                             "in_context",
+                             0,
+                             0,
+                             0,
+                             {ReportScore{0.55, 0.5, 0.6}, ReportScore{0.45, 0.4, 0.5}},
+                             ReportScore{0.5, 0.45, 0.55}});
+  const std::string html = render_comparison(report);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "class=\"reference\""), 6u);
+  for (const char* part : {"<title>8-shot: 55.0%</title>", "<title>8-shot: 45.0%</title>",
+                           "<title>8-shot: 50.0%</title>", "<title>base model: 40.0%</title>"})
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  EXPECT_EQ(count(html, ">8-shot</text>"), 3u);
+  EXPECT_NE(html.find("<th scope=\"row\" class=\"nowrap\">8-shot</th>"), std::string::npos)
+      << "not broken at the hyphen";
+  EXPECT_NE(html.find(".nowrap{white-space:nowrap}"), std::string::npos);
+}
+
 TEST(ComparisonPage, TellsWhatTheQuestionsShareWithTheTuningSetByTask) {
   EXPECT_EQ(render_comparison(two_tasks()).find("share a 13-gram"), std::string::npos);
   ComparisonReport report = two_tasks();
@@ -97,7 +119,7 @@ TEST(ComparisonPage, TellsHowSureItIsAndWhatItTakes) {
   tuned.train_flops = 2.5e13;
   ComparedCost shown{"rte", "8-shot", 0, 200, ReportScore{0.55, 0.48, 0.62}, 0.481, 0.617};
   shown.difference = ReportScore{-0.05, -0.1, 0.01};
-  shown.p = 0.1234;
+  shown.mcnemar_p = 0.1234;
   shown.train_seconds = shown.train_flops = 0;
   shown.flops = 2e9;
   shown.flops_alone = 9e10;
@@ -105,22 +127,39 @@ TEST(ComparisonPage, TellsHowSureItIsAndWhatItTakes) {
   const auto lines = cost_lines(report);
   ASSERT_EQ(lines.size(), 4u);
   for (const auto& line : lines) EXPECT_EQ(line.size(), lines.front().size());
-  EXPECT_EQ(lines[0], (std::vector<std::string>{"task", "variant", "accuracy", "Wilson 95%", "bootstrap 95%",
-                                                "to the first (95%)", "p", "training", "training FLOPs", "s a question",
-                                                "FLOPs", "alone"}));
-  EXPECT_EQ(lines[1], (std::vector<std::string>{"rte", "(base)", "50.0%", "43.1–56.9", "43.0–57.0", "-", "-", "-", "-",
-                                                "0.02", "-", "-"}));
-  EXPECT_EQ(lines[2][8], si(2.5e13));
+  EXPECT_EQ(lines[0], (std::vector<std::string>{"task", "variant", "questions", "accuracy", "Wilson 95%",
+                                                "bootstrap 95%", "to the first (95%)", "McNemar p", "training",
+                                                "training FLOPs", "s a question", "FLOPs", "alone"}));
+  EXPECT_EQ(lines[1], (std::vector<std::string>{"rte", "(base)", "200", "50.0%", "43.1–56.9", "43.0–57.0", "-", "-",
+                                                "-", "-", "0.02", "-", "-"}));
+  EXPECT_EQ(lines[2][9], si(2.5e13));
   EXPECT_EQ(lines[3],
-            (std::vector<std::string>{"rte", "8-shot", "55.0%", "48.1–61.7", "48.0–62.0",
+            (std::vector<std::string>{"rte", "8-shot", "200", "55.0%", "48.1–61.7", "48.0–62.0",
                                       points_text({-0.05, -0.1, 0.01}), "0.123", "0", "0", "-", si(2e9), si(9e10)}));
   const std::string html = render_comparison(report);
   EXPECT_EQ(markup_problem(html), "");
   EXPECT_NE(html.find("How sure it is, and what it takes"), std::string::npos);
   EXPECT_NE(html.find("48.1–61.7"), std::string::npos);
+  EXPECT_NE(html.find("<td class=\"nowrap\">8-shot</td>"), std::string::npos);
   report.costs[2].shots = 16;
   EXPECT_EQ(cost_lines(report)[0][2], "shots");
   EXPECT_EQ(cost_lines(report)[3][2], "16");
+}
+
+TEST(ComparisonPage, TellsWhatMayMislead) {
+  ComparisonReport report = two_tasks();
+  report.costs = {{"rte", "", 0, 29, ReportScore{0.5, 0.43, 0.57}, 0.431, 0.569},
+                  {"rte", "<full>", 0, 29, ReportScore{0.6, 0.53, 0.67}, 0.531, 0.665},
+                  {"cb", "<full>", 0, 30, ReportScore{0.6, 0.53, 0.67}, 0.531, 0.665},
+                  {"cb", "32-shot", 0, 30, ReportScore{0.6, 0.53, 0.67}, 0.531, 0.665}};
+  report.costs[3].dropped = 2500;
+  report.costs[3].lost_questions = 1000;
+  const auto notes = cost_notes(report);
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_TRUE(notes[0].starts_with("rte: bootstrap intervals of fewer than 30 questions are too narrow")) << notes[0];
+  EXPECT_TRUE(notes[1].starts_with("cb, 32-shot: 1,000 answers stand behind 2.5 demonstrations fewer")) << notes[1];
+  const std::string html = render_comparison(report);
+  for (const auto& note : notes) EXPECT_NE(html.find(escape(note) + ".</p>"), std::string::npos) << note;
 }
 
 TEST(ComparisonPage, WhatDoesNotTrainTakesNoStep) {

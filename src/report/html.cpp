@@ -56,7 +56,7 @@ std::string text_table(const std::vector<std::vector<std::string>>& lines, std::
     std::string cells;
     for (std::size_t c = 0; c < line.size(); ++c)
       cells += fmt::format("<{0}{1}{2}>{3}</{0}>", first ? "th" : "td", first ? " scope=\"col\"" : "",
-                           c < names ? "" : " class=\"n\"", escape(line[c]));
+                           c < names ? " class=\"nowrap\"" : " class=\"n\"", escape(line[c]));
     rows += first ? "<thead><tr>" + cells + "</tr></thead><tbody>" : "<tr>" + cells + "</tr>";
   }
   return "<div class=\"scroll\"><table>" + rows + "</tbody></table></div>";

@@ -50,8 +50,8 @@ std::string page(const Page& parts);
 
 /// `<section id="id"><h2>title</h2>body</section>`; title and body are markup. Empty for an empty body.
 std::string section(std::string_view id, std::string_view title, std::string_view body);
-/// Lines of text cells as a table, the headings the first; the first `names` columns from the left, the others from the
-/// right. Empty without a line behind the headings.
+/// Lines of text cells as a table, the headings the first, no cell broken into lines; the first `names` columns from
+/// the left, the others from the right. Empty without a line behind the headings.
 std::string text_table(const std::vector<std::vector<std::string>>& lines, std::size_t names);
 /// A drawing with its caption; empty for an empty drawing.
 std::string figure(std::string_view drawing, std::string_view caption);

@@ -63,6 +63,7 @@ figure{min-width:0}figcaption{font-weight:600;font-size:15px;margin-bottom:8px}
 .verdict{border-left:3px solid var(--accent);padding-left:12px}.verdict span{display:block;font-size:14px;color:var(--soft)}
 table{border-collapse:collapse;width:100%;font-size:14px}th,td{text-align:left;padding:6px 12px 6px 0;border-bottom:1px solid var(--line)}
 th{font-weight:600}thead th{color:var(--soft);font-weight:500}.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.nowrap{white-space:nowrap}
 tr:last-child>*{border-bottom:0}
 .table{margin-top:22px;max-width:640px}.table h3{margin-bottom:4px;font-size:15px}
 caption{text-align:left;font-weight:600;font-size:15px;padding-bottom:4px}

@@ -87,15 +87,21 @@ struct ScatterPoint {
   double high = 0;
 };
 
-/// Points over a logarithmic x of fractions, from 0.001% to 100%, each named beside it.
+/// A value that no x belongs to.
+struct ScatterLine {
+  std::string name;
+  double y = 0;  ///< not finite: not drawn
+};
+
+/// Points over a logarithmic x of fractions, from 0.001% to 100%, each named beside it; lines lie across, dashed, each
+/// named on it. No name lies on another while there is room.
 struct ScatterPlot {
   std::string title;  ///< text alternative, not drawn
   std::string x_label;
   std::string y_label;
   std::vector<ScatterPoint> points;
-  bool percent = false;             ///< y is a fraction, drawn as percent
-  std::optional<double> reference;  ///< a dashed line in y
-  std::string reference_name;
+  std::vector<ScatterLine> lines = {};
+  bool percent = false;  ///< y is a fraction, drawn as percent
   int width = 720;
   int height = 400;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <optional>
 
 #include "report/markup.h"
 #include "report/svg.h"
@@ -13,6 +14,7 @@ namespace {
 
 constexpr double kLineHeight = 13;
 constexpr double kRadius = 4.5;
+constexpr double kGapOfNames = 10;  // between those that stand side by side on a line
 
 struct Box {
   double left, top, right, bottom;
@@ -38,8 +40,19 @@ bool drawable(const ScatterPoint& point) {
          std::isfinite(point.high);
 }
 
-ScatterFrame frame_of(const ScatterPlot& plot, const std::vector<ScatterPoint>& points) {
-  double low = plot.reference.value_or(points.front().y), high = low, least = 1, most = 0;
+// What of a plot can be drawn; at least one point.
+struct ScatterParts {
+  std::vector<ScatterPoint> points;
+  std::vector<ScatterLine> lines;
+};
+
+ScatterFrame frame_of(const ScatterPlot& plot, const ScatterParts& drawn) {
+  const auto& points = drawn.points;
+  double low = points.front().y, high = low, least = 1, most = 0;
+  for (const auto& line : drawn.lines) {
+    low = std::min(low, line.y);
+    high = std::max(high, line.y);
+  }
   for (const auto& point : points) {
     low = std::min({low, point.y, point.low});
     high = std::max({high, point.y, point.high});
@@ -82,13 +95,26 @@ std::string grid(const ScatterPlot& plot, const ScatterFrame& frame) {
                            (frame.plot.left + frame.plot.right) / 2, frame.plot.bottom + 38, escape(plot.x_label));
 }
 
-std::string reference(const ScatterPlot& plot, const ScatterFrame& frame) {
-  if (!plot.reference) return "";
-  const double y = frame.at_y(*plot.reference);
-  return fmt::format(
-      "<line class=\"reference\" x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"/>"
-      "<text class=\"tick\" x=\"{3:.1f}\" y=\"{4:.1f}\">{5}</text>",
-      frame.plot.left, frame.plot.right, y, frame.plot.left + 4, y - 5, escape(excerpt(plot.reference_name, 40)));
+std::string dashed_lines(const ScatterPlot& plot, const ScatterFrame& frame, const std::vector<ScatterLine>& lines) {
+  std::string out;
+  for (const auto& line : lines) {
+    out += fmt::format(
+        "<line class=\"reference\" x1=\"{0:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{2:.1f}\"><title>{3}: "
+        "{4}</title></line>",
+        frame.plot.left, frame.plot.right, frame.at_y(line.y), escape(line.name), value_text(plot, line.y));
+  }
+  return out;
+}
+
+std::optional<Box> first_free(const ScatterFrame& frame, const std::vector<Box>& places,
+                              const std::vector<Box>& taken) {
+  for (const Box& place : places) {
+    const bool inside = place.left >= frame.plot.left && place.right <= frame.plot.right + 16 &&
+                        place.top >= frame.plot.top - 8 && place.bottom <= frame.plot.bottom;
+    const auto hits = [&](const Box& other) { return place.touches(other); };
+    if (inside && std::none_of(taken.begin(), taken.end(), hits)) return place;
+  }
+  return std::nullopt;
 }
 
 // Where a name may stand beside its point; the first free place is taken, the first one where none is free.
@@ -100,13 +126,36 @@ Box place_name(const ScatterFrame& frame, double x, double y, double width, cons
     places.push_back({x + gap, top, x + gap + width, top + kLineHeight});
     places.push_back({x - gap - width, top, x - gap, top + kLineHeight});
   }
-  for (const Box& place : places) {
-    const bool inside = place.left >= frame.plot.left && place.right <= frame.plot.right + 16 &&
-                        place.top >= frame.plot.top - 8 && place.bottom <= frame.plot.bottom;
-    const auto hits = [&](const Box& other) { return place.touches(other); };
-    if (inside && std::none_of(taken.begin(), taken.end(), hits)) return place;
+  return first_free(frame, places, taken).value_or(places.front());
+}
+
+// From left to right above a line, then below it, `rows` rows of names away from it.
+std::vector<Box> along_line(const ScatterFrame& frame, double y, double width, int rows) {
+  constexpr double kStep = 12;
+  std::vector<Box> places;
+  for (const double top : {y - 2 - (rows + 1) * kLineHeight, y + 2 + rows * kLineHeight}) {
+    double x = frame.plot.left + 4;
+    do {
+      places.push_back({x, top, x + width, top + kLineHeight});
+      x += kStep;
+    } while (x + width <= frame.plot.right);
   }
-  return places.front();
+  return places;
+}
+
+// Close to its line, which lies across: on no other line where that can be, never on a name or a point while there is
+// room.
+Box place_on_line(const ScatterFrame& frame, double y, double width, const std::vector<Box>& taken,
+                  const std::vector<Box>& lines) {
+  constexpr int kRowsAway = 4;
+  const std::vector<Box> beside = along_line(frame, y, width, 0);
+  std::vector<Box> all = taken;
+  all.insert(all.end(), lines.begin(), lines.end());
+  if (const auto place = first_free(frame, beside, all)) return *place;
+  for (int rows = 0; rows <= kRowsAway; ++rows) {
+    if (const auto place = first_free(frame, along_line(frame, y, width, rows), taken)) return *place;
+  }
+  return beside.front();
 }
 
 std::string mark(const ScatterPlot& plot, const ScatterFrame& frame, const ScatterPoint& point, std::size_t index) {
@@ -119,44 +168,73 @@ std::string mark(const ScatterPlot& plot, const ScatterFrame& frame, const Scatt
       value_text(plot, point.y), value_text(plot, point.low), value_text(plot, point.high), 100 * point.x);
 }
 
-std::string names(const ScatterFrame& frame, const std::vector<ScatterPoint>& points) {
-  std::vector<Box> taken;
+std::vector<Box> boxes_of_points(const ScatterFrame& frame, const std::vector<ScatterPoint>& points) {
+  std::vector<Box> boxes;
   for (const auto& point : points) {
     const double x = frame.at_x(point.x), y = frame.at_y(point.y);
-    taken.push_back({x - kRadius, y - kRadius, x + kRadius, y + kRadius});
+    boxes.push_back({x - kRadius, y - kRadius, x + kRadius, y + kRadius});
+    boxes.push_back({x - 1, frame.at_y(point.high), x + 1, frame.at_y(point.low)});
   }
+  return boxes;
+}
+
+std::vector<Box> boxes_of_lines(const ScatterFrame& frame, const std::vector<ScatterLine>& lines) {
+  std::vector<Box> boxes;
+  for (const auto& line : lines) {
+    const double y = frame.at_y(line.y);
+    boxes.push_back({frame.plot.left, y - 1, frame.plot.right, y + 1});
+  }
+  return boxes;
+}
+
+std::string name_in(const Box& box, const char* kind, const std::string& name) {
+  return fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", kind, box.left, box.bottom - 3,
+                     escape(name));
+}
+
+// Those of points first, which have fewer places.
+std::string names(const ScatterFrame& frame, const ScatterParts& drawn) {
+  const auto width_of = [](const std::string& name) {
+    return kCharacterWidth * static_cast<double>(shown_characters(name));
+  };
+  std::vector<Box> taken = boxes_of_points(frame, drawn.points);
   std::string out;
-  for (const auto& point : points) {
+  for (const auto& point : drawn.points) {
     const std::string name = excerpt(point.name, 24);
-    const double width = kCharacterWidth * static_cast<double>(shown_characters(name));
-    const Box box = place_name(frame, frame.at_x(point.x), frame.at_y(point.y), width, taken);
-    taken.push_back(box);
-    out += fmt::format("<text class=\"legend\" x=\"{:.1f}\" y=\"{:.1f}\">{}</text>", box.left, box.bottom - 3,
-                       escape(name));
+    taken.push_back(place_name(frame, frame.at_x(point.x), frame.at_y(point.y), width_of(name), taken));
+    out += name_in(taken.back(), "legend", name);
+  }
+  const std::vector<Box> lines = boxes_of_lines(frame, drawn.lines);
+  for (const auto& line : drawn.lines) {
+    const std::string name = excerpt(line.name, 24);
+    taken.push_back(place_on_line(frame, frame.at_y(line.y), width_of(name) + kGapOfNames, taken, lines));
+    out += name_in(taken.back(), "tick", name);
   }
   return out;
 }
 
-std::string description_of(const ScatterPlot& plot, const std::vector<ScatterPoint>& points) {
+std::string description_of(const ScatterPlot& plot, const ScatterParts& drawn) {
   std::string text;
-  for (const auto& point : points)
+  for (const auto& point : drawn.points)
     text += fmt::format("{}: {} at {:.3g}%. ", point.name, value_text(plot, point.y), 100 * point.x);
-  if (plot.reference) text += fmt::format("{}: {}.", plot.reference_name, value_text(plot, *plot.reference));
+  for (const auto& line : drawn.lines) text += fmt::format("{}: {}. ", line.name, value_text(plot, line.y));
   return text;
 }
 
 }  // namespace
 
 std::string draw(const ScatterPlot& plot) {
-  std::vector<ScatterPoint> points;
-  std::copy_if(plot.points.begin(), plot.points.end(), std::back_inserter(points), drawable);
-  if (points.empty()) return "";
-  const ScatterFrame frame = frame_of(plot, points);
-  std::string body = grid(plot, frame) + reference(plot, frame);
-  for (std::size_t i = 0; i < points.size(); ++i) body += mark(plot, frame, points[i], i);
+  ScatterParts drawn;
+  std::copy_if(plot.points.begin(), plot.points.end(), std::back_inserter(drawn.points), drawable);
+  std::copy_if(plot.lines.begin(), plot.lines.end(), std::back_inserter(drawn.lines),
+               [](const ScatterLine& line) { return std::isfinite(line.y); });
+  if (drawn.points.empty()) return "";
+  const ScatterFrame frame = frame_of(plot, drawn);
+  std::string body = grid(plot, frame) + dashed_lines(plot, frame, drawn.lines);
+  for (std::size_t i = 0; i < drawn.points.size(); ++i) body += mark(plot, frame, drawn.points[i], i);
   return fmt::format(
       "<svg class=\"chart\" role=\"img\" viewBox=\"0 0 {} {}\"><title>{}</title><desc>{}</desc>{}{}</svg>", plot.width,
-      plot.height, escape(plot.title), escape(description_of(plot, points)), body, names(frame, points));
+      plot.height, escape(plot.title), escape(description_of(plot, drawn)), body, names(frame, drawn));
 }
 
 }  // namespace graft

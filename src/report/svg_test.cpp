@@ -225,6 +225,53 @@ TEST(ScatterPlot, NamesDoNotCover) {
   EXPECT_EQ(places.size(), 3u);
 }
 
+struct NamedPlace {
+  std::string name;
+  double left, bottom;
+  double right() const { return left + 6.9 * static_cast<double>(name.size()); }
+  bool covers(const NamedPlace& other) const {
+    return std::abs(bottom - other.bottom) < 12.5 && left < other.right() && other.left < right();
+  }
+};
+
+// Of points and of lines.
+std::vector<NamedPlace> names_in(const std::string& svg) {
+  std::vector<NamedPlace> names;
+  for (const char* kind : {"<text class=\"legend\" ", "<text class=\"tick\" "}) {
+    for (std::size_t at = svg.find(kind); at != std::string::npos; at = svg.find(kind, at + 1)) {
+      const std::size_t text = svg.find('>', at) + 1;
+      names.push_back({svg.substr(text, svg.find('<', text) - text), attribute(svg, at, "x"), attribute(svg, at, "y")});
+    }
+  }
+  return names;
+}
+
+TEST(ScatterPlot, LinesLieAcrossWithNamesThatDoNotCover) {
+  ScatterPlot plot = scatter();
+  plot.width = 520;
+  plot.height = 320;
+  plot.points[1] = {"lora", 1e-4, 0.652, 0.64, 0.66};
+  plot.lines = {{"base", 0.65}, {"0-shot", 0.65}, {"8-shot", 0.655}, {"32-shot", 0.9}, {"gap", kNoNumber}};
+  for (int i = 0; i < 9; ++i) plot.lines.push_back({"of a long name, like " + std::to_string(i), 0.65});
+  const std::string svg = draw(plot);
+  EXPECT_EQ(markup_problem(svg), "");
+  EXPECT_EQ(count(svg, "<line class=\"reference\" x1=\"60.0\" x2=\"500.0\""), 13u) << "all but the gap";
+  EXPECT_NE(svg.find("<title>8-shot: 65.5%</title>"), std::string::npos);
+  EXPECT_NE(svg.find("32-shot: 90.0%. "), std::string::npos) << "in the description";
+  EXPECT_EQ(svg.find("nan"), std::string::npos);
+  for (std::size_t at = svg.find("<line class=\"reference\""); at != std::string::npos;
+       at = svg.find("<line class=\"reference\"", at + 1)) {
+    EXPECT_GE(attribute(svg, at, "y1"), 10) << "above the plot";
+    EXPECT_LE(attribute(svg, at, "y1"), 320 - 46) << "below it";
+  }
+  const auto names = names_in(svg);
+  ASSERT_EQ(names.size(), 3u + 13u);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j)
+      EXPECT_FALSE(names[i].covers(names[j])) << names[i].name << ", " << names[j].name;
+  }
+}
+
 TEST(ScatterPlot, WhatCannotBeDrawnIsLeftOut) {
   ScatterPlot plot = scatter();
   plot.points = {{"none", 0, 0.5, 0.5, 0.5}, {"gap", 0.1, kNoNumber, kNoNumber, kNoNumber}};

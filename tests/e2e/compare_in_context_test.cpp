@@ -80,7 +80,8 @@ TEST_F(CompareInContext, StandsBesideTunedRowsInOneTable) {
   const Outcome end = run(compare());
   ASSERT_EQ(end.code, 0) << end.err;
   for (const char* part : {"(base)", "tuned", "zero", "two", "Wilson 95%", "bootstrap 95%", "to the first (95%)",
-                           "training FLOPs", "s a question", "alone", "results.json"})
+                           "McNemar p", "training FLOPs", "s a question", "alone", "results.json",
+                           "short: bootstrap intervals of fewer than 30 questions"})
     EXPECT_NE(end.out.find(part), std::string::npos) << part << " in\n" << end.out;
   const json base = score_of(""), tuned = score_of("tuned"), zero = score_of("zero"), two = score_of("two");
   EXPECT_TRUE(tuned.at("against_first_variant").is_null());
@@ -94,6 +95,8 @@ TEST_F(CompareInContext, StandsBesideTunedRowsInOneTable) {
   }
   EXPECT_NEAR(two.at("against_first_variant").at("accuracy").get<double>(),
               two.at("accuracy").at("value").get<double>() - tuned.at("accuracy").at("value").get<double>(), 1e-12);
+  const double p = two.at("against_first_variant").at("mcnemar").at("p").get<double>();
+  EXPECT_TRUE(p > 0 && p <= 1) << p;
   EXPECT_GT(tuned.at("train_flops").get<double>(), 0);
   EXPECT_GT(tuned.at("train_seconds").get<double>(), 0);
   EXPECT_EQ(two.at("train_flops").get<double>(), 0);
@@ -105,6 +108,8 @@ TEST_F(CompareInContext, StandsBesideTunedRowsInOneTable) {
   const std::string page = read_file(folder() / "cmp/report.html");
   EXPECT_NE(page.find("How sure it is, and what it takes"), std::string::npos);
   EXPECT_NE(page.find("href=\"runs/short.two.seed1/report.html\""), std::string::npos);
+  for (const char* across : {">base model</text>", ">zero</text>", ">two</text>"})
+    EXPECT_NE(page.find(across), std::string::npos) << across;
   EXPECT_EQ(lines_of(folder() / "cmp/results.csv").size(), 7u);
   const Outcome again = run(compare());
   EXPECT_EQ(again.out, end.out) << "nothing was left to do";

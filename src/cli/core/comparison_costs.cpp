@@ -77,6 +77,17 @@ void add_accuracy(const BySeed& answers, ComparedCost& cost) {
   cost.wilson_high = score.high;
 }
 
+// With one seed McNemar's test as it stands. Answers of several seeds to a question hang together, so that each of them
+// for itself would make the test too sure: they are one vote.
+McNemar mcnemar_over_questions(const RightSums& sums) {
+  std::vector<std::uint8_t> first, second;
+  for (std::size_t q = 0; q < sums.count(); ++q) {
+    first.push_back(sums.first[q] > sums.second[q] ? 1 : 0);
+    second.push_back(sums.second[q] > sums.first[q] ? 1 : 0);
+  }
+  return mcnemar(first, second);
+}
+
 void add_difference(const BySeed& reference, const BySeed& answers, ComparedCost& cost) {
   const RightSums sums = sums_of(reference, answers);
   if (sums.count() == 0) return;
@@ -88,7 +99,10 @@ void add_difference(const BySeed& reference, const BySeed& answers, ComparedCost
   };
   const PairedDifference paired = paired_bootstrap(sums.count(), of_reference, of_answers);
   cost.difference = ReportScore{paired.difference, paired.interval.low, paired.interval.high};
-  cost.p = paired.p_value;
+  const McNemar test = mcnemar_over_questions(sums);
+  cost.mcnemar_p = test.p_value;
+  cost.first_better = test.only_first;
+  cost.this_better = test.only_second;
 }
 
 std::optional<double> median_over(const std::vector<double>& values) {
@@ -157,6 +171,10 @@ class CostCollector {
       add_answering(variant.runs, &MeasuredRun::asked_after, cost);
       cost.train_seconds = median_of_runs(variant.runs, &MeasuredRun::train_seconds);
       cost.train_flops = median_of_runs(variant.runs, &MeasuredRun::train_flops);
+      for (const auto i : variant.runs) {
+        cost.dropped += measured_[i].dropped;
+        cost.lost_questions += measured_[i].lost_questions;
+      }
       costs.push_back(cost);
     }
   }
@@ -196,7 +214,7 @@ Json number_json(const std::optional<double>& value) {
 Json cost_json(const ComparedCost& cost) {
   Json json = {{"task", cost.task},
                {"variant", cost.variant.empty() ? Json() : Json(cost.variant)},
-               {"shots", cost.shots},
+               {"shots", cost.shots > 0 ? Json(cost.shots) : Json()},
                {"questions", cost.questions},
                {"accuracy", nullptr},
                {"against_first_variant", nullptr},
@@ -204,16 +222,19 @@ Json cost_json(const ComparedCost& cost) {
                {"train_flops", number_json(cost.train_flops)},
                {"seconds_per_question", number_json(cost.seconds)},
                {"flops_per_question", number_json(cost.flops)},
-               {"flops_per_question_alone", number_json(cost.flops_alone)}};
+               {"flops_per_question_alone", number_json(cost.flops_alone)},
+               {"dropped_demonstrations", cost.dropped},
+               {"questions_that_lost_demonstrations", cost.lost_questions}};
   if (cost.accuracy) {
     json["accuracy"] = {{"value", cost.accuracy->value},
                         {"bootstrap_95", {cost.accuracy->low, cost.accuracy->high}},
                         {"wilson_95", {cost.wilson_low, cost.wilson_high}}};
   }
   if (cost.difference) {
-    json["against_first_variant"] = {{"accuracy", cost.difference->value},
-                                     {"bootstrap_95", {cost.difference->low, cost.difference->high}},
-                                     {"bootstrap_p", cost.p}};
+    json["against_first_variant"] = {
+        {"accuracy", cost.difference->value},
+        {"bootstrap_95", {cost.difference->low, cost.difference->high}},
+        {"mcnemar", {{"first_better", cost.first_better}, {"this_better", cost.this_better}, {"p", cost.mcnemar_p}}}};
   }
   return json;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "report/run_folder.h"
 #include "report/test_folder.h"
 #include "statistics/proportion.h"
@@ -67,8 +68,11 @@ class ComparisonCosts : public TestFolder {
 TEST_F(ComparisonCosts, SeedsAreOneSampleOfQuestions) {
   add("tuned", 0, "0000", "1110", 0, trained(10, 1e12));
   add("tuned", 1, "0001", "1111", 2, trained(20, 3e12));
-  add("shown", 0, "0000", "0110", 0, trained(0, 0));
-  add("shown", 1, "0001", "0111", 2, trained(0, 0));
+  MeasuredRun cut = trained(0, 0);
+  cut.dropped = 6;
+  cut.lost_questions = 2;
+  add("shown", 0, "0000", "0110", 0, cut);
+  add("shown", 1, "0001", "0111", 2, cut);
   const auto found = costs();
   ASSERT_EQ(found.size(), 3u);
   const ComparedCost &base = found[0], &tuned = found[1], &shown = found[2];
@@ -85,7 +89,14 @@ TEST_F(ComparisonCosts, SeedsAreOneSampleOfQuestions) {
   EXPECT_DOUBLE_EQ(shown.difference.value().value, -2.0 / 8);
   EXPECT_DOUBLE_EQ(base.difference.value().value, -6.0 / 8);
   EXPECT_LE(shown.difference->high, 0) << "it is nowhere better";
-  EXPECT_LT(base.p, 0.05);
+  EXPECT_EQ(base.first_better, 5) << "of six, with one of two seeds or with both";
+  EXPECT_EQ(base.this_better, 0);
+  EXPECT_NEAR(base.mcnemar_p, 2 / 32.0, 1e-12) << "2 / 2^5";
+  EXPECT_EQ(shown.first_better, 2) << "one of them with one seed of two";
+  EXPECT_NEAR(shown.mcnemar_p, 0.5, 1e-12);
+  EXPECT_EQ(shown.dropped, 12);
+  EXPECT_EQ(shown.lost_questions, 4);
+  EXPECT_EQ(tuned.lost_questions, 0);
   EXPECT_DOUBLE_EQ(tuned.train_seconds.value(), 15);
   EXPECT_DOUBLE_EQ(tuned.train_flops.value(), 2e12);
   EXPECT_DOUBLE_EQ(shown.train_flops.value(), 0);
@@ -111,10 +122,24 @@ TEST_F(ComparisonCosts, WhatIsNotMeasuredIsLeftOpen) {
   report.runs[1].note = "loss of step 3 is not finite";
   const auto json = comparison_json(report, plan_, measured_);
   EXPECT_TRUE(json.at("scores")[0].at("variant").is_null()) << "the base model";
+  EXPECT_TRUE(json.at("scores")[0].at("shots").is_null()) << "one number, which is the runs' own";
   EXPECT_TRUE(json.at("scores")[2].at("accuracy").is_null());
   EXPECT_DOUBLE_EQ(json.at("scores")[1].at("accuracy").at("value").get<double>(), 1);
+  const auto& test = json.at("scores")[0].at("against_first_variant").at("mcnemar");
+  EXPECT_EQ(test.at("first_better"), 1);
+  EXPECT_EQ(test.at("this_better"), 0);
+  EXPECT_NEAR(test.at("p").get<double>(), 1, 1e-12);
   EXPECT_EQ(json.at("runs")[1].at("left_out"), "loss of step 3 is not finite");
   EXPECT_FALSE(json.at("runs")[0].contains("left_out"));
+}
+
+TEST_F(ComparisonCosts, DemonstrationsWithoutRoomAreCounted) {
+  add("shown", 0, "01", "11", 0, MeasuredRun{});
+  write_file(folder() / "shown0/summary.json",
+             R"({"in_context": {"dropped_demonstrations": 9, "questions_that_lost_demonstrations": 2}})");
+  measured_ = measured_runs(plan_);
+  EXPECT_EQ(measured_[0].dropped, 9);
+  EXPECT_EQ(measured_[0].lost_questions, 2);
 }
 
 }  // namespace

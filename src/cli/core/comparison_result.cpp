@@ -43,6 +43,10 @@ MeasuredRun measured_run(const PlannedRun& run) {
   result.train_flops = number_in(summary, "train_flops");
   result.asked_before = answer_cost(summary, "before");
   result.asked_after = answer_cost(summary, "after");
+  if (summary.contains("in_context")) {
+    result.dropped = summary.at("in_context").value("dropped_demonstrations", std::int64_t{0});
+    result.lost_questions = summary.at("in_context").value("questions_that_lost_demonstrations", std::int64_t{0});
+  }
   if (summary.contains("overlap")) {
     const nlohmann::json& overlap = summary.at("overlap");
     result.overlap = Overlap{overlap.at("ngram").get<std::size_t>(), overlap.at("held_out").get<std::int64_t>(),

@@ -62,6 +62,8 @@ struct MeasuredRun {
   std::optional<Overlap> overlap = {};  ///< of its held-out examples with those that train; where there are both
   std::optional<double> train_seconds = {}, train_flops = {};
   AnswerCost asked_before = {}, asked_after = {};
+  std::int64_t dropped = 0;         ///< demonstrations that the context did not hold, over all questions
+  std::int64_t lost_questions = 0;  ///< that lost them
 };
 
 /// From the summary of every run folder. Throws as read_summary.
