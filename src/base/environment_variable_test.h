@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -30,6 +31,22 @@ class EnvironmentVariable {
  private:
   std::string name_;
   std::optional<std::string> before_;
+};
+
+/// The variables that name a proxy, or who is reached without one: none is set until set() does so. For whatever asks a
+/// server of a test, which the machine's proxy does not reach.
+class ProxyVariables {
+ public:
+  ProxyVariables() {
+    for (const char* name :
+         {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"})
+      variables_.try_emplace(name, name).first->second.set(nullptr);
+  }
+
+  void set(const std::string& name, const std::string& value) const { variables_.at(name).set(value.c_str()); }
+
+ private:
+  std::map<std::string, EnvironmentVariable> variables_;
 };
 
 }  // namespace graft

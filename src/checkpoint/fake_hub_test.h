@@ -12,6 +12,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/environment_variable_test.h"
 #include "base/hash.h"
 #include "base/progress.h"
 #include "checkpoint/hub.h"
@@ -82,6 +83,7 @@ class FakeHub {
 
   FakeHub(const FakeHub&) = delete;
 
+  int port() const { return port_; }
   std::string endpoint() const { return "http://127.0.0.1:" + std::to_string(port_); }
 
   HubOptions options(const std::filesystem::path& cache) const {
@@ -112,6 +114,7 @@ class FakeHub {
     return siblings;
   }
 
+  const ProxyVariables no_proxy_;
   httplib::Server server_;
   std::mutex mutex_;  // of token_ and ranges_
   int port_ = 0;

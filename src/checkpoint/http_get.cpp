@@ -4,9 +4,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
+#include <memory>
+#include <optional>
 
 #include "base/error.h"
 #include "base/interrupt.h"
+#include "checkpoint/proxy.h"
+#include "checkpoint/tunnel.h"
 
 namespace graft {
 namespace {
@@ -18,6 +23,8 @@ constexpr std::size_t kLargestBody = 64'000'000;
 struct Url {
   std::string origin;  // scheme://host:port
   std::string path;    // with the query
+  bool https = false;
+  HostPort to;
 };
 
 Url split(const std::string& url, const char* setting) {
@@ -25,9 +32,21 @@ Url split(const std::string& url, const char* setting) {
   if (scheme == std::string::npos || (!url.starts_with("http://") && !url.starts_with("https://"))) {
     fail(Category::InvalidArgument, url, "is not an http or https address; check {}", setting);
   }
-  const std::size_t slash = url.find_first_of("/?", scheme + 3);
-  if (slash == std::string::npos) return {url, "/"};
-  return {url.substr(0, slash), url[slash] == '/' ? url.substr(slash) : "/" + url.substr(slash)};
+  const std::size_t end = std::min(url.find_first_of("/?", scheme + 3), url.size());
+  Url parts;
+  parts.origin = url.substr(0, end);
+  parts.path = url.substr(end);
+  if (!parts.path.starts_with('/')) parts.path.insert(0, "/");
+  parts.https = url.starts_with("https:");
+  const auto to = host_port(std::string_view(parts.origin).substr(scheme + 3), parts.https ? 443 : 80);
+  if (!to) fail(Category::InvalidArgument, parts.origin, "is not an address graft can connect to; check {}", setting);
+  parts.to = *to;
+  return parts;
+}
+
+std::string variable_or_empty(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
 }
 
 std::string lower(std::string text) {
@@ -44,18 +63,59 @@ void take_headers(const httplib::Response& response, HttpReply& reply) {
   }
 }
 
-HttpReply get_once(const HttpRequest& request, const Url& url, const std::string& token, HttpReply reply) {
-  httplib::Client client(url.origin);
-  if (!client.is_valid()) fail(Category::InvalidArgument, url.origin, "is not an address graft can connect to");
-  client.set_connection_timeout(kConnectSeconds);
-  client.set_read_timeout(kReadSeconds);
-  client.set_url_encode(false);
+std::unique_ptr<httplib::ClientImpl> client_for(const Url& url, const std::optional<Proxy>& proxy) {
+  std::unique_ptr<httplib::ClientImpl> client;
+  if (!url.https) {
+    client = std::make_unique<httplib::ClientImpl>(url.to.host, url.to.port);
+    if (proxy) client->set_proxy(proxy->at.host, proxy->at.port);
+  } else if (proxy) {
+    client = std::make_unique<TunnelClient>(url.to, *proxy);
+  } else {
+    client = std::make_unique<httplib::SSLClient>(url.to.host, url.to.port);
+  }
+  client->set_connection_timeout(kConnectSeconds);
+  client->set_read_timeout(kReadSeconds);
+  client->set_url_encode(false);
+  return client;
+}
+
+httplib::Headers headers_for(const Url& url, const std::string& token, std::uint64_t from,
+                             const std::optional<Proxy>& proxy) {
   httplib::Headers headers = {{"User-Agent", "graft/" GRAFT_VERSION}};
   if (!token.empty()) headers.emplace("Authorization", "Bearer " + token);
-  if (request.from > 0) headers.emplace("Range", fmt::format("bytes={}-", request.from));
+  if (from > 0) headers.emplace("Range", fmt::format("bytes={}-", from));
+  // Of https it is the tunnel that tells them.
+  if (proxy && !url.https && !proxy->credentials.empty()) headers.emplace("Proxy-Authorization", proxy->credentials);
+  return headers;
+}
+
+[[noreturn]] void fail_unanswered(const Url& url, const char* setting, const std::optional<Proxy>& proxy, bool began,
+                                  httplib::Error error) {
+  const std::string why = httplib::to_string(error);
+  if (proxy && (error == httplib::Error::Connection || error == httplib::Error::ConnectionTimeout)) {
+    fail(Category::Io, proxy->variable,
+         "the proxy {} cannot be reached ({}); check the variable and the network, list {} in no_proxy if it can be "
+         "reached without, or set HF_HUB_OFFLINE=1 to use the cache",
+         proxy->shown, why, url.to.host);
+  }
+  if (error == httplib::Error::SSLServerVerification) {
+    fail(Category::Io, url.origin,
+         "shows a certificate that this machine does not trust ({}); where a proxy reads along, name the file of its "
+         "certificate in SSL_CERT_FILE, else check {}",
+         why, setting);
+  }
+  fail(Category::Io, url.origin, "{}{} ({}); check the network and {}, or set HF_HUB_OFFLINE=1 to use the cache",
+       began ? "broke off" : "cannot be reached", proxy ? " through the proxy of " + proxy->variable : "", why,
+       setting);
+}
+
+HttpReply get_once(const HttpRequest& request, const Url& url, const std::string& token, HttpReply reply) {
+  const std::optional<Proxy> proxy = proxy_for(url.https, url.to, variable_or_empty);
+  const auto client = client_for(url, proxy);
   reply.body.clear();
-  bool streaming = false;
+  bool began = false, streaming = false;
   const auto begin = [&](const httplib::Response& response) {
+    began = true;
     reply.status = response.status;
     take_headers(response, reply);
     streaming = (response.status == 200 || response.status == 206) && request.receive != nullptr;
@@ -68,12 +128,11 @@ HttpReply get_once(const HttpRequest& request, const Url& url, const std::string
     reply.body.append(data, size);
     return true;
   };
-  const httplib::Result result = client.Get(url.path, headers, begin, receive);
+  const auto headers = headers_for(url, token, request.from, proxy);
+  const httplib::Result result = client->Get(url.path, headers, begin, receive);
   if (interrupted()) fail(Category::Cancelled, url.origin, "interrupted; the same command goes on where it stopped");
-  if (!result) {
-    fail(Category::Io, url.origin, "{} ({}); check the network and {}, or set HF_HUB_OFFLINE=1 to use the cache",
-         reply.status == 0 ? "cannot be reached" : "broke off", httplib::to_string(result.error()), request.setting);
-  }
+  if (!result) fail_unanswered(url, request.setting, proxy, began, result.error());
+  if (proxy && !url.https && reply.status == 407) fail_refused(*proxy, url.to.host, reply.status);
   return reply;
 }
 

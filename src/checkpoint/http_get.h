@@ -27,7 +27,8 @@ struct HttpRequest {
   std::function<bool(std::string_view)> receive = {};
 };
 
-/// Follows up to ten redirects. Throws Io when the host cannot be reached, InvalidArgument for a malformed URL. A
+/// Follows up to ten redirects, each through the proxy that the environment names for it (proxy_for). Throws Io when
+/// the host cannot be reached, InvalidArgument for a malformed URL, and what proxy_for and fail_refused throw. A
 /// connection that breaks off in the middle of a body throws Io as well, after `receive` got the first part.
 HttpReply http_get(const HttpRequest& request);
 

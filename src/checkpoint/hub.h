@@ -35,7 +35,7 @@ HubOptions hub_options_from_environment();
 /// where it stopped, and one that another process is at is waited for. Every weight file is checked against the SHA-256
 /// the hub promises. Throws InvalidArgument (malformed name, no permission, no cache), NotFound (repository, revision,
 /// file, or not in the cache while offline), Io (no network, server error), Corruption (wrong size or hash: the part is
-/// thrown away), ResourceExhausted (disk full), Cancelled.
+/// thrown away), ResourceExhausted (disk full), Cancelled. What http_get throws of proxies comes on top.
 std::filesystem::path pull(const std::string& repository, const HubOptions& options);
 
 }  // namespace graft

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/environment_variable_test.h"
 #include "base/hash.h"
 #include "base/progress.h"
 #include "checkpoint/fixture_test.h"
@@ -125,6 +126,7 @@ class FakeDatasetHub {
         "application/json");
   }
 
+  const ProxyVariables no_proxy_;
   httplib::Server server_;
   std::mutex mutex_;
   int port_ = 0;

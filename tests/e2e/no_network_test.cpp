@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "base/environment_variable_test.h"
 #include "command.h"
 
 namespace graft::e2e {
@@ -19,6 +20,7 @@ class NoNetwork : public ::testing::Test {
     for (const char* name : {"HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE"}) ::unsetenv(name);
   }
 
+  const ProxyVariables no_proxy_;
   Folder folder_;
 };
 
