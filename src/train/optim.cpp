@@ -1,14 +1,19 @@
 #include "train/optim.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "nn/kernels/rows.h"
 
 namespace graft {
 namespace {
@@ -151,6 +156,33 @@ class Adafactor : public Optimizer {
   std::int64_t steps_ = 0;
 };
 
+// Whether all that lies from the first value to the last is the tensor's, in whatever order, and rows::dot() reads it.
+bool is_one_run(const at::Tensor& values) {
+  return values.is_cpu() && values.scalar_type() == at::kFloat && values.layout() == at::kStrided &&
+         values.is_non_overlapping_and_dense();
+}
+
+// Of all values together. LibTorch has a call for each tensor, which for an adapter's is more work than its values are.
+double norm_of_runs(const std::vector<at::Tensor>& tensors) {
+  constexpr std::int64_t kPartValues = 1 << 12;  // the sums of more, which are fp32, would lose digits
+  constexpr std::int64_t kPartsPerThread = 128;
+  std::vector<std::pair<const float*, std::int64_t>> parts;
+  for (const auto& tensor : tensors) {
+    const auto* values = tensor.const_data_ptr<float>();
+    for (std::int64_t first = 0; first < tensor.numel(); first += kPartValues)
+      parts.emplace_back(values + first, std::min(kPartValues, tensor.numel() - first));
+  }
+  std::vector<double> squares(parts.size());
+  at::parallel_for(0, static_cast<std::int64_t>(parts.size()), kPartsPerThread,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (auto part = static_cast<std::size_t>(begin); part < static_cast<std::size_t>(end); ++part) {
+                       const auto& [values, count] = parts[part];
+                       squares[part] = rows::dot(values, values, count);
+                     }
+                   });
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+}
+
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters,
@@ -170,8 +202,10 @@ double clip_gradients(const std::vector<at::Tensor>& parameters, double limit) {
     if (parameter.grad().defined()) gradients.push_back(parameter.grad());
   }
   if (gradients.empty()) return 0;
-  // One value leaves the device, however many tensors there are.
-  const double norm = at::stack(at::_foreach_norm(gradients)).norm(2, at::kDouble).item<double>();
+  // Elsewhere one value leaves the device, however many tensors there are.
+  const double norm = std::all_of(gradients.begin(), gradients.end(), is_one_run)
+                          ? norm_of_runs(gradients)
+                          : at::stack(at::_foreach_norm(gradients)).norm(2, at::kDouble).item<double>();
   if (limit > 0 && norm > limit && std::isfinite(norm)) at::_foreach_mul_(gradients, limit / norm);
   return norm;
 }

@@ -104,6 +104,23 @@ TEST(ClipGradients, TellsWhatIsNotFinite) {
   }
 }
 
+// However many there are, and wherever they lie in memory.
+TEST(ClipGradients, TheNormIsThatOfAllValues) {
+  std::vector<at::Tensor> gradients = {at::randn({9000}), at::randn({70, 130}).t(), at::randn({})};
+  for (const bool apart : {false, true}) {
+    if (apart) gradients.push_back(at::randn({40, 6}).narrow(1, 1, 3));
+    std::vector<at::Tensor> parameters, values;
+    for (const at::Tensor& gradient : gradients) {
+      parameters.push_back(at::zeros(gradient.sizes()).requires_grad_());
+      parameters.back().mutable_grad() = gradient;
+      values.push_back(gradient.reshape({-1}).to(at::kDouble));
+    }
+    const double norm = at::cat(values).norm().item<double>();
+    EXPECT_NEAR(clip_gradients(parameters, norm / 2), norm, 1e-5 * norm) << apart;
+    EXPECT_NEAR(clip_gradients(parameters, 0), norm / 2, 1e-5 * norm) << apart;
+  }
+}
+
 TEST(LearningRate, RisesOverTheWarmUp) {
   for (const char* schedule : {"linear", "constant", "cosine"}) {
     EXPECT_DOUBLE_EQ(learning_rate(schedule, 8, 0, 100, 4), 2) << schedule;
