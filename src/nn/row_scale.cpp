@@ -42,15 +42,20 @@ at::Tensor scaled_by_rows(const at::Tensor& given, at::TensorList scales, const 
   return y;
 }
 
-// Columns are shared out among threads, so that a sum does not depend on their number.
-void add_products_by_rows(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
-                          const std::vector<at::Tensor>& sums) {
+// For each of the scales. Columns are shared out among threads, so that a sum does not depend on their number.
+std::vector<at::Tensor> sums_by_rows(const at::Tensor& x, const at::Tensor& grad, at::TensorList scales,
+                                     const std::vector<SlotRun>& runs) {
   RECORD_USER_SCOPE("graft::scale_rows_backward");
   const std::int64_t width = x.size(1);
+  std::vector<at::Tensor> sums;
   std::vector<float*> firsts;
-  for (const auto& sum : sums) firsts.push_back(sum.data_ptr<float>());
+  for (const auto& scale : scales) {
+    sums.push_back(rows::empty(scale.sizes(), at::kFloat));
+    firsts.push_back(sums.back().data_ptr<float>());
+  }
   at::parallel_for(0, width, 128, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t count = end - begin;
+    for (float* first : firsts) std::fill_n(first + begin, count, 0.0F);
     std::vector<float> values(static_cast<std::size_t>(count)), grads(static_cast<std::size_t>(count));
     for (const auto& run : runs) {
       if (run.slot < 0) continue;
@@ -62,6 +67,7 @@ void add_products_by_rows(const at::Tensor& x, const at::Tensor& grad, const std
       }
     }
   });
+  return sums;
 }
 
 // For each row the place of its vector; of those without one, of what is behind the last.
@@ -83,12 +89,9 @@ at::Tensor scaled(const at::Tensor& x, at::TensorList scales, const std::vector<
 // For each of the scales.
 std::vector<at::Tensor> sums_of_products(const at::Tensor& x, const at::Tensor& grad, at::TensorList scales,
                                          const std::vector<SlotRun>& runs) {
+  if (rows::readable(x) && rows::readable(grad)) return sums_by_rows(x.contiguous(), grad.contiguous(), scales, runs);
   std::vector<at::Tensor> sums;
   for (const auto& scale : scales) sums.push_back(at::zeros(scale.sizes(), scale.options()));
-  if (rows::readable(x) && rows::readable(grad)) {
-    add_products_by_rows(x.contiguous(), grad.contiguous(), runs, sums);
-    return sums;
-  }
   for (const auto& run : runs) {
     if (run.slot < 0) continue;
     const auto values = [&](const at::Tensor& of) {
@@ -163,11 +166,13 @@ at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scale) {
 }
 
 ScaleVectors::ScaleVectors(at::TensorList scales, std::int64_t width) {
+  firsts_.reserve(scales.size());
   for (const auto& scale : scales) {
     if (scale.numel() != width)
       fail(Category::Internal, "scale", "an adapter has {} values for rows of {}", scale.numel(), width);
-    held_.push_back(scale.contiguous());
-    firsts_.push_back(held_.back().const_data_ptr<float>());
+    // Not held otherwise: to count one owner more is to wait for memory, for each of many adapters in turn.
+    if (!scale.is_contiguous()) held_.push_back(scale.contiguous());
+    firsts_.push_back((scale.is_contiguous() ? scale : held_.back()).const_data_ptr<float>());
   }
 }
 
