@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -30,13 +31,15 @@ at::Tensor scaled_by_rows(const at::Tensor& given, at::TensorList scales, const 
   const ScaleVectors vectors(scales, width);
   at::parallel_for(0, x.size(0), rows::rows_per_thread(width), [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(width));
-    auto run = run_of_row(runs, begin);
-    for (std::int64_t n = begin; n < end; ++n) {
-      while (n >= run->tokens.begin + run->tokens.length) ++run;
+    for (auto run = run_of_row(runs, begin); run != runs.end() && run->tokens.begin < end; ++run) {
+      if (const auto next = std::next(run); next != runs.end()) vectors.ask_for(next->slot);
       const float* scale = vectors.of(run->slot);
-      rows::read(x, n * width, row.data(), width);
-      if (scale != nullptr) rows::multiply(row.data(), scale, width);
-      rows::write(row.data(), y, n * width, width);
+      const std::int64_t last = std::min(end, run->tokens.begin + run->tokens.length);
+      for (std::int64_t n = std::max(begin, run->tokens.begin); n < last; ++n) {
+        rows::read(x, n * width, row.data(), width);
+        if (scale != nullptr) rows::multiply(row.data(), scale, width);
+        rows::write(row.data(), y, n * width, width);
+      }
     }
   });
   return y;
@@ -165,7 +168,7 @@ at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scale) {
   return scale_rows(x, RowScales{{scale}, {{{0, x.size(0)}, 0}}});
 }
 
-ScaleVectors::ScaleVectors(at::TensorList scales, std::int64_t width) {
+ScaleVectors::ScaleVectors(at::TensorList scales, std::int64_t width) : width_(width) {
   firsts_.reserve(scales.size());
   for (const auto& scale : scales) {
     if (scale.numel() != width)
@@ -174,6 +177,13 @@ ScaleVectors::ScaleVectors(at::TensorList scales, std::int64_t width) {
     if (!scale.is_contiguous()) held_.push_back(scale.contiguous());
     firsts_.push_back((scale.is_contiguous() ? scale : held_.back()).const_data_ptr<float>());
   }
+}
+
+void ScaleVectors::ask_for(std::int32_t slot) const {
+  constexpr std::int64_t kLine = 64 / sizeof(float);
+  const float* vector = of(slot);
+  if (vector == nullptr) return;
+  for (std::int64_t i = 0; i < width_; i += kLine) __builtin_prefetch(vector + i);
 }
 
 }  // namespace graft

@@ -32,6 +32,7 @@ at::Tensor scaled_product(rows::Gate kind, const at::Tensor& given_gate, const a
     at::parallel_for(0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t part = begin; part < end; ++part) {
         const auto& [tokens, slot] = parts[static_cast<std::size_t>(part)];
+        if (part + 1 < end) scales.ask_for(parts[static_cast<std::size_t>(part) + 1].slot);
         const float* scale = scales.of(slot);
         for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n)
           rows::gated(kind, a + n * width, b + n * width, scale, out + n * width, width);
