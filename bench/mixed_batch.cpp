@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "nn/compute_dtype.h"
+#include "nn/tensor_memory.h"
 #include "statistics/bootstrap.h"
 #include "train/loop.h"
 
@@ -162,6 +163,7 @@ int run(int count, char** words) {
 }  // namespace graft
 
 int main(int count, char** words) {
+  graft::use_tensor_memory();  // as the command does, or every backward pass gives its pages back
   try {
     return graft::run(count, words);
   } catch (const graft::Error& error) {

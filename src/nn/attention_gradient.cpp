@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "nn/attention_tiles.h"
-#include "nn/kernels/rows.h"
+#include "nn/kernels/any_row.h"
 
 namespace graft {
 namespace {
@@ -24,7 +24,9 @@ struct Unit {
   std::size_t begin = 0, end = 0;
   AttentionBlock all;  // with all keys from the first to the last that any of the blocks reads
   bool begins = true;  // the first of them writes the sums of all these keys
-  at::Tensor sums;     // [2, room for them, D] fp32, of keys and of values; zeros where the first does not write them
+  at::Tensor sums;     // [2, room for them, D] fp32, of keys and of values; unwritten until its thread comes to it
+
+  std::int64_t sum_size() const { return tile_room(all.seen) * all.dim; }
 };
 
 // Of branches, each block adds to some of the keys.
@@ -36,8 +38,7 @@ Unit unit_of(const std::vector<AttentionBlock>& blocks, std::size_t begin, std::
   unit.begins = from == unit.all.from() && !unit.all.product->branches();
   unit.all.keys = {{from, reach - from}};
   unit.all.seen = reach - from;
-  unit.sums = at::empty({2, tile_room(unit.all.seen), unit.all.dim}, at::kFloat);
-  if (!unit.begins) unit.sums.zero_();
+  unit.sums = rows::empty({2, tile_room(unit.all.seen), unit.all.dim}, at::kFloat);
   return unit;
 }
 
@@ -144,8 +145,9 @@ void add_sums(const std::vector<Unit>& units, at::Tensor& k, at::Tensor& v) {
   at::parallel_for(0, k.size(1), 1, [&](std::int64_t begin, std::int64_t end) {
     for (const Unit& unit : units) {
       if (unit.all.group < begin || unit.all.group >= end) continue;
-      add_keys(unit.all, unit.sums[0].const_data_ptr<float>(), k);
-      add_keys(unit.all, unit.sums[1].const_data_ptr<float>(), v);
+      const auto* sums = unit.sums.const_data_ptr<float>();
+      add_keys(unit.all, sums, k);
+      add_keys(unit.all, sums + unit.sum_size(), v);
     }
   });
 }
@@ -158,12 +160,13 @@ void go_through(const std::vector<AttentionBlock>& blocks, const std::vector<Uni
     Pass& pass = passes[static_cast<std::size_t>(thread)];
     const Unit& unit = units[place];
     auto* sums = unit.sums.data_ptr<float>();
+    if (!unit.begins) std::fill_n(sums, 2 * unit.sum_size(), 0.0F);
     if (!unit.all.product->branches()) pass.read(unit.all);
     for (std::size_t b = unit.begin; b < unit.end; ++b) {
       const AttentionBlock& block = blocks[b];
       if (block.product->branches()) pass.read(block);
       float* sum_k = sums + (block.from() - unit.all.from()) * block.dim;
-      pass.compute(block, above, unit.begins && b == unit.begin, sum_k, sum_k + unit.sums.stride(0), grad_q);
+      pass.compute(block, above, unit.begins && b == unit.begin, sum_k, sum_k + unit.sum_size(), grad_q);
     }
   });
 }

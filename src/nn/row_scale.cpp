@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -30,27 +31,34 @@ at::Tensor scaled_by_rows(const at::Tensor& given, at::TensorList scales, const 
   const ScaleVectors vectors(scales, width);
   at::parallel_for(0, x.size(0), rows::rows_per_thread(width), [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(width));
-    auto run = run_of_row(runs, begin);
-    for (std::int64_t n = begin; n < end; ++n) {
-      while (n >= run->tokens.begin + run->tokens.length) ++run;
+    for (auto run = run_of_row(runs, begin); run != runs.end() && run->tokens.begin < end; ++run) {
+      if (const auto next = std::next(run); next != runs.end()) vectors.ask_for(next->slot);
       const float* scale = vectors.of(run->slot);
-      rows::read(x, n * width, row.data(), width);
-      if (scale != nullptr) rows::multiply(row.data(), scale, width);
-      rows::write(row.data(), y, n * width, width);
+      const std::int64_t last = std::min(end, run->tokens.begin + run->tokens.length);
+      for (std::int64_t n = std::max(begin, run->tokens.begin); n < last; ++n) {
+        rows::read(x, n * width, row.data(), width);
+        if (scale != nullptr) rows::multiply(row.data(), scale, width);
+        rows::write(row.data(), y, n * width, width);
+      }
     }
   });
   return y;
 }
 
-// Columns are shared out among threads, so that a sum does not depend on their number.
-void add_products_by_rows(const at::Tensor& x, const at::Tensor& grad, const std::vector<SlotRun>& runs,
-                          const std::vector<at::Tensor>& sums) {
+// For each of the scales. Columns are shared out among threads, so that a sum does not depend on their number.
+std::vector<at::Tensor> sums_by_rows(const at::Tensor& x, const at::Tensor& grad, at::TensorList scales,
+                                     const std::vector<SlotRun>& runs) {
   RECORD_USER_SCOPE("graft::scale_rows_backward");
   const std::int64_t width = x.size(1);
+  std::vector<at::Tensor> sums;
   std::vector<float*> firsts;
-  for (const auto& sum : sums) firsts.push_back(sum.data_ptr<float>());
+  for (const auto& scale : scales) {
+    sums.push_back(rows::empty(scale.sizes(), at::kFloat));
+    firsts.push_back(sums.back().data_ptr<float>());
+  }
   at::parallel_for(0, width, 128, [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t count = end - begin;
+    for (float* first : firsts) std::fill_n(first + begin, count, 0.0F);
     std::vector<float> values(static_cast<std::size_t>(count)), grads(static_cast<std::size_t>(count));
     for (const auto& run : runs) {
       if (run.slot < 0) continue;
@@ -62,6 +70,7 @@ void add_products_by_rows(const at::Tensor& x, const at::Tensor& grad, const std
       }
     }
   });
+  return sums;
 }
 
 // For each row the place of its vector; of those without one, of what is behind the last.
@@ -83,12 +92,9 @@ at::Tensor scaled(const at::Tensor& x, at::TensorList scales, const std::vector<
 // For each of the scales.
 std::vector<at::Tensor> sums_of_products(const at::Tensor& x, const at::Tensor& grad, at::TensorList scales,
                                          const std::vector<SlotRun>& runs) {
+  if (rows::readable(x) && rows::readable(grad)) return sums_by_rows(x.contiguous(), grad.contiguous(), scales, runs);
   std::vector<at::Tensor> sums;
   for (const auto& scale : scales) sums.push_back(at::zeros(scale.sizes(), scale.options()));
-  if (rows::readable(x) && rows::readable(grad)) {
-    add_products_by_rows(x.contiguous(), grad.contiguous(), runs, sums);
-    return sums;
-  }
   for (const auto& run : runs) {
     if (run.slot < 0) continue;
     const auto values = [&](const at::Tensor& of) {
@@ -162,13 +168,22 @@ at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scale) {
   return scale_rows(x, RowScales{{scale}, {{{0, x.size(0)}, 0}}});
 }
 
-ScaleVectors::ScaleVectors(at::TensorList scales, std::int64_t width) {
+ScaleVectors::ScaleVectors(at::TensorList scales, std::int64_t width) : width_(width) {
+  firsts_.reserve(scales.size());
   for (const auto& scale : scales) {
     if (scale.numel() != width)
       fail(Category::Internal, "scale", "an adapter has {} values for rows of {}", scale.numel(), width);
-    held_.push_back(scale.contiguous());
-    firsts_.push_back(held_.back().const_data_ptr<float>());
+    // Not held otherwise: to count one owner more is to wait for memory, for each of many adapters in turn.
+    if (!scale.is_contiguous()) held_.push_back(scale.contiguous());
+    firsts_.push_back((scale.is_contiguous() ? scale : held_.back()).const_data_ptr<float>());
   }
+}
+
+void ScaleVectors::ask_for(std::int32_t slot) const {
+  constexpr std::int64_t kLine = 64 / sizeof(float);
+  const float* vector = of(slot);
+  if (vector == nullptr) return;
+  for (std::int64_t i = 0; i < width_; i += kLine) __builtin_prefetch(vector + i);
 }
 
 }  // namespace graft

@@ -29,14 +29,17 @@ at::Tensor scale_rows(const at::Tensor& x, const at::Tensor& scale);
 /// Vectors on the CPU, for loops over rows.
 class ScaleVectors {
  public:
-  /// Throws Internal where one of the scales has not `width` values.
+  /// The scales outlive it. Throws Internal where one of them has not `width` values.
   ScaleVectors(at::TensorList scales, std::int64_t width);
 
   /// [width]; null for slot -1.
   const float* of(std::int32_t slot) const { return slot < 0 ? nullptr : firsts_[static_cast<std::size_t>(slot)]; }
+  /// Has of(slot) come from memory while rows of another slot are computed: of many slots' vectors no cache has any.
+  void ask_for(std::int32_t slot) const;
 
  private:
-  std::vector<at::Tensor> held_;
+  std::int64_t width_;
+  std::vector<at::Tensor> held_;  // of those that do not lie in order in memory
   std::vector<const float*> firsts_;
 };
 

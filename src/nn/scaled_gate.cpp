@@ -32,6 +32,7 @@ at::Tensor scaled_product(rows::Gate kind, const at::Tensor& given_gate, const a
     at::parallel_for(0, static_cast<std::int64_t>(parts.size()), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t part = begin; part < end; ++part) {
         const auto& [tokens, slot] = parts[static_cast<std::size_t>(part)];
+        if (part + 1 < end) scales.ask_for(parts[static_cast<std::size_t>(part) + 1].slot);
         const float* scale = scales.of(slot);
         for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n)
           rows::gated(kind, a + n * width, b + n * width, scale, out + n * width, width);
@@ -55,7 +56,7 @@ class Gradients {
         width_(gate.size(1)),
         of_gate_(rows::empty(gate.sizes(), gate.scalar_type())),
         of_up_(rows::empty(up.sizes(), up.scalar_type())),
-        of_parts_(at::zeros({static_cast<std::int64_t>(parts_.size()), width_}, at::kFloat)) {
+        of_parts_(rows::empty({static_cast<std::int64_t>(parts_.size()), width_}, at::kFloat)) {
     rows::by_type(gate_, [&]<typename T>(T*) {
       at::parallel_for(0, static_cast<std::int64_t>(parts_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t part = begin; part < end; ++part) compute<T>(part);
@@ -67,7 +68,10 @@ class Gradients {
   const at::Tensor& up() const { return of_up_; }
   std::vector<at::Tensor> scales() const {
     std::vector<at::Tensor> sums;
-    for (std::size_t slot = 0; slot < count_; ++slot) sums.push_back(at::zeros({width_}, at::kFloat));
+    for (std::size_t slot = 0; slot < count_; ++slot) {
+      sums.push_back(rows::empty({width_}, at::kFloat));
+      std::fill_n(sums.back().data_ptr<float>(), width_, 0.0F);
+    }
     for (std::size_t part = 0; part < parts_.size(); ++part) {
       if (parts_[part].slot < 0) continue;
       const at::Tensor& sum = sums[static_cast<std::size_t>(parts_[part].slot)];
@@ -83,6 +87,7 @@ class Gradients {
     const auto& [tokens, slot] = parts_[static_cast<std::size_t>(part)];
     const float* scale = scales_.of(slot);
     float* of_scale = of_parts_.data_ptr<float>() + part * width_;
+    std::fill_n(of_scale, width_, 0.0F);
     const auto values = [](const at::Tensor& x) { return static_cast<const T*>(x.const_data_ptr()); };
     for (std::int64_t n = tokens.begin; n < tokens.begin + tokens.length; ++n) {
       const std::int64_t at = n * width_;

@@ -1,17 +1,39 @@
 #include "train/optim.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "nn/kernels/rows.h"
 
 namespace graft {
 namespace {
+
+constexpr std::int64_t kLargeTensor = 1 << 15;  // values from which on the threads share one
+constexpr std::int64_t kSmallPerThread = 8;     // tensors
+
+// Place by place.
+struct SteppedTensors {
+  std::vector<at::Tensor> values, gradients, means, squares;
+
+  std::int64_t count() const { return static_cast<std::int64_t>(values.size()); }
+  void add(const at::Tensor& value, const at::Tensor& gradient, const at::Tensor& mean, const at::Tensor& square) {
+    values.push_back(value);
+    gradients.push_back(gradient);
+    means.push_back(mean);
+    squares.push_back(square);
+  }
+};
 
 // LibTorch's fused step: one reading of each value instead of eight.
 class AdamW : public Optimizer {
@@ -44,22 +66,42 @@ class AdamW : public Optimizer {
 
  private:
   void step(const std::vector<std::size_t>& members, double lr) {
-    std::vector<at::Tensor> values, gradients, means, squares;
+    SteppedTensors small, large;
     for (const std::size_t i : members) {
       const at::Tensor& value = parameters_[i];
       if (!value.grad().defined()) continue;
-      values.push_back(value);
-      gradients.push_back(laid_out_like(value, value.grad()));
-      means.push_back(mean_[i]);
-      squares.push_back(square_[i]);
+      const bool is_small = value.is_cpu() && value.numel() < kLargeTensor;
+      (is_small ? small : large).add(value, laid_out_like(value, value.grad()), mean_[i], square_[i]);
       value.mutable_grad().reset();
     }
-    if (values.empty()) return;
+    step_small(small, lr);
+    step(large, 0, large.count(), lr);
+  }
+
+  // LibTorch has the threads meet at every tensor, which takes longer than to step a small one: each of these is one
+  // thread's. Their bits are the same.
+  void step_small(const SteppedTensors& of, double lr) const {
+    RECORD_USER_SCOPE("graft::adamw");
+    at::parallel_for(0, of.count(), kSmallPerThread, [&](std::int64_t begin, std::int64_t end) {
+      const at::DisableRecordFunctionGuard unrecorded;  // the profile tells of all of it as a whole
+      const at::NoGradGuard none_there;                 // each thread has modes of its own
+      step(of, begin, end, lr);
+    });
+  }
+
+  // Those at the places [begin, end).
+  void step(const SteppedTensors& of, std::int64_t begin, std::int64_t end, double lr) const {
+    if (begin == end) return;
+    const auto count = static_cast<std::size_t>(end - begin);
+    const auto some = [&](const std::vector<at::Tensor>& all) {
+      return at::TensorList(all).slice(static_cast<std::size_t>(begin), count);
+    };
+    const at::TensorList values = some(of.values), means = some(of.means);
     // One for all: it is only read.
-    const at::Tensor count = at::full({}, steps_, means.front().options().dtype(at::kFloat));
-    const std::vector<at::Tensor> steps(values.size(), count);
-    at::_fused_adamw_(values, gradients, means, squares, {}, steps, lr, settings_.beta1, settings_.beta2,
-                      settings_.weight_decay, settings_.eps, false, false);
+    const at::Tensor number = at::full({}, steps_, means.front().options().dtype(at::kFloat));
+    const std::vector<at::Tensor> steps(count, number);
+    at::_fused_adamw_(values, some(of.gradients), means, some(of.squares), {}, steps, lr, settings_.beta1,
+                      settings_.beta2, settings_.weight_decay, settings_.eps, false, false);
     // LibTorch does not count what this step changes.
     for (const auto& value : values) torch::autograd::impl::bump_version(value);
   }
@@ -151,6 +193,33 @@ class Adafactor : public Optimizer {
   std::int64_t steps_ = 0;
 };
 
+// Whether all that lies from the first value to the last is the tensor's, in whatever order, and rows::dot() reads it.
+bool is_one_run(const at::Tensor& values) {
+  return values.is_cpu() && values.scalar_type() == at::kFloat && values.layout() == at::kStrided &&
+         values.is_non_overlapping_and_dense();
+}
+
+// Of all values together. LibTorch has a call for each tensor, which for an adapter's is more work than its values are.
+double norm_of_runs(const std::vector<at::Tensor>& tensors) {
+  constexpr std::int64_t kPartValues = 1 << 12;  // the sums of more, which are fp32, would lose digits
+  constexpr std::int64_t kPartsPerThread = 128;
+  std::vector<std::pair<const float*, std::int64_t>> parts;
+  for (const auto& tensor : tensors) {
+    const auto* values = tensor.const_data_ptr<float>();
+    for (std::int64_t first = 0; first < tensor.numel(); first += kPartValues)
+      parts.emplace_back(values + first, std::min(kPartValues, tensor.numel() - first));
+  }
+  std::vector<double> squares(parts.size());
+  at::parallel_for(0, static_cast<std::int64_t>(parts.size()), kPartsPerThread,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (auto part = static_cast<std::size_t>(begin); part < static_cast<std::size_t>(end); ++part) {
+                       const auto& [values, count] = parts[part];
+                       squares[part] = rows::dot(values, values, count);
+                     }
+                   });
+  return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
+}
+
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const OptimizerSettings& settings, std::vector<at::Tensor> parameters,
@@ -170,8 +239,10 @@ double clip_gradients(const std::vector<at::Tensor>& parameters, double limit) {
     if (parameter.grad().defined()) gradients.push_back(parameter.grad());
   }
   if (gradients.empty()) return 0;
-  // One value leaves the device, however many tensors there are.
-  const double norm = at::stack(at::_foreach_norm(gradients)).norm(2, at::kDouble).item<double>();
+  // Elsewhere one value leaves the device, however many tensors there are.
+  const double norm = std::all_of(gradients.begin(), gradients.end(), is_one_run)
+                          ? norm_of_runs(gradients)
+                          : at::stack(at::_foreach_norm(gradients)).norm(2, at::kDouble).item<double>();
   if (limit > 0 && norm > limit && std::isfinite(norm)) at::_foreach_mul_(gradients, limit / norm);
   return norm;
 }

@@ -1,6 +1,7 @@
 #include "train/optim.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -49,6 +50,33 @@ TEST(Optimizer, TensorsStepTogetherAsEachDoesAlone) {
     }
     EXPECT_GT(all[0].abs().max().item<double>(), 0) << name;
   }
+}
+
+// The threads share out small tensors, and each large one: neither changes a bit.
+TEST(Optimizer, AdamWStepsEachTensorAsItDoesAlone) {
+  const int before = at::get_num_threads();
+  OptimizerSettings settings;
+  settings.name = "adamw";
+  std::vector<at::Tensor> all, copies;
+  std::vector<std::unique_ptr<Optimizer>> alone;
+  for (const std::int64_t size : {40000, 1, 16, 17, 192, 200, 576, 600, 1536, 33, 40, 50, 60, 70, 80, 90, 100, 110}) {
+    all.push_back(at::randn({size}).requires_grad_());
+    copies.push_back(all.back().detach().clone().requires_grad_());
+    alone.push_back(make_optimizer(settings, {copies.back()}));
+  }
+  const auto together = make_optimizer(settings, all);
+  for (const int threads : {2, 1, 2}) {
+    at::set_num_threads(1);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i].mutable_grad() = at::randn_like(all[i].detach());
+      copies[i].mutable_grad() = all[i].grad().clone();
+      alone[i]->step(1e-2);
+    }
+    at::set_num_threads(threads);
+    together->step(1e-2);
+    for (std::size_t i = 0; i < all.size(); ++i) EXPECT_TRUE(at::equal(all[i], copies[i])) << i << " " << threads;
+  }
+  at::set_num_threads(before);
 }
 
 // What is made of a parameter for a pass is made again where LibTorch counts a change.
@@ -101,6 +129,23 @@ TEST(ClipGradients, TellsWhatIsNotFinite) {
       EXPECT_FALSE(std::isfinite(clip_gradients(parameters, limit)));
       EXPECT_EQ(gradient_of(parameters[0]), (std::vector<float>{1}));
     }
+  }
+}
+
+// However many there are, and wherever they lie in memory.
+TEST(ClipGradients, TheNormIsThatOfAllValues) {
+  std::vector<at::Tensor> gradients = {at::randn({9000}), at::randn({70, 130}).t(), at::randn({})};
+  for (const bool apart : {false, true}) {
+    if (apart) gradients.push_back(at::randn({40, 6}).narrow(1, 1, 3));
+    std::vector<at::Tensor> parameters, values;
+    for (const at::Tensor& gradient : gradients) {
+      parameters.push_back(at::zeros(gradient.sizes()).requires_grad_());
+      parameters.back().mutable_grad() = gradient;
+      values.push_back(gradient.reshape({-1}).to(at::kDouble));
+    }
+    const double norm = at::cat(values).norm().item<double>();
+    EXPECT_NEAR(clip_gradients(parameters, norm / 2), norm, 1e-5 * norm) << apart;
+    EXPECT_NEAR(clip_gradients(parameters, 0), norm / 2, 1e-5 * norm) << apart;
   }
 }
 
