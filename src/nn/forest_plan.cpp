@@ -319,6 +319,15 @@ ForestPlan plan(const Forest& forest, const PlanOptions& options) {
   return Planner(forest, options).run();
 }
 
+std::vector<std::int64_t> planned_rows(const ForestPlan& plan, const std::vector<std::int64_t>& tokens) {
+  if (!plan.order) return tokens;
+  const at::Tensor order = plan.order->to(at::kCPU);
+  const auto* row = order.const_data_ptr<std::int64_t>();
+  std::vector<std::int64_t> rows;
+  for (const std::int64_t token : tokens) rows.push_back(row[token]);
+  return rows;
+}
+
 std::vector<SlotRun> slot_runs(const Forest& forest) {
   std::vector<const Segment*> ordered;
   for (const Segment& segment : forest.segments) ordered.push_back(&segment);

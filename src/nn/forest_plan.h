@@ -69,6 +69,9 @@ struct PlanOptions {
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options);
 
+/// The planned rows of some of the forest's tokens, in the order of `tokens`.
+std::vector<std::int64_t> planned_rows(const ForestPlan& plan, const std::vector<std::int64_t>& tokens);
+
 /// For models with a table of positions: throws InvalidArgument (naming `stack`) where a path is longer than it.
 void refuse_beyond(const ForestPlan& plan, std::int64_t max_positions, const char* stack);
 
