@@ -157,6 +157,7 @@ std::int64_t AttentionBlock::left_out(std::int64_t row) const {
 }
 
 void AttentionBlock::add_biases(std::int64_t row, float* scores) const {
+  if (!product->bias.defined() && until.empty() && ways.empty()) return;
   const auto [begin, length] = seen_by(row);
   if (product->bias.defined()) {
     std::int64_t place = 0;  // of a range's first key among all that are read
