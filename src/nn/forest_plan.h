@@ -14,6 +14,7 @@
 namespace graft {
 
 class KvCache;
+class SharedBlocks;
 class SharedMasks;
 
 /// One attention product: `queries` over the concatenation of cached keys (if any) and `keys`.
@@ -27,6 +28,8 @@ struct AttentionCall {
   bool continues = false;      ///< one text behind cached keys: a query sees these and its text up to itself
   /// What LibTorch's operation is given instead of the sight; null: made each time.
   std::shared_ptr<SharedMasks> masks{};
+  /// How it is cut for the threads of a CPU, which is found once for all layers; null: each time.
+  std::shared_ptr<SharedBlocks> blocks{};
 };
 
 /// Consecutive planned tokens with one adapter slot.
