@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "arch/core/architecture.h"
+#include "arch/core/last_rows.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/residual.h"
@@ -47,18 +48,25 @@ class Gpt2 : public Model {
 
  protected:
   at::Tensor run(const StepInput& input, const ForwardOptions& options) const override {
-    const auto pass = std::make_shared<const Context>(
-        parameters_, options.slots, plan(input.decoder, plan_options(options)), options.cache, options.activations);
+    const auto pass = std::make_shared<const Pass>(*this, input, options);
     const LayerOfStack layer = [this, pass](std::size_t l, const std::vector<at::Tensor>& inputs) {
       return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
     };
-    const at::Tensor last = run_layers(Stack::Decoder, layers_.size(), {embed(*pass)}, options, layer);
-    const at::Tensor x = pass->layer_norm(norm_, last, config_.norm_eps);
-    const auto& order = pass->plan().order;
-    return order ? x.index_select(0, *order) : x;
+    const at::Tensor last = run_layers(Stack::Decoder, layers_.size(), {embed(pass->context)}, options, layer);
+    return pass->rows.given(pass->rows.end().layer_norm(norm_, last, config_.norm_eps));
   }
 
  private:
+  // Shared with the closures of recomputed layers, which outlive the forward pass.
+  struct Pass {
+    Pass(const Gpt2& model, const StepInput& input, const ForwardOptions& options)
+        : context(model.parameters_, options.slots, plan(input.decoder, model.plan_options(options)), options.cache,
+                  options.activations),
+          rows(model.parameters_, context, options, model.config_.layers) {}
+    Context context;
+    LastRows rows;
+  };
+
   Layer load_layer(ParameterLoader& loader, std::int64_t l) {
     const auto prefix = fmt::format("{}h.{}.", prefix_, l);
     const std::int64_t hidden = config_.hidden_size, inner = config_.intermediate_size;
@@ -106,17 +114,20 @@ class Gpt2 : public Model {
     return context.embed(Stack::Decoder, embedding_) + context.rows(positions_, context.plan().positions);
   }
 
-  at::Tensor run_layer(const Context& context, std::int64_t l, const at::Tensor& x) const {
+  at::Tensor run_layer(const Pass& pass, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
     const at::Tensor attended =
-        residual(x, self_attention(context, l, context.layer_norm(layer.attention_norm, x, config_.norm_eps)));
+        residual(pass.rows.of(l, x),
+                 self_attention(pass, l, pass.context.layer_norm(layer.attention_norm, x, config_.norm_eps)));
+    const Context& context = pass.rows.behind(l);
     const at::Tensor normed = context.layer_norm(layer.mlp_norm, attended, config_.norm_eps);
     const at::Tensor inner = context.linear(layer.up, normed);
     return residual(attended, context.sublayer(layer.down.site, normed, context.linear(layer.down, activate_(inner))));
   }
 
-  at::Tensor self_attention(const Context& context, std::int64_t l, const at::Tensor& x) const {
+  at::Tensor self_attention(const Pass& pass, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
+    const Context &context = pass.context, &behind = pass.rows.behind(l);
     const at::Tensor fused = context.linear(layer.qkv, x);
     const auto part = [&](std::int64_t index, Role role) {
       const at::Tensor slice = fused.narrow(1, index * config_.hidden_size, config_.hidden_size);
@@ -127,8 +138,8 @@ class Gpt2 : public Model {
     options.cache = context.cache();
     options.layer = l;
     const auto [k, v] = context.with_prefixes(Stack::Decoder, l, part(1, Role::K), part(2, Role::V));
-    const at::Tensor read = attention(part(0, Role::Q), k, v, context.plan().calls, options);
-    return context.sublayer(layer.o.site, x, context.linear(layer.o, read));
+    const at::Tensor read = pass.rows.of(l, attention(part(0, Role::Q), k, v, context.plan().calls, options));
+    return behind.sublayer(layer.o.site, pass.rows.of(l, x), behind.linear(layer.o, read));
   }
 
   double scale(std::int64_t l) const {

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "arch/core/architecture.h"
+#include "arch/core/last_rows.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/residual.h"
@@ -73,9 +74,7 @@ class Llama : public Model {
       return run_layer(*pass, static_cast<std::int64_t>(l), inputs[0]);
     };
     const at::Tensor last = run_layers(Stack::Decoder, layers_.size(), {embed(pass->context)}, options, layer);
-    const at::Tensor x = normalised(pass->context, last, norm_);
-    const auto& order = pass->context.plan().order;
-    return order ? x.index_select(0, *order) : x;
+    return pass->rows.given(normalised(pass->rows.end(), last, norm_));
   }
 
  private:
@@ -84,10 +83,12 @@ class Llama : public Model {
     Pass(const Llama& model, const StepInput& input, const ForwardOptions& options)
         : context(model.parameters_, options.slots, plan(input.decoder, model.plan_options(options)), options.cache,
                   options.activations),
+          rows(model.parameters_, context, options, model.config_.layers),
           table(model.rope_.table(context.plan().positions, context.plan().lengths)) {
       if (model.local_rope_) local_table = model.local_rope_->table(context.plan().positions, context.plan().lengths);
     }
     Context context;
+    LastRows rows;
     RopeTable table, local_table;
   };
 
@@ -200,9 +201,9 @@ class Llama : public Model {
 
   at::Tensor run_layer(const Pass& pass, std::int64_t l, const at::Tensor& x) const {
     const Layer& layer = layers_[static_cast<std::size_t>(l)];
-    const Context& context = pass.context;
-    const at::Tensor read = self_attention(pass, l, normalised(context, x, layer.attention.before));
-    const at::Tensor attended = residual(x, normalised(context, read, layer.attention.after));
+    const Context& context = pass.rows.behind(l);
+    const at::Tensor read = self_attention(pass, l, normalised(pass.context, x, layer.attention.before));
+    const at::Tensor attended = residual(pass.rows.of(l, x), normalised(context, read, layer.attention.after));
     const at::Tensor normed = normalised(context, attended, layer.mlp.before);
     const auto gate_up = outputs(context, layer.gate_up, normed);
     const at::Tensor down = context.sublayer(layer.down.site, normed,
@@ -232,7 +233,9 @@ class Llama : public Model {
     options.cache = context.cache();
     options.layer = l;
     const auto& calls = windowed ? context.plan().windowed : context.plan().calls;
-    return context.sublayer(layer.o.site, x, context.linear(layer.o, attention(q, k, v, calls, options)));
+    const at::Tensor heads = pass.rows.of(l, attention(q, k, v, calls, options));
+    const Context& behind = pass.rows.behind(l);
+    return behind.sublayer(layer.o.site, pass.rows.of(l, x), behind.linear(layer.o, heads));
   }
 
   Rope rope_;

@@ -7,6 +7,7 @@
 
 #include "arch/core/architecture.h"
 #include "arch/core/encoder_decoder.h"
+#include "arch/core/last_rows.h"
 #include "nn/activation.h"
 #include "nn/attention.h"
 #include "nn/cross_attention.h"
@@ -68,8 +69,7 @@ class T5 : public Model {
     at::Tensor encoded;
     if (pass->encoder) encoded = run_tower(pass, *pass->encoder, encoder_, {}, options);
     const at::Tensor x = run_tower(pass, pass->decoder, decoder_, encoded, options);
-    const auto& order = pass->decoder.plan().order;
-    return order ? x.index_select(0, *order) : x;
+    return asked_rows(x, pass->decoder.plan(), options.asked);
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "eval/choices.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <map>
@@ -226,6 +227,15 @@ LayerFunction score_of(const Model& model, const Block& block, const at::Tensor&
   };
 }
 
+// The rows that any of the tokens are predicted from, ascending.
+std::vector<std::int64_t> rows_asked_for(const std::vector<ScoredToken>& scored) {
+  std::vector<std::int64_t> rows;
+  for (const ScoredToken& token : scored) rows.push_back(token.row);
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  return rows;
+}
+
 void refuse_continuation(const Example& example) {
   if (example.continuation.empty()) return;
   fail(Category::InvalidArgument, example.where,
@@ -401,9 +411,16 @@ at::Tensor score_tokens(const Model& model, const std::vector<ScoredToken>& scor
 
 at::Tensor token_log_probabilities(const Model& model, const ChoiceBatch& batch, const ForwardOptions& options,
                                    at::Tensor* likeliest) {
-  ForwardOptions scoring = options;
+  ForwardOptions reading = options, scoring = options;
   scoring.rows = slot_runs(batch.input.decoder);
-  return score_tokens(model, batch.scored, model.forward(batch.input, options), scoring, likeliest);
+  std::vector<ScoredToken> scored = batch.scored;
+  if (!at::GradMode::is_enabled()) {  // to go backward takes a tensor of zeros for the rows that are left out
+    reading.asked = rows_asked_for(scored);
+    scoring.rows = chosen_runs(scoring.rows, reading.asked);
+    for (ScoredToken& token : scored)
+      token.row = std::lower_bound(reading.asked.begin(), reading.asked.end(), token.row) - reading.asked.begin();
+  }
+  return score_tokens(model, scored, model.forward(batch.input, reading), scoring, likeliest);
 }
 
 at::Tensor sum_by_choice(const at::Tensor& per_token, const ChoiceBatch& batch) {

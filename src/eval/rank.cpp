@@ -38,7 +38,9 @@ class KeptPrefix {
     StepInput input;
     input.decoder.add({prefix_.begin(), prefix_.end() - 1}, -1, slot_);
     input.decoder.segments.front().cache = sequence;
-    model.forward(input, forward_);
+    ForwardOptions reading = forward_;
+    reading.asked = {input.decoder.size() - 1};  // its keys and values are what is read
+    model.forward(input, reading);
     length_ = cache_.length(sequence);
   }
 

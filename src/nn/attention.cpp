@@ -166,6 +166,7 @@ AttentionProduct as_product(const AttentionCall& call, const at::Tensor& q, cons
   if (bias.defined()) product.bias = (rows::readable(bias) ? bias : bias.to(at::kFloat)).contiguous();
   product.sight = call.sight;
   product.scale = scale;
+  product.shared = call.blocks.get();
   return product;
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <utility>
 
 #include "nn/attention_cut.h"
 #include "nn/kernels/any_row.h"
@@ -157,6 +158,7 @@ std::int64_t AttentionBlock::left_out(std::int64_t row) const {
 }
 
 void AttentionBlock::add_biases(std::int64_t row, float* scores) const {
+  if (!product->bias.defined() && until.empty() && ways.empty()) return;
   const auto [begin, length] = seen_by(row);
   if (product->bias.defined()) {
     std::int64_t place = 0;  // of a range's first key among all that are read
@@ -188,15 +190,33 @@ void AttentionBlock::add_to_keys(const float* parts, float* sums) const {
   }
 }
 
+const std::vector<AttentionBlock>& SharedBlocks::of(const AttentionProduct& product) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const std::int64_t ratio = product.q.size(1) / product.k.size(1);
+  const auto [found, fresh] = blocks_.try_emplace(std::pair(ratio, product.q.size(2)));
+  if (fresh) {
+    found->second = blocks_of_group(product);
+    for (AttentionBlock& block : found->second) block.product = nullptr;  // which lives no longer than its layer
+  }
+  return found->second;
+}
+
 std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& products) {
   std::vector<AttentionBlock> blocks;
-  for (const auto& product : products) {
-    const auto of_group = blocks_of_group(product);
+  const auto add = [&blocks](const AttentionProduct& product, const std::vector<AttentionBlock>& of_group) {
     for (std::int64_t group = 0; group < product.k.size(1); ++group) {
       for (const auto& block : of_group) {
         blocks.push_back(block);
+        blocks.back().product = &product;
         blocks.back().group = group;
       }
+    }
+  };
+  for (const auto& product : products) {
+    if (product.shared != nullptr) {
+      add(product, product.shared->of(product));
+    } else {
+      add(product, blocks_of_group(product));
     }
   }
   return blocks;

@@ -6,12 +6,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <mutex>
+#include <utility>
 #include <vector>
 
 #include "nn/forest_plan.h"
 #include "nn/kernels/rows.h"
 
 namespace graft {
+
+class SharedBlocks;
 
 /// One softmax(scale · q kᵀ + bias) v over the keys that are seen, on the CPU, all of it fp32 or bfloat16.
 struct AttentionProduct {
@@ -22,6 +27,7 @@ struct AttentionProduct {
   at::Tensor bias;               ///< [H, Tq, Tk] contiguous; undefined: none
   Sight sight;
   double scale = 1;
+  SharedBlocks* shared = nullptr;  ///< which finds its blocks once for all layers; null: each time
 
   std::int64_t key_count() const;
   bool branches() const { return !sight.paths.empty(); }
@@ -71,6 +77,19 @@ struct AttentionBlock {
 /// The first key of a block without branches is a whole number of so many, which is what a processor's tiles are filled
 /// with.
 inline constexpr std::int64_t kKeysTogether = 32;
+
+/// The blocks of a call, which its products in all layers share: keys of branches are found by a walk over their paths,
+/// while the threads wait. For any thread.
+class SharedBlocks {
+ public:
+  /// Those of the first group, of no product, of one that always has the same queries, keys and sight. They stay where
+  /// they are.
+  const std::vector<AttentionBlock>& of(const AttentionProduct& product);
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<std::int64_t, std::int64_t>, std::vector<AttentionBlock>> blocks_;  // by ratio and dim
+};
 
 /// All blocks of the products. How a product is cut depends on nothing but its own shape and sight; of a group, blocks
 /// follow each other from the last queries to the first, so that none reads keys behind those of the one before it.

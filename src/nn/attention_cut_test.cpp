@@ -128,6 +128,28 @@ TEST(AttentionCut, BlocksOfChoicesLeaveOutTheOthers) {
   }
 }
 
+TEST(AttentionCut, LayersShareTheBlocksThatEachWouldFind) {
+  for (const std::int64_t window : {0, 5}) {
+    SharedBlocks shared;
+    for (const std::int64_t heads : {9, 9, 3}) {
+      std::vector<AttentionProduct> products = {product_of_choices(25, 40, 77, heads, 3, window)};
+      const auto want = blocks_of(products);
+      products[0].shared = &shared;
+      const auto got = blocks_of(products);
+      ASSERT_EQ(got.size(), want.size());
+      for (std::size_t b = 0; b < got.size(); ++b) {
+        EXPECT_EQ(got[b].product, &products[0]);
+        EXPECT_EQ(got[b].group, want[b].group);
+        EXPECT_EQ(got[b].first, want[b].first);
+        EXPECT_EQ(got[b].height(), want[b].height());
+        EXPECT_EQ(places(got[b]), places(want[b]));
+        EXPECT_EQ(got[b].until, want[b].until);
+        EXPECT_EQ(got[b].ways, want[b].ways);
+      }
+    }
+  }
+}
+
 // A choice begins with up to four tokens, and its ends have three: in the middle of these more would be read again.
 TEST(AttentionCut, BlocksEndWhereLittleGoesOn) {
   const AttentionProduct product = product_of_choices(0, 40, 77, 9, 3);

@@ -82,16 +82,13 @@ void TilePass::hold_keys(const AttentionBlock& block) {
 float TilePass::make_shares(const AttentionBlock& block, std::int64_t row, std::int64_t width) {
   const auto [begin, length] = block.seen_by(row);
   auto factor = static_cast<float>(block.product->scale);
-  float *scores = scores_.data() + row * width, *own = scores + begin;
-  Stored *shares = shares_.data() + row * width, *own_shares = shares + begin;
-  std::fill(shares, own_shares, Stored{0});
-  std::fill(own_shares + length, shares + width, Stored{0});
+  float* scores = scores_.data() + row * width;
   if (block.product->bias.defined() && factor != 1.0F) {
-    rows::scale(own, factor, length);
+    rows::scale(scores + begin, factor, length);
     factor = 1.0F;
   }
   block.add_biases(row, scores);
-  return rows::exponentials(own, factor, own_shares, length);
+  return rows::exponentials(scores, begin, begin + length, factor, shares_.data() + row * width, width);
 }
 
 void TilePass::compute(const AttentionBlock& block, at::Tensor& result) {

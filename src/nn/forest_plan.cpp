@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "nn/attention_block.h"
 #include "nn/attention_mask.h"
 #include "nn/kv_cache.h"
 
@@ -212,6 +213,7 @@ class Planner {
     for (const auto ancestor : prefix) call.keys.push_back(place(ancestor));
     call.keys.push_back(call.queries);
     call.cache = segment(prefix.empty() ? members.front() : prefix.front()).cache;
+    call.blocks = std::make_shared<SharedBlocks>();
     const std::int64_t cached = call.cache >= 0 ? options_.cache->length(call.cache) : 0;
     set_positions(call, cached);
     if (options_.bidirectional) {
@@ -277,6 +279,7 @@ class Planner {
       if (call.sight.ordered && reaches) {
         call.sight.window = options_.window;
         call.masks = std::make_shared<SharedMasks>();
+        call.blocks = std::make_shared<SharedBlocks>();
       }
       plan_.windowed.push_back(std::move(call));
     }
@@ -317,6 +320,15 @@ class Planner {
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options) {
   return Planner(forest, options).run();
+}
+
+std::vector<std::int64_t> planned_rows(const ForestPlan& plan, const std::vector<std::int64_t>& tokens) {
+  if (!plan.order) return tokens;
+  const at::Tensor order = plan.order->to(at::kCPU);
+  const auto* row = order.const_data_ptr<std::int64_t>();
+  std::vector<std::int64_t> rows;
+  for (const std::int64_t token : tokens) rows.push_back(row[token]);
+  return rows;
 }
 
 std::vector<SlotRun> slot_runs(const Forest& forest) {

@@ -14,6 +14,7 @@
 namespace graft {
 
 class KvCache;
+class SharedBlocks;
 class SharedMasks;
 
 /// One attention product: `queries` over the concatenation of cached keys (if any) and `keys`.
@@ -27,6 +28,8 @@ struct AttentionCall {
   bool continues = false;      ///< one text behind cached keys: a query sees these and its text up to itself
   /// What LibTorch's operation is given instead of the sight; null: made each time.
   std::shared_ptr<SharedMasks> masks{};
+  /// How it is cut for the threads of a CPU, which is found once for all layers; null: each time.
+  std::shared_ptr<SharedBlocks> blocks{};
 };
 
 /// Consecutive planned tokens with one adapter slot.
@@ -68,6 +71,9 @@ struct PlanOptions {
 };
 
 ForestPlan plan(const Forest& forest, const PlanOptions& options);
+
+/// The planned rows of some of the forest's tokens, in the order of `tokens`.
+std::vector<std::int64_t> planned_rows(const ForestPlan& plan, const std::vector<std::int64_t>& tokens);
 
 /// For models with a table of positions: throws InvalidArgument (naming `stack`) where a path is longer than it.
 void refuse_beyond(const ForestPlan& plan, std::int64_t max_positions, const char* stack);

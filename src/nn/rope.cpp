@@ -23,16 +23,18 @@ namespace {
 at::Tensor rotated_by_rows(const at::Tensor& x, std::int64_t dim, const at::Tensor& cos, const at::Tensor& sin) {
   RECORD_USER_SCOPE("graft::rotate");
   const at::Tensor cosines = cos.contiguous(), sines = sin.contiguous();
-  const std::int64_t heads = x.dim() == 2 ? x.size(1) / dim : x.size(1), half = cos.size(-1), token = x.stride(0);
+  const std::int64_t heads = x.dim() == 2 ? x.size(1) / dim : x.size(1), half = cos.size(-1), token = x.stride(0),
+                     width = heads * dim;
   at::Tensor y = rows::empty({x.size(0), heads, dim}, x.scalar_type());
-  at::parallel_for(0, x.size(0), rows::rows_per_thread(heads * dim), [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> row(static_cast<std::size_t>(dim));
-    for (std::int64_t head = begin * heads; head < end * heads; ++head) {
-      const std::int64_t n = head / heads, angles = n * half;
-      rows::read(x, n * token + head % heads * dim, row.data(), dim);
-      rows::rotate(row.data(), row.data() + half, cosines.const_data_ptr<float>() + angles,
-                   sines.const_data_ptr<float>() + angles, half);
-      rows::write(row.data(), y, head * dim, dim);
+  at::parallel_for(0, x.size(0), rows::rows_per_thread(width), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> row(static_cast<std::size_t>(width));
+    for (std::int64_t n = begin; n < end; ++n) {
+      const float *cosine = cosines.const_data_ptr<float>() + n * half,
+                  *sine = sines.const_data_ptr<float>() + n * half;
+      rows::read(x, n * token, row.data(), width);
+      for (float* head = row.data(); head < row.data() + width; head += dim)
+        rows::rotate(head, head + half, cosine, sine, half);
+      rows::write(row.data(), y, n * width, width);
     }
   });
   return y;

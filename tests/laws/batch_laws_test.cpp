@@ -156,6 +156,24 @@ TEST_P(BatchLaw, AReplacingMethodIsRefusedInAMix) {
   });
 }
 
+// Behind its last attention a decoder computes these rows alone. What goes on the first text stands behind the others,
+// so that rows are computed in another order than the input's.
+TEST_P(BatchLaw, TokensThatAreAskedForHaveTheHiddenStatesThatTheyHaveAmongAll) {
+  const at::NoGradGuard no_grad;
+  const Owned owned = all_that_mix();
+  StepInput input;
+  for (std::size_t slot = 0; slot < owned.adapters.size(); ++slot)
+    add(input, text(3 + static_cast<std::int64_t>(slot % 4)), static_cast<std::int32_t>(slot));
+  add(input, text(5));
+  input.decoder.add(tokens(4), 0, 0, model().encoder_decoder() ? 0 : -1);
+  ForwardOptions options = owned.options;
+  const at::Tensor all = model().forward(input, options);
+  for (std::int64_t token = 1; token < input.decoder.size(); token += 3) options.asked.push_back(token);
+  const at::Tensor some = model().forward(input, options);
+  EXPECT_EQ(some.size(0), static_cast<std::int64_t>(options.asked.size()));
+  EXPECT_LE(relative_gap(some, all.index_select(0, at::tensor(options.asked))), kCoarseRounding);
+}
+
 TEST_P(BatchLaw, AnUnusedSlotChangesNothing) {
   const Owned owned = all_that_mix();
   const Text input = text(9);

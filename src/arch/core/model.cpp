@@ -106,6 +106,13 @@ class VirtualTokens {
     return extended_ ? hidden.index_select(0, at::tensor(rows_, at::kLong).to(hidden.device())) : hidden;
   }
 
+  /// Given tokens of the decoder as they are counted in the extended order.
+  std::vector<std::int64_t> places(std::vector<std::int64_t> tokens) const {
+    if (!extended_) return tokens;
+    for (std::int64_t& token : tokens) token = rows_[static_cast<std::size_t>(token)];
+    return tokens;
+  }
+
  private:
   // Before which token of a segment they go, and how many.
   struct Place {
@@ -343,9 +350,16 @@ at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options)
   if (input.decoder.tokens.empty()) fail(Category::InvalidArgument, "decoder", "the batch has no tokens");
   check_cache(input.decoder, options.cache);
   const VirtualTokens extended(input, options);
-  const at::Tensor hidden = run(extended.input(), options);
+  at::Tensor hidden;
+  if (options.asked.empty()) {
+    hidden = extended.real_rows(run(extended.input(), options));
+  } else {
+    ForwardOptions some = options;
+    some.asked = extended.places(options.asked);
+    hidden = run(extended.input(), some);
+  }
   advance(extended.input().decoder, options.cache);
-  return extended.real_rows(hidden);
+  return hidden;
 }
 
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options) {

@@ -40,6 +40,9 @@ struct ForwardOptions {
   /// it and kept here, by slot, for the next ones. Of calls that go backward together, if at all: it is part of their
   /// graph.
   std::shared_ptr<std::map<std::int32_t, at::Tensor>> heads = {};
+  /// The decoder's tokens, ascending, whose hidden states are asked for: forward() gives these alone, and the last
+  /// layer of a decoder-only model computes no others behind its attention. Empty: all of them.
+  std::vector<std::int64_t> asked = {};
 };
 
 /// Immutable after construction; forward() may be called from several threads.
@@ -47,8 +50,8 @@ class Model {
  public:
   virtual ~Model() = default;
 
-  /// Final hidden states [N, C] of the decoder's tokens, after the last norm, in the input's order of tokens.
-  /// Throws InvalidArgument for a malformed input.
+  /// Final hidden states [N, C] of the decoder's tokens, or of those that are asked for, after the last norm, in the
+  /// input's order of tokens. Throws InvalidArgument for a malformed input.
   at::Tensor forward(const StepInput& input, const ForwardOptions& options = {}) const;
 
   /// Logits [K, V] of hidden rows [K, C], in the compute dtype. Throws Internal where ForwardOptions::rows are needed
@@ -82,7 +85,7 @@ class Model {
  protected:
   explicit Model(ModelConfig config) : config_(std::move(config)) {}
 
-  /// Final hidden states in the input's order of tokens.
+  /// forward() of an input that has the adapters' virtual tokens, which ForwardOptions::asked counts too.
   virtual at::Tensor run(const StepInput& input, const ForwardOptions& options) const = 0;
   PlanOptions plan_options(const ForwardOptions& options) const;
 

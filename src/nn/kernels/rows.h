@@ -58,8 +58,9 @@ float largest(const float* x, std::int64_t count);
 bool finite(const float* x, std::int64_t count);
 /// x becomes exp(x - shift); returns the sum. Within 2 units in the last place; 0 below exp(-87).
 float exponentials(float* x, float shift, std::int64_t count);
-/// out = exp(factor · (x - the largest)), factor > 0; returns the sum of what was not rounded yet.
-float exponentials(const float* x, float factor, Bits* out, std::int64_t count);
+/// out [width] = exp(factor · (x - the largest)) of the values [begin, end) of x [width], at least one, and 0
+/// elsewhere; factor > 0, and `width` is a multiple of 16. Returns the sum of what was not rounded yet.
+float exponentials(const float* x, std::int64_t begin, std::int64_t end, float factor, Bits* out, std::int64_t width);
 /// The gradient of probabilities becomes that of the scores before `scale` and softmax: p · (gradient - mean) · scale.
 void softmax_backward(const float* p, float* gradient, float mean, float scale, std::int64_t count);
 /// a becomes a·cos - b·sin, b becomes b·cos + a·sin.
