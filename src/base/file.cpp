@@ -5,11 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <list>
 #include <random>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -276,6 +280,17 @@ void write_files(const std::vector<std::pair<std::filesystem::path, std::string>
     file.sync();
   }
   for (AtomicFile& file : written) file.commit();
+}
+
+std::optional<std::int64_t> free_space(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::path place = std::filesystem::absolute(path, error);
+  while (!error && !std::filesystem::exists(place, error) && place.has_relative_path()) place = place.parent_path();
+  if (error) return std::nullopt;
+  const std::filesystem::space_info space = std::filesystem::space(place, error);
+  if (error) return std::nullopt;
+  constexpr std::uintmax_t kMost = std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(std::min(space.available, kMost));
 }
 
 void make_folder(const std::filesystem::path& path) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -130,6 +131,10 @@ void write_file(const std::filesystem::path& path, std::string_view text);
 /// Files that tell of one thing, of which none is to be newer than another: the first gets its name only when all are
 /// on the disk, so that a full one leaves what was there. Throws as AtomicFile.
 void write_files(const std::vector<std::pair<std::filesystem::path, std::string>>& files);
+
+/// Bytes that this user may still write to the file system of `path`; where nothing is there yet, to that of the
+/// nearest folder above it that is. Nothing where the system does not tell.
+std::optional<std::int64_t> free_space(const std::filesystem::path& path);
 
 /// Creates the folder and its parents. Throws Io that names the folder.
 void make_folder(const std::filesystem::path& path);

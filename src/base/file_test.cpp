@@ -100,6 +100,15 @@ TEST_F(Files, LeftoversMayBeFolders) {
   EXPECT_TRUE(fs::is_empty(folder_ / "run"));
 }
 
+TEST_F(Files, RoomIsThatOfTheFolderWhereAFileWillBe) {
+  const auto here = free_space(folder_);
+  ASSERT_TRUE(here.has_value());
+  EXPECT_GT(*here, 0);
+  const auto there = free_space(folder_ / "not" / "yet" / "model.gguf");
+  ASSERT_TRUE(there.has_value()) << "other programs may write meanwhile: the number is not compared";
+  EXPECT_GT(*there, 0);
+}
+
 TEST(FileNames, OfParquetAreToldByTheirEnding) {
   EXPECT_TRUE(is_parquet("data/train-00000-of-00002.parquet"));
   EXPECT_FALSE(is_parquet("train.parquet.gz"));

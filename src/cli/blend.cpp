@@ -3,19 +3,25 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json_text.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "cli/core/job.h"
 #include "cli/core/options.h"
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
+#include "cli/core/weight_plan.h"
 #include "convert/adapter_sum.h"
 #include "convert/lossless_model.h"
 #include "convert/merge.h"
@@ -121,11 +127,58 @@ void refuse_unmergeable(const Model& model, const std::string& path, const Adapt
 class Blend {
  public:
   Blend(const Model& model, const std::vector<LoadedAdapter>& adapters, const std::vector<double>& factors)
-      : model_(model), adapters_(adapters), factors_(factors), summands_(summands()), sum_(summands_) {}
+      : model_(model), adapters_(adapters), factors_(factors), summands_(summands()), sum_(summands_) {
+    for (const LoadedAdapter& adapter : adapters) changed_.merge(merged_parameters(model, *adapter.adapter));
+  }
 
   Written write() const { return arguments.form == "model" ? write_model() : write_adapter(); }
 
+  // Adds what write() takes, with a part of it made.
+  void foretell(WorkPlan& plan) const {
+    const std::int64_t weights = model_.parameters().bytes();
+    if (arguments.form == "model") {
+      const auto writer = open_merged(model_, arguments.model, sum_, arguments.output, arguments.merge);
+      add_weights(plan, "merging", writer->work(changed_), arguments.output);
+      add_smaller_files(plan, "--dtype bfloat16", 2 * model_.parameters().elements());
+    } else if (arguments.form == "lora") {
+      add_tensors(plan, "reducing", low_rank_work(model_, sum_, changed_, arguments.rank));
+      add_files(plan, arguments.output, weights, low_rank_bytes());
+    } else {
+      const auto sum = same_method(model_, adapters_, summands_);
+      add_files(plan, arguments.output, arguments.probes > 0 ? weights : 0, adapter_bytes(*sum));
+    }
+    if (arguments.probes > 0) foretell_probes(plan);
+  }
+
  private:
+  // Of a LoRA file with the changed maps.
+  std::int64_t low_rank_bytes() const {
+    constexpr std::int64_t kWideBytes = 4;
+    std::int64_t values = 0;
+    for (const std::int64_t index : changed_) {
+      const auto shape = model_.parameters().store(index).shape();
+      values += std::min({arguments.rank, shape[0], shape[1]}) * (shape[0] + shape[1]);
+    }
+    return values * kWideBytes;
+  }
+
+  // The sum in the weights, and the passes through the base, the sum and what was written.
+  void foretell_probes(WorkPlan& plan) const {
+    const TensorEstimate merging = estimate_tensors(merging_work(model_, sum_, changed_));
+    probe_logits(model_, nullptr, arguments.probes);  // the first lays out the weights
+    begin_peak();
+    const auto began = Clock::now();
+    probe_logits(model_, nullptr, arguments.probes);
+    const double seconds = merging.seconds + 3 * seconds_since(began);
+    plan.parts.push_back({"probing", seconds, fmt::format("{} random texts, in 3 ways", arguments.probes)});
+    // A model that was written is read again, in fp32.
+    const std::int64_t read_again = arguments.form == "model" ? 4 * model_.parameters().elements() : 0;
+    const std::int64_t without = plan.memory;
+    plan.memory = std::max({without, merging.memory, peak_memory() + merged_bytes(model_, changed_) + read_again});
+    if (!plan.fits_memory() && without < plan.memory)
+      plan.changes.push_back({"--probes 0", without, plan.has_room_for(without)});
+  }
+
   std::vector<Summand> summands() const {
     std::vector<Summand> result;
     for (std::size_t i = 0; i < adapters_.size(); ++i) result.push_back({adapters_[i].adapter.get(), factors_[i]});
@@ -155,7 +208,7 @@ class Blend {
     Written written;
     written.form = "model";
     written.exact = false;  // rounded to the dtype of the file
-    const MergeReport report = write_merged(model_, arguments.model, sum_, arguments.output, arguments.merge);
+    const MergeReport report = open_merged(model_, arguments.model, sum_, arguments.output, arguments.merge)->write();
     written.tensors = static_cast<std::int64_t>(report.tensors);
     written.no_tokenizer = report.no_tokenizer;
     if (arguments.probes > 0) probe(written, *load_model(arguments.output, {at::kFloat, compute_device()}), nullptr);
@@ -176,6 +229,7 @@ class Blend {
   const std::vector<double>& factors_;
   std::vector<Summand> summands_;
   AdapterSum sum_;
+  std::set<std::int64_t> changed_;  // parameters
 };
 
 Json json_of(const Written& written, const std::vector<double>& factors, bool passed) {
@@ -210,34 +264,59 @@ void print(const Written& written, const std::vector<double>& factors, double to
   if (!passed) fmt::print("NOT equal: more than {:.2e} away\n", tolerance);
 }
 
-int run() {
-  Arguments& a = arguments;
+// What run() and plan() begin with.
+struct Opened {
+  std::vector<double> factors;
+  std::unique_ptr<Model> model;
+  WeightFormat asked = WeightFormat::Dense;  // of its weights, where they have room in it
+  std::vector<LoadedAdapter> adapters;
+
+  Blend blend() const { return Blend(*model, adapters, factors); }
+};
+
+Opened open_summands() {
+  const Arguments& a = arguments;
   refuse_occupied(a.output);
-  const std::vector<double> given = factors();
+  Opened opened;
+  opened.factors = factors();
   if (a.form == "lora" && a.rank == 0)
     fail(Category::InvalidArgument, "--rank", "is needed with --as lora: how many ranks each map's update may have");
   if (a.form != "lora" && a.rank != 0) fail(Category::InvalidArgument, "--rank", "goes with --as lora only");
-  const WeightFormat format = weight_format(a.merge.weights);
+  opened.asked = weight_format(a.merge.weights);
   // What blocks hold is exact in fp32 alone, and so is what the probes are to show.
-  const bool exact = format != WeightFormat::Dense || a.probes > 0;
+  const bool exact = opened.asked != WeightFormat::Dense || a.probes > 0;
   const auto dtype = exact ? at::kFloat : lossless_dtype(*open_model_files(a.model).weights);
-  const auto model = load_lossless(a.model, {dtype, compute_device(), format});
-  tell_fallen_back(*model);
-  std::vector<LoadedAdapter> adapters;
+  opened.model = load_lossless(a.model, {dtype, compute_device(), opened.asked});
+  tell_fallen_back(*opened.model);
   for (const auto& path : a.adapters) {
-    adapters.push_back(load_adapter(path, *model));
-    refuse_other_tokenizer_beside(a.model, adapters.back());
-    refuse_unmergeable(*model, path, *adapters.back().adapter);
-    tell_placed(path, adapters.back().method, adapters.back().tensors);
+    opened.adapters.push_back(load_adapter(path, *opened.model));
+    const LoadedAdapter& loaded = opened.adapters.back();
+    refuse_other_tokenizer_beside(a.model, loaded);
+    refuse_unmergeable(*opened.model, path, *loaded.adapter);
+    tell_placed(path, loaded.method, loaded.tensors);
   }
-  const Written written = Blend(*model, adapters, given).write();
+  return opened;
+}
+
+void plan(bool json) {
+  const auto began = Clock::now();
+  const Opened opened = open_summands();
+  WorkPlan plan = begin_weight_plan(*opened.model, opened.asked, seconds_since(began));
+  opened.blend().foretell(plan);
+  print_plan(plan, json);
+}
+
+int run() {
+  const Arguments& a = arguments;
+  const Opened opened = open_summands();
+  const Written written = opened.blend().write();
   // Of logits that the sum moves far, a share of the way.
   const double tolerance = verify_tolerance(at::kFloat) * std::max(1.0, written.moved.value_or(0));
   const bool passed = !written.exact || !written.gap || *written.gap <= tolerance;
   if (a.json) {
-    fmt::print("{}\n", json_text(json_of(written, given, passed), 2));
+    fmt::print("{}\n", json_text(json_of(written, opened.factors, passed), 2));
   } else {
-    print(written, given, tolerance, passed);
+    print(written, opened.factors, tolerance, passed);
   }
   return passed ? 0 : kDisagree;
 }
@@ -273,12 +352,15 @@ void declare(CLI::App& app) {
 
 namespace cli {
 extern const Verb blend;
-const Verb blend{"blend", "scale, add, subtract and interpolate adapters; turn any of them into LoRA",
+const Verb blend{"blend",
+                 "scale, add, subtract and interpolate adapters; turn any of them into LoRA",
                  "  graft blend --model m.gguf --adapter runs/a/adapter --factor 0.5 --output half\n"
                  "  graft blend --model m.gguf --adapter runs/a/adapter runs/b/adapter --factor 0.7 0.3 --output both\n"
                  "  graft blend --model m.gguf --adapter runs/ia3/adapter --as lora --rank 32 --output as-lora\n"
                  "  graft blend --model m.gguf --adapter runs/a/adapter runs/ia3/adapter --as model --output merged\n"
                  "Exit code 0: written; 1: written, and the random texts differ from an exact sum.\n",
-                 declare, run};
+                 declare,
+                 run,
+                 plan};
 }  // namespace cli
 }  // namespace graft

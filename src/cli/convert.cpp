@@ -3,11 +3,16 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "adapters/core/gguf_lora.h"
 #include "adapters/core/peft.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
@@ -15,6 +20,7 @@
 #include "cli/core/options.h"
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
+#include "cli/core/weight_plan.h"
 #include "convert/export.h"
 #include "convert/lossless_model.h"
 #include "convert/merge.h"
@@ -67,19 +73,60 @@ void write_gguf_file(const LoadedAdapter& loaded, const Model& model) {
                report.folded);
 }
 
-void convert_adapter() {
+struct Opened {
+  std::unique_ptr<Model> model;
+  LoadedAdapter adapter;
+};
+
+Opened open_adapter() {
   if (!arguments.dtype.empty())
     fail(Category::InvalidArgument, "dtype", "is for a whole model; an adapter is written as it is, leave --dtype out");
   refuse_output();
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
-  const auto model = load_lossless(arguments.model, {dtype, at::kCPU});  // nothing is computed with it
-  const LoadedAdapter loaded = load_adapter(arguments.adapter, *model);
-  tell_placed(arguments.adapter, loaded.method, loaded.tensors);
+  Opened opened;
+  opened.model = load_lossless(arguments.model, {dtype, at::kCPU});  // nothing is computed with it
+  opened.adapter = load_adapter(arguments.adapter, *opened.model);
+  tell_placed(arguments.adapter, opened.adapter.method, opened.adapter.tensors);
+  return opened;
+}
+
+void convert_adapter() {
+  const Opened opened = open_adapter();
   if (wants_gguf()) {
-    write_gguf_file(loaded, *model);
+    write_gguf_file(opened.adapter, *opened.model);
   } else {
-    write_folder(loaded, *model);
+    write_folder(opened.adapter, *opened.model);
   }
+}
+
+WorkPlan plan_adapter() {
+  const auto began = Clock::now();
+  const Opened opened = open_adapter();
+  WorkPlan plan = begin_weight_plan(*opened.model, WeightFormat::Dense, seconds_since(began));
+  const std::int64_t bytes = adapter_bytes(*opened.adapter.adapter);
+  plan.memory += bytes;  // as they are written
+  add_files(plan, arguments.output, 0, bytes);
+  return plan;
+}
+
+// Types that take less, as --dtype names them.
+std::vector<std::string> smaller_types() {
+  return wants_gguf() ? std::vector<std::string>{"q8_0", "q4_k"} : std::vector<std::string>{"bfloat16"};
+}
+
+WorkPlan plan_model() {
+  const auto began = Clock::now();
+  const ModelExport to(arguments.model, arguments.output, arguments.dtype);
+  WorkPlan plan = begin_weight_plan(seconds_since(began));
+  add_weights(plan, "rewriting", to.work(), arguments.output);
+  if (plan.fits_files()) return plan;
+  for (const std::string& type : smaller_types())
+    add_smaller_files(plan, "--dtype " + type, ModelExport(arguments.model, arguments.output, type).work().written);
+  return plan;
+}
+
+void plan(bool json) {
+  print_plan(arguments.adapter.empty() ? plan_model() : plan_adapter(), json);
 }
 
 void print_tokenizer(const ExportReport& report) {
@@ -130,7 +177,8 @@ void declare(CLI::App& app) {
 
 namespace cli {
 extern const Verb convert;
-const Verb convert{"convert", "write a model as a GGUF file or a folder, an adapter as a PEFT folder or a GGUF file",
+const Verb convert{"convert",
+                   "write a model as a GGUF file or a folder, an adapter as a PEFT folder or a GGUF file",
                    "  graft convert --model SmolLM2-135M --dtype q8_0 --output SmolLM2.Q8_0.gguf\n"
                    "  graft convert --model gemma-2-2b-it --output gemma-2-2b-it.gguf   (any family but BART's)\n"
                    "  graft convert --model SmolLM2.Q8_0.gguf --dtype float16 --output SmolLM2-float16\n"
@@ -140,6 +188,8 @@ const Verb convert{"convert", "write a model as a GGUF file or a folder, an adap
                    "  graft convert runs/bbc/adapter --model SmolLM2.gguf --output bbc.gguf   (then: llama-cli --lora "
                    "bbc.gguf)\n"
                    "  graft convert bbc.gguf --model SmolLM2.gguf --output bbc-peft\n",
-                   declare, run};
+                   declare,
+                   run,
+                   plan};
 }  // namespace cli
 }  // namespace graft

@@ -5,11 +5,15 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <filesystem>
 
+#include "base/clock.h"
 #include "base/progress.h"
 #include "checkpoint/weight_format.h"
 #include "cli/core/options.h"
 #include "cli/core/verb.h"
+#include "cli/core/weight_plan.h"
+#include "convert/merged_weights.h"
 
 namespace graft {
 namespace {
@@ -61,6 +65,24 @@ int run() {
   return 0;
 }
 
+// In which a folder takes 2 bytes a value; of a GGUF file the dtype is that of what is changed, and of no other tensor.
+void add_half_precision(WorkPlan& plan, const Model& model) {
+  if (std::filesystem::path(arguments.output).extension() == ".gguf") return;
+  add_smaller_files(plan, "--dtype bfloat16", 2 * model.parameters().elements());
+}
+
+void plan(bool json) {
+  const auto began = Clock::now();
+  const OpenedMerge opened = open_merge(arguments.model, arguments.adapter, arguments.output, arguments.options);
+  tell_placed(arguments.adapter, opened.adapter.method, opened.adapter.tensors);
+  const Model& model = *opened.model;
+  WorkPlan plan = begin_weight_plan(model, opened.asked, seconds_since(began));
+  add_weights(plan, "merging", opened.writer->work(merged_parameters(model, *opened.adapter.adapter)),
+              arguments.output);
+  add_half_precision(plan, model);
+  print_plan(plan, json);
+}
+
 void declare(CLI::App& app) {
   app.add_option("--model", arguments.model, "base model: folder or .gguf file")->required();
   app.add_option("--adapter", arguments.adapter, kAdapterFiles)->required();
@@ -85,11 +107,14 @@ void declare(CLI::App& app) {
 
 namespace cli {
 extern const Verb merge;
-const Verb merge{"merge", "write an adapter into its base model",
+const Verb merge{"merge",
+                 "write an adapter into its base model",
                  "  graft merge --model my-model --adapter runs/latest/adapter --output merged\n"
                  "  graft merge --model SmolLM2.gguf --adapter runs/latest/adapter --output merged --dtype float32\n"
                  "  graft merge --model SmolLM2.Q4_1.gguf --adapter runs/latest/adapter --output merged.gguf\n"
                  "  graft merge --model SmolLM2.Q4_1.gguf --adapter lora.gguf --output merged.gguf --dtype q8_0\n",
-                 declare, run};
+                 declare,
+                 run,
+                 plan};
 }  // namespace cli
 }  // namespace graft

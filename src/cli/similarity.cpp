@@ -6,16 +6,19 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "adapters/core/peft.h"
 #include "base/build.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json_text.h"
 #include "cli/core/options.h"
 #include "cli/core/placed_tensors.h"
 #include "cli/core/verb.h"
+#include "cli/core/weight_plan.h"
 #include "convert/lossless_model.h"
 #include "convert/subspace.h"
 #include "nn/compute_dtype.h"
@@ -86,18 +89,42 @@ void print(const SimilarityReport& report) {
   fmt::print("{}: a heat map per role, and every map\n", arguments.output);
 }
 
-int run() {
+struct Opened {
+  std::unique_ptr<Model> model;
+  LoadedAdapter first, second;
+};
+
+Opened open_pair() {
   if (arguments.adapters.size() != 2)
     fail(Category::InvalidArgument, "--adapter", "two adapters are compared, not {}", arguments.adapters.size());
   if (std::filesystem::exists(arguments.output))
     fail(Category::InvalidArgument, arguments.output, "exists already; name a new file with --output");
   const auto dtype = lossless_dtype(*open_model_files(arguments.model).weights);
-  const auto model = load_lossless(arguments.model, {dtype, compute_device()});
-  const LoadedAdapter first = load_adapter(arguments.adapters[0], *model),
-                      second = load_adapter(arguments.adapters[1], *model);
-  tell_placed(arguments.adapters[0], first.method, first.tensors);
-  tell_placed(arguments.adapters[1], second.method, second.tensors);
-  const auto maps = similarity_of(*model, *first.adapter, *second.adapter, arguments.of == "update");
+  Opened opened;
+  opened.model = load_lossless(arguments.model, {dtype, compute_device()});
+  opened.first = load_adapter(arguments.adapters[0], *opened.model);
+  opened.second = load_adapter(arguments.adapters[1], *opened.model);
+  tell_placed(arguments.adapters[0], opened.first.method, opened.first.tensors);
+  tell_placed(arguments.adapters[1], opened.second.method, opened.second.tensors);
+  return opened;
+}
+
+bool of_updates() {
+  return arguments.of == "update";
+}
+
+void plan(bool json) {
+  const auto began = Clock::now();
+  const Opened opened = open_pair();
+  WorkPlan plan = begin_weight_plan(*opened.model, WeightFormat::Dense, seconds_since(began));
+  add_tensors(plan, "comparing",
+              similarity_work(*opened.model, *opened.first.adapter, *opened.second.adapter, of_updates()));
+  print_plan(plan, json);
+}
+
+int run() {
+  const Opened opened = open_pair();
+  const auto maps = similarity_of(*opened.model, *opened.first.adapter, *opened.second.adapter, of_updates());
   const SimilarityReport report{arguments.model, arguments.adapters[0], arguments.adapters[1],
                                 by_role(maps),   by_site(maps),         build_version()};
   write_file(arguments.output, render_similarity(report));
@@ -129,9 +156,12 @@ void declare(CLI::App& app) {
 namespace cli {
 extern const Verb similarity;
 const Verb similarity{
-    "similarity", "compare the subspaces of two LoRA adapters, by rank or seed (Hu et al. 2021)",
+    "similarity",
+    "compare the subspaces of two LoRA adapters, by rank or seed (Hu et al. 2021)",
     "  graft similarity --model m.gguf --adapter runs/r8/adapter runs/r64/adapter --output similarity.html\n"
     "  graft similarity --model m.gguf --adapter runs/seed0/adapter runs/seed1/adapter --json\n",
-    declare, run};
+    declare,
+    run,
+    plan};
 }  // namespace cli
 }  // namespace graft

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -116,12 +117,27 @@ class LowRank {
   nlohmann::json ranks_ = nlohmann::json::object();
 };
 
+// Adds what the sum does to a parameter, where that is anything.
+void add_change(LowRank& low_rank, const Model& model, const AdapterSum& sum, std::int64_t index) {
+  const at::Tensor base = model.parameters().value(index), merged = sum.merged(index, base);
+  if (merged.defined()) {
+    const at::Tensor change = merged - base.to(at::kFloat);
+    // A bias that is scaled from zero stays zero: nothing that LoRA would have to hold.
+    const bool nothing = change.dim() < 2 && change.abs().max().item<double>() == 0;
+    if (!nothing) low_rank.add(map_of(model, model.parameters().name(index)), change);
+  }
+  model.parameters().residency().release({index});
+}
+
+std::int64_t parameters_of(const Model& model) {
+  return static_cast<std::int64_t>(model.parameters().all().size());
+}
+
 using Combinations = std::vector<std::pair<const Combination*, double>>;
 
 // Whether no two parts change the same parameter, so that what they change adds up.
 bool parts_are_apart(const Model& model, const Combinations& summands) {
-  const auto count = static_cast<std::int64_t>(model.parameters().all().size());
-  for (std::int64_t index = 0; index < count; ++index) {
+  for (std::int64_t index = 0; index < parameters_of(model); ++index) {
     const at::Tensor base = model.parameters().value(index);
     const Method* first = nullptr;
     for (const auto& [combination, factor] : summands) {
@@ -189,19 +205,28 @@ std::unique_ptr<Adapter> low_rank_sum(const Model& model, const AdapterSum& sum,
   if (rank < 1) fail(Category::InvalidArgument, "rank", "{} is less than 1", rank);
   const at::NoGradGuard no_grad;
   LowRank low_rank(model, rank);
-  const auto& parameters = model.parameters().all();
-  for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const at::Tensor base = parameters[i].value();
-    const at::Tensor merged = sum.merged(static_cast<std::int64_t>(i), base);
-    if (!merged.defined()) continue;
-    const at::Tensor change = merged - base.to(at::kFloat);
-    // A bias that is scaled from zero stays zero: nothing that LoRA would have to hold.
-    if (change.dim() < 2 && change.abs().max().item<double>() == 0) continue;
-    low_rank.add(map_of(model, parameters[i].name), change);
-  }
+  for (std::int64_t index = 0; index < parameters_of(model); ++index) add_change(low_rank, model, sum, index);
   report = low_rank.report();
   if (report.maps == 0) fail(Category::InvalidArgument, "adapter", "the sum changes no weight");
   return low_rank.adapter();
+}
+
+std::vector<TensorWork> low_rank_work(const Model& model, const AdapterSum& sum, const std::set<std::int64_t>& changed,
+                                      std::int64_t rank) {
+  std::vector<TensorWork> work;
+  for (std::int64_t index = 0; index < parameters_of(model); ++index) {
+    const WeightStore& store = model.parameters().store(index);
+    // How long a decomposition takes follows from the shape, not from the number of values.
+    const std::string kind =
+        changed.contains(index) ? fmt::format("{}", fmt::join(store.shape(), " x ")) : "kept " + store.kind();
+    const auto make = [&model, &sum, index, rank] {
+      const at::NoGradGuard no_grad;
+      LowRank low_rank(model, rank);
+      add_change(low_rank, model, sum, index);
+    };
+    work.push_back({kind, store.elements(), make});
+  }
+  return work;
 }
 
 }  // namespace graft

@@ -1,12 +1,15 @@
 // Adapters of one model added up: the change that each makes to the base's weights, times a factor.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "adapters/core/method.h"
 #include "adapters/core/peft.h"
+#include "convert/weight_work.h"
 
 namespace graft {
 
@@ -45,5 +48,9 @@ struct LowRankReport {
 /// what LoRA does not reach (a bias, a norm, a table that is embeddings and head), names it.
 std::unique_ptr<Adapter> low_rank_sum(const Model& model, const AdapterSum& sum, std::int64_t rank,
                                       LowRankReport& report);
+
+/// What low_rank_sum() does, parameter by parameter, where the sum changes these (merged_parameters()). Refers to both.
+std::vector<TensorWork> low_rank_work(const Model& model, const AdapterSum& sum, const std::set<std::int64_t>& changed,
+                                      std::int64_t rank);
 
 }  // namespace graft

@@ -75,27 +75,10 @@ std::vector<TensorPlan> plans_of(const std::vector<Passage>& passages) {
   return plan;
 }
 
-void count_types(const std::vector<TensorPlan>& plan, ExportReport& report) {
-  std::map<DType, std::size_t> counts;
-  for (const TensorPlan& tensor : plan) ++counts[tensor.dtype];
-  for (const auto& [type, count] : counts)
-    report.types += fmt::format("{}{} ({})", report.types.empty() ? "" : ", ", name(type), count);
-  report.tensors = plan.size();
-  report.bytes = bytes_of(plan);
-}
-
-// One tensor after the other; `write` is given its bytes.
-template <typename Write>
-void carry(const TensorSource& source, const std::vector<Passage>& passages, RoundingError& error, const Write& write) {
-  for (const Passage& passage : passages) {
-    if (passage.unchanged()) {
-      write(source.bytes(*passage.from));
-    } else {
-      const auto bytes = passed(source, passage, error);
-      write(std::span<const std::byte>(bytes));
-    }
-    source.release(*passage.from);
-  }
+std::vector<const TensorInfo*> sources_of(const std::vector<Passage>& passages) {
+  std::vector<const TensorInfo*> stored;
+  for (const Passage& passage : passages) stored.push_back(passage.from);
+  return stored;
 }
 
 // Returns why there is none.
@@ -115,64 +98,6 @@ std::string name_of_model(const std::filesystem::path& folder) {
   return last.empty() || last == "." ? folder.parent_path().filename().string() : last;
 }
 
-ExportReport folder_to_gguf(const ModelFiles& files, const std::filesystem::path& output,
-                            const std::optional<DType>& wanted) {
-  ExportReport report;
-  json metadata = gguf_model_metadata(files.config, files.path.string());
-  if (const std::string called = name_of_model(files.path); !called.empty()) metadata["general.name"] = called;
-  report.no_tokenizer = add_tokenizer(files, metadata, report.notes);
-  std::vector<Passage> passages = model_passages(files);
-  for (Passage& passage : passages) passage.to.dtype = folder_type(passage.from->dtype);
-  const DType most = wanted.value_or(main_dtype(plans_of(passages)));
-  TypeChoice choice(most, passages);
-  for (Passage& passage : passages) {
-    if (keeps_precision(passage.to)) {
-      passage.to.dtype = DType::F32;
-    } else if (wanted) {
-      choice.choose(passage);
-    }
-  }
-  for (const auto& notes : {choice.notes(), gguf_notes(files.config)})
-    report.notes.insert(report.notes.end(), notes.begin(), notes.end());
-  metadata.update(type_keys(most));
-  std::vector<TensorPlan> plan = plans_of(passages);
-  const std::vector<RopeTensor> rotation = gguf_rope_tensors(files.config.rope);
-  for (const RopeTensor& tensor : rotation)
-    plan.push_back({tensor.name, DType::F32, {static_cast<std::int64_t>(tensor.divisors.size())}});
-  const auto writer = write_gguf(output, plan, metadata);
-  carry(*files.weights, passages, report.error, [&](std::span<const std::byte> bytes) { writer->write(bytes); });
-  for (const RopeTensor& tensor : rotation) writer->write(std::as_bytes(std::span(tensor.divisors)));
-  writer->finish();
-  count_types(plan, report);
-  return report;
-}
-
-// The same file in other types, or of several files one.
-ExportReport gguf_to_gguf(const ModelFiles& files, const std::filesystem::path& output,
-                          const std::optional<DType>& wanted) {
-  ExportReport report;
-  const std::filesystem::path first = files.weights->files().front();
-  const auto source = open_gguf(first);
-  std::vector<Passage> passages;
-  for (const TensorInfo& info : source->tensors()) passages.push_back({&info, plan_of(info)});
-  if (wanted) {
-    TypeChoice choice(*wanted, passages);
-    for (Passage& passage : passages) {
-      if (!keeps_precision(passage.to)) choice.choose(passage);
-    }
-    report.notes = choice.notes();
-  }
-  const std::vector<TensorPlan> plan = plans_of(passages);
-  const json keys = wanted ? type_keys(*wanted) : json::object();
-  std::vector<std::string> replaced;
-  for (const auto& [key, value] : keys.items()) replaced.push_back(key);
-  const auto writer = write_gguf_copy(output, plan, gguf_metadata(first, replaced), keys);
-  carry(*source, passages, report.error, [&](std::span<const std::byte> bytes) { writer->write(bytes); });
-  writer->finish();
-  count_types(plan, report);
-  return report;
-}
-
 bool is_floating(DType type) {
   return is_quantised(type) || type == DType::F64 || type == DType::F32 || type == DType::F16 || type == DType::BF16 ||
          type == DType::F8_E4M3 || type == DType::F8_E5M2;
@@ -185,16 +110,83 @@ std::vector<Passage> folder_passages(const ModelFiles& files) {
   return passages;
 }
 
-ExportReport to_folder(const ModelFiles& files, const std::filesystem::path& output, const std::string& dtype) {
-  const bool gguf = files.weights->format() == "gguf";
-  folder_config(files);  // a variant that it cannot say is told before anything is read
-  const std::vector<Passage> all = gguf ? model_passages(files) : folder_passages(files);
-  std::vector<const TensorInfo*> stored;
-  for (const Passage& passage : all) stored.push_back(passage.from);
-  std::vector<Passage> passages;
-  for (const std::size_t i : file_by_file(stored)) {
-    passages.push_back(all[i]);
-    DType& type = passages.back().to.dtype;
+}  // namespace
+
+ModelExport::ModelExport(const std::filesystem::path& model, const std::filesystem::path& output,
+                         const std::string& dtype)
+    : output_(output) {
+  if (!into_gguf()) {
+    refuse_occupied(output);
+    if (!dtype.empty()) folder_type(dtype);
+    files_ = open_model_files(model);
+    plan_folder(dtype);
+  } else {
+    if (std::filesystem::exists(output))
+      fail(Category::InvalidArgument, output.string(), "is there already; choose another name");
+    const auto wanted = dtype.empty() ? std::nullopt : std::optional(stored_type(dtype));
+    files_ = open_model_files(model);
+    if (files_.weights->format() == "gguf") {
+      plan_gguf_of_gguf(wanted);
+    } else {
+      plan_gguf_of_folder(wanted);
+    }
+  }
+  count_types();
+}
+
+bool ModelExport::into_gguf() const {
+  return output_.extension() == ".gguf";
+}
+
+std::vector<TensorPlan> ModelExport::planned() const {
+  std::vector<TensorPlan> plan = plans_of(passages_);
+  for (const RopeTensor& tensor : rotation_)
+    plan.push_back({tensor.name, DType::F32, {static_cast<std::int64_t>(tensor.divisors.size())}});
+  return plan;
+}
+
+void ModelExport::plan_gguf_of_folder(const std::optional<DType>& wanted) {
+  metadata_ = gguf_model_metadata(files_.config, files_.path.string());
+  if (const std::string called = name_of_model(files_.path); !called.empty()) metadata_["general.name"] = called;
+  report_.no_tokenizer = add_tokenizer(files_, metadata_, report_.notes);
+  passages_ = model_passages(files_);
+  for (Passage& passage : passages_) passage.to.dtype = folder_type(passage.from->dtype);
+  const DType most = wanted.value_or(main_dtype(plans_of(passages_)));
+  TypeChoice choice(most, passages_);
+  for (Passage& passage : passages_) {
+    if (keeps_precision(passage.to)) {
+      passage.to.dtype = DType::F32;
+    } else if (wanted) {
+      choice.choose(passage);
+    }
+  }
+  for (const auto& notes : {choice.notes(), gguf_notes(files_.config)})
+    report_.notes.insert(report_.notes.end(), notes.begin(), notes.end());
+  metadata_.update(type_keys(most));
+  rotation_ = gguf_rope_tensors(files_.config.rope);
+}
+
+// The same file in other types, or of several files one.
+void ModelExport::plan_gguf_of_gguf(const std::optional<DType>& wanted) {
+  own_names_ = open_gguf(files_.weights->files().front());
+  for (const TensorInfo& info : own_names_->tensors()) passages_.push_back({&info, plan_of(info)});
+  metadata_ = json::object();
+  if (!wanted) return;
+  TypeChoice choice(*wanted, passages_);
+  for (Passage& passage : passages_) {
+    if (!keeps_precision(passage.to)) choice.choose(passage);
+  }
+  report_.notes = choice.notes();
+  metadata_ = type_keys(*wanted);
+}
+
+void ModelExport::plan_folder(const std::string& dtype) {
+  folder_config(files_);  // a variant that it cannot say is told before anything is read
+  const std::vector<Passage> all =
+      files_.weights->format() == "gguf" ? model_passages(files_) : folder_passages(files_);
+  for (const std::size_t i : file_by_file(sources_of(all))) {
+    passages_.push_back(all[i]);
+    DType& type = passages_.back().to.dtype;
     if (!is_floating(type)) continue;
     if (!dtype.empty()) {
       type = folder_type(dtype);
@@ -202,31 +194,84 @@ ExportReport to_folder(const ModelFiles& files, const std::filesystem::path& out
       type = folder_type(type);
     }
   }
-  stored.clear();
-  for (const Passage& passage : passages) stored.push_back(passage.from);
-  ExportReport report;
-  ModelFolder folder(files, output, plans_of(passages), stored);
-  carry(*files.weights, passages, report.error, [&](std::span<const std::byte> bytes) { folder.write(bytes); });
-  report.no_tokenizer = folder.finish();
-  count_types(plans_of(passages), report);
-  return report;
 }
 
-}  // namespace
+void ModelExport::count_types() {
+  const std::vector<TensorPlan> plan = planned();
+  std::map<DType, std::size_t> counts;
+  for (const TensorPlan& tensor : plan) ++counts[tensor.dtype];
+  for (const auto& [type, count] : counts)
+    report_.types += fmt::format("{}{} ({})", report_.types.empty() ? "" : ", ", name(type), count);
+  report_.tensors = plan.size();
+  report_.bytes = bytes_of(plan);
+}
+
+// One tensor after the other; `write` is given its bytes.
+template <typename Write>
+void ModelExport::carry(const Write& write) {
+  for (const Passage& passage : passages_) {
+    if (passage.unchanged()) {
+      write(source().bytes(*passage.from));
+    } else {
+      const auto bytes = passed(source(), passage, report_.error);
+      write(std::span<const std::byte>(bytes));
+    }
+    source().release(*passage.from);
+  }
+}
+
+void ModelExport::write_gguf_file() {
+  std::vector<std::string> replaced;
+  for (const auto& [key, value] : metadata_.items()) replaced.push_back(key);
+  const auto writer =
+      own_names_ != nullptr
+          ? write_gguf_copy(output_, planned(), gguf_metadata(files_.weights->files().front(), replaced), metadata_)
+          : write_gguf(output_, planned(), metadata_);
+  carry([&](std::span<const std::byte> bytes) { writer->write(bytes); });
+  for (const RopeTensor& tensor : rotation_) writer->write(std::as_bytes(std::span(tensor.divisors)));
+  writer->finish();
+}
+
+void ModelExport::write_folder() {
+  ModelFolder folder(files_, output_, planned(), sources_of(passages_));
+  carry([&](std::span<const std::byte> bytes) { folder.write(bytes); });
+  report_.no_tokenizer = folder.finish();
+}
+
+ExportReport ModelExport::write() {
+  if (into_gguf()) {
+    write_gguf_file();
+  } else {
+    write_folder();
+  }
+  return report_;
+}
+
+WeightWork ModelExport::work() const {
+  WeightWork all;
+  all.written = static_cast<std::int64_t>(report_.bytes);
+  for (const Passage& passage : passages_) {
+    const auto bytes = static_cast<std::int64_t>(passage.from->bytes);
+    all.read += bytes;
+    if (passage.unchanged()) {
+      all.largest_copied = std::max(all.largest_copied, bytes);
+      continue;
+    }
+    const auto make = [this, &passage] {
+      RoundingError error;
+      passed(source(), passage, error);
+      source().release(*passage.from);
+    };
+    all.tensors.push_back(
+        {fmt::format("{} to {}{}", name(passage.from->dtype), name(passage.to.dtype), passage.turned ? ", turned" : ""),
+         passage.from->elements(), make});
+  }
+  return all;
+}
 
 ExportReport export_model(const std::filesystem::path& model, const std::filesystem::path& output,
                           const std::string& dtype) {
-  if (output.extension() != ".gguf") {
-    refuse_occupied(output);
-    if (!dtype.empty()) folder_type(dtype);
-    return to_folder(open_model_files(model), output, dtype);
-  }
-  if (std::filesystem::exists(output))
-    fail(Category::InvalidArgument, output.string(), "is there already; choose another name");
-  const auto wanted = dtype.empty() ? std::nullopt : std::optional(stored_type(dtype));
-  const ModelFiles files = open_model_files(model);
-  return files.weights->format() == "gguf" ? gguf_to_gguf(files, output, wanted)
-                                           : folder_to_gguf(files, output, wanted);
+  return ModelExport(model, output, dtype).write();
 }
 
 }  // namespace graft

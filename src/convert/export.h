@@ -4,10 +4,17 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "checkpoint/writer.h"
+#include "config/gguf_export.h"
+#include "config/model_config.h"
 #include "convert/passage.h"
+#include "convert/weight_work.h"
 
 namespace graft {
 
@@ -18,6 +25,39 @@ struct ExportReport {
   RoundingError error;
   std::vector<std::string> notes;  ///< what is otherwise than was asked for, or than llama.cpp computes, a line each
   std::string no_tokenizer = {};   ///< why there is none; empty where there is one
+};
+
+/// A model on its way into another format: opened and checked, no value read and nothing written yet.
+class ModelExport {
+ public:
+  /// What export_model() with these arguments writes. Throws as that does, but for what the values tell.
+  ModelExport(const std::filesystem::path& model, const std::filesystem::path& output, const std::string& dtype);
+
+  /// Writes it, once. Throws as export_model().
+  ExportReport write();
+  /// What write() does. Refers to this.
+  WeightWork work() const;
+
+ private:
+  bool into_gguf() const;
+  const TensorSource& source() const { return own_names_ != nullptr ? *own_names_ : *files_.weights; }
+  std::vector<TensorPlan> planned() const;
+  void plan_gguf_of_folder(const std::optional<DType>& wanted);
+  void plan_gguf_of_gguf(const std::optional<DType>& wanted);
+  void plan_folder(const std::string& dtype);
+  void count_types();
+  void write_gguf_file();
+  void write_folder();
+  template <typename Write>
+  void carry(const Write& write);
+
+  std::filesystem::path output_;
+  ModelFiles files_;
+  std::unique_ptr<TensorSource> own_names_;  // of a GGUF file that becomes one: the same under its own names
+  std::vector<Passage> passages_;            // of source(), in the order in which they are written
+  nlohmann::json metadata_;                  // of a GGUF file; where it is a copy, the keys that it has otherwise
+  std::vector<RopeTensor> rotation_;         // written behind the passages
+  ExportReport report_;
 };
 
 /// Writes `model` (a folder or a GGUF file) as `output`: a GGUF file where the name ends in ".gguf", else a new folder.

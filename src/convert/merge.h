@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "adapters/core/method.h"
 #include "adapters/core/peft.h"
+#include "convert/weight_work.h"
 
 namespace graft {
 
@@ -44,11 +47,34 @@ struct MergeReport {
 /// is none, or none that graft reads, nothing is refused.
 void refuse_other_tokenizer_beside(const std::filesystem::path& model, const LoadedAdapter& loaded);
 
-/// Writes `output`/{safetensors, config.json, tokenizer files} of `model`, which was loaded from `path`, with `adapter`
+/// A model with an adapter on its way into files: opened, and nothing written yet.
+class MergeWriter {
+ public:
+  virtual ~MergeWriter() = default;
+  /// Writes it, once. The report leaves out the adapter's method and tensors. Throws as merge() does.
+  virtual MergeReport write() = 0;
+  /// What write() does where the adapter changes these parameters (merged_parameters()). Refers to this.
+  virtual WeightWork work(const std::set<std::int64_t>& changed) = 0;
+};
+
+/// For `output`/{safetensors, config.json, tokenizer files} of `model`, which was loaded from `path`, with `adapter`
 /// merged: each changed weight is computed in fp32 and rounded once; others are written as `model` holds them. One
-/// tensor at a time is in memory beside the model, in files as ModelFolder cuts them. Throws as merge() does.
-MergeReport write_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
-                         const std::filesystem::path& output, const MergeOptions& options = {});
+/// tensor at a time is in memory beside the model, in files as ModelFolder cuts them. Model and adapter must outlive
+/// it. Throws as open_model_files, InvalidArgument for a dtype that a folder has not.
+std::unique_ptr<MergeWriter> open_merged(const Model& model, const std::filesystem::path& path, const Adapter& adapter,
+                                         const std::filesystem::path& output, const MergeOptions& options = {});
+
+/// A merge that may begin, with all that its writer refers to.
+struct OpenedMerge {
+  std::unique_ptr<Model> model;
+  WeightFormat asked = WeightFormat::Dense;  ///< of the model's weights, where they have room in it (load_lossless())
+  LoadedAdapter adapter;
+  std::unique_ptr<MergeWriter> writer;
+};
+
+/// merge() up to where it begins to write. Throws as that does, but for what the values tell.
+OpenedMerge open_merge(const std::filesystem::path& model, const std::filesystem::path& adapter,
+                       const std::filesystem::path& output, const MergeOptions& options = {});
 
 /// Writes `output`/{safetensors, config.json, tokenizer files} of `model` (a folder, or a GGUF file) with the
 /// adapter merged; a GGUF file's tokenizer is written as tokenizer.json, or as tokenizer.model or spiece.model where it

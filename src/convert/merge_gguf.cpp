@@ -8,6 +8,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "adapters/core/gguf_lora.h"
@@ -17,6 +18,7 @@
 #include "checkpoint/writer.h"
 #include "config/gguf_names.h"
 #include "convert/lossless_model.h"
+#include "convert/model_folder.h"
 #include "convert/stored_type.h"
 #include "nn/compute_dtype.h"
 
@@ -88,13 +90,16 @@ class Measured {
 };
 
 // One GGUF file on its way into another.
-class GgufMerge {
+class GgufMerge : public MergeWriter {
  public:
-  GgufMerge(const Model& model, const ModelFiles& files, const Adapter& adapter)
+  GgufMerge(const Model& model, ModelFiles files, const Adapter& adapter, std::filesystem::path output,
+            std::optional<DType> wanted)
       : model_(model),
-        files_(files),
+        files_(std::move(files)),
         adapter_(adapter),
-        path_(files.weights->files().front()),
+        output_(std::move(output)),
+        wanted_(wanted),
+        path_(files_.weights->files().front()),
         architecture_(gguf_architecture(model.config()).value()),
         base_(open_gguf(path_)) {
     for (const auto& entry : model.roles()) {
@@ -105,10 +110,10 @@ class GgufMerge {
     }
   }
 
-  MergeReport write(const std::filesystem::path& output, std::optional<DType> wanted) {
+  MergeReport write() override {
     MergeReport report;
-    const auto plan = planned(wanted);
-    const auto writer = write_gguf_copy(output, plan, gguf_metadata(path_));
+    const auto plan = planned();
+    const auto writer = write_gguf_copy(output_, plan, gguf_metadata(path_));
     for (std::size_t i = 0; i < plan.size(); ++i) {
       const TensorInfo& info = base_->tensors()[i];
       if (const at::Tensor merged = merged_of(i); merged.defined()) {
@@ -117,47 +122,100 @@ class GgufMerge {
       } else {
         writer->write(base_->bytes(info));
       }
-      base_->release(info);
+      give_back(i);
     }
     if (report.changed == 0)
-      fail(Category::InvalidArgument, output.string(), "the adapter changes no tensor of {}", path_.string());
+      fail(Category::InvalidArgument, output_.string(), "the adapter changes no tensor of {}", path_.string());
     writer->finish();
     report.tensors = plan.size();
-    report.bytes = std::filesystem::file_size(output);
+    report.bytes = std::filesystem::file_size(output_);
     report.written = measured_.result();
     return report;
+  }
+
+  WeightWork work(const std::set<std::int64_t>& changed) override {
+    WeightWork all;
+    std::vector<TensorPlan> plan;
+    for (std::size_t i = 0; i < base_->tensors().size(); ++i) {
+      const TensorInfo& info = base_->tensors()[i];
+      const auto bytes = static_cast<std::int64_t>(info.bytes);
+      const bool changes = changed.contains(parameter_of(i));
+      const DType type = changes ? changed_type(info) : info.dtype;
+      plan.push_back({info.name, type, info.shape});
+      if (!changes) all.largest_copied = std::max(all.largest_copied, bytes);
+      all.read += bytes;
+      const auto make = [this, i, type] { make_of(i, type); };
+      all.tensors.push_back({fmt::format("{} {} to {}", changes ? "merged" : "kept", name(info.dtype), name(type)),
+                             info.elements(), make});
+    }
+    all.written = static_cast<std::int64_t>(bytes_beside() + bytes_of(plan));
+    return all;
   }
 
  private:
   const std::string& parameter_name(std::size_t tensor) const { return files_.weights->tensors()[tensor].name; }
 
+  // -1: it is none.
+  std::int64_t parameter_of(std::size_t tensor) const { return model_.parameters().index(parameter_name(tensor)); }
+
+  // What write() does to a tensor but writing it: where another type is wanted it looks twice for a change.
+  void make_of(std::size_t tensor, DType type) {
+    if (may_change_type(base_->tensors()[tensor])) merged_of(tensor);
+    if (const at::Tensor merged = merged_of(tensor); merged.defined()) rounded(tensor, type, merged);
+    give_back(tensor);
+  }
+
+  // Its pages, here and in the model.
+  void give_back(std::size_t tensor) const {
+    base_->release(base_->tensors()[tensor]);
+    model_.parameters().residency().release({parameter_of(tensor)});
+  }
+
+  // Of the base's files, what is no tensor.
+  std::uint64_t bytes_beside() const {
+    std::uint64_t files = 0, tensors = 0;
+    for (const auto& file : files_.weights->files()) files += std::filesystem::file_size(file);
+    for (const TensorInfo& info : base_->tensors()) tensors += info.bytes;
+    return files - std::min(files, tensors);
+  }
+
   // In fp32 and in the order of the model's rows; undefined where the adapter changes nothing.
   at::Tensor merged_of(std::size_t tensor) const {
-    const std::int64_t index = model_.parameters().index(parameter_name(tensor));
+    const std::int64_t index = parameter_of(tensor);
     if (index < 0) return {};
     const at::Tensor merged = adapter_.merged(index, model_.parameters().value(index));
     return merged.defined() ? merged.detach() : merged;
   }
 
-  // Offsets come before the data: another type must be known of every tensor before the first is written. Vectors keep
-  // theirs, since llama.cpp computes with norms and biases in the type that its converter gives them.
-  std::vector<TensorPlan> planned(std::optional<DType> wanted) const {
+  // Vectors keep their type, since llama.cpp computes with norms and biases in the one that its converter gives them.
+  bool takes_wanted(const TensorInfo& info) const { return wanted_ && info.shape.size() == 2; }
+
+  bool may_change_type(const TensorInfo& info) const { return takes_wanted(info) || !is_writable(info.dtype); }
+
+  // Of a tensor that the adapter changes.
+  DType changed_type(const TensorInfo& info) const {
+    if (!may_change_type(info)) return info.dtype;
+    if (!takes_wanted(info))
+      fail(Category::Unsupported, info.name,
+           "is stored as {}, which graft reads and does not write; give what the adapter changes another type: "
+           "--dtype q4_k",
+           name(info.dtype));
+    if (info.shape.back() % block_elements(*wanted_) != 0)
+      fail(Category::InvalidArgument, "dtype",
+           "rows of {} values ({}) are no whole blocks of {}, which {} has; choose {}", info.shape.back(), info.name,
+           block_elements(*wanted_), name(*wanted_), info.shape.back() % 32 == 0 ? "q8_0" : "float16");
+    return *wanted_;
+  }
+
+  // Offsets come before the data: another type must be known of every tensor before the first is written.
+  std::vector<TensorPlan> planned() const {
     std::vector<TensorPlan> plan;
     for (std::size_t i = 0; i < base_->tensors().size(); ++i) {
       const TensorInfo& info = base_->tensors()[i];
       plan.push_back(plan_of(info));
-      const bool other_type = wanted && info.shape.size() == 2;
-      if ((!other_type && is_writable(info.dtype)) || !merged_of(i).defined()) continue;
-      if (!other_type)
-        fail(Category::Unsupported, info.name,
-             "is stored as {}, which graft reads and does not write; give what the adapter changes another type: "
-             "--dtype q4_k",
-             name(info.dtype));
-      if (info.shape.back() % block_elements(*wanted) != 0)
-        fail(Category::InvalidArgument, "dtype",
-             "rows of {} values ({}) are no whole blocks of {}, which {} has; choose {}", info.shape.back(), info.name,
-             block_elements(*wanted), name(*wanted), info.shape.back() % 32 == 0 ? "q8_0" : "float16");
-      plan.back().dtype = *wanted;
+      if (!may_change_type(info)) continue;
+      if (merged_of(i).defined()) plan.back().dtype = changed_type(info);
+      give_back(i);
     }
     return plan;
   }
@@ -172,7 +230,7 @@ class GgufMerge {
 
   std::vector<std::byte> rounded(std::size_t tensor, DType type, const at::Tensor& merged) {
     const TensorInfo& info = base_->tensors()[tensor];
-    const std::int64_t index = model_.parameters().index(parameter_name(tensor));
+    const std::int64_t index = parameter_of(tensor);
     const at::Tensor values = as_stored(tensor, merged),
                      base = as_stored(tensor, model_.parameters().value(index).to(at::kFloat));
     auto bytes = stored(type, values);
@@ -185,8 +243,10 @@ class GgufMerge {
   }
 
   const Model& model_;
-  const ModelFiles& files_;
+  ModelFiles files_;
   const Adapter& adapter_;
+  std::filesystem::path output_;
+  std::optional<DType> wanted_;  // for what the adapter changes
   std::filesystem::path path_;
   std::string architecture_;
   std::unique_ptr<TensorSource> base_;  // the file under its own names; files_ has the same tensors in the same order
@@ -205,8 +265,8 @@ ModelOptions options_for(const ModelFiles& files) {
 
 }  // namespace
 
-MergeReport merge_gguf(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
-                       const std::filesystem::path& output, const MergeOptions& options) {
+OpenedMerge open_gguf_merge(const std::filesystem::path& model_path, const std::filesystem::path& adapter_path,
+                            const std::filesystem::path& output, const MergeOptions& options) {
   refuse_chosen_gpu("a GGUF file is merged");
   if (std::filesystem::exists(output))
     fail(Category::InvalidArgument, output.string(), "is there already; choose another name");
@@ -217,18 +277,19 @@ MergeReport merge_gguf(const std::filesystem::path& model_path, const std::files
          "an adapter over a base that was quantised to {} while loading belongs to those values, not to the file's; "
          "write a folder: --output without .gguf",
          options.weights);
-  const ModelFiles files = open_model_files(model_path);
+  ModelFiles files = open_model_files(model_path);
   if (files.weights->format() != "gguf")
     fail(Category::InvalidArgument, output.string(),
          "a GGUF file is written over a GGUF base, and {} is a Hugging Face folder; give a folder as --output",
          model_path.string());
-  const auto model = load_lossless(model_path, options_for(files));
-  const LoadedAdapter loaded = load_adapter(adapter_path, *model);
-  refuse_other_tokenizer_beside(model_path, loaded);
-  MergeReport report = GgufMerge(*model, files, *loaded.adapter).write(output, wanted);
-  report.method = loaded.method;
-  report.placed = loaded.tensors;
-  return report;
+  OpenedMerge opened;
+  const ModelOptions loading = options_for(files);
+  opened.asked = loading.weights;
+  opened.model = load_lossless(model_path, loading);
+  opened.adapter = load_adapter(adapter_path, *opened.model);
+  refuse_other_tokenizer_beside(model_path, opened.adapter);
+  opened.writer = std::make_unique<GgufMerge>(*opened.model, std::move(files), *opened.adapter.adapter, output, wanted);
+  return opened;
 }
 
 }  // namespace graft

@@ -73,6 +73,23 @@ TEST_F(Merge, MergedEqualsAdapted) {
   EXPECT_GE(cases, 6);
 }
 
+TEST_F(Merge, ItsWorkIsToldBeforeItIsWritten) {
+  const Folder folder;
+  const auto output = folder.path() / "merged";
+  const OpenedMerge opened = open_merge(goldens() / "llama/model", goldens() / "llama/lora/adapter", output);
+  const WeightWork work = opened.writer->work(merged_parameters(*opened.model, *opened.adapter.adapter));
+  std::size_t merged = 0;
+  for (const TensorWork& tensor : work.tensors) {
+    tensor.make();
+    if (tensor.kind.starts_with("merged ")) ++merged;
+  }
+  EXPECT_FALSE(fs::exists(output));
+  const MergeReport report = opened.writer->write();
+  EXPECT_EQ(work.tensors.size(), report.tensors);
+  EXPECT_EQ(merged, report.changed);
+  EXPECT_EQ(work.written, static_cast<std::int64_t>(report.bytes));
+}
+
 // The tensors of each file of the base together, as whoever reads a few of them expects.
 TEST_F(Merge, KeepsTheFilesOfABaseThatHasSeveral) {
   const Folder folder;

@@ -1,10 +1,13 @@
 // An adapter merged into its base in memory: the same model computes with the new weights and no adapter.
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "adapters/core/method.h"
+#include "convert/weight_work.h"
 
 namespace graft {
 
@@ -22,6 +25,17 @@ class MergedWeights : public SiteHooks {
  private:
   std::vector<at::Tensor> values_;  // undefined where the base's own value stays
 };
+
+/// Parameters that merging changes, at the most: weights of the maps and tables on which the adapter acts, a fused map,
+/// which plays several roles, once. Nothing is computed for it, and vectors (biases, norms) are left out.
+std::set<std::int64_t> merged_parameters(const Model& model, const Adapter& adapter);
+
+/// Bytes of the values that MergedWeights holds where it changes these parameters, and of the largest of them while it
+/// is merged, in fp32.
+std::int64_t merged_bytes(const Model& model, const std::set<std::int64_t>& changed);
+
+/// What MergedWeights does, parameter by parameter, where it changes these. Refers to both.
+std::vector<TensorWork> merging_work(const Model& model, const Adapter& adapter, const std::set<std::int64_t>& changed);
 
 /// The slots of a model that nothing trains any more, at the least cost: parameters that an adapter replaces are worked
 /// out once and not in every pass. Gives the same bits as the adapter. Must outlive the forward passes.

@@ -33,17 +33,42 @@ const adapters::Lora* lora_of(const Adapter& adapter) {
   return dynamic_cast<const adapters::Lora*>(&adapter);
 }
 
-// [R, in] of each map and table.
-std::map<Site, at::Tensor> matrices_of(const Adapter& adapter, bool update, const char* which) {
+// Of a map or a table.
+struct LowRankMatrix {
+  at::Tensor a, b;  // [R, in], [out, R]
+  bool update = false;
+
+  // [R, in]
+  at::Tensor value() const { return update ? of_update(a, b) : a; }
+};
+
+std::map<Site, LowRankMatrix> matrices_of(const Adapter& adapter, bool update, const char* which) {
   const adapters::Lora* lora = lora_of(adapter);
   if (lora == nullptr)
     fail(Category::InvalidArgument, which, "is no LoRA adapter; graft blend --as lora makes one of (IA)³");
-  std::map<Site, at::Tensor> found;
-  for (const auto& [site, target] : lora->targets()) {
-    const at::Tensor a = target.a.detach();
-    found[site] = update ? of_update(a, target.b.detach()) : a;
-  }
+  std::map<Site, LowRankMatrix> found;
+  for (const auto& [site, target] : lora->targets())
+    found[site] = LowRankMatrix{target.a.detach(), target.b.detach(), update};
   return found;
+}
+
+// What both adapters change.
+struct SharedMap {
+  RoleEntry entry;
+  LowRankMatrix mine, other;
+
+  at::Tensor similarity() const { return subspace_similarity(mine.value(), other.value()); }
+};
+
+std::vector<SharedMap> shared_maps(const Model& model, const Adapter& a, const Adapter& b, bool update) {
+  const auto first = matrices_of(a, update, "the first adapter"), second = matrices_of(b, update, "the second adapter");
+  std::vector<SharedMap> shared;
+  for (const auto& entry : adapters::maps_and_tables(model)) {
+    const auto mine = first.find(entry.site), other = second.find(entry.site);
+    if (mine != first.end() && other != second.end()) shared.push_back({entry, mine->second, other->second});
+  }
+  if (shared.empty()) fail(Category::InvalidArgument, "the adapters", "update no map in common");
+  return shared;
 }
 
 }  // namespace
@@ -57,16 +82,20 @@ at::Tensor subspace_similarity(const at::Tensor& a, const at::Tensor& b) {
 }
 
 std::vector<MapSimilarity> similarity_of(const Model& model, const Adapter& a, const Adapter& b, bool update) {
-  const auto first = matrices_of(a, update, "the first adapter"), second = matrices_of(b, update, "the second adapter");
   std::vector<MapSimilarity> result;
-  for (const auto& entry : adapters::maps_and_tables(model)) {
-    const auto mine = first.find(entry.site), other = second.find(entry.site);
-    if (mine == first.end() || other == second.end()) continue;
-    result.push_back(
-        {name(entry.site), entry.site.role, entry.in, subspace_similarity(mine->second, other->second).to(at::kCPU)});
-  }
-  if (result.empty()) fail(Category::InvalidArgument, "the adapters", "update no map in common");
+  for (const SharedMap& map : shared_maps(model, a, b, update))
+    result.push_back({name(map.entry.site), map.entry.site.role, map.entry.in, map.similarity().to(at::kCPU)});
   return result;
+}
+
+std::vector<TensorWork> similarity_work(const Model& model, const Adapter& a, const Adapter& b, bool update) {
+  std::vector<TensorWork> work;
+  for (const SharedMap& map : shared_maps(model, a, b, update)) {
+    const std::string kind =
+        fmt::format("{} and {} of {} to {}", map.mine.a.size(0), map.other.a.size(0), map.entry.in, map.entry.out);
+    work.push_back({kind, map.mine.a.numel() + map.other.a.numel(), [map] { map.similarity(); }});
+  }
+  return work;
 }
 
 }  // namespace graft

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "adapters/core/method.h"
+#include "convert/weight_work.h"
 
 namespace graft {
 
@@ -28,5 +29,8 @@ struct MapSimilarity {
 /// embeddings and head last. Of several methods together LoRA is meant. Throws InvalidArgument where an adapter has no
 /// LoRA, or they share no map.
 std::vector<MapSimilarity> similarity_of(const Model& model, const Adapter& a, const Adapter& b, bool update = false);
+
+/// What similarity_of() does, map by map; `values` are those of both matrices. Throws as that.
+std::vector<TensorWork> similarity_work(const Model& model, const Adapter& a, const Adapter& b, bool update = false);
 
 }  // namespace graft

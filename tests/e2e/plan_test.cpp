@@ -83,8 +83,8 @@ TEST_F(Plan, ARunOfABillionStepsIsPlannedAsSoon) {
 TEST_F(Plan, SlipsAreTold) {
   expect_refused(run({"plan"}), 2, {"plan"});
   expect_refused(
-      run({"plan", "merge", "--model", "model", "--adapter", "a", "--output", "b"}), 2,
-      {"plan: graft merge cannot tell beforehand what it takes; these can: ", "generate", "see graft plan --help"});
+      run({"plan", "bench", "--model", "model"}), 2,
+      {"plan: graft bench cannot tell beforehand what it takes; these can: ", "generate", "see graft plan --help"});
   expect_refused(run({"plan", "mrege"}), 2, {"plan: unknown tool 'mrege'"});
   expect_refused(run(with({"plan"}, {"--profile"})), 2, {"--profile", "graft tune"});
   expect_refused(run(with({"plan"}, {"--method", "loar"})), 2, {"did you mean 'lora'?"});

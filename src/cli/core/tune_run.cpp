@@ -281,7 +281,7 @@ void TuneRun::finish() {
 void TuneRun::save() {
   if (!has_adapter_file()) {
     AtomicFolder whole(folder_.model(), AtomicFolder::Occupied::Replaced);
-    write_merged(*job_.model, job_.config.model.path, *adapter_, whole.path());
+    open_merged(*job_.model, job_.config.model.path, *adapter_, whole.path())->write();
     whole.commit();
     return;
   }

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <set>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/core/pass_memory.h"
+#include "convert/merged_weights.h"
 #include "generate/cached_step.h"
 #include "train/memory_choice.h"
 
@@ -29,31 +29,6 @@ std::int64_t kept_by_step(const Model& model, std::int64_t tokens, std::int64_t 
   const ModelConfig& config = model.config();
   const std::int64_t layers = config.layers + config.decoder_layers;
   return all / layers + layers * config.hidden_size * kWideBytes * tokens;
-}
-
-// Parameters that merging changes, at the most: a fused map, which plays several roles, once.
-std::set<std::int64_t> merged_parameters(const Model& model, const Adapter& adapter) {
-  std::set<std::int64_t> changed;
-  for (const RoleMap* roles : {&model.roles(), &model.tables()}) {
-    for (const RoleEntry& entry : *roles) {
-      if (adapter.replaces_parameters() || adapter.acts_on(entry.site))
-        changed.insert(model.parameters().index(entry.weight));
-    }
-  }
-  changed.erase(-1);
-  return changed;
-}
-
-// Of the values that MergedWeights has in the place of the model's, and of the map that is being merged, in fp32.
-std::int64_t merged_bytes(const Model& model, const Adapter* adapter) {
-  if (adapter == nullptr) return 0;
-  std::int64_t values = 0, largest = 0;
-  for (const std::int64_t index : merged_parameters(model, *adapter)) {
-    const std::int64_t elements = model.parameters().store(index).elements();
-    values += elements;
-    largest = std::max(largest, elements);
-  }
-  return values * static_cast<std::int64_t>(c10::elementSize(model.dtype())) + 2 * largest * kWideBytes;
 }
 
 // The longest examples, of which verify() may make a training batch.
@@ -86,7 +61,7 @@ MemoryNeeds needs_of_verification(const Model& model, const Adapter* adapter, co
                      block = std::min(rows, kLogitRows) * vocabulary;
   MemoryNeeds needs;
   needs.resident = resident_memory();
-  needs.standing = merged_bytes(model, adapter);
+  if (adapter != nullptr) needs.standing = merged_bytes(model, merged_parameters(model, *adapter));
   needs.mapped = model.parameters().residency().bytes();
   needs.streamed = streamed_bytes(model);
   needs.recomputed = kept_by_step(model, in_batch, longest, true);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,24 @@ struct PlannedPart {
   std::string detail;  ///< "300 questions, 51,200 tokens"
 };
 
+/// Settings of the command that would write less.
+struct SmallerFiles {
+  std::string setting;
+  std::int64_t bytes = 0;  ///< written with them
+  bool fits = false;
+};
+
+/// What a command reads and writes of weights. How long the disk takes for it is not foretold.
+struct PlannedFiles {
+  std::int64_t read = 0;  ///< bytes
+  std::int64_t written = 0;
+  std::string output;                ///< what is written
+  std::optional<std::int64_t> free;  ///< bytes that its file system has left (free_space())
+  std::vector<SmallerFiles> smaller;
+
+  bool has_room_for(std::int64_t bytes) const { return !free || bytes <= *free; }
+};
+
 struct WorkPlan {
   std::int64_t memory = 0;        ///< bytes resident at the peak
   std::int64_t weight_bytes = 0;  ///< of the model, in memory or mapped
@@ -25,10 +44,13 @@ struct WorkPlan {
   std::string saving;             ///< what is done to take no more: MemoryChoice::text(); empty: nothing
   double load_seconds = 0;
   std::vector<PlannedPart> parts;                     ///< in their order
-  std::vector<MemoryChange> changes;                  ///< what would take less, where it does not fit
+  std::vector<MemoryChange> changes;                  ///< what would take less memory, where that does not fit
+  std::optional<PlannedFiles> files;                  ///< of a command that writes weights
   nlohmann::json figures = nlohmann::json::object();  ///< of this command alone, for JSON
 
-  bool fits() const { return memory <= available; }
+  bool fits_memory() const { return memory <= available; }
+  bool fits_files() const { return !files || files->has_room_for(files->written); }
+  bool fits() const { return fits_memory() && fits_files(); }
   /// Whether an estimate of so much leaves no doubt that it fits.
   bool has_room_for(std::int64_t bytes) const;
   double seconds() const;
