@@ -51,7 +51,8 @@ TEST(BlockStore, ComputesWhatItsDequantisedMatrixComputes) {
           const std::int64_t in = layout == Layout::OutIn ? columns : rows, out = rows + columns - in;
           const Through got = through(*packed, layout, in, out, dtype), want = through(*dense, layout, in, out, dtype);
           EXPECT_TRUE(at::equal(got.y, want.y));
-          EXPECT_LE(gap(got.grad, want.grad), dtype == at::kFloat ? 1e-6 : 0);
+          // Autograd's product and graft's may add in another order, and round once.
+          EXPECT_LE(gap(got.grad, want.grad), dtype == at::kFloat ? 1e-6 : 1.0 / 256);
         }
       }
     }
