@@ -28,7 +28,6 @@
 #include "cli/core/writing_requests.h"
 #include "generate/chat.h"
 #include "generate/decode.h"
-#include "nn/stores/mapped_values.h"
 #include "text/tokenizer.h"
 
 namespace graft {
@@ -155,11 +154,11 @@ int exit_code_of(const Generated& last) {
   return last.reason == StopReason::Cancelled ? exit_code(Category::Cancelled) : 0;
 }
 
-// Behind tokens with which the weights are laid out and copied.
+// Behind a first token, which lays out the weights.
 std::unique_ptr<Profile> begin_profile(const Model& model, const std::vector<Prompt>& prompts,
                                        GenerateOptions options) {
   if (arguments.profile.empty()) return nullptr;
-  options.max_new_tokens = std::min<std::int64_t>(kReadsBeforeCopy + 1, options.max_new_tokens);
+  options.max_new_tokens = 1;
   generate(model, prompts, options);
   return std::make_unique<Profile>();
 }

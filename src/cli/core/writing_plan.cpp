@@ -11,7 +11,6 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "generate/cached_step.h"
-#include "nn/stores/mapped_values.h"
 
 namespace graft {
 namespace {
@@ -137,14 +136,9 @@ class WritingPlanner {
     const double scale = static_cast<double>(read_) / static_cast<double>(tokens_in(part));
     read_seconds_ = read.seconds * scale;
     laying_out_ = std::max(0.0, first.seconds - read.seconds);
-    const std::int64_t most = options_.max_new_tokens;
-    const Timed copying = timed(part, std::min<std::int64_t>(kReadsBeforeCopy + 1, most)),
-                more = timed(part, std::min(kNewTokensOfPlan, most));
-    if (more.steps > 1) {
-      const auto behind = [&read](const Timed& made) { return std::max(0.0, made.seconds - read.seconds); };
-      step_seconds_ = behind(more) / static_cast<double>(more.steps - 1);
-      laying_out_ += std::max(0.0, behind(copying) - step_seconds_ * static_cast<double>(copying.steps - 1));
-    }
+    const Timed more = timed(part, std::min(kNewTokensOfPlan, options_.max_new_tokens));
+    if (more.steps > 1)
+      step_seconds_ = std::max(0.0, more.seconds - read.seconds) / static_cast<double>(more.steps - 1);
     measured_ = peak_memory();
   }
 

@@ -71,6 +71,7 @@ void lay_rows(const Bits* matrix, std::int64_t in, std::int64_t count, std::int6
 #pragma GCC unroll 16
       for (int i = 0; i < kTileSide; ++i) {
         lines[i] = i < there ? _mm512_loadu_si512(from) : _mm512_setzero_si512();
+        _mm_prefetch(reinterpret_cast<const char*>(from + kStripColumns * in), _MM_HINT_T1);  // of the strip behind it
         from = one_by_one(from) + in;
       }
       turn_sixteen(lines);

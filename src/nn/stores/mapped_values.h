@@ -9,8 +9,9 @@
 
 namespace graft {
 
-/// A copy takes about as long as is saved by the next dozen of readings: a text of a few tokens is written without.
-inline constexpr int kReadsBeforeCopy = 8;
+/// What a copy takes some hundreds of readings win back (a virtual machine's memory may have to be found first): who
+/// reads fewer times does without, and who reads often loses no more than the copy takes.
+inline constexpr int kReadsBeforeCopy = 128;
 
 /// Values of a mapped file, whose pages are of 4 KiB, and from the kReadsBeforeCopy-th reading by few rows on their
 /// copy in memory of the process's own (in_huge_pages()), which is read a quarter faster. The mapped pages are given
