@@ -192,31 +192,25 @@ void AttentionBlock::add_to_keys(const float* parts, float* sums) const {
 
 const std::vector<AttentionBlock>& SharedBlocks::of(const AttentionProduct& product) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const std::int64_t ratio = product.q.size(1) / product.k.size(1);
-  const auto [found, fresh] = blocks_.try_emplace(std::pair(ratio, product.q.size(2)));
-  if (fresh) {
-    found->second = blocks_of_group(product);
-    for (AttentionBlock& block : found->second) block.product = nullptr;  // which lives no longer than its layer
-  }
-  return found->second;
+  const std::pair shape(product.q.size(1) / product.k.size(1), product.q.size(2));
+  if (const auto found = blocks_.find(shape); found != blocks_.end()) return found->second;
+  // Kept when all of them are found: with fewer, queries would be left out and nothing would tell.
+  auto blocks = blocks_of_group(product);
+  for (AttentionBlock& block : blocks) block.product = nullptr;  // which lives no longer than its layer
+  return blocks_.emplace(shape, std::move(blocks)).first->second;
 }
 
 std::vector<AttentionBlock> blocks_of(const std::vector<AttentionProduct>& products) {
   std::vector<AttentionBlock> blocks;
-  const auto add = [&blocks](const AttentionProduct& product, const std::vector<AttentionBlock>& of_group) {
+  for (const auto& product : products) {
+    SharedBlocks alone;
+    const auto& of_group = (product.shared != nullptr ? *product.shared : alone).of(product);
     for (std::int64_t group = 0; group < product.k.size(1); ++group) {
       for (const auto& block : of_group) {
         blocks.push_back(block);
         blocks.back().product = &product;
         blocks.back().group = group;
       }
-    }
-  };
-  for (const auto& product : products) {
-    if (product.shared != nullptr) {
-      add(product, product.shared->of(product));
-    } else {
-      add(product, blocks_of_group(product));
     }
   }
   return blocks;

@@ -82,8 +82,8 @@ inline constexpr std::int64_t kKeysTogether = 32;
 /// while the threads wait. For any thread.
 class SharedBlocks {
  public:
-  /// Those of the first group, of no product, of one that always has the same queries, keys and sight. They stay where
-  /// they are.
+  /// Those of the first group, whose `product` is null. Each product that is given has the same queries, keys and
+  /// sight. They stay where they are.
   const std::vector<AttentionBlock>& of(const AttentionProduct& product);
 
  private:
