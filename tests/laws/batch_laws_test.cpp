@@ -172,6 +172,8 @@ TEST_P(BatchLaw, TokensThatAreAskedForHaveTheHiddenStatesThatTheyHaveAmongAll) {
   const at::Tensor some = model().forward(input, options);
   EXPECT_EQ(some.size(0), static_cast<std::int64_t>(options.asked.size()));
   EXPECT_LE(relative_gap(some, all.index_select(0, at::tensor(options.asked))), kCoarseRounding);
+  options.asked.push_back(input.decoder.size());
+  expect_error(Category::InvalidArgument, "is asked for", [&] { model().forward(input, options); });
 }
 
 TEST_P(BatchLaw, AnUnusedSlotChangesNothing) {

@@ -80,6 +80,14 @@ void check_cache(const Forest& forest, const KvCache* cache) {
   }
 }
 
+// Their places among the planned rows are looked up.
+void check_asked(const Forest& forest, const std::vector<std::int64_t>& asked) {
+  for (const std::int64_t token : asked) {
+    if (token < 0 || token >= forest.size())
+      fail(Category::InvalidArgument, "decoder", "token {} of {} is asked for", token, forest.size());
+  }
+}
+
 void advance(const Forest& forest, KvCache* cache) {
   for (const auto& segment : forest.segments) {
     if (segment.cache >= 0) cache->advance(segment.cache, segment.length);
@@ -349,17 +357,13 @@ at::Tensor Model::forward(const StepInput& input, const ForwardOptions& options)
   validate(input, config_.vocab_size);
   if (input.decoder.tokens.empty()) fail(Category::InvalidArgument, "decoder", "the batch has no tokens");
   check_cache(input.decoder, options.cache);
+  check_asked(input.decoder, options.asked);
   const VirtualTokens extended(input, options);
-  at::Tensor hidden;
-  if (options.asked.empty()) {
-    hidden = extended.real_rows(run(extended.input(), options));
-  } else {
-    ForwardOptions some = options;
-    some.asked = extended.places(options.asked);
-    hidden = run(extended.input(), some);
-  }
+  ForwardOptions reading = options;
+  reading.asked = extended.places(options.asked);
+  const at::Tensor hidden = run(extended.input(), reading);
   advance(extended.input().decoder, options.cache);
-  return hidden;
+  return options.asked.empty() ? extended.real_rows(hidden) : hidden;
 }
 
 std::unique_ptr<Model> load_model(const std::string& path, const ModelOptions& options) {
