@@ -26,7 +26,7 @@ class TextTensors : public TensorSource {
       TensorInfo renamed = info;
       renamed.name = text_tensor_name(info.name);
       if (renamed.name.empty()) continue;
-      if (!originals_.emplace(renamed.name, info).second)
+      if (!originals_.emplace(renamed.name, info.name).second)
         fail(Category::Corruption, whole_->files()[info.file].string(),
              "tensor {} is there under two names; fetch the model again", renamed.name);
       tensors_.push_back(std::move(renamed));
@@ -43,11 +43,15 @@ class TextTensors : public TensorSource {
   void prefetch(const TensorInfo& info) const override { whole_->prefetch(original(info)); }
 
  private:
-  const TensorInfo& original(const TensorInfo& info) const { return originals_.at(info.name); }
+  // Of a part of a tensor, too: only the name is another one.
+  TensorInfo original(TensorInfo info) const {
+    info.name = originals_.at(info.name);
+    return info;
+  }
 
   std::unique_ptr<TensorSource> whole_;
   std::vector<TensorInfo> tensors_;
-  std::map<std::string, TensorInfo> originals_;  // by their new names
+  std::map<std::string, std::string> originals_;  // names by the new ones
 };
 
 }  // namespace

@@ -94,6 +94,11 @@ TEST(TextPart, HasTheTensorsOfATextModel) {
     EXPECT_EQ(values, two);
     files.weights->prefetch(info);
     files.weights->release(info);
+    TensorInfo last = info;
+    last.offset += sizeof(float);
+    last.bytes -= sizeof(float);
+    EXPECT_EQ(files.weights->bytes(last).data(), files.weights->bytes(info).data() + sizeof(float)) << "parts go back";
+    EXPECT_EQ(files.weights->bytes(last).size(), sizeof(float));
   }
 }
 
