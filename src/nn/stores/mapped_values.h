@@ -9,8 +9,8 @@
 
 namespace graft {
 
-/// What a copy takes some hundreds of readings win back (a virtual machine's memory may have to be found first): who
-/// reads fewer times does without, and who reads often loses no more than the copy takes.
+/// It takes some hundreds of readings to win back the time of a copy (a virtual machine's memory may have to be found
+/// first): who reads fewer times does without, and who reads often loses no more than the copy takes.
 inline constexpr int kReadsBeforeCopy = 128;
 
 /// Values of a mapped file, whose pages are of 4 KiB, and from the kReadsBeforeCopy-th reading by few rows on their
