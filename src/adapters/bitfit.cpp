@@ -36,6 +36,7 @@ class BitFit : public Adapter {
   const nlohmann::json& options() const { return options_; }
 
   bool acts_on(const Site& site) const override { return targets_.count(site) > 0; }
+  bool merges_into_weight(const Site&) const override { return false; }
 
   at::Tensor output(const Site& site, const at::Tensor&, const at::Tensor& y) const override {
     const Target& target = targets_.at(site);

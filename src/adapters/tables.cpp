@@ -34,6 +34,7 @@ class Tables : public Adapter {
 
   // The head's copy is head_table().
   bool acts_on(const Site& site) const override { return site.role == Role::Embed && copies_.count(site) > 0; }
+  bool merges_into_weight(const Site& site) const override { return copies_.count(site) > 0; }
 
   at::Tensor output(const Site& site, const at::Tensor& ids, const at::Tensor& y) const override {
     return at::embedding(copies_.at(site).table, ids).to(y.scalar_type());

@@ -27,6 +27,12 @@ struct Url {
   HostPort to;
 };
 
+// Without user and password, which no address has that graft connects to.
+std::string shown_origin(const std::string& origin) {
+  const std::size_t at = origin.rfind('@');
+  return at == std::string::npos ? origin : origin.substr(0, origin.find("://") + 3) + "***" + origin.substr(at);
+}
+
 Url split(const std::string& url, const char* setting) {
   const std::size_t scheme = url.find("://");
   if (scheme == std::string::npos || (!url.starts_with("http://") && !url.starts_with("https://"))) {
@@ -39,7 +45,9 @@ Url split(const std::string& url, const char* setting) {
   if (!parts.path.starts_with('/')) parts.path.insert(0, "/");
   parts.https = url.starts_with("https:");
   const auto to = host_port(std::string_view(parts.origin).substr(scheme + 3), parts.https ? 443 : 80);
-  if (!to) fail(Category::InvalidArgument, parts.origin, "is not an address graft can connect to; check {}", setting);
+  if (!to)
+    fail(Category::InvalidArgument, shown_origin(parts.origin), "is not an address graft can connect to; check {}",
+         setting);
   parts.to = *to;
   return parts;
 }
@@ -69,7 +77,7 @@ std::unique_ptr<httplib::ClientImpl> client_for(const Url& url, const std::optio
     client = std::make_unique<httplib::ClientImpl>(url.to.host, url.to.port);
     if (proxy) client->set_proxy(proxy->at.host, proxy->at.port);
   } else if (proxy) {
-    client = std::make_unique<TunnelClient>(url.to, *proxy);
+    client = tunnel_client(url.to, *proxy);
   } else {
     client = std::make_unique<httplib::SSLClient>(url.to.host, url.to.port);
   }
@@ -132,7 +140,8 @@ HttpReply get_once(const HttpRequest& request, const Url& url, const std::string
   const httplib::Result result = client->Get(url.path, headers, begin, receive);
   if (interrupted()) fail(Category::Cancelled, url.origin, "interrupted; the same command goes on where it stopped");
   if (!result) fail_unanswered(url, request.setting, proxy, began, result.error());
-  if (proxy && !url.https && reply.status == 407) fail_refused(*proxy, url.to.host, reply.status);
+  const bool no_tunnel = url.https && !began && result->status > 299;
+  if (proxy && (no_tunnel || (!url.https && reply.status == 407))) fail_refused(*proxy, url.to.host, result->status);
   return reply;
 }
 

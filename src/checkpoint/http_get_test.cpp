@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <type_traits>
 
 #include "base/environment_variable_test.h"
 #include "base/error_test_support.h"
@@ -121,7 +122,8 @@ TEST(HttpGet, HttpsGoesThroughATunnelAndTheProxyAloneLearnsItsCredentials) {
   EXPECT_NE(reply.body.find("Host: hub.invalid\n"), std::string::npos) << reply.body;
   EXPECT_EQ(reply.body.find("Basic"), std::string::npos) << reply.body;
   const std::string head = proxy.heads().back();
-  EXPECT_TRUE(head.starts_with("CONNECT hub.invalid:443 HTTP/1.1\r\nHost: hub.invalid:443\r\n")) << head;
+  EXPECT_TRUE(head.starts_with("CONNECT hub.invalid:443 HTTP/1.1\r\n")) << head;
+  EXPECT_NE(head.find("\r\nHost: hub.invalid"), std::string::npos) << head;
   EXPECT_NE(head.find("Proxy-Authorization: Basic dXNlcjpwYXNz\r\n"), std::string::npos) << head;
   EXPECT_EQ(head.find("secret"), std::string::npos) << head;
 }
@@ -148,8 +150,15 @@ TEST(HttpGet, AProxyThatRefusesIsToldByItsVariable) {
                                                      " does not connect to hub.invalid (403)"));
   EXPECT_THAT(said(hub, breaks.place()),
               StartsWith("Io all_proxy: the proxy " + breaks.place() + " does not connect to hub.invalid (503)"));
-  EXPECT_THAT(said(hub, talks.place()),
-              StartsWith("Io all_proxy: the proxy " + talks.place() + " does not answer as an HTTP proxy"));
+  const std::string no_proxy = std::is_final_v<httplib::SSLClient>
+                                   ? "Io https://hub.invalid: cannot be reached through the proxy of all_proxy"
+                                   : "Io all_proxy: the proxy " + talks.place() + " does not answer as an HTTP proxy";
+  EXPECT_THAT(said(hub, talks.place()), StartsWith(no_proxy)) << "newer versions of httplib tell no more";
+}
+
+TEST(HttpGet, AnAddressWithAPasswordIsRefusedWithoutIt) {
+  const std::string said = error_of([] { http_get({.url = "https://me:secret@hub.invalid/list", .token = ""}); });
+  EXPECT_THAT(said, StartsWith("InvalidArgument https://***@hub.invalid: is not an address")) << said;
 }
 
 }  // namespace

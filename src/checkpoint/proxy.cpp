@@ -144,9 +144,11 @@ ProxySetting first_set(std::initializer_list<const char*> variables, const Envir
 
 Proxy proxy_of(const ProxySetting& setting, const std::string& target) {
   const std::string& value = setting.value;
+  // A "://" behind another colon is of a password.
   const std::size_t mark = value.find("://"), at = value.rfind('@');
-  const std::string scheme = mark == std::string::npos ? "http" : value.substr(0, mark);
-  const std::size_t begin = mark == std::string::npos ? 0 : mark + 3;
+  const bool has_scheme = mark != std::string::npos && mark == value.find(':');
+  const std::string scheme = has_scheme ? value.substr(0, mark) : "http";
+  const std::size_t begin = has_scheme ? mark + 3 : 0;
   const bool has_user = at != std::string::npos && at >= begin;
   const std::size_t host = has_user ? at + 1 : begin;
   Proxy proxy;

@@ -63,6 +63,7 @@ TEST(Proxy, ValuesMayLeaveOutSchemePortAndUser) {
       {"http://user:pass@p:3128", "https_proxy p:3128 Basic dXNlcjpwYXNz"},
       {"us%65r:pass@p", "https_proxy p:80 Basic dXNlcjpwYXNz"},
       {"http://user@p", "https_proxy p:80 Basic dXNlcjo="},
+      {"me:a://b@p", "https_proxy p:80 Basic bWU6YTovL2I="},
       {"http://a:b%40c%@d@p", "https_proxy p:80 Basic YTpiQGMlQGQ="},  // a:b@c%@d
   };
   for (const auto& [value, expected] : cases)

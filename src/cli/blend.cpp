@@ -124,6 +124,14 @@ void refuse_unmergeable(const Model& model, const std::string& path, const Adapt
   }
 }
 
+// Of the model's tensors, as its files hold them.
+std::int64_t bytes_in_files(const fs::path& model) {
+  const ModelFiles files = open_model_files(model);
+  std::int64_t bytes = 0;
+  for (const TensorInfo& info : files.weights->tensors()) bytes += static_cast<std::int64_t>(info.bytes);
+  return bytes;
+}
+
 class Blend {
  public:
   Blend(const Model& model, const std::vector<LoadedAdapter>& adapters, const std::vector<double>& factors)
@@ -135,22 +143,30 @@ class Blend {
 
   // Adds what write() takes, with a part of it made.
   void foretell(WorkPlan& plan) const {
-    const std::int64_t weights = model_.parameters().bytes();
     if (arguments.form == "model") {
       const auto writer = open_merged(model_, arguments.model, sum_, arguments.output, arguments.merge);
       add_weights(plan, "merging", writer->work(changed_), arguments.output);
       add_smaller_files(plan, "--dtype bfloat16", 2 * model_.parameters().elements());
     } else if (arguments.form == "lora") {
       add_tensors(plan, "reducing", low_rank_work(model_, sum_, changed_, arguments.rank));
-      add_files(plan, arguments.output, weights, low_rank_bytes());
+      add_files(plan, arguments.output, bytes_in_files(arguments.model), low_rank_bytes());
     } else {
-      const auto sum = same_method(model_, adapters_, summands_);
-      add_files(plan, arguments.output, arguments.probes > 0 ? weights : 0, adapter_bytes(*sum));
+      foretell_sum(plan);
     }
     if (arguments.probes > 0) foretell_probes(plan);
   }
 
  private:
+  // It is small, and made.
+  void foretell_sum(WorkPlan& plan) const {
+    const auto began = Clock::now();
+    const auto sum = same_method(model_, adapters_, summands_);
+    plan.parts.push_back({"adding", seconds_since(began), fmt::format("{} adapters", adapters_.size())});
+    const std::int64_t bytes = adapter_bytes(*sum);
+    plan.memory = std::max(plan.memory, peak_memory() + bytes);  // as they are written
+    add_files(plan, arguments.output, arguments.probes > 0 ? bytes_in_files(arguments.model) : 0, bytes);
+  }
+
   // Of a LoRA file with the changed maps.
   std::int64_t low_rank_bytes() const {
     constexpr std::int64_t kWideBytes = 4;

@@ -102,6 +102,7 @@ void convert_adapter() {
 WorkPlan plan_adapter() {
   const auto began = Clock::now();
   const Opened opened = open_adapter();
+  if (wants_gguf()) refuse_in_gguf_lora(arguments.output, *opened.adapter.adapter, *opened.model);
   WorkPlan plan = begin_weight_plan(*opened.model, WeightFormat::Dense, seconds_since(began));
   const std::int64_t bytes = adapter_bytes(*opened.adapter.adapter);
   plan.memory += bytes;  // as they are written

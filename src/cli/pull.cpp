@@ -106,8 +106,9 @@ const Verb pull{"pull", "fetch a model or a data set from a hub; an interrupted 
                 "Fetched files are checked against the SHA-256 that the hub promises. HF_TOKEN opens private ones.\n"
                 "Rows come from the server at HF_DATASETS_SERVER, of huggingface.co from its own.\n"
                 "Downloads go through the proxy that https_proxy (HTTPS_PROXY, all_proxy, ALL_PROXY) names, written\n"
-                "http://user:password@host:port, but for the hosts, domains, addresses and blocks of addresses in\n"
-                "no_proxy (NO_PROXY); to http:// addresses through that of http_proxy, in lower case only.\n",
+                "http://user:password@host:port (80 where it names none), but for the hosts, domains, addresses and\n"
+                "blocks of addresses in no_proxy (NO_PROXY); to http:// addresses through that of http_proxy, in\n"
+                "lower case only.\n",
                 declare, run};
 }  // namespace cli
 }  // namespace graft

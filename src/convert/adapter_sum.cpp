@@ -24,6 +24,10 @@ constexpr int kRounds = 6;
   fail(Category::Unsupported, "sum of adapters", "has no adapter file of its own; write it as lora or as a model");
 }
 
+[[noreturn]] void refuse_no_change() {
+  fail(Category::InvalidArgument, "adapter", "the sum changes no weight");
+}
+
 at::Tensor orthonormal(const at::Tensor& matrix) {
   return std::get<0>(at::linalg_qr(matrix));
 }
@@ -207,7 +211,7 @@ std::unique_ptr<Adapter> low_rank_sum(const Model& model, const AdapterSum& sum,
   LowRank low_rank(model, rank);
   for (std::int64_t index = 0; index < parameters_of(model); ++index) add_change(low_rank, model, sum, index);
   report = low_rank.report();
-  if (report.maps == 0) fail(Category::InvalidArgument, "adapter", "the sum changes no weight");
+  if (report.maps == 0) refuse_no_change();
   return low_rank.adapter();
 }
 
@@ -224,8 +228,14 @@ std::vector<TensorWork> low_rank_work(const Model& model, const AdapterSum& sum,
       LowRank low_rank(model, rank);
       add_change(low_rank, model, sum, index);
     };
-    work.push_back({kind, store.elements(), make});
+    // Vectors take no time, and one that changes is refused.
+    if (store.shape().size() < 2) {
+      make();
+    } else {
+      work.push_back({kind, store.elements(), make});
+    }
   }
+  if (changed.empty()) refuse_no_change();
   return work;
 }
 

@@ -49,7 +49,8 @@ struct LowRankReport {
 std::unique_ptr<Adapter> low_rank_sum(const Model& model, const AdapterSum& sum, std::int64_t rank,
                                       LowRankReport& report);
 
-/// What low_rank_sum() does, parameter by parameter, where the sum changes these (merged_parameters()). Refers to both.
+/// What low_rank_sum() does, matrix by matrix, where the sum changes these (merged_parameters()). Refers to both.
+/// Throws as that of vectors that it changes, and where it changes nothing.
 std::vector<TensorWork> low_rank_work(const Model& model, const AdapterSum& sum, const std::set<std::int64_t>& changed,
                                       std::int64_t rank);
 

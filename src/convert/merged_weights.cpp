@@ -24,7 +24,7 @@ std::set<std::int64_t> merged_parameters(const Model& model, const Adapter& adap
   std::set<std::int64_t> changed;
   for (const RoleMap* roles : {&model.roles(), &model.tables()}) {
     for (const RoleEntry& entry : *roles) {
-      if (adapter.replaces_parameters() || adapter.acts_on(entry.site))
+      if (adapter.replaces_parameters() || adapter.merges_into_weight(entry.site))
         changed.insert(model.parameters().index(entry.weight));
     }
   }

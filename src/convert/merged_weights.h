@@ -26,8 +26,8 @@ class MergedWeights : public SiteHooks {
   std::vector<at::Tensor> values_;  // undefined where the base's own value stays
 };
 
-/// Parameters that merging changes, at the most: weights of the maps and tables on which the adapter acts, a fused map,
-/// which plays several roles, once. Nothing is computed for it, and vectors (biases, norms) are left out.
+/// Parameters that merging changes, at the most: weights of maps and tables (Adapter::merges_into_weight()), a fused
+/// map, which plays several roles, once. Nothing is computed for it, and vectors (biases, norms) are left out.
 std::set<std::int64_t> merged_parameters(const Model& model, const Adapter& adapter);
 
 /// Bytes of the values that MergedWeights holds where it changes these parameters, and of the largest of them while it

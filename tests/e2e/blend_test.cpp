@@ -98,6 +98,12 @@ TEST_F(Blend, LoraAddsUpByItsRanks) {
 TEST_F(Blend, SeveralMethodsTogetherAddUpPartByPart) {
   tune("both-0", "lora+layernorm", 0);
   tune("both-1", "lora+layernorm", 1);
+  const std::vector<std::string> command = {
+      "blend", "--model", "model", "--adapter", "both-0/adapter", "--as", "lora", "--rank", "2", "--output", "none"};
+  std::vector<std::string> planned = command;
+  planned.insert(planned.begin(), "plan");
+  for (const auto& words : {command, planned})
+    expect_refused(graft(folder(), words), 5, {"the sum changes it, and LoRA reaches linear maps"});
   const auto told = blended({"both-0", "both-1"}, {"--factor", "0.5", "--factor", "0.5"});
   EXPECT_EQ(told.at("form"), "lora+layernorm adapter");
   expect_equal(told);
@@ -121,6 +127,8 @@ TEST_F(Blend, WhatCannotBeSummedIsRefused) {
   expect_refused(blend({"ia3-0", "ia3-1"}, {"--factor", "1"}), 2, {"--factor", "1 factors for 2 adapters"});
   expect_refused(blend({"ia3-0"}, {"--as", "lora"}), 2, {"--rank"});
   expect_refused(blend({"ia3-0"}, {"--factor", "nan"}), 2, {"--factor", "nan"});
+  expect_refused(graft(folder(), {"plan", "convert", "ia3-0/adapter", "--model", "model", "--output", "ia3.gguf"}), 5,
+                 {"adapter files hold LoRA, not IA3"});
   tune("prefix", "prefix_tuning", 0);
   for (const char* form : {"same", "model"})
     expect_refused(blend({"prefix"}, {"--as", form}), 5, {"prefix/adapter", "keep the adapter"});

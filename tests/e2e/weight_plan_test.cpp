@@ -90,6 +90,9 @@ TEST_F(PlanOfWeights, MergingTellsWhatItWrites) {
   expect_foretold(to_folder, "merged");
   const std::int64_t whole_file = foretold(to_file);
   EXPECT_EQ(whole_file, static_cast<std::int64_t>(fs::file_size(folder() / "merged.gguf")));
+  const json as_lora = plan_of({"blend", "--model", "model.gguf", "--adapter", "run/adapter", "--as", "lora", "--rank",
+                                "2", "--probes", "0", "--output", "lora"});
+  EXPECT_EQ(as_lora.at("files").at("read_bytes"), bytes_of_tensors("model.gguf"));
   expect_refused(run({"plan", "merge", "--model", "model.gguf", "--adapter", "run/adapter", "--output", "merged"}), 2,
                  {"merged", "is not empty"});
   const EnvironmentVariable given("GRAFT_MEMORY");

@@ -6,6 +6,7 @@
 #include "adapters/core/peft.h"
 #include "arch/core/architecture.h"
 #include "convert/merge.h"
+#include "convert/merged_weights.h"
 #include "law_model.h"
 #include "nn/tensor_file.h"
 #include "train/footprint.h"
@@ -50,10 +51,16 @@ class AdapterLaw : public Law {
     EXPECT_FALSE(fs::exists(output));
   }
 
+  // Which matrices change is told without merging, too; of a method that replaces parameters, which it may change.
   std::unique_ptr<Model> merged(const MethodVariant& variant, const Adapter& adapter) const {
+    const auto told = merged_parameters(model(), adapter);
     NamedTensors tensors = tensors_of(model());
     for (std::size_t i = 0; i < tensors.size(); ++i) {
-      const at::Tensor value = adapter.merged(static_cast<std::int64_t>(i), tensors[i].second);
+      const auto index = static_cast<std::int64_t>(i);
+      const at::Tensor value = adapter.merged(index, tensors[i].second);
+      if (!adapter.replaces_parameters()) {
+        EXPECT_EQ(told.contains(index), value.defined() && value.dim() == 2) << tensors[i].first;
+      }
       if (value.defined()) tensors[i].second = value;
     }
     return written(variant.name + "-merged", tensors);

@@ -324,6 +324,11 @@ at::Tensor Combination::merged(std::int64_t index, const at::Tensor& base) const
   return result;
 }
 
+bool Combination::merges_into_weight(const Site& site) const {
+  return std::any_of(parts_.begin(), parts_.end(),
+                     [&](const Part& part) { return part.adapter->merges_into_weight(site); });
+}
+
 void Combination::prepare(std::size_t examples, const ExampleLoss& loss) {
   for (const auto& part : parts_) part.adapter->prepare(examples, loss);
 }

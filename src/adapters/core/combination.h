@@ -70,6 +70,7 @@ class Combination : public Adapter {
   /// hold it.
   std::vector<PeftTensor> peft_tensors() const override;
   at::Tensor merged(std::int64_t index, const at::Tensor& base) const override;
+  bool merges_into_weight(const Site& site) const override;
 
   void prepare(std::size_t examples, const ExampleLoss& loss) override;
   /// Of all parts, each with its method's name in front.

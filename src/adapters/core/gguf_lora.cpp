@@ -189,13 +189,18 @@ LoadedAdapter load_gguf_lora(const TensorSource& source, const Model& model) {
   return loaded;
 }
 
+void refuse_in_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model) {
+  refuse_other_methods(adapter.peft_config(), file.string());
+  architecture_of(model, file.string());
+  refuse_tied_tables(adapter, model, file.string());
+}
+
 GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model,
                               const Manifest& manifest) {
+  refuse_in_gguf_lora(file, adapter, model);
   const nlohmann::json config = adapter.peft_config();
-  refuse_other_methods(config, file.string());
   const std::string architecture = architecture_of(model, file.string());
   const auto pairs = pairs_of(adapter);
-  refuse_tied_tables(adapter, model, file.string());
   GgufLoraReport report;
   std::vector<TensorPlan> plan;
   std::vector<at::Tensor> values;

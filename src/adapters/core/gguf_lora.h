@@ -26,10 +26,13 @@ struct GgufLoraReport {
   std::size_t folded = 0;   ///< maps whose own scale went into their lora_b, because the file has one alpha
 };
 
+/// Throws as save_gguf_lora() where `file` cannot hold the adapter: Unsupported for other methods, DoRA, updates of
+/// embeddings or head that are one table, and a family that has no GGUF names here.
+void refuse_in_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model);
+
 /// Writes a LoRA adapter of `model` as one GGUF file in fp32, atomically. Llama.cpp scales each map by alpha over its
 /// own rank: ranks may differ, rsLoRA's alpha is multiplied by √rank, and where maps then differ in alpha the first has
-/// its own in the file and the others the ratio in lora_b. Throws Unsupported for other methods, DoRA, updates of
-/// embeddings or head that are one table, and a family that has no GGUF names here.
+/// its own in the file and the others the ratio in lora_b. Throws as refuse_in_gguf_lora().
 GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model,
                               const Manifest& manifest);
 

@@ -47,6 +47,9 @@ class Adapter : public SiteHooks {
   /// Computed in fp32, returned in fp32. Throws Unsupported for methods that cannot be merged.
   virtual at::Tensor merged(std::int64_t index, const at::Tensor& base) const = 0;
 
+  /// Whether merged() may change the weight of this map or table, told without computing it; not its bias alone.
+  virtual bool merges_into_weight(const Site& site) const { return acts_on(site); }
+
   /// True where output() tells the base's part of y from y itself, so that nothing else may change y before it.
   virtual bool needs_base_output(const Site&) const { return false; }
 

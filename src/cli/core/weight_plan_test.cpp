@@ -102,6 +102,8 @@ TEST(WeightPlan, WhatMergingChangesIsToldByWhereTheAdapterActs) {
     if (tensor.kind == "merged F32") ++merged;
   }
   EXPECT_EQ(merged, changed.size());
+  const auto biases = MethodChoice("bitfit").create(*model, nlohmann::json::object(), rng);
+  EXPECT_TRUE(merged_parameters(*model, *biases).empty());
 }
 
 }  // namespace
