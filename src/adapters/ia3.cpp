@@ -36,12 +36,12 @@ class Ia3 : public Adapter {
   bool acts_on(const Site& site) const override { return index_.find(site) != nullptr; }
 
   at::Tensor input_scale(const Site& site) const override {
-    const Target* target = asked(site);
+    const Target* target = index_.find(site);
     return target->input ? target->scale : at::Tensor();
   }
 
   std::optional<at::Tensor> output_scale(const Site& site) const override {
-    const Target* target = asked(site);
+    const Target* target = index_.find(site);
     return target->input ? at::Tensor() : target->scale;
   }
 
@@ -102,15 +102,6 @@ class Ia3 : public Adapter {
       if (target.entry.module() == module) return target.input;
     }
     return false;
-  }
-
-  // Of many adapters nothing is in a cache. Who gives a vector counts its owners, and there each adapter waits for the
-  // one before; but a map's input and output are both asked about (Context), and to the first of these questions a
-  // target has no answer: then it can ask for what the next one needs.
-  const Target* asked(const Site& site) const {
-    const Target* target = index_.find(site);
-    __builtin_prefetch(target->scale.unsafeGetTensorImpl());
-    return target;
   }
 
   static void scale_slice(at::Tensor& value, const RoleEntry& entry, const Target& target, bool bias) {

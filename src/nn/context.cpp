@@ -162,9 +162,9 @@ at::Tensor Context::linear_of_gated(const Linear& map, Activation activate, cons
                                     const at::Tensor& up) const {
   const auto kind = rows_.acts_on(map.site) ? one_pass_gate(activate, gate, up) : std::nullopt;
   if (kind) {
-    // What does more than scale the map's output may read the product that is not scaled. Asked first: see ia3.cpp.
-    const auto behind = rows_.output_scales(map.site);
     const RowScales before = rows_.input_scales(map.site);
+    // What does more than scale the map's output may read the product that is not scaled.
+    const auto behind = rows_.output_scales(map.site);
     if (!before.scales.empty() && behind)
       return scale_rows(products({map}, scaled_gate(*kind, gate, up, before)).front(), *behind);
   }
