@@ -30,7 +30,7 @@ function(graft_test_binary name)
   math(EXPR last "${arg_SHARDS} - 1")
   foreach(shard RANGE ${last})
     add_test(NAME ${name}.${shard}
-      COMMAND ${name} --gtest_brief=1 --gtest_output=xml:${GRAFT_RESULTS}/${name}.${shard}.xml)
+      COMMAND ${name} --gtest_output=xml:${GRAFT_RESULTS}/${name}.${shard}.xml)
     set_tests_properties(${name}.${shard} PROPERTIES TIMEOUT 1200
       ENVIRONMENT "${GRAFT_ONE_THREAD};GTEST_TOTAL_SHARDS=${arg_SHARDS};GTEST_SHARD_INDEX=${shard}")
   endforeach()

@@ -91,7 +91,7 @@ void expect_product(std::int64_t rows, std::int64_t in, std::int64_t out, bool o
 }
 
 TEST(TileProduct, EverySizeIsThePlainProductRounded) {
-  if (!TileProduct::suits(32)) GTEST_SKIP() << "this processor has no products of bfloat16";
+  if (!TileProduct::suits(32)) GTEST_SKIP() << "this machine has no bfloat16 products";
   for (const std::int64_t rows : {1, 2, 15, 16, 17, 31, 32, 33, 65}) {
     for (const std::int64_t out : {1, 15, 16, 17, 31, 32, 33, 80}) {
       for (const bool out_in : {true, false}) expect_product(rows, 64, out, out_in, (rows + out) % 2 == 0);
@@ -106,7 +106,7 @@ TEST(TileProduct, EverySizeIsThePlainProductRounded) {
 
 // Rows in several parts, so many that not all stay in the cache, nor the sums of all of them.
 TEST(TileProduct, ARowsBitsDependNeitherOnOtherRowsNorOnThreads) {
-  if (!TileProduct::suits(32)) GTEST_SKIP() << "this processor has no products of bfloat16";
+  if (!TileProduct::suits(32)) GTEST_SKIP() << "this machine has no bfloat16 products";
   for (const bool out_in : {true, false}) {
     for (const auto& [in, out] : {std::pair<std::int64_t, std::int64_t>{1024, 40}, {3072, 40}, {2080, 390}}) {
       TileProductCase made(900, in, out, out_in, true);
@@ -122,7 +122,7 @@ TEST(TileProduct, ARowsBitsDependNeitherOnOtherRowsNorOnThreads) {
 
 // Matrices of one x: some share a group of strips, one ends within a strip.
 TEST(TileProduct, SeveralOfOneXHaveTheBitsOfEachAlone) {
-  if (!TileProduct::suits(32)) GTEST_SKIP() << "this processor has no products of bfloat16";
+  if (!TileProduct::suits(32)) GTEST_SKIP() << "this machine has no bfloat16 products";
   constexpr std::int64_t kOuts[] = {576, 40, 1, 192};
   for (const std::int64_t in : {64, 2080}) {
     for (const std::int64_t rows : {1, 17, 300}) {
@@ -213,7 +213,7 @@ class SummedProducts {
 
 // Of few columns, which lie in the cache together; of more than do; of one that is taken in parts.
 TEST(TileProduct, SummedTheyHaveTheBitsOfOneProduct) {
-  if (!TileProduct::suits(32)) GTEST_SKIP() << "this processor has no products of bfloat16";
+  if (!TileProduct::suits(32)) GTEST_SKIP() << "this machine has no bfloat16 products";
   for (const auto& ins : {std::vector<std::int64_t>{64}, {576, 192, 192}, {1536, 1536}, {32, 3072, 64}}) {
     for (const std::int64_t rows : {1, 17, 100, 700}) {
       SummedProducts made(rows, ins, 200);
@@ -226,7 +226,7 @@ TEST(TileProduct, SummedTheyHaveTheBitsOfOneProduct) {
 
 // As the gradient of a weight is made: over rows that are no whole number of tiles.
 TEST(TileProduct, OverTheRowsOfTwoMatrices) {
-  if (!TileProduct::is_here()) GTEST_SKIP() << "this processor has no products of bfloat16";
+  if (!TileProduct::is_here()) GTEST_SKIP() << "this machine has no bfloat16 products";
   for (const std::int64_t count : {1, 31, 32, 45, 2100}) {
     for (const std::int64_t out : {5, 16, 40}) {
       Rng rng(static_cast<std::uint64_t>(count + out));
