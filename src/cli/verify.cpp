@@ -212,17 +212,13 @@ Opened open_examples() {
   return opened;
 }
 
-MemoryFit fit(Opened& opened, const std::vector<ChoiceTokens>& examples) {
-  return fit_verification(*opened.job.model, opened.loaded.adapter.get(), examples, opened.budget, opened.options);
-}
-
 int run() {
   Opened opened = open_examples();
   Job& job = opened.job;
   const std::string& folder = opened.folder;
-  const VerifyOptions& options = opened.options;
+  VerifyOptions& options = opened.options;
   const auto& examples = examples_of(job);
-  settle(fit(opened, examples));
+  settle(fit_verification(*job.model, opened.loaded.adapter.get(), examples, opened.budget, options));
   const VerifyReport report = verify(*job.model, opened.loaded.adapter.get(), examples, options);
   const auto recorded = compare_with_run(job, opened.run_dtype, report.evaluation);
   const bool recorded_passed =
@@ -245,9 +241,8 @@ int run() {
 void plan(bool json) {
   Opened opened = open_examples();
   const auto& examples = examples_of(opened.job);
-  const MemoryFit fitted = fit(opened, examples);
-  print_plan(plan_verification(*opened.job.model, opened.loaded.adapter.get(), examples, opened.options,
-                               opened.job.load_seconds, fitted),
+  print_plan(plan_verification(*opened.job.model, opened.loaded.adapter.get(), examples, opened.budget, opened.options,
+                               opened.job.load_seconds),
              json || arguments.json);
 }
 

@@ -7,6 +7,21 @@
 #include <algorithm>
 
 namespace graft {
+namespace {
+
+// Matrices of every kind, tables of positions too, of an adapter that replaces parameters.
+std::set<std::int64_t> replaced_matrices(const Model& model, const Adapter& adapter) {
+  std::set<std::int64_t> replaced;
+  const auto& parameters = model.parameters().all();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const auto index = static_cast<std::int64_t>(i);
+    const bool changes = adapter.changes_by_places() ? adapter.change(index).has_value() : !parameters[i].fixed;
+    if (changes && parameters[i].store->shape().size() == 2) replaced.insert(index);
+  }
+  return replaced;
+}
+
+}  // namespace
 
 MergedWeights::MergedWeights(const Model& model, const Adapter& adapter) {
   const at::NoGradGuard no_grad;
@@ -21,11 +36,11 @@ MergedWeights::MergedWeights(const Model& model, const Adapter& adapter) {
 }
 
 std::set<std::int64_t> merged_parameters(const Model& model, const Adapter& adapter) {
+  if (adapter.replaces_parameters()) return replaced_matrices(model, adapter);
   std::set<std::int64_t> changed;
   for (const RoleMap* roles : {&model.roles(), &model.tables()}) {
     for (const RoleEntry& entry : *roles) {
-      if (adapter.replaces_parameters() || adapter.merges_into_weight(entry.site))
-        changed.insert(model.parameters().index(entry.weight));
+      if (adapter.merges_into_weight(entry.site)) changed.insert(model.parameters().index(entry.weight));
     }
   }
   changed.erase(-1);

@@ -26,8 +26,9 @@ class MergedWeights : public SiteHooks {
   std::vector<at::Tensor> values_;  // undefined where the base's own value stays
 };
 
-/// Parameters that merging changes, at the most: weights of maps and tables (Adapter::merges_into_weight()), a fused
-/// map, which plays several roles, once. Nothing is computed for it, and vectors (biases, norms) are left out.
+/// Matrices that merging changes: weights of maps and tables (Adapter::merges_into_weight()), a fused map, which plays
+/// several roles, once; of an adapter that replaces parameters those of positions, too. Nothing is computed for it, and
+/// vectors (biases, norms) are left out.
 std::set<std::int64_t> merged_parameters(const Model& model, const Adapter& adapter);
 
 /// Bytes of the values that MergedWeights holds where it changes these parameters, and of the largest of them while it

@@ -96,6 +96,12 @@ void add_to_plot(const ComparedVariant& variant, const ReportScore& score, Scatt
     plot.points.push_back({variant.name, variant.fraction, score.value, score.low, score.high});
 }
 
+// "16 examples a class" behind `before`; empty where one number of them is compared.
+std::string most_examples(const ComparisonReport& report, const char* before) {
+  const std::int64_t shots = most_shots(report);
+  return shots > 0 ? fmt::format("{}{} examples{}", before, shots, counted_by(report)) : "";
+}
+
 std::string task_plot(const ComparisonReport& report, std::size_t index) {
   ScatterPlot plot = plot_of(report.tasks[index]);
   plot.width = 520;
@@ -104,9 +110,8 @@ std::string task_plot(const ComparisonReport& report, std::size_t index) {
   for (const auto& variant : report.variants) {
     if (const auto& score = variant.scores[index]; score && variant.shots == shots) add_to_plot(variant, *score, plot);
   }
-  const std::string trained = shots > 0 ? fmt::format(", {} examples{}", shots, counted_by(report)) : "";
-  return figure(draw(plot),
-                escape(fmt::format("{}: {}{}", report.tasks[index].name, report.tasks[index].metric, trained)));
+  return figure(draw(plot), escape(fmt::format("{}: {}{}", report.tasks[index].name, report.tasks[index].metric,
+                                               most_examples(report, ", "))));
 }
 
 // Where every task has one.
@@ -129,6 +134,19 @@ std::string mean_plot(const ComparisonReport& report) {
   return figure(draw(plot), "Mean over tasks of the median over seeds, with quartiles");
 }
 
+// The mean over the tasks, where there are several, and each of them.
+std::string scatter_plots(const ComparisonReport& report) {
+  std::string plots;
+  for (std::size_t i = 0; i < report.tasks.size(); ++i) plots += task_plot(report, i);
+  if (plots.empty())
+    return fmt::format(
+        "<p class=\"note\">No variant that trains parameters has a score{}, so there is no plot over the fraction of "
+        "parameters trained. The table below has every score.</p>",
+        most_examples(report, " with "));
+  if (report.tasks.size() == 1) return plots;
+  return mean_plot(report) + "<div class=\"grid2 plots\">" + plots + "</div>";
+}
+
 std::string overlap_notes(const ComparisonReport& report) {
   std::string notes;
   for (const auto& task : report.tasks) {
@@ -139,12 +157,9 @@ std::string overlap_notes(const ComparisonReport& report) {
 }
 
 std::string result_section(const ComparisonReport& report) {
-  const bool several = report.tasks.size() > 1;
-  std::string plots, body;
-  for (std::size_t i = 0; i < report.tasks.size(); ++i) plots += task_plot(report, i);
+  std::string body;
   for (std::size_t i = 0; i < report.tasks.size(); ++i) body += learning_curve(report, i);
-  if (several) body += mean_plot(report);
-  body += several ? "<div class=\"grid2 plots\">" + plots + "</div>" : plots;
+  body += scatter_plots(report);
   body += overlap_notes(report);
   if (!report.description.empty()) body = "<p class=\"note\">" + escape(report.description) + "</p>" + body;
   return section("result", "Result", body);

@@ -79,10 +79,11 @@ struct ComparisonReport {
 
 /// The whole page: a scatter plot of score against the fraction of parameters trained (Liu et al. 2022, figure 2) of
 /// the mean over tasks and of every task, the table, and every run. What trains nothing, the base model and variants in
-/// context, lies across the scatter plots. Where several numbers of training examples are compared, each task has a
-/// learning curve in front: the median over seeds with the quartiles as band, over the number; the scatter plots are of
-/// the largest one then. Behind the plots stands what each task's held-out examples share with those that trained. A
-/// second table has cost_lines(), cost_notes() behind it. Every text may be hostile: it is escaped.
+/// context, lies across the scatter plots; where nothing else has a score there are none, and a line says so. Where
+/// several numbers of training examples are compared, each task has a learning curve in front: the median over seeds
+/// with the quartiles as band, over the number; the scatter plots are of the largest one then. Behind the plots stands
+/// what each task's held-out examples share with those that trained. A second table has cost_lines(), cost_notes()
+/// behind it. Every text may be hostile: it is escaped.
 std::string render_comparison(const ComparisonReport& report);
 
 /// ComparisonReport::costs as lines of equally many cells, the headings the first: task, variant, where several are

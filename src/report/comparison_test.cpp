@@ -64,6 +64,20 @@ TEST(ComparisonPage, WhatTrainsNothingLiesAcrossThePlots) {
   EXPECT_NE(html.find(".nowrap{white-space:nowrap}"), std::string::npos);
 }
 
+TEST(ComparisonPage, SaysWhyThereIsNoPlotWhereNothingTrains) {
+  const std::string told = "No variant that trains parameters has a score";
+  ComparisonReport report = two_tasks();
+  EXPECT_EQ(render_comparison(report).find(told), std::string::npos);
+  for (auto& variant : report.variants) variant.parameters = 0;
+  const std::string html = render_comparison(report);
+  EXPECT_EQ(markup_problem(html), "");
+  EXPECT_EQ(count(html, "<svg"), 0u);
+  EXPECT_EQ(count(html, "grid2 plots"), 0u) << "nothing stands in it";
+  EXPECT_EQ(count(html, told + ", so"), 1u);
+  report.variants[0].shots = report.variants[1].shots = 16;
+  EXPECT_EQ(count(render_comparison(report), told + " with 16 examples a class, so"), 1u);
+}
+
 TEST(ComparisonPage, TellsWhatTheQuestionsShareWithTheTuningSetByTask) {
   EXPECT_EQ(render_comparison(two_tasks()).find("share a 13-gram"), std::string::npos);
   ComparisonReport report = two_tasks();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -38,24 +39,43 @@ std::optional<TokenId> id_of(const PipelineSpec& spec, const std::string& conten
   return spec.vocabulary.find(content);
 }
 
-// A token is looked for whole where a file lists it. But SentencePiece's own file says itself how its pieces are found.
-bool is_found_already(const PipelineSpec& spec, const std::string& content, bool own_pieces) {
-  const bool added = std::ranges::any_of(spec.added, [&](const AddedToken& token) { return token.content == content; });
-  return added || (own_pieces && spec.vocabulary.find(content).has_value());
-}
+// The added tokens of a spec by their contents: a model may have thousands, each of them listed by several files.
+class AddedTokens {
+ public:
+  AddedTokens(PipelineSpec& spec, bool own_pieces) : spec_(spec), own_pieces_(own_pieces) {
+    for (const AddedToken& token : spec.added) contents_.insert(token.content);
+  }
 
-void apply_added_tokens(PipelineSpec& spec, const Json& list, bool own_pieces, const std::string& context) {
+  // A token is looked for whole where a file lists it. But SentencePiece's own file says itself how its pieces are
+  // found.
+  bool finds(const std::string& content) const {
+    return contents_.contains(content) || (own_pieces_ && spec_.vocabulary.find(content).has_value());
+  }
+
+  void add(AddedToken token) {
+    contents_.insert(token.content);
+    spec_.added.push_back(std::move(token));
+  }
+
+ private:
+  PipelineSpec& spec_;
+  bool own_pieces_;
+  std::unordered_set<std::string> contents_;
+};
+
+void apply_added_tokens(const Vocabulary& vocabulary, AddedTokens& added, const Json& list,
+                        const std::string& context) {
   for (const auto& [key, entry] : list.items()) {
     AddedToken token;
     token.content = string_field(entry, "content", context);
-    if (token.content.empty() || is_found_already(spec, token.content, own_pieces)) continue;
+    if (token.content.empty() || added.finds(token.content)) continue;
     if (key.empty() || key.size() > 9 || key.find_first_not_of("0123456789") != std::string::npos) {
       fail(Category::Corruption, context, "'{}' in {} is no token id", key, kAddedTokens);
     }
     // As in tokenizer.json the vocabulary's own id wins.
-    token.id = spec.vocabulary.find(token.content).value_or(static_cast<TokenId>(std::stol(key)));
+    token.id = vocabulary.find(token.content).value_or(static_cast<TokenId>(std::stol(key)));
     read_flags(entry, context, token);
-    spec.added.push_back(std::move(token));
+    added.add(std::move(token));
   }
 }
 
@@ -73,19 +93,20 @@ std::vector<Json> further_special(const Json& config, const std::string& context
   return entries;
 }
 
-void add_further_special(PipelineSpec& spec, const Json& entry, bool own_pieces, const std::string& context) {
+void add_further_special(const Vocabulary& vocabulary, AddedTokens& added, const Json& entry,
+                         const std::string& context) {
   AddedToken token;
   token.content = content_of(entry);
   // One that has no id in any file is in no model's vocabulary either.
-  const auto id = spec.vocabulary.find(token.content);
-  if (!id.has_value() || is_found_already(spec, token.content, own_pieces)) return;
+  const auto id = vocabulary.find(token.content);
+  if (!id.has_value() || added.finds(token.content)) return;
   token.id = *id;
   if (entry.is_object()) {
     read_flags(entry, context, token);
     token.normalized = bool_field(entry, "normalized", context, false);
   }
   token.special = true;
-  spec.added.push_back(std::move(token));
+  added.add(std::move(token));
 }
 
 std::vector<std::string> special_contents(const Json& config, const std::string& context) {
@@ -104,17 +125,19 @@ void apply_added_file(PipelineSpec& spec, const fs::path& path, const std::vecto
   const Json file = read_json_if_present(path);
   if (file.is_null()) return;
   if (!file.is_object()) fail(Category::Corruption, path.string(), "must be an object of tokens and ids");
+  const std::unordered_set<std::string> specials(special.begin(), special.end());
+  AddedTokens added(spec, own_pieces);
   for (const auto& [content, id] : file.items()) {
     constexpr std::int64_t kMostTokens = 1'000'000'000;
     if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() >= kMostTokens)
       fail(Category::Corruption, path.string(), "the id of token '{}' is no whole number from 0", content);
-    if (content.empty() || is_found_already(spec, content, own_pieces)) continue;
+    if (content.empty() || added.finds(content)) continue;
     AddedToken token;
     token.id = spec.vocabulary.find(content).value_or(static_cast<TokenId>(id.get<std::int64_t>()));
     token.content = content;
-    token.special = std::ranges::find(special, content) != special.end();
+    token.special = specials.contains(content);
     token.normalized = !token.special;
-    spec.added.push_back(std::move(token));
+    added.add(std::move(token));
   }
 }
 
@@ -171,9 +194,10 @@ fs::path file_in_folder(const fs::path& folder) {
 // and further special tokens, the chat template.
 void apply_config(PipelineSpec& spec, const Json& config, bool own_pieces, const std::string& context) {
   if (!config.is_object()) return;
-  if (const Json* added = find_field(config, kAddedTokens, context)) {
-    if (!added->is_object()) fail(Category::Corruption, context, "{} must be an object", kAddedTokens);
-    apply_added_tokens(spec, *added, own_pieces, context);
+  AddedTokens added(spec, own_pieces);
+  if (const Json* list = find_field(config, kAddedTokens, context)) {
+    if (!list->is_object()) fail(Category::Corruption, context, "{} must be an object", kAddedTokens);
+    apply_added_tokens(spec.vocabulary, added, *list, context);
   }
   const auto set = [&](const char* key, std::optional<TokenId>& target) {
     const Json* value = find_field(config, key, context);
@@ -183,13 +207,14 @@ void apply_config(PipelineSpec& spec, const Json& config, bool own_pieces, const
     if (!id.has_value()) return;
     target = id;
     const bool known = std::ranges::any_of(spec.added, [&](const AddedToken& token) { return token.id == *id; });
-    if (!known) spec.added.push_back({.id = *id, .content = content, .special = true});
+    if (!known) added.add({.id = *id, .content = content, .special = true});
   };
   set("bos_token", spec.bos);
   set("eos_token", spec.eos);
   set("pad_token", spec.pad);
   set("unk_token", spec.unk);
-  for (const Json& entry : further_special(config, context)) add_further_special(spec, entry, own_pieces, context);
+  for (const Json& entry : further_special(config, context))
+    add_further_special(spec.vocabulary, added, entry, context);
   if (const Json* source = find_field(config, "chat_template", context)) spec.chat_template = chat_template_of(*source);
 }
 

@@ -209,6 +209,11 @@ TEST(Tokenizer, AListOfAddedTokensTakesThePlaceOfTheirFile) {
   EXPECT_EQ(tokenizer->vocab_size(), 9);
 }
 
+TEST(Tokenizer, AnAddedTokenThatIsListedTwiceIsTheFirst) {
+  const std::string list = R"({"added_tokens_decoder":{"10":{"content":"<y>"},"11":{"content":"<y>"}}})";
+  EXPECT_EQ(opened_beside({{"tokenizer_config.json", list}})->encode("<y>"), std::vector<TokenId>{10});
+}
+
 TEST(Tokenizer, AnAddedTokenWithoutAnIdIsRefused) {
   for (const std::string wrong :
        {R"({"<y>":"nine"})", R"({"<y>":-1})", R"({"<y>":4000000000})", R"(["<y>"])", R"("<y>")", "{"}) {

@@ -14,6 +14,7 @@
 #include "checkpoint/fixture_test.h"
 #include "config/gguf_adapter.h"
 #include "convert/merge.h"
+#include "convert/merged_weights.h"
 
 namespace graft {
 namespace {
@@ -303,6 +304,15 @@ TEST_P(GgufLoraParity, MergedIntoBlocksIsWithinTheTypesErrorAndSaysWhatIsLost) {
   save_adapter(place("small"), *adapter, *base, {});
   EXPECT_LT(merge(file, place("small"), place("small.gguf")).written->survived, 0.5);
   EXPECT_GT(merge(file, place("small"), place("small-f32.gguf"), {"float32"}).written->survived, 0.999);
+}
+
+// Every matrix takes the type then, GPT-2's table of positions too.
+TEST_P(GgufLoraParity, ItsSizeIsForetoldOfAMaskOverEverything) {
+  const auto base = load_model(gguf().string());
+  save_adapter(place("mask"), *stirred(*base, {{"ratio", 1}}, "fish"), *base, {});
+  const OpenedMerge opened = open_merge(gguf(), place("mask"), place("merged.gguf"), {"float16"});
+  const WeightWork work = opened.writer->work(merged_parameters(*opened.model, *opened.adapter.adapter));
+  EXPECT_EQ(work.written, static_cast<std::int64_t>(opened.writer->write().bytes));
 }
 
 TEST_P(GgufLoraParity, MergesThatCannotBeAreRefused) {

@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* kPip = R"(case "$*" in
   *pyarrow==*)
@@ -45,6 +46,26 @@ class Setup : public StandIns {
     stand_in("bin/dpkg-query", "echo 'install ok installed'");
     stand_in("bin/uname", "echo \"${HOST-Linux x86_64}\"");
     stand_in(".deps/torch/bin/pip", kPip);
+  }
+
+  // Of a machine without any clang, root on it, where apt has these: a pattern of the shell's `case`.
+  void stand_in_apt(const std::string& offered) const {
+    stand_in("bin/dpkg-query",
+             "for package; do :; done\n"
+             "case $package in *clang*) test -e \"installed/$package\" || exit 1 ;; esac\n"
+             "echo 'install ok installed'");
+    stand_in("bin/apt-cache",
+             "case $1 in\n"
+             "  pkgnames) printf 'clang-%s\\n' 9 17 19 20 14-doc format ;;\n"
+             "  madison) for package; do case $package in " +
+                 offered +
+                 ") echo \"$package | 1\" ;; esac; done ;;\n"
+                 "esac");
+    stand_in("bin/apt-get",
+             "echo \"$*\" >>apt.log\n"
+             "mkdir -p installed\n"
+             "for package; do touch \"installed/$package\"; done");
+    stand_in("bin/id", "echo 0");
   }
 
   // Runs it with `variables` (NAME=value, apart by spaces); what it printed.
@@ -127,6 +148,39 @@ TEST_F(Setup, AsksNobodyForAPasswordOutOfSight) {
   stand_in("bin/sudo", "echo \"$*\" >>sudo.log; exit 1");
   EXPECT_THAT(run("", 1), HasSubstr("apt-get install ccache "));
   EXPECT_THAT(calls("sudo.log"), ElementsAre("-n true"));
+}
+
+TEST_F(Setup, TakesClang14WhereItIsToBeHad) {
+  stand_in_apt("*");
+  EXPECT_THAT(run("", 0), Not(HasSubstr("setup: clang")));
+  EXPECT_THAT(calls("apt.log"), ElementsAre("update -q",
+                                            "install -q -y --no-install-recommends clang-format clang-14 "
+                                            "libclang-rt-14-dev clang-format-14 clang-tidy-14"));
+  EXPECT_THAT(run("", 0), HasSubstr("all packages are installed"));
+  EXPECT_EQ(calls("apt.log").size(), 2u);
+}
+
+// As in Debian 13: some of version 20 is there, but not all of it.
+TEST_F(Setup, ElseTakesTheNewestClangThatIsWholeAndSaysSo) {
+  stand_in_apt("*-17* | *-19* | clang-20 | clang-format-20");
+  EXPECT_THAT(run("", 0), HasSubstr("clang 19 is taken, as there is no 14 here"));
+  EXPECT_THAT(calls("apt.log"), ElementsAre("update -q",
+                                            "install -q -y --no-install-recommends clang-format clang-19 "
+                                            "libclang-rt-19-dev clang-format-19 clang-tidy-19"));
+  // What is installed stays, whatever is newer.
+  stand_in("bin/apt-cache",
+           "case $1 in\n"
+           "  pkgnames) echo clang-20; echo clang-19 ;;\n"
+           "  madison) for package; do case $package in *-14*) ;; *) echo \"$package | 1\" ;; esac; done ;;\n"
+           "esac");
+  EXPECT_THAT(run("", 0), HasSubstr("clang 19 is taken"));
+  EXPECT_EQ(calls("apt.log").size(), 2u);
+}
+
+TEST_F(Setup, GoesOnWithoutAnyClangAndSaysWhatIsMissing) {
+  stand_in_apt("clang-20");
+  EXPECT_THAT(run("", 0), HasSubstr("(clang-N libclang-rt-N-dev clang-format-N clang-tidy-N); graft is built without"));
+  EXPECT_EQ(calls("apt.log").back(), "install -q -y --no-install-recommends clang-format");
 }
 
 }  // namespace

@@ -136,6 +136,21 @@ void refuse_tied_tables(const Adapter& adapter, const Model& model, const std::s
        printable(lora.a->name));
 }
 
+// Of an adapter that a file can hold: what it says of itself, and the family of its base.
+struct Fitting {
+  nlohmann::json config;
+  std::string architecture;
+};
+
+Fitting fitting(const Adapter& adapter, const Model& model, const std::string& where) {
+  Fitting found;
+  found.config = adapter.peft_config();
+  refuse_other_methods(found.config, where);
+  found.architecture = architecture_of(model, where);
+  refuse_tied_tables(adapter, model, where);
+  return found;
+}
+
 // By which llama.cpp must divide by the rank to give the map's scale.
 double alpha_of(const nlohmann::json& config, const std::string& module, std::int64_t rank) {
   const auto alphas = config.value("alpha_pattern", nlohmann::json::object());
@@ -190,16 +205,12 @@ LoadedAdapter load_gguf_lora(const TensorSource& source, const Model& model) {
 }
 
 void refuse_in_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model) {
-  refuse_other_methods(adapter.peft_config(), file.string());
-  architecture_of(model, file.string());
-  refuse_tied_tables(adapter, model, file.string());
+  fitting(adapter, model, file.string());
 }
 
 GgufLoraReport save_gguf_lora(const std::filesystem::path& file, const Adapter& adapter, const Model& model,
                               const Manifest& manifest) {
-  refuse_in_gguf_lora(file, adapter, model);
-  const nlohmann::json config = adapter.peft_config();
-  const std::string architecture = architecture_of(model, file.string());
+  const auto [config, architecture] = fitting(adapter, model, file.string());
   const auto pairs = pairs_of(adapter);
   GgufLoraReport report;
   std::vector<TensorPlan> plan;

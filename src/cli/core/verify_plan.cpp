@@ -31,12 +31,13 @@ std::int64_t kept_by_step(const Model& model, std::int64_t tokens, std::int64_t 
   return all / layers + layers * config.hidden_size * kWideBytes * tokens;
 }
 
-// The longest examples, of which verify() may make a training batch.
-std::vector<const ChoiceTokens*> largest_batch(const Model& model, const std::vector<ChoiceTokens>& examples,
-                                               std::int64_t size) {
+using Batch = std::vector<const ChoiceTokens*>;
+
+// The longest examples, of which verify() may make a training batch; the longest first.
+Batch largest_batch(const Model& model, const std::vector<ChoiceTokens>& examples, std::int64_t size) {
   std::vector<std::int64_t> tokens;
   for (const auto& example : examples) tokens.push_back(computed_tokens(example, model.config()));
-  std::vector<const ChoiceTokens*> batch;
+  Batch batch;
   for (const std::size_t place : longest_first(tokens)) {
     if (static_cast<std::int64_t>(batch.size()) < size) batch.push_back(&examples[place]);
   }
@@ -44,7 +45,7 @@ std::vector<const ChoiceTokens*> largest_batch(const Model& model, const std::ve
 }
 
 MemoryNeeds needs_of_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
-                                  const VerifyOptions& options) {
+                                  const Batch& batch, const VerifyOptions& options) {
   const auto tokens_of = [&](const ChoiceTokens& example) {
     return computed_tokens(example, model.config()) + virtual_tokens_in(model, adapter, example);
   };
@@ -53,7 +54,6 @@ MemoryNeeds needs_of_verification(const Model& model, const Adapter* adapter, co
     longest = std::max(longest, tokens_of(example));
     all += tokens_of(example);
   }
-  const auto batch = largest_batch(model, examples, options.batch_size);
   for (const ChoiceTokens* example : batch) in_batch += tokens_of(*example);
   const auto rows = static_cast<std::int64_t>(pack(batch, model.config(), 0).scored.size());
   const auto size = static_cast<std::int64_t>(c10::elementSize(model.dtype()));
@@ -74,88 +74,9 @@ MemoryNeeds needs_of_verification(const Model& model, const Adapter* adapter, co
   return needs;
 }
 
-class VerifyPlanner {
- public:
-  VerifyPlanner(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
-                const VerifyOptions& options, double load_seconds, const MemoryFit& fit)
-      : model_(model),
-        adapter_(adapter),
-        longest_first_(examples),
-        options_(options),
-        plan_(begin_plan(model, load_seconds, fit)) {
-    const auto more = [this](const ChoiceTokens& a, const ChoiceTokens& b) { return tokens_of(a) > tokens_of(b); };
-    std::stable_sort(longest_first_.begin(), longest_first_.end(), more);
-  }
-
-  WorkPlan plan() {
-    const auto count = static_cast<std::int64_t>(longest_first_.size());
-    const std::int64_t tokens = tokens_of_first(count);
-    const double seconds = measure(tokens);
-    plan_.parts.push_back(
-        {"replaying", seconds,
-         fmt::format("{} examples, {} tokens to read, through every path", grouped(count), grouped(tokens))});
-    plan_.figures = {{"replay_seconds", seconds}, {"examples", count}, {"tokens", tokens}};
-    if (adapter_ == nullptr || !adapter_->replaces_parameters()) add_blocks(plan_, model_, "--weights q4_0");
-    return std::move(plan_);
-  }
-
- private:
-  std::int64_t tokens_of(const ChoiceTokens& example) const { return computed_tokens(example, model_.config()); }
-
-  std::int64_t tokens_of_first(std::int64_t count) const {
-    std::int64_t tokens = 0;
-    for (std::int64_t i = 0; i < count; ++i) tokens += tokens_of(longest_first_[static_cast<std::size_t>(i)]);
-    return tokens;
-  }
-
-  double seconds_of_first(std::int64_t count) const {
-    const std::vector<ChoiceTokens> part(longest_first_.begin(), longest_first_.begin() + count);
-    const auto began = Clock::now();
-    verify(model_, adapter_, part, options_);
-    return seconds_since(began);
-  }
-
-  // What scoring all tokens in as few passes as verify() takes is beyond scoring so many.
-  std::int64_t further_scoring(std::int64_t tokens, std::int64_t all) const {
-    const std::int64_t longest = tokens_of_first(1);
-    const auto bytes = [&](std::int64_t in_one_pass) { return evaluation_bytes(model_, in_one_pass, longest); };
-    const std::int64_t most = std::max(longest, std::min(all, options_.batch_tokens));
-    return std::max<std::int64_t>(0, bytes(most) - bytes(std::min(most, tokens)));
-  }
-
-  // Seconds of all `tokens`; settles the memory.
-  double measure(std::int64_t tokens) {
-    const auto count = static_cast<std::int64_t>(longest_first_.size());
-    const std::int64_t batch = std::min(count, options_.batch_size), longest = tokens_of_first(1),
-                       in_batch = tokens_of_first(batch);
-    begin_peak();
-    const double first = seconds_of_first(1);  // lays out the weights, too
-    const double one = seconds_of_first(1), laying_out = std::max(0.0, first - one);
-    const std::int64_t estimate = peak_memory() + kept_by_step(model_, in_batch, longest, options_.checkpoint_layers) -
-                                  kept_by_step(model_, longest, longest, options_.checkpoint_layers);
-    if (!plan_.has_room_for(estimate)) {
-      plan_.memory = estimate + further_scoring(longest, tokens);
-      return laying_out + one * static_cast<double>(tokens) / static_cast<double>(longest);
-    }
-    const double made = batch > 1 ? seconds_of_first(batch) : one;
-    plan_.memory = peak_memory() + further_scoring(in_batch, tokens);
-    if (in_batch == longest) return laying_out + one;
-    // Merging takes as long for one example as for many.
-    const double each = std::max(0.0, made - one) / static_cast<double>(in_batch - longest);
-    return laying_out + made + each * static_cast<double>(tokens - in_batch);
-  }
-
-  const Model& model_;
-  const Adapter* adapter_;
-  std::vector<ChoiceTokens> longest_first_;
-  const VerifyOptions& options_;
-  WorkPlan plan_;
-};
-
-}  // namespace
-
-MemoryFit fit_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
-                           const MemoryBudget& budget, VerifyOptions& options) {
+// Settles in `options` what fit_verification() does.
+MemoryFit fit_batch(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
+                    const Batch& batch, const MemoryBudget& budget, VerifyOptions& options) {
   MemoryFit fit{budget, RunStage::Fresh, {}, {}};
   if (!model.device().is_cpu()) {
     refuse_budget_on_gpu(budget);
@@ -163,7 +84,7 @@ MemoryFit fit_verification(const Model& model, const Adapter* adapter, const std
   }
   Residency& residency = model.parameters().residency();
   give_back_memory(residency);
-  const MemoryNeeds needs = needs_of_verification(model, adapter, examples, options);
+  const MemoryNeeds needs = needs_of_verification(model, adapter, examples, batch, options);
   fit.choice = choose_memory(needs, budget.room());
   const bool replaces = adapter != nullptr && adapter->replaces_parameters();
   if (!fit.choice.fits && !replaces && !model.parameters().packed()) {
@@ -176,9 +97,96 @@ MemoryFit fit_verification(const Model& model, const Adapter* adapter, const std
   return fit;
 }
 
+class VerifyPlanner {
+ public:
+  VerifyPlanner(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
+                const Batch& batch, const VerifyOptions& options, double load_seconds, const MemoryFit& fit)
+      : model_(model),
+        adapter_(adapter),
+        examples_(examples),
+        batch_(batch),
+        options_(options),
+        plan_(begin_plan(model, load_seconds, fit)) {}
+
+  WorkPlan plan() {
+    const auto count = static_cast<std::int64_t>(examples_.size());
+    std::int64_t tokens = 0;
+    for (const auto& example : examples_) tokens += tokens_of(example);
+    const double seconds = measure(tokens);
+    plan_.parts.push_back(
+        {"replaying", seconds,
+         fmt::format("{} examples, {} tokens to read, through every path", grouped(count), grouped(tokens))});
+    plan_.figures = {{"replay_seconds", seconds}, {"examples", count}, {"tokens", tokens}};
+    if (adapter_ == nullptr || !adapter_->replaces_parameters()) add_blocks(plan_, model_, "--weights q4_0");
+    return std::move(plan_);
+  }
+
+ private:
+  std::int64_t tokens_of(const ChoiceTokens& example) const { return computed_tokens(example, model_.config()); }
+
+  std::int64_t tokens_of_batch() const {
+    std::int64_t tokens = 0;
+    for (const ChoiceTokens* example : batch_) tokens += tokens_of(*example);
+    return tokens;
+  }
+
+  // Of the batch.
+  double seconds_of_first(std::size_t count) const {
+    std::vector<ChoiceTokens> part;
+    for (std::size_t i = 0; i < count; ++i) part.push_back(*batch_[i]);
+    const auto began = Clock::now();
+    verify(model_, adapter_, part, options_);
+    return seconds_since(began);
+  }
+
+  // What scoring all tokens in as few passes as verify() takes is beyond scoring so many.
+  std::int64_t further_scoring(std::int64_t tokens, std::int64_t all) const {
+    const std::int64_t longest = tokens_of(*batch_.front());
+    const auto bytes = [&](std::int64_t in_one_pass) { return evaluation_bytes(model_, in_one_pass, longest); };
+    const std::int64_t most = std::max(longest, std::min(all, options_.batch_tokens));
+    return std::max<std::int64_t>(0, bytes(most) - bytes(std::min(most, tokens)));
+  }
+
+  // Seconds of all `tokens`; settles the memory.
+  double measure(std::int64_t tokens) {
+    const std::int64_t longest = tokens_of(*batch_.front()), in_batch = tokens_of_batch();
+    begin_peak();
+    const double first = seconds_of_first(1);  // lays out the weights, too
+    const double one = seconds_of_first(1), laying_out = std::max(0.0, first - one);
+    const std::int64_t estimate = peak_memory() + kept_by_step(model_, in_batch, longest, options_.checkpoint_layers) -
+                                  kept_by_step(model_, longest, longest, options_.checkpoint_layers);
+    if (!plan_.has_room_for(estimate)) {
+      plan_.memory = estimate + further_scoring(longest, tokens);
+      return laying_out + one * static_cast<double>(tokens) / static_cast<double>(longest);
+    }
+    const double made = batch_.size() > 1 ? seconds_of_first(batch_.size()) : one;
+    plan_.memory = peak_memory() + further_scoring(in_batch, tokens);
+    if (in_batch == longest) return laying_out + one;
+    // Merging takes as long for one example as for many.
+    const double each = std::max(0.0, made - one) / static_cast<double>(in_batch - longest);
+    return laying_out + made + each * static_cast<double>(tokens - in_batch);
+  }
+
+  const Model& model_;
+  const Adapter* adapter_;
+  const std::vector<ChoiceTokens>& examples_;
+  const Batch& batch_;
+  const VerifyOptions& options_;
+  WorkPlan plan_;
+};
+
+}  // namespace
+
+MemoryFit fit_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
+                           const MemoryBudget& budget, VerifyOptions& options) {
+  return fit_batch(model, adapter, examples, largest_batch(model, examples, options.batch_size), budget, options);
+}
+
 WorkPlan plan_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
-                           const VerifyOptions& options, double load_seconds, const MemoryFit& fit) {
-  return VerifyPlanner(model, adapter, examples, options, load_seconds, fit).plan();
+                           const MemoryBudget& budget, VerifyOptions options, double load_seconds) {
+  const Batch batch = largest_batch(model, examples, options.batch_size);
+  const MemoryFit fit = fit_batch(model, adapter, examples, batch, budget, options);
+  return VerifyPlanner(model, adapter, examples, batch, options, load_seconds, fit).plan();
 }
 
 }  // namespace graft

@@ -17,11 +17,12 @@ namespace graft {
 MemoryFit fit_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
                            const MemoryBudget& budget, VerifyOptions& options);
 
-/// Of verify() with these arguments after `load_seconds` of loading, made to fit as `fit` says. The example with the
-/// most tokens is replayed, and where that shows that it fits the training batch of the longest ones, through every
-/// path; the rest follows from the numbers of tokens. Where the batch might not fit, its memory is told from the single
-/// example's and by activation_bound(). There is at least one example. Throws as verify().
+/// Of verify() with these arguments after `load_seconds` of loading, made to fit by fit_verification(). The example
+/// with the most tokens is replayed, and where that shows that it fits the training batch of the longest ones, through
+/// every path; the rest follows from the numbers of tokens. Where the batch might not fit, its memory is told from the
+/// single example's and by activation_bound(). There is at least one example. Throws as fit_verification() and
+/// verify().
 WorkPlan plan_verification(const Model& model, const Adapter* adapter, const std::vector<ChoiceTokens>& examples,
-                           const VerifyOptions& options, double load_seconds, const MemoryFit& fit);
+                           const MemoryBudget& budget, VerifyOptions options, double load_seconds);
 
 }  // namespace graft
