@@ -1,4 +1,4 @@
-// What ./check says of variables that it cannot read, before it does anything.
+// What ./check says of variables that it cannot read, before it does anything, and of tests that fail.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,7 +11,9 @@
 namespace graft {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class CheckScript : public StandIns {
  protected:
@@ -25,6 +27,27 @@ class CheckScript : public StandIns {
     EXPECT_FALSE(std::filesystem::exists(folder() / "build"));
     return told;
   }
+
+  // With stand-ins for everything but the tests, of which one fails: once, or again when it runs again.
+  std::string checked(bool fails_again, int expected_status) const {
+    for (const char* stage :
+         {"setup", "tests/hygiene/format", "tests/hygiene/tidy", ".deps/torch/bin/python", "bin/cmake"})
+      stand_in(stage, "exit 0");
+    stand_in("tests/hygiene/skipped", "echo 'skipped: 0 tests'");
+    copy("tests/hygiene/failed");
+    const std::string again = fails_again ? "fail 8" : "run 0";
+    stand_in("bin/ctest",
+             "case \"$*\" in *--rerun-failed*) set -- \"$@\" " + again +
+                 ";; *) set -- \"$@\" fail 8;; esac\n"
+                 "while [ \"$1\" != --output-junit ]; do shift; done; file=$2\n"
+                 "while [ $# -gt 2 ]; do shift; done\n"
+                 "echo \"<testsuite><testcase name='some_tests.2' time='1' status='$1'><system-out>/a_test.cpp:7: "
+                 "Failure\nbecause</system-out></testcase></testsuite>\" >\"$file\"\n"
+                 "exit $2");
+    return printed_by("env -u GRAFT_STRICT_SKIPS PATH='" + folder().string() + "/bin':\"$PATH\" '" + folder().string() +
+                          "/check' --fast",
+                      expected_status);
+  }
 };
 
 TEST_F(CheckScript, VariablesThatItCannotReadAreRefused) {
@@ -32,6 +55,21 @@ TEST_F(CheckScript, VariablesThatItCannotReadAreRefused) {
     EXPECT_THAT(refused(std::string("GRAFT_FUZZ_SECONDS=") + seconds),
                 HasSubstr(std::string("check: GRAFT_FUZZ_SECONDS: '") + seconds + "' is no whole number"));
   EXPECT_THAT(refused("GRAFT_STRICT_SKIPS=true"), HasSubstr("GRAFT_STRICT_SKIPS: 'true' is neither yes nor no"));
+}
+
+TEST_F(CheckScript, WhatFailedTestsSaidComesLast) {
+  EXPECT_THAT(checked(/*fails_again=*/true, 1),
+              AllOf(HasSubstr("check: dev: failed: 1 tests\n  some_tests.2, after 1 s:\n    /a_test.cpp:7: Failure\n"
+                              "    because\ncheck: failed: tests ("),
+                    Not(HasSubstr("unsteady"))));
+}
+
+TEST_F(CheckScript, ATestThatPassesTheSecondTimeIsToldAsUnsteady) {
+  EXPECT_THAT(
+      checked(/*fails_again=*/false, 0),
+      AllOf(HasSubstr("check: dev: unsteady: 1 tests failed, and passed when they ran again\n  some_tests.2, after 1 "
+                      "s:\n    /a_test.cpp:7: Failure\n    because\ncheck: all passed ("),
+            Not(HasSubstr("failed: 1"))));
 }
 
 }  // namespace
