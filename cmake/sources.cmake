@@ -133,12 +133,13 @@ if(GRAFT_TORCH)
   set(engine_batched ${engine_sources})
   list(FILTER engine_batched EXCLUDE REGEX "/src/(arch|adapters)/[^/]+$")
   graft_batches(graft_engine ${engine_batched})
-  # -O2 leaves their loops out of vectors; without the precompiled header, as above.
+  # -O2 leaves their loops out of vectors, and so does GCC for AVX2, which has no masks, where computing both sides of a
+  # choice might raise a flag that nobody reads. Without the precompiled header, as above.
   set(GRAFT_LOOPS hadamard.cpp kernels/rows.cpp kernels/gate_rows.cpp kernels/softmax_columns.cpp kernels/tile_layout.cpp
     kernels/block_tile.cpp kernels/block_amx.cpp kernels/tile_product.cpp kernels/tile_strips.cpp kernels/bfloat16_product.cpp)
   list(TRANSFORM GRAFT_LOOPS PREPEND ${CMAKE_SOURCE_DIR}/src/nn/)
   set_source_files_properties(${GRAFT_LOOPS}
-    PROPERTIES COMPILE_OPTIONS -O3 SKIP_PRECOMPILE_HEADERS ON)
+    PROPERTIES COMPILE_OPTIONS "-O3;-fno-trapping-math" SKIP_PRECOMPILE_HEADERS ON)
   target_link_libraries(graft_engine PUBLIC graft_core torch OpenMP::OpenMP_CXX)
   target_precompile_headers(graft_engine PRIVATE ${CMAKE_SOURCE_DIR}/cmake/torch_pch.h)
 

@@ -174,58 +174,85 @@ inline __m256i eight_codes(const std::uint8_t* at) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
 }
 
-// Products of bytes are added in 16 bits. Of 4-bit codes a whole group's sum fits: 8 · 2 · 15 · 127 < 2^15. Of 8-bit
-// codes not even two products' does, so their highest bit goes its own way.
+// What a register has room for: the codes of eight quads of 4 bits, the halves of four quads of 8 bits.
 template <typename C>
-inline __m256i eight_dots(const std::uint8_t* group, int half, const std::int8_t* x) {
-  const std::uint8_t* at = group + half * 32;
+struct Apart {
+  static constexpr int kQuads = C::kBits == 4 ? C::kQuads : 4, kParts = C::kQuads / kQuads;
+  __m256i codes[8];
+};
+
+// Quads [first, first + Apart::kQuads) of eight rows, taken apart into numbers of 4 bits.
+template <typename C>
+inline void take_apart(const std::uint8_t* at, int first, Apart<C>& to) {
+  const __m256i low = _mm256_set1_epi8(15);
+  for (int i = 0; i < 4; ++i) {
+    const __m256i both = eight_codes(at + (C::kBits == 4 ? i : first + i) * kTileBytes);
+    to.codes[2 * i] = _mm256_and_si256(both, low);
+    to.codes[2 * i + 1] = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+  }
+}
+
+// Products of bytes are added in 16 bits, where a whole group's sum of 4-bit codes fits: 8 · 2 · 15 · 127 < 2^15. Of
+// 8-bit codes not even two products' does, so their halves go their own ways.
+template <typename C>
+inline __m256i eight_dots(const Apart<C>& of, const std::int8_t* x) {
   const __m256i ones = _mm256_set1_epi16(1);
   if constexpr (C::kBits == 4) {
-    const __m256i low = _mm256_set1_epi8(15);
-    __m256i sum = _mm256_setzero_si256();
-    for (int quad = 0; quad < C::kQuads; quad += 2) {
-      const __m256i both = eight_codes(at + quad / 2 * kTileBytes);
-      const __m256i first = _mm256_and_si256(both, low), second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
-      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(first, four_bytes(x + quad * 4)));
-      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(second, four_bytes(x + quad * 4 + 4)));
-    }
+    __m256i sum = _mm256_maddubs_epi16(of.codes[0], four_bytes(x));
+    for (int quad = 1; quad < 8; ++quad)
+      sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(of.codes[quad], four_bytes(x + quad * 4)));
     return _mm256_madd_epi16(sum, ones);
   } else {
-    const __m256i low = _mm256_set1_epi8(127), one = _mm256_set1_epi8(1);
-    __m256i sum = _mm256_setzero_si256(), high = _mm256_setzero_si256();
-    for (int quad = 0; quad < C::kQuads; ++quad) {
-      const __m256i codes = eight_codes(at + quad * kTileBytes), given = four_bytes(x + quad * 4);
-      sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_and_si256(codes, low), given), ones));
-      const __m256i top = _mm256_and_si256(_mm256_srli_epi16(codes, 7), one);
-      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(top, given));
+    __m256i given = four_bytes(x);
+    __m256i low = _mm256_maddubs_epi16(of.codes[0], given), high = _mm256_maddubs_epi16(of.codes[1], given);
+    for (int quad = 1; quad < 4; ++quad) {
+      given = four_bytes(x + quad * 4);
+      low = _mm256_add_epi16(low, _mm256_maddubs_epi16(of.codes[2 * quad], given));
+      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(of.codes[2 * quad + 1], given));
     }
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(high, _mm256_set1_epi16(128)));
+    return _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, _mm256_set1_epi16(16)));
+  }
+}
+
+// Of up to kTileInputs rows of x. Codes are taken apart once for all of them, eight rows of the tile at a time; sums
+// stay in the first cache.
+template <typename C>
+void avx2_rows(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std::int64_t count, float* sums) {
+  constexpr int kParts = Apart<C>::kParts, kColumns = Apart<C>::kQuads * 4;
+  std::fill_n(sums, count * kTileRows, 0.0F);
+  for (std::int64_t g = 0; g < groups; ++g, tile += C::kBytes) {
+    for (std::int64_t line = 0; line < C::kBytes; line += 64)
+      _mm_prefetch(reinterpret_cast<const char*>(tile + line + kBlocksAhead), _MM_HINT_T0);
+    for (int half = 0; half < 2; ++half) {
+      Apart<C> apart;
+      __m256i begun[kTileInputs];
+      for (int part = 0; part + 1 < kParts; ++part) {
+        take_apart<C>(tile + half * 32, part * Apart<C>::kQuads, apart);
+        for (std::int64_t n = 0; n < count; ++n)
+          begun[n] = eight_dots<C>(apart, x[n].codes + g * C::kGroup + part * kColumns);
+      }
+      take_apart<C>(tile + half * 32, (kParts - 1) * Apart<C>::kQuads, apart);
+      const __m256 scale = eight_scales<C>(tile + C::kCodeBytes, half);
+      __m256 minimum = _mm256_setzero_ps();
+      if constexpr (C::kMinima) minimum = eight_scales<C>(tile + C::kCodeBytes + C::kScaleBytes, half);
+      for (std::int64_t n = 0; n < count; ++n) {
+        __m256i dots = eight_dots<C>(apart, x[n].codes + g * C::kGroup + (kParts - 1) * kColumns);
+        if constexpr (kParts > 1) dots = _mm256_add_epi32(dots, begun[n]);
+        dots = _mm256_add_epi32(dots, _mm256_set1_epi32(x[n].starts[g]));
+        float* const at = sums + n * kTileRows + half * 8;
+        __m256 sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), _mm256_mul_ps(scale, _mm256_set1_ps(x[n].scales[g])),
+                                     _mm256_loadu_ps(at));
+        if constexpr (C::kMinima) sum = _mm256_fmadd_ps(minimum, _mm256_set1_ps(x[n].sums[g]), sum);
+        _mm256_storeu_ps(at, sum);
+      }
+    }
   }
 }
 
 template <typename C>
 void avx2(const std::uint8_t* tile, std::int64_t groups, const TileInput* x, std::int64_t count, float* sums) {
-  for (std::int64_t n = 0; n < count; ++n, sums += kTileRows) {
-    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-    const std::uint8_t* group = tile;
-    for (std::int64_t g = 0; g < groups; ++g, group += C::kBytes) {
-      if (n == 0) {
-        for (std::int64_t line = 0; line < C::kBytes; line += 64)
-          _mm_prefetch(reinterpret_cast<const char*>(group + line + kBlocksAhead), _MM_HINT_T0);
-      }
-      const __m256i start = _mm256_set1_epi32(x[n].starts[g]);
-      for (int half = 0; half < 2; ++half) {
-        const __m256i dots = _mm256_add_epi32(start, eight_dots<C>(group, half, x[n].codes + g * C::kGroup));
-        const __m256 scale =
-            _mm256_mul_ps(eight_scales<C>(group + C::kCodeBytes, half), _mm256_set1_ps(x[n].scales[g]));
-        sum[half] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots), scale, sum[half]);
-        if constexpr (C::kMinima)
-          sum[half] = _mm256_fmadd_ps(eight_scales<C>(group + C::kCodeBytes + C::kScaleBytes, half),
-                                      _mm256_set1_ps(x[n].sums[g]), sum[half]);
-      }
-    }
-    for (int half = 0; half < 2; ++half) _mm256_storeu_ps(sums + half * 8, sum[half]);
-  }
+  for (std::int64_t first = 0; first < count; first += kTileInputs)
+    avx2_rows<C>(tile, groups, x + first, std::min(kTileInputs, count - first), sums + first * kTileRows);
 }
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "base/for_each_cpu.h"
 #include "nn/kernels/row_values.h"
@@ -22,22 +23,6 @@ using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
 GRAFT_INLINE void load(const float* x, Lanes& lanes) {
   std::memcpy(&lanes, x, sizeof lanes);
 }
-GRAFT_INLINE void load(const Bits* x, Lanes& lanes) {
-  using Narrow = Bits __attribute__((vector_size(kLanes * sizeof(Bits))));
-  using Wide = std::uint32_t __attribute__((vector_size(kLanes * sizeof(std::uint32_t))));
-  Narrow bits;
-  std::memcpy(&bits, x, sizeof bits);
-  const Wide wide = __builtin_convertvector(bits, Wide) << 16;
-  std::memcpy(&lanes, &wide, sizeof lanes);
-}
-GRAFT_INLINE void load(const std::int8_t* x, Lanes& lanes) {
-  using Narrow = std::int8_t __attribute__((vector_size(kLanes * sizeof(std::int8_t))));
-  using Whole = std::int32_t __attribute__((vector_size(kLanes * sizeof(std::int32_t))));
-  Narrow codes;
-  std::memcpy(&codes, x, sizeof codes);
-  const Whole whole = __builtin_convertvector(codes, Whole);
-  lanes = __builtin_convertvector(whole, Lanes);
-}
 
 // By halves.
 GRAFT_INLINE float sum_of(const Lanes& lanes) {
@@ -52,19 +37,75 @@ GRAFT_INLINE float sum_of(const Lanes& lanes) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-template <typename T>
-GRAFT_INLINE float dot_of(const float* a, const T* b, std::int64_t count) {
-  Lanes lanes{};
-  std::int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Lanes left, right;
-    load(a + i, left);
-    load(b + i, right);
-    lanes += left * right;
+// A register of the processor's. Of vectors that take several, GCC leaves every sum in memory and puts a factor
+// together there, lane by lane.
+template <typename T, int kWidth>
+struct Vector {
+  typedef T Of __attribute__((vector_size(kWidth * sizeof(T))));
+};
+template <int kWidth>
+using Register = typename Vector<float, kWidth>::Of;
+
+template <typename T, int kWidth>
+GRAFT_INLINE void load_register(const T* x, Register<kWidth>& to) {
+  if constexpr (std::is_same_v<T, float>) {
+    std::memcpy(&to, x, sizeof to);
+  } else {
+    using Whole = typename Vector<std::int32_t, kWidth>::Of;
+    typename Vector<T, kWidth>::Of narrow;
+    std::memcpy(&narrow, x, sizeof narrow);
+    const Whole whole = __builtin_convertvector(narrow, Whole);
+    if constexpr (std::is_same_v<T, Bits>) {
+      const Whole shifted = whole << 16;
+      std::memcpy(&to, &shifted, sizeof to);
+    } else {
+      to = __builtin_convertvector(whole, Register<kWidth>);
+    }
   }
+}
+
+GRAFT_INLINE float sum_of_four(const Register<4>& four) {
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+// kLanes partial sums in registers, added up in the order of sum_of().
+template <int kWidth>
+struct Sums {
+  static constexpr int kParts = kLanes / kWidth;
+  Register<kWidth> parts[kParts] = {};
+
+  template <typename T>
+  GRAFT_INLINE void add_products(const float* a, const T* b) {
+    for (int part = 0; part < kParts; ++part) {
+      Register<kWidth> left, right;
+      load_register<float, kWidth>(a + part * kWidth, left);
+      load_register<T, kWidth>(b + part * kWidth, right);
+      parts[part] += left * right;
+    }
+  }
+
+  GRAFT_INLINE float total() const {
+    if constexpr (kWidth == 16) {
+      return sum_of(parts[0]);
+    } else if constexpr (kWidth == 8) {
+      const Register<8> eight = parts[0] + parts[1];
+      Register<4> fours[2];
+      std::memcpy(fours, &eight, sizeof fours);
+      return sum_of_four(fours[0] + fours[1]);
+    } else {
+      return sum_of_four((parts[0] + parts[2]) + (parts[1] + parts[3]));
+    }
+  }
+};
+
+template <int kWidth, typename T>
+GRAFT_INLINE float dot_of(const float* a, const T* b, std::int64_t count) {
+  Sums<kWidth> sums;
+  std::int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) sums.add_products(a + i, b + i);
   float rest = 0;
   for (; i < count; ++i) rest += a[i] * wide(b[i]);
-  return sum_of(lanes) + rest;
+  return sums.total() + rest;
 }
 
 template <typename T>
@@ -74,62 +115,58 @@ GRAFT_INLINE void ask_for(const T* row, std::int64_t width) {
 }
 
 // `kVectors` of dots() at a time.
-template <int kVectors, typename T>
+template <int kWidth, int kVectors, typename T>
 GRAFT_INLINE void some_dots(const float* x, Table<T> rows, PerRow<float> out, Table<T> next) {
   const T* row = rows.first;
   for (std::int64_t r = 0; r < rows.count; ++r, row += rows.stride) {
     if (r < next.count) ask_for(next.first + r * next.stride, next.width);
-    Lanes lanes[kVectors] = {};
+    Sums<kWidth> sums[kVectors];
     std::int64_t i = 0;
     for (; i + kLanes <= rows.width; i += kLanes) {
-      Lanes right;
-      load(row + i, right);
-      for (int v = 0; v < kVectors; ++v) {
-        Lanes left;
-        load(x + v * rows.width + i, left);
-        lanes[v] += left * right;
-      }
+      for (int v = 0; v < kVectors; ++v) sums[v].add_products(x + v * rows.width + i, row + i);
     }
     for (int v = 0; v < kVectors; ++v) {
       float rest = 0;
       for (std::int64_t k = i; k < rows.width; ++k) rest += x[v * rows.width + k] * wide(row[k]);
-      out.first[v * out.stride + r] = sum_of(lanes[v]) + rest;
+      out.first[v * out.stride + r] = sums[v].total() + rest;
     }
   }
 }
 
-template <typename T>
+template <int kWidth, typename T>
 GRAFT_INLINE void dots_of(const float* x, std::int64_t vectors, Table<T> rows, PerRow<float> out, Table<T> next) {
-  for (; vectors >= 4; vectors -= 4, x += 4 * rows.width, out.first += 4 * out.stride) some_dots<4>(x, rows, out, next);
-  if (vectors == 3) some_dots<3>(x, rows, out, next);
-  if (vectors == 2) some_dots<2>(x, rows, out, next);
-  if (vectors == 1) some_dots<1>(x, rows, out, next);
+  for (; vectors >= 4; vectors -= 4, x += 4 * rows.width, out.first += 4 * out.stride)
+    some_dots<kWidth, 4>(x, rows, out, next);
+  if (vectors == 3) some_dots<kWidth, 3>(x, rows, out, next);
+  if (vectors == 2) some_dots<kWidth, 2>(x, rows, out, next);
+  if (vectors == 1) some_dots<kWidth, 1>(x, rows, out, next);
 }
 
-// `kBlocks` · kLanes columns for `kVectors` vectors of weights, whose sums stay in registers.
-template <int kBlocks, int kVectors, typename T>
+// `kBlocks` registers of columns for `kVectors` vectors of weights, whose sums stay in registers.
+template <int kWidth, int kBlocks, int kVectors, typename T>
 GRAFT_INLINE void columns_of(PerRow<const float> weights, const T* column, Table<T> rows, float* sum) {
-  Lanes lanes[kVectors * kBlocks];
-  for (int v = 0; v < kVectors; ++v) std::memcpy(lanes + v * kBlocks, sum + v * rows.width, kBlocks * sizeof(Lanes));
+  Register<kWidth> sums[kVectors * kBlocks];
+  for (int v = 0; v < kVectors; ++v) std::memcpy(sums + v * kBlocks, sum + v * rows.width, kBlocks * sizeof sums[0]);
   for (std::int64_t r = 0; r < rows.count; ++r, column += rows.stride) {
     for (int block = 0; block < kBlocks; ++block) {
-      Lanes values;
-      load(column + block * kLanes, values);
-      for (int v = 0; v < kVectors; ++v) lanes[v * kBlocks + block] += weights.first[v * weights.stride + r] * values;
+      Register<kWidth> values;
+      load_register<T, kWidth>(column + block * kWidth, values);
+      for (int v = 0; v < kVectors; ++v) sums[v * kBlocks + block] += weights.first[v * weights.stride + r] * values;
     }
   }
-  for (int v = 0; v < kVectors; ++v) std::memcpy(sum + v * rows.width, lanes + v * kBlocks, kBlocks * sizeof(Lanes));
+  for (int v = 0; v < kVectors; ++v) std::memcpy(sum + v * rows.width, sums + v * kBlocks, kBlocks * sizeof sums[0]);
 }
 
 // `kVectors` of add_weighted() at a time.
-template <int kVectors, typename T>
+template <int kWidth, int kVectors, typename T>
 GRAFT_INLINE void some_sums(PerRow<const float> weights, Table<T> rows, float* sum) {
-  constexpr int kBlocks = kVectors == 1 ? 4 : 2;
+  // Of sixteen registers of eight some are left for factors and values.
+  constexpr int kBlocks = kVectors == 1 || (kWidth == 8 && kVectors < 4) ? 4 : 2;
   std::int64_t first = 0;
-  for (; first + kBlocks * kLanes <= rows.width; first += kBlocks * kLanes)
-    columns_of<kBlocks, kVectors>(weights, rows.first + first, rows, sum + first);
-  for (; first + kLanes <= rows.width; first += kLanes)
-    columns_of<1, kVectors>(weights, rows.first + first, rows, sum + first);
+  for (; first + kBlocks * kWidth <= rows.width; first += kBlocks * kWidth)
+    columns_of<kWidth, kBlocks, kVectors>(weights, rows.first + first, rows, sum + first);
+  for (; first + kWidth <= rows.width; first += kWidth)
+    columns_of<kWidth, 1, kVectors>(weights, rows.first + first, rows, sum + first);
   for (; first < rows.width; ++first) {
     for (int v = 0; v < kVectors; ++v) {
       float& one = sum[v * rows.width + first];
@@ -139,14 +176,57 @@ GRAFT_INLINE void some_sums(PerRow<const float> weights, Table<T> rows, float* s
   }
 }
 
-template <typename T>
+template <int kWidth, typename T>
 GRAFT_INLINE void add_weighted_of(PerRow<const float> weights, std::int64_t vectors, Table<T> rows, float* sum) {
   for (; vectors >= 4; vectors -= 4, weights.first += 4 * weights.stride, sum += 4 * rows.width)
-    some_sums<4>(weights, rows, sum);
-  if (vectors == 3) some_sums<3>(weights, rows, sum);
-  if (vectors == 2) some_sums<2>(weights, rows, sum);
-  if (vectors == 1) some_sums<1>(weights, rows, sum);
+    some_sums<kWidth, 4>(weights, rows, sum);
+  if (vectors == 3) some_sums<kWidth, 3>(weights, rows, sum);
+  if (vectors == 2) some_sums<kWidth, 2>(weights, rows, sum);
+  if (vectors == 1) some_sums<kWidth, 1>(weights, rows, sum);
 }
+
+// GRAFT_FOR_EACH_CPU compiles one source for each processor; here the width of a register is another, too.
+#if defined(__x86_64__)
+#define GRAFT_BY_16 __attribute__((target("avx512f")))
+#define GRAFT_BY_8 __attribute__((target("avx2,fma")))
+
+inline int register_width() {
+  if (__builtin_cpu_supports("avx512f")) return 16;
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 8 : 4;
+}
+
+template <typename T>
+GRAFT_BY_16 float dot_by_16(const float* a, const T* b, std::int64_t count) {
+  return dot_of<16>(a, b, count);
+}
+template <typename T>
+GRAFT_BY_8 float dot_by_8(const float* a, const T* b, std::int64_t count) {
+  return dot_of<8>(a, b, count);
+}
+template <typename T>
+GRAFT_BY_16 void dots_by_16(const float* x, std::int64_t vectors, Table<T> rows, PerRow<float> out, Table<T> next) {
+  dots_of<16>(x, vectors, rows, out, next);
+}
+template <typename T>
+GRAFT_BY_8 void dots_by_8(const float* x, std::int64_t vectors, Table<T> rows, PerRow<float> out, Table<T> next) {
+  dots_of<8>(x, vectors, rows, out, next);
+}
+template <typename T>
+GRAFT_BY_16 void add_weighted_by_16(PerRow<const float> weights, std::int64_t vectors, Table<T> rows, float* sum) {
+  add_weighted_of<16>(weights, vectors, rows, sum);
+}
+template <typename T>
+GRAFT_BY_8 void add_weighted_by_8(PerRow<const float> weights, std::int64_t vectors, Table<T> rows, float* sum) {
+  add_weighted_of<8>(weights, vectors, rows, sum);
+}
+#define GRAFT_BY_WIDTH(function, ...)                    \
+  const int width = register_width();                    \
+  if (width == 16) return function##_by_16(__VA_ARGS__); \
+  if (width == 8) return function##_by_8(__VA_ARGS__);   \
+  return function##_of<4>(__VA_ARGS__)
+#else
+#define GRAFT_BY_WIDTH(function, ...) return function##_of<4>(__VA_ARGS__)
+#endif
 
 // One of quantise_groups(); returns its scale.
 GRAFT_INLINE float quantise_group(const float* __restrict__ x, std::int64_t width, std::int8_t* __restrict__ codes,
@@ -239,33 +319,29 @@ GRAFT_FOR_EACH_CPU void round_to_bfloat16(float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) x[i] = wide(bits_of(x[i]));
 }
 
-GRAFT_FOR_EACH_CPU float dot(const float* a, const float* b, std::int64_t count) {
-  return dot_of(a, b, count);
+float dot(const float* a, const float* b, std::int64_t count) {
+  GRAFT_BY_WIDTH(dot, a, b, count);
 }
-GRAFT_FOR_EACH_CPU float dot(const float* a, const Bits* b, std::int64_t count) {
-  return dot_of(a, b, count);
+float dot(const float* a, const Bits* b, std::int64_t count) {
+  GRAFT_BY_WIDTH(dot, a, b, count);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<float> rows, PerRow<float> out,
-                             Table<float> next) {
-  dots_of(x, vectors, rows, out, next);
+void dots(const float* x, std::int64_t vectors, Table<float> rows, PerRow<float> out, Table<float> next) {
+  GRAFT_BY_WIDTH(dots, x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<Bits> rows, PerRow<float> out,
-                             Table<Bits> next) {
-  dots_of(x, vectors, rows, out, next);
+void dots(const float* x, std::int64_t vectors, Table<Bits> rows, PerRow<float> out, Table<Bits> next) {
+  GRAFT_BY_WIDTH(dots, x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, PerRow<float> out,
-                             Table<std::int8_t> next) {
-  dots_of(x, vectors, rows, out, next);
+void dots(const float* x, std::int64_t vectors, Table<std::int8_t> rows, PerRow<float> out, Table<std::int8_t> next) {
+  GRAFT_BY_WIDTH(dots, x, vectors, rows, out, next);
 }
-GRAFT_FOR_EACH_CPU void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<float> rows, float* sum) {
-  add_weighted_of(weights, vectors, rows, sum);
+void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<float> rows, float* sum) {
+  GRAFT_BY_WIDTH(add_weighted, weights, vectors, rows, sum);
 }
-GRAFT_FOR_EACH_CPU void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<Bits> rows, float* sum) {
-  add_weighted_of(weights, vectors, rows, sum);
+void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<Bits> rows, float* sum) {
+  GRAFT_BY_WIDTH(add_weighted, weights, vectors, rows, sum);
 }
-GRAFT_FOR_EACH_CPU void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<std::int8_t> rows,
-                                     float* sum) {
-  add_weighted_of(weights, vectors, rows, sum);
+void add_weighted(PerRow<const float> weights, std::int64_t vectors, Table<std::int8_t> rows, float* sum) {
+  GRAFT_BY_WIDTH(add_weighted, weights, vectors, rows, sum);
 }
 GRAFT_FOR_EACH_CPU void add_scaled(float* sum, float factor, const float* x, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i) sum[i] += factor * x[i];
