@@ -81,7 +81,7 @@ int run() {
   TuneRun run(std::move(job));
   run.announce();
   if (const std::string line = told(fit); !line.empty()) fmt::print(stderr, "{}\n", line);
-  run.estimate(fit.choice.bytes);
+  run.estimate(fit);
   run.begin();
   run.tell_before();
   if (profile_steps > 0) run.profile(profile_steps);

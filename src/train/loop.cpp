@@ -52,6 +52,7 @@ class Trainee {
       if (given_.callbacks.on_resume) given_.callbacks.on_resume(state_.step);
     }
     given_.adapter.set_training(true);
+    if (given_.callbacks.on_begin) given_.callbacks.on_begin();
   }
 
   void begin_step() {

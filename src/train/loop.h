@@ -55,6 +55,8 @@ struct TrainCallbacks {
   std::function<double(std::int64_t step)> evaluate;
   /// Called with the step training goes on from, when a state was found.
   std::function<void(std::int64_t step)> on_resume;
+  /// Called once before the first step that is made, behind what the adapter prepares and on_resume.
+  std::function<void()> on_begin;
 };
 
 /// Examples of the batch of `step`: passes over shuffled epochs, a function of the seed and the step alone.

@@ -158,10 +158,12 @@ TEST_F(Train, TheBestSurvivesAStop) {
   EXPECT_THROW(run(), std::runtime_error);
   EXPECT_EQ(steps_done(state), 4);
   callbacks_.on_step = nullptr;
-  std::int64_t from = 0;
+  std::int64_t from = 0, begun = 0;
   callbacks_.on_resume = [&](std::int64_t step) { from = step; };
+  callbacks_.on_begin = [&] { begun = from; };
   const double best = run();
   EXPECT_EQ(from, 4);
+  EXPECT_EQ(begun, 4);
   EXPECT_EQ(best, values_[1]);
   EXPECT_EQ(steps_done(state), 6);
 }

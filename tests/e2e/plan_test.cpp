@@ -221,14 +221,26 @@ TEST_F(Plan, ARunTellsItsTimeByTheLastOneOfItsKind) {
     EXPECT_EQ(end.code, 0) << end.err;
     return end.err;
   };
+  // Of its memory, held against the peak of the run that is there.
+  const auto expect_memory = [&](const std::string& said) {
+    const std::string begin = " and about ";
+    const auto at = said.find(begin);
+    ASSERT_NE(at, std::string::npos) << said;
+    EXPECT_NE(said.find(" MB of memory, if it ", at), std::string::npos) << said;
+    const json summary = json::parse(read_file(folder() / "run/summary.json"));
+    const double peak = summary.at("peak_memory_bytes").get<double>() / 1e6;
+    EXPECT_NEAR(std::stod(said.substr(at + begin.size())) / peak, 1, 0.15) << said;
+  };
   const std::string first = tune();
   EXPECT_NE(first.find("estimate: another "), std::string::npos) << first;
   EXPECT_NE(first.find("of memory, if it goes on as it began"), std::string::npos) << first;
+  expect_memory(first);
   const std::string second = tune();
   EXPECT_NE(second.find("estimate: about "), std::string::npos) << second;
   EXPECT_NE(second.find("if it is as fast as the last such run on this machine"), std::string::npos) << second;
   EXPECT_EQ(second.find("estimate: another "), std::string::npos) << second;
   EXPECT_LT(second.find("estimate: about "), second.find("before: ")) << second;
+  expect_memory(second);
   // A file that holds nothing of use is as none.
   write_file(folder() / "cache/graft/rates.json", "{\"");
   EXPECT_NE(tune().find("estimate: another "), std::string::npos);

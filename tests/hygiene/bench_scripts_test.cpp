@@ -95,12 +95,14 @@ TEST_F(GpuVerdict, AFolderWithoutFiguresIsAFailure) {
   EXPECT_THAT(told, Not(HasSubstr("Traceback")));
 }
 
-// Plans 10 s of training, 4 s of scoring and 1000 bytes for every job; training then takes $TOOK seconds.
+// Plans 10 s of training, 4 s of scoring and 1000 bytes for every job; training then takes $TOOK seconds. The run
+// itself says $SAYS of its memory.
 constexpr const char* kPlanner = R"sh(for last; do :; done
 if [ "$2" = plan ]; then
   echo '{"train_seconds": 10, "evaluate_seconds": 2, "evaluations": 2, "memory_bytes": 1000}'
 else
   mkdir -p "$last"
+  echo "estimate: about 10.0s of training and $SAYS of memory, if it goes on as it began" >&2
   echo "{\"train_seconds\": $TOOK, \"peak_memory_bytes\": 1000, \"before\": {\"seconds\": 2}, \"after\": {\"seconds\": 2}}" \
     >"$last/summary.json"
 fi)sh";
@@ -108,9 +110,9 @@ fi)sh";
 class PlanScript : public StandIns {
  protected:
   void SetUp() override { stand_in("graft", kPlanner); }
-  std::string run(const std::string& took, int status) const {
-    return printed_by("TOOK=" + took + " " + script("plan.py") + "--model m --bbc b --tfew t --e2e e --graft '" +
-                          (folder() / "graft").string() + "'",
+  std::string run(const std::string& took, int status, const std::string& says = "about 1.10 kB") const {
+    return printed_by("SAYS='" + says + "' TOOK=" + took + " " + script("plan.py") +
+                          "--model m --bbc b --tfew t --e2e e --graft '" + (folder() / "graft").string() + "'",
                       status);
   }
 };
@@ -118,8 +120,10 @@ class PlanScript : public StandIns {
 TEST_F(PlanScript, PlansThatComeTrueAreMet) {
   const std::string told = run("11", 0);
   EXPECT_THAT(told, HasSubstr("training  planned    10.0 s, then    11.0 s: -9.1%, met"));
+  EXPECT_THAT(told, HasSubstr("estimate  planned     0 MiB, then     0 MiB: +10.0%, met"));
   EXPECT_THAT(told, HasSubstr("all within 15%"));
   EXPECT_THAT(told, Not(HasSubstr("NOT met")));
+  EXPECT_THAT(run("11", 1, "at most 3.31 kB"), HasSubstr("(IA)3, five topics, estimate: +231.0%"));
 }
 
 TEST_F(PlanScript, OneThatIsTooFarOffIsTheStatus) {

@@ -39,6 +39,24 @@ nlohmann::json all_rates() {
   return nlohmann::json::object();
 }
 
+nlohmann::json json_of(const MemoryRates& rates) {
+  nlohmann::json json = {{"beside", rates.beside}, {"token", rates.token}};
+  if (rates.answers) json["answers"] = *rates.answers;
+  return json;
+}
+
+// Nothing of an earlier version, which kept none.
+std::optional<MemoryRates> memory_rates(const nlohmann::json& kept) {
+  const nlohmann::json memory = kept.value("memory", nlohmann::json::object());
+  const auto number = [&](const char* name) {
+    const auto value = memory.find(name);
+    return value != memory.end() && value->is_number() ? std::optional(value->get<double>()) : std::nullopt;
+  };
+  const auto beside = number("beside"), token = number("token");
+  if (!beside || !token) return std::nullopt;
+  return MemoryRates{*beside, *token, number("answers")};
+}
+
 // Every cost is linear in the tokens but for what each example has once, so that the cost of the mean is the mean.
 ExampleTokens mean_of(const std::vector<ChoiceTokens>& examples) {
   const std::size_t stride = std::max<std::size_t>(1, examples.size() / kExamplesForAMean);
@@ -71,7 +89,7 @@ std::optional<RunRates> kept_rates(const std::string& key) {
     const auto value = found->find(name);
     return value != found->end() && value->is_number() ? std::max(0.0, value->get<double>()) : 0.0;
   };
-  return RunRates{rate("training"), rate("scoring")};
+  return RunRates{rate("training"), rate("scoring"), memory_rates(*found)};
 }
 
 void keep_rates(const std::string& key, const RunRates& rates) {
@@ -79,6 +97,7 @@ void keep_rates(const std::string& key, const RunRates& rates) {
   if (file.empty()) return;
   nlohmann::json all = all_rates();
   all[key] = {{"training", rates.training}, {"scoring", rates.scoring}};
+  if (rates.memory) all[key]["memory"] = json_of(*rates.memory);
   try {
     write_file(file, json_text(all, 1) + "\n");
   } catch (const Error&) {
@@ -87,8 +106,13 @@ void keep_rates(const std::string& key, const RunRates& rates) {
 }
 
 RunPace::RunPace(const Job& job, const TrainSettings& settings, const Adapter& adapter, const std::string& method,
-                 std::int64_t steps, std::int64_t memory)
-    : job_(job), adapter_(adapter), key_(key_of_pace(job, settings, method)), steps_(steps), memory_(memory) {
+                 std::int64_t steps, const MemoryFit& fit)
+    : job_(job),
+      adapter_(adapter),
+      key_(key_of_pace(job, settings, method)),
+      steps_(steps),
+      memory_(fit, settings.batch_size),
+      first_evaluation_(settings.keep_best ? settings.eval_every : 0) {
   if (!job.train_tokens.empty())
     step_flops_ = training_flops(*job.model, adapter, mean_of(job.train_tokens)) *
                   static_cast<double>(settings.batch_size * settings.accumulation);
@@ -113,7 +137,8 @@ std::string RunPace::line(const char* begin, const RunRates& rates, double evalu
   const double scoring = scores ? evaluations * scoring_ / rates.scoring : 0;
   std::string parts = " of training";
   if (scores) parts = fmt::format(" ({} of training, {} of scoring)", human_seconds(training), human_seconds(scoring));
-  if (memory_ > 0) parts += fmt::format(" and at most {} of memory", human_bytes(static_cast<double>(memory_)));
+  if (const std::string told = memory_.told(rates.memory); !told.empty())
+    parts += fmt::format(" and {} of memory", told);
   return fmt::format("estimate: {} {}{}, if it {}", begin, human_seconds(training + scoring), parts, end);
 }
 
@@ -124,22 +149,31 @@ std::string RunPace::told_before(bool base_answered) const {
               "is as fast as the last such run on this machine");
 }
 
+// The best values of the adapter, which stand from the first evaluation on.
+std::int64_t RunPace::to_come(std::int64_t step) const {
+  const bool will_be = first_evaluation_ >= step && first_evaluation_ <= step + steps_ - heard_;
+  return will_be ? trainable_elements(adapter_) * static_cast<std::int64_t>(sizeof(float)) : 0;
+}
+
 std::string RunPace::hear(const StepReport& step, double scoring_seconds) {
+  memory_.hear(step.examples);
   if (++heard_ == 1) return "";
   std::vector<ChoiceTokens> examples;
   for (const auto i : step.examples) examples.push_back(job_.train_tokens.at(static_cast<std::size_t>(i)));
   measured_flops_ += training_flops(*job_.model, adapter_, mean_of(examples)) * static_cast<double>(examples.size());
   measured_seconds_ += step.seconds;
+  if (heard_ != kStepsToTell) return "";
+  memory_.rest(to_come(step.step));
   const std::int64_t left = steps_ - heard_;
-  if (heard_ != kStepsToTell || left <= 0 || kept_rates(key_)) return "";
-  const RunRates rates{measured_rate(), scoring_seconds > 0 ? scoring_ / scoring_seconds : 0};
+  if (left <= 0 || kept_rates(key_)) return "";
+  const RunRates rates{measured_rate(), scoring_seconds > 0 ? scoring_ / scoring_seconds : 0, memory_.rates()};
   if (rates.training <= 0) return "";
   return line("another", rates, std::max(0.0, evaluations_ - 1), left, "goes on as it began");
 }
 
 void RunPace::keep(double scoring_seconds) const {
   if (heard_ < kStepsToTell || measured_rate() <= 0) return;
-  keep_rates(key_, {measured_rate(), scoring_seconds > 0 ? scoring_ / scoring_seconds : 0});
+  keep_rates(key_, {measured_rate(), scoring_seconds > 0 ? scoring_ / scoring_seconds : 0, memory_.rates()});
 }
 
 }  // namespace graft

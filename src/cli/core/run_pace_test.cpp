@@ -1,13 +1,20 @@
 #include "cli/core/run_pace.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/file.h"
+#include "cli/core/tune_settings.h"
+#include "generate/fake_tokenizer_test.h"
+#include "generate/tiny_llama_test.h"
 
 namespace graft {
 namespace {
@@ -42,13 +49,18 @@ TEST_F(KeptRates, TheLastOneOfEachKeyHolds) {
   EXPECT_FALSE(kept_rates("one").has_value());
   keep_rates("one", {2e11, 3e11});
   keep_rates("two", {5e9, 0});
-  keep_rates("one", {4e11, 6e11});
+  keep_rates("one", {4e11, 6e11, MemoryRates{-2e8, 3e5, 0.75}});
   const auto one = kept_rates("one"), two = kept_rates("two");
   ASSERT_TRUE(one && two);
   EXPECT_EQ(one->training, 4e11);
   EXPECT_EQ(one->scoring, 6e11);
   EXPECT_EQ(two->training, 5e9);
   EXPECT_EQ(two->scoring, 0);
+  ASSERT_TRUE(one->memory.has_value());
+  EXPECT_EQ(one->memory->beside, -2e8);
+  EXPECT_EQ(one->memory->token, 3e5);
+  EXPECT_EQ(one->memory->answers, 0.75);
+  EXPECT_FALSE(two->memory.has_value());
   EXPECT_FALSE(kept_rates("three").has_value());
 }
 
@@ -63,6 +75,13 @@ TEST_F(KeptRates, AFileWithoutUseIsAsNone) {
   ASSERT_TRUE(rates.has_value());
   EXPECT_EQ(rates->training, 0);
   EXPECT_EQ(rates->scoring, 0);
+  EXPECT_FALSE(rates->memory.has_value());
+  for (const char* memory : {"3", "{}", R"({"beside": 1})", R"({"beside": 1, "token": "few"})"}) {
+    SCOPED_TRACE(memory);
+    write_file(file(), R"({"one": {"training": 1, "memory": )" + std::string(memory) + "}}");
+    ASSERT_TRUE(kept_rates("one").has_value());
+    EXPECT_FALSE(kept_rates("one")->memory.has_value());
+  }
   keep_rates("two", {1, 1});
   EXPECT_TRUE(kept_rates("two").has_value());
 }
@@ -71,6 +90,45 @@ TEST_F(KeptRates, WhereNothingCanBeWrittenNothingIsKept) {
   ::setenv("XDG_CACHE_HOME", "/dev/null", 1);
   keep_rates("one", {1, 1});
   EXPECT_FALSE(kept_rates("one").has_value());
+}
+
+TEST_F(KeptRates, MemoryIsToldByThreeStepsAndThenByTheLastRun) {
+  Job job;
+  job.model = tiny_llama();
+  job.tokenizer = std::make_shared<ByteTokenizer>();
+  job.config.method.name = "ia3";
+  job.config.train.steps = 10;
+  job.config.train.batch_size = 2;
+  job.templates.emplace_back();
+  ChoiceTokens example;
+  example.prompt = {1, 2, 3};
+  example.choices = {{{4}, 1, 1}, {{5}, 1, 1}};
+  example.label = 0;
+  job.train_tokens = {example};
+  const MemoryFit fit = fit_memory(job, {std::int64_t{1} << 50, true});
+  const TrainSettings settings = train_settings(job);
+  const auto adapter = new_adapter(job, MethodChoice("ia3"), 0);
+  const auto pace = [&] { return RunPace(job, settings, *adapter, "ia3", settings.steps, fit); };
+  RunPace first = pace();
+  EXPECT_EQ(first.told_before(false), "");
+  first.memory().begin_training();
+  std::string line;
+  StepReport step;
+  step.seconds = 1;
+  step.examples = {0, 0};
+  while (line.empty() && step.step < 5) {
+    ++step.step;
+    line = first.hear(step, 0);
+  }
+  EXPECT_EQ(step.step, 3);
+  EXPECT_THAT(line, ::testing::HasSubstr(" of training and about "));
+  first.keep(0);
+  EXPECT_THAT(pace().told_before(false), ::testing::HasSubstr(" of training and about "));
+  // As an earlier version left it.
+  auto rates = nlohmann::json::parse(read_file(file()));
+  for (auto& rate : rates) EXPECT_EQ(rate.erase("memory"), 1u);
+  write_file(file(), rates.dump());
+  EXPECT_THAT(pace().told_before(false), ::testing::HasSubstr(" of training and at most "));
 }
 
 // XDG Base Directory Specification: it counts as not set, and no file is left in the working folder.

@@ -4,7 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -57,12 +59,13 @@ class Fitting {
         trains_(trains),
         settings_(train_settings(job)),
         outline_(outline_model(model_.config())),
-        adapter_(adapter_to_count(job, *outline_)) {
+        adapter_(adapter_to_count(job, *outline_)),
+        standing_(standing_bytes(model_, model_.dtype(), *adapter_, settings_)) {
     give_back_memory(residency_);
     needs_.resident = resident_memory();
     needs_.mapped = residency_.bytes();
     needs_.streamed = streamed_bytes(model_);
-    needs_.standing = standing_bytes(model_, model_.dtype(), *adapter_, settings_);
+    needs_.standing = standing_;
     if (trains_) bound_step();
     add_evaluation();
   }
@@ -73,6 +76,12 @@ class Fitting {
     if (plain.keeps_everything() || !trains_) return plain;
     measure();
     return choose_memory(needs_, room_);
+  }
+
+  CountedRun counted(const MemoryChoice& choice) const {
+    const auto halved =
+        static_cast<std::size_t>(std::countr_zero(static_cast<std::uint64_t>(choice.smaller_evaluations)));
+    return {standing_, halved == 0 ? needs_.evaluation : needs_.smaller_evaluations.at(halved - 1), largest_, tokens_};
   }
 
   // What would take less where choose() found nothing. A run whose steps are all made has its settings.
@@ -135,7 +144,7 @@ class Fitting {
 
   void measure() {
     const Streaming streaming(residency_);
-    needs_.standing = standing_bytes(model_, model_.dtype(), *adapter_, settings_);
+    needs_.standing = standing_;
     needs_.recomputed = activations(true);
     // Where the weights alone leave no room, no step is made that keeps everything.
     const bool hopeless =
@@ -185,6 +194,7 @@ class Fitting {
   TrainSettings settings_;
   const std::unique_ptr<const Model> outline_;  // without values
   const std::unique_ptr<const Adapter> adapter_;
+  const std::int64_t standing_;
   RunBatches batches_;
   std::vector<std::int64_t> tokens_;        // of each training example, the adapter's own among them
   std::int64_t longest_ = 0, largest_ = 0;  // tokens of the longest example, of the largest batch
@@ -225,6 +235,7 @@ MemoryFit fit_memory(Job& job, const MemoryBudget& budget, RunStage stage) {
   }
   Fitting fitting(job, budget.room(), stage != RunStage::Trained);
   fit.choice = fitting.choose();
+  fit.counted = fitting.counted(fit.choice);
   if (!fit.choice.fits) fit.changes = fitting.changes();
   trim_memory();
   job.memory = fit.choice;

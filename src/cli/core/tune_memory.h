@@ -36,11 +36,20 @@ struct MemoryChange {
 /// How far a run has come. One that has begun keeps its settings; one whose steps are all made only evaluates.
 enum class RunStage { Fresh, Begun, Trained };
 
+/// What is counted of a run before it begins: nothing on a GPU, and of one whose steps are all made no tokens.
+struct CountedRun {
+  std::int64_t standing = 0;         ///< standing_bytes() of what it trains
+  std::int64_t evaluation = 0;       ///< bytes that the largest batch of an evaluation takes at most; 0: there is none
+  std::int64_t largest_tokens = 0;   ///< of its largest batch, the adapter's own among them
+  std::vector<std::int64_t> tokens;  ///< of each training example, likewise
+};
+
 struct MemoryFit {
   MemoryBudget budget;
   RunStage stage = RunStage::Fresh;
   MemoryChoice choice;
   std::vector<MemoryChange> changes;  ///< where the choice does not fit, each by itself
+  CountedRun counted = {};            ///< by fit_memory()
 };
 
 /// Settles Job::memory, and whether the model's mapped weights are streamed, by choose_memory(). Where the shapes of

@@ -8,7 +8,6 @@
 #include <optional>
 
 #include "base/build.h"
-#include "base/memory.h"
 #include "base/progress.h"
 #include "cli/core/eval_slices.h"
 #include "statistics/bootstrap.h"
@@ -64,7 +63,7 @@ void add_cost(ReportData& data, const TuneResult& run) {
   const auto file = run.folder.adapter() / "adapter_model.safetensors";
   if (std::filesystem::exists(file))
     data.cost.adapter_bytes = static_cast<std::int64_t>(std::filesystem::file_size(file));
-  data.cost.peak_memory_bytes = peak_memory();
+  data.cost.peak_memory_bytes = run.peak_memory;
 }
 
 void add_templates(ReportData& data, const TuneResult& run) {

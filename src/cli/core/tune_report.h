@@ -32,6 +32,7 @@ struct TuneResult {
   const std::optional<Evaluation>& after;
   Trained trained;
   const std::optional<Overlap>& overlap;  ///< overlap_of() the job
+  std::int64_t peak_memory;               ///< bytes
 };
 
 /// FLOPs (train/flops.h) of all steps that the folder's metrics tell. Throws as read_metrics.

@@ -160,8 +160,8 @@ void TuneRun::announce() const {
   }
 }
 
-void TuneRun::estimate(std::int64_t memory) {
-  pace_.emplace(job_, settings_, *adapter_, method_.name(), steps_left(job_.config), memory);
+void TuneRun::estimate(const MemoryFit& fit) {
+  pace_.emplace(job_, settings_, *adapter_, method_.name(), steps_left(job_.config), fit);
   const nlohmann::json summary = read_summary(folder_.path());
   tell_pace(pace_->told_before(summary.is_object() && summary.contains("before")));
 }
@@ -189,7 +189,7 @@ void TuneRun::begin(const std::vector<std::filesystem::path>& others) {
   for (const auto& other : others) {
     if (!before_) before_ = recorded_before(other, key);
   }
-  if (!before_) before_ = evaluate_templates(job_, nullptr, "evaluate before");
+  if (!before_) before_ = evaluate_all(nullptr, "evaluate before");
   folder_.write_predictions("before", predictions_of(job_, *before_));
   folder_.write_summary({{"before", summary_of(*before_, nullptr)}, {"before_key", key}});
 }
@@ -228,7 +228,15 @@ void TuneRun::go_on_from(std::int64_t step) {
   folder_.drop_metrics_after(step);
 }
 
+Evaluation TuneRun::evaluate_all(const Adapter* adapter, const std::string& verb) {
+  if (pace_) pace_->memory().begin_answers();
+  Evaluation evaluation = evaluate_templates(job_, adapter, verb);
+  if (pace_) pace_->memory().end_answers();
+  return evaluation;
+}
+
 double TuneRun::evaluate_during(std::int64_t step) {
+  if (pace_) pace_->memory().end_training();
   const bool texts = job_.task.generates();
   const Evaluation evaluation =
       texts ? evaluate_references(job_, adapter_.get(), "evaluate") : evaluate(job_, adapter_.get(), "evaluate");
@@ -255,6 +263,9 @@ Training TuneRun::training(const std::string& progress) {
   // From before the first step, whose time counts too.
   if (!verb_.empty()) progress_ = std::make_unique<Progress>(verb_, settings_.steps);
   callbacks_.on_resume = [this](std::int64_t step) { go_on_from(step); };
+  callbacks_.on_begin = [this] {
+    if (pace_) pace_->memory().begin_training();
+  };
   callbacks_.evaluate = [this](std::int64_t step) { return evaluate_during(step); };
   callbacks_.on_step = [this](const StepReport& step) { record_step(step); };
   // Killed before its first state, the run begins anew.
@@ -265,16 +276,21 @@ Training TuneRun::training(const std::string& progress) {
 void TuneRun::finish() {
   progress_.reset();
   if (profile_) profile_->training_done();
-  if (before_) after_ = evaluate_templates(job_, adapter_.get(), "evaluate after");
+  if (pace_) pace_->memory().end_training();
+  if (before_) after_ = evaluate_all(adapter_.get(), "evaluate after");
   if (after_) folder_.write_predictions("after", predictions_of(job_, *after_));
   overlap_ = overlap_of(job_);
   trained_.flops = trained_flops(job_, *adapter_, folder_);
   save();
   folder_.write_summary(summary());
-  const TuneResult result{job_,     settings_, method_.name(), *adapter_, folder_,
-                          started_, before_,   after_,         trained_,  overlap_};
+  const TuneResult result{job_,    settings_, method_.name(), *adapter_, folder_, started_,
+                          before_, after_,    trained_,       overlap_,  peak()};
   folder_.write_report(render_report(tune_report(result, generate_command())));
   record();
+}
+
+std::int64_t TuneRun::peak() const {
+  return pace_ ? pace_->memory().peak() : peak_memory();
 }
 
 // What the run leaves to use: a PEFT folder, or where PEFT does not have the method the whole model.
@@ -315,7 +331,7 @@ nlohmann::json TuneRun::summary() const {
                            {"base_weights", job_.model->parameters().storage()},
                            {"base_bytes", job_.model->parameters().bytes()},
                            {"device", job_.model->device().str()},
-                           {"peak_memory_bytes", peak_memory()}};
+                           {"peak_memory_bytes", peak()}};
   if (before_) {
     result["before"] = summary_of(*before_, nullptr);
     result["before_key"] = evaluation_key(job_);
@@ -390,7 +406,7 @@ void TuneRun::close() {
   std::printf("trained in %s (%.2f s a step, %s peak memory)\nreport:  %s\n%s %s\nnext:    %s\n",
               human_seconds(trained_.seconds).c_str(),
               trained_.seconds / static_cast<double>(std::max<std::int64_t>(1, settings_.steps)),
-              human_bytes(static_cast<double>(peak_memory())).c_str(), folder_.report_file().c_str(),
+              human_bytes(static_cast<double>(peak())).c_str(), folder_.report_file().c_str(),
               has_adapter_file() ? "adapter:" : "model:  ",
               (has_adapter_file() ? folder_.adapter() : folder_.model()).c_str(), generate_command().c_str());
   if (has_adapter_file()) std::printf("         graft verify --run %s\n", shell_word(folder_.path().string()).c_str());

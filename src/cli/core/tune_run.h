@@ -51,9 +51,9 @@ class TuneRun {
 
   /// Says on standard error what will be done, with notes on what may surprise.
   void announce() const;
-  /// Says how long it will take and that it may have `memory` bytes at its peak (0: not known): now where earlier runs
-  /// on this machine tell, else after its first steps. close() then keeps how fast it was for later ones.
-  void estimate(std::int64_t memory);
+  /// Says how long it will take and how much of memory, which was settled so: now where earlier runs on this machine
+  /// tell, else after its first steps. close() then keeps for later ones what it took.
+  void estimate(const MemoryFit& fit);
   /// Writes the training examples and lets the base model answer the held-out ones, once: where this run's folder or
   /// one of `others` has its answers they are read. Throws InvalidArgument where the run began on other examples.
   void begin(const std::vector<std::filesystem::path>& others = {});
@@ -72,9 +72,11 @@ class TuneRun {
   void write_train();
   std::optional<Evaluation> recorded_before(const std::filesystem::path& folder, const std::string& key) const;
   void go_on_from(std::int64_t step);
+  Evaluation evaluate_all(const Adapter* adapter, const std::string& verb);
   double evaluate_during(std::int64_t step);
   void record_step(const StepReport& step);
   void tell_pace(const std::string& line);
+  std::int64_t peak() const;
   void save();
   void record() const;
   bool has_adapter_file() const { return method_.has_adapter_file(); }
