@@ -70,7 +70,7 @@ GRAFT_INLINE float sum_of_four(const Register<4>& four) {
 
 // kLanes partial sums in registers, added up in the order of sum_of().
 template <int kWidth>
-struct Sums {
+struct LaneSums {
   static constexpr int kParts = kLanes / kWidth;
   Register<kWidth> parts[kParts] = {};
 
@@ -100,7 +100,7 @@ struct Sums {
 
 template <int kWidth, typename T>
 GRAFT_INLINE float dot_of(const float* a, const T* b, std::int64_t count) {
-  Sums<kWidth> sums;
+  LaneSums<kWidth> sums;
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) sums.add_products(a + i, b + i);
   float rest = 0;
@@ -120,7 +120,7 @@ GRAFT_INLINE void some_dots(const float* x, Table<T> rows, PerRow<float> out, Ta
   const T* row = rows.first;
   for (std::int64_t r = 0; r < rows.count; ++r, row += rows.stride) {
     if (r < next.count) ask_for(next.first + r * next.stride, next.width);
-    Sums<kWidth> sums[kVectors];
+    LaneSums<kWidth> sums[kVectors];
     std::int64_t i = 0;
     for (; i + kLanes <= rows.width; i += kLanes) {
       for (int v = 0; v < kVectors; ++v) sums[v].add_products(x + v * rows.width + i, row + i);
