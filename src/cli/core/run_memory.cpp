@@ -15,8 +15,11 @@ constexpr std::int64_t kUncounted = std::int64_t{64} << 20;
 
 }  // namespace
 
-RunMemory::RunMemory(const MemoryFit& fit, std::int64_t batch_size)
-    : counted_(fit.counted), most_(fit.choice.bytes), batch_size_(static_cast<std::size_t>(batch_size)) {}
+RunMemory::RunMemory(const MemoryFit& fit, std::int64_t batch_size, bool answers_between)
+    : counted_(fit.counted),
+      most_(fit.choice.bytes),
+      batch_size_(static_cast<std::size_t>(batch_size)),
+      answers_between_(answers_between) {}
 
 void RunMemory::begin_part() {
   if (!measures()) return;
@@ -79,9 +82,11 @@ std::optional<MemoryRates> RunMemory::rates() const {
 std::optional<std::int64_t> RunMemory::estimate(const std::optional<MemoryRates>& rates) const {
   if (most_ == 0 || !rates) return std::nullopt;
   const auto tokens = static_cast<double>(std::max(counted_.largest_tokens, step_tokens_));
-  const double training = rates->beside + static_cast<double>(counted_.standing) + rates->token * tokens;
-  // Without the optimiser's state, which is gone then or not there yet. One that was not measured takes all it may.
-  const double answering = rates->beside + rates->answers.value_or(1) * static_cast<double>(counted_.evaluation);
+  const auto standing = static_cast<double>(counted_.standing);
+  const double training = rates->beside + standing + rates->token * tokens;
+  // Before and behind training without the optimiser's state. One that was not measured takes all it may.
+  const double answering = rates->beside + (answers_between_ ? standing : 0) +
+                           rates->answers.value_or(1) * static_cast<double>(counted_.evaluation);
   if (!rates->answers && answering > training) return std::nullopt;
   const double within = std::clamp(std::max(training, answering), 0.0, static_cast<double>(most_));
   return std::max(peak(), static_cast<std::int64_t>(within));

@@ -23,8 +23,9 @@ struct MemoryRates {
 /// anew.
 class RunMemory {
  public:
-  /// Of what was settled for the run, whose batches are of `batch_size` examples.
-  RunMemory(const MemoryFit& fit, std::int64_t batch_size);
+  /// Of what was settled for the run, whose batches are of `batch_size` examples. `answers_between`: there are
+  /// evaluations between its steps, too.
+  RunMemory(const MemoryFit& fit, std::int64_t batch_size, bool answers_between = false);
 
   /// An evaluation before or behind training.
   void begin_answers();
@@ -55,6 +56,7 @@ class RunMemory {
   CountedRun counted_;
   std::int64_t most_;  // bytes that the run cannot exceed; 0: not known
   std::size_t batch_size_;
+  bool answers_between_;
   bool apart_ = true;  // the system can begin a peak anew
   bool trains_ = false;
   std::int64_t earlier_peak_ = 0;                 // of parts that have ended

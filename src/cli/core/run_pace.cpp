@@ -71,12 +71,13 @@ ExampleTokens mean_of(const std::vector<ChoiceTokens>& examples) {
 std::string key_of_pace(const Job& job, const TrainSettings& settings, const std::string& method) {
   const CpuFeatures& cpu = cpu_features();
   return fmt::format(
-      "{} {} {}{}{}{} | {} threads | {} {} {} | {} parameters in {} | {}{} | {} | {}", GRAFT_VERSION, cpu_name(),
-      cpu.avx2 ? "+avx2" : "", cpu.avx512_vnni ? "+vnni" : "", cpu.avx512_bf16 ? "+bf16" : "", cpu.amx ? "+amx" : "",
-      at::get_num_threads(), job.model->device().str(), dtype_name(job.model->dtype()), job.model->config().model_type,
-      job.model->parameters().elements(), job.model->parameters().storage(), method,
-      settings.checkpoint_layers ? ", layers again" : "",
-      job.memory.stream_weights ? "weights streamed" : "weights stay", job.task.generates() ? "texts" : "choices");
+      "{} {} {}{}{}{} | {} threads | {} {} {} | {} parameters in {} | {}{}{} | batches of {} | {} | {}", GRAFT_VERSION,
+      cpu_name(), cpu.avx2 ? "+avx2" : "", cpu.avx512_vnni ? "+vnni" : "", cpu.avx512_bf16 ? "+bf16" : "",
+      cpu.amx ? "+amx" : "", at::get_num_threads(), job.model->device().str(), dtype_name(job.model->dtype()),
+      job.model->config().model_type, job.model->parameters().elements(), job.model->parameters().storage(), method,
+      settings.checkpoint_layers ? ", layers again" : "", settings.kept_logit_bytes == 0 ? ", logits again" : "",
+      settings.batch_size, job.memory.stream_weights ? "weights streamed" : "weights stay",
+      job.task.generates() ? "texts" : "choices");
 }
 
 }  // namespace
@@ -111,7 +112,7 @@ RunPace::RunPace(const Job& job, const TrainSettings& settings, const Adapter& a
       adapter_(adapter),
       key_(key_of_pace(job, settings, method)),
       steps_(steps),
-      memory_(fit, settings.batch_size),
+      memory_(fit, settings.batch_size, settings.eval_every > 0),
       first_evaluation_(settings.keep_best ? settings.eval_every : 0) {
   if (!job.train_tokens.empty())
     step_flops_ = training_flops(*job.model, adapter, mean_of(job.train_tokens)) *

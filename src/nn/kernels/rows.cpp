@@ -7,35 +7,16 @@
 #include <limits>
 #include <type_traits>
 
+#include "base/cpu.h"
 #include "base/for_each_cpu.h"
 #include "nn/kernels/row_values.h"
 
 namespace graft::rows {
 namespace {
 
-// Partial sums, whose order a compiler may not change by itself. GCC's and clang's vectors become as many registers of
-// the machine's as it takes; arrays would be kept in memory.
+// Partial sums, whose order a compiler may not change by itself.
 constexpr std::int64_t kLanes = 16;
 using Partials = std::array<float, kLanes>;
-using Lanes = float __attribute__((vector_size(kLanes * sizeof(float))));
-
-// By reference: how such a vector is returned depends on the machine that is compiled for.
-GRAFT_INLINE void load(const float* x, Lanes& lanes) {
-  std::memcpy(&lanes, x, sizeof lanes);
-}
-
-// By halves.
-GRAFT_INLINE float sum_of(const Lanes& lanes) {
-  using Eight = float __attribute__((vector_size(32)));
-  using Four = float __attribute__((vector_size(16)));
-  Eight eights[2];
-  std::memcpy(eights, &lanes, sizeof eights);
-  const Eight eight = eights[0] + eights[1];
-  Four fours[2];
-  std::memcpy(fours, &eight, sizeof fours);
-  const Four four = fours[0] + fours[1];
-  return (four[0] + four[2]) + (four[1] + four[3]);
-}
 
 // A register of the processor's. Of vectors that take several, GCC leaves every sum in memory and puts a factor
 // together there, lane by lane.
@@ -64,11 +45,22 @@ GRAFT_INLINE void load_register(const T* x, Register<kWidth>& to) {
   }
 }
 
-GRAFT_INLINE float sum_of_four(const Register<4>& four) {
+// By halves. By reference: how such vectors are passed depends on the machine that is compiled for.
+GRAFT_INLINE float sum_of(const Register<4>& four) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
+GRAFT_INLINE float sum_of(const Register<8>& eight) {
+  Register<4> fours[2];
+  std::memcpy(fours, &eight, sizeof fours);
+  return sum_of(fours[0] + fours[1]);
+}
+GRAFT_INLINE float sum_of(const Register<16>& sixteen) {
+  Register<8> eights[2];
+  std::memcpy(eights, &sixteen, sizeof eights);
+  return sum_of(eights[0] + eights[1]);
+}
 
-// kLanes partial sums in registers, added up in the order of sum_of().
+// kLanes partial sums in registers, added up in one order for every width.
 template <int kWidth>
 struct LaneSums {
   static constexpr int kParts = kLanes / kWidth;
@@ -85,16 +77,9 @@ struct LaneSums {
   }
 
   GRAFT_INLINE float total() const {
-    if constexpr (kWidth == 16) {
-      return sum_of(parts[0]);
-    } else if constexpr (kWidth == 8) {
-      const Register<8> eight = parts[0] + parts[1];
-      Register<4> fours[2];
-      std::memcpy(fours, &eight, sizeof fours);
-      return sum_of_four(fours[0] + fours[1]);
-    } else {
-      return sum_of_four((parts[0] + parts[2]) + (parts[1] + parts[3]));
-    }
+    if constexpr (kWidth == 16) return sum_of(parts[0]);
+    if constexpr (kWidth == 8) return sum_of(parts[0] + parts[1]);
+    if constexpr (kWidth == 4) return sum_of((parts[0] + parts[2]) + (parts[1] + parts[3]));
   }
 };
 
@@ -191,8 +176,9 @@ GRAFT_INLINE void add_weighted_of(PerRow<const float> weights, std::int64_t vect
 #define GRAFT_BY_8 __attribute__((target("avx2,fma")))
 
 inline int register_width() {
-  if (__builtin_cpu_supports("avx512f")) return 16;
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? 8 : 4;
+  const CpuFeatures& cpu = cpu_features();
+  if (cpu.avx512_vnni) return 16;
+  return cpu.avx2 ? 8 : 4;
 }
 
 template <typename T>
@@ -376,12 +362,12 @@ GRAFT_FOR_EACH_CPU bool finite(const float* x, std::int64_t count) {
 }
 
 GRAFT_FOR_EACH_CPU float exponentials(float* x, float shift, std::int64_t count) {
-  Lanes lanes{};
+  Register<16> lanes{};
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     for (std::int64_t k = 0; k < kLanes; ++k) x[i + k] = exponential(x[i + k] - shift);
-    Lanes values;
-    load(x + i, values);
+    Register<16> values;
+    load_register<float, 16>(x + i, values);
     lanes += values;
   }
   float rest = 0;
@@ -395,7 +381,7 @@ GRAFT_FOR_EACH_CPU float exponentials(const float* x, std::int64_t begin, std::i
                                       std::int64_t width) {
   const std::int64_t first = begin / kLanes * kLanes, last = (end + kLanes - 1) / kLanes * kLanes;
   const float shift = largest_counted(x, first, last, begin, end) * factor;
-  Lanes lanes{};
+  Register<16> lanes{};
   Partials values;
   float* value = values.data();
   std::fill(out, out + first, Bits{0});
@@ -405,8 +391,8 @@ GRAFT_FOR_EACH_CPU float exponentials(const float* x, std::int64_t begin, std::i
       const float here = exponential(x[i + k] * factor - shift);
       value[k] = k >= counted.begin && k < counted.end ? here : 0.0F;
     }
-    Lanes part;
-    load(value, part);
+    Register<16> part;
+    load_register<float, 16>(value, part);
     lanes += part;
     for (std::int32_t k = 0; k < kLanes; ++k) out[i + k] = bits_of(value[k]);
   }
