@@ -49,7 +49,8 @@ TEST_F(ClangTools, Version14GoesBeforeNewerOnesAndTheseBeforeOneWithoutAVersion)
     stand_in(std::string("bin/") + tool, "");
     const bool none = std::string(taken).empty();
     const std::string told = run("clang clang-tidy", none ? 1 : 0);
-    if (!none) EXPECT_EQ(told, std::string(taken) + "\n");
+    if (none) continue;
+    EXPECT_EQ(told, std::string(taken) + "\n");
   }
 }
 
