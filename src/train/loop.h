@@ -55,7 +55,7 @@ struct TrainCallbacks {
   std::function<double(std::int64_t step)> evaluate;
   /// Called with the step training goes on from, when a state was found.
   std::function<void(std::int64_t step)> on_resume;
-  /// Called once before the first step that is made, behind what the adapter prepares and on_resume.
+  /// Called once behind what the adapter prepares and on_resume, before the steps that are left, if any are.
   std::function<void()> on_begin;
 };
 

@@ -28,10 +28,6 @@ void RunMemory::begin_part() {
   apart_ = peak_memory() <= resident_memory() + kUncounted;
 }
 
-void RunMemory::begin_answers() {
-  begin_part();
-}
-
 void RunMemory::end_answers() {
   const std::int64_t reached = peak_memory();
   begin_part();  // which leaves what stays: mapped weights were not all there before
@@ -55,17 +51,19 @@ void RunMemory::hear(const std::vector<std::int64_t>& examples) {
 
 void RunMemory::rest(std::int64_t to_come) {
   if (!measures()) return;
-  const bool trains = trains_;
-  end_training();
+  note_step_peak();
   begin_part();
   resting_ = resident_memory();
   to_come_ = to_come;
-  trains_ = trains;
 }
 
 void RunMemory::end_training() {
-  if (trains_) step_peak_ = std::max(step_peak_, peak_memory());
+  note_step_peak();
   trains_ = false;
+}
+
+void RunMemory::note_step_peak() {
+  if (trains_) step_peak_ = std::max(step_peak_, peak_memory());
 }
 
 std::optional<MemoryRates> RunMemory::rates() const {

@@ -27,8 +27,9 @@ class RunMemory {
   /// evaluations between its steps, too.
   RunMemory(const MemoryFit& fit, std::int64_t batch_size, bool answers_between = false);
 
-  /// An evaluation before or behind training.
-  void begin_answers();
+  /// What is apart from all before it: an evaluation before or behind training.
+  void begin_part();
+  /// Behind an evaluation that began so.
   void end_answers();
   /// The steps. What an adapter prepares for them comes before.
   void begin_training();
@@ -50,7 +51,7 @@ class RunMemory {
   std::int64_t peak() const;
 
  private:
-  void begin_part();
+  void note_step_peak();
   bool measures() const { return most_ > 0 && apart_; }
 
   CountedRun counted_;

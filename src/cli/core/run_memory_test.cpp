@@ -42,7 +42,7 @@ class MeasuredRun : public ::testing::Test {
 TEST_F(MeasuredRun, IsToldByTheLargestBatchWhateverCameBefore) {
   RunMemory run(counted_fit(), 1);
   take(6 * kPartBytes);  // loading
-  run.begin_answers();
+  run.begin_part();
   take(2 * kPartBytes);
   run.end_answers();
   run.begin_training();

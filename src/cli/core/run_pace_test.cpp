@@ -7,14 +7,12 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/file.h"
+#include "cli/core/tiny_job_test.h"
 #include "cli/core/tune_settings.h"
-#include "generate/fake_tokenizer_test.h"
-#include "generate/tiny_llama_test.h"
 
 namespace graft {
 namespace {
@@ -93,18 +91,7 @@ TEST_F(KeptRates, WhereNothingCanBeWrittenNothingIsKept) {
 }
 
 TEST_F(KeptRates, MemoryIsToldByThreeStepsAndThenByTheLastRun) {
-  Job job;
-  job.model = tiny_llama();
-  job.tokenizer = std::make_shared<ByteTokenizer>();
-  job.config.method.name = "ia3";
-  job.config.train.steps = 10;
-  job.config.train.batch_size = 2;
-  job.templates.emplace_back();
-  ChoiceTokens example;
-  example.prompt = {1, 2, 3};
-  example.choices = {{{4}, 1, 1}, {{5}, 1, 1}};
-  example.label = 0;
-  job.train_tokens = {example};
+  Job job = tiny_job("ia3", 10, 2);
   const MemoryFit fit = fit_memory(job, {std::int64_t{1} << 50, true});
   const TrainSettings settings = train_settings(job);
   const auto adapter = new_adapter(job, MethodChoice("ia3"), 0);

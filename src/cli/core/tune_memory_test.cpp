@@ -4,13 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "base/error.h"
 #include "base/error_test_support.h"
-#include "generate/fake_tokenizer_test.h"
-#include "generate/tiny_llama_test.h"
+#include "cli/core/tiny_job_test.h"
 #include "train/memory_choice.h"
 
 namespace graft {
@@ -20,19 +18,7 @@ constexpr MemoryBudget kPlenty{std::int64_t{1} << 50, true}, kNothing{1, true};
 
 // A thousand examples a step.
 Job job_of(const std::string& method) {
-  Job job;
-  job.model = tiny_llama();
-  job.tokenizer = std::make_shared<ByteTokenizer>();
-  job.config.method.name = method;
-  job.config.train.steps = 1;
-  job.config.train.batch_size = 1000;
-  job.templates.emplace_back();
-  ChoiceTokens example;
-  example.prompt = {1, 2, 3};
-  example.choices = {{{4}, 1, 1}, {{5}, 1, 1}};
-  example.label = 0;
-  job.train_tokens = {example};
-  return job;
+  return tiny_job(method, 1, 1000);
 }
 
 TEST(FitMemory, TokensOfTheAdaptersOwnCount) {

@@ -229,7 +229,7 @@ void TuneRun::go_on_from(std::int64_t step) {
 }
 
 Evaluation TuneRun::evaluate_all(const Adapter* adapter, const std::string& verb) {
-  if (pace_) pace_->memory().begin_answers();
+  if (pace_) pace_->memory().begin_part();
   Evaluation evaluation = evaluate_templates(job_, adapter, verb);
   if (pace_) pace_->memory().end_answers();
   return evaluation;
